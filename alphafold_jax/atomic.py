@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that appear whole or not at all, so that a killed run never leaves half of one."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from alphafold_jax.errors import InputError, ResourceError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO]:
+  """Opens a temporary file beside `path` that takes its place when the block ends without an error.
+
+  Args:
+    path: the file to make or replace.
+    mode: 'wb' or 'w' (UTF-8).
+
+  Raises:
+    ResourceError: the disk is full.
+    InputError: the place cannot be written.
+  """
+  path = Path(path)
+  try:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:100]}.', suffix='.part')
+  except OSError as error:
+    raise _explain(path, error) from error
+  try:
+    with os.fdopen(handle, mode, encoding=None if 'b' in mode else 'utf-8') as file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    os.chmod(name, 0o666 & ~_umask())
+    os.replace(name, path)
+  except BaseException as error:
+    with contextlib.suppress(OSError):
+      os.unlink(name)
+    if isinstance(error, OSError):
+      raise _explain(path, error) from error
+    raise
+
+
+def _umask() -> int:
+  mask = os.umask(0)
+  os.umask(mask)
+  return mask
+
+
+def _explain(path: Path, error: OSError) -> Exception:
+  if error.errno in _FULL:
+    return ResourceError(f'{path}: the disk is full; make room or choose another output directory')
+  return InputError(f'{path}: cannot be written ({error.strerror or error}); choose a place you may write to')

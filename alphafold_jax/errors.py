@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exceptions a caller may want to catch; each message names value, place and remedy."""
+
+
+class AlphaFoldError(Exception):
+  """Base of every error this package raises on purpose."""
+
+
+class InputError(AlphaFoldError, ValueError):
+  """A sequence, alignment, template or settings value that cannot be used."""
+
+
+class WeightsError(AlphaFoldError, ValueError):
+  """A parameter file that is missing, unreadable, or does not fit the model."""
+
+
+class ResourceError(AlphaFoldError, RuntimeError):
+  """A job that does not fit the memory, disk or device at hand."""
+
+
+class NumericalError(AlphaFoldError, ArithmeticError):
+  """A prediction that contained NaN or infinity, also in float32."""

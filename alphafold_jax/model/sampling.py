@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choosing, masking and clustering alignment rows (Suppl. 1.2.7), anew on every pass, on the device.
+
+Random numbers are drawn per row, then per residue, so they do not depend on how far either axis is padded.
+C cluster rows, X extra rows, R rows that are not clusters.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from alphafold_jax import schema
+from alphafold_jax.schema import Array, array
+
+NUM_TOKENS = 23  # 20 residue types, unknown, gap, mask
+_GAP, _MASK = 21, 22
+_ROWS_AT_ONCE = 256  # rows clustered per step: bounds memory for deep alignments
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingSpec:
+  """How many rows the network sees, and how cluster rows are masked."""
+
+  num_msa: int
+  num_extra: int
+  masked_fraction: float
+  uniform_prob: float
+  profile_prob: float
+  same_prob: float
+
+
+@schema.pytree
+class MsaSample:
+  """Rows drawn for one pass: clusters with their members' statistics, and extra rows one by one."""
+
+  tokens: Array = array('num_msa', 'num_res', dtype='int32')  # after masking
+  deletions: Array = array('num_msa', 'num_res')
+  mask: Array = array('num_msa', 'num_res')
+  profile: Array = array('num_msa', 'num_res', 23)  # token frequencies in the cluster, its centre included
+  deletion_mean: Array = array('num_msa', 'num_res')
+  target: schema.MaskedMsa
+  extra_tokens: Array = array('num_extra', 'num_res', dtype='int32')
+  extra_deletions: Array = array('num_extra', 'num_res')
+  extra_mask: Array = array('num_extra', 'num_res')
+
+
+def shuffle_rows(key: jax.Array, msa: schema.Msa) -> jax.Array:
+  """Draws the order of rows: pinned rows first as they stand, the others at random, empty rows last.
+
+  Returns:
+    [num_seq] row indices; the key is consumed.
+  """
+  num_seq = msa.tokens.shape[0]
+  keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(num_seq))
+  draws = jax.vmap(jax.random.uniform)(keys)
+  draws = jnp.where(msa.pinned > 0, -1.0, draws)
+  empty = jnp.sum(msa.mask, axis=-1) == 0
+  return jnp.argsort(jnp.where(empty, 2.0, draws), stable=True)
+
+
+def mask_rows(key: jax.Array, tokens: jax.Array, profile: jax.Array, spec: SamplingSpec) -> tuple[jax.Array, jax.Array]:
+  """Replaces a share of the tokens: by a uniform residue, one of the profile, itself, or else the mask token.
+
+  Args:
+    key: consumed
+    tokens: [C, num_res]
+    profile: [num_res, 22]
+    spec: probabilities
+
+  Returns:
+    tokens [C, num_res] after masking, and where they may have changed [C, num_res].
+  """
+  num_row, num_res = tokens.shape
+  uniform = jnp.concatenate([jnp.full(20, 1 / 20), jnp.zeros(2)])
+  shared = spec.uniform_prob * uniform + spec.profile_prob * profile  # [num_res, 22]
+
+  def one_row(key, row):
+    key_where, key_what = jax.random.split(key)
+    replaced = jax.random.uniform(key_where, (num_res,)) < spec.masked_fraction
+    probs = shared + spec.same_prob * jax.nn.one_hot(row, 22)
+    # Inverse transform sampling: one draw per residue; what the 22 tokens leave over is the mask token.
+    draw = jax.random.uniform(key_what, (num_res, 1))
+    what = jnp.sum(draw >= jnp.cumsum(probs, axis=-1), axis=-1)
+    return jnp.where(replaced, what, row), replaced.astype(jnp.float32)
+
+  keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(num_row))
+  return jax.vmap(one_row)(keys, tokens)
+
+
+def cluster(
+    tokens: jax.Array, deletions: jax.Array, mask: jax.Array,
+    rest_tokens: jax.Array, rest_deletions: jax.Array, rest_mask: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+  """Gives each remaining row to the cluster centre it agrees with most and averages the members.
+
+  Args:
+    tokens, deletions, mask: [C, num_res] centres, after masking
+    rest_tokens, rest_deletions, rest_mask: [R, num_res] the other rows
+
+  Returns:
+    token frequencies [C, num_res, 23] and mean deletions [C, num_res], centres included.
+  """
+  num_clusters, num_res = tokens.shape
+  agreeing = jnp.arange(NUM_TOKENS) < _GAP  # gaps and masks agree with nothing
+  centres = jax.nn.one_hot(tokens, NUM_TOKENS) * mask[..., None]
+  weighted = (centres * agreeing).reshape(num_clusters, -1)
+
+  num_steps = math.ceil(rest_tokens.shape[0] / _ROWS_AT_ONCE)
+  size = math.ceil(rest_tokens.shape[0] / num_steps)
+  missing = num_steps * size - rest_tokens.shape[0]
+  steps = tuple(
+      jnp.pad(x, ((0, missing), (0, 0))).reshape(num_steps, size, num_res)
+      for x in (rest_tokens, rest_deletions, rest_mask))
+
+  def add_rows(sums, rows):
+    row_tokens, row_deletions, row_mask = rows
+    one_hot = jax.nn.one_hot(row_tokens, NUM_TOKENS) * row_mask[..., None]
+    nearest = jnp.argmax(one_hot.reshape(size, -1) @ weighted.T, axis=-1)
+    values = jnp.concatenate([one_hot, jnp.stack([row_mask, row_mask * row_deletions], axis=-1)], axis=-1)
+    return sums.at[nearest].add(values), None
+
+  sums = jnp.concatenate([centres, jnp.stack([mask, mask * deletions], axis=-1)], axis=-1)
+  sums, _ = jax.lax.scan(add_rows, sums, steps)
+  count = (1e-6 + sums[..., NUM_TOKENS])[..., None]
+  return sums[..., :NUM_TOKENS] / count, sums[..., -1] / count[..., 0]
+
+
+def sample_msa(key: jax.Array, msa: schema.Msa, spec: SamplingSpec) -> MsaSample:
+  """Draws the rows of one pass.
+
+  The number of rows follows the alignment's (padded) depth where that is less than the spec's; there is always at
+  least one extra row, masked if need be, since the outer product mean of no rows is not zero.
+
+  Args:
+    key: consumed
+    msa: the whole alignment
+    spec: sizes and masking probabilities
+  """
+  key_shuffle, key_mask = jax.random.split(key)
+  depth = msa.tokens.shape[0]
+  num_msa = min(spec.num_msa, depth)
+  num_rest = max(1, depth - num_msa)
+  order = shuffle_rows(key_shuffle, msa)
+
+  def split(x):
+    x = jnp.pad(x[order], ((0, num_msa + num_rest - depth), (0, 0)))
+    return x[:num_msa], x[num_msa:]
+
+  true_tokens, rest_tokens = split(msa.tokens)
+  deletions, rest_deletions = split(msa.deletions)
+  mask, rest_mask = split(msa.mask)
+
+  if spec.masked_fraction:
+    tokens, masked = mask_rows(key_mask, true_tokens, msa.profile, spec)
+  else:
+    tokens, masked = true_tokens, jnp.zeros_like(mask)
+  profile, deletion_mean = cluster(tokens, deletions, mask, rest_tokens, rest_deletions, rest_mask)
+  num_extra = min(spec.num_extra, num_rest)
+  return MsaSample(
+      tokens=tokens, deletions=deletions, mask=mask, profile=profile, deletion_mean=deletion_mean,
+      target=schema.MaskedMsa(tokens=true_tokens, mask=masked * mask),
+      extra_tokens=rest_tokens[:num_extra], extra_deletions=rest_deletions[:num_extra],
+      extra_mask=rest_mask[:num_extra])

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gated multi-head attention, the core of Algorithms 7, 8, 13, 14, 17 and 19.
+
+B rows attend independently, each over its S positions, with H heads of D channels; c input channels.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from alphafold_jax.ops import seam
+
+_MASKED = -1e9  # a replacement, not an addend: a row whose keys are all masked averages uniformly
+
+
+class AttentionWeights(NamedTuple):
+  """Projections of one attention layer; `gate_w` and `gate_b` are None without gating (Alg. 17)."""
+
+  q: jax.Array  # [c_q, H, D]
+  k: jax.Array  # [c_k, H, D]; [c_k, D] for global attention: one key and value head
+  v: jax.Array  # like k
+  gate_w: jax.Array | None  # [c_q, H, D]
+  gate_b: jax.Array | None  # [H, D]
+  out_w: jax.Array  # [H, D, c_out]
+  out_b: jax.Array  # [c_out]
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+  """Softmax attention; logits and softmax in float32.
+
+  Args:
+    q: [B, Q, H, D], already scaled
+    k: [B, S, H, D]
+    v: [B, S, H, D]
+    mask: [B, S], 0 for keys to ignore; [1, S] serves all rows
+    bias: [H, Q, S], shared by all rows, or None
+
+  Returns:
+    [B, Q, H, D]
+  """
+  logits = jnp.einsum('bqhd,bshd->bhqs', q, k, preferred_element_type=jnp.float32)
+  if bias is not None:
+    logits += bias.astype(jnp.float32)
+  logits = jnp.where(mask[:, None, None, :] > 0, logits, _MASKED)
+  return jnp.einsum('bhqs,bshd->bqhd', jax.nn.softmax(logits, axis=-1).astype(v.dtype), v)
+
+
+def _gate_and_project(x: jax.Array, average: jax.Array, w: AttentionWeights) -> jax.Array:
+  """Gates the heads' averages by the query's input and mixes the heads: [B, S, H, D] to [B, S, c_out]."""
+  gate = jax.nn.sigmoid(jnp.einsum('bsc,chd->bshd', x, w.gate_w) + w.gate_b)
+  return jnp.einsum('bshd,hdo->bso', gate * average, w.out_w) + w.out_b
+
+
+def _self_attention_xla(x, w, mask, bias):
+  scale = w.q.shape[-1] ** -0.5
+  q = jnp.einsum('bsc,chd->bshd', x, w.q) * scale
+  k = jnp.einsum('bsc,chd->bshd', x, w.k)
+  v = jnp.einsum('bsc,chd->bshd', x, w.v)
+  return _gate_and_project(x, attend(q, k, v, mask, bias), w)
+
+
+def _self_attention_chunked(x, w, mask, bias):
+  _, num_keys, _ = x.shape
+  _, num_head, head_dim = w.q.shape
+  bytes_per_row = 4 * num_head * num_keys * (2 * num_keys + 5 * head_dim)
+  mask = jnp.broadcast_to(mask, x.shape[:2])
+  return seam.map_rows(lambda x, mask: _self_attention_xla(x, w, mask, bias), (x, mask), bytes_per_row)
+
+
+def _global_attention_xla(x, w, mask):
+  mask = mask.astype(x.dtype)[..., None]
+  # The query is the masked mean of the column; one key and value head serves all H queries.
+  mean = jnp.sum(mask * x, axis=1, dtype=jnp.float32) / (jnp.sum(mask, axis=1, dtype=jnp.float32) + 1e-10)
+  q = jnp.einsum('bc,chd->bhd', mean.astype(x.dtype), w.q) * w.q.shape[-1] ** -0.5
+  k = jnp.einsum('bsc,cd->bsd', x, w.k)
+  v = jnp.einsum('bsc,cd->bsd', x, w.v)
+  logits = jnp.einsum('bhd,bsd->bhs', q, k, preferred_element_type=jnp.float32)
+  logits = jnp.where(mask[..., 0][:, None, :] > 0, logits, _MASKED)
+  average = jnp.einsum('bhs,bsd->bhd', jax.nn.softmax(logits, axis=-1).astype(x.dtype), v)
+  return _gate_and_project(x, average[:, None], w)
+
+
+def _global_attention_chunked(x, w, mask):
+  _, num_keys, channels = x.shape
+  _, num_head, head_dim = w.q.shape
+  bytes_per_row = 4 * num_keys * (2 * num_head * head_dim + 2 * num_head + channels)
+  return seam.map_rows(lambda x, mask: _global_attention_xla(x, w, mask), (x, mask), bytes_per_row)
+
+
+def self_attention(
+    x: jax.Array, weights: AttentionWeights, mask: jax.Array, bias: jax.Array | None = None
+) -> jax.Array:
+  """Gated self-attention of every row, with an optional bias per head shared by all rows.
+
+  Args:
+    x: [B, S, c], normalised
+    weights: the projections
+    mask: [B, S], 0 for keys to ignore; [1, S] serves all rows
+    bias: [H, S, S] or None
+
+  Returns:
+    [B, S, c_out]
+  """
+  return seam.choose(SELF_ATTENTION)(x, weights, mask, bias)
+
+
+def global_attention(x: jax.Array, weights: AttentionWeights, mask: jax.Array) -> jax.Array:
+  """Gated attention of one mean query per row (Algorithm 19), linear in S.
+
+  Args:
+    x: [B, S, c], normalised
+    weights: the projections; k and v have one head
+    mask: [B, S]
+
+  Returns:
+    [B, S, c_out]
+  """
+  return seam.choose(GLOBAL_ATTENTION)(x, weights, mask)
+
+
+SELF_ATTENTION = {'xla': _self_attention_xla, 'xla_chunked': _self_attention_chunked}
+GLOBAL_ATTENTION = {'xla': _global_attention_xla, 'xla_chunked': _global_attention_chunked}

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Triangle multiplication, Algorithms 11 (outgoing edges) and 12 (incoming edges)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from alphafold_jax.ops import seam
+from alphafold_jax.ops.layer_norm import layer_norm
+
+
+class TriangleWeights(NamedTuple):
+  """Left and right projections side by side: the first h of 2h columns make the left factor."""
+
+  proj_w: jax.Array  # [c, 2h]
+  proj_b: jax.Array  # [2h]
+  gate_w: jax.Array  # [c, 2h]
+  gate_b: jax.Array  # [2h]
+  norm_scale: jax.Array  # [h]
+  norm_offset: jax.Array  # [h]
+  out_w: jax.Array  # [h, c]
+  out_b: jax.Array  # [c]
+  out_gate_w: jax.Array  # [c, c]
+  out_gate_b: jax.Array  # [c]
+
+
+def _xla(z, w, mask, outgoing):
+  half = w.proj_w.shape[-1] // 2
+  edges = mask[..., None].astype(z.dtype) * (jnp.dot(z, w.proj_w) + w.proj_b)
+  edges *= jax.nn.sigmoid(jnp.dot(z, w.gate_w) + w.gate_b)
+  left, right = edges[..., :half], edges[..., half:]
+  # Departs from the paper: in Alg. 12 the official weights take `left` as b and `right` as a.
+  equation = 'ikc,jkc->ijc' if outgoing else 'kjc,kic->ijc'
+  product = jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
+  product = layer_norm(product, w.norm_scale, w.norm_offset).astype(z.dtype)
+  update = jnp.dot(product, w.out_w) + w.out_b
+  return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
+
+
+def triangle_multiplication(z: jax.Array, weights: TriangleWeights, mask: jax.Array, *, outgoing: bool) -> jax.Array:
+  """Updates each edge ij from the two other edges of all triangles ijk.
+
+  Args:
+    z: [N, N, c], normalised
+    weights: see TriangleWeights
+    mask: [N, N]
+    outgoing: True for edges ik and jk (Alg. 11), False for ki and kj (Alg. 12)
+
+  Returns:
+    [N, N, c]
+  """
+  return seam.choose(TRIANGLE_MULTIPLICATION)(z, weights, mask, outgoing)
+
+
+TRIANGLE_MULTIPLICATION = {'xla': _xla, 'xla_chunked': _xla}

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data that travels through the program: frozen pytrees whose fields know their axes.
+
+Each array field carries `axes` (names of sizes that vary, or fixed integers), its dtype and the value that fills
+padding, so that padding, cropping and saving are one function over the type and never list fields by hand.
+
+Axes: num_res residues, num_seq rows of the alignment, num_templ templates, 37 atom types ("atom37").
+A monomer is an assembly of one chain, hence asym_id, entity_id and sym_id on every batch.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+def array(*axes: str | int, dtype: str = 'float32', fill: float = 0) -> Any:
+  """Declares an array field with its axes, dtype and padding value."""
+  return dataclasses.field(metadata={'axes': axes, 'dtype': dtype, 'fill': fill})
+
+
+def pytree(cls: type) -> type:
+  """Makes a class a frozen, keyword-only dataclass and a JAX pytree."""
+  return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+
+
+@pytree
+class Msa:
+  """An alignment to the query; the network samples clusters and extra rows from it on every pass (Suppl. 1.2.7).
+
+  Tokens 0..19 are the residue types, 20 is unknown, 21 a gap. Row 0 is the query.
+  """
+
+  tokens: Array = array('num_seq', 'num_res', dtype='int32', fill=21)
+  deletions: Array = array('num_seq', 'num_res')  # residues left out just before this column
+  mask: Array = array('num_seq', 'num_res')
+  pinned: Array = array('num_seq')  # 1: sampling keeps this row in front (the query; paired rows of a complex)
+  profile: Array = array('num_res', 22)  # token frequencies over all rows, gaps included
+
+
+@pytree
+class Templates:
+  """Raw template structures placed on the query's residues; frames and torsions are derived under jit."""
+
+  aatype: Array = array('num_templ', 'num_res', dtype='int32', fill=21)  # 21: no residue aligned
+  atom_positions: Array = array('num_templ', 'num_res', 37, 3)  # Å
+  atom_mask: Array = array('num_templ', 'num_res', 37)
+  mask: Array = array('num_templ')  # 0: an empty slot
+
+
+@pytree
+class Targets:
+  """The experimental structure and what training must know of it; all masked out for prediction."""
+
+  atom_positions: Array = array('num_res', 37, 3)  # Å
+  atom_mask: Array = array('num_res', 37)
+  resolution: Array = array()  # Å; 0: unknown
+  use_clamped_fape: Array = array()  # 1: clamp the backbone FAPE of this example
+  is_distillation: Array = array()  # 1: the target is itself a prediction
+
+
+@pytree
+class Batch:
+  """Everything the network is told about one assembly."""
+
+  aatype: Array = array('num_res', dtype='int32', fill=20)  # 0..19, 20: unknown
+  soft_sequence: Array = array('num_res', 21)  # one_hot(aatype), or probabilities: gradients to the sequence enter here
+  seq_mask: Array = array('num_res')
+  residue_index: Array = array('num_res', dtype='int32')  # position in the chain, from 0
+  asym_id: Array = array('num_res', dtype='int32')  # from 1; one number per chain
+  entity_id: Array = array('num_res', dtype='int32')  # from 1; one number per distinct sequence
+  sym_id: Array = array('num_res', dtype='int32')  # from 1; which copy of its entity
+  msa: Msa
+  templates: Templates
+  targets: Targets
+
+
+@pytree
+class Recycled:
+  """What one pass hands to the next (Alg. 30, 32); zeros before the first."""
+
+  msa_first_row: Array = array('num_res', 'c_m')
+  pair: Array = array('num_res', 'num_res', 'c_z')
+  atom_positions: Array = array('num_res', 37, 3)  # Å
+
+
+@pytree
+class Structure:
+  """The structure module's output (Alg. 20): the last layer's atoms and every layer's frames and angles."""
+
+  atom_positions: Array = array('num_res', 37, 3)  # Å; 0 where the atom does not exist
+  atom_mask: Array = array('num_res', 37)
+  frame_rotations: Array = array('num_layer', 'num_res', 3, 3)
+  frame_translations: Array = array('num_layer', 'num_res', 3)  # Å
+  angles: Array = array('num_layer', 'num_res', 7, 2)  # (sin, cos) of pre-omega, phi, psi, chi1..4
+  unnormalized_angles: Array = array('num_layer', 'num_res', 7, 2)
+  group_rotations: Array = array('num_res', 8, 3, 3)  # rigid groups of the last layer
+  group_translations: Array = array('num_res', 8, 3)  # Å
+  atom14_positions: Array = array('num_res', 14, 3)  # Å
+
+
+@pytree
+class Representations:
+  """The trunk's last activations."""
+
+  msa: Array = array('num_msa', 'num_res', 'c_m')
+  single: Array = array('num_res', 'c_s')
+  pair: Array = array('num_res', 'num_res', 'c_z')
+  structure_module: Array = array('num_res', 'c_s')
+
+
+@pytree
+class Logits:
+  """What the heads say (Suppl. 1.9); `pae` is None for models without that head."""
+
+  distogram: Array = array('num_res', 'num_res', 64)
+  masked_msa: Array = array('num_msa', 'num_res', 23)
+  plddt: Array = array('num_res', 50)
+  experimentally_resolved: Array = array('num_res', 37)
+  pae: Array | None = array('num_res', 'num_res', 64)
+
+
+@pytree
+class MaskedMsa:
+  """The cluster rows of this pass before masking, and where they were masked: the target of the masked-MSA loss."""
+
+  tokens: Array = array('num_msa', 'num_res', dtype='int32')
+  mask: Array = array('num_msa', 'num_res')
+
+
+@pytree
+class Outputs:
+  """All that one pass of the network gives, on the device."""
+
+  structure: Structure
+  logits: Logits
+  representations: Representations
+  masked_msa: MaskedMsa
+  recycled: Recycled
