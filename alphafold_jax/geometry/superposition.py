@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimal superposition of two sets of points (Kabsch 1976), in numpy and float64."""
+
+import numpy as np
+
+from alphafold_jax import errors
+
+
+def _paired(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """The points that count, [M, 3] twice, and their weights [M], which sum to 1."""
+  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+  weights = np.ones(a.shape[:1]) if weights is None else np.asarray(weights, np.float64)
+  if a.ndim != 2 or a.shape[-1] != 3 or b.shape != a.shape or weights.shape != a.shape[:1]:
+    raise errors.InputError(
+      f'cannot superpose points {a.shape} on {b.shape} with weights {weights.shape}: needs [N, 3], [N, 3] and [N]'
+    )
+  counted = weights > 0  # the others may be anything, NaN too
+  if not counted.any():
+    raise errors.InputError(f'cannot superpose: none of the {len(a)} points has a positive weight; check the masks')
+  return a[counted], b[counted], weights[counted] / weights[counted].sum()
+
+
+def kabsch(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+  """The rotation [3, 3] and translation [3] that bring a onto b: `a @ rotation.T + translation` is nearest to b.
+
+  Nearest in the (weighted, weights [N]) sum of squared distances of points [N, 3], among proper rotations.
+  """
+  a, b, weights = _paired(a, b, weights)
+  center_a, center_b = weights @ a, weights @ b
+  u, _, vt = np.linalg.svd((a - center_a).T @ (weights[:, None] * (b - center_b)))
+  handedness = np.sign(np.linalg.det(u @ vt))  # -1: the best match would be a mirror image
+  rotation = vt.T @ np.diag([1.0, 1.0, handedness]) @ u.T
+  return rotation, center_b - rotation @ center_a
+
+
+def rmsd(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> float:
+  """Root-mean-square distance of points [N, 3] once superposed; weights [N], such as a mask, are optional."""
+  rotation, translation = kabsch(a, b, weights)
+  a, b, weights = _paired(a, b, weights)
+  return float(np.sqrt(weights @ np.sum((a @ rotation.T + translation - b) ** 2, axis=-1)))
