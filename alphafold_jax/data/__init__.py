@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From files to features, in numpy only: nothing here computes with JAX.
+
+records     text files (gz, encodings) and their '>' records
+alignment   A3M alignments
+queries     what to predict: FASTA, A3M, CSV, directories; safe job names
+structures  PDB and mmCIF chains as atom37 arrays
+templates   a structure placed on the query's residues
+features    schema.Batch from the above; the .npz format
+padding     padding and cropping over any schema type; bucket sizes
+"""

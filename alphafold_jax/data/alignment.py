@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A3M alignments: parsed tolerantly, checked strictly, as integers.
+
+In A3M the first record is the query; in the others an upper-case letter or '-' stands in a column of the query,
+lower-case letters are insertions between columns ('.' only pads them). Letters become tokens by one table:
+the 20 residues 0..19, B as D, Z as E, U as C, J, O and X as unknown (20), '-' as gap (21).
+
+Departs from AlphaFold: its program uses that table for the alignment but calls B, Z and U unknown in the sequence
+itself; here the query's residue types follow the one table, so that row 0 and the sequence always agree.
+"""
+
+import dataclasses
+import re
+import string
+
+import numpy as np
+
+from alphafold_jax.constants import residues
+from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, Record, split_records
+from alphafold_jax.errors import InputError
+
+_NO_LETTER = re.compile('[^A-Za-z]')
+_CHAIN_TABLE = re.compile(r'#\s*(\d+(?:,\d+)*)\s+(\d+(?:,\d+)*)$')  # ColabFold: lengths, copies
+_ANNOTATIONS = frozenset({'ss_pred', 'ss_conf', 'ss_dssp', 'sa_dssp'})  # HH-suite's secondary structure rows
+_DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
+
+_TOKENS = np.full(256, residues.UNKNOWN, np.int32)
+_TOKENS[[ord(letter) for letter in residues.LETTER_TO_TOKEN]] = list(residues.LETTER_TO_TOKEN.values())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Alignment:
+  """Rows aligned to a query; row 0 is the query."""
+
+  names: tuple[str, ...]  # header of each row
+  tokens: np.ndarray  # [num_seq, num_res] int32
+  deletions: np.ndarray  # [num_seq, num_res] int32, residues left out just before this column
+  query: str  # the query's letters, upper case
+  notes: tuple[str, ...] = ()  # what was repaired or left out on reading
+
+
+def encode(sequence: str) -> np.ndarray:  # [num_res] int32
+  """Tokens of upper-case letters and '-'."""
+  return _TOKENS[np.frombuffer(sequence.encode('ascii'), np.uint8)]
+
+
+def checked(sequence: str, name: str = 'query') -> str:
+  """A sequence given by a program, in upper case; InputError when it is empty or not of letters."""
+  if bad := _NO_LETTER.search(sequence):
+    raise InputError(f'sequence {name!r}, residue {bad.start() + 1}: {bad[0]!r} is no residue; give letters A-Z only')
+  if not sequence:
+    raise InputError(f'sequence {name!r} is empty; give at least one residue')
+  return sequence.upper()
+
+
+def single_sequence(sequence: str, name: str = 'query') -> Alignment:
+  """The alignment of a query without homologues."""
+  sequence = checked(sequence, name)
+  tokens = encode(sequence)[None]
+  return Alignment(names=(name,), tokens=tokens, deletions=np.zeros_like(tokens), query=sequence)
+
+
+def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignment:
+  """Reads an A3M text; `source` names it in messages.
+
+  As in AlphaFold, of rows that are equal in the query's columns only the first is kept.
+  """
+  records, comments = split_records(text, source)
+  notes: list[str] = []
+  if annotations := [record for record in records if record.id in _ANNOTATIONS]:
+    records = [record for record in records if record.id not in _ANNOTATIONS]
+    notes.append(f'{len(annotations)} secondary structure rows left out')
+  if not records:
+    raise InputError(f'{source}: no sequence besides secondary structure rows; the first record must be the query')
+  for record in records:
+    record.refuse(
+      NO_ALIGNMENT_SYMBOL, source, "is no residue, gap or insertion; an A3M row holds letters, '-' and '.' only"
+    )
+  query, query_notes = _query_letters(records[0], source)
+  _check_chain_table(comments, len(query), source)
+  rows = _aligned_rows(records, query, source)
+  kept = _first_of_each(row.translate(_DROP_LOWER) for row in rows) if drop_duplicates else list(range(len(rows)))
+  if dropped := len(rows) - len(kept):
+    notes.append(f'{dropped} duplicate rows left out')
+  tokens, deletions = _columns([rows[i] for i in kept], len(query))
+  return Alignment(
+    names=tuple(records[i].name for i in kept),
+    tokens=tokens,
+    deletions=deletions,
+    query=query,
+    notes=(*query_notes, *notes),
+  )
+
+
+def _query_letters(record: Record, source: str) -> tuple[str, list[str]]:
+  """The query in upper case, and a note if it was not."""
+  record.refuse(re.compile('-'), source, 'is a gap in the query (the first row); remove the columns without a residue')
+  letters = record.text.replace('.', '')
+  if not letters:
+    raise InputError(f'{source}, line {record.line}: record {record.id!r}, the query, has no sequence')
+  note = 'lower-case letters of the query read as residues'
+  return letters.upper(), [] if letters.isupper() else [note]
+
+
+def _check_chain_table(comments: list[tuple[int, str]], num_res: int, source: str) -> None:
+  """Refuses the alignment of a complex, or one whose '#length<TAB>copies' line does not fit its query."""
+  for number, comment in comments:
+    if not (table := _CHAIN_TABLE.match(comment)):
+      continue
+    lengths, copies = table[1].split(','), table[2].split(',')
+    if len(lengths) > 1 or copies != ['1']:
+      raise InputError(
+        f'{source}, line {number}: {comment!r} announces a complex of several chains; complexes are not supported '
+        'yet, give one chain per alignment'
+      )
+    if lengths[0].lstrip('0') != str(num_res):
+      raise InputError(
+        f'{source}, line {number}: {comment!r} announces {lengths[0][:20]} residues, but the query (first row) has '
+        f'{num_res}; correct or remove the line'
+      )
+
+
+def _aligned_rows(records: list[Record], query: str, source: str) -> list[str]:
+  """Each record's letters without '.', checked to have one upper-case letter or '-' per residue of the query."""
+  rows = [query]
+  for record in records[1:]:
+    row = record.text.replace('.', '')
+    if (width := len(row.translate(_DROP_LOWER))) != len(query):
+      hint = ' (lower-case letters are insertions and do not count)' if len(row) != width else ''
+      raise InputError(
+        f'{source}, line {record.line}: record {record.id!r} has {width} aligned columns{hint}, expected '
+        f'{len(query)}, the length of the query (first row); align it to this query again'
+      )
+    rows.append(row)
+  return rows
+
+
+def _first_of_each(rows) -> list[int]:
+  """Indices of the rows that do not repeat an earlier one."""
+  first: dict[str, int] = {}
+  for i, row in enumerate(rows):
+    first.setdefault(row, i)
+  return list(first.values())
+
+
+def _columns(rows: list[str], num_res: int) -> tuple[np.ndarray, np.ndarray]:  # two of [num_seq, num_res] int32
+  """Tokens and deletion counts; insertions behind the last column have no place and are dropped."""
+  tokens = np.empty((len(rows), num_res), np.int32)
+  deletions = np.zeros((len(rows), num_res), np.int32)
+  for i, row in enumerate(rows):
+    letters = np.frombuffer(row.encode('ascii'), np.uint8)
+    places = np.flatnonzero(letters < ord('a'))  # '-' and upper case
+    tokens[i] = _TOKENS[letters[places]]
+    if len(letters) != num_res:
+      deletions[i] = np.diff(places, prepend=-1) - 1
+  return tokens, deletions

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network's input from a sequence and its alignment (Suppl. 1.2), and its own file format.
+
+Only what does not depend on chance is made here; clusters, masking and extra rows are drawn on the device from the
+raw alignment. A batch is numpy throughout, unpadded, one chain.
+"""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphafold_jax import schema
+from alphafold_jax.constants import residues
+from alphafold_jax.data import fields
+from alphafold_jax.data.alignment import Alignment, single_sequence
+from alphafold_jax.errors import InputError
+
+_FORMAT = 'alphafold_jax features'
+_VERSION = 1
+_HEADER = '__format__'  # the one entry that is not an array of the batch: JSON as bytes
+
+
+def make_batch(
+  query: str | Alignment,
+  *,
+  templates: schema.Templates | None = None,
+  num_templates: int = 4,
+  max_rows: int | None = None,
+) -> schema.Batch:
+  """The unpadded input for one chain; a bare sequence is an alignment of one row.
+
+  Args:
+    query: sequence or alignment.
+    templates: from `templates.stack_templates`; None gives empty slots.
+    num_templates: how many empty slots; ignored with templates.
+    max_rows: keep only that many rows; the profile is still that of all.
+  """
+  alignment = single_sequence(query) if isinstance(query, str) else query
+  num_seq, num_res = alignment.tokens.shape
+  aatype = np.array(alignment.tokens[0], np.int32)
+  if templates is None:
+    templates = empty_templates(num_templates, num_res)
+  elif templates.aatype.shape[1] != num_res:
+    raise InputError(f'the templates are for {templates.aatype.shape[1]} residues, the query has {num_res}')
+  ones = np.ones(num_res, np.int32)
+  return schema.Batch(
+    aatype=aatype,
+    soft_sequence=np.eye(21, dtype=np.float32)[aatype],
+    seq_mask=np.ones(num_res, np.float32),
+    residue_index=np.arange(num_res, dtype=np.int32),
+    asym_id=ones,
+    entity_id=ones.copy(),
+    sym_id=ones.copy(),
+    msa=_msa(alignment, num_seq if max_rows is None else max(1, min(max_rows, num_seq))),
+    templates=templates,
+    targets=empty_targets(num_res),
+  )
+
+
+def profile(tokens: np.ndarray) -> np.ndarray:  # [num_seq, num_res] -> [num_res, 22]
+  """Frequency of each token in each column, gaps included."""
+  num_seq, num_res = tokens.shape
+  cells = np.arange(num_res) * 22 + tokens  # [num_seq, num_res]
+  counts = np.bincount(cells.ravel(), minlength=num_res * 22)
+  return (counts.reshape(num_res, 22) / num_seq).astype(np.float32)
+
+
+def _msa(alignment: Alignment, num_rows: int) -> schema.Msa:
+  """The first rows of the alignment with the profile of all."""
+  tokens = np.asarray(alignment.tokens[:num_rows], np.int32)
+  return schema.Msa(
+    tokens=tokens,
+    deletions=np.asarray(alignment.deletions[:num_rows], np.float32),
+    mask=np.ones(tokens.shape, np.float32),
+    pinned=np.eye(1, num_rows, dtype=np.float32)[0],
+    profile=profile(alignment.tokens),
+  )
+
+
+def empty_templates(num_templates: int, num_res: int) -> schema.Templates:
+  """Slots without a template: all masked."""
+  return schema.Templates(
+    aatype=np.full((num_templates, num_res), residues.GAP, np.int32),
+    atom_positions=np.zeros((num_templates, num_res, 37, 3), np.float32),
+    atom_mask=np.zeros((num_templates, num_res, 37), np.float32),
+    mask=np.zeros(num_templates, np.float32),
+  )
+
+
+def empty_targets(num_res: int) -> schema.Targets:
+  """No known structure: all masked."""
+  return schema.Targets(
+    atom_positions=np.zeros((num_res, 37, 3), np.float32),
+    atom_mask=np.zeros((num_res, 37), np.float32),
+    resolution=np.float32(0),
+    use_clamped_fape=np.float32(0),
+    is_distillation=np.float32(0),
+  )
+
+
+def save_features(path: str | Path, batch: schema.Batch, metadata: dict[str, Any] | None = None) -> None:
+  """Writes a batch as compressed .npz, whole or not at all; arrays stand under names like 'msa.tokens'.
+
+  Args:
+    path: the file; an existing one is replaced.
+    batch: unpadded.
+    metadata: anything JSON can hold (name, sequence, source); `load_features` gives it back.
+  """
+  path = Path(path)
+  header = json.dumps({'format': _FORMAT, 'version': _VERSION, 'metadata': metadata or {}})
+  arrays = {name: np.asarray(value) for name, _, value in fields.leaves(batch)}
+  arrays[_HEADER] = np.frombuffer(header.encode(), np.uint8)
+  draft = path.with_name(f'.{path.name[:100]}.{secrets.token_hex(4)}.tmp')
+  try:
+    with draft.open('xb') as file:
+      np.savez_compressed(file, **arrays)
+    draft.replace(path)
+  except BaseException:
+    draft.unlink(missing_ok=True)
+    raise
+
+
+def load_features(path: str | Path) -> tuple[schema.Batch, dict[str, Any]]:
+  """Reads what `save_features` wrote: the batch and its metadata, every array's shape and type checked."""
+  arrays = _read_npz(path)
+  metadata = _check_header(arrays.pop(_HEADER, None), path)
+  batch = fields.from_leaves(schema.Batch, arrays, str(path))
+  fields.axis_sizes(batch, str(path))
+  for name, field, value in fields.leaves(batch):
+    if value.dtype != field.metadata['dtype']:
+      raise InputError(f'{path}: array {name!r} has type {value.dtype}, expected {field.metadata["dtype"]}')
+    if value.dtype.kind == 'f' and not np.isfinite(value).all():
+      raise InputError(f'{path}: array {name!r} of shape {value.shape} holds NaN or infinity')
+  _check_tokens(batch, path)
+  return batch, metadata
+
+
+def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
+  """Every array of the archive; InputError names the one that cannot be read."""
+  arrays, name = {}, None
+  try:
+    with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
+      for name in archive.files:
+        arrays[name] = archive[name]
+  except FileNotFoundError:
+    raise InputError(f'{path}: no such file') from None
+  except Exception as error:  # numpy and zipfile raise whatever a damaged byte leads to
+    what = f'array {name!r} cannot be read' if name else 'not an .npz archive, or a truncated one'
+    raise InputError(f'{path}: {what} ({type(error).__name__}: {error}); make the features again') from None
+  return arrays
+
+
+def _check_header(header: np.ndarray | None, path: str | Path) -> dict[str, Any]:
+  """The metadata, after format and version."""
+  try:
+    content = json.loads(np.asarray(header).tobytes()) if header is not None else {}
+    kind, version, metadata = content.get('format'), content.get('version'), content.get('metadata')
+  except (ValueError, AttributeError, RecursionError):
+    kind = version = metadata = None
+  if kind != _FORMAT or not isinstance(metadata, dict):
+    raise InputError(f'{path}: no features of alphafold_jax (entry {_HEADER!r} is missing or of another program)')
+  if version != _VERSION:
+    raise InputError(f'{path}: features of format version {version}, this program reads {_VERSION}; make them again')
+  return metadata
+
+
+def _check_tokens(batch: schema.Batch, path: str | Path) -> None:
+  """Residue types and alignment tokens are looked up in tables on the device, where a wrong one is not noticed."""
+  limits = {'aatype': (batch.aatype, 20), 'msa.tokens': (batch.msa.tokens, 21)}
+  limits['templates.aatype'] = (batch.templates.aatype, 21)
+  for name, (value, largest) in limits.items():
+    if value.size and not 0 <= value.min() <= value.max() <= largest:
+      raise InputError(f'{path}: array {name!r} holds {value.min()}..{value.max()}, expected 0..{largest}')

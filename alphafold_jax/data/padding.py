@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Padding and cropping of any schema object, and the sizes to pad to.
+
+A program compiled for one shape serves every batch padded to it. Buckets trade compilations for wasted work: pair
+operations cost between the square and the cube of the length, so the steps stay within one eighth of it.
+"""
+
+import bisect
+from typing import Any
+
+import numpy as np
+
+from alphafold_jax.data.fields import axis_sizes, map_leaves
+from alphafold_jax.errors import InputError
+
+__all__ = ['axis_sizes', 'crop', 'msa_depth_bucket', 'pad_batch', 'residue_bucket']
+
+_MSA_DEPTHS = (1, 16, 64, 128, 512, 1024, 2048, 5120)
+
+
+def pad_batch(batch: Any, sizes: dict[str, int]) -> Any:
+  """Grows the named axes at their end with each field's fill value; masks are 0 there.
+
+  Args:
+    batch: any schema object of numpy arrays.
+    sizes: new size per axis name; axes not named stay as they are.
+  """
+  have = axis_sizes(batch)
+  for axis, size in sizes.items():
+    if size < have.get(axis, 0):
+      raise InputError(f'cannot pad axis {axis} from {have[axis]} to {size}: it would have to shrink')
+
+  def pad(field, value):
+    value = np.asarray(value)
+    shape = [sizes.get(axis, n) for axis, n in zip(field.metadata['axes'], value.shape, strict=True)]
+    padded = np.full(shape, field.metadata['fill'], value.dtype)
+    padded[tuple(slice(n) for n in value.shape)] = value
+    return padded
+
+  return map_leaves(pad, batch)
+
+
+def crop(tree: Any, sizes: dict[str, int]) -> Any:
+  """Cuts the named axes back to their first entries; undoes `pad_batch`, on outputs too (on the host)."""
+
+  def cut(field, value):
+    return np.asarray(value)[tuple(slice(sizes.get(axis)) for axis in field.metadata['axes'])]
+
+  return map_leaves(cut, tree)
+
+
+def residue_bucket(num_res: int) -> int:
+  """The padded length: 16, then multiples of 32 to 512, then eight steps per doubling."""
+  if num_res <= 16:
+    return 16
+  step = max(32, 2 ** ((num_res - 1).bit_length() - 4))
+  return -(-num_res // step) * step
+
+
+def msa_depth_bucket(num_seq: int) -> int:
+  """The padded number of alignment rows: 1 (no homologues), 16, 64, ... 5120, then doubling."""
+  if num_seq <= _MSA_DEPTHS[-1]:
+    return _MSA_DEPTHS[bisect.bisect_left(_MSA_DEPTHS, num_seq)]
+  return _MSA_DEPTHS[-1] * 2 ** (-(-num_seq // _MSA_DEPTHS[-1]) - 1).bit_length()

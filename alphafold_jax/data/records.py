@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text files and the '>' records in them: one tolerant reader under FASTA and A3M.
+
+Everything a file can do wrong before its biology matters is caught here: compression that breaks off, encodings,
+binary content, missing headers, symbols that are no residues. Line and column numbers count from 1.
+"""
+
+import dataclasses
+import gzip
+import itertools
+import re
+import zlib
+from pathlib import Path
+
+from alphafold_jax.errors import InputError
+
+_GZIP_MAGIC = b'\x1f\x8b'
+_BYTE_ORDER_MARKS = {
+  b'\xff\xfe\x00\x00': 'UTF-32',  # before UTF-16: it begins with the same two bytes
+  b'\x00\x00\xfe\xff': 'UTF-32',
+  b'\xff\xfe': 'UTF-16',
+  b'\xfe\xff': 'UTF-16',
+}
+_CONTROL = re.compile('[\x01-\x08\x0b\x0e-\x1f\x7f]')  # NUL is dealt with apart: servers join alignments with it
+_LINE_END = re.compile('\r\n|\r|\n')
+_HEADER = re.compile(rb'^[\0 \t]*>', re.MULTILINE)
+_HEAD = 1 << 20
+NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-\s]')
+
+
+def read_bytes(path: str | Path) -> bytes:
+  """The file's content, decompressed when it is gzip (told by its first bytes, not by its name)."""
+  try:
+    content = Path(path).read_bytes()
+  except FileNotFoundError:
+    raise InputError(f'{path}: no such file') from None
+  except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+    reason = getattr(error, 'strerror', None) or error
+    raise InputError(f'{path}: cannot be read ({reason})') from None
+  if not content.startswith(_GZIP_MAGIC):
+    return content
+  try:
+    return gzip.decompress(content)
+  except EOFError:
+    raise InputError(f'{path}: the gzip data break off before their end; copy or download the file again') from None
+  except (OSError, zlib.error) as error:
+    raise InputError(f'{path}: damaged gzip data ({error}); copy or download the file again') from None
+
+
+def read_text(path: str | Path) -> str:
+  """The file's text; InputError when it is not text."""
+  return decode(read_bytes(path), str(path))
+
+
+def read_first_record(path: str | Path) -> str:
+  """The text up to the second '>' header, without reading on: the query of a large alignment."""
+  try:
+    with open(path, 'rb') as file:
+      packed = file.peek(2)[:2] == _GZIP_MAGIC
+      with gzip.GzipFile(fileobj=file) if packed else file as stream:
+        head = stream.read(_HEAD)
+  except (OSError, ValueError, EOFError, zlib.error):
+    return read_text(path)  # it knows what to say
+  second = [found.start() for found in itertools.islice(_HEADER.finditer(head), 2)][1:]
+  return decode(head[: second[0]] if second else head, str(path))
+
+
+def decode(content: bytes, source: str) -> str:
+  """Bytes as text: UTF-8 with or without its mark, else Latin-1 (old header lines)."""
+  for mark, encoding in _BYTE_ORDER_MARKS.items():
+    if content.startswith(mark):
+      raise InputError(f'{source}: the file is {encoding} text; save it as UTF-8 (plain text)')
+  sample = content[:4096]
+  fewer, more = sorted((sample[::2].count(0), sample[1::2].count(0)))
+  if len(sample) >= 8 and more > 0.2 * len(sample) and fewer < 0.05 * len(sample):
+    raise InputError(f'{source}: every other byte is NUL, as in UTF-16 text without its mark; save the file as UTF-8')
+  try:
+    text = content.decode('utf-8-sig')
+  except UnicodeDecodeError:
+    text = content.decode('latin-1')
+  if found := _CONTROL.search(text):
+    line = len(_LINE_END.findall(text[: found.start()])) + 1
+    raise InputError(f'{source}, line {line}: byte {ord(found[0]):#04x} does not occur in text; is this a binary file?')
+  return text
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One '>' header and the lines under it."""
+
+  name: str  # the header without '>'
+  line: int  # of the header
+  lines: tuple[tuple[int, str], ...]  # (line number, text) without surrounding white space
+  unit: str = 'column'  # what counts the characters of a line in messages
+
+  @property
+  def text(self) -> str:
+    """All lines joined, inner white space removed."""
+    return ''.join(''.join(line.split()) for _, line in self.lines)
+
+  @property
+  def id(self) -> str:
+    """The header's first word, for messages."""
+    words = self.name.split(maxsplit=1)
+    return words[0][:80] if words else ''
+
+  def refuse(self, symbols: re.Pattern[str], source: str, remedy: str | dict[str, str]) -> None:
+    """Raises InputError at the first character that matches `symbols`; remedies by character, '' for the others."""
+    for number, line in self.lines:
+      if found := symbols.search(line):
+        symbol = found[0]
+        advice = remedy if isinstance(remedy, str) else remedy.get(symbol, remedy[''])
+        place = f'{source}, line {number}, {self.unit} {found.start() + 1}'
+        raise InputError(f'{place}: {symbol!r} in record {self.id!r} {advice}')
+
+
+def split_records(text: str, source: str) -> tuple[list[Record], list[tuple[int, str]]]:
+  """The '>' records of a FASTA or A3M text, and its '#' lines as (line number, text)."""
+  if text.startswith('# STOCKHOLM'):
+    raise InputError(f'{source}, line 1: this is a Stockholm file; convert it to A3M (reformat.pl sto a3m)')
+  records: list[Record] = []
+  comments: list[tuple[int, str]] = []
+  header: tuple[str, int] | None = None
+  lines: list[tuple[int, str]] = []
+  for number, raw in enumerate(_LINE_END.split(text), start=1):
+    line = raw.strip('\0 \t\f')  # NUL at a line's edge separates the blocks that an MSA server joined
+    if line.startswith('>'):
+      if header is not None:
+        records.append(Record(*header, tuple(lines)))
+      header, lines = (line[1:].strip(), number), []
+    elif line.startswith('#'):
+      comments.append((number, line))
+    elif line and header is None:
+      raise InputError(f"{source}, line {number}: {line[:40]!r} stands before any '>' header; put a line '>name' above")
+    elif line:
+      lines.append((number, line))
+  if header is None:
+    what = 'the file is empty' if not text.strip('\0 \t\f\r\n') else "there is no '>' header"
+    raise InputError(f"{source}: {what}; expected '>name' lines, each followed by a sequence")
+  records.append(Record(*header, tuple(lines)))
+  return records, comments

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Template features: a known structure placed on the query's residues (Suppl. 1.2.3).
+
+The residue map says which residue of the template stands for which of the query. It is given, read from an alignment
+of two rows, or made here by aligning the two sequences; no database and no external aligner take part.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from Bio.Align import PairwiseAligner, substitution_matrices
+
+from alphafold_jax import schema
+from alphafold_jax.constants import residues
+from alphafold_jax.data.alignment import checked, encode
+from alphafold_jax.data.features import empty_templates
+from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_records
+from alphafold_jax.data.structures import Chain, read_chain, read_chains
+from alphafold_jax.errors import InputError
+
+_MIN_ALIGNED = 10  # residues with a CA atom; of shorter queries half
+_MIN_SAME = 0.9  # identity to call the sequence in an alignment and that in the file one protein
+_DOUBTFUL_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
+_MAX_CA_STEP = 150.0  # Å between consecutive residues, as in AlphaFold: beyond, the file is nonsense
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Template:
+  """One structure on the query's residues."""
+
+  name: str  # file stem and chain
+  aatype: np.ndarray  # [num_res] int32, 21 where nothing is aligned
+  atom_positions: np.ndarray  # [num_res, 37, 3] float32, Å
+  atom_mask: np.ndarray  # [num_res, 37] float32
+  residue_map: dict[int, int]  # query index -> index in the chain's sequence, both from 0
+  identity: float  # of the aligned residues
+  coverage: float  # share of the query's residues that have a CA atom in the template
+  notes: tuple[str, ...] = ()
+
+
+def template_from_structure(
+  query_sequence: str,
+  path: str | Path,
+  chain: str | None = None,
+  *,
+  residue_map: Mapping[int, int] | Sequence[tuple[int, int]] | None = None,
+  alignment: str | Path | None = None,
+) -> Template:
+  """A template from a PDB or mmCIF file.
+
+  Args:
+    query_sequence: one-letter codes.
+    path: the structure, also .gz.
+    chain: the authors' name; by default the only chain or, without a map, the one that aligns best.
+    residue_map: pairs (query index, template index) from 0; the template index counts in the chain's sequence.
+    alignment: file of two rows, query and template, as gapped FASTA or as A3M; instead of a map.
+  """
+  query_sequence = checked(query_sequence)
+  if residue_map is not None and alignment is not None:
+    raise InputError(f'{path}: give a residue map or an alignment, not both')
+  if residue_map is None and alignment is None:
+    found, pairs = _best_chain(query_sequence, path, chain)
+  else:
+    found = read_chain(path, chain)
+    pairs = residue_map if alignment is None else map_from_alignment(alignment, query_sequence, found.sequence)
+  name = f'{Path(path).name.split(".")[0]}_{found.id}'
+  template = template_from_chain(query_sequence, found, pairs, name=name, source=str(path))
+  if residue_map is None and alignment is None and template.identity < _DOUBTFUL_IDENTITY:
+    note = f'only {template.identity:.0%} of the residues aligned to {name} are identical; better give an alignment'
+    return dataclasses.replace(template, notes=(note,))
+  return template
+
+
+def template_from_chain(
+  query_sequence: str,
+  chain: Chain,
+  residue_map: Mapping[int, int] | Sequence[tuple[int, int]],
+  *,
+  name: str,
+  source: str,
+) -> Template:
+  """Puts the mapped residues of a chain into the query's places."""
+  num_res = len(query_sequence)
+  residue_map = _checked_map(residue_map, num_res, len(chain.sequence), source)
+  _check_steps(chain, source)
+  to, at = np.array(list(residue_map), int), np.array(list(residue_map.values()), int)
+  aatype = np.full(num_res, residues.GAP, np.int32)
+  positions = np.zeros((num_res, 37, 3), np.float32)
+  mask = np.zeros((num_res, 37), np.float32)
+  aatype[to] = encode(chain.sequence)[at]
+  positions[to], mask[to] = chain.atom_positions[at], chain.atom_mask[at]
+  resolved = int(mask[:, residues.ATOM_INDEX['CA']].sum())
+  if resolved < (needed := min(_MIN_ALIGNED, max(1, num_res // 2))):
+    raise InputError(
+      f'{source}: only {resolved} residues of chain {chain.id!r} with coordinates align to the query, '
+      f'at least {needed} are needed; use another template or give the residue map'
+    )
+  return Template(
+    name=name,
+    aatype=aatype,
+    atom_positions=positions,
+    atom_mask=mask,
+    residue_map=residue_map,
+    identity=_identical(query_sequence, chain.sequence, residue_map) / len(residue_map),
+    coverage=resolved / num_res,
+  )
+
+
+def stack_templates(templates: Sequence[Template], num_templates: int = 4) -> schema.Templates:
+  """The batch field: the templates in order, then empty slots."""
+  if not 1 <= len(templates) <= num_templates:
+    raise InputError(f'{len(templates)} templates given; the model takes 1 to {num_templates}, give the best ones')
+  if len(lengths := {len(template.aatype) for template in templates}) > 1:
+    raise InputError(f'the templates are for queries of different lengths: {sorted(lengths)}')
+  stacked = empty_templates(num_templates, lengths.pop())
+  for slot, template in enumerate(templates):
+    stacked.aatype[slot] = template.aatype
+    stacked.atom_positions[slot] = template.atom_positions
+    stacked.atom_mask[slot] = template.atom_mask
+    stacked.mask[slot] = 1
+  return stacked
+
+
+def _best_chain(query: str, path: str | Path, chain: str | None) -> tuple[Chain, dict[int, int]]:
+  """The chain with most residues identical to the query's, and its alignment."""
+  candidates = [read_chain(path, chain)] if chain is not None else list(read_chains(path).values())
+  aligned = [(candidate, align(query, candidate.sequence)) for candidate in candidates]
+  return max(aligned, key=lambda item: _identical(query, item[0].sequence, item[1]))
+
+
+def align(query: str, template: str) -> dict[int, int]:
+  """Query index -> template index by BLOSUM62 with affine gaps; gaps at the ends are free."""
+  query, template = _canonical(query), _canonical(template)
+  blocks = _aligner().align(query, template)[0].aligned
+  return {int(q) + i: int(t) + i for (q, end), (t, _) in zip(*blocks, strict=True) for i in range(int(end) - int(q))}
+
+
+def map_from_alignment(path: str | Path, query_sequence: str, template_sequence: str) -> dict[int, int]:
+  """Query index -> template index from a file whose first two rows are query and template.
+
+  Either row may hold a part of its sequence. Where a row is not found word for word (another version of the entry,
+  a tag) it is aligned to its sequence and must be 90% identical.
+  """
+  records, _ = split_records(read_text(path), str(path))
+  if len(records) < 2:
+    raise InputError(f'{path}: one row; a template alignment has two, the query and the template')
+  for record in records[:2]:
+    record.refuse(NO_ALIGNMENT_SYMBOL, str(path), "is no residue or gap; an alignment holds letters, '-' and '.' only")
+  query_row, template_row = (record.text.replace('.', '') for record in records[:2])
+  to_query = _locate(query_row.replace('-', '').upper(), query_sequence, f'{path}: the query row')
+  to_template = _locate(template_row.replace('-', '').upper(), template_sequence, f'{path}: the template row')
+  if any(letter.islower() for letter in template_row):  # A3M: columns of the query, insertions in lower case
+    query_row, template_row = _open_insertions(query_row, template_row)
+  if len(query_row) != len(template_row):
+    raise InputError(f'{path}: the rows have {len(query_row)} and {len(template_row)} columns; they must be aligned')
+  pairs, q, t = {}, 0, 0
+  for a, b in zip(query_row, template_row, strict=True):
+    if a != '-' and b != '-' and q in to_query and t in to_template:
+      pairs[to_query[q]] = to_template[t]
+    q, t = q + (a != '-'), t + (b != '-')
+  return pairs
+
+
+def _open_insertions(query_row: str, template_row: str) -> tuple[str, str]:
+  """Turns an A3M pair into two rows of equal length."""
+  columns, opened = iter(query_row), []
+  for letter in template_row:
+    opened.append('-' if letter.islower() else next(columns, ''))
+  return ''.join(opened) + ''.join(columns), template_row
+
+
+def _locate(part: str, whole: str, what: str) -> dict[int, int]:
+  """Index in the part -> index in the whole."""
+  if part and (start := _canonical(whole).find(_canonical(part))) >= 0:
+    return {i: start + i for i in range(len(part))}
+  pairs = align(part, whole) if part else {}
+  if _identical(part, whole, pairs) < _MIN_SAME * len(part) or not pairs:
+    raise InputError(f'{what} ({part[:30]}...) does not belong to the sequence {whole[:30]}...; check file and chain')
+  return pairs
+
+
+@functools.cache
+def _aligner() -> PairwiseAligner:
+  aligner = PairwiseAligner(mode='global')
+  aligner.substitution_matrix = substitution_matrices.load('BLOSUM62')
+  aligner.open_gap_score, aligner.extend_gap_score = -11, -1
+  aligner.end_gap_score = 0
+  return aligner
+
+
+def _canonical(sequence: str) -> str:
+  """The 20 letters and X, by the same table as everything else."""
+  return ''.join(residues.MSA_ALPHABET[token] for token in encode(sequence))
+
+
+def _identical(query: str, template: str, pairs: Mapping[int, int]) -> int:
+  """How many aligned residues are of one known type."""
+  a, b = encode(query)[list(pairs)], encode(template)[list(pairs.values())]
+  return int(np.sum((a == b) & (a < residues.UNKNOWN)))
+
+
+def _checked_map(residue_map, num_res: int, num_template: int, source: str) -> dict[int, int]:
+  """The map as a dict; refuses indices outside the sequences and residues used twice."""
+  pairs = [(int(q), int(t)) for q, t in (residue_map.items() if isinstance(residue_map, Mapping) else residue_map)]
+  if not pairs:
+    raise InputError(f'{source}: no residue of the template is aligned to the query; give another residue map')
+  for q, t in pairs:
+    if not (0 <= q < num_res and 0 <= t < num_template):
+      raise InputError(
+        f'{source}: the residue map holds ({q}, {t}), the query has residues 0..{num_res - 1}, '
+        f'the template 0..{num_template - 1}'
+      )
+  for side, name in enumerate(('query', 'template')):
+    if len({pair[side] for pair in pairs}) < len(pairs):
+      raise InputError(f'{source}: the residue map uses a residue of the {name} twice')
+  return dict(pairs)
+
+
+def _check_steps(chain: Chain, source: str) -> None:
+  """Refuses coordinates in which consecutive residues lie impossibly far apart."""
+  ca = residues.ATOM_INDEX['CA']
+  known = chain.atom_mask[:, ca] > 0
+  steps = np.linalg.norm(np.diff(chain.atom_positions[:, ca], axis=0), axis=-1)
+  if (far := np.flatnonzero((steps > _MAX_CA_STEP) & known[1:] & known[:-1])).size:
+    i = int(far[0])
+    raise InputError(
+      f'{source}: chain {chain.id!r} has {steps[i]:.0f} Å between the CA atoms of residues {chain.numbering[i]} and '
+      f'{chain.numbering[i + 1]}; the file is damaged'
+    )
