@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the heads' logits to numbers a person can use: pLDDT, PAE, pTM, ipTM, contacts and the ranking score.
+
+Algorithm 29 "predictPerResidueLDDT" (its last line) and Suppl. 1.9.6-1.9.8. Everything runs under jit, so that
+the large logits are reduced where they are; host arrays may be given as well. Padding is chosen away, never multiplied
+away: whatever stands there, NaN included, changes nothing.
+
+Shapes: num_res residues; pair quantities are [i, j], residue j scored when aligned on residue i.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alphafold_jax import errors, schema
+from alphafold_jax.schema import Array
+
+PAE_MAX_BIN = 31.0  # Å, the last edge of the aligned-error bins, Suppl. 1.9.7
+DISTOGRAM_FIRST_EDGE = 2.3125  # Å, Suppl. 1.9.8
+DISTOGRAM_LAST_EDGE = 21.6875  # Å
+CONTACT_CUTOFF = 8.0  # Å between C-beta atoms (C-alpha for glycine)
+
+
+@schema.pytree
+class Confidence:
+  """How far one prediction is to be trusted; `pae`, `ptm`, `iptm` are None where the model has no such head."""
+
+  plddt: Array = schema.array('num_res')  # 0..100
+  mean_plddt: Array = schema.array()  # 0..100, over unmasked residues
+  pae: Array | None = schema.array('num_res', 'num_res')  # Å
+  ptm: Array | None = schema.array()  # 0..1
+  iptm: Array | None = schema.array()  # 0..1; also None when no chains were told apart
+  contact_probability: Array = schema.array('num_res', 'num_res')
+  finite: Array = schema.array(dtype='bool')  # False: a NaN or infinity in positions or scores of an unmasked residue
+
+
+# ------------------------------------------------------------------------------------------ single quantities
+
+
+def plddt(logits: Array) -> jax.Array:
+  """Expected lDDT-C-alpha of each residue, 0 to 100. Algorithm 29, last line."""
+  num_bins = logits.shape[-1]
+  return 100 * _expectation(logits, (np.arange(num_bins) + 0.5) / num_bins)  # [N_res]
+
+
+def pae_bin_centres(num_bins: int = 64, max_bin: float = PAE_MAX_BIN) -> np.ndarray:
+  """Centres of the aligned-error bins; the last bin, open above, counts as one step further."""
+  edges = np.linspace(0, max_bin, num_bins - 1)
+  return np.append(edges, edges[-1] + edges[1]) + edges[1] / 2  # [num_bins] Å
+
+
+def pae(logits: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
+  """Expected position error of residue j when the structures are aligned on residue i. Suppl. 1.9.7."""
+  return _expectation(logits, pae_bin_centres(logits.shape[-1], max_bin))  # [N_res, N_res] Å
+
+
+def pae_limit(num_bins: int = 64, max_bin: float = PAE_MAX_BIN) -> float:
+  """The largest error that `pae` can express, Å."""
+  return float(pae_bin_centres(num_bins, max_bin)[-1])
+
+
+def ptm(logits: Array, mask: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
+  """Predicted TM-score: the best alignment's expected TM-score over the unmasked residues. Suppl. 1.9.7."""
+  everywhere = jnp.ones((len(mask), len(mask)), bool)
+  return _best_alignment(_expected_tm(logits, mask, max_bin), mask, everywhere)  # []
+
+
+def iptm(logits: Array, mask: Array, asym_id: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
+  """Predicted TM-score between chains: only residues of other chains than the aligned one count; 0 for one chain."""
+  between = jnp.asarray(asym_id)[:, None] != jnp.asarray(asym_id)[None, :]  # [N_res, N_res]
+  return _best_alignment(_expected_tm(logits, mask, max_bin), mask, between)  # []
+
+
+def distogram_edges(num_bins: int = 64) -> np.ndarray:
+  """The edges between the distance bins, Å."""
+  return np.linspace(DISTOGRAM_FIRST_EDGE, DISTOGRAM_LAST_EDGE, num_bins - 1)
+
+
+def expected_distance(logits: Array) -> jax.Array:
+  """Mean distance between C-beta atoms; the open bins at both ends count half a step beyond their edge."""
+  edges = distogram_edges(logits.shape[-1])
+  step = edges[1] - edges[0]
+  return _expectation(logits, np.append(edges - step / 2, edges[-1] + step / 2))  # [N_res, N_res] Å
+
+
+def contact_probability(logits: Array, cutoff: float = CONTACT_CUTOFF) -> jax.Array:
+  """Probability of the distance bins that end at or below the cutoff (for 8 Å the last such edge is 7.94 Å)."""
+  upper_edges = np.append(distogram_edges(logits.shape[-1]), np.inf)
+  return _expectation(logits, upper_edges <= cutoff)  # [N_res, N_res]
+
+
+# ------------------------------------------------------------------------------------------ the summary
+
+
+def summarise(outputs: schema.Outputs, seq_mask: Array, asym_id: Array | None = None) -> Confidence:
+  """Reduces one pass's logits to what is kept of them; `asym_id` asks for ipTM too (complexes)."""
+  logits = outputs.logits
+  valid = jnp.asarray(seq_mask) > 0  # [N_res]
+  residues = plddt(logits.plddt)
+  has_pae = logits.pae is not None
+  errors_ij = pae(logits.pae) if has_pae else None
+  return Confidence(
+      plddt=residues,
+      mean_plddt=masked_mean(residues, valid),
+      pae=errors_ij,
+      ptm=ptm(logits.pae, valid) if has_pae else None,
+      iptm=iptm(logits.pae, valid, asym_id) if has_pae and asym_id is not None else None,
+      contact_probability=contact_probability(logits.distogram),
+      finite=_all_finite(outputs.structure.atom_positions, residues, errors_ij, valid))
+
+
+def masked_mean(values: Array, mask: Array) -> jax.Array:
+  """Mean over unmasked residues."""
+  valid = jnp.asarray(mask) > 0
+  return jnp.sum(jnp.where(valid, values, 0)) / jnp.maximum(jnp.sum(valid), 1)  # []
+
+
+def _all_finite(positions, residues, errors_ij, valid):
+  """Whether every number that would be written for an unmasked residue is finite."""
+  finite = jnp.isfinite(residues) & jnp.all(jnp.isfinite(positions), axis=(-2, -1))  # [N_res]
+  result = jnp.all(finite | ~valid)
+  if errors_ij is not None:
+    result &= jnp.all(jnp.isfinite(errors_ij) | ~(valid[:, None] & valid[None, :]))
+  return result  # []
+
+
+def _expectation(logits, values):
+  """Mean of a value per bin under softmax(logits), in float32 whatever the logits are."""
+  probs = jax.nn.softmax(jnp.asarray(logits, jnp.float32), axis=-1)
+  return jnp.sum(probs * jnp.asarray(values, jnp.float32), axis=-1)
+
+
+def _expected_tm(logits, mask, max_bin):
+  """Expected TM-score term of every pair; its length scale d0 grows with the number of unmasked residues."""
+  num_res = jnp.maximum(jnp.sum(jnp.asarray(mask) > 0), 19)  # below 19 residues the root is not meaningful
+  d0 = 1.24 * jnp.cbrt(num_res - 15.0) - 1.8  # Å
+  centres = jnp.asarray(pae_bin_centres(logits.shape[-1], max_bin), jnp.float32)
+  return _expectation(logits, 1 / (1 + jnp.square(centres / d0)))  # [N_res, N_res]
+
+
+def _best_alignment(tm, mask, counted):
+  """Largest row mean over the pairs that are counted."""
+  valid = jnp.asarray(mask) > 0
+  pairs = valid[:, None] & valid[None, :] & counted  # [N_res, N_res]
+  means = jnp.sum(jnp.where(pairs, tm, 0), axis=-1) / (1e-8 + jnp.sum(pairs, axis=-1))
+  return jnp.max(means)  # []
+
+
+# ------------------------------------------------------------------------------------------ ranking
+
+
+def ranking_score(confidence: Confidence, by: str = 'plddt') -> Array:
+  """The number predictions are sorted by, best first, 0 to 100; `by` is a row of RANKINGS."""
+  if by not in RANKINGS:
+    raise errors.InputError(f'rank by {by!r}: unknown; choose one of {", ".join(RANKINGS)}')
+  missing = [name for name in RANKINGS[by] if getattr(confidence, name) is None]
+  if missing:
+    raise errors.InputError(f'rank by {by!r}: this model gives no {" and no ".join(missing)}; '
+                            'rank by plddt, or choose a _ptm model (ptm) or a complex (iptm, multimer)')
+  return sum(weight * getattr(confidence, name) for name, weight in RANKINGS[by].items())
+
+
+RANKINGS = {  # name -> weights of the scores
+    'plddt': {'mean_plddt': 1},
+    'ptm': {'ptm': 100},
+    'iptm': {'iptm': 100},
+    'multimer': {'iptm': 80, 'ptm': 20},
+}

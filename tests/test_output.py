@@ -1,0 +1,528 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Written files: read back by independent programs, equal to the official writer's records, never half, never NaN."""
+
+import dataclasses
+import datetime
+import errno
+import io
+import json
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import gemmi
+import matplotlib.image
+import modelcif.reader
+import numpy as np
+import pytest
+from alphafold.common import protein as oracle
+from Bio import SeqIO
+from Bio.PDB import MMCIFParser, PDBParser
+
+from alphafold_jax import errors
+from alphafold_jax.constants import residues
+from alphafold_jax.output import files, mmcif, pdb, plots, predicted, scores
+
+DATA = Path(__file__).parent / 'data' / 'reference_predictions'
+RECORDED = ['5AWL_1', '6A5J']
+LOUD = 'RANDOM WEIGHTS: NOT A PREDICTION'
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+  aatype: np.ndarray
+  atom_positions: np.ndarray
+  atom_mask: np.ndarray
+  plddt: np.ndarray
+  residue_index: np.ndarray
+  asym_id: np.ndarray
+  pae: np.ndarray | None = None
+  ptm: float | None = None
+  iptm: float | None = None
+  representations: object = None
+
+
+def _recorded(name):
+  with np.load(DATA / f'{name}.npz') as arrays:
+    return Prediction(
+        aatype=arrays['aatype'], atom_positions=arrays['structure_module/final_atom_positions'],
+        atom_mask=arrays['structure_module/final_atom_mask'], plddt=arrays['plddt'],
+        residue_index=arrays['residue_index'], asym_id=np.ones(len(arrays['aatype']), int),
+        pae=arrays['predicted_aligned_error'], ptm=float(arrays['ptm']))
+
+
+def _made_up(sequence, chain_lengths=None, seed=0):
+  """Random atoms in a box; the right ones for each residue."""
+  rng = np.random.default_rng(seed)
+  aatype = np.array([residues.LETTER_TO_TOKEN[letter] for letter in sequence])
+  num_res = len(aatype)
+  chain_lengths = chain_lengths or [num_res]
+  mask = np.asarray(residues.ATOM37_MASK)[aatype]
+  return Prediction(
+      aatype=aatype, atom_mask=mask, plddt=rng.uniform(20, 100, num_res),
+      atom_positions=(rng.uniform(-150, 150, (num_res, 37, 3)) * mask[..., None]).astype(np.float32),
+      residue_index=np.concatenate([np.arange(n) for n in chain_lengths]),
+      asym_id=np.repeat(np.arange(len(chain_lengths)) + 1, chain_lengths),
+      pae=rng.uniform(0, 31, (num_res, num_res)).astype(np.float32), ptm=0.5)
+
+
+def _changed(prediction, **changes):
+  return dataclasses.replace(prediction, **changes)
+
+
+CASES = {
+    **{name: _recorded(name) for name in RECORDED},
+    'unknown residues': _made_up('XMKXXWACX'),
+    'homodimer and another': _made_up('MKTAYWMKTAYWGGHH', [6, 6, 4]),
+    'gap in numbering': _changed(_made_up('ARNDCQEGHILKMFPSTWYV'), residue_index=np.r_[0:10, 109:119]),
+}
+
+
+@pytest.fixture(params=CASES, ids=lambda name: name.replace(' ', '_'))
+def prediction(request):
+  return CASES[request.param]
+
+
+# ------------------------------------------------------------------------------------------ reading back
+
+
+def _expected_atoms(prediction):
+  """(chain, residue number, residue name, atom name) -> coordinates to three decimals, pLDDT to two."""
+  chain_of = {asym: chr(ord('A') + i) for i, asym in enumerate(dict.fromkeys(prediction.asym_id.tolist()))}
+  expected = {}
+  for i, atom in np.argwhere(prediction.atom_mask > 0.5):
+    name = residues.RESTYPE_1TO3[(residues.RESTYPES + ('X',))[prediction.aatype[i]]]
+    key = chain_of[prediction.asym_id[i]], int(prediction.residue_index[i]) + 1, name, residues.ATOM_TYPES[atom]
+    expected[key] = [f'{x:.3f}' for x in prediction.atom_positions[i, atom]] + [f'{prediction.plddt[i]:.2f}']
+  return expected
+
+
+def _biopython_atoms(text, parser):
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    models = list(parser.get_structure('test', io.StringIO(text)))
+  assert len(models) == 1
+  return {(chain.id, residue.id[1], residue.resname, atom.name):
+          [f'{x:.3f}' for x in atom.coord] + [f'{atom.bfactor:.2f}']
+          for chain in models[0] for residue in chain for atom in residue}
+
+
+def _gemmi_atoms(structure):
+  assert len(structure) == 1
+  return {(chain.name, residue.seqid.num, residue.name, atom.name):
+          [f'{x:.3f}' for x in atom.pos.tolist()] + [f'{atom.b_iso:.2f}']
+          for chain in structure[0] for residue in chain for atom in residue if atom.element.name == atom.name[0]}
+
+
+def _gemmi_mmcif(text):
+  return gemmi.make_structure_from_block(gemmi.cif.read_string(text).sole_block())
+
+
+def test_pdb_is_read_back_by_biopython_unchanged(prediction):
+  assert _biopython_atoms(pdb.to_pdb(prediction), PDBParser(PERMISSIVE=False)) == _expected_atoms(prediction)
+
+
+def test_mmcif_is_read_back_by_biopython_unchanged(prediction):
+  text = mmcif.to_mmcif(prediction, 'test')
+  assert _biopython_atoms(text, MMCIFParser()) == _expected_atoms(prediction)
+
+
+def test_pdb_is_read_back_by_gemmi_unchanged(prediction):
+  assert _gemmi_atoms(gemmi.read_pdb_string(pdb.to_pdb(prediction))) == _expected_atoms(prediction)
+
+
+def test_mmcif_is_read_back_by_gemmi_unchanged(prediction):
+  assert _gemmi_atoms(_gemmi_mmcif(mmcif.to_mmcif(prediction, 'test'))) == _expected_atoms(prediction)
+
+
+def _letters(prediction):
+  """The sequence of each chain, X where unknown."""
+  return {asym: ''.join((residues.RESTYPES + ('X',))[a] for a in prediction.aatype[prediction.asym_id == asym])
+          for asym in dict.fromkeys(prediction.asym_id.tolist())}
+
+
+@pytest.mark.parametrize('text_format', ['pdb', 'cif'])
+def test_sequence_keeps_residues_that_have_no_atoms(prediction, text_format):
+  text = pdb.to_pdb(prediction) if text_format == 'pdb' else mmcif.to_mmcif(prediction, 'test')
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Biopython: the file has no HEADER
+    records = [str(record.seq) for record in SeqIO.parse(io.StringIO(text), f'{text_format}-seqres')]
+  assert records == list(_letters(prediction).values())
+  structure = gemmi.read_pdb_string(text) if text_format == 'pdb' else _gemmi_mmcif(text)
+  structure.setup_entities()
+  found = [gemmi.one_letter_code(structure.get_entity_of(chain.get_polymer()).full_sequence) for chain in structure[0]]
+  assert found == list(_letters(prediction).values())
+
+
+# ------------------------------------------------------------------------------------------ PDB
+
+
+def _oracle_pdb(prediction):
+  return oracle.to_pdb(oracle.Protein(
+      atom_positions=prediction.atom_positions, aatype=prediction.aatype, atom_mask=prediction.atom_mask,
+      residue_index=prediction.residue_index + 1, chain_index=prediction.asym_id - 1,
+      b_factors=np.repeat(prediction.plddt[:, None], 37, axis=1)))
+
+
+def test_pdb_coordinates_equal_the_official_ones_line_by_line(prediction):
+  def body(text):
+    return [line for line in text.splitlines() if line[:6] in ('ATOM  ', 'TER   ', 'ENDMDL', 'END   ')]
+  ours, theirs = body(pdb.to_pdb(prediction)), body(_oracle_pdb(prediction))
+  # One difference on purpose: a chain that ends in unknown residues is closed after its last atom's residue.
+  ours, theirs = ([re.sub('^(TER .{13}).*', r'\1', line) for line in lines] for lines in (ours, theirs))
+  assert ours == theirs
+
+
+def test_ter_names_the_last_residue_that_has_atoms():
+  lines = pdb.to_pdb(CASES['unknown residues']).splitlines()
+  assert [line.rstrip() for line in lines if line.startswith('TER')] == ['TER      43      CYS A   8']
+
+
+def test_every_pdb_line_has_80_columns_and_ascii_only(prediction):
+  text = pdb.to_pdb(prediction, remarks=['protéine ' + 'long ' * 40])
+  assert text.isascii()
+  assert {len(line) for line in text.splitlines()} == {80}
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'atom_positions': np.full((4, 37, 3), 12345.0)}, 'chain A residue 1 atom N: coordinate 12345.000'),
+    ({'atom_positions': np.full((4, 37, 3), -1000.0)}, 'chain A residue 1 atom N: coordinate -1000.000'),
+    ({'residue_index': np.array([0, 1, 2, 9999])}, 'residue 10000'),
+])
+def test_pdb_refuses_what_breaks_a_column_and_mmcif_takes_it(changes, message):
+  prediction = _changed(_made_up('MKTA'), **changes)
+  with pytest.raises(errors.InputError, match=f'{message}.*write mmCIF'):
+    pdb.to_pdb(prediction)
+  assert _gemmi_atoms(_gemmi_mmcif(mmcif.to_mmcif(prediction, 'test'))) == _expected_atoms(prediction)
+
+
+def test_pdb_refuses_63_chains_and_mmcif_names_them_all():
+  assert pdb.to_pdb(_made_up('G' * 62, [1] * 62)).count('TER ') == 62
+  prediction = _made_up('G' * 63, [1] * 63)
+  with pytest.raises(errors.InputError, match='63 chains.*write mmCIF'):
+    pdb.to_pdb(prediction)
+  chains = [chain.name for chain in _gemmi_mmcif(mmcif.to_mmcif(prediction, 'test'))[0]]
+  assert chains[:2] + chains[25:28] + chains[51:53] == ['A', 'B', 'Z', 'AA', 'BA', 'ZA', 'AB']
+  assert len(set(chains)) == 63
+
+
+def test_pdb_refuses_more_atoms_than_it_can_number(monkeypatch):
+  assert pdb.MAX_SERIAL == 99_999
+  monkeypatch.setattr(pdb, 'MAX_SERIAL', 29)
+  pdb.to_pdb(_made_up('WW'))  # 28 atoms and the chain's end
+  with pytest.raises(errors.InputError, match='30 atoms and chain ends are more than 29.*write mmCIF'):
+    pdb.to_pdb(_made_up('WW', [1, 1]))
+
+
+# ------------------------------------------------------------------------------------------ mmCIF
+
+
+def _block(prediction, **options):
+  return gemmi.cif.read_string(mmcif.to_mmcif(prediction, 'a job', **options)).sole_block()
+
+
+def test_mmcif_has_plddt_of_every_residue_and_of_the_whole(prediction):
+  block = _block(prediction)
+  local = list(block.find('_ma_qa_metric_local.', ['label_asym_id', 'label_seq_id', 'metric_value']))
+  assert [float(row[2]) for row in local] == pytest.approx(prediction.plddt, abs=0.005)
+  assert [int(row[1]) for row in local] == [n + 1 for s in _letters(prediction).values() for n in range(len(s))]
+  metrics = {row[0]: (row[1], row[2]) for row in block.find('_ma_qa_metric.', ['id', 'type', 'mode'])}
+  overall = block.find('_ma_qa_metric_global.', ['metric_id', 'metric_value'])
+  values = {metrics[row[0]]: float(row[1]) for row in overall}
+  assert values['pLDDT', 'global'] == pytest.approx(prediction.plddt.mean(), abs=0.005)
+  assert values['pTM', 'global'] == pytest.approx(prediction.ptm, abs=0.0005)
+  assert ('pLDDT', 'local') in metrics.values()
+
+
+def test_mmcif_has_the_categories_of_modelcif():
+  categories = set(_block(CASES['5AWL_1'], model_name='model_1_ptm', version='1').get_mmcif_category_names())
+  assert categories >= {f'_{name}.' for name in (
+      'entry', 'struct', 'audit_conform', 'entity', 'entity_poly', 'entity_poly_seq', 'struct_asym', 'chem_comp',
+      'software', 'citation', 'ma_software_group', 'ma_data', 'ma_target_entity', 'ma_target_entity_instance',
+      'ma_protocol_step', 'ma_model_list', 'ma_qa_metric', 'ma_qa_metric_global', 'ma_qa_metric_local', 'atom_site',
+      'atom_type', 'pdbx_poly_seq_scheme', 'pdbx_data_usage')}
+
+
+def test_mmcif_is_read_by_the_modelcif_library():
+  system, = modelcif.reader.read(io.StringIO(mmcif.to_mmcif(CASES['homodimer and another'], 'a job', version='1.2')))
+  (_, model), = system._all_models()
+  assert [asym.id for asym in model.assembly] == ['A', 'B', 'C']
+  assert len(list(model.get_atoms())) == CASES['homodimer and another'].atom_mask.sum()
+  assert [(s.name, s.version) for s in system.software] == [('alphafold_jax', '1.2')]
+  assert len(system.protocols[0].steps) == 1
+
+
+def test_identical_chains_are_one_entity():
+  block = _block(CASES['homodimer and another'])
+  rows = [tuple(row) for row in block.find('_struct_asym.', ['id', 'entity_id'])]
+  assert rows == [('A', '1'), ('B', '1'), ('C', '2')]
+  assert list(block.find_values('_entity.pdbx_number_of_molecules')) == ['2', '1']
+
+
+def test_mmcif_is_the_same_every_time_and_dated_only_on_request():
+  prediction = CASES['5AWL_1']
+  assert mmcif.to_mmcif(prediction, 'x') == mmcif.to_mmcif(prediction, 'x')
+  assert not _block(prediction).find_values('_pdbx_audit_revision_history.revision_date')
+  dated = _block(prediction, date=datetime.date(2026, 1, 31))
+  assert list(dated.find_values('_pdbx_audit_revision_history.revision_date')) == ['2026-01-31']
+
+
+@pytest.mark.parametrize('name', ['a b', 'x\ny', "it's;_loop_ #1", 'é/ü', ''])
+def test_odd_names_leave_the_mmcif_readable(name):
+  text = mmcif.to_mmcif(CASES['5AWL_1'], name)
+  assert text.isascii()
+  assert re.fullmatch(r'[\w.-]+', gemmi.cif.read_string(text).sole_block().name)
+
+
+# ------------------------------------------------------------------------------------------ never NaN
+
+
+WRITERS = {
+    'pdb': pdb.to_pdb,
+    'mmcif': lambda prediction: mmcif.to_mmcif(prediction, 'test'),
+    'scores': scores.scores_json,
+    'pae': scores.pae_json,
+    'pae_afdb': scores.pae_json_afdb,
+}
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+@pytest.mark.parametrize(('field', 'index', 'message'), [
+    ('atom_positions', (2, 1, 0), 'residue 3 of chain 1: atom CA'),
+    ('plddt', 3, 'residue 4 of chain 1: pLDDT is'),
+    ('pae', (1, 2), 'residue 2 of chain 1: pae is'),
+])
+@pytest.mark.parametrize('writer', WRITERS)
+def test_numbers_that_are_not_finite_are_refused_with_their_place(writer, field, index, message, value):
+  prediction = _made_up('MKTA')
+  getattr(prediction, field)[index] = value
+  with pytest.raises(errors.NumericalError, match=message):
+    WRITERS[writer](prediction)
+
+
+def test_ptm_that_is_nan_is_refused():
+  with pytest.raises(errors.NumericalError, match='ptm is nan'):
+    scores.scores_json(_changed(_made_up('MKTA'), ptm=float('nan')))
+
+
+def test_position_of_an_absent_atom_may_be_anything():
+  prediction = _made_up('MKTA')
+  prediction.atom_positions[0, residues.ATOM_INDEX['OXT']] = np.nan
+  assert 'nan' not in pdb.to_pdb(prediction).lower()
+
+
+@pytest.mark.parametrize('writer', ['pdb', 'mmcif'])
+def test_structure_of_unknown_residues_only_is_refused(writer):
+  with pytest.raises(errors.InputError, match='no atoms to write'):
+    WRITERS[writer](_made_up('XXX'))
+
+
+# ------------------------------------------------------------------------------------------ scores
+
+
+def _strict(text):
+  return json.loads(text, parse_constant=lambda constant: pytest.fail(f'{constant} is not JSON'))
+
+
+def test_scores_have_colabfolds_schema():
+  prediction = _changed(CASES['6A5J'], iptm=0.123)
+  read = _strict(scores.scores_json(prediction))
+  assert list(read) == ['plddt', 'max_pae', 'pae', 'ptm', 'iptm']
+  assert read['plddt'] == np.round(prediction.plddt, 2).tolist()
+  assert read['pae'] == np.round(prediction.pae.astype(float), 2).tolist()
+  assert (read['max_pae'], read['ptm'], read['iptm']) == (float(prediction.pae.max()), 0.05, 0.12)
+
+
+def test_scores_of_a_model_without_pae_hold_plddt_alone():
+  assert list(_strict(scores.scores_json(_changed(CASES['6A5J'], pae=None, ptm=None)))) == ['plddt']
+
+
+def test_pae_files_differ_as_their_readers_expect():
+  prediction = CASES['6A5J']
+  bare, (listed,) = _strict(scores.pae_json(prediction)), _strict(scores.pae_json_afdb(prediction))
+  assert set(bare) == set(listed) == {'predicted_aligned_error', 'max_predicted_aligned_error'}
+  np.testing.assert_allclose(bare['predicted_aligned_error'], prediction.pae, atol=0.0051)
+  np.testing.assert_allclose(listed['predicted_aligned_error'], prediction.pae, atol=0.051)
+  assert bare['max_predicted_aligned_error'] == float(prediction.pae.max())
+  assert listed['max_predicted_aligned_error'] == 31.75
+
+
+def test_pae_of_a_model_without_it_is_refused_with_the_remedy():
+  with pytest.raises(errors.InputError, match='_ptm model'):
+    scores.pae_json(_changed(CASES['6A5J'], pae=None))
+
+
+# ------------------------------------------------------------------------------------------ plots
+
+
+def _alignment(num_seq, num_res):
+  tokens = np.random.default_rng(0).integers(0, 22, (num_seq, num_res))
+  tokens[0] %= 20
+  return tokens
+
+
+PICTURES = {
+    'coverage': lambda: plots.coverage(_alignment(300, 120), 'job', [70, 50]),
+    'coverage of one residue and row': lambda: plots.coverage(_alignment(1, 1)),
+    'coverage, large': lambda: plots.coverage(_alignment(5000, 2000)),
+    'plddt': lambda: plots.plddt([CASES['5AWL_1'], CASES['6A5J']], ['rank_001', 'rank_002'], 'costs $1_000 {x}'),
+    'plddt of one residue': lambda: plots.plddt([_made_up('G')], ['rank_001']),
+    'plddt, large': lambda: plots.plddt([_made_up('G' * 2000, seed=s) for s in range(5)], list('abcde')),
+    'pae': lambda: plots.pae([CASES['5AWL_1']] * 7, [f'rank_00{i}_alphafold2_ptm' for i in range(7)], 'job'),
+    'pae of one residue': lambda: plots.pae([_made_up('G')], ['rank_001']),
+    'pae, large': lambda: plots.pae([_made_up('G' * 2000, [1500, 500])], ['rank_001']),
+}
+
+
+@pytest.mark.parametrize('picture', PICTURES)
+def test_plots_are_small_png_files_that_show_something(picture):
+  data = plots.png(PICTURES[picture]())
+  assert data.startswith(b'\x89PNG') and len(data) <= plots.MAX_BYTES
+  pixels = matplotlib.image.imread(io.BytesIO(data))
+  assert min(pixels.shape[:2]) > 150
+  assert 0.02 < np.mean(np.ptp(pixels[..., :3].reshape(-1, 3), axis=1) > 0.1)  # coloured, not grey
+
+
+def test_coverage_line_counts_the_rows_without_a_gap():
+  tokens = np.array([[0, 1, 2, 3], [0, 1, 21, 21], [5, 21, 21, 21]])
+  line, = plots.coverage(tokens).axes[0].lines
+  assert line.get_ydata().tolist() == [3, 2, 1, 1, 1]
+
+
+def test_most_similar_rows_are_drawn_on_top():
+  tokens = np.array([[0, 1, 2, 3], [5, 5, 5, 5], [0, 1, 2, 5]])
+  image, = plots.coverage(tokens).axes[0].images
+  assert image.get_array()[:, 0].tolist() == [0, 75, 100]
+  assert image.origin == 'lower'
+
+
+def test_pae_rows_are_aligned_and_columns_scored_residues():
+  prediction = _made_up('MKT')
+  axes = plots.pae([prediction], ['rank_001']).axes[0]
+  np.testing.assert_array_equal(axes.images[0].get_array(), prediction.pae)
+  assert (axes.get_ylabel(), axes.get_xlabel()) == ('Aligned residue', 'Scored residue')
+  assert axes.get_ylim()[0] > axes.get_ylim()[1]  # row 0 on top
+
+
+def test_large_pae_is_averaged_over_blocks():
+  matrix = np.random.default_rng(0).uniform(0, 30, (2501, 2501))
+  shrunk = plots._shrink(matrix)
+  assert shrunk.shape == (834, 834)
+  assert shrunk[0, 0] == pytest.approx(matrix[:3, :3].mean())
+  assert shrunk[-1, -1] == pytest.approx(matrix[2499:, 2499:].mean())
+
+
+def test_plots_leave_matplotlibs_global_state_alone():
+  assert 'matplotlib.pyplot' not in sys.modules or not sys.modules['matplotlib.pyplot'].get_fignums()
+
+
+# ------------------------------------------------------------------------------------------ files
+
+
+def _report(*predictions, **options):
+  tags = [files.tag('alphafold2_ptm', i + 1, 7, rank=i + 1) for i in range(len(predictions))]
+  return files.Report('job', predictions, tags, **options)
+
+
+def test_files_have_colabfolds_names(tmp_path):
+  representations = SimpleNamespace(single=np.ones((10, 4), np.float32), pair=np.ones((10, 10, 4), np.float32))
+  best = _changed(CASES['5AWL_1'], representations=representations)
+  report = _report(best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10))
+  written = files.write(report, tmp_path / 'out', files.FORMATS)
+  ranks = ['rank_001_alphafold2_ptm_model_1_seed_007', 'rank_002_alphafold2_ptm_model_2_seed_007']
+  expected = {'job_predicted_aligned_error_v1.json', 'job_predicted_aligned_error_afdb.json', 'job_coverage.png',
+              'job_plddt.png', 'job_pae.png'}
+  for rank in ranks:
+    expected |= {f'job_unrelaxed_{rank}.pdb', f'job_unrelaxed_{rank}.cif', f'job_scores_{rank}.json',
+                 f'job_single_repr_{rank}.npy', f'job_pair_repr_{rank}.npy'}
+  assert {path.name for path in written.paths} == set(os.listdir(tmp_path / 'out')) == expected
+  assert not written.skipped
+  assert np.load(tmp_path / 'out' / f'job_pair_repr_{ranks[0]}.npy', allow_pickle=False).shape == (10, 10, 4)
+
+
+def test_coverage_can_be_drawn_before_anything_is_predicted(tmp_path):
+  written = files.write(_report(msa_tokens=_alignment(5, 10)), tmp_path, ['coverage_plot', 'pdb'])
+  assert [path.name for path in written.paths] == ['job_coverage.png'] and not written.skipped
+
+
+def test_tags_pad_rank_and_seed_and_may_lack_a_rank():
+  assert files.tag('alphafold2', 3, 12) == 'alphafold2_model_3_seed_012'
+  recycle = files.tag('alphafold2_ptm', 1, 0) + '.r2'
+  assert files.file_name('pdb', 'job', recycle) == 'job_unrelaxed_alphafold2_ptm_model_1_seed_000.r2.pdb'
+
+
+def test_notes_are_loud_in_every_structure_and_score_file(tmp_path):
+  report = _report(CASES['5AWL_1'], origin=files.Origin(model_name='model_1_ptm', notes=(LOUD,)))
+  for path in files.write(report, tmp_path, ['pdb', 'mmcif', 'scores']).paths:
+    assert LOUD in path.read_text()
+  assert (tmp_path / 'job_unrelaxed_rank_001_alphafold2_ptm_model_1_seed_007.pdb').read_text().startswith(
+      f'REMARK   6 {LOUD}')
+  block = gemmi.cif.read_string(mmcif.to_mmcif(CASES['5AWL_1'], 'job', notes=(LOUD,))).sole_block()
+  assert LOUD in block.find_value('_struct.title')
+  assert [LOUD in text for text in block.find_values('_pdbx_data_usage.details')] == [True, False]
+
+
+def test_a_format_that_cannot_hold_the_prediction_is_skipped_with_the_reason(tmp_path):
+  chains = _changed(_made_up('G' * 63, [1] * 63), pae=None)
+  written = files.write(_report(chains), tmp_path, ['pdb', 'mmcif', 'pae', 'pae_plot', 'coverage_plot', 'pair'])
+  assert [path.suffix for path in written.paths] == ['.cif']
+  reasons = ' '.join(written.skipped.values())
+  assert len(written.skipped) == 5
+  assert '63 chains' in reasons and '_ptm model' in reasons and 'no alignment' in reasons and 'pair repr' in reasons
+
+
+def test_a_prediction_that_is_not_finite_leaves_no_file(tmp_path):
+  prediction = _made_up('MKTA')
+  prediction.atom_positions[0, 0, 0] = np.nan
+  with pytest.raises(errors.NumericalError):
+    files.write(_report(prediction), tmp_path, ['pdb', 'mmcif', 'scores'])
+  assert os.listdir(tmp_path) == []
+
+
+def test_unknown_format_and_job_names_with_a_slash_are_refused(tmp_path):
+  with pytest.raises(errors.InputError, match="'xyz'.*pdb, mmcif"):
+    files.write(_report(CASES['5AWL_1']), tmp_path, ['xyz'])
+  with pytest.raises(errors.InputError, match='a/b'):
+    files.write(dataclasses.replace(_report(CASES['5AWL_1']), job='a/b'), tmp_path, ['pdb'])
+
+
+@pytest.mark.parametrize('call', ['fsync', 'replace'])
+@pytest.mark.parametrize(('code', 'kind', 'message'), [
+    (errno.ENOSPC, errors.ResourceError, 'disk is full'),
+    (errno.EACCES, errors.InputError, 'you may write to'),
+])
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch, call, code, kind, message):
+  def fail(*_):
+    raise OSError(code, os.strerror(code))
+  path, = files.write(_report(CASES['5AWL_1']), tmp_path, ['pdb']).paths
+  old = path.read_text()
+  monkeypatch.setattr(os, call, fail)
+  with pytest.raises(kind, match=f'{re.escape(str(path))}: .*{message}'):
+    files.write(_report(CASES['6A5J']), tmp_path, ['pdb'])
+  assert os.listdir(tmp_path) == [path.name] and path.read_text() == old
+
+
+def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
+  def interrupt(*_):
+    raise KeyboardInterrupt
+  monkeypatch.setattr(os, 'fsync', interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    files.write(_report(CASES['5AWL_1']), tmp_path, ['scores'])
+  assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_a_file_and_a_name_too_long_are_explained(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(errors.InputError, match='file/out: cannot be made.*may write to'):
+    files.write(_report(CASES['5AWL_1']), tmp_path / 'file' / 'out', ['pdb'])
+  with pytest.raises(errors.InputError, match='name too long'):
+    files.write(dataclasses.replace(_report(CASES['5AWL_1']), job='a' * 300), tmp_path, ['pdb'])
+  assert os.listdir(tmp_path) == ['file']
+
+
+def test_chain_names_follow_the_pdbs_order():
+  assert [predicted.chain_name(i) for i in (0, 25, 26, 27, 51, 52, 701, 702)] == [
+      'A', 'Z', 'AA', 'BA', 'ZA', 'AB', 'ZZ', 'AAA']
