@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Downloads one large file over HTTP, and goes on where an earlier attempt stopped.
+
+Beside the growing `.part` file lies `.part.json`, which says what it is a part of: the address, the length, and the
+validator (ETag or date) by which the server knows the version. A server that has another version by now, or cannot
+send ranges, makes the transfer start over; it never makes two versions run into one file.
+"""
+
+import base64
+import contextlib
+import dataclasses
+import http.client
+import json
+import logging
+import os
+import pathlib
+import random
+import re
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import BinaryIO
+
+from alphafold_jax.errors import WeightsError
+from alphafold_jax.version import __version__
+from alphafold_jax.weights.files import disk_errors, human_size, require_space, write_atomically
+from alphafold_jax.weights.meter import Meter
+
+_log = logging.getLogger(__name__)
+_READ = 1 << 18  # bytes
+_PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP states that may be gone on the next try
+_OFFLINE = (
+  'A machine without internet access can use a file fetched elsewhere: `alphafold-jax params download --from FILE`.'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Patience:
+  """How long a transfer keeps trying, in seconds."""
+
+  deadline: float = 24 * 3600.0  # for the whole transfer
+  timeout: float = 60.0  # without a single byte
+  retries: int = 6  # failures in a row that bring nothing new
+  backoff: float = 1.0  # wait before the first retry; doubles up to a minute
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+  """What the `.part` file is a part of."""
+
+  url: str
+  total: int | None = None
+  validator: str | None = None  # value for If-Range
+  md5: str | None = None  # hexadecimal, where the server states it
+
+
+class _TryAgainError(Exception):
+  """A failure that may pass."""
+
+  def __init__(self, reason: str, wait: float = 0.0):
+    super().__init__(reason)
+    self.wait = wait  # seconds the server asks for
+
+
+def fetch(url: str, part: pathlib.Path, meter: Meter, patience: Patience, reserve: float = 0.0) -> str | None:
+  """Completes `part` with the content of `url`; returns the MD5 that the server states for it, if any.
+
+  Args:
+    url: an http(s) address.
+    part: the file to grow; it is kept, with its `.part.json`, when the transfer fails for good.
+    meter: is told the position.
+    patience: retries and deadlines.
+    reserve: room wanted on the disk beside the file, as a multiple of its length.
+  """
+  if urllib.parse.urlsplit(url).scheme not in ('http', 'https'):
+    raise WeightsError(f'{url}: not an http or https address. For a file on this machine use --from FILE.')
+  give_up = time.monotonic() + patience.deadline
+  failures = 0
+  while True:
+    before = _size(part)
+    try:
+      return _attempt(url, part, meter, patience.timeout, give_up, reserve)
+    except _TryAgainError as error:
+      failures = 1 if _size(part) > before else failures + 1
+      wait = max(min(patience.backoff * 2 ** (failures - 1), 60.0) * random.uniform(0.75, 1.25), error.wait)
+      if failures > patience.retries or time.monotonic() + wait > give_up:
+        raise WeightsError(
+          f'{url}: {error}; gave up with {human_size(_size(part))} in {part}. Run the same command again to go on '
+          f'from there. {_OFFLINE}'
+        ) from error
+      _log.warning('%s: %s; next try in %.1f s, from %s', url, error, wait, human_size(_size(part)))
+      time.sleep(wait)
+
+
+def discard(part: pathlib.Path) -> None:
+  """Removes a part and what is known of it."""
+  for path in (part, _note(part)):
+    with disk_errors(path):
+      path.unlink(missing_ok=True)
+
+
+def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up: float, reserve: float) -> str | None:
+  """One request: appends what arrives, and raises _TryAgainError unless the file is complete then."""
+  known = _read_note(part, url)
+  have = _size(part)
+  if known and have == known.total:
+    meter.position(have, have)
+    return known.md5
+  if known is None or known.validator is None or have > (known.total or have):
+    have = 0
+  headers = {'User-Agent': f'alphafold-jax/{__version__}', 'Accept-Encoding': 'identity'}
+  if have:
+    headers |= {'Range': f'bytes={have}-', 'If-Range': known.validator}
+  try:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+      start, now = _where_it_starts(response, url, part, known, have)
+      require_space(part.parent, (now.total or 0) - start + int(reserve * (now.total or 0)), 'the download')
+      write_atomically(_note(part), json.dumps(dataclasses.asdict(now)))
+      with disk_errors(part):
+        out = open(part, 'r+b' if start else 'wb', buffering=0)
+      with out:
+        done = _receive(response, out, part, start, now.total, meter, give_up)
+  except urllib.error.HTTPError as error:
+    _refused(error, url, part, have)
+  except urllib.error.URLError as error:
+    _unreachable(error.reason, url, have)
+  except (OSError, http.client.HTTPException) as error:
+    raise _TryAgainError(f'the connection broke ({error or type(error).__name__})') from error
+  if now.total is not None and done < now.total:
+    raise _TryAgainError(f'the connection closed after {done} of {now.total} bytes')
+  return now.md5
+
+
+def _where_it_starts(response, url: str, part: pathlib.Path, known: _Part | None, have: int) -> tuple[int, _Part]:
+  """The offset of the first byte that the response brings, and what the file is a part of."""
+  headers = response.headers
+  validator = headers.get('ETag')
+  if validator is None or validator.startswith('W/'):  # a weak tag does not promise equal bytes
+    validator = headers.get('Last-Modified')
+  length = headers.get('Content-Length')
+  total = int(length) if length and length.isdigit() and 'Content-Encoding' not in headers else None
+  if response.status != 206:
+    if have:
+      _log.warning('%s: the server sends the file from its beginning; starting over', url)
+    return 0, _Part(url, total, validator, _stated_md5(headers))
+  span = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', headers.get('Content-Range', '').strip())
+  total = int(span[2]) if span and span[2] != '*' else known.total
+  if not span or int(span[1]) != have or total != known.total or validator not in (None, known.validator):
+    discard(part)
+    raise _TryAgainError('the file on the server has changed, or the server sent another range; starting over')
+  return have, known
+
+
+def _receive(response, out: BinaryIO, part: pathlib.Path, start: int, total: int | None, meter: Meter,
+             give_up: float) -> int:
+  """Writes the body behind `start`; returns the position reached."""
+  done = start
+  out.seek(start)
+  out.truncate()
+  while total is None or done < total:
+    chunk = response.read1(_READ if total is None else min(_READ, total - done))
+    if not chunk:
+      break
+    view = memoryview(chunk)
+    while view:
+      with disk_errors(part):
+        view = view[out.write(view):]
+    done += len(chunk)
+    meter.position(done, total)
+    if time.monotonic() > give_up:
+      raise _TryAgainError('the time for the whole download is over')
+  with disk_errors(part):
+    os.fsync(out.fileno())
+  return done
+
+
+def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: int) -> None:
+  """Sorts an HTTP error state into passing and final."""
+  with error:
+    if error.code == 416 and have:
+      discard(part)
+      raise _TryAgainError('the file on the server has changed its length; starting over')
+    if error.code in _PASSING:
+      after = error.headers.get('Retry-After', '')
+      raise _TryAgainError(f'the server answered {error.code} {error.reason}', float(after) if after.isdigit() else 0.0)
+    raise WeightsError(
+      f'{url}: the server answered {error.code} {error.reason}. Check the address and your proxy settings. {_OFFLINE}'
+    ) from error
+
+
+def _unreachable(reason: object, url: str, have: int) -> None:
+  """Sorts a failure to connect into passing and final."""
+  if isinstance(reason, ssl.SSLCertVerificationError):
+    raise WeightsError(
+      f'{url}: its certificate cannot be checked ({reason.verify_message}). Behind a proxy that opens TLS, set '
+      f'SSL_CERT_FILE to its certificate. {_OFFLINE}'
+    )
+  if isinstance(reason, socket.gaierror) and not have:
+    raise WeightsError(f'{url}: the host name cannot be resolved ({reason.strerror}). {_OFFLINE}')
+  raise _TryAgainError(f'no connection ({reason})')
+
+
+def _stated_md5(headers) -> str | None:
+  """The MD5 of the whole file as Google Cloud Storage (x-goog-hash) states it, in hexadecimal."""
+  for value in headers.get_all('x-goog-hash') or []:
+    for item in value.split(','):
+      name, _, code = item.strip().partition('=')
+      if name == 'md5':
+        with contextlib.suppress(ValueError):
+          return base64.b64decode(code, validate=True).hex()
+  return None
+
+
+def _note(part: pathlib.Path) -> pathlib.Path:
+  return part.with_name(part.name + '.json')
+
+
+def _read_note(part: pathlib.Path, url: str) -> _Part | None:
+  """What the part belongs to; None if that is not known or is another address."""
+  try:
+    known = _Part(**json.loads(_note(part).read_text(encoding='utf-8')))
+  except (OSError, ValueError, TypeError):
+    return None
+  return known if known.url == url else None
+
+
+def _size(path: pathlib.Path) -> int:
+  try:
+    return path.stat().st_size
+  except OSError:
+    return 0

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`manifest.json` beside the parameter files: what was installed from where, and the SHA-256 it had then.
+
+No digests of the published archives are known beforehand. The first download is trusted (over TLS, and compared with
+the MD5 that the server states) and recorded; whatever comes or is loaded later must equal the record.
+"""
+
+import datetime
+import json
+import pathlib
+
+from alphafold_jax.errors import WeightsError
+from alphafold_jax.weights.files import digest, lock, write_atomically
+
+NAME = 'manifest.json'
+_FORMAT = 1
+
+
+def read(directory: pathlib.Path) -> dict:
+  """The manifest of a directory, or an empty one."""
+  path = directory / NAME
+  try:
+    content = json.loads(path.read_text(encoding='utf-8'))
+    if content['format'] != _FORMAT:
+      raise ValueError(f'format {content["format"]}, this program knows {_FORMAT}')
+    files, archives = content['files'], content['archives']
+    if not all(isinstance(entry['sha256'], str) for entry in (*files.values(), *archives.values())):
+      raise ValueError('a digest is not text')
+    return content
+  except FileNotFoundError:
+    return {'format': _FORMAT, 'archives': {}, 'files': {}}
+  except NotADirectoryError:
+    raise WeightsError(f'{directory}: not a directory. Name the directory that holds params_model_*.npz.') from None
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    raise WeightsError(
+      f'{path}: not a manifest of this program ({error}). Restore it, or remove it and run '
+      '`alphafold-jax params download` again; digests recorded so far are lost then.'
+    ) from error
+
+
+def write(directory: pathlib.Path, content: dict) -> None:
+  write_atomically(directory / NAME, json.dumps(content, indent=1, sort_keys=True) + '\n')
+
+
+def today() -> str:
+  return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def file_entry(path: pathlib.Path, sha256: str, archive: str) -> dict:
+  """The record of one installed file."""
+  stat = path.stat()
+  return {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns, 'sha256': sha256, 'archive': archive, 'date': today()}
+
+
+def untouched(path: pathlib.Path, entry: dict | None) -> bool:
+  """Whether size and time of a file are those recorded, in which case it need not be hashed again."""
+  try:
+    stat = path.stat()
+  except OSError:
+    return False
+  return entry is not None and (stat.st_size, stat.st_mtime_ns) == (entry.get('size'), entry.get('mtime_ns'))
+
+
+def verify_file(path: str | pathlib.Path, *, full: bool = False) -> str | None:
+  """Compares one file with the manifest beside it, and raises WeightsError if it is not the one that was installed.
+
+  Hashes only if size or modification time differ from the record (about a second for a published file).
+
+  Args:
+    path: the .npz file.
+    full: hash in any case.
+
+  Returns:
+    Its SHA-256; None if nothing is recorded of it (a file of the user's own).
+  """
+  path = pathlib.Path(path)
+  entry = read(path.parent)['files'].get(path.name)
+  if entry is None:
+    return None
+  if not full and untouched(path, entry):
+    return entry['sha256']
+  found = digest(path)['sha256']
+  if found != entry['sha256']:
+    raise WeightsError(
+      f'{path}: not the file that was installed from {entry.get("archive")} on {entry.get("date")}: SHA-256 was '
+      f'{entry["sha256"]}, is {found}. Run `alphafold-jax params download` to install it anew; to use other weights on '
+      'purpose, keep them in a directory of their own.'
+    )
+  _remember(path, found)
+  return found
+
+
+def _remember(path: pathlib.Path, sha256: str) -> None:
+  """Records the new time of a file whose content is proved unchanged, where that is possible without waiting."""
+  try:
+    with lock(path.parent, timeout=0) as held:
+      content = read(path.parent)
+      entry = content['files'].get(path.name)
+      if held and entry and entry['sha256'] == sha256 and not untouched(path, entry):
+        stat = path.stat()
+        write(path.parent, content | {
+          'files': content['files'] | {path.name: entry | {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}}
+        })
+  except (WeightsError, OSError, RuntimeError):  # a directory that is only read from
+    pass

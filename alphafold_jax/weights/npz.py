@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads parameter files (.npz): names and shapes from the headers alone, or the arrays; a fault names the array."""
+
+import math
+import pathlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+import numpy as np
+
+from alphafold_jax.errors import WeightsError
+
+Shape = tuple[int, ...]
+_HEADERS = {
+  (1, 0): np.lib.format.read_array_header_1_0,
+  (2, 0): np.lib.format.read_array_header_2_0,
+}
+_LOCAL = struct.Struct('<4s5H3I2H')  # a ZIP local file header
+_BROKEN = (zipfile.BadZipFile, EOFError, ValueError, OSError, NotImplementedError, RuntimeError, zlib.error)
+_REMEDY = 'Fetch it again with `alphafold-jax params download`.'
+
+
+def read_shapes(path: pathlib.Path) -> dict[str, Shape]:
+  """Name and shape of every array of an .npz file, in milliseconds: the values are not read."""
+  shapes = {}
+  for name, member, archive in _members(path):
+    try:
+      with archive.open(member) as file:
+        shape, dtype = _header(file)
+        expected = file.tell() + math.prod(shape) * dtype.itemsize
+    except _BROKEN as error:
+      raise WeightsError(f'{path}: array {name!r} cannot be read ({error}). {_REMEDY}') from error
+    if dtype.kind not in 'fiub':
+      raise WeightsError(f'{path}: array {name!r} has the type {dtype}, not numbers. {_REMEDY}')
+    if member.file_size != expected:
+      raise WeightsError(
+        f'{path}: array {name!r} of shape {shape} should have {expected} bytes and has {member.file_size}. {_REMEDY}'
+      )
+    shapes[name] = shape
+  return shapes
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """All arrays of an .npz file; pickled objects are refused."""
+  arrays = {}
+  for name, member, archive in _members(path):
+    try:
+      with archive.open(member) as file:
+        arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    except _BROKEN as error:
+      shape = _shape_text(archive, member)
+      raise WeightsError(f'{path}: array {name!r}{shape} is damaged ({error}). {_REMEDY}') from error
+  return arrays
+
+
+def shape_problems(shapes: Mapping[str, Shape], expected: Mapping[str, Shape]) -> tuple[list[str], list[str]]:
+  """What keeps a file from being used, and what is merely surplus: one line each, naming array and shape."""
+  wrong = [f'missing: {name} {tuple(shape)}' for name, shape in expected.items() if name not in shapes]
+  wrong += [
+    f'mis-shaped: {name} is {tuple(shapes[name])}, should be {tuple(shape)}'
+    for name, shape in expected.items()
+    if name in shapes and tuple(shapes[name]) != tuple(shape)
+  ]
+  surplus = [f'unexpected: {name} {tuple(shape)}' for name, shape in shapes.items() if name not in expected]
+  return wrong, surplus
+
+
+def _members(path: pathlib.Path) -> Iterator[tuple[str, zipfile.ZipInfo, zipfile.ZipFile]]:
+  try:
+    archive = zipfile.ZipFile(path)
+  except zipfile.BadZipFile as error:
+    raise WeightsError(f'{path}: {_where_it_breaks(path)}. {_REMEDY}') from error
+  except OSError as error:
+    raise WeightsError(f'{path}: cannot be read ({error.strerror or error}).') from error
+  with archive:
+    for member in archive.infolist():
+      yield member.filename.removesuffix('.npy'), member, archive
+
+
+def _header(file: BinaryIO) -> tuple[Shape, np.dtype]:
+  version = np.lib.format.read_magic(file)
+  if version not in _HEADERS:
+    raise ValueError(f'.npy version {version}')
+  shape, _, dtype = _HEADERS[version](file)
+  return shape, dtype
+
+
+def _shape_text(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
+  try:
+    with archive.open(member) as file:
+      return f' of shape {_header(file)[0]}'
+  except _BROKEN:
+    return ''
+
+
+def _where_it_breaks(path: pathlib.Path) -> str:
+  """Walks the local headers of a file without a table of contents, to the array in which it ends."""
+  end = path.stat().st_size
+  with open(path, 'rb') as file:
+    while len(raw := file.read(_LOCAL.size)) == _LOCAL.size:
+      signature, _, flags, method, _, _, _, packed, _, name_length, extra_length = _LOCAL.unpack(raw)
+      if signature != b'PK\x03\x04':
+        break
+      name = file.read(name_length).decode('utf-8', 'replace').removesuffix('.npy')
+      extra = file.read(extra_length)
+      if packed == 0xFFFFFFFF and extra[:2] == b'\x01\x00' and len(extra) >= 20:  # ZIP64: sizes are in the extra field
+        packed = int.from_bytes(extra[12:20], 'little')
+      begin = file.tell()
+      if begin + packed > end or flags & 0x8:
+        return f'truncated: it ends inside or after array {name!r}{_shape_at(file, method)}, at {end} bytes'
+      file.seek(begin + packed)
+    if file.tell() <= _LOCAL.size:
+      return 'not an .npz file'
+  return 'truncated: its table of contents is missing'
+
+
+def _shape_at(file: BinaryIO, method: int) -> str:
+  try:
+    return f' of shape {_header(file)[0]}' if method == zipfile.ZIP_STORED else ''
+  except _BROKEN:
+    return ''

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which parameter archives are published, what they hold for this program, and where they are kept here."""
+
+import dataclasses
+import os
+import pathlib
+import urllib.parse
+
+from alphafold_jax.errors import WeightsError
+
+MODELS = tuple(f'model_{i}{suffix}' for suffix in ('', '_ptm') for i in range(1, 6))
+LICENCE = 'CC BY 4.0'
+LICENCE_FILE = 'LICENSE'
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+  """A published archive of parameters."""
+
+  url: str  # or the file name of an archive that is not published
+  models: tuple[str, ...] = MODELS  # those of its models that this program runs
+  licence: str = LICENCE  # as published; an archive of the user's own has what its LICENSE says
+
+  @property
+  def name(self) -> str:
+    return pathlib.PurePosixPath(urllib.parse.urlsplit(self.url).path).name
+
+
+_BASE = 'https://storage.googleapis.com/alphafold/'
+ARCHIVES = {
+  '2022-12-06': Archive(f'{_BASE}alphafold_params_2022-12-06.tar'),  # also holds multimer v3
+  '2021-07-14': Archive(f'{_BASE}alphafold_params_2021-07-14.tar'),
+}
+DEFAULT_ARCHIVE = '2022-12-06'
+
+NOTICE = """\
+AlphaFold parameters
+Copyright DeepMind Technologies Limited
+
+The files params_model_*.npz beside this notice are parameters published with
+  Jumper, J. et al. Highly accurate protein structure prediction with AlphaFold.
+  Nature 596, 583-589 (2021). https://doi.org/10.1038/s41586-021-03819-2
+Source: {url}
+They are unchanged. They are made available under the Creative Commons Attribution 4.0 International licence
+(CC BY 4.0, https://creativecommons.org/licenses/by/4.0/legalcode), without warranty; {licence_file}
+Where LICENSE says otherwise, LICENSE counts.
+Whoever passes them on, or publishes what was made with them, gives credit as above.
+The program that fetched them, alphafold_jax, has another licence (Apache-2.0) and other authors.
+"""
+
+
+def file_name(model: str) -> str:
+  """'model_1_ptm' -> 'params_model_1_ptm.npz'."""
+  return f'params_{model}.npz'
+
+
+def find_archive(archive: str | Archive) -> Archive:
+  """The archive of a key of ARCHIVES, of a file name, or of an address."""
+  if isinstance(archive, Archive):
+    return archive
+  for key, known in ARCHIVES.items():
+    if archive in (key, known.name, known.name.removesuffix('.tar')):
+      return known
+  if '://' in archive and Archive(archive).name:
+    return dataclasses.replace(_by_file_name(Archive(archive).name), url=archive)
+  raise WeightsError(f'{archive!r}: not a known archive. Known are {", ".join(ARCHIVES)}; an address will do too.')
+
+
+def archive_of_file(source: pathlib.Path) -> Archive:
+  """The published archive that a local file is by its name, or one of its own."""
+  return _by_file_name(source.name)
+
+
+def _by_file_name(name: str) -> Archive:
+  own = Archive(name, licence=f'see {LICENCE_FILE}')
+  return next((known for known in ARCHIVES.values() if known.name == name), own)
+
+
+def default_directory() -> pathlib.Path:
+  """Where parameters are kept: $ALPHAFOLD_JAX_PARAMS, or alphafold_jax/params in the user's cache directory."""
+  if chosen := os.environ.get('ALPHAFOLD_JAX_PARAMS'):
+    return pathlib.Path(chosen).expanduser()
+  cache = os.environ.get('XDG_CACHE_HOME', '')
+  base = pathlib.Path(cache) if os.path.isabs(cache) else pathlib.Path('~/.cache').expanduser()
+  return base / 'alphafold_jax' / 'params'

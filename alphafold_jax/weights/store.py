@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The published parameters on this machine: download, list, find and verify them.
+
+    params_model_1.npz ... params_model_5.npz            monomer
+    params_model_1_ptm.npz ... params_model_5_ptm.npz    monomer with predicted aligned error
+    LICENSE, NOTICE.txt                                  CC BY 4.0, and where they come from
+    manifest.json                                        archive, size, SHA-256 and date of each
+
+Nothing here needs JAX: what names and shapes a model has is passed in, as a function `expected(model)`.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+
+from alphafold_jax.errors import WeightsError
+from alphafold_jax.weights import manifest
+from alphafold_jax.weights.fetch import Patience
+from alphafold_jax.weights.files import digest
+from alphafold_jax.weights.install import Expected, install
+from alphafold_jax.weights.manifest import verify_file
+from alphafold_jax.weights.npz import read_shapes, shape_problems
+from alphafold_jax.weights.published import (
+  ARCHIVES,
+  DEFAULT_ARCHIVE,
+  LICENCE,
+  MODELS,
+  Archive,
+  archive_of_file,
+  default_directory,
+  file_name,
+  find_archive,
+)
+
+__all__ = [
+  'ARCHIVES', 'DEFAULT_ARCHIVE', 'MODELS', 'Archive', 'Entry', 'Patience', 'default_directory', 'download',
+  'file_name', 'find_params', 'list_params', 'verify', 'verify_file',
+]
+
+PathLike = str | os.PathLike
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One row of the table of parameter files."""
+
+  model: str
+  file: str
+  status: str  # 'installed', 'verified', 'unrecorded', 'changed', 'damaged' or 'missing'
+  size: int | None = None  # bytes
+  sha256: str | None = None
+  licence: str | None = None
+  problems: tuple[str, ...] = ()  # what keeps the file from being used
+  remarks: tuple[str, ...] = ()  # what is odd, but harmless
+
+  @property
+  def usable(self) -> bool:
+    return self.status in ('installed', 'verified', 'unrecorded')
+
+
+def download(archive: str | Archive = DEFAULT_ARCHIVE, directory: PathLike | None = None, *,
+             source: PathLike | None = None, sha256: str | None = None, expected: Expected | None = None,
+             force: bool = False, patience: Patience = Patience()) -> list[Entry]:
+  """Installs the parameters of an archive; does nothing if they are there and unchanged.
+
+  Args:
+    archive: a key of ARCHIVES, the file name of one, an address, or an Archive.
+    directory: the target; default_directory() by default.
+    source: an archive that is already on this machine; nothing is fetched then, and the file is kept.
+    sha256: the digest the archive must have, if known from elsewhere.
+    expected: names and shapes to check each file against.
+    force: fetch and install again even if all is there.
+    patience: retries and deadlines of the transfer.
+
+  Returns:
+    The rows of list_params for the models of the archive.
+  """
+  target = pathlib.Path(directory or default_directory()).expanduser()
+  file = None if source is None else pathlib.Path(source).expanduser()
+  chosen = archive_of_file(file) if file and archive == DEFAULT_ARCHIVE else find_archive(archive)
+  install(chosen, target, file, sha256, expected, force, patience)
+  recorded = manifest.read(target)
+  return [_row(target, recorded, model) for model in chosen.models]
+
+
+def list_params(directory: PathLike | None = None) -> list[Entry]:
+  """One row for each model that this program knows, and for each other parameter file there is; hashes nothing."""
+  folder = _folder(directory)
+  recorded = manifest.read(folder)
+  return [_row(folder, recorded, model) for model in _models_in(folder, recorded, MODELS)]
+
+
+def find_params(model: str, params: PathLike | None = None) -> pathlib.Path:
+  """The parameter file of a model.
+
+  Args:
+    model: such as 'model_1_ptm'.
+    params: an .npz file, or a directory with params_{model}.npz in it or in its subdirectory `params`;
+      default_directory() by default.
+  """
+  place = pathlib.Path(params or default_directory()).expanduser()
+  if place.is_file():
+    return place
+  folders = (place, place / 'params')
+  for folder in folders:
+    if (folder / file_name(model)).is_file():
+      return folder / file_name(model)
+  if params is not None and not place.exists():
+    raise WeightsError(f'{place}: no such file or directory.\n{_what_to_run(model)}')
+  there = sorted(path.name for folder in folders for path in folder.glob('params_*.npz'))
+  holds = f' (it holds {", ".join(there)})' if there else ''
+  raise WeightsError(f'{place}: no {file_name(model)} there{holds}.\n{_what_to_run(model)}')
+
+
+def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[Entry]:
+  """Hashes every parameter file again and reads its names and shapes; the rows say what is wrong with each.
+
+  Args:
+    directory: where they are; default_directory() by default.
+    expected: names and shapes a model should have. Without it only digests and readability are checked.
+  """
+  folder = _folder(directory)
+  recorded = manifest.read(folder)
+  models = _models_in(folder, recorded, ())
+  if not models:
+    raise WeightsError(f'{folder}: no parameter files to verify.\n{_what_to_run(MODELS[0])}')
+  return [_verified(folder, _row(folder, recorded, model), expected) for model in models]
+
+
+def _folder(directory: PathLike | None) -> pathlib.Path:
+  """The directory itself, or its subdirectory `params` where the files are (the layout of AlphaFold's data)."""
+  folder = pathlib.Path(directory or default_directory()).expanduser()
+  if not any(folder.glob('params_*.npz')) and any(folder.glob('params/params_*.npz')):
+    return folder / 'params'
+  return folder
+
+
+def _models_in(folder: pathlib.Path, recorded: dict, always: tuple[str, ...]) -> list[str]:
+  """Names of the models with a file or a record here, the known ones first."""
+  files = {path.name for path in folder.glob('params_*.npz')} | set(recorded['files'])
+  models = {file.removeprefix('params_').removesuffix('.npz') for file in files}
+  known = [model for model in MODELS if model in models or model in always]
+  return known + sorted(models - set(known))
+
+
+def _row(folder: pathlib.Path, recorded: dict, model: str) -> Entry:
+  path = folder / file_name(model)
+  entry = recorded['files'].get(path.name)
+  size = None
+  with contextlib.suppress(OSError):
+    size = path.stat().st_size
+  if size is None:
+    status = 'missing'
+  elif entry is None:
+    status = 'unrecorded'
+  else:
+    status = 'installed' if manifest.untouched(path, entry) else 'changed'
+  archive = recorded['archives'].get(entry.get('archive'), {}) if entry else {}
+  return Entry(model, path.name, status, size, entry and entry['sha256'], archive.get('licence'))
+
+
+def _verified(folder: pathlib.Path, row: Entry, expected: Expected | None) -> Entry:
+  """The row after hashing the file and reading its headers."""
+  path = folder / row.file
+  if row.status == 'missing':
+    return dataclasses.replace(row, problems=('recorded in manifest.json, but the file is gone',))
+  problems, remarks = [], []
+  sha256, status = row.sha256, 'verified'
+  try:
+    verify_file(path, full=True)
+    if sha256 is None:
+      sha256, status = digest(path)['sha256'], 'unrecorded'
+      remarks.append('not installed by this program, so there is no digest to compare with')
+    shapes = read_shapes(path)
+    if expected is not None and row.model in MODELS:
+      problems, surplus = shape_problems(shapes, expected(row.model))
+      remarks += surplus
+  except WeightsError as error:
+    problems = [str(error)]
+  status = 'damaged' if problems else status
+  return dataclasses.replace(row, status=status, sha256=sha256, problems=tuple(problems), remarks=tuple(remarks))
+
+
+def _what_to_run(model: str) -> str:
+  lines = (
+    f'{model} needs the published AlphaFold parameters ({LICENCE}, a download of about 5 GB). Do one of these:',
+    '  alphafold-jax params download                fetch them, once',
+    '  alphafold-jax params download --from FILE    unpack an archive fetched elsewhere, from',
+    f'                                               {ARCHIVES[DEFAULT_ARCHIVE].url}',
+    f'  alphafold-jax predict ... --data DIR         use a directory that holds {file_name(model)}',
+    '  alphafold-jax predict ... --params random    try out the installation: the structures will mean nothing',
+    f'They are kept in {default_directory()}; set ALPHAFOLD_JAX_PARAMS to keep them elsewhere.',
+  )
+  return '\n'.join(lines)
