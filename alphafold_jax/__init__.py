@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AlphaFold 2 in JAX: predict protein structures, and train the network that does.
+
+    import alphafold_jax as afj
+
+    model = afj.load_model('model_3_ptm', params='path/to/params')
+    for query in afj.read_queries('proteins.fasta'):
+      afj.predict(model, query, num_recycle=3, seed=0).save('out/')
+
+Names are loaded when first used, so that `alphafold-jax --help` does not wait for JAX.
+"""
+
+import importlib
+from typing import Any
+
+from alphafold_jax.version import __version__
+
+_WHERE = {
+    'AlphaFoldError': 'errors',
+    'InputError': 'errors',
+    'NumericalError': 'errors',
+    'ResourceError': 'errors',
+    'WeightsError': 'errors',
+    'Model': 'prediction',
+    'Prediction': 'prediction',
+    'Settings': 'prediction',
+    'load_model': 'prediction',
+    'predict': 'prediction',
+    'Query': 'data.queries',
+    'read_queries': 'data.queries',
+}
+_MODULES = ('config', 'confidence', 'data', 'geometry', 'model', 'ops', 'output', 'schema', 'weights')
+
+__all__ = ['__version__', *_MODULES, *_WHERE]
+
+
+def __getattr__(name: str) -> Any:
+  if name in _WHERE:
+    value = getattr(importlib.import_module(f'alphafold_jax.{_WHERE[name]}'), name)
+  elif name in _MODULES:
+    value = importlib.import_module(f'alphafold_jax.{name}')
+  else:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  globals()[name] = value
+  return value
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this machine computes on: its memory, and a place where compiled programs wait for the next run."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+import jaxlib
+
+_COMPILE_SECONDS_WORTH_KEEPING = 1.0
+
+
+def default_dtype() -> str:
+  """float32 on CPUs, where it is the faster, else bfloat16 for the trunk."""
+  return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+
+
+def available_bytes() -> int | None:
+  """Free memory of the device that computes, in bytes; None if it cannot be told."""
+  device = jax.devices()[0]
+  if device.platform != 'cpu':
+    stats = device.memory_stats() or {}
+    limit = stats.get('bytes_limit')
+    return None if limit is None else limit - stats.get('bytes_in_use', 0)
+  return _host_bytes()
+
+
+def _host_bytes() -> int | None:
+  try:
+    fields = dict(line.split(':', 1) for line in Path('/proc/meminfo').read_text().splitlines())
+    free = int(fields['MemAvailable'].split()[0]) * 1024
+  except (OSError, KeyError, ValueError):
+    return None
+  for limit, used in (('memory.max', 'memory.current'), ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')):
+    try:  # inside a container the control group may allow less
+      group = Path('/sys/fs/cgroup')
+      free = min(free, int((group / limit).read_text()) - int((group / used).read_text()))
+    except (OSError, ValueError):
+      continue
+  return free
+
+
+def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | None:
+  """Keeps compiled programs on disk for later runs, unless JAX was already told where to.
+
+  Programs compiled for one processor may crash another, so machines that share a home get folders of their own.
+
+  Args:
+    directory: where to; by default `alphafold_jax/xla` in the user's cache.
+
+  Returns:
+    the folder in use, or None if it cannot be written.
+  """
+  if directory is None and jax.config.jax_compilation_cache_dir:
+    return Path(jax.config.jax_compilation_cache_dir)
+  base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'alphafold_jax' / 'xla'
+  folder = Path(directory or base) / machine_key()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+      return None
+  except OSError:
+    return None
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', _COMPILE_SECONDS_WORTH_KEEPING)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+  return folder
+
+
+def machine_key() -> str:
+  """A short name for what compiled programs depend on: JAX, the device, and the processor's abilities."""
+  device = jax.devices()[0]
+  parts = [jax.__version__, jaxlib.__version__, device.platform, device.device_kind, platform.machine(), _cpu_abilities()]
+  return f'{device.platform}-{hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]}'
+
+
+def _cpu_abilities() -> str:
+  try:
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+  except OSError:
+    return platform.processor()
+  wanted = ('model name', 'flags', 'Features', 'CPU part')
+  return '|'.join(sorted({line for line in lines if line.split(':')[0].strip() in wanted}))

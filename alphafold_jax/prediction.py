@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a model and a query to a prediction: the Python API."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import config_dict
+
+from alphafold_jax import confidence, devices, schema
+from alphafold_jax import config as configs
+from alphafold_jax.constants import residues
+from alphafold_jax.data import features, padding
+from alphafold_jax.data.alignment import Alignment
+from alphafold_jax.data.jobnames import safe_name
+from alphafold_jax.data.queries import Query
+from alphafold_jax.errors import InputError, NumericalError, ResourceError
+from alphafold_jax.model import alphafold, memory, recycling
+from alphafold_jax.output import files
+from alphafold_jax.weights import official, store
+from alphafold_jax.weights.random import random_params
+
+MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
+RANDOM_NOTE = 'RANDOM WEIGHTS: NOT A PREDICTION'
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+  """A network with its parameters; `prepare` and `iterate` are pure, so jit, grad, vmap and shard them as you like."""
+
+  name: str
+  config: config_dict.ConfigDict
+  params: alphafold.Params
+  source: str  # the file of the parameters, or 'random'
+
+  @functools.cached_property
+  def spec(self) -> alphafold.AlphaFoldSpec:
+    return alphafold.make_spec(self.config)
+
+  @property
+  def is_random(self) -> bool:
+    return self.source == 'random'
+
+  @property
+  def has_pae(self) -> bool:
+    return bool(self.config.heads.num_pae_bins)
+
+  def prepare(self, params: alphafold.Params, batch: schema.Batch, key: jax.Array | None = None) -> alphafold.Context:
+    """What all passes share; the key is consumed, and needed with dropout only."""
+    return alphafold.network(self.spec).prepare(params, key, batch)
+
+  def iterate(
+      self, params: alphafold.Params, key: jax.Array, batch: schema.Batch, context: alphafold.Context,
+      previous: schema.Recycled,
+  ) -> schema.Outputs:
+    """One pass; the key is consumed."""
+    return alphafold.network(self.spec).iterate(params, key, batch, context, previous)
+
+  def initial(self, num_res: int) -> schema.Recycled:
+    """What the first pass recycles."""
+    return recycling.initial_recycled(num_res, self.config.embedder.c_m, self.config.embedder.c_z)
+
+
+def load_model(name: str, params: str | Path | None = None, *, strict: bool = False, **changes: Any) -> Model:
+  """Loads a published model.
+
+  Args:
+    name: 'model_1' to 'model_5', or with '_ptm'.
+    params: an official `.npz`, a folder with them, None for the default folder, or 'random'.
+    strict: refuse a file with arrays that the model does not use.
+    **changes: settings of config.py with '__' for '.', such as evoformer__num_block=2.
+
+  Raises:
+    InputError: no such model or setting.
+    WeightsError: no such file, or it does not fit.
+  """
+  config = configs.changed(configs.model_config(name), {key.replace('__', '.'): v for key, v in changes.items()})
+  if params == 'random':
+    source, values = 'random', random_params(config)
+  else:
+    source = str(store.find_params(name, params))
+    values = official.load_official(source, config, strict)
+  return Model(name=name, config=config, params=jax.tree.map(jnp.asarray, values), source=source)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How to run a model; None means what its configuration says."""
+
+  num_recycle: int | None = None
+  recycle_early_stop_tolerance: float | None = None  # Å; negative: never
+  num_ensemble: int | None = None
+  max_msa: tuple[int, int] | None = None  # cluster rows, extra rows
+  masked_msa_fraction: float | None = None
+  use_dropout: bool = False
+  dtype: str | None = None  # of the trunk; None: float32 on CPUs, else bfloat16
+  keep_representations: bool = False
+  kernels: str | None = None
+
+  def __post_init__(self):
+    checks = {
+        'num_recycle': (self.num_recycle is None or self.num_recycle >= 0, 'must be 0 or more'),
+        'num_ensemble': (self.num_ensemble is None or self.num_ensemble >= 1, 'must be 1 or more'),
+        'max_msa': (self.max_msa is None or (len(self.max_msa) == 2 and min(self.max_msa) >= 1),
+                    'must be two numbers of at least 1, clusters and extra rows, such as 512:1024'),
+        'masked_msa_fraction': (self.masked_msa_fraction is None or 0 <= self.masked_msa_fraction <= 1,
+                                'must lie between 0 and 1'),
+        'dtype': (self.dtype in (None, 'float32', 'bfloat16'), 'must be float32 or bfloat16'),
+    }
+    for name, (good, rule) in checks.items():
+      if not good:
+        raise InputError(f'{name}={getattr(self, name)!r}: {rule}')
+
+  def apply(self, config: config_dict.ConfigDict) -> config_dict.ConfigDict:
+    """A model's configuration with these settings in place."""
+    num_msa, num_extra = self.max_msa or (None, None)
+    changes = {
+        'num_recycle': self.num_recycle,
+        'recycle_early_stop_tolerance': self.recycle_early_stop_tolerance,
+        'num_ensemble': self.num_ensemble,
+        'sampling.num_msa': num_msa,
+        'sampling.num_extra': num_extra,
+        'sampling.masked_fraction': self.masked_msa_fraction,
+        'dtype': self.dtype or devices.default_dtype(),
+        'kernels.implementation': self.kernels,
+    }
+    changes = {key: value for key, value in changes.items() if value is not None}
+    return configs.changed(config, changes | (configs.DROPOUT if self.use_dropout else {}))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+  """What a person holds: host arrays without padding."""
+
+  name: str
+  model_name: str
+  seed: int
+  sequence: str
+  aatype: np.ndarray  # [N_res] 0..19, 20: unknown
+  residue_index: np.ndarray  # [N_res] from 0
+  asym_id: np.ndarray  # [N_res]
+  atom_positions: np.ndarray  # [N_res, 37, 3] Å
+  atom_mask: np.ndarray  # [N_res, 37]
+  plddt: np.ndarray  # [N_res] 0..100
+  pae: np.ndarray | None  # [N_res, N_res] Å
+  ptm: float | None
+  mean_plddt: float
+  contact_probability: np.ndarray  # [N_res, N_res] of C-beta atoms within 8 Å
+  passes: tuple['Pass', ...]
+  notes: tuple[str, ...] = ()
+  representations: 'Kept | None' = None
+
+  @property
+  def tag(self) -> str:
+    """The part of file names that tells this prediction from others of its protein."""
+    return files.tag(model_type(self.model_name), int(self.model_name.split('_')[1]), self.seed)
+
+  def save(
+      self, directory: str | Path, job: str | None = None, formats: Sequence[str] = ('pdb', 'mmcif', 'scores')
+  ) -> list[Path]:
+    """Writes the prediction into a folder, under `colabfold_batch`'s names.
+
+    Args:
+      directory: made if missing.
+      job: first part of the file names; by default made from the protein's name.
+      formats: rows of output.files.FORMATS.
+
+    Returns:
+      the files written.
+    """
+    origin = files.Origin(model_name=self.model_name, notes=self.notes)
+    report = files.Report(job or safe_name(self.name), [self], [self.tag], origin)
+    return files.write(report, directory, formats).paths
+
+
+class Kept(NamedTuple):
+  """The representations that may leave the device."""
+
+  single: np.ndarray  # [N_res, c_s]
+  pair: np.ndarray  # [N_res, N_res, c_z]
+
+
+def model_type(model_name: str) -> str:
+  """ColabFold's name of a model's family."""
+  return 'alphafold2_ptm' if model_name.endswith('_ptm') else 'alphafold2'
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+  """One recycling pass as it went."""
+
+  index: int  # 0: the first
+  mean_plddt: float
+  ptm: float | None
+  change: float  # Å, against the pass before
+  seconds: float
+
+
+@schema.pytree
+class _Result:
+  """What leaves the compiled pass: what the next one recycles, and the little that may go to the host."""
+
+  recycled: schema.Recycled
+  atom_mask: schema.Array
+  confidence: confidence.Confidence
+  change: schema.Array
+  representations: schema.Representations | None
+
+
+def predict(
+    model: Model, query: Query | Alignment | schema.Batch | str, *, seed: int = 0,
+    templates: schema.Templates | None = None, settings: Settings | None = None,
+    on_pass: Callable[[Pass, Callable[[], Prediction]], None] | None = None, **changes: Any,
+) -> Prediction:
+  """Predicts one protein with one model and seed.
+
+  Args:
+    model: from `load_model`.
+    query: from `read_queries`, or an alignment, a batch, or a bare sequence.
+    seed: all randomness comes from it.
+    templates: structures placed on the query, from `data.templates`.
+    settings: how to run.
+    on_pass: called after each pass with its numbers and a function that fetches the structure so far.
+    **changes: fields of Settings to change, such as num_recycle=3.
+
+  Raises:
+    InputError: the query or a setting cannot be used.
+    ResourceError: it does not fit the device's memory; the message says what would.
+    NumericalError: NaN or infinity came out, in float32 too.
+  """
+  settings = _changed(settings or Settings(), changes)
+  batch = as_batch(query, templates)
+  name = getattr(query, 'name', None) or 'query'
+  config = settings.apply(model.config)
+  try:
+    return _run(model, config, settings, batch, name, seed, on_pass)
+  except NumericalError:
+    if config.dtype == 'float32':
+      raise
+  return _run(model, configs.changed(config, {'dtype': 'float32'}), settings, batch, name, seed, on_pass)
+
+
+def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+  names = {field.name for field in dataclasses.fields(Settings)}
+  for key in changes:
+    if key not in names:
+      raise InputError(f'there is no setting {key!r}; choose from {", ".join(sorted(names))}')
+  return dataclasses.replace(settings, **changes)
+
+
+def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None = None) -> schema.Batch:
+  """The unpadded input arrays of anything that can be predicted."""
+  if isinstance(query, schema.Batch):
+    padding.axis_sizes(query)  # checks the shapes against one another
+    return query
+  if isinstance(query, Query):
+    query = query.load_alignment() or query.sequence
+  return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
+
+
+def padded_sizes(config: Mapping[str, Any], batch: schema.Batch) -> dict[str, int]:
+  """The sizes that a batch is padded to, so that proteins of like size share one compilation."""
+  sizes = padding.axis_sizes(batch)
+  uses_templates = config['templates'] is not None and np.any(np.asarray(batch.templates.mask) > 0)
+  return {
+      'num_res': padding.residue_bucket(sizes['num_res']),
+      'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
+      'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
+  }
+
+
+def check_memory(config: Mapping[str, Any], sizes: Mapping[str, int], num_params: int) -> None:
+  """Refuses what will not fit, before minutes are spent on compiling it.
+
+  Raises:
+    ResourceError: naming what it needs, what there is, and the length that would fit.
+  """
+  available = devices.available_bytes()
+  if available is None:
+    return
+  spec = alphafold.make_spec(config)
+
+  def needed(num_res: int) -> int:
+    return memory.pass_bytes(spec, num_res, sizes['num_seq'], sizes['num_templ'], num_params)
+
+  if needed(sizes['num_res']) <= available:
+    return
+  fits = max((n for n in range(16, sizes['num_res'], 16) if needed(n) <= available), default=0)
+  remedy = 'use a device with more memory'
+  if fits:
+    remedy = f'about {fits} residues would fit; {remedy}, or predict the protein in parts'
+  if spec.dtype == 'float32':
+    remedy += ', or --dtype bfloat16'
+  if sizes['num_seq'] > 512:
+    remedy += ', or a shallower alignment (--max-msa 128:256)'
+  raise ResourceError(
+      f'{sizes["num_res"]} residues (padded) and {sizes["num_seq"]} alignment rows need about '
+      f'{needed(sizes["num_res"]) / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free: {remedy}')
+
+
+@functools.cache
+def _compiled(spec: alphafold.AlphaFoldSpec, keep_representations: bool) -> tuple[Callable, Callable]:
+  """The two programs of a prediction, compiled once per spec and shapes."""
+  network = alphafold.network(spec)
+
+  def one_pass(params, key, batch, context, previous):
+    outputs = network.iterate(params, key, batch, context, previous)
+    return _Result(
+        recycled=outputs.recycled,
+        atom_mask=outputs.structure.atom_mask,
+        confidence=confidence.summarise(outputs, batch.seq_mask),
+        change=recycling.distance_change(previous.atom_positions, outputs.structure.atom_positions, batch.seq_mask),
+        representations=outputs.representations if keep_representations else None)
+
+  return jax.jit(network.prepare), jax.jit(one_pass, donate_argnames='previous')
+
+
+def _run(model, config, settings, batch, name, seed, on_pass) -> Prediction:
+  """Recycles until done, Algorithm 30."""
+  sizes = padded_sizes(config, batch)
+  check_memory(config, sizes, sum(x.size for x in jax.tree.leaves(model.params)))
+  if not sizes['num_templ']:
+    batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
+  padded = jax.tree.map(jnp.asarray, padding.pad_batch(batch, sizes))
+  prepare, one_pass = _compiled(alphafold.make_spec(config), settings.keep_representations)
+  key = jax.random.key(seed)
+  try:
+    context = prepare(model.params, jax.random.fold_in(key, config.num_recycle + 1), padded)
+    result, passes = None, []
+    previous = model.initial(sizes['num_res'])
+    for index in range(config.num_recycle + 1):
+      start = time.monotonic()
+      result = one_pass(model.params, jax.random.fold_in(key, index), padded, context, previous)
+      passes.append(_finished(result, index, start, name, model.name, config.dtype))
+      if on_pass is not None:
+        on_pass(passes[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(passes)))
+      if index and passes[-1].change <= config.recycle_early_stop_tolerance:
+        break
+      previous = result.recycled
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    raise ResourceError(
+        f'{name}: the device ran out of memory at {sizes["num_res"]} residues (padded) and {sizes["num_seq"]} alignment '
+        'rows; use a device with more memory, --dtype bfloat16, or a shallower alignment (--max-msa 128:256)') from error
+  return _fetch(model, batch, result, name, seed, tuple(passes))
+
+
+def _finished(result: _Result, index: int, start: float, name: str, model_name: str, dtype: str) -> Pass:
+  """Waits for a pass and checks that it gave numbers."""
+  score = result.confidence
+  mean_plddt, ptm, change, finite = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))
+  if not finite:
+    raise NumericalError(
+        f'{name}: {model_name} gave NaN or infinity in pass {index} in {dtype}; nothing of it is written')
+  return Pass(index, float(mean_plddt), None if ptm is None else float(ptm), float(change), time.monotonic() - start)
+
+
+def _fetch(model: Model, batch: schema.Batch, result: _Result, name: str, seed: int, passes: tuple[Pass, ...]) -> Prediction:
+  """Copies a result to the host and cuts the padding off."""
+  num_res = len(batch.aatype)
+  score, representations = result.confidence, result.representations
+
+  def host(array, axes=1):
+    return None if array is None else np.asarray(array)[(slice(num_res),) * axes]
+
+  return Prediction(
+      name=name, model_name=model.name, seed=seed, sequence=_letters(batch.aatype),
+      aatype=np.asarray(batch.aatype), residue_index=np.asarray(batch.residue_index), asym_id=np.asarray(batch.asym_id),
+      atom_positions=host(result.recycled.atom_positions), atom_mask=host(result.atom_mask),
+      plddt=host(score.plddt), pae=host(score.pae, 2), ptm=passes[-1].ptm, mean_plddt=passes[-1].mean_plddt,
+      contact_probability=host(score.contact_probability, 2), passes=passes,
+      notes=(RANDOM_NOTE,) if model.is_random else (),
+      representations=Kept(host(representations.single), host(representations.pair, 2)) if representations else None)
+
+
+def _letters(aatype: np.ndarray) -> str:
+  return ''.join(residues.MSA_ALPHABET[i] for i in aatype)
