@@ -16,8 +16,7 @@ from alphafold.model import modules
 from alphafold_jax import config as our_config
 from alphafold_jax.data import features
 from alphafold_jax.geometry import atoms
-from alphafold_jax.model import alphafold, embedders, sampling
-from alphafold_jax.weights import official
+from alphafold_jax.model import embedders
 
 
 def settings(name: str, **changes):

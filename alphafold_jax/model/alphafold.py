@@ -4,9 +4,9 @@
 m [N_seq, N_res, c_m] MSA representation, z [N_res, N_res, c_z] pair representation, s [N_res, c_s] single.
 """
 
-from collections.abc import Callable, Mapping
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import haiku as hk
@@ -19,8 +19,8 @@ from alphafold_jax.model.embedders import EmbedderSpec, InputEmbedder, Recycling
 from alphafold_jax.model.evoformer import EvoformerSpec, evoformer_stack
 from alphafold_jax.model.heads import Heads, HeadsSpec
 from alphafold_jax.model.layers import Linear
-from alphafold_jax.model.sampling import SamplingSpec, sample_msa
 from alphafold_jax.model.pair import PairSpec
+from alphafold_jax.model.sampling import SamplingSpec, sample_msa
 from alphafold_jax.model.structure import StructureModule, StructureSpec
 from alphafold_jax.model.templates import TemplateContext, TemplateEmbedder, TemplatePointwiseAttention, TemplateSpec
 
@@ -159,7 +159,7 @@ class Network(NamedTuple):
   iterate: Callable[..., schema.Outputs]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def network(spec: AlphaFoldSpec) -> Network:
   """Builds the pure functions of a spec."""
 

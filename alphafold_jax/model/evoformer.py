@@ -11,7 +11,10 @@ import jax
 
 from alphafold_jax.model.layers import Transition, dropout
 from alphafold_jax.model.msa import (
-    MSAColumnAttention, MSAColumnGlobalAttention, MSARowAttentionWithPairBias, OuterProductMean,
+  MSAColumnAttention,
+  MSAColumnGlobalAttention,
+  MSARowAttentionWithPairBias,
+  OuterProductMean,
 )
 from alphafold_jax.model.pair import PairSpec, PairStackBlock
 

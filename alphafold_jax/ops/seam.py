@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an operation is chosen among its implementations, and how it is cut into pieces that fit a memory budget."""
 
-from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import contextvars
 import dataclasses
 import math
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the package is, needs and installs. Settings of tools are in pyproject.toml."""
+
+import pathlib
+import re
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+
+
+def version() -> str:
+  """Reads the version without importing the package, which would need its dependencies."""
+  text = (HERE / 'alphafold_jax' / 'version.py').read_text(encoding='utf-8')
+  return re.search(r"^__version__ = '([^']+)'$", text, re.MULTILINE)[1]
+
+
+def readme() -> str:
+  path = HERE / 'README.md'
+  return path.read_text(encoding='utf-8') if path.exists() else ''
+
+
+REQUIRES = [
+  'jax>=0.10.2,<0.13',  # 0.11 and later need Python 3.12
+  'dm-haiku>=0.0.17',
+  'optax>=0.2.5',
+  'chex>=0.1.90',
+  'ml-collections>=1.0',
+  'numpy>=2.0',
+  'biopython>=1.84',
+  'ihm>=1.8',  # with modelcif: writes ModelCIF files
+  'matplotlib>=3.8',
+  'modelcif>=1.0',
+  'pillow>=10',
+  'rich>=13.7',
+]
+
+NOTEBOOK = ['py3Dmol>=2.4', 'ipython>=8']
+
+TEST = [
+  'alphafold-colabfold==2.3.20',  # DeepMind's own modules, without TensorFlow: the oracle of the parity tests
+  'gemmi>=0.7',  # reads back what is written
+  'ipykernel',
+  'nbclient',
+  'nbformat',
+  'pytest>=8',
+  'pytest-xdist>=3.5',
+  *NOTEBOOK,
+]
+
+EXTRAS = {
+  'cuda12': ['jax[cuda12]'],
+  'cuda13': ['jax[cuda13]'],
+  'tpu': ['jax[tpu]'],
+  'notebook': NOTEBOOK,
+  'test': TEST,
+  'dev': [*TEST, 'ruff>=0.12'],
+}
+
+setuptools.setup(
+  name='alphafold-jax',
+  version=version(),
+  description='AlphaFold 2 in JAX and Haiku: protein structure prediction that reads like the paper',
+  long_description=readme(),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  license_files=['LICENSE'],
+  keywords='protein structure prediction AlphaFold JAX Haiku',
+  classifiers=[
+    'Development Status :: 4 - Beta',
+    'Environment :: Console',
+    'Intended Audience :: Science/Research',
+    'Operating System :: POSIX :: Linux',
+    'Operating System :: MacOS',
+    'Programming Language :: Python :: 3',
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
+    'Topic :: Scientific/Engineering :: Bio-Informatics',
+  ],
+  packages=setuptools.find_packages(include=['alphafold_jax', 'alphafold_jax.*']),
+  package_data={'alphafold_jax': ['**/*.json', '**/*.npz', '**/*.html', '**/*.txt', 'py.typed']},
+  include_package_data=False,
+  python_requires='>=3.11',
+  install_requires=REQUIRES,
+  extras_require=EXTRAS,
+  entry_points={'console_scripts': ['alphafold-jax = alphafold_jax.cli:main']},
+  zip_safe=False,
+)

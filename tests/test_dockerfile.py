@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Dockerfile without a Docker engine: its install steps, run in order in a clean virtual environment."""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+SYSTEM = ('apt-get', 'useradd')  # steps that change the image's system: not run here
+FOLDERS = re.compile(r'(?<![\w.}])/(?=(?:opt|work|cache)\b)')  # the image's own folders, moved below a test's folder
+
+
+def instructions():
+  """The Dockerfile as (keyword, rest) pairs, with continued lines joined and comments removed."""
+  lines = [line for line in (ROOT / 'Dockerfile').read_text().splitlines() if not line.lstrip().startswith('#')]
+  joined = re.sub(r'\\\n', ' ', '\n'.join(lines))
+  return [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
+
+
+def values(keyword):
+  return [rest for word, rest in instructions() if word == keyword]
+
+
+def without_flags(rest):
+  """A RUN or COPY instruction without its --mount= and other flags."""
+  return re.sub(r'^(?:--\w+=\S+\s+)+', '', rest)
+
+
+def context_names():
+  """Top-level names that .dockerignore lets into the build context."""
+  lines = (ROOT / '.dockerignore').read_text().splitlines()
+  assert '*' in lines, '.dockerignore should start from nothing'
+  return {line.removeprefix('!') for line in lines if line.startswith('!')}
+
+
+class Build:
+  """Carries out COPY, ENV, WORKDIR and the install steps among RUN, below a folder instead of in an image."""
+
+  def __init__(self, folder, arguments):
+    self.root = folder
+    self.workdir = folder
+    self.arguments = arguments
+    unclean = ('PYTHONPATH', 'PYTHONHOME', 'VIRTUAL_ENV')
+    keep = {name: value for name, value in os.environ.items() if name not in unclean}
+    self.environment = keep | {'PATH': f'{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'}
+    self.ran = []
+
+  def path(self, text):
+    return FOLDERS.sub(f'{self.root}/', text)
+
+  def run(self, command):
+    environment = self.environment | self.arguments
+    step = subprocess.run(
+      ['bash', '-c', self.path(command)], cwd=self.workdir, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert step.returncode == 0, f'{command}\n{step.stdout[-3000:]}\n{step.stderr[-3000:]}'
+    self.ran.append(command)
+    return step.stdout
+
+  def do_arg(self, rest):
+    name, _, default = rest.partition('=')
+    self.arguments.setdefault(name, default)
+
+  def do_env(self, rest):
+    for item in shlex.split(rest):
+      name, _, value = item.partition('=')
+      value = re.sub(r'\$\{(\w+)\}', lambda match: self.environment[match[1]], value)
+      self.environment[name] = self.path(value)
+
+  def do_workdir(self, rest):
+    self.workdir = pathlib.Path(self.path(rest))
+    self.workdir.mkdir(parents=True, exist_ok=True)
+
+  def do_copy(self, rest):
+    *sources, target = without_flags(rest).split()
+    for source in sources:
+      assert pathlib.PurePath(source).parts[0] in context_names(), f'.dockerignore keeps {source} out'
+      destination = self.workdir / target
+      if target.endswith('/'):
+        destination = destination / pathlib.PurePath(source).name
+      destination.parent.mkdir(parents=True, exist_ok=True)
+      if (ROOT / source).is_dir():
+        ignored = shutil.ignore_patterns('__pycache__')
+        shutil.copytree(ROOT / source, destination, dirs_exist_ok=True, ignore=ignored)
+      else:
+        shutil.copy(ROOT / source, destination)
+
+  def do_run(self, rest):
+    if not any(word in rest for word in SYSTEM):
+      self.run(without_flags(rest))
+
+
+def test_every_argument_has_a_default_and_the_base_is_one():
+  assert all('=' in value for value in values('ARG'))
+  assert values('FROM') == ['${BASE_IMAGE}']
+
+
+def test_the_default_accelerator_is_an_extra_of_the_package():
+  extra = next(value for value in values('ARG') if value.startswith('JAX_EXTRA=')).partition('=')[2]
+  assert f"'{extra}': ['jax[{extra}]']" in (ROOT / 'setup.py').read_text()
+
+
+def test_the_container_does_not_run_as_root():
+  words = [word for word, _ in instructions()]
+  users = values('USER')
+  assert users and users[-1] not in ('root', '0')
+  last_user = len(words) - 1 - words[::-1].index('USER')
+  assert last_user < words.index('ENTRYPOINT') and 'RUN' not in words[last_user:]
+
+
+def test_dependencies_are_installed_before_the_program_is_copied():
+  steps = [f'{word} {rest}' for word, rest in instructions()]
+  dependencies = next(i for i, step in enumerate(steps) if 'pip install' in step)
+  program = steps.index('COPY alphafold_jax alphafold_jax')
+  assert dependencies < program
+  assert any('pip install --no-deps' in step for step in steps[program:])
+
+
+@pytest.mark.slow
+def test_the_install_steps_give_a_working_command(tmp_path):
+  build = Build(tmp_path, {'JAX_EXTRA': ''})
+  for word, rest in instructions():
+    getattr(build, f'do_{word.lower()}', lambda rest: None)(rest)
+  assert [bool(re.search('pip install', step)) for step in build.ran] == [False, True, True]
+  entry = shlex.join(json.loads(values('ENTRYPOINT')[0]))
+  assert tmp_path in pathlib.Path(build.run(f'command -v {entry}').strip()).parents
+  scope = {}
+  exec((ROOT / 'alphafold_jax' / 'version.py').read_text(), scope)
+  assert scope['__version__'] in build.run(f'{entry} --version')
+  assert 'predict' in build.run(f'{entry} {shlex.join(json.loads(values("CMD")[0]))}')
+  where = build.run('python -c "import alphafold_jax; print(alphafold_jax.__file__)"')
+  assert where.startswith(f'{tmp_path}/opt/alphafold_jax/lib')
