@@ -28,9 +28,9 @@ REQUIRES = [
   'ml-collections>=1.0',
   'numpy>=2.0',
   'biopython>=1.84',
-  'ihm>=1.8',  # with modelcif: writes ModelCIF files
+  'ihm>=2.6',  # with modelcif: writes ModelCIF files
   'matplotlib>=3.8',
-  'modelcif>=1.0',
+  'modelcif>=1.4',
   'pillow>=10',
   'rich>=13.7',
 ]

@@ -46,6 +46,12 @@ def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO]:
     raise
 
 
+def write_text(path: Path | str, text: str) -> None:
+  """Writes a whole text file, see `replacing`."""
+  with replacing(path, 'w') as file:
+    file.write(text)
+
+
 def _umask() -> int:
   mask = os.umask(0)
   os.umask(mask)

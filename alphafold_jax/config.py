@@ -117,7 +117,9 @@ _MONOMERS = {
     'model_4': _NO_TEMPLATES,
     'model_5': _NO_TEMPLATES | _SHALLOW,
 }
-MODELS: Mapping[str, Mapping[str, Any]] = _MONOMERS | {f'{name}_ptm': change | _PTM for name, change in _MONOMERS.items()}
+MODELS: Mapping[str, Mapping[str, Any]] = _MONOMERS | {
+    f'{name}_ptm': change | _PTM for name, change in _MONOMERS.items()
+}
 
 # Dropout rates of Suppl. 1.11.6, for training and for sampling several structures.
 DROPOUT = {

@@ -10,6 +10,10 @@ import jax
 import jaxlib
 
 _COMPILE_SECONDS_WORTH_KEEPING = 1.0
+_CONTROL_GROUPS = (  # limit and use, version 2 and version 1
+    ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
+    ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
+)
 
 
 def default_dtype() -> str:
@@ -33,10 +37,9 @@ def _host_bytes() -> int | None:
     free = int(fields['MemAvailable'].split()[0]) * 1024
   except (OSError, KeyError, ValueError):
     return None
-  for limit, used in (('memory.max', 'memory.current'), ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')):
+  for limit, used in _CONTROL_GROUPS:
     try:  # inside a container the control group may allow less
-      group = Path('/sys/fs/cgroup')
-      free = min(free, int((group / limit).read_text()) - int((group / used).read_text()))
+      free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
     except (OSError, ValueError):
       continue
   return free
@@ -72,7 +75,8 @@ def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | 
 def machine_key() -> str:
   """A short name for what compiled programs depend on: JAX, the device, and the processor's abilities."""
   device = jax.devices()[0]
-  parts = [jax.__version__, jaxlib.__version__, device.platform, device.device_kind, platform.machine(), _cpu_abilities()]
+  versions = (jax.__version__, jaxlib.__version__)
+  parts = [*versions, device.platform, device.device_kind, platform.machine(), _cpu_abilities()]
   return f'{device.platform}-{hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]}'
 
 

@@ -347,8 +347,9 @@ def _run(model, config, settings, batch, name, seed, on_pass) -> Prediction:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
     raise ResourceError(
-        f'{name}: the device ran out of memory at {sizes["num_res"]} residues (padded) and {sizes["num_seq"]} alignment '
-        'rows; use a device with more memory, --dtype bfloat16, or a shallower alignment (--max-msa 128:256)') from error
+        f'{name}: the device ran out of memory at {sizes["num_res"]} residues (padded) and {sizes["num_seq"]} '
+        'alignment rows; use a device with more memory, --dtype bfloat16, or a shallower alignment '
+        '(--max-msa 128:256)') from error
   return _fetch(model, batch, result, name, seed, tuple(passes))
 
 
@@ -362,7 +363,9 @@ def _finished(result: _Result, index: int, start: float, name: str, model_name: 
   return Pass(index, float(mean_plddt), None if ptm is None else float(ptm), float(change), time.monotonic() - start)
 
 
-def _fetch(model: Model, batch: schema.Batch, result: _Result, name: str, seed: int, passes: tuple[Pass, ...]) -> Prediction:
+def _fetch(
+    model: Model, batch: schema.Batch, result: _Result, name: str, seed: int, passes: tuple[Pass, ...]
+) -> Prediction:
   """Copies a result to the host and cuts the padding off."""
   num_res = len(batch.aatype)
   score, representations = result.confidence, result.representations

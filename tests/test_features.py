@@ -19,7 +19,7 @@ from alphafold_jax import schema
 from alphafold_jax.data import features, fields
 from alphafold_jax.data.alignment import parse_a3m, single_sequence
 from alphafold_jax.data.records import read_text
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import InputError, ResourceError
 
 A3M = Path(__file__).parent / 'data' / '4zey_A.a3m.gz'
 
@@ -139,7 +139,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(saved, monkeypatch)
     raise OSError(errno.ENOSPC, 'No space left on device')
 
   monkeypatch.setattr(np, 'savez_compressed', disk_full)
-  with pytest.raises(OSError, match='No space'):
+  with pytest.raises(ResourceError, match='the disk is full'):
     features.save_features(saved, features.make_batch('MKV'))
   assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]
 

@@ -6,13 +6,12 @@ raw alignment. A batch is numpy throughout, unpadded, one chain.
 """
 
 import json
-import secrets
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alphafold_jax import schema
+from alphafold_jax import atomic, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import fields
 from alphafold_jax.data.alignment import Alignment, single_sequence
@@ -108,19 +107,16 @@ def save_features(path: str | Path, batch: schema.Batch, metadata: dict[str, Any
     path: the file; an existing one is replaced.
     batch: unpadded.
     metadata: anything JSON can hold (name, sequence, source); `load_features` gives it back.
+
+  Raises:
+    ResourceError: the disk is full.
+    InputError: the place cannot be written.
   """
-  path = Path(path)
   header = json.dumps({'format': _FORMAT, 'version': _VERSION, 'metadata': metadata or {}})
   arrays = {name: np.asarray(value) for name, _, value in fields.leaves(batch)}
   arrays[_HEADER] = np.frombuffer(header.encode(), np.uint8)
-  draft = path.with_name(f'.{path.name[:100]}.{secrets.token_hex(4)}.tmp')
-  try:
-    with draft.open('xb') as file:
-      np.savez_compressed(file, **arrays)
-    draft.replace(path)
-  except BaseException:
-    draft.unlink(missing_ok=True)
-    raise
+  with atomic.replacing(path) as file:
+    np.savez_compressed(file, **arrays)
 
 
 def load_features(path: str | Path) -> tuple[schema.Batch, dict[str, Any]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From tokens to representations: Algorithms 3 (input), 4 and 5 (relative positions), 32 (recycling), and the extra MSA.
+"""From tokens to representations: Algorithms 3 (input), 4 and 5 (relative positions) and 32 (recycling).
 
 m [N_seq, N_res, c_m], z [N_res, N_res, c_z].
 """

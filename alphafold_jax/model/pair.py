@@ -78,7 +78,7 @@ PAIR_UPDATES = {
 
 
 class PairStackBlock(hk.Module):
-  """Algorithm 6, lines 6-10, and the block of Algorithm 16: triangle updates in the spec's order, then the transition."""
+  """Algorithm 6 lines 6-10, and the block of Algorithm 16: triangle updates in the spec's order, and a transition."""
 
   def __init__(self, spec: PairSpec, name: str | None = None):
     super().__init__(name=name)

@@ -67,7 +67,7 @@ def pair_features(aatype: jax.Array, positions: jax.Array, atom_mask: jax.Array,
 
 
 def torsion_features(aatype: jax.Array, positions: jax.Array, atom_mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """[T, N_res, 57] residue type 22, torsions 14, their mirror images 14, mask 7; and the mask [T, N_res] of the rows."""
+  """[T, N_res, 57] residue type 22, torsions 14, mirrored torsions 14, mask 7; and the rows' mask [T, N_res]."""
   sin_cos, mirrored, mask = jax.vmap(atoms.torsion_angles)(aatype, positions, atom_mask)
   flat = (*aatype.shape, 14)
   types = jax.nn.one_hot(aatype, 22)

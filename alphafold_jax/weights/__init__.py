@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters: the official layout in and out (official.py), the published archives on this machine (store.py)."""
+"""Parameters: the published layout in both directions (official.py), the files on this machine (store.py)."""
+
+from alphafold_jax.weights.official import load_official, save_official
+
+__all__ = ['load_official', 'save_official']

@@ -24,9 +24,10 @@ import urllib.parse
 import urllib.request
 from typing import BinaryIO
 
+from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.version import __version__
-from alphafold_jax.weights.files import disk_errors, human_size, require_space, write_atomically
+from alphafold_jax.weights.files import disk_errors, human_size, require_space
 from alphafold_jax.weights.meter import Meter
 
 _log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
       start, now = _where_it_starts(response, url, part, known, have)
       require_space(part.parent, (now.total or 0) - start + int(reserve * (now.total or 0)), 'the download')
-      write_atomically(_note(part), json.dumps(dataclasses.asdict(now)))
+      atomic.write_text(_note(part), json.dumps(dataclasses.asdict(now)))
       with disk_errors(part):
         out = open(part, 'r+b' if start else 'wb', buffering=0)
       with out:

@@ -68,23 +68,6 @@ def _write_error(path: pathlib.Path, error: OSError) -> Exception:
   )
 
 
-def write_atomically(path: pathlib.Path, text: str) -> None:
-  """Writes a text file so that a reader sees the old or the new content, never a part."""
-  with disk_errors(path):
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-      with os.fdopen(handle, 'w', encoding='utf-8') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-      os.chmod(name, 0o644)
-      os.replace(name, path)
-    except BaseException:
-      with contextlib.suppress(OSError):
-        os.unlink(name)
-      raise
-
-
 def digest(path: pathlib.Path, algorithms: tuple[str, ...] = ('sha256',),
            position: Callable[[int, int], None] = lambda done, total: None) -> dict[str, str]:
   """Hexadecimal digests of a file, all in one pass; `position` is told how far it has come."""

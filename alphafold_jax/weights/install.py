@@ -13,10 +13,11 @@ import tempfile
 import urllib.parse
 from collections.abc import Callable, Mapping
 
+from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.weights import manifest
 from alphafold_jax.weights.fetch import Patience, discard, fetch
-from alphafold_jax.weights.files import digest, disk_errors, lock, make_directory, require_space, write_atomically
+from alphafold_jax.weights.files import digest, disk_errors, lock, make_directory, require_space
 from alphafold_jax.weights.meter import meter
 from alphafold_jax.weights.npz import Shape, read_shapes, shape_problems
 from alphafold_jax.weights.published import (
@@ -172,7 +173,7 @@ def _move(archive: Archive, target: pathlib.Path, staging: pathlib.Path, digests
       content['files'][file] = manifest.file_entry(target / file, sha256, archive.name)
   if archive.licence == LICENCE:
     licence_file = 'the text is in LICENSE.' if LICENCE_FILE in digests else 'the archive held no LICENSE file.'
-    write_atomically(target / 'NOTICE.txt', NOTICE.format(url=archive.url, licence_file=licence_file))
+    atomic.write_text(target / 'NOTICE.txt', NOTICE.format(url=archive.url, licence_file=licence_file))
   content['archives'][archive.name] = {
     'url': archive.url, 'date': manifest.today(), 'licence': archive.licence, **facts,
   }

@@ -9,8 +9,9 @@ import datetime
 import json
 import pathlib
 
+from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
-from alphafold_jax.weights.files import digest, lock, write_atomically
+from alphafold_jax.weights.files import digest, lock
 
 NAME = 'manifest.json'
 _FORMAT = 1
@@ -39,7 +40,7 @@ def read(directory: pathlib.Path) -> dict:
 
 
 def write(directory: pathlib.Path, content: dict) -> None:
-  write_atomically(directory / NAME, json.dumps(content, indent=1, sort_keys=True) + '\n')
+  atomic.write_text(directory / NAME, json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 
 def today() -> str:

@@ -148,8 +148,8 @@ def _embedders(config: Mapping[str, Any]) -> Iterator[Rule]:
   yield from _linear('input_embedder/msa', 'evoformer/preprocess_msa', 49, c_m)
   yield from _linear('input_embedder/left', 'evoformer/left_single', 22, c_z)
   yield from _linear('input_embedder/right', 'evoformer/right_single', 22, c_z)
-  yield from _linear(
-      'input_embedder/relative_position', 'evoformer/pair_activiations', 2 * e['max_relative'] + 1, c_z)  # their spelling
+  num_offsets = 2 * e['max_relative'] + 1
+  yield from _linear('input_embedder/relative_position', 'evoformer/pair_activiations', num_offsets, c_z)  # so spelt
   yield from _linear('recycling_embedder/distance', 'evoformer/prev_pos_linear', e['recycle_bins'], c_z)
   yield from _norm('recycling_embedder/msa_norm', 'evoformer/prev_msa_first_row_norm', c_m)
   yield from _norm('recycling_embedder/pair_norm', 'evoformer/prev_pair_norm', c_z)
@@ -167,8 +167,8 @@ def _templates(t: Mapping[str, Any], c_m: int, c_z: int) -> Iterator[Rule]:
   yield from _pair_block(
       'template_embedder/pair_stack/stack/block', f'{single}/template_pair_stack/__layer_stack_no_state',
       (t['num_block'],), c_t, t['pair'])
-  yield from _attention(
-      'template_attention', 'evoformer/template_embedding/attention', (), c_z, heads, c_t // heads, c_kv=c_t, gated=False)
+  their_attention = 'evoformer/template_embedding/attention'
+  yield from _attention('template_attention', their_attention, (), c_z, heads, c_t // heads, c_kv=c_t, gated=False)
 
 
 def _points_to_ours(heads: int, *parts: int) -> Callable[[np.ndarray], Arrays]:
@@ -264,8 +264,9 @@ def rules(config: Mapping[str, Any]) -> list[Rule]:
   found = [*_embedders(config)]
   if config['templates'] is not None:
     found += _templates(config['templates'], c_m, c_z)
-  found += _evoformer_block('extra_msa_stack/block', 'evoformer/extra_msa_stack', config['extra_msa'], e['c_extra'], c_z)
-  found += _evoformer_block('evoformer/block', 'evoformer/evoformer_iteration', config['evoformer'], c_m, c_z)
+  extra, main = config['extra_msa'], config['evoformer']
+  found += _evoformer_block('extra_msa_stack/block', 'evoformer/extra_msa_stack', extra, e['c_extra'], c_z)
+  found += _evoformer_block('evoformer/block', 'evoformer/evoformer_iteration', main, c_m, c_z)
   found += _structure(config['structure'], c_z)
   found += _heads(config['heads'], c_m, c_z, c_s)
   return found
@@ -273,7 +274,8 @@ def rules(config: Mapping[str, Any]) -> list[Rule]:
 
 def official_shapes(config: Mapping[str, Any]) -> dict[str, Shape]:
   """Names and shapes of all arrays in the published file of a configuration."""
-  return {PREFIX + name: shape for rule in rules(config) for name, shape in zip(rule.official, rule.shapes, strict=True)}
+  pairs = (pair for rule in rules(config) for pair in zip(rule.official, rule.shapes, strict=True))
+  return {PREFIX + name: shape for name, shape in pairs}
 
 
 def from_official(
@@ -290,7 +292,8 @@ def from_official(
   Raises:
     WeightsError: an array is missing or has another shape; the message names it.
   """
-  wrong, surplus = npz.shape_problems({name: np.shape(array) for name, array in arrays.items()}, official_shapes(config))
+  shapes = {name: np.shape(array) for name, array in arrays.items()}
+  wrong, surplus = npz.shape_problems(shapes, official_shapes(config))
   if wrong or (strict and surplus):
     problems = [*wrong, *(surplus if strict else [])]
     raise WeightsError(
@@ -318,7 +321,9 @@ def to_official(params: Mapping[str, Mapping[str, Any]], config: Mapping[str, An
   return arrays
 
 
-def load_official(path: str | Path, config: Mapping[str, Any], strict: bool = False) -> dict[str, dict[str, np.ndarray]]:
+def load_official(
+    path: str | Path, config: Mapping[str, Any], strict: bool = False
+) -> dict[str, dict[str, np.ndarray]]:
   """Reads a published `.npz` as the parameters of a model.
 
   Raises:
