@@ -73,8 +73,9 @@ class AlphaFold:
     with ops.use_kernels(self.spec.kernels):
       msa, first_row, pair, target = self._ensemble(batch, context, previous)
       single = Linear(self.spec.c_s, name='single')(first_row)  # Alg. 6 line 12
-      structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
-          single, pair, batch.aatype, batch.seq_mask)  # line 21
+      with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
+        structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
+            single, pair, batch.aatype, batch.seq_mask)  # line 21
       representations = schema.Representations(msa=msa, single=single, pair=pair, structure_module=structure_single)
       return schema.Outputs(
           structure=structure,
@@ -96,12 +97,11 @@ class AlphaFold:
       return (msa, first_row + new_first_row / num, pair + new_pair / num, target, index + 1), None
 
     keys = jax.random.split(hk.next_rng_key(), num)
-    shapes = jax.eval_shape(lambda: self._trunk_shapes(batch))
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    carry, _ = hk.scan(add_draw, (*zeros, jnp.int32(0)), keys)
+    carry, _ = hk.scan(add_draw, (*self._zeros(batch), jnp.int32(0)), keys)
     return carry[:4]
 
-  def _trunk_shapes(self, batch):
+  def _zeros(self, batch):
+    """What the trunk returns, as zeros."""
     num_msa, num_res = min(self.spec.sampling.num_msa, batch.msa.tokens.shape[0]), batch.aatype.shape[0]
     e = self.spec.embedder
     return (

@@ -77,17 +77,17 @@ class InputEmbedder(hk.Module):
     left = Linear(self.spec.c_z, name='left')(target)  # line 1
     right = Linear(self.spec.c_z, name='right')(target)
     z = left[:, None] + right[None]  # line 2
-    z += self._relative_position(residue_index)  # line 3
+    z += self._relative_position(residue_index, z.dtype)  # line 3
     m = Linear(self.spec.c_m, name='msa')(msa) + Linear(self.spec.c_m, name='target')(target)  # line 4
     return m, z
 
   @hk.transparent
-  def _relative_position(self, residue_index: jax.Array) -> jax.Array:
+  def _relative_position(self, residue_index: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """Algorithms 4 "relpos" and 5 "one_hot"."""
     reach = self.spec.max_relative
     offset = jnp.clip(residue_index[:, None] - residue_index[None], -reach, reach) + reach  # line 1
     table = Linear(self.spec.c_z, name='relative_position')
-    return table(jax.nn.one_hot(offset, 2 * reach + 1))  # line 2
+    return table(jax.nn.one_hot(offset, 2 * reach + 1, dtype=dtype))  # line 2
 
 
 class RecyclingEmbedder(hk.Module):
