@@ -85,6 +85,7 @@ def load_model(name: str, params: str | Path | None = None, *, strict: bool = Fa
     source, values = 'random', random_params(config)
   else:
     source = str(store.find_params(name, params))
+    store.verify_file(source)  # what was installed is what is loaded
     values = official.load_official(source, config, strict)
   return Model(name=name, config=config, params=jax.tree.map(jnp.asarray, values), source=source)
 
