@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python API: one prediction from a query, on a small network with random weights."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import alphafold_jax as afj
+from alphafold_jax import devices, errors, prediction
+from alphafold_jax.data.alignment import parse_a3m
+from alphafold_jax.weights import official, random, store
+
+SMALL = {'evoformer__num_block': 1, 'extra_msa__num_block': 1, 'structure__num_layer': 2}
+SEQUENCE = 'MKTAYIAKQRQISFVKSHFSRQ'
+A3M = f'>q\n{SEQUENCE}\n' + ''.join(f'>{i}\n{SEQUENCE[:i]}{"-" * 4}{SEQUENCE[i + 4:]}\n' for i in range(12))
+
+
+@pytest.fixture(scope='module')
+def model():
+  return afj.load_model('model_3_ptm', params='random', **SMALL)
+
+
+@pytest.fixture(scope='module')
+def predicted(model):
+  return afj.predict(model, SEQUENCE, num_recycle=1)
+
+
+def compiled_programs(model, **settings):
+  """How many shapes the pass of these settings was compiled for."""
+  config = prediction.Settings(**settings).apply(model.config)
+  return prediction._compiled(prediction.alphafold.make_spec(config), False)[1]._cache_size()
+
+
+def test_a_prediction_is_unpadded_finite_and_complete(predicted):
+  n = len(SEQUENCE)
+  assert predicted.sequence == SEQUENCE and predicted.plddt.shape == (n,) and predicted.pae.shape == (n, n)
+  assert predicted.atom_positions.shape == (n, 37, 3) and predicted.atom_mask.shape == (n, 37)
+  assert np.isfinite(predicted.atom_positions).all() and np.all((predicted.plddt > 0) & (predicted.plddt < 100))
+  assert 0 < predicted.ptm < 1 and predicted.mean_plddt == pytest.approx(predicted.plddt.mean(), rel=1e-5)
+  assert [p.index for p in predicted.passes] == [0, 1]
+  assert predicted.contact_probability.shape == (n, n)
+
+
+def test_random_weights_are_labelled(predicted):
+  assert predicted.notes == (prediction.RANDOM_NOTE,)
+
+
+def test_the_same_seed_gives_the_same_structure_and_another_seed_another(model):
+  alignment = parse_a3m(A3M, 'a3m')
+  runs = [afj.predict(model, alignment, num_recycle=0, seed=seed).atom_positions for seed in (0, 0, 1)]
+  np.testing.assert_array_equal(runs[0], runs[1])
+  assert np.abs(runs[0] - runs[2]).max() > 1e-3
+
+
+def test_masking_off_makes_a_shallow_alignment_independent_of_the_seed(model):
+  alignment = parse_a3m(A3M, 'a3m')
+  runs = [afj.predict(model, alignment, num_recycle=0, seed=seed, masked_msa_fraction=0.0) for seed in (0, 1)]
+  a, b = (run.atom_positions for run in runs)
+  np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(a).max())
+
+
+def test_ten_proteins_of_like_length_compile_once(model):
+  before = compiled_programs(model, num_recycle=0, masked_msa_fraction=0.1)
+  for n in range(17, 27):
+    afj.predict(model, ('ACDEFGHIKL' * 3)[:n], num_recycle=0, masked_msa_fraction=0.1)
+  assert compiled_programs(model, num_recycle=0, masked_msa_fraction=0.1) - before == 1
+
+
+def test_recycling_stops_when_the_structure_stops_changing(model):
+  changes = [p.change for p in afj.predict(model, SEQUENCE, num_recycle=3).passes]
+  tolerance = max(changes[1:]) + 1e-3
+  stopped = afj.predict(model, SEQUENCE, num_recycle=3, recycle_early_stop_tolerance=tolerance)
+  assert len(changes) == 4 and len(stopped.passes) == 2
+
+
+def test_each_pass_is_reported_and_its_structure_can_be_fetched(model, predicted):
+  seen = []
+  afj.predict(model, SEQUENCE, num_recycle=1, on_pass=lambda info, fetch: seen.append((info.index, fetch())))
+  assert [index for index, _ in seen] == [0, 1]
+  assert np.abs(seen[0][1].atom_positions - seen[1][1].atom_positions).max() > 1e-3
+  np.testing.assert_array_equal(seen[1][1].atom_positions, predicted.atom_positions)
+
+
+def test_representations_are_kept_on_request(model, predicted):
+  kept = afj.predict(model, SEQUENCE, num_recycle=0, keep_representations=True).representations
+  assert kept.single.shape == (22, 384) and kept.pair.shape == (22, 22, 128)
+  assert predicted.representations is None
+
+
+def test_models_without_the_head_have_no_aligned_error():
+  model = afj.load_model('model_3', params='random', **SMALL)
+  result = afj.predict(model, SEQUENCE, num_recycle=0)
+  assert result.pae is None and result.ptm is None and result.tag == 'alphafold2_model_3_seed_000'
+
+
+def test_nothing_but_numbers_leaves_the_program(model):
+  params = jax.tree.map(lambda x: x, dict(model.params))
+  params['structure_module/single'] = {k: v * jnp.nan for k, v in params['structure_module/single'].items()}
+  broken = dataclasses.replace(model, params=params)
+  with pytest.raises(errors.NumericalError, match='query: model_3_ptm gave NaN or infinity in pass 0 in float32'):
+    afj.predict(broken, SEQUENCE, num_recycle=1, dtype='bfloat16')
+
+
+def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
+  tried = []
+  run = prediction._run
+
+  def overflowing(model, config, *arguments):
+    tried.append(config.dtype)
+    if config.dtype == 'bfloat16':
+      raise errors.NumericalError('overflow')
+    return run(model, config, *arguments)
+
+  monkeypatch.setattr(prediction, '_run', overflowing)
+  assert np.isfinite(afj.predict(model, SEQUENCE, num_recycle=0, dtype='bfloat16').plddt).all()
+  assert tried == ['bfloat16', 'float32']
+
+
+def test_what_does_not_fit_is_refused_before_compiling_with_what_would(model, monkeypatch):
+  monkeypatch.setattr(devices, 'available_bytes', lambda: 4 * 2**30)
+  with pytest.raises(errors.ResourceError, match=r'4.0 GiB are free: about \d+ residues would fit'):
+    afj.predict(model, 'A' * 3000)
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'num_recycle': -1}, 'num_recycle=-1'),
+    ({'num_ensemble': 0}, 'num_ensemble=0'),
+    ({'max_msa': (0, 5)}, 'such as 512:1024'),
+    ({'masked_msa_fraction': 1.5}, 'between 0 and 1'),
+    ({'dtype': 'float16'}, 'float32 or bfloat16'),
+    ({'num_recycles': 3}, "no setting 'num_recycles'"),
+])
+def test_a_setting_that_cannot_be_is_refused_by_name(model, changes, message):
+  with pytest.raises(errors.InputError, match=message):
+    afj.predict(model, SEQUENCE, **changes)
+
+
+def test_max_msa_limits_the_rows(model):
+  config = prediction.Settings(max_msa=(4, 3)).apply(model.config)
+  assert (config.sampling.num_msa, config.sampling.num_extra) == (4, 3)
+
+
+def test_saving_writes_files_under_the_usual_names(predicted, tmp_path):
+  paths = predicted.save(tmp_path, job='p1')
+  assert sorted(path.name for path in paths) == [
+      'p1_scores_alphafold2_ptm_model_3_seed_000.json', 'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.cif',
+      'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.pdb']
+  assert prediction.RANDOM_NOTE in (tmp_path / 'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.pdb').read_text()
+
+
+def test_a_model_loads_from_an_official_file_and_from_its_folder(tmp_path, model):
+  path = tmp_path / 'params_model_3_ptm.npz'
+  official.save_official(path, model.params, model.config)
+  for place in (path, tmp_path):
+    loaded = afj.load_model('model_3_ptm', params=place, **SMALL)
+    jax.tree.map(np.testing.assert_array_equal, dict(loaded.params), dict(model.params))
+    assert loaded.source == str(path) and not loaded.is_random
+
+
+def test_missing_weights_say_what_to_run(tmp_path):
+  with pytest.raises(errors.WeightsError, match='alphafold-jax params download'):
+    afj.load_model('model_3_ptm', params=tmp_path)
+
+
+def test_the_weights_of_another_model_are_refused_by_array(tmp_path):
+  config = afj.load_model('model_3', params='random', **SMALL).config
+  np.savez(tmp_path / 'params_model_3_ptm.npz', **random.random_official(config))
+  with pytest.raises(errors.WeightsError, match='predicted_aligned_error_head/logits'):
+    afj.load_model('model_3_ptm', params=tmp_path, **SMALL)
+
+
+def test_the_public_names_are_all_there():
+  assert all(getattr(afj, name) is not None for name in afj.__all__)
+  assert afj.weights.load_official is official.load_official and callable(store.find_params)
+
+
+def test_the_compilation_cache_has_a_folder_for_each_kind_of_machine(tmp_path, monkeypatch):
+  monkeypatch.setattr(devices, '_cpu_abilities', lambda: 'flags: avx2')
+  one = devices.machine_key()
+  monkeypatch.setattr(devices, '_cpu_abilities', lambda: 'flags: avx512f')
+  assert devices.machine_key() != one
+
+
+def test_iterate_is_pure_and_takes_gradients_to_the_sequence(model):
+  batch = jax.tree.map(jnp.asarray, prediction.as_batch(SEQUENCE[:8]))
+  previous = model.initial(8)
+
+  def mean_plddt(soft_sequence):
+    changed = dataclasses.replace(batch, soft_sequence=soft_sequence)
+    context = model.prepare(model.params, changed)
+    outputs = model.iterate(model.params, jax.random.key(0), changed, context, previous)
+    return afj.confidence.plddt(outputs.logits.plddt).mean()
+
+  gradient = jax.jit(jax.grad(mean_plddt))(batch.soft_sequence)
+  assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
