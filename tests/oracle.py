@@ -1,160 +1,186 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The official network as an oracle: alphafold-colabfold's modules, run live on our batches and parameters.
+"""The official network as an oracle: alphafold-colabfold's modules and feature pipeline, run live.
 
-With its fused projections and bfloat16 off it has the published names and shapes and agrees with DeepMind's program.
+With fused projections and bfloat16 off it has the published names and shapes and agrees with DeepMind's own program.
+Parameters go in under their published names; what both programs are fed is made here too.
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
+from alphafold.data import parsers, pipeline
 from alphafold.model import config as official_config
+from alphafold.model import features as official_features
 from alphafold.model import modules
+from alphafold.model.tf import data_transforms
+from ml_collections import config_dict
 
-from alphafold_jax import config as our_config
+from alphafold_jax import config as configs
+from alphafold_jax import schema
+from alphafold_jax.constants import residues
 from alphafold_jax.data import features
-from alphafold_jax.geometry import atoms
-from alphafold_jax.model import embedders
+from alphafold_jax.weights.official import PREFIX
+
+Arrays = Mapping[str, np.ndarray]
+
+_EVOFORMER = 'model.embeddings_and_evoformer'
+_UNFUSED = {
+    f'{_EVOFORMER}.{stack}.triangle_multiplication_{direction}.fuse_projection_weights': False
+    for stack in ('evoformer', 'template.template_pair_stack') for direction in ('outgoing', 'incoming')
+}
+_PLAIN = {  # float32, no dropout; its own chunking changes nothing and takes long to compile
+    'model.global_config.bfloat16': False,
+    'model.global_config.deterministic': True,
+    'model.global_config.subbatch_size': None,
+    f'{_EVOFORMER}.evoformer.outer_product_mean.chunk_size': None,
+    f'{_EVOFORMER}.template.subbatch_size': None,
+}
 
 
-def settings(name: str, **changes):
-  """The oracle's ConfigDict of a model, in float32 with the published parameter layout."""
+def configuration(name: str, num_block: int | None = None) -> config_dict.ConfigDict:
+  """The oracle's configuration of a model in float32 with the published parameter layout."""
   config = official_config.model_config(name)
-  with config.unlocked():
-    for path in ('model.embeddings_and_evoformer.evoformer', 'model.embeddings_and_evoformer.template.template_pair_stack'):
-      section = config
-      for key in path.split('.'):
-        section = section[key]
-      for direction in ('outgoing', 'incoming'):
-        section[f'triangle_multiplication_{direction}'].fuse_projection_weights = False
-    gc = config.model.global_config
-    gc.bfloat16 = False
-    gc.deterministic = True
-    config.model.rank_by = 'plddt'
-    config.model.calc_extended_ptm = True
-    for key, value in changes.items():
-      *path, last = key.split('.')
-      section = config.model
-      for part in path:
-        section = section[part]
-      section[last] = value
+  config.update_from_flattened_dict(_UNFUSED | _PLAIN)
+  if num_block is not None:
+    sizes = {'evoformer_num_block': num_block, 'extra_msa_stack_num_block': min(num_block, 4)}
+    config.update_from_flattened_dict({f'{_EVOFORMER}.{key}': value for key, value in sizes.items()})
   return config
 
 
-def pair_of_configs(name: str, num_block: int | None = None, **ours):
-  """Our configuration of a model and the oracle's, both cut to `num_block` Evoformer blocks if given."""
-  theirs = {}
+def our_configuration(name: str, num_block: int | None = None, **changes: Any) -> config_dict.ConfigDict:
+  """Ours of the same depth; `changes` have '__' for '.'."""
+  changes = {key.replace('__', '.'): value for key, value in changes.items()}
   if num_block is not None:
-    ours = {'evoformer.num_block': num_block, 'extra_msa.num_block': min(num_block, 4)} | ours
-    theirs = {
-        'embeddings_and_evoformer.evoformer_num_block': num_block,
-        'embeddings_and_evoformer.extra_msa_stack_num_block': min(num_block, 4),
-    }
-  return our_config.changed(our_config.model_config(name), ours), settings(name, **theirs)
+    changes = {'evoformer.num_block': num_block, 'extra_msa.num_block': min(num_block, 4)} | changes
+  return configs.changed(configs.model_config(name), changes)
 
 
-@functools.cache
-def network(name: str, num_block: int | None):
-  """The oracle's jitted pass: (official arrays, features with prev) -> outputs."""
-  _, config = pair_of_configs(name, num_block)
-
-  class OnePass(hk.Module):
-    """One iteration, under the scope that the published names have."""
-
-    def __call__(self, batch):
-      return modules.AlphaFoldIteration_noE(config.model, config.model.global_config)(batch, is_training=False)
-
-  apply = jax.jit(hk.transform(lambda batch: OnePass(name='alphafold')(batch)).apply)
-  return lambda arrays, batch: apply(as_haiku(arrays), jax.random.PRNGKey(0), batch)
-
-
-def as_haiku(arrays):
-  """Published flat names to Haiku's two levels."""
-  params = {}
+def haiku_params(arrays: Arrays, scope: str, layer: int | None = None) -> dict[str, dict[str, jax.Array]]:
+  """The arrays below a scope as Haiku wants them; `layer` takes one out of a stack."""
+  params: dict[str, dict[str, jax.Array]] = {}
   for name, array in arrays.items():
-    module, leaf = name.split('//')
-    params.setdefault(module, {})[leaf] = jnp.asarray(array)
+    if name.startswith(scope):
+      module, leaf = name.removeprefix(scope).split('//')
+      params.setdefault(module, {})[leaf] = jnp.asarray(array if layer is None else array[layer])
   return params
 
 
-def official_features(batch, sample):
-  """What the oracle's network reads, made from our batch and the rows we drew."""
-  has, value = embedders.deletion_features(sample.extra_deletions)
-  templates = batch.templates
-  beta, beta_mask = atoms.pseudo_beta(templates.aatype, templates.atom_positions, templates.atom_mask)
-  from alphafold.common import residue_constants as rc
-  aatype = np.asarray(batch.aatype)
-  fields = {
-      'aatype': aatype,
+def run_pass(config: config_dict.ConfigDict, arrays: Arrays, batch: Mapping[str, Any]) -> dict[str, Any]:
+  """One pass of the whole network on its features and `recycled` values; equal configurations compile once."""
+  top = PREFIX.removesuffix('alphafold_iteration/')
+  apply = _compiled_pass(config_dict.FrozenConfigDict(config.model))
+  return apply(haiku_params(arrays, top), jax.random.PRNGKey(0), batch)
+
+
+@functools.cache
+def _compiled_pass(model: config_dict.FrozenConfigDict) -> Callable[..., dict[str, Any]]:
+
+  def one_pass(batch):
+    return modules.AlphaFoldIteration_noE(model, model.global_config)(batch, is_training=False)
+
+  return jax.jit(hk.transform(one_pass).apply)
+
+
+def recycled(previous: schema.Recycled) -> dict[str, Any]:
+  """The last pass's values under the oracle's names."""
+  return {
+      'prev_msa_first_row': previous.msa_first_row,
+      'prev_pair': previous.pair,
+      'prev_pos': previous.atom_positions,
+  }
+
+
+def next_recycled(result: Mapping[str, Any]) -> schema.Recycled:
+  """What the oracle recycles, as ours."""
+  return schema.Recycled(
+      msa_first_row=result['representations']['msa_first_row'], pair=result['representations']['pair'],
+      atom_positions=result['structure_module']['final_atom_positions'])
+
+
+def make_features(batch: schema.Batch, num_msa: int, num_extra: int) -> dict[str, np.ndarray]:
+  """The oracle's features of our batch, its rows taken in order: clustering and all else is the oracle's own work."""
+  msa, templates = batch.msa, batch.templates
+  num_res = len(batch.aatype)
+  protein = {
+      'aatype': batch.aatype,
+      'between_segment_residues': np.zeros(num_res, np.int32),
       'residue_index': batch.residue_index,
       'seq_mask': batch.seq_mask,
-      'target_feat': embedders.target_features(batch),
-      'msa_feat': embedders.msa_features(batch, sample),
-      'msa_mask': sample.mask,
-      'msa_row_mask': jnp.max(sample.mask, axis=-1),
-      'extra_msa': sample.extra_tokens,
-      'extra_msa_mask': sample.extra_mask,
-      'extra_has_deletion': has,
-      'extra_deletion_value': value,
-      'atom14_atom_exists': rc.restype_atom14_mask[aatype],
-      'atom37_atom_exists': _atom37_exists()[aatype],
-      'residx_atom37_to_atom14': _atom37_to_atom14()[aatype],
+      'msa': msa.tokens[:num_msa],
+      'msa_mask': msa.mask[:num_msa],
+      'deletion_matrix': msa.deletions[:num_msa],
+      'extra_msa': msa.tokens[num_msa:],
+      'extra_msa_mask': msa.mask[num_msa:],
+      'extra_deletion_matrix': msa.deletions[num_msa:],
       'template_aatype': templates.aatype,
       'template_all_atom_positions': templates.atom_positions,
       'template_all_atom_masks': templates.atom_mask,
       'template_mask': templates.mask,
-      'template_pseudo_beta': beta,
-      'template_pseudo_beta_mask': beta_mask,
   }
-  return {key: jnp.asarray(value) for key, value in fields.items()}
+  steps = (
+      data_transforms.make_atom14_masks,
+      data_transforms.make_pseudo_beta('template_'),
+      data_transforms.nearest_neighbor_clusters(),
+      data_transforms.summarize_clusters(),
+      data_transforms.make_msa_feat(),
+  )
+  for step in steps:
+    protein = step(protein)
+  missing = max(0, num_extra - len(protein['extra_msa']))
+  for name in ('extra_msa', 'extra_msa_mask', 'extra_has_deletion', 'extra_deletion_value'):
+    protein[name] = np.pad(protein[name][:num_extra], ((0, missing), (0, 0)))  # as it pads to fixed sizes
+  return {name: np.asarray(value) for name, value in protein.items()}
 
 
-def _atom37_exists():
-  from alphafold.common import residue_constants as rc
-  return np.concatenate([rc.restype_atom37_mask[:20], np.zeros((1, 37))]).astype(np.float32)
+def features_of_a3m(text: str, config: config_dict.ConfigDict, num_extra: int) -> dict[str, np.ndarray]:
+  """The oracle's own features of an alignment, first slice: nothing masked, every row a cluster of its own."""
+  msa = parsers.parse_a3m(text)
+  query = msa.sequences[0]
+  raw = pipeline.make_sequence_features(query, 'query', len(query)) | pipeline.make_msa_features([msa])
+  config = config.copy_and_resolve_references()
+  config.update_from_flattened_dict({
+      'data.common.num_recycle': 0,
+      'data.common.max_extra_msa': num_extra,
+      'data.eval.masked_msa_replace_fraction': 0.0,
+      'data.eval.max_msa_clusters': len(msa.sequences),
+  })
+  return {name: value[0] for name, value in official_features.np_example_to_features(raw, config, 0).items()}
 
 
-def _atom37_to_atom14():
-  from alphafold.common import residue_constants as rc
-  table = np.zeros((21, 37), np.int32)
-  for restype, letter in enumerate(rc.restypes):
-    names = rc.restype_name_to_atom14_names[rc.restype_1to3[letter]]
-    for i, atom in enumerate(rc.atom_types):
-      if atom in names:
-        table[restype, i] = names.index(atom)
-  return table
+def random_batch(num_res: int = 17, depth: int = 12, num_templates: int = 4, seed: int = 0) -> schema.Batch:
+  """A batch of random tokens, deletions and template coordinates.
 
-
-def random_batch(num_res: int = 19, depth: int = 12, num_templates: int = 0, seed: int = 0, missing: bool = True):
-  """A batch of random tokens, deletions, gaps and template coordinates; its rows keep their order when sampled."""
+  All rows are pinned, so that sampling takes them in order. Of the templates, the first lacks three residues, all lack
+  some atoms, and the last of more than two is empty.
+  """
   rng = np.random.default_rng(seed)
-  batch = features.make_batch(''.join(rng.choice(list('ARNDCQEGHILKMFPSTWYV'), num_res)), num_templates=num_templates)
+  sequence = ''.join(rng.choice(list(residues.RESTYPES), num_res))
+  batch = features.make_batch(sequence, num_templates=num_templates)
   tokens = rng.integers(0, 22, (depth, num_res)).astype(np.int32)
   tokens[0] = batch.aatype
-  deletions = (rng.integers(0, 8, tokens.shape) * (rng.random(tokens.shape) < 0.2)).astype(np.float32)
-  mask = np.ones(tokens.shape, np.float32)
-  msa = type(batch.msa)(
-      tokens=tokens, deletions=deletions, mask=mask, pinned=np.ones(depth, np.float32),
-      profile=np.eye(22, dtype=np.float32)[tokens].mean(axis=0))
-  atom_mask = (rng.random((num_templates, num_res, 37)) < (0.9 if missing else 1.1)).astype(np.float32)
-  aatype = np.broadcast_to(batch.aatype, (num_templates, num_res)).copy()
-  if num_templates:
-    aatype[0, 3:6] = 21
-    atom_mask[0, 3:6] = 0
-  atom_mask *= np.concatenate([_atom37_exists(), np.zeros((1, 37), np.float32)])[aatype]
-  positions = np.cumsum(rng.normal(size=(num_templates, num_res, 1, 3)) * 2.5, axis=1)
-  positions = (positions + rng.normal(size=(num_templates, num_res, 37, 3))) * atom_mask[..., None]
-  template_mask = np.ones(num_templates, np.float32)
-  if num_templates > 2:
-    template_mask[-1] = 0
-  templates = type(batch.templates)(
-      aatype=aatype, atom_positions=positions.astype(np.float32), atom_mask=atom_mask, mask=template_mask)
-  import dataclasses
-  return dataclasses.replace(batch, msa=msa, templates=templates)
+  deletions = rng.integers(0, 8, tokens.shape) * (rng.random(tokens.shape) < 0.2)
+  msa = schema.Msa(
+      tokens=tokens, deletions=deletions.astype(np.float32), mask=np.ones(tokens.shape, np.float32),
+      pinned=np.ones(depth, np.float32), profile=features.profile(tokens))
+  return dataclasses.replace(batch, msa=msa, templates=_random_templates(rng, batch.aatype, num_templates))
 
 
-def fixed_sampling(num_msa: int = 5, num_extra: int = 6):
-  """Settings under which sampling is the same for every key (rows of random_batch are pinned)."""
-  return {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra, 'sampling.masked_fraction': 0.0}
+def _random_templates(rng: np.random.Generator, aatype: np.ndarray, num_templates: int) -> schema.Templates:
+  """A random walk of residues, each a random cloud of atoms."""
+  num_res = len(aatype)
+  aatype = np.tile(aatype, (num_templates, 1))
+  aatype[:1, 3:6] = residues.GAP
+  exists = np.concatenate([residues.ATOM37_MASK, np.zeros((1, 37))])[aatype]  # the gap has no atoms
+  atom_mask = (exists * (rng.random(exists.shape) < 0.95)).astype(np.float32)
+  walk = np.cumsum(rng.normal(size=(num_templates, num_res, 1, 3)) * 2.5, axis=1)
+  positions = (walk + rng.normal(size=(num_templates, num_res, 37, 3))) * atom_mask[..., None]
+  mask = np.ones(num_templates, np.float32)
+  mask[2:][-1:] = 0
+  return schema.Templates(
+      aatype=aatype, atom_positions=positions.astype(np.float32), atom_mask=atom_mask, mask=mask)
