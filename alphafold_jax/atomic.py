@@ -52,6 +52,20 @@ def write_text(path: Path | str, text: str) -> None:
     file.write(text)
 
 
+def make_folder(path: Path | str) -> Path:
+  """Makes a folder and its parents if they are missing.
+
+  Raises:
+    ResourceError: the disk is full.
+    InputError: it cannot be made.
+  """
+  try:
+    Path(path).mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise _explain(path, error) from error
+  return Path(path)
+
+
 def _umask() -> int:
   mask = os.umask(0)
   os.umask(mask)

@@ -99,7 +99,7 @@ def base_config() -> config_dict.ConfigDict:
       'c_s': 384,  # Alg. 6 line 12
       'num_ensemble': 1,  # Alg. 2 line 3; CASP14 ran 8
       'dtype': 'float32',  # of the trunk; or 'bfloat16'
-      'kernels': {'implementation': 'auto', 'chunk_bytes': 64 * 2**20},
+      'kernels': {'implementation': 'auto', 'chunk_bytes': 0},  # 0: by device, ops/seam.py
       'max_templates': 4,  # Suppl. 1.2.3
       'num_recycle': 3,  # Suppl. 1.10
       'recycle_early_stop_tolerance': -1.0,  # Å; negative: never stop early
@@ -132,6 +132,11 @@ DROPOUT = {
 }
 
 
+def model_type(name: str) -> str:
+  """ColabFold's name of a model's family."""
+  return 'alphafold2_ptm' if name.endswith('_ptm') else 'alphafold2'
+
+
 def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> config_dict.ConfigDict:
   """A copy of a configuration with dotted keys replaced, such as {'evoformer.num_block': 2}.
 
@@ -146,7 +151,8 @@ def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> confi
       *sections, last = key.split('.')
       place = result
       for section in sections:
-        place = place.get(section) if place is not None and section in place else _unknown(key)
+        if place is not None:
+          place = place[section] if section in place else _unknown(key)
       if place is None:
         continue
       if last not in place:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import jax
 import jaxlib
@@ -19,6 +20,23 @@ _CONTROL_GROUPS = (  # limit and use, version 2 and version 1
 def default_dtype() -> str:
   """float32 on CPUs, where it is the faster, else bfloat16 for the trunk."""
   return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+
+
+def describe() -> dict[str, Any]:
+  """The devices that compute, for logs and for config.json."""
+  device = jax.devices()[0]
+  return {'platform': device.platform, 'kind': device.device_kind, 'count': len(jax.devices()),
+          'free_bytes': available_bytes()}
+
+
+def idle_accelerator() -> str | None:
+  """What to do when JAX computes on the CPU of a machine that has an NVIDIA GPU; None if all is well."""
+  if jax.default_backend() != 'cpu' or not Path('/proc/driver/nvidia/version').exists():
+    return None
+  if 'cpu' in os.environ.get('JAX_PLATFORMS', ''):
+    return 'this machine has an NVIDIA GPU, but JAX_PLATFORMS=cpu forbids its use; unset it'
+  return ("this machine has an NVIDIA GPU, but JAX cannot use it and computes on the CPU; install CUDA's packages with "
+          "pip install 'jax[cuda12]' or 'jax[cuda13]', whichever the driver takes")
 
 
 def available_bytes() -> int | None:

@@ -4,7 +4,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +23,11 @@ from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
 from alphafold_jax.model import alphafold, memory, recycling
 from alphafold_jax.output import files
+from alphafold_jax.settings import Settings
 from alphafold_jax.weights import official, store
-from alphafold_jax.weights.random import random_params
+from alphafold_jax.weights.random import RANDOM_NOTE, random_params
 
 MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
-RANDOM_NOTE = 'RANDOM WEIGHTS: NOT A PREDICTION'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,57 +82,12 @@ def load_model(name: str, params: str | Path | None = None, *, strict: bool = Fa
   """
   config = configs.changed(configs.model_config(name), {key.replace('__', '.'): v for key, v in changes.items()})
   if params == 'random':
-    source, values = 'random', random_params(config)
+    source, values = 'random', random_params(config, seed=int(name.split('_')[1]))
   else:
     source = str(store.find_params(name, params))
     store.verify_file(source)  # what was installed is what is loaded
     values = official.load_official(source, config, strict)
   return Model(name=name, config=config, params=jax.tree.map(jnp.asarray, values), source=source)
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """How to run a model; None means what its configuration says."""
-
-  num_recycle: int | None = None
-  recycle_early_stop_tolerance: float | None = None  # Å; negative: never
-  num_ensemble: int | None = None
-  max_msa: tuple[int, int] | None = None  # cluster rows, extra rows
-  masked_msa_fraction: float | None = None
-  use_dropout: bool = False
-  dtype: str | None = None  # of the trunk; None: float32 on CPUs, else bfloat16
-  keep_representations: bool = False
-  kernels: str | None = None
-
-  def __post_init__(self):
-    checks = {
-        'num_recycle': (self.num_recycle is None or self.num_recycle >= 0, 'must be 0 or more'),
-        'num_ensemble': (self.num_ensemble is None or self.num_ensemble >= 1, 'must be 1 or more'),
-        'max_msa': (self.max_msa is None or (len(self.max_msa) == 2 and min(self.max_msa) >= 1),
-                    'must be two numbers of at least 1, clusters and extra rows, such as 512:1024'),
-        'masked_msa_fraction': (self.masked_msa_fraction is None or 0 <= self.masked_msa_fraction <= 1,
-                                'must lie between 0 and 1'),
-        'dtype': (self.dtype in (None, 'float32', 'bfloat16'), 'must be float32 or bfloat16'),
-    }
-    for name, (good, rule) in checks.items():
-      if not good:
-        raise InputError(f'{name}={getattr(self, name)!r}: {rule}')
-
-  def apply(self, config: config_dict.ConfigDict) -> config_dict.ConfigDict:
-    """A model's configuration with these settings in place."""
-    num_msa, num_extra = self.max_msa or (None, None)
-    changes = {
-        'num_recycle': self.num_recycle,
-        'recycle_early_stop_tolerance': self.recycle_early_stop_tolerance,
-        'num_ensemble': self.num_ensemble,
-        'sampling.num_msa': num_msa,
-        'sampling.num_extra': num_extra,
-        'sampling.masked_fraction': self.masked_msa_fraction,
-        'dtype': self.dtype or devices.default_dtype(),
-        'kernels.implementation': self.kernels,
-    }
-    changes = {key: value for key, value in changes.items() if value is not None}
-    return configs.changed(config, changes | (configs.DROPOUT if self.use_dropout else {}))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -160,7 +115,7 @@ class Prediction:
   @property
   def tag(self) -> str:
     """The part of file names that tells this prediction from others of its protein."""
-    return files.tag(model_type(self.model_name), int(self.model_name.split('_')[1]), self.seed)
+    return files.tag(configs.model_type(self.model_name), int(self.model_name.split('_')[1]), self.seed)
 
   def save(
       self, directory: str | Path, job: str | None = None, formats: Sequence[str] = ('pdb', 'mmcif', 'scores')
@@ -187,11 +142,6 @@ class Kept(NamedTuple):
   pair: np.ndarray  # [N_res, N_res, c_z]
 
 
-def model_type(model_name: str) -> str:
-  """ColabFold's name of a model's family."""
-  return 'alphafold2_ptm' if model_name.endswith('_ptm') else 'alphafold2'
-
-
 @dataclasses.dataclass(frozen=True)
 class Pass:
   """One recycling pass as it went."""
@@ -216,7 +166,7 @@ class _Result:
 
 def predict(
     model: Model, query: Query | Alignment | schema.Batch | str, *, seed: int = 0,
-    templates: schema.Templates | None = None, settings: Settings | None = None,
+    name: str | None = None, templates: schema.Templates | None = None, settings: Settings | None = None,
     on_pass: Callable[[Pass, Callable[[], Prediction]], None] | None = None, **changes: Any,
 ) -> Prediction:
   """Predicts one protein with one model and seed.
@@ -225,6 +175,7 @@ def predict(
     model: from `load_model`.
     query: from `read_queries`, or an alignment, a batch, or a bare sequence.
     seed: all randomness comes from it.
+    name: of the protein; by default the query's.
     templates: structures placed on the query, from `data.templates`.
     settings: how to run.
     on_pass: called after each pass with its numbers and a function that fetches the structure so far.
@@ -237,7 +188,7 @@ def predict(
   """
   settings = _changed(settings or Settings(), changes)
   batch = as_batch(query, templates)
-  name = getattr(query, 'name', None) or 'query'
+  name = name or getattr(query, 'name', None) or 'query'
   config = settings.apply(model.config)
   try:
     return _run(model, config, settings, batch, name, seed, on_pass)
@@ -274,6 +225,40 @@ def padded_sizes(config: Mapping[str, Any], batch: schema.Batch) -> dict[str, in
       'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
       'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
   }
+
+
+def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_dict.ConfigDict:
+  """The configuration without what these sizes leave unused.
+
+  Without templates and with few alignment rows the five models are one network with other parameters; reduced to what
+  they use, they share one compilation.
+  """
+  num_msa = min(config.sampling.num_msa, sizes['num_seq'])
+  num_extra = min(config.sampling.num_extra, max(1, sizes['num_seq'] - num_msa))
+  changes = {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra}
+  return configs.changed(config, changes if sizes['num_templ'] else changes | {'templates': None})
+
+
+def check_network(config: config_dict.ConfigDict) -> None:
+  """Traces the network without computing anything; raises InputError if these settings make none."""
+  batch = jax.tree.map(jnp.asarray, as_batch('ACDEFGHIKL'))
+  try:
+    spec = alphafold.make_spec(configs.changed(config, {'dtype': 'float32', 'templates': None}))
+    jax.eval_shape(alphafold.network(spec).init, jax.random.key(0), batch)
+  except Exception as error:  # whatever sizes that do not fit together lead to
+    raise InputError(f'with these settings (--config, --kernels) there is no network: {error}') from error
+
+
+def program_key(model: Model, batch: schema.Batch, settings: Settings) -> Hashable:
+  """Equal for predictions that run the same compiled program."""
+  config = settings.apply(model.config)
+  sizes = padded_sizes(config, batch)
+  return alphafold.make_spec(reduced(config, sizes)), settings.keep_representations, tuple(sizes.items())
+
+
+def forget_programs() -> None:
+  """Frees the memory of all compiled programs."""
+  _compiled.cache_clear()
 
 
 def check_memory(config: Mapping[str, Any], sizes: Mapping[str, int], num_params: int) -> None:
@@ -326,18 +311,20 @@ def _run(model, config, settings, batch, name, seed, on_pass) -> Prediction:
   """Recycles until done, Algorithm 30."""
   sizes = padded_sizes(config, batch)
   check_memory(config, sizes, sum(x.size for x in jax.tree.leaves(model.params)))
+  config, params = reduced(config, sizes), model.params
   if not sizes['num_templ']:
     batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
+    params = {name: values for name, values in params.items() if not name.startswith('template')}
   padded = jax.tree.map(jnp.asarray, padding.pad_batch(batch, sizes))
   prepare, one_pass = _compiled(alphafold.make_spec(config), settings.keep_representations)
   key = jax.random.key(seed)
   try:
-    context = prepare(model.params, jax.random.fold_in(key, config.num_recycle + 1), padded)
+    context = prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
     result, passes = None, []
     previous = model.initial(sizes['num_res'])
     for index in range(config.num_recycle + 1):
       start = time.monotonic()
-      result = one_pass(model.params, jax.random.fold_in(key, index), padded, context, previous)
+      result = one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
       passes.append(_finished(result, index, start, name, model.name, config.dtype))
       if on_pass is not None:
         on_pass(passes[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(passes)))

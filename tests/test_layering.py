@@ -11,15 +11,15 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'alphafold_jax'
 FLOORS = (
-    ('errors', 'version', 'atomic', 'schema', 'config', 'devices', 'constants', 'ops'),
+    ('errors', 'version', 'atomic', 'schema', 'config', 'settings', 'devices', 'constants', 'ops'),
     ('geometry', 'data', 'output', 'weights', 'confidence'),
     ('model',),
     ('prediction',),
-    ('jobs', 'cli', '__main__'),
+    ('jobs', 'doctor', 'cli', '__main__'),
 )
 NEVER = {'model': ('data', 'losses', 'config')}  # the mathematics knows neither files nor settings
-WITHOUT_JAX = ('cli', 'errors', 'version', 'atomic', 'data.queries', 'data.alignment', 'data.records', 'data.jobnames',
-               'weights.store', 'weights.official', 'weights.random', 'output.files')
+WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic', 'data.queries', 'data.alignment',
+               'data.records', 'data.jobnames', 'weights.store', 'weights.official', 'weights.random', 'output.files')
 
 
 def floor_of(room: str) -> int:

@@ -31,6 +31,7 @@ def predicted(model):
 def compiled_programs(model, **settings):
   """How many shapes the pass of these settings was compiled for."""
   config = prediction.Settings(**settings).apply(model.config)
+  config = prediction.reduced(config, {'num_seq': 1, 'num_templ': 0})
   return prediction._compiled(prediction.alphafold.make_spec(config), False)[1]._cache_size()
 
 

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`alphafold-jax doctor`: what this machine has for predictions, and what to do about what is missing."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.version import __version__
+from alphafold_jax.weights import store
+from alphafold_jax.weights.files import human_size
+
+_PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython', 'matplotlib', 'rich')
+_LITTLE_MEMORY = 8 * 2**30  # bytes; a protein of 300 residues or so at the published settings
+_GOOD, _NOTE, _POOR, _BAD = 'ok', '--', '!!', 'NO'
+
+Line = tuple[str, str, str]  # mark, subject, what about it
+
+
+def examine(data: str | None = None) -> int:
+  """Prints the examination; returns 1 if predictions are not possible, else 0."""
+  bad, width = False, min(shutil.get_terminal_size().columns, 120)
+  for part in (_program, _device, lambda: _parameters(data), _disk):
+    for mark, subject, text in part():
+      bad = bad or mark == _BAD
+      print(textwrap.fill(f'[{mark}] {subject:<18} {text}', width, subsequent_indent=' ' * 24, break_long_words=False,
+                          break_on_hyphens=False))
+  print('\nThis machine is not ready: see the lines marked [NO].' if bad else '\nThis machine can predict structures.')
+  return int(bad)
+
+
+def _program() -> Iterator[Line]:
+  yield _GOOD, 'alphafold_jax', f'{__version__} on Python {platform.python_version()}, {platform.platform()}'
+  versions, missing = [], []
+  for name in _PACKAGES:
+    try:
+      versions.append(f'{name} {importlib.metadata.version(name)}')
+    except importlib.metadata.PackageNotFoundError:
+      missing.append(name)
+  yield _GOOD, 'packages', ', '.join(versions)
+  if missing:
+    yield _BAD, 'packages', f'missing: {", ".join(missing)}; run `pip install {" ".join(missing)}`'
+
+
+def _device() -> Iterator[Line]:
+  try:
+    import jax
+
+    from alphafold_jax import devices
+
+    found = devices.describe()
+  except Exception as error:  # whatever a driver or a plugin leads to
+    yield _BAD, 'device', (f'JAX does not start ({type(error).__name__}: {error}). Try JAX_PLATFORMS=cpu, or install '
+                           "jax for this machine's driver: pip install 'jax[cuda12]' or 'jax[cuda13]'")
+    return
+  yield _GOOD, 'device', f'{found["count"]} x {found["kind"]}, platform {found["platform"]}, JAX {jax.__version__}'
+  if hint := devices.idle_accelerator():
+    yield _POOR, 'device', hint
+  elif found['platform'] == 'cpu':
+    yield _POOR, 'device', (f'{os.cpu_count()} processors and no accelerator: small proteins take minutes, large ones '
+                            'hours; a GPU or TPU is much faster')
+  free = found['free_bytes']
+  if free is None:
+    yield _POOR, 'memory', 'cannot be told; too large a protein will fail only when it runs'
+  else:
+    remedy = '; enough for small proteins only, others are refused with the length that fits'
+    yield (_GOOD, 'memory', f'{human_size(free)} free') if free >= _LITTLE_MEMORY else (
+        _POOR, 'memory', f'{human_size(free)} free{remedy}')
+  cache = devices.use_compilation_cache()
+  if cache is None:
+    yield _POOR, 'compiled programs', ('cannot be kept: the cache folder cannot be written; set XDG_CACHE_HOME or '
+                                       'JAX_COMPILATION_CACHE_DIR to a folder you may write to')
+  else:
+    files = [path for path in cache.glob('*') if path.is_file()]
+    size = human_size(sum(path.stat().st_size for path in files))
+    yield _GOOD, 'compiled programs', f'{len(files)} files, {size}, in {cache}'
+
+
+def _parameters(data: str | None) -> Iterator[Line]:
+  place = data or store.default_directory()
+  try:
+    rows = store.list_params(data)
+  except AlphaFoldError as error:
+    yield _BAD, 'parameters', str(error)
+    return
+  usable = [row.model for row in rows if row.usable]
+  for row in rows:
+    if row.status == 'changed':
+      yield _POOR, 'parameters', f'{row.file} has changed since it was installed; run `alphafold-jax params verify`'
+  default = [model for model in store.MODELS if model.endswith('_ptm')]
+  missing = [model for model in default if model not in usable]
+  if not missing:
+    yield _GOOD, 'parameters', f'{len(usable)} models in {place}'
+    return
+  what = 'none' if not usable else f'{", ".join(usable)}, but not {", ".join(missing)},'
+  yield _BAD, 'parameters', (f'{what} in {place}; run `alphafold-jax params download` (CC BY 4.0), or name their '
+                             'folder with --data DIR; --params random tries out the installation without')
+
+
+def _disk() -> Iterator[Line]:
+  for subject, folder in (('disk, here', Path.cwd()), ('disk, parameters', store.default_directory())):
+    while not folder.exists():
+      folder = folder.parent
+    yield _GOOD, subject, f'{human_size(shutil.disk_usage(folder).free)} free in {folder}'
+  yield _NOTE, 'search tools', 'not part of this version: give alignments (A3M), or --msa-mode single_sequence'

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many proteins, from files to ranked files: what `alphafold-jax predict` does, for programs too.
+
+    from alphafold_jax import jobs
+
+    summary = jobs.run('proteins/', 'out/', jobs.Options(num_models=2, settings=Settings(num_recycle=6)))
+
+options    what a person may choose, checked
+inputs     proteins and templates found and read
+keys       digests of content: what makes two predictions the same
+models     parameters located, identified, loaded and kept
+results    raw results on disk, for resuming
+outputs    the files of one protein, ranked
+progress   log, live display, time left
+report     config.json, failures.json, summary.csv and the closing table
+predicting one protein with all its models and seeds
+batch      the run over all proteins
+
+Nothing here loads JAX before there is something to compute.
+"""
+
+from alphafold_jax.jobs.batch import run
+from alphafold_jax.jobs.options import Options
+from alphafold_jax.jobs.progress import Screen
+from alphafold_jax.jobs.report import Failure, Outcome, Summary
+
+__all__ = ['Failure', 'Options', 'Outcome', 'Screen', 'Summary', 'run']

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The proteins of a run: found at the start, read one at a time when their turn comes.
+
+Beside what `data.queries` reads, the .npz files of `--msa-only` are proteins too, alone or in a directory.
+"""
+
+import dataclasses
+import json
+import logging
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphafold_jax.constants import residues
+from alphafold_jax.data.alignment import Alignment
+from alphafold_jax.data.jobnames import safe_name, unique_job_names
+from alphafold_jax.data.queries import FailedQuery, Query, scan_queries
+from alphafold_jax.data.records import read_bytes
+from alphafold_jax.errors import InputError
+from alphafold_jax.jobs.options import Options
+
+_log = logging.getLogger(__name__)
+_FEATURES = '.npz'
+_CHECK_AT_START = 50  # alignments; of more, only the query is read before their job comes
+_UNKNOWN = frozenset('XJO')
+_TABLES = ('.csv', '.tsv')
+_NOTHING_KNOWN = (
+    'every residue is of unknown type (X, J or O), so there is nothing to build; give the real residue types')
+_BARE = (
+    'a bare sequence, and this version does not search for homologues. Give an alignment (.a3m, or a CSV table with a '
+    'column a3mpath), or say --msa-mode single_sequence to fold the sequence as it is, which is far less accurate')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+  """One protein of a run."""
+
+  name: str  # safe for file names, unique in the run
+  query: Query
+  features: Path | None = None  # a file of `--msa-only`, instead of the query's alignment
+
+  @property
+  def num_res(self) -> int:
+    return len(self.query.sequence)
+
+  @property
+  def alignment_path(self) -> Path | None:
+    """The file that the alignment is read from."""
+    path = self.query.alignment
+    return Path(path) if isinstance(path, str | Path) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """What was found: jobs in the order of the input, and what cannot be used."""
+
+  jobs: tuple[Job, ...]
+  failures: tuple[FailedQuery, ...]
+  notes: tuple[str, ...]
+
+
+def find(source: str | Path | Query | Sequence[Query], options: Options) -> Inputs:
+  """Looks for proteins; raises InputError when there is none that can be run.
+
+  Args:
+    source: a path as `scan_queries` takes it, a .npz file of features, or queries at hand.
+    options: whether bare sequences are wanted, and how jobs are named.
+  """
+  items, notes = _items(source)
+  jobs, failures = [], []
+  prefix = options.jobname_prefix and safe_name(options.jobname_prefix)
+  names = unique_job_names([item.name for item in items])
+  if prefix:
+    names = [f'{prefix}_{i:0{len(str(len(items)))}d}' for i in range(len(items))]
+  for item, name in zip(items, names, strict=True):
+    if isinstance(item, FailedQuery):
+      failures.append(dataclasses.replace(item, job=name))
+    elif set(item.sequence) <= _UNKNOWN:
+      failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_NOTHING_KNOWN}', name))
+    elif item.alignment is None and not isinstance(item, _FeatureQuery) and options.msa_mode is None:
+      failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_BARE}', name))
+    else:
+      jobs.append(Job(name, item, item.path if isinstance(item, _FeatureQuery) else None))
+  if not jobs:
+    raise InputError(_nothing_to_run(failures))
+  return Inputs(tuple(jobs), tuple(failures), tuple(notes))
+
+
+def _nothing_to_run(failures: Sequence[FailedQuery]) -> str:
+  """All failures, as far as they fit on a screen."""
+  bare = [failure for failure in failures if failure.message.endswith(_BARE)]
+  if len(failures) > 1 and len(bare) == len(failures):
+    return f'{failures[0].source} and {len(bare) - 1} more: {_BARE}'
+  shown = [failure.message for failure in failures[:10]]
+  if len(failures) > len(shown):
+    shown.append(f'... and {len(failures) - len(shown)} more')
+  return '\n'.join(shown if len(failures) == 1 else ['none of the proteins can be run:', *shown])
+
+
+@dataclasses.dataclass(frozen=True)
+class _FeatureQuery(Query):
+  """A protein whose features were made before."""
+
+  path: Path | None = None
+
+
+def _items(source) -> tuple[list[Query | FailedQuery], list[str]]:
+  if isinstance(source, Query):
+    return [source], []
+  if not isinstance(source, str | Path):
+    return list(source), []
+  path = Path(source)
+  try:
+    entries = sorted(path.iterdir()) if path.is_dir() else None
+  except (OSError, ValueError):  # scan_queries will say what is wrong
+    entries = []
+  if entries is None and path.suffix.lower() == _FEATURES:
+    return [_feature_query(path)], []
+  entries = entries or []
+  files = [entry for entry in entries if entry.suffix.lower() == _FEATURES and not entry.name.startswith('.')]
+  try:
+    scan = scan_queries(path, check_alignments=_is_small(path, entries))
+  except InputError:
+    if not files:
+      raise
+    return [_feature_query(file) for file in files], []
+  notes = [] if files else list(scan.notes)
+  return [*scan, *map(_feature_query, files)], notes
+
+
+def _is_small(path: Path, entries: Sequence[Path]) -> bool:
+  """Whether all alignments can be read to their end before the first is predicted."""
+  if path.suffix.lower() in _TABLES and path.is_file():
+    with open(path, 'rb') as file:
+      return sum(1 for _ in zip(range(_CHECK_AT_START + 1), file)) <= _CHECK_AT_START
+  return len(entries) <= _CHECK_AT_START and not any(entry.suffix.lower() in _TABLES for entry in entries)
+
+
+def _feature_query(path: Path) -> Query | FailedQuery:
+  """Name and sequence in a features file; the rest is read when its job comes."""
+  stem = path.name[:-len(_FEATURES)].removesuffix('.features')
+  try:
+    with np.load(path, allow_pickle=False) as archive:
+      metadata = json.loads(archive['__format__'].tobytes())['metadata']
+      letters = ''.join(residues.MSA_ALPHABET[token] for token in archive['aatype'])
+    return _FeatureQuery(str(metadata.get('name') or stem), letters, None, str(path), path=path)
+  except Exception:
+    from alphafold_jax.data import features  # it knows what is wrong with the file
+
+    try:
+      features.load_features(path)
+    except InputError as error:
+      return FailedQuery(stem, str(path), str(error))
+    return FailedQuery(stem, str(path), f"{path}: array 'aatype' holds no sequence; make the features again")
+
+
+def in_order(jobs: Sequence[Job], options: Options) -> list[Job]:
+  """The jobs as they will run: those of like size side by side, unless asked otherwise."""
+  if options.sort_queries_by == 'random':
+    return random.Random(options.random_seed).sample(list(jobs), len(jobs))
+  if options.sort_queries_by == 'msa_depth':
+    return sorted(jobs, key=lambda job: (_depth(job), job.num_res))
+  if options.sort_queries_by == 'length':
+    return sorted(jobs, key=lambda job: job.num_res)
+  return list(jobs)
+
+
+def _depth(job: Job) -> int:
+  """Rows of the alignment, as far as they can be told without checking it."""
+  try:
+    if job.features is not None:
+      with np.load(job.features, allow_pickle=False) as archive:
+        return len(archive['msa.mask'])
+    if isinstance(job.query.alignment, Alignment):
+      return len(job.query.alignment.tokens)
+    return read_bytes(job.alignment_path).count(b'>') if job.alignment_path else 1
+  except Exception as error:  # the job itself will fail and say why
+    _log.debug('%s: the depth of the alignment cannot be told (%s)', job.name, error)
+    return 0
+
+
+class TemplateFiles:
+  """Structures given as templates, for every protein of the run."""
+
+  MOST = 4  # Suppl. 1.2.3
+  MIN_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
+  MIN_COVERAGE = 0.1  # of the query
+  _KINDS = ('.cif', '.mmcif', '.pdb', '.ent')
+
+  def __init__(self, path: str | Path):
+    path = Path(path).expanduser()
+    self.files = [path]
+    if path.is_dir():
+      self.files = [entry for entry in sorted(path.iterdir()) if self._is_structure(entry)]
+      if not self.files:
+        raise InputError(f'{path}: the folder holds no structure; give .cif, .mmcif, .pdb or .ent files (also .gz)')
+    elif path.exists():
+      from alphafold_jax.data.structures import read_chains
+
+      read_chains(path)  # InputError: not a structure
+    else:
+      raise InputError(f'{path}: no such file or folder of templates')
+
+  def _is_structure(self, path: Path) -> bool:
+    name = path.name.lower().removesuffix('.gz')
+    return path.is_file() and not name.startswith('.') and name.endswith(self._KINDS)
+
+  def place(self, job: Job) -> Any | None:
+    """The best structures on a protein's residues as schema.Templates; None, with the reasons logged, if none fits."""
+    from alphafold_jax.data import templates
+
+    found, skipped = [], []
+    for file in self.files:
+      try:
+        template = templates.template_from_structure(job.query.sequence, file)
+      except InputError as error:
+        skipped.append(f'template {file.name} skipped: {error}')
+        continue
+      if template.identity < self.MIN_IDENTITY or template.coverage < self.MIN_COVERAGE:
+        skipped.append(
+            f'template {template.name} skipped: {template.identity:.0%} of the aligned residues are identical (needed '
+            f'{self.MIN_IDENTITY:.0%}), {template.coverage:.0%} of the protein is covered (needed '
+            f'{self.MIN_COVERAGE:.0%})')
+      else:
+        found.append(template)
+    found.sort(key=lambda template: -template.identity * template.coverage)
+    for reason in skipped:
+      _log.info('%s: %s', job.name, reason)
+    if not found:
+      _log.warning('%s: no template fits; %s%s', job.name, skipped[0], ', ...' * (len(skipped) > 1))
+    for template in found[self.MOST:]:
+      _log.info('%s: template %s left out: %d others fit better', job.name, template.name, self.MOST)
+    for template in found[:self.MOST]:
+      _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, 100 * template.identity,
+                100 * template.coverage)
+    return templates.stack_templates(found[:self.MOST], self.MOST) if found else None
+
+
+def load_batch(job: Job, template_files: TemplateFiles | None) -> Any:
+  """The unpadded schema.Batch of a job, read and checked now."""
+  from alphafold_jax import prediction
+  from alphafold_jax.data import features
+
+  placed = template_files.place(job) if template_files else None
+  if job.features is None:
+    alignment = job.query.load_alignment()
+    for note in (alignment.notes if alignment else ()):
+      if note not in job.query.notes:
+        _log.info('%s: %s', job.name, note)
+    return prediction.as_batch(alignment or job.query.sequence, placed)
+  batch, _ = features.load_features(job.features)
+  return batch if placed is None else dataclasses.replace(batch, templates=placed)
+
+

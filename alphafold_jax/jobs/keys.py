@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Digests of content: two predictions are the same only if everything that shapes them is, whatever they are called."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphafold_jax.data.records import read_bytes
+from alphafold_jax.jobs.inputs import Job
+from alphafold_jax.jobs.options import Options
+from alphafold_jax.version import __version__
+
+_FORMAT = 1  # raise it when results of the same content would come out otherwise
+
+
+def of_json(value: Any) -> str:
+  """SHA-256 of a value's canonical JSON."""
+  return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
+
+
+def of_input(job: Job) -> str:
+  """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory."""
+  if (path := job.features or job.alignment_path) is not None:
+    content = hashlib.sha256(read_bytes(path)).hexdigest()
+  elif job.query.alignment is None:
+    content = None
+  else:
+    state = hashlib.sha256()
+    for array in (job.query.alignment.tokens, job.query.alignment.deletions):
+      state.update(np.ascontiguousarray(array, np.int32).tobytes())
+      state.update(repr(array.shape).encode())
+    content = state.hexdigest()
+  return of_json([job.query.sequence, content])
+
+
+def of_templates(files: Sequence[Path]) -> str:
+  """SHA-256 of template files, names aside."""
+  return of_json([hashlib.sha256(read_bytes(file)).hexdigest() for file in files])
+
+
+_FILE_OPTIONS = ('rank', 'stop_at_score', 'save_all', 'save_recycles', 'save_single_representations',
+                 'save_pair_representations', 'skip_output', 'zip')
+
+
+class Keys:
+  """The keys of a run's predictions and jobs."""
+
+  def __init__(self, options: Options, params: Mapping[str, str], templates: str | None):
+    """Takes the SHA-256 of each model's parameters, and of the templates if there are any."""
+    self._seeds = options.seeds
+    self._models = {name: self._model_key(options, name, params[name], templates) for name in options.models}
+    plain = options.as_json() | {'rank': options.ranking}
+    self._files = of_json({name: plain[name] for name in _FILE_OPTIONS})
+
+  def _model_key(self, options, name, params, templates):
+    config = options.model_config(name).to_dict()
+    return of_json({
+        'format': _FORMAT,
+        'version': '.'.join(__version__.split('.')[:2]),
+        'config': config,
+        'params': params,
+        'templates': templates if config['templates'] is not None else None,
+    })
+
+  def prediction(self, input_key: str, model: str, seed: int) -> str:
+    """What makes a prediction: input, templates where the model takes any, settings, parameters, seed, this version."""
+    return of_json([input_key, self._models[model], seed])
+
+  def job(self, input_key: str) -> str:
+    """What makes the files of a protein: its predictions, and which files are wanted."""
+    return of_json([input_key, list(self._models.values()), [self._seeds.start, self._seeds.stop], self._files])

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person may choose about a run, checked before anything is read."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import config_dict
+
+from alphafold_jax import config as configs
+from alphafold_jax.errors import InputError
+from alphafold_jax.settings import Settings
+
+MSA_MODES = ('single_sequence',)
+MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm')
+RANKS = ('auto', 'plddt', 'ptm')
+SORTS = ('none', 'length', 'msa_depth', 'random')
+SKIPPABLE = ('msa', 'plots', 'pae_json')
+MAX_SEED = 2**31 - 1
+RANDOM = 'random'
+
+_PARAMETER_FILE = re.compile(r'params_(model_([1-5])(_ptm)?)\.npz')
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """Everything `alphafold-jax predict` can be told; the names are those of its flags."""
+
+  msa_mode: str | None = None  # 'single_sequence': bare sequences are folded as they are; None: they are refused
+  msa_only: bool = False  # write features and stop
+  model_type: str = 'auto'  # auto: alphafold2_ptm
+  num_models: int = 5
+  model_order: tuple[int, ...] = (1, 2, 3, 4, 5)
+  num_seeds: int = 1
+  random_seed: int = 0  # the first of the seeds
+  settings: Settings = Settings()
+  max_seq: int | None = None  # cluster rows
+  max_extra_seq: int | None = None  # extra rows
+  config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # dotted keys of config.py; advanced
+  params: str | Path | None = None  # file, folder, None: the default folder, or 'random'
+  custom_template_path: str | Path | None = None
+  rank: str = 'auto'  # auto: plddt
+  stop_at_score: float = 100.0  # further models of a protein are not run once one scores more
+  jobname_prefix: str | None = None
+  save_all: bool = False
+  save_recycles: bool = False
+  save_single_representations: bool = False
+  save_pair_representations: bool = False
+  skip_output: frozenset[str] = frozenset()
+  overwrite_existing_results: bool = False
+  zip: bool = False
+  sort_queries_by: str = 'length'
+  compilation_cache: bool = True
+
+  def __post_init__(self):
+    for name, choices in (('msa_mode', (None, *MSA_MODES)), ('model_type', MODEL_TYPES), ('rank', RANKS),
+                          ('sort_queries_by', SORTS)):
+      if getattr(self, name) not in choices:
+        shown = ', '.join(choice for choice in choices if choice)
+        raise InputError(f'{name}={getattr(self, name)!r}: choose one of {shown}')
+    last = self.random_seed + self.num_seeds - 1
+    order_is_good = bool(self.model_order) and set(self.model_order) <= {1, 2, 3, 4, 5} and (
+        len(set(self.model_order)) == len(self.model_order))
+    checks = {
+        'num_models': (1 <= self.num_models <= 5, 'must be 1 to 5'),
+        'model_order': (order_is_good, 'must hold numbers from 1 to 5, each at most once, such as (3, 4, 5)'),
+        'num_seeds': (self.num_seeds >= 1, 'must be 1 or more'),
+        'random_seed': (0 <= self.random_seed and last <= MAX_SEED, f'seeds must lie between 0 and {MAX_SEED}'),
+        'max_seq': (self.max_seq is None or self.max_seq >= 1, 'must be 1 or more'),
+        'max_extra_seq': (self.max_extra_seq is None or self.max_extra_seq >= 1, 'must be 1 or more'),
+        'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
+        'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
+    }
+    for name, (good, rule) in checks.items():
+      if not good:
+        raise InputError(f'{name}={getattr(self, name)!r}: {rule}')
+    if owned := {'dtype', 'name'} & set(self.config):
+      raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
+    if self.settings.max_msa is not None and (self.max_seq or self.max_extra_seq):
+      raise InputError('max_msa sets both numbers of rows; leave out max_seq and max_extra_seq')
+    if self.rank == 'ptm' and not all(name.endswith('_ptm') for name in self.models):
+      raise InputError("rank='ptm': the alphafold2 models give no pTM; rank by plddt, or choose alphafold2_ptm")
+    for name in self.models:
+      self.model_config(name)  # InputError: no such setting
+
+  @property
+  def models(self) -> tuple[str, ...]:
+    """The names of the models to run, in order."""
+    order, model_type = self.model_order, self.model_type
+    if named := self._model_of_file():
+      number, given_type = int(named[2]), 'alphafold2_ptm' if named[3] else 'alphafold2'
+      if model_type not in ('auto', given_type) or number not in order:
+        raise InputError(
+            f'{self.params}: holds {named[1]}, but the options ask for {model_type}, numbers {list(order)}; '
+            'name a folder with all parameter files, or leave out model_type and model_order')
+      order, model_type = (number,), given_type
+    elif self._is_one_file() and min(len(order), self.num_models) > 1:
+      raise InputError(
+          f'{self.params}: one parameter file, but {min(len(order), self.num_models)} models to run; say which it is, '
+          'such as --model-type alphafold2_ptm --model-order 3, or name a folder of params_model_*.npz')
+    suffix = '' if model_type == 'alphafold2' else '_ptm'
+    return tuple(f'model_{number}{suffix}' for number in order[:self.num_models])
+
+  @property
+  def seeds(self) -> range:
+    return range(self.random_seed, self.random_seed + self.num_seeds)
+
+  @property
+  def is_random(self) -> bool:
+    return self.params == RANDOM
+
+  @property
+  def ranking(self) -> str:
+    return 'plddt' if self.rank == 'auto' else self.rank
+
+  @property
+  def keep_representations(self) -> bool:
+    return self.save_all or self.save_single_representations or self.save_pair_representations
+
+  def run_settings(self) -> Settings:
+    """The settings of each prediction."""
+    return dataclasses.replace(self.settings, keep_representations=self.keep_representations)
+
+  def changes(self) -> dict[str, Any]:
+    """What is changed in a published model's configuration before its settings, by dotted key."""
+    rows = {'sampling.num_msa': self.max_seq, 'sampling.num_extra': self.max_extra_seq}
+    return {**{key: value for key, value in rows.items() if value is not None}, **self.config}
+
+  def model_config(self, name: str) -> config_dict.ConfigDict:
+    """A model's configuration with all choices in place; the dtype is 'auto' where the device decides.
+
+    Raises:
+      InputError: a key of `config` does not exist, or its value is of another kind.
+    """
+    published = configs.model_config(name)
+    _check_kinds(published, self.changes())
+    return configs.changed(published, {'dtype': 'auto'} | self.changes() | self.settings.changes())
+
+  def as_json(self) -> dict[str, Any]:
+    """The options as JSON can hold them."""
+    plain = dataclasses.asdict(self) | {'skip_output': sorted(self.skip_output), 'config': dict(self.config)}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items()}
+
+  def _is_one_file(self) -> bool:
+    return self.params is not None and not self.is_random and Path(self.params).expanduser().is_file()
+
+  def _model_of_file(self) -> re.Match | None:
+    """The model that a single parameter file holds by its name."""
+    return _PARAMETER_FILE.fullmatch(Path(self.params).name) if self._is_one_file() else None
+
+
+def _check_kinds(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> None:
+  for key, value in changes.items():
+    place = config
+    for part in key.split('.'):
+      place = place.get(part) if isinstance(place, config_dict.ConfigDict) else None
+    if isinstance(place, config_dict.ConfigDict):
+      raise InputError(f'{key}={value!r}: names a section; choose {", ".join(f"{key}.{name}" for name in place)}')
+    kinds = (int, float) if isinstance(place, float) else type(place)
+    if place is not None and (not isinstance(value, kinds) or isinstance(value, bool) != isinstance(place, bool)):
+      raise InputError(f'{key}={value!r}: must be of the kind of {place!r}')

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run leaves beside the proteins' files: settings, failures, a table of all predictions, citations."""
+
+import csv
+import dataclasses
+import datetime
+import importlib.metadata
+import io
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax import atomic
+from alphafold_jax.jobs.inputs import Job
+from alphafold_jax.jobs.options import Options
+from alphafold_jax.version import __version__
+from alphafold_jax.weights.random import RANDOM_NOTE
+
+FAILURES, CONFIG, NAMES, SUMMARY, CITATIONS = (
+    'failures.json', 'config.json', 'names.json', 'summary.csv', 'cite.bibtex')
+DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
+_MAX_ROWS = 60  # of the closing table
+_WIDTH = 100
+_PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython')
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+  """Something that went wrong with one protein."""
+
+  job: str
+  name: str
+  source: str
+  stage: str  # 'input', 'predict' or 'output'
+  error: str  # the exception's type
+  message: str
+  model: str | None = None
+  seed: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """How one protein ended."""
+
+  job: str
+  status: str  # 'done', 'already done', 'incomplete', 'failed' or 'not run'
+  predictions: Sequence[Mapping[str, Any]] = ()  # rank, model, seed, mean_plddt, ptm, seconds; best first
+  files: Sequence[str] = ()
+
+
+@dataclasses.dataclass
+class Summary:
+  """How a run ended."""
+
+  out: Path
+  outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+  failures: list[Failure] = dataclasses.field(default_factory=list)
+  is_random: bool = False
+  seconds: float = 0.0
+
+  @property
+  def exit_code(self) -> int:
+    """0: all is well; 1: something failed; 2: no input could be used."""
+    finished = any(outcome.status in (DONE, KEPT, PARTIAL) for outcome in self.outcomes)
+    if self.failures and not finished and all(failure.stage == 'input' for failure in self.failures):
+      return 2
+    complete = all(outcome.status in (DONE, KEPT) for outcome in self.outcomes)
+    return 0 if complete and not self.failures else 1
+
+  def count(self, status: str) -> int:
+    return sum(outcome.status == status for outcome in self.outcomes)
+
+
+# ------------------------------------------------------------------------------------------ files
+
+
+def write_failures(summary: Summary) -> None:
+  """Writes failures.json, or removes that of an earlier run if there is nothing to tell."""
+  path = summary.out / FAILURES
+  if summary.failures:
+    atomic.write_text(path, _dump([dataclasses.asdict(failure) for failure in summary.failures]))
+  else:
+    path.unlink(missing_ok=True)
+
+
+def write_summary(summary: Summary) -> None:
+  """Writes summary.csv: one row for each prediction."""
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  writer.writerow(['job', 'status', 'rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds', 'notes'])
+  notes = RANDOM_NOTE if summary.is_random else ''
+  for outcome in summary.outcomes:
+    for row in outcome.predictions or [{}]:
+      values = [row.get(name) for name in ('rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds')]
+      writer.writerow([outcome.job, outcome.status, *('' if value is None else value for value in values), notes])
+  atomic.write_text(summary.out / SUMMARY, text.getvalue())
+
+
+def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
+  """Writes names.json, which tells the original names of jobs that had to be renamed; earlier ones are kept."""
+  renamed = {job: name for job, name in jobs if job != name}
+  if not renamed:
+    return
+  path = out / NAMES
+  try:
+    known = {str(job): str(name) for job, name in json.loads(path.read_text(encoding='utf-8')).items()}
+  except (OSError, ValueError, AttributeError):
+    known = {}
+  if known != known | renamed:
+    atomic.write_text(path, _dump(known | renamed))
+
+
+def write_citations(out: Path) -> None:
+  atomic.write_text(out / CITATIONS, _BIBTEX)
+
+
+def write_config(out: Path, source: Any, options: Options, command: Sequence[str] | None, params: Mapping[str, Any],
+                 device: Mapping[str, Any], jobs: Sequence[tuple[Job, str]], templates: Mapping[str, str]) -> None:
+  """Writes config.json: everything needed to repeat the run.
+
+  Args:
+    out: the output folder.
+    source: where the proteins came from.
+    options: as given.
+    command: the command line, if there was one.
+    params: parameter file and SHA-256, or 'random', by model.
+    device: what was computed on.
+    jobs: each with the digest of its input.
+    templates: SHA-256 by template file.
+  """
+  given = str(Path(source).absolute()) if isinstance(source, str | Path) else f'{len(jobs)} queries of a program'
+  content = {
+      'program': 'alphafold_jax',
+      'version': __version__,
+      'date': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
+      **({'notes': [RANDOM_NOTE]} if options.is_random else {}),
+      'command': list(command) if command else None,
+      'working_directory': str(Path.cwd()),
+      'input': given,
+      'output': str(out.absolute()),
+      'options': options.as_json(),
+      'models': {name: {'parameters': params[name], 'config': options.model_config(name).to_dict()}
+                 for name in options.models},
+      'seeds': list(options.seeds),
+      'templates': dict(templates),
+      'device': dict(device),
+      'python': platform.python_version(),
+      'platform': platform.platform(),
+      'packages': {name: _package_version(name) for name in _PACKAGES},
+      'jobs': [{'job': job.name, 'name': job.query.name, 'source': job.query.source, 'num_res': job.num_res,
+                'alignment': str(job.features or job.alignment_path or '') or None, 'input_sha256': digest}
+               for job, digest in jobs],
+  }
+  atomic.write_text(out / CONFIG, _dump(content))
+
+
+def _package_version(name: str) -> str | None:
+  try:
+    return importlib.metadata.version(name)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _dump(content: Any) -> str:
+  return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + '\n'
+
+
+# ------------------------------------------------------------------------------------------ the closing table
+
+
+def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
+  """The table of what there is now and what failed, as text: in colours for a terminal, else plain."""
+  from rich.console import Console
+
+  text = io.StringIO()
+  console = Console(file=text, width=min(width or _WIDTH, 120), force_terminal=live, no_color=not live, highlight=False,
+                    color_system='auto' if live else None, legacy_windows=False)
+  if any(outcome.predictions for outcome in summary.outcomes):
+    console.print(_predictions_table(summary, live))
+  if summary.failures:
+    console.print(_failures_table(summary, live))
+  for line in _closing_lines(summary):
+    console.print(line, style='bold red' if line.startswith(RANDOM_NOTE) else None, markup=False, soft_wrap=True)
+  return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _table(title: str, live: bool, style: str):
+  from rich import box, table
+
+  return table.Table(title=title, title_justify='left', title_style=style, box=box.SIMPLE_HEAD if live else None,
+                     pad_edge=False, header_style='bold')
+
+
+def _predictions_table(summary: Summary, live: bool):
+  outcomes = [outcome for outcome in summary.outcomes if outcome.predictions]
+  best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
+  heading = 'Best prediction of each protein' if best_only else 'Predictions'
+  if summary.is_random:
+    heading += f' ({RANDOM_NOTE})'
+  grid = _table(heading, live, 'bold')
+  grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=36)
+  for name in ('Rank', 'Model', 'Seed', 'pLDDT', 'pTM', 'Time', 'Files'):
+    grid.add_column(name, justify='left' if name == 'Model' else 'right', no_wrap=True)
+  grid.add_column('', no_wrap=True)
+  for outcome in outcomes[:_MAX_ROWS]:
+    for i, row in enumerate(outcome.predictions[:1] if best_only else outcome.predictions):
+      ptm = '-' if row['ptm'] is None else f'{row["ptm"]:.2f}'
+      first = [outcome.job, str(len(outcome.files)), '' if outcome.status == DONE else outcome.status]
+      job, num_files, remark = first if i == 0 else ('', '', '')
+      grid.add_row(job, str(row['rank']), row['model'], str(row['seed']), f'{row["mean_plddt"]:.1f}', ptm,
+                   _time(row['seconds']), num_files, remark)
+  if len(outcomes) > _MAX_ROWS:
+    grid.add_row('...', *[''] * 7, f'{len(outcomes) - _MAX_ROWS} more')
+  return grid
+
+
+def _time(seconds: float) -> str:
+  return f'{seconds:.1f} s' if seconds < 100 else str(datetime.timedelta(seconds=round(seconds)))
+
+
+def _failures_table(summary: Summary, live: bool):
+  from rich.text import Text
+
+  grid = _table('Failures', live, 'bold red')
+  grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=24)
+  grid.add_column('At', no_wrap=True)
+  grid.add_column('Why', overflow='fold')
+  for failure in summary.failures[:_MAX_ROWS // 3]:
+    where = failure.model or failure.stage
+    grid.add_row(failure.job, where, Text(f'{failure.error}: {failure.message}'))
+  if len(summary.failures) > _MAX_ROWS // 3:
+    grid.add_row('...', '', f'{len(summary.failures) - _MAX_ROWS // 3} more, see {FAILURES}')
+  return grid
+
+
+def _closing_lines(summary: Summary) -> list[str]:
+  if summary.is_random:
+    yield f'{RANDOM_NOTE}. The structures mean nothing; fetch the published parameters for real ones.'
+  counts = [f'{summary.count(status)} {status}' for status in (DONE, KEPT, PARTIAL, FAILED, NOT_RUN)
+            if summary.count(status)]
+  proteins = f'{len(summary.outcomes)} protein{"s" * (len(summary.outcomes) != 1)}'
+  yield f'{proteins}: {", ".join(counts)}. Files are in {summary.out}'
+  if any(outcome.predictions for outcome in summary.outcomes):
+    yield f'Best structures: {summary.out / "*_unrelaxed_rank_001_*.pdb"}; all scores: {summary.out / SUMMARY}'
+  if summary.failures:
+    yield f'Failures: {summary.out / FAILURES}; the same command tries them again and keeps what is done.'
+
+
+_BIBTEX = """\
+@article{Jumper2021,
+  author = {Jumper, John and Evans, Richard and Pritzel, Alexander and Green, Tim and Figurnov, Michael and
+    Ronneberger, Olaf and Tunyasuvunakool, Kathryn and Bates, Russ and {\\v{Z}}{\\'i}dek, Augustin and
+    Potapenko, Anna and Bridgland, Alex and Meyer, Clemens and Kohl, Simon A. A. and Ballard, Andrew J. and
+    Cowie, Andrew and Romera-Paredes, Bernardino and Nikolov, Stanislav and Jain, Rishub and Adler, Jonas and
+    Back, Trevor and Petersen, Stig and Reiman, David and Clancy, Ellen and Zielinski, Michal and
+    Steinegger, Martin and Pacholska, Michalina and Berghammer, Tamas and Bodenstein, Sebastian and
+    Silver, David and Vinyals, Oriol and Senior, Andrew W. and Kavukcuoglu, Koray and Kohli, Pushmeet and
+    Hassabis, Demis},
+  title = {Highly accurate protein structure prediction with {AlphaFold}},
+  journal = {Nature},
+  volume = {596},
+  pages = {583--589},
+  year = {2021},
+  doi = {10.1038/s41586-021-03819-2},
+}
+"""

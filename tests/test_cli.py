@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what a person who makes a mistake is told, exit codes, and what is shown."""
+
+import gzip
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_runs import A3M, ALONE, OTHER, SEQUENCE, SMALL, environment, fasta, load_json, predict, python
+
+from alphafold_jax import cli, devices, prediction
+from alphafold_jax.jobs import progress
+from alphafold_jax.weights import store
+
+
+@pytest.mark.parametrize('command', [
+    [], ['predict'], ['params'], ['params', 'download'], ['params', 'list'], ['params', 'verify'], ['doctor']])
+def test_help_needs_neither_jax_nor_numpy(command):
+  code = ('import sys; from alphafold_jax import cli; code = cli.main(sys.argv[1:]); '
+          'sys.exit(code or {"jax", "numpy", "rich"} & set(sys.modules) or None)')
+  done = python(code, *command, '--help')
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.startswith('usage: alphafold-jax') and 'Traceback' not in done.stderr
+
+
+def test_version_is_told(capsys):
+  assert cli.main(['--version']) == 0
+  assert re.fullmatch(r'alphafold-jax \d+\.\d+\.\d+\n', capsys.readouterr().out)
+
+
+@pytest.mark.parametrize('arguments', [
+    [], ['fold'], ['predict'], ['predict', 'x.fasta'], ['predict', 'a', 'b', '--fast'],
+    ['predict', 'a', 'b', '--num-mod', '3'], ['params']])
+def test_wrong_usage_exits_2(arguments, capsys):
+  assert cli.main(arguments) == 2
+  assert 'usage' in ''.join(capsys.readouterr())
+
+
+@pytest.mark.parametrize('flag', ['--templates', '--amber', '--num-relax=5', '--pair-mode'])
+def test_flags_of_colabfold_that_mean_nothing_here_yet_are_refused_by_name(flag, capsys):
+  assert cli.main(['predict', 'a', 'b', flag]) == 2
+  assert re.search(rf'{flag.split("=")[0]}: .* is not part of this version', capsys.readouterr().err)
+
+
+# ------------------------------------------------------------------------------------------ input that cannot be used
+
+NPZ = b'PK\x03\x04 not really an archive'
+BAD_INPUT = {
+    'empty.fasta': (b'', 'the file is empty'),
+    'headless.fasta': (SEQUENCE.encode(), "stands before any '>' header"),
+    'digits.fasta': (b'>p\nMKT12AY\n', "'1' in record 'p' is a digit"),
+    'stop.fasta': (b'>p\nMK*TAY\n', 'is a stop in the middle'),
+    'chain.fasta': (b'>p\nMKTAY:\n', 'joins the chains of a complex'),
+    'nothing.fasta': (b'>p\n\n', 'has no sequence'),
+    'binary.fasta': (bytes(range(256)), 'does not occur in text'),
+    'wide.fasta': ('>p\nMKTAY\n'.encode('utf-16'), 'UTF-16'),
+    'cut.fasta.gz': (gzip.compress(b'>p\nMKTAY\n' * 50)[:-9], 'break off before their end'),
+    'rows.a3m': (b'>q\nMKTAY\n>1\nMKTA\n', "record '1' has 4 aligned columns, expected 5"),
+    'gap.a3m': (b'>q\nMK-AY\n>1\nMKTAY\n', 'is a gap in the query'),
+    'columns.csv': (b'name,seq\np,MKTAY\n', "no column 'id' and 'sequence'"),
+    'strange.xyz': (b'>p\nMKTAY\n', "unknown kind of file '.xyz'"),
+    'unknown.fasta': (b'>p\nXXXX\n', 'of unknown type'),
+    'features.npz': (NPZ, 'not an .npz archive, or a truncated one'),
+}
+
+
+@pytest.mark.parametrize('name', BAD_INPUT)
+def test_input_that_cannot_be_used_exits_2_and_makes_nothing(name, tmp_path, capsys):
+  content, message = BAD_INPUT[name]
+  (tmp_path / name).write_bytes(content)
+  assert predict(tmp_path / name, tmp_path / 'out', *ALONE) == 2
+  told = capsys.readouterr().err
+  assert message in told and name in told and 'Traceback' not in told and len(told) < 1000
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_missing_input_exits_2(tmp_path, capsys):
+  for name in ('none.fasta', 'none.npz', 'none'):
+    assert predict(tmp_path / name, tmp_path / 'out', *ALONE) == 2
+    assert f'{name}: no such file' in capsys.readouterr().err
+
+
+def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
+  source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
+  assert predict(source, tmp_path / 'out', *SMALL) == 2
+  told = capsys.readouterr().err
+  assert all(word in told for word in ('--msa-mode single_sequence', '.a3m', 'a3mpath', 'does not search', 'p.fasta'))
+  assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    (['--num-models', '9'], 'num_models=9: must be 1 to 5'),
+    (['--model-order', '1,1'], 'each at most once'),
+    (['--model-type', 'alphafold2', '--rank', 'ptm'], 'give no pTM'),
+    (['--max-msa', '0:5'], 'such as 512:1024'),
+    (['--max-msa', '8:8', '--max-seq', '4'], 'leave out max_seq'),
+    (['--num-recycle', '-1'], 'num_recycle=-1'),
+    (['--random-seed', '-3'], 'random_seed=-3'),
+    (['--stop-at-score', '101'], 'between 0 and 100'),
+    (['--skip-output', 'pdb'], 'msa, plots, pae_json'),
+    (['--config', 'evoformer.blocks=1'], "no setting 'evoformer.blocks'"),
+    (['--config', 'evoformer=1'], 'names a section'),
+    (['--config', 'evoformer.num_block=many'], 'must be of the kind of 48'),
+    (['--config', 'dtype=float16'], 'cannot be changed there'),
+    (['--config', 'evoformer.pair.order=("sideways",)'], 'there is no network'),
+    (['--kernels', 'fastest'], "kernel 'fastest' is not one of"),
+    (['--custom-template-path', 'nowhere'], 'nowhere: no such file or folder of templates'),
+])
+def test_a_flag_that_cannot_be_exits_2_by_name(flags, message, tmp_path, capsys):
+  source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
+  assert predict(source, tmp_path / 'out', *ALONE, *flags) == 2
+  told = capsys.readouterr().err
+  assert message in told and 'Traceback' not in told
+
+
+def test_a_template_that_is_no_structure_exits_2(tmp_path, capsys):
+  (tmp_path / 't.cif').write_text('hello')
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *ALONE, '--custom-template-path',
+                 str(tmp_path / 't.cif')) == 2
+  assert 't.cif: neither PDB nor mmCIF' in capsys.readouterr().err
+
+
+def test_missing_weights_exit_2_with_what_to_run(tmp_path, capsys):
+  (tmp_path / 'p.a3m').write_text(A3M)
+  assert predict(tmp_path / 'p.a3m', tmp_path / 'out', '--data', str(tmp_path)) == 2
+  told = capsys.readouterr().err
+  assert 'no params_model_1_ptm.npz there' in told and 'alphafold-jax params download' in told
+  assert '--params random' in told and told.count('\n') < 20 and not (tmp_path / 'out').exists()
+
+
+def test_the_weights_of_another_model_are_refused_before_anything_runs(tmp_path, capsys):
+  (tmp_path / 'p.a3m').write_text(A3M)
+  np.savez(tmp_path / 'params_model_1_ptm.npz', **{'some//array': np.zeros(3)})
+  assert predict(tmp_path / 'p.a3m', tmp_path / 'out', '--data', str(tmp_path), '--num-models', '1') == 2
+  assert 'arrays do not fit model_1_ptm' in capsys.readouterr().err and not (tmp_path / 'out').exists()
+
+
+def test_one_parameter_file_cannot_serve_five_models(tmp_path, capsys):
+  np.savez(tmp_path / 'mine.npz', **{'some//array': np.zeros(3)})
+  (tmp_path / 'p.a3m').write_text(A3M)
+  assert predict(tmp_path / 'p.a3m', tmp_path / 'out', '--params', str(tmp_path / 'mine.npz')) == 2
+  assert '--model-order 3' in capsys.readouterr().err
+
+
+def test_an_output_that_is_no_folder_exits_2(tmp_path, capsys):
+  source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
+  (tmp_path / 'file').write_text('mine')
+  for out in (tmp_path / 'file', tmp_path / 'file' / 'below'):
+    assert predict(source, out, *ALONE) == 2
+    assert 'cannot be written' in capsys.readouterr().err
+  assert (tmp_path / 'file').read_text() == 'mine'
+
+
+def test_input_and_output_must_differ(tmp_path, capsys):
+  fasta(tmp_path / 'p.fasta', p=SEQUENCE)
+  assert predict(tmp_path, tmp_path, *ALONE) == 2
+  assert 'are one folder' in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------ what is shown
+
+
+def test_without_a_terminal_there_are_plain_lines_with_times(tmp_path, capsys):
+  source = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=OTHER.replace('D', 'B'))
+  assert predict(source, tmp_path / 'out', *ALONE, '--num-recycle', '1') == 0
+  shown = capsys.readouterr().out
+  assert '\x1b' not in shown and '\r' not in shown
+  lines, table = shown.split('\nPredictions')
+  assert all(re.match(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ', line) for line in lines.strip().splitlines())
+  assert 'q: B read as D' in lines and 'WARNING: RANDOM WEIGHTS: NOT A PREDICTION' in lines
+  assert re.search(r'\[1/2\] p model_1_ptm, seed 0: compiling for up to 32 residues', lines)
+  assert re.search(r'\[2/2\] q model_1_ptm, seed 0: running', lines)
+  assert re.search(r'\[1/2\] p model_1_ptm, seed 0, pass 2 of 2: pLDDT \d+\.\d, pTM 0\.\d\d, moved \d+\.\d Å, '
+                   r'\d+\.\d s, \d:\d\d:\d\d left in all', lines)
+  assert 'RANDOM WEIGHTS: NOT A PREDICTION' in table.splitlines()[0]
+  assert re.search(r'^p +1 +model_1_ptm +0 +\d\d\.\d +0\.\d\d +\d+\.\d s +\d+$', table, re.MULTILINE)
+  assert max(map(len, table.splitlines()[:4])) <= 100 and '2 proteins: 2 done' in table
+  log = (tmp_path / 'out' / 'log.txt').read_text()
+  assert lines.strip() in log and 'alphafold-jax predict' in log and 'Rank' in log and '\x1b' not in log
+
+
+def test_quiet_shows_warnings_only_but_the_log_is_complete(tmp_path, capsys):
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *ALONE, '--quiet') == 0
+  shown = capsys.readouterr().out
+  assert all('WARNING' in line for line in shown.splitlines()) and 'pass 1 of 1' not in shown
+  assert 'pass 1 of 1' in (tmp_path / 'out' / 'log.txt').read_text()
+
+
+def test_a_terminal_shows_a_live_display(tmp_path):
+  source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
+  mine, its = pty.openpty()
+  command = [sys.executable, '-m', 'alphafold_jax', 'predict', str(source), str(tmp_path / 'out'), *ALONE]
+  with subprocess.Popen(command, stdout=its, stderr=its, stdin=its, close_fds=True,
+                        env=environment() | {'TERM': 'xterm', 'COLUMNS': '100', 'LINES': '40'}) as process:
+    os.close(its)
+    shown = b''
+    while True:
+      try:
+        part = os.read(mine, 4096)
+      except OSError:  # the other end is closed
+        break
+      if not part:
+        break
+      shown += part
+    assert process.wait(timeout=300) == 0
+  os.close(mine)
+  text = shown.decode()
+  assert '\x1b[' in text and 'elapsed' in text and 'compiling for up to 32 residues' in text
+  assert 'Best structures' in text and not re.search(r'\d\d:\d\d:\d\d p model_1_ptm', text)
+
+
+# ------------------------------------------------------------------------------------------ how it ends
+
+
+def test_stopping_it_exits_130_and_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+  def stop(*_, **__):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(prediction, 'predict', stop)
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *ALONE) == 130
+  assert 'run the same command again' in capsys.readouterr().err
+  assert 'the same command goes on from here' in (tmp_path / 'out' / 'log.txt').read_text()
+
+
+def test_sigterm_ends_in_good_order(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(prediction, 'predict', lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+  before = signal.getsignal(signal.SIGTERM)
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *ALONE) == 143
+  assert 'SIGTERM' in capsys.readouterr().err and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_an_unexpected_error_is_one_line_here_and_a_traceback_in_the_log(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(prediction, 'predict', lambda *_, **__: 1 / 0)
+  source = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=OTHER)
+  assert predict(source, tmp_path / 'out', *ALONE) == 1
+  shown = ''.join(capsys.readouterr())
+  assert 'ERROR: p model_1_ptm, seed 0: ZeroDivisionError: division by zero' in shown and 'Traceback' not in shown
+  assert (tmp_path / 'out' / 'log.txt').read_text().count('Traceback') == 2
+  failures = load_json(tmp_path / 'out' / 'failures.json')
+  assert [(one['job'], one['stage'], one['error']) for one in failures] == [
+      ('p', 'predict', 'ZeroDivisionError'), ('q', 'predict', 'ZeroDivisionError')]
+  assert predict(source, tmp_path / 'out', *ALONE, '--debug-logging') == 1
+  assert 'Traceback' in capsys.readouterr().out
+
+
+def test_an_error_outside_the_proteins_says_where_the_details_are(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(devices, 'describe', lambda: 1 / 0)
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *ALONE) == 1
+  told = capsys.readouterr().err
+  assert 'unexpected ZeroDivisionError' in told and 'log.txt has the details' in told and 'Traceback' not in told
+  assert 'Traceback' in (tmp_path / 'out' / 'log.txt').read_text()
+
+
+def test_the_whole_program_runs_as_a_module(tmp_path):
+  done = subprocess.run([sys.executable, '-m', 'alphafold_jax', 'predict', str(tmp_path / 'no.fasta'), 'out'],
+                        capture_output=True, text=True, check=False, timeout=60)
+  assert done.returncode == 2 and done.stderr.startswith('alphafold-jax: error: ') and done.stdout == ''
+
+
+# ------------------------------------------------------------------------------------------ params, doctor
+
+
+def test_params_list_shows_every_model(tmp_path, capsys):
+  (tmp_path / 'params_model_2_ptm.npz').write_bytes(b'x')
+  assert cli.main(['params', 'list', '--data', str(tmp_path)]) == 0
+  shown = capsys.readouterr().out
+  assert all(re.search(rf'^  {model} ', shown, re.MULTILINE) for model in store.MODELS)
+  assert re.search(r'model_2_ptm +unrecorded +1 B', shown) and re.search(r'model_1 +missing', shown)
+
+
+def test_params_verify_compares_arrays_with_the_model(tmp_path, capsys):
+  np.savez(tmp_path / 'params_model_2_ptm.npz', **{'some//array': np.zeros(3)})
+  assert cli.main(['params', 'verify', '--data', str(tmp_path)]) == 1
+  shown = capsys.readouterr().out
+  assert 'damaged' in shown and 'missing: alphafold/alphafold_iteration/' in shown
+  assert 'unexpected: some//array' in shown
+
+
+def test_params_verify_without_any_exits_2(tmp_path, capsys):
+  assert cli.main(['params', 'verify', '--data', str(tmp_path)]) == 2
+  assert 'no parameter files to verify' in capsys.readouterr().err
+
+
+def test_params_download_refuses_a_file_that_is_no_archive(tmp_path, capsys):
+  (tmp_path / 'a.tar').write_bytes(b'no archive')
+  assert cli.main(['params', 'download', '--data', str(tmp_path / 'p'), '--from', str(tmp_path / 'a.tar')]) == 2
+  told = capsys.readouterr().err
+  assert 'not a tar archive' in told and 'Traceback' not in told
+
+
+def test_doctor_names_what_is_missing_with_the_remedy(tmp_path, capsys):
+  assert cli.main(['doctor', '--data', str(tmp_path)]) == 1
+  shown = capsys.readouterr().out
+  assert '[NO] parameters' in shown and 'alphafold-jax params download' in ' '.join(shown.split())
+  assert 'not ready' in shown and 'jax ' in shown and 'compiled programs' in shown and 'memory' in shown
+
+
+def test_doctor_is_content_when_the_default_models_are_there(tmp_path, capsys):
+  for i in range(1, 6):
+    (tmp_path / f'params_model_{i}_ptm.npz').write_bytes(b'x')
+  assert cli.main(['doctor', '--data', str(tmp_path)]) == 0
+  assert 'This machine can predict structures' in capsys.readouterr().out
+
+
+def test_a_gpu_that_jax_does_not_use_is_pointed_out(monkeypatch):
+  monkeypatch.setattr(devices.Path, 'exists', lambda self: str(self) == '/proc/driver/nvidia/version')
+  monkeypatch.delenv('JAX_PLATFORMS', raising=False)
+  assert 'jax[cuda12]' in devices.idle_accelerator()
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  assert 'unset it' in devices.idle_accelerator()
+
+
+def test_durations_and_counts_read_well():
+  assert progress.duration(3725.4) == '1:02:05' and progress.duration(None) == '-'
+  assert progress.number(1, 'row') == '1 row' and progress.number(2, 'row') == '2 rows'
