@@ -217,7 +217,7 @@ def _predictions_table(summary: Summary, live: bool):
 
 
 def _time(seconds: float) -> str:
-  return f'{seconds:.1f} s' if seconds < 100 else str(datetime.timedelta(seconds=round(seconds)))
+  return f'{seconds:.1f} s' if seconds < 1000 else str(datetime.timedelta(seconds=round(seconds)))
 
 
 def _failures_table(summary: Summary, live: bool):
