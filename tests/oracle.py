@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from alphafold.data import parsers, pipeline
 from alphafold.model import config as official_config
-from alphafold.model import features as official_features
+from alphafold.model import features as official_pipeline
 from alphafold.model import modules
 from alphafold.model.tf import data_transforms
 from ml_collections import config_dict
@@ -28,6 +28,7 @@ from alphafold_jax.data import features
 from alphafold_jax.weights.official import PREFIX
 
 Arrays = Mapping[str, np.ndarray]
+FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time, what most of a test's time goes to
 
 _EVOFORMER = 'model.embeddings_and_evoformer'
 _UNFUSED = {
@@ -71,11 +72,16 @@ def haiku_params(arrays: Arrays, scope: str, layer: int | None = None) -> dict[s
   return params
 
 
-def run_pass(config: config_dict.ConfigDict, arrays: Arrays, batch: Mapping[str, Any]) -> dict[str, Any]:
-  """One pass of the whole network on its features and `recycled` values; equal configurations compile once."""
-  top = PREFIX.removesuffix('alphafold_iteration/')
-  apply = _compiled_pass(config_dict.FrozenConfigDict(config.model))
-  return apply(haiku_params(arrays, top), jax.random.PRNGKey(0), batch)
+def pass_params(arrays: Arrays) -> dict[str, dict[str, jax.Array]]:
+  """All arrays as `run_pass` wants them."""
+  return haiku_params(arrays, PREFIX.removesuffix('alphafold_iteration/'))
+
+
+def run_pass(
+    config: config_dict.ConfigDict, params: Mapping[str, Any], fields: Mapping[str, Any]
+) -> dict[str, Any]:
+  """One pass of the whole network on features with recycled values; equal configurations compile once."""
+  return _compiled_pass(config_dict.FrozenConfigDict(config.model))(params, jax.random.PRNGKey(0), fields)
 
 
 @functools.cache
@@ -84,7 +90,7 @@ def _compiled_pass(model: config_dict.FrozenConfigDict) -> Callable[..., dict[st
   def one_pass(batch):
     return modules.AlphaFoldIteration_noE(model, model.global_config)(batch, is_training=False)
 
-  return jax.jit(hk.transform(one_pass).apply)
+  return jax.jit(hk.transform(one_pass).apply, compiler_options=FAST)
 
 
 def recycled(previous: schema.Recycled) -> dict[str, Any]:
@@ -150,14 +156,14 @@ def features_of_a3m(text: str, config: config_dict.ConfigDict, num_extra: int) -
       'data.eval.masked_msa_replace_fraction': 0.0,
       'data.eval.max_msa_clusters': len(msa.sequences),
   })
-  return {name: value[0] for name, value in official_features.np_example_to_features(raw, config, 0).items()}
+  return {name: value[0] for name, value in official_pipeline.np_example_to_features(raw, config, 0).items()}
 
 
 def random_batch(num_res: int = 17, depth: int = 12, num_templates: int = 4, seed: int = 0) -> schema.Batch:
   """A batch of random tokens, deletions and template coordinates.
 
   All rows are pinned, so that sampling takes them in order. Of the templates, the first lacks three residues, all lack
-  some atoms, and the last of more than two is empty.
+  some atoms, and the last of more than two is empty. At least 7 residues.
   """
   rng = np.random.default_rng(seed)
   sequence = ''.join(rng.choice(list(residues.RESTYPES), num_res))
@@ -172,15 +178,51 @@ def random_batch(num_res: int = 17, depth: int = 12, num_templates: int = 4, see
 
 
 def _random_templates(rng: np.random.Generator, aatype: np.ndarray, num_templates: int) -> schema.Templates:
-  """A random walk of residues, each a random cloud of atoms."""
+  """A random cloud of residues, each a random cloud of atoms.
+
+  Both programs show the network the angles of missing atoms (which are at zero) as they come, and some of these are
+  rounding noise: where the first two of four atoms coincide, or the last lies on the axis. So a residue lacks one side
+  chain atom at most; and a residue without predecessor has its N where the noise is exactly zero.
+  """
   num_res = len(aatype)
+  n, c, cb = (residues.ATOM_INDEX[name] for name in ('N', 'C', 'CB'))
   aatype = np.tile(aatype, (num_templates, 1))
   aatype[:1, 3:6] = residues.GAP
+  aatype[2:][-1:] = residues.GAP
   exists = np.concatenate([residues.ATOM37_MASK, np.zeros((1, 37))])[aatype]  # the gap has no atoms
-  atom_mask = (exists * (rng.random(exists.shape) < 0.95)).astype(np.float32)
-  walk = np.cumsum(rng.normal(size=(num_templates, num_res, 1, 3)) * 2.5, axis=1)
-  positions = (walk + rng.normal(size=(num_templates, num_res, 37, 3))) * atom_mask[..., None]
+  kept = np.arange(37) != rng.integers(cb, 37, (num_templates, num_res, 1))  # mostly an atom that it does not have
+  kept[:, 8:9, n] = kept[:, 10:11, c] = False
+  atom_mask = (exists * kept).astype(np.float32)
+  centres = 8 * rng.normal(size=(num_templates, num_res, 1, 3))
+  positions = centres + 2 * rng.normal(size=(num_templates, num_res, 37, 3))
+  positions[:, [0, 6], n] = (2, 0, 0)
+  positions *= atom_mask[..., None]
   mask = np.ones(num_templates, np.float32)
   mask[2:][-1:] = 0
   return schema.Templates(
       aatype=aatype, atom_positions=positions.astype(np.float32), atom_mask=atom_mask, mask=mask)
+
+
+# ------------------------------------------------------------------------ names that predict_vs_alphafold.py still uses
+
+
+def pair_of_configs(name, num_block=None, **ours):
+  return our_configuration(name, num_block, **ours), configuration(name, num_block)
+
+
+def fixed_sampling(num_msa=5, num_extra=6):
+  return {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra, 'sampling.masked_fraction': 0.0}
+
+
+def settings(name, **changes):
+  config = configuration(name)
+  config.update_from_flattened_dict({f'model.{key}': value for key, value in changes.items()})
+  return config
+
+
+def official_features(batch, sample):
+  return make_features(jax.tree.map(np.asarray, batch), len(sample.tokens), len(sample.extra_tokens))
+
+
+def as_haiku(arrays):
+  return haiku_params(arrays, '')

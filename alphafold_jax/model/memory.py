@@ -2,6 +2,7 @@
 """How much device memory one pass takes, estimated before anything is compiled."""
 
 from alphafold_jax.model.alphafold import AlphaFoldSpec
+from alphafold_jax.ops import seam
 
 _BYTES = {'float32': 4, 'bfloat16': 2}
 
@@ -30,6 +31,6 @@ def pass_bytes(spec: AlphaFoldSpec, num_res: int, depth: int, num_templates: int
   alignment = depth * num_res * 12 + num_msa * num_res * 4 * 75
   logits = num_res**2 * 4 * (spec.heads.num_distogram_bins + spec.heads.num_pae_bins)
   points = num_res**2 * 4 * spec.structure.num_head * 3 * spec.structure.num_point_qk
-  trunk = item * (6 * pair + 4 * msa + max(4 * extra, 2 * msa) + templates) + 2 * spec.kernels.chunk_bytes
+  trunk = item * (6 * pair + 4 * msa + max(4 * extra, 2 * msa) + templates) + 2 * seam.budget(spec.kernels)
   after = 4 * 3 * pair + logits + points
   return int(4 * num_params + 8 * pair + alignment + max(trunk, after))

@@ -60,12 +60,30 @@ def _self_attention_xla(x, w, mask, bias):
   return _gate_and_project(x, attend(q, k, v, mask, bias), w)
 
 
+def _self_attention_fused(x, w, mask, bias):
+  """The same as `_self_attention_xla` in a form that XLA computes faster, above all on CPUs.
+
+  Heads come before positions, so all products are of plain matrices; exponentials are divided by their sum after they
+  have averaged the values; the mask is a minimum, not a choice, which XLA:CPU fuses with its neighbours.
+  """
+  cap = jnp.where(mask > 0, jnp.inf, _MASKED).astype(jnp.float32)[:, None, None, :]
+  q, k, v = (jnp.einsum('bsc,chd->bshd', x, w).swapaxes(1, 2) for w in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
+  logits = jnp.einsum('bhqd,bhsd->bhqs', q, k, preferred_element_type=jnp.float32)
+  if bias is not None:
+    logits += bias.astype(jnp.float32)
+  logits = jnp.minimum(logits, cap)
+  weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
+  total = jnp.sum(weights, axis=-1)[..., None]
+  sums = jnp.einsum('bhqs,bhsd->bhqd', weights.astype(x.dtype), v, preferred_element_type=jnp.float32)
+  return _gate_and_project(x, (sums / total).astype(x.dtype).swapaxes(1, 2), w)
+
+
 def _self_attention_chunked(x, w, mask, bias):
   _, num_keys, _ = x.shape
   _, num_head, head_dim = w.q.shape
   bytes_per_row = 4 * num_head * num_keys * (2 * num_keys + 5 * head_dim)
   mask = jnp.broadcast_to(mask, x.shape[:2])
-  return seam.map_rows(lambda x, mask: _self_attention_xla(x, w, mask, bias), (x, mask), bytes_per_row)
+  return seam.map_rows(lambda x, mask: _self_attention_fused(x, w, mask, bias), (x, mask), bytes_per_row, at_least=8)
 
 
 def _global_attention_xla(x, w, mask):

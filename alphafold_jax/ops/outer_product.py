@@ -27,22 +27,39 @@ def _project(m, w, mask):
   return mask * (jnp.dot(m, w.left_w) + w.left_b), mask * (jnp.dot(m, w.right_w) + w.right_b)
 
 
-def _rows(left, right, w):
-  """Sums over sequences for rows i: left [I, S, h], right [S, J, h] to [I, J, c_z], float32."""
-  outer = jnp.einsum('isa,sjb->ijab', left, right, preferred_element_type=jnp.float32).astype(left.dtype)
-  return jnp.einsum('ijab,abz->ijz', outer, w.out_w, preferred_element_type=jnp.float32)
-
-
 def _xla(m, w, mask):
   left, right = _project(m, w, mask)
-  return _normalise(_rows(left.transpose(1, 0, 2), right, w), w, mask, m.dtype)
+  outer = jnp.einsum('sia,sjb->ijab', left, right, preferred_element_type=jnp.float32).astype(m.dtype)
+  total = jnp.einsum('ijab,abz->ijz', outer, w.out_w, preferred_element_type=jnp.float32)
+  return _normalise(total, w, mask, m.dtype)
+
+
+def _rows(left, right, w):
+  """Sums over sequences for rows i, by plain matrix products; left [I, S, h], right [S, J, h] to [I, J, c_z]."""
+  (num_left, num_seq, h), num_right = left.shape, right.shape[1]
+  outer = jnp.dot(left.swapaxes(1, 2).reshape(num_left * h, num_seq), right.reshape(num_seq, num_right * h),
+                  preferred_element_type=jnp.float32)
+  outer = outer.astype(left.dtype).reshape(num_left, h, num_right, h).swapaxes(1, 2)
+  outer = outer.reshape(num_left * num_right, h * h)
+  total = jnp.dot(outer, w.out_w.reshape(h * h, -1), preferred_element_type=jnp.float32)
+  return total.reshape(num_left, num_right, -1)
+
+
+def _rows_of_few_sequences(left, right, w):
+  """The same with the output map applied to the left factor first: cheaper than all outer products for few S."""
+  mapped = jnp.einsum('isa,abz->isbz', left, w.out_w)
+  return jnp.einsum('isbz,sjb->ijz', mapped, right, preferred_element_type=jnp.float32)
 
 
 def _chunked(m, w, mask):
   left, right = _project(m, w, mask)
-  hidden = w.left_w.shape[-1]
-  bytes_per_row = 8 * right.shape[1] * hidden * hidden
-  total = seam.map_rows(lambda left: _rows(left, right, w), (left.transpose(1, 0, 2),), bytes_per_row)
+  (num_seq, num_res, h), c_z = left.shape, w.out_w.shape[-1]
+  # Multiplications per row i, and the numbers it keeps.
+  many = (num_seq * num_res * h**2 + num_res * h**2 * c_z, _rows, 2 * num_res * h**2)
+  few = (num_seq * h**2 * c_z + num_seq * h * num_res * c_z, _rows_of_few_sequences, num_seq * h * c_z)
+  _, rows, numbers = min(many, few, key=lambda way: way[0])
+  # Each slice reads all of `right`, which only pays for enough rows.
+  total = seam.map_rows(lambda left: rows(left, right, w), (left.swapaxes(0, 1),), 4 * numbers, at_least=16)
   return _normalise(total, w, mask, m.dtype)
 
 

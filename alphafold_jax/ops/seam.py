@@ -10,20 +10,24 @@ from collections.abc import Callable, Iterator, Mapping
 import jax
 import jax.numpy as jnp
 
+# A CPU is fastest when a slice stays in its cache; accelerators want few and large slices.
+_CHUNK_BYTES = {'cpu': 8 * 2**20, 'gpu': 256 * 2**20, 'tpu': 256 * 2**20}
+
 
 @dataclasses.dataclass(frozen=True)
 class Kernels:
   """Which implementation every operation uses, and how many bytes its temporaries may take.
 
   `implementation` is a name in the operations' tables, or 'auto'. An operation whose temporaries would exceed
-  `chunk_bytes` is computed in slices of its leading axis; the result is the same.
+  `chunk_bytes` is computed in slices of its leading axis; the result is the same. 0: what suits the device.
   """
 
   implementation: str = 'auto'
-  chunk_bytes: int = 64 * 2**20
+  chunk_bytes: int = 0
 
 
-_KERNELS: contextvars.ContextVar[Kernels] = contextvars.ContextVar('kernels', default=Kernels())
+_DEFAULT = Kernels()
+_KERNELS: contextvars.ContextVar[Kernels] = contextvars.ContextVar('kernels', default=_DEFAULT)
 
 
 @contextlib.contextmanager
@@ -49,8 +53,13 @@ def choose(table: Mapping[str, Callable[..., jax.Array]]) -> Callable[..., jax.A
   return table[name]
 
 
+def budget(kernels: Kernels) -> int:
+  """The bytes that an operation's temporaries may take on the default device."""
+  return kernels.chunk_bytes or _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES['gpu'])
+
+
 def map_rows(
-    function: Callable[..., jax.Array], rows: tuple[jax.Array, ...], bytes_per_row: int
+    function: Callable[..., jax.Array], rows: tuple[jax.Array, ...], bytes_per_row: int, at_least: int = 1
 ) -> jax.Array:
   """Applies a function of [B, ...] arrays to slices of their leading axis, as large as the budget allows.
 
@@ -58,21 +67,38 @@ def map_rows(
     function: maps arrays [b, ...] to one array [b, ...]; rows must not depend on one another.
     rows: arrays that share their leading axis.
     bytes_per_row: what the function's temporaries take per row.
+    at_least: the fewest rows worth a slice.
 
   Returns:
     what `function(*rows)` would.
   """
   num_rows = rows[0].shape[0]
-  most = max(1, _KERNELS.get().chunk_bytes // max(1, bytes_per_row))
-  num_slices = math.ceil(num_rows / most)
-  if num_slices <= 1:
+  most = max(at_least, budget(_KERNELS.get()) // max(1, bytes_per_row))
+  if num_rows <= most:
     return function(*rows)
-  size = math.ceil(num_rows / num_slices)  # even slices, the last one a little shorter
+  size = _slice_size(num_rows, most)
   whole = num_rows // size
-  cut = whole * size
-  stacked = tuple(x[:cut].reshape(whole, size, *x.shape[1:]) for x in rows)
-  result = jax.lax.map(lambda xs: function(*xs), stacked)
-  result = result.reshape(cut, *result.shape[2:])
-  if cut == num_rows:
-    return result
-  return jnp.concatenate([result, function(*(x[cut:] for x in rows))])
+
+  def one_slice(result, xs):
+    index, xs = xs
+    return jax.lax.dynamic_update_slice_in_dim(result, function(*xs), index * size, axis=0), None
+
+  stacked = tuple(x[:whole * size].reshape(whole, size, *x.shape[1:]) for x in rows)
+  shape = jax.eval_shape(function, *(x[0] for x in stacked))
+  # Filled with a value that is not a constant: XLA would move constants out of the stack of blocks, then copy them in
+  # every block.
+  filling = jax.lax.stop_gradient(rows[0].ravel()[0]).astype(shape.dtype)
+  result = jnp.broadcast_to(filling, (num_rows, *shape.shape[1:]))
+  result, _ = jax.lax.scan(one_slice, result, (jnp.arange(whole), stacked))
+  if whole * size < num_rows:
+    rest = function(*(x[whole * size:] for x in rows))
+    result = jax.lax.dynamic_update_slice_in_dim(result, rest, whole * size, axis=0)
+  return result
+
+
+def _slice_size(num_rows: int, most: int) -> int:
+  """Rows of a slice: a divisor of all rows if there is one not far below the most allowed, else even slices."""
+  for size in range(most, most // 2, -1):
+    if num_rows % size == 0:
+      return size
+  return math.ceil(num_rows / math.ceil(num_rows / most))

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far is this network from DeepMind's, module by module and as a whole? Prints the table of docs/parity.md.
+
+  python benchmarks/parity.py          # every module, and ten parameter sets at two blocks
+  python benchmarks/parity.py --full   # and two of them at their published depth
+
+The reference is DeepMind's own modules as packaged in alphafold-colabfold (install the `test` extra), run live with
+the same random weights on the same batch, in float32. The comparisons are those of tests/parity.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import itertools
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PAGE = _ROOT / 'docs' / 'parity.md'
+_VERSIONS = ('alphafold-colabfold', 'jax', 'dm-haiku', 'numpy')
+_SETS_OF_VARIANT = {
+    'two blocks': tuple(f'model_{number}{suffix}' for suffix in ('', '_ptm') for number in range(1, 6)),
+    'two blocks, single sequence': ('model_2_ptm', 'model_5'),
+    'full depth': ('model_1_ptm', 'model_3'),
+}
+_COLUMNS = ('positions', 'pLDDT', 'PAE', 'distogram', 'masked MSA', 'experimentally resolved')
+
+_TEXT = """# Agreement with DeepMind's AlphaFold
+
+Largest difference between this network and DeepMind's own modules, as a share of the largest value of the output.
+Both run with the same random weights (every array drawn, none zero) on the same batch, in float32.
+Made by `{command}` on {date}, Python {python}, {versions}, on {device}.
+
+## Modules
+
+Tolerance of the tests: {module_tolerance:.0e}. Each module is run with all residues present and with masks that leave
+out residues, cells, whole rows and a template; the larger error is given.
+
+{modules}
+
+## The whole network
+
+Tolerance of the tests: {network_tolerance:.0e}. Recycling is teacher-forced: every pass of both programs is given what
+the reference recycled, since recycled distances are binned with hard edges.
+
+{network}
+
+From an alignment file to a structure, each program with its own feature pipeline (model_3_ptm, two blocks, six rows of
+`tests/data/4zey_A.a3m.gz`, nothing masked): {file}.
+"""
+
+
+def _table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+  """A Markdown table, printed line by line as it is made."""
+  lines = []
+  for cells in itertools.chain((header, ('---',) * len(header)), rows):
+    lines.append(f'| {" | ".join(cells)} |')
+    print(lines[-1], flush=True)
+  return '\n'.join(lines)
+
+
+def _module_rows() -> Iterator[tuple[str, ...]]:
+  from parity import case, inputs, modules
+  for name, each in modules.CASES.items():
+    worst = max(max(case.errors(each, masks).values()) for masks in inputs.MASKS)
+    yield name, inputs.PARAMETER_SET, f'{worst:.1e}'
+
+
+def _network_rows(variants: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+  from parity import network
+  for variant in variants:
+    for name in _SETS_OF_VARIANT[variant]:
+      passes = network.errors(name, variant)
+      for index in (0, 2):
+        errors = passes[index]
+        yield variant, name, str(index + 1), *(f'{errors[c]:.1e}' if c in errors else '' for c in _COLUMNS)
+
+
+def _file_errors() -> str:
+  from parity import network
+
+  from alphafold_jax.data.records import read_text
+  records = read_text(_ROOT / 'tests' / 'data' / '4zey_A.a3m.gz').split('>')[1:7]
+  errors = network.errors_from_a3m('model_3_ptm', ''.join(f'>{record}' for record in records))
+  return ', '.join(f'{name} {error:.1e}' for name, error in errors.items())
+
+
+def main(arguments: list[str] | None = None) -> None:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--full', action='store_true', help='compare at full depth too')
+  options = parser.parse_args(arguments)
+
+  sys.path[:0] = [str(_ROOT / 'tests'), str(_ROOT)]  # the comparisons, and this checkout before an installed package
+  import jax
+  from parity import case, network
+
+  variants = tuple(_SETS_OF_VARIANT)[:None if options.full else -1]
+  modules = _table(('module', 'parameter set', 'error'), _module_rows())
+  whole = _table(('network', 'parameter set', 'pass', *_COLUMNS), _network_rows(variants))
+  _PAGE.parent.mkdir(exist_ok=True)
+  _PAGE.write_text(_TEXT.format(
+      command='python benchmarks/parity.py' + (' --full' if options.full else ''),
+      date=datetime.date.today().isoformat(),
+      python=platform.python_version(), device=jax.devices()[0].device_kind,
+      versions=', '.join(f'{name} {importlib.metadata.version(name)}' for name in _VERSIONS),
+      module_tolerance=case.TOLERANCE, network_tolerance=network.TOLERANCE, modules=modules, network=whole,
+      file=_file_errors()))
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the whole test run: one arithmetic, and one cache of compiled programs for all its processes."""
+
+import shutil
+import tempfile
+
+import jax
+import pytest
+
+_CACHE = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+  """Sets JAX up, before any test file is read."""
+  if not hasattr(config, 'workerinput'):
+    config.stash[_CACHE] = tempfile.mkdtemp(prefix='compiled-')
+    if getattr(config.option, 'dist', 'no') == 'load':
+      config.option.dist = 'loadgroup'  # tests of one xdist_group share what they compile
+  directory = getattr(config, 'workerinput', {}).get('compiled') or config.stash[_CACHE]
+  jax.config.update('jax_compilation_cache_dir', directory)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  jax.config.update('jax_enable_x64', False)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+  """Tells a process of pytest-xdist where the cache is."""
+  node.workerinput['compiled'] = node.config.stash[_CACHE]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+  if _CACHE in config.stash:
+    shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
