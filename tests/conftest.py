@@ -14,8 +14,6 @@ def pytest_configure(config: pytest.Config) -> None:
   """Sets JAX up, before any test file is read."""
   if not hasattr(config, 'workerinput'):
     config.stash[_CACHE] = tempfile.mkdtemp(prefix='compiled-')
-    if getattr(config.option, 'dist', 'no') == 'load':
-      config.option.dist = 'loadgroup'  # tests of one xdist_group share what they compile
   directory = getattr(config, 'workerinput', {}).get('compiled') or config.stash[_CACHE]
   jax.config.update('jax_compilation_cache_dir', directory)
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)

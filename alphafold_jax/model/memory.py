@@ -10,8 +10,9 @@ _BYTES = {'float32': 4, 'bfloat16': 2}
 def pass_bytes(spec: AlphaFoldSpec, num_res: int, depth: int, num_templates: int, num_params: int) -> int:
   """Peak bytes of one pass at padded sizes, parameters included.
 
-  The largest moment is inside an Evoformer block: both representations, a few temporaries of their size, and one
-  operation's slice. The factors are set by benchmarks/memory.py against what the compiler reports.
+  The largest moment is in a block of the MSA or extra-MSA stack, where a few arrays of that size live beside the pair
+  representation, or among the heads. The factors are fitted, a little high, to what the compiler reports on a CPU:
+  benchmarks/memory.py.
 
   Args:
     spec: of the network
@@ -28,9 +29,8 @@ def pass_bytes(spec: AlphaFoldSpec, num_res: int, depth: int, num_templates: int
   msa = (num_msa + num_templates) * num_res * e.c_m
   extra = num_extra * num_res * e.c_extra
   templates = num_templates * num_res**2 * spec.templates.c_t if spec.templates else 0
-  alignment = depth * num_res * 12 + num_msa * num_res * 4 * 75
-  logits = num_res**2 * 4 * (spec.heads.num_distogram_bins + spec.heads.num_pae_bins)
-  points = num_res**2 * 4 * spec.structure.num_head * 3 * spec.structure.num_point_qk
-  trunk = item * (6 * pair + 4 * msa + max(4 * extra, 2 * msa) + templates) + 2 * seam.budget(spec.kernels)
-  after = 4 * 3 * pair + logits + points
-  return int(4 * num_params + 8 * pair + alignment + max(trunk, after))
+  cast_params = item * num_params if item < 4 else 0
+  trunk = item * (3.5 * pair + max(3.5 * pair, 4.2 * msa, 4.4 * extra) + templates) + cast_params
+  heads = 4 * 7 * pair  # in float32
+  inputs = 4 * num_params + 4 * pair + 12 * depth * num_res + item * templates
+  return int(inputs + max(trunk, heads) + 2 * seam.budget(spec.kernels))

@@ -67,7 +67,7 @@ def _self_attention_fused(x, w, mask, bias):
   have averaged the values; the mask is a minimum, not a choice, which XLA:CPU fuses with its neighbours.
   """
   cap = jnp.where(mask > 0, jnp.inf, _MASKED).astype(jnp.float32)[:, None, None, :]
-  q, k, v = (jnp.einsum('bsc,chd->bshd', x, w).swapaxes(1, 2) for w in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
+  q, k, v = (jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
   logits = jnp.einsum('bhqd,bhsd->bhqs', q, k, preferred_element_type=jnp.float32)
   if bias is not None:
     logits += bias.astype(jnp.float32)
