@@ -255,7 +255,7 @@ def write_section(path: Path, name: str, text: str) -> None:
 
 def _parse() -> argparse.Namespace:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('--num-res', type=int, help='one size instead of 64, 128 and 256')
+  parser.add_argument('--num-res', type=int, nargs='+', default=_SIZES, help='residues (default: 64 128 256)')
   parser.add_argument('--num-msa', type=int, default=128, help='clustered alignment rows')
   parser.add_argument('--num-extra', type=int, default=1024, help='extra alignment rows')
   parser.add_argument('--num-block', type=int, default=48, help='Evoformer blocks (fewer for a quick look)')
@@ -268,8 +268,7 @@ def _parse() -> argparse.Namespace:
 
 def main() -> None:
   args = _parse()
-  sizes = (args.num_res,) if args.num_res else _SIZES
-  cases = [Case(n, args.num_msa, args.num_extra, args.num_block) for n in sizes]
+  cases = [Case(n, args.num_msa, args.num_extra, args.num_block) for n in args.num_res]
   if args.side:
     print(json.dumps(measure(args.side, cases[0], args.passes)))
     return
@@ -282,9 +281,9 @@ def main() -> None:
     if args.json:
       print(json.dumps(results[-1]), flush=True)
   if not args.json:
-    text = table(results, 'python benchmarks/predict_vs_alphafold.py')
+    text = table(results, ' '.join(['python', 'benchmarks/predict_vs_alphafold.py', *sys.argv[1:]]))
     print(text)
-    if not args.num_res and args.num_block == 48:
+    if args.num_block == 48:
       write_section(_TABLE, 'predict_vs_alphafold', text)
 
 

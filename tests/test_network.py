@@ -37,17 +37,14 @@ def motion(seed: int = 0) -> Rigid:
 # ------------------------------------------------------------------------------------------ padding
 
 
-@pytest.fixture(scope='module', params=['without dropout', 'with dropout'])
-def random_spec(request) -> alphafold.AlphaFoldSpec:
-  """Rows drawn and masked at random, with or without dropout."""
-  return make_spec(**(configs.DROPOUT if request.param == 'with dropout' else {}))
-
-
-def test_padding_of_residues_rows_and_templates_changes_neither_draws_nor_values(random_spec):
-  batch, previous = make_batch(pinned=False), make_recycled()
-  ours = run(random_spec, batch, previous)
-  padded = run(random_spec, padding.pad_batch(batch, PADDED), padding.pad_batch(previous, PADDED))
+def test_padding_of_residues_rows_and_templates_changes_neither_draws_nor_values():
+  """With rows drawn and masked at random, and dropout: a draw that moved would show everywhere."""
+  spec, batch, previous = make_spec(**configs.DROPOUT), make_batch(pinned=False), make_recycled()
+  ours = run(spec, batch, previous)
+  padded = run(spec, padding.pad_batch(batch, PADDED), padding.pad_batch(previous, PADDED))
   assert_close(padding.crop(padded, {'num_res': NUM_RES}), ours)
+  other = run(spec, batch, previous, seed=1)
+  assert np.abs(other.representations.pair - ours.representations.pair).max() > 0.1
 
 
 def test_what_stands_in_padding_does_not_matter():
@@ -84,8 +81,7 @@ def test_empty_template_slots_equal_no_templates():
 # ------------------------------------------------------------------------------------------ how it is computed
 
 
-@pytest.mark.parametrize(
-    'kernels', [{'kernels.implementation': 'xla'}, {'kernels.chunk_bytes': 1}, {'kernels.chunk_bytes': 30_000}])
+@pytest.mark.parametrize('kernels', [{'kernels.implementation': 'xla'}, {'kernels.chunk_bytes': 1}])
 def test_kernels_and_chunks_do_not_change_the_result(plain, kernels):
   assert_close(run(make_spec(**DETERMINISTIC, **kernels), make_batch(), make_recycled()), plain)
 

@@ -85,7 +85,7 @@ def errors(name: str, variant: str, num_pass: int = 3) -> list[dict[str, float]]
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, ours))
   their_params = oracle.pass_params(arrays)
 
-  prepare, iterate = compiled(alphafold.make_spec(ours))
+  prepare, iterate = _compiled(alphafold.make_spec(ours), optimised=num_block is None)
   batch = jax.tree.map(jnp.asarray, batch)
   context = prepare(params, None, batch)
   previous = recycling.initial_recycled(num_res, ours.embedder.c_m, ours.embedder.c_z)
@@ -102,10 +102,10 @@ def errors(name: str, variant: str, num_pass: int = 3) -> list[dict[str, float]]
 
 
 @functools.cache
-def compiled(spec: alphafold.AlphaFoldSpec) -> tuple[Callable, Callable]:
+def _compiled(spec: alphafold.AlphaFoldSpec, optimised: bool) -> tuple[Callable, Callable]:
   """Our two functions, compiled once per spec and shapes."""
-  network = alphafold.network(spec)
-  return jax.jit(network.prepare), jax.jit(network.iterate)
+  network, options = alphafold.network(spec), None if optimised else oracle.FAST
+  return jax.jit(network.prepare, compiler_options=options), jax.jit(network.iterate, compiler_options=options)
 
 
 def errors_from_a3m(name: str, text: str) -> dict[str, float]:
