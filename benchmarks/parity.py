@@ -44,6 +44,7 @@ out residues, cells, whole rows and a template; the larger error is given.
 
 Tolerance of the tests: {network_tolerance:.0e}. Recycling is teacher-forced: every pass of both programs is given what
 the reference recycled, since recycled distances are binned with hard edges.
+The rows of two blocks are compiled without the compiler's optimisation on both sides, those of full depth with it.
 
 {network}
 

@@ -201,28 +201,3 @@ def _random_templates(rng: np.random.Generator, aatype: np.ndarray, num_template
   mask[2:][-1:] = 0
   return schema.Templates(
       aatype=aatype, atom_positions=positions.astype(np.float32), atom_mask=atom_mask, mask=mask)
-
-
-# ------------------------------------------------------------------------ names that predict_vs_alphafold.py still uses
-
-
-def pair_of_configs(name, num_block=None, **ours):
-  return our_configuration(name, num_block, **ours), configuration(name, num_block)
-
-
-def fixed_sampling(num_msa=5, num_extra=6):
-  return {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra, 'sampling.masked_fraction': 0.0}
-
-
-def settings(name, **changes):
-  config = configuration(name)
-  config.update_from_flattened_dict({f'model.{key}': value for key, value in changes.items()})
-  return config
-
-
-def official_features(batch, sample):
-  return make_features(jax.tree.map(np.asarray, batch), len(sample.tokens), len(sample.extra_tokens))
-
-
-def as_haiku(arrays):
-  return haiku_params(arrays, '')
