@@ -39,6 +39,7 @@ class Chain:
   atom_positions: np.ndarray  # [num_res, 37, 3] float32, Å; 0 where there is no atom
   atom_mask: np.ndarray  # [num_res, 37] float32
   numbering: tuple[str, ...]  # the authors' residue number with insertion code, '' where unresolved
+  b_factors: np.ndarray  # [num_res] float32, of the CA atom, 0 where unresolved; pLDDT in predicted structures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,7 @@ class _Atom:
   residue: str  # three-letter name
   name: str
   occupancy: float
+  b_factor: float
   position: tuple[float, float, float]
 
 
@@ -99,15 +101,24 @@ def _chain(name: str, atoms: list[_Atom], sequence: dict[int, str] | None) -> Ch
     places, names = [(number,) for number in sequence], list(sequence.values())
   positions = np.zeros((len(places), 37, 3), np.float32)
   mask = np.zeros((len(places), 37), np.float32)
+  b_factors = np.zeros(len(places), np.float32)
   numbering = []
   for i, (place, residue) in enumerate(zip(places, names, strict=True)):
     group = [atom for atom in by_place.get(place, ()) if atom.residue == residue]
     numbering.append(group[0].number if group else '')
+    b_factors[i] = next((atom.b_factor for atom in group if atom.name == 'CA'), 0)
     _place_atoms(group, positions[i], mask[i])
   if not mask[:, residues.ATOM_INDEX['CA']].any():
     return None
   letters = ''.join(_LETTERS.get(residue, 'X') for residue in names)
-  return Chain(id=name, sequence=letters, atom_positions=positions, atom_mask=mask, numbering=tuple(numbering))
+  return Chain(
+    id=name,
+    sequence=letters,
+    atom_positions=positions,
+    atom_mask=mask,
+    numbering=tuple(numbering),
+    b_factors=b_factors,
+  )
 
 
 def _fullest(atoms: list[_Atom]) -> str:
@@ -155,6 +166,7 @@ def _read_pdb(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
             residue=name,
             name=atom.get_name(),
             occupancy=0.0 if occupancy is None else occupancy,
+            b_factor=atom.get_bfactor() or 0.0,
             position=tuple(map(float, atom.coord)),
           )
         )
@@ -181,6 +193,7 @@ def _read_mmcif(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
     'insertion': get('pdbx_PDB_ins_code') or ['?'] * len(labels),
     'atom': get('label_atom_id'),
     'occupancy': get('occupancy') or ['1'] * len(labels),
+    'b_factor': get('B_iso_or_equiv') or ['0'] * len(labels),
     'group': get('group_PDB') or ['ATOM'] * len(labels),
     'x': get('Cartn_x'),
     'y': get('Cartn_y'),
@@ -196,7 +209,7 @@ def _mmcif_atoms(models, labels, numbers, names, columns, polymers):
   """Atoms and sequences from the columns of _atom_site; chains without a declared sequence go by author numbers."""
   atoms, sequences = [], {}
   rows = zip(models, labels, numbers, names, *columns.values(), strict=True)
-  for model, label, number, residue, chain, author, insertion, name, occupancy, group, x, y, z in rows:
+  for model, label, number, residue, chain, author, insertion, name, occupancy, b_factor, group, x, y, z in rows:
     if model != models[0]:
       continue
     insertion = '' if insertion in _UNSET else insertion
@@ -211,8 +224,9 @@ def _mmcif_atoms(models, labels, numbers, names, columns, polymers):
     else:
       place = (author, insertion)
     full = 1.0 if occupancy in _UNSET else float(occupancy)
+    b_factor = 0.0 if b_factor in _UNSET else float(b_factor)
     position = (float(x), float(y), float(z))
-    atoms.append(_Atom(chain, place, f'{author}{insertion}', residue, name, full, position))
+    atoms.append(_Atom(chain, place, f'{author}{insertion}', residue, name, full, b_factor, position))
   return atoms, sequences
 
 

@@ -6,17 +6,16 @@ of two rows, or made here by aligning the two sequences; no database and no exte
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from Bio.Align import PairwiseAligner, substitution_matrices
 
 from alphafold_jax import schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import checked, encode
 from alphafold_jax.data.features import empty_templates
+from alphafold_jax.data.pairwise import align, canonical, identical
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_records
 from alphafold_jax.data.structures import Chain, read_chain, read_chains
 from alphafold_jax.errors import InputError
@@ -104,7 +103,7 @@ def template_from_chain(
     atom_positions=positions,
     atom_mask=mask,
     residue_map=residue_map,
-    identity=_identical(query_sequence, chain.sequence, residue_map) / len(residue_map),
+    identity=identical(query_sequence, chain.sequence, residue_map) / len(residue_map),
     coverage=resolved / num_res,
   )
 
@@ -128,14 +127,7 @@ def _best_chain(query: str, path: str | Path, chain: str | None) -> tuple[Chain,
   """The chain with most residues identical to the query's, and its alignment."""
   candidates = [read_chain(path, chain)] if chain is not None else list(read_chains(path).values())
   aligned = [(candidate, align(query, candidate.sequence)) for candidate in candidates]
-  return max(aligned, key=lambda item: _identical(query, item[0].sequence, item[1]))
-
-
-def align(query: str, template: str) -> dict[int, int]:
-  """Query index -> template index by BLOSUM62 with affine gaps; gaps at the ends are free."""
-  query, template = _canonical(query), _canonical(template)
-  blocks = _aligner().align(query, template)[0].aligned
-  return {int(q) + i: int(t) + i for (q, end), (t, _) in zip(*blocks, strict=True) for i in range(int(end) - int(q))}
+  return max(aligned, key=lambda item: identical(query, item[0].sequence, item[1]))
 
 
 def map_from_alignment(path: str | Path, query_sequence: str, template_sequence: str) -> dict[int, int]:
@@ -174,32 +166,12 @@ def _open_insertions(query_row: str, template_row: str) -> tuple[str, str]:
 
 def _locate(part: str, whole: str, what: str) -> dict[int, int]:
   """Index in the part -> index in the whole."""
-  if part and (start := _canonical(whole).find(_canonical(part))) >= 0:
+  if part and (start := canonical(whole).find(canonical(part))) >= 0:
     return {i: start + i for i in range(len(part))}
   pairs = align(part, whole) if part else {}
-  if _identical(part, whole, pairs) < _MIN_SAME * len(part) or not pairs:
+  if identical(part, whole, pairs) < _MIN_SAME * len(part) or not pairs:
     raise InputError(f'{what} ({part[:30]}...) does not belong to the sequence {whole[:30]}...; check file and chain')
   return pairs
-
-
-@functools.cache
-def _aligner() -> PairwiseAligner:
-  aligner = PairwiseAligner(mode='global')
-  aligner.substitution_matrix = substitution_matrices.load('BLOSUM62')
-  aligner.open_gap_score, aligner.extend_gap_score = -11, -1
-  aligner.end_gap_score = 0
-  return aligner
-
-
-def _canonical(sequence: str) -> str:
-  """The 20 letters and X, by the same table as everything else."""
-  return ''.join(residues.MSA_ALPHABET[token] for token in encode(sequence))
-
-
-def _identical(query: str, template: str, pairs: Mapping[int, int]) -> int:
-  """How many aligned residues are of one known type."""
-  a, b = encode(query)[list(pairs)], encode(template)[list(pairs.values())]
-  return int(np.sum((a == b) & (a < residues.UNKNOWN)))
 
 
 def _checked_map(residue_map, num_res: int, num_template: int, source: str) -> dict[int, int]:

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training cache: parsed chains in one file that is read at random places, with a table beside it for people.
+
+A cache is a folder:
+  records.array_record  one chain per record (data/packing.py)
+  index.csv             one line per record, in the same order (`Entry`)
+  skipped.csv           what was not taken, and why
+  cache.json            version, sizes and settings; written last
+
+ArrayRecord is the format because it is what Grain reads natively: every record is compressed (zstd) and checked (a
+damaged one is noticed, the others stay readable), any record is found without reading those before it, and one file
+holds from ten chains to the whole PDB, where 200,000 small files would wear out a network disk. Parsing mmCIF and A3M
+takes a hundred times longer than a training step may wait; reading a record takes about a millisecond.
+"""
+
+import csv
+import dataclasses
+import importlib
+import json
+import threading
+from pathlib import Path
+from types import ModuleType
+
+from alphafold_jax.data.packing import Record, unpack
+from alphafold_jax.errors import InputError
+
+FORMAT = 'alphafold_jax training cache'
+VERSION = 1
+RECORDS, INDEX, SKIPPED, MANIFEST = 'records.array_record', 'index.csv', 'skipped.csv', 'cache.json'
+_READER_OPTIONS = {'options': 'readahead_buffer_size:0', 'file_reader_buffer_size': 1 << 15}  # for random access
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """What is known of a chain without reading its record: a line of index.csv."""
+
+  id: str
+  length: int  # residues
+  num_resolved: int  # residues with a CA atom
+  resolution: float  # Å; 0: unknown, or a method without one
+  method: str  # '' unknown
+  release_date: str  # YYYY-MM-DD, '' unknown
+  cluster: str  # chains that are sampled as one; the chain's own id where no clusters were given
+  split: str  # only 'train' is trained on
+  largest_share: float  # of the commonest residue type
+  depth: int  # rows of the alignment as kept, the query counted
+  depth_found: int  # rows before the cap
+  alignment: str  # file name, '' without
+  is_distillation: int  # 1: a predicted structure
+
+
+class Cache:
+  """An opened cache; `cache[i]` reads record i. May be used from several threads and sent to other processes."""
+
+  def __init__(self, path: Path, entries: tuple[Entry, ...]):
+    self.path = path
+    self.entries = entries
+    self._reader = None
+    self._lock = threading.Lock()
+
+  def __len__(self) -> int:
+    return len(self.entries)
+
+  def __getitem__(self, index: int) -> Record:
+    """The record of entry `index`.
+
+    Raises:
+      InputError: it cannot be read, or is not the one that the index names.
+    """
+    entry = self.entries[index]
+    try:
+      record = unpack(self._open().read([index])[0])
+    except InputError:
+      raise
+    except Exception as error:  # ArrayRecord and numpy raise whatever a damaged byte leads to
+      raise InputError(
+        f'{self.path / RECORDS}: record {index} ({entry.id}) cannot be read ({type(error).__name__}: {error}); '
+        'build the cache again'
+      ) from None
+    if record.id != entry.id:
+      raise InputError(f'{self.path}: record {index} is {record.id}, the index says {entry.id}; build the cache again')
+    return record
+
+  def _open(self):
+    with self._lock:
+      if self._reader is None:
+        self._reader = array_record().ArrayRecordReader(str(self.path / RECORDS), **_READER_OPTIONS)
+      return self._reader
+
+  def __getstate__(self):
+    return {'path': self.path, 'entries': self.entries}
+
+  def __setstate__(self, state):
+    self.__init__(**state)
+
+
+def open_cache(path: str | Path) -> Cache:
+  """Opens a cache that `build_cache` made.
+
+  Raises:
+    InputError: there is none, it is of another version, damaged or incomplete.
+  """
+  path = Path(path)
+  manifest = _read_manifest(path)
+  entries = _read_index(path / INDEX)
+  if len(entries) != manifest['num_records']:
+    raise InputError(
+      f'{path / INDEX}: {len(entries)} lines, the cache has {manifest["num_records"]} records; build the cache again'
+    )
+  size = (path / RECORDS).stat().st_size if (path / RECORDS).is_file() else -1
+  if size != manifest['num_bytes']:
+    found = 'is missing' if size < 0 else f'has {size} bytes'
+    raise InputError(
+      f'{path / RECORDS}: {found}, expected {manifest["num_bytes"]} bytes; copy the cache again or build it anew'
+    )
+  return Cache(path, entries)
+
+
+def array_record() -> ModuleType:
+  """The module that reads and writes ArrayRecord; InputError when it is not installed."""
+  try:
+    return importlib.import_module('array_record.python.array_record_module')
+  except ImportError:
+    raise InputError("training needs the package array_record; pip install 'alphafold-jax[train]'") from None
+
+
+def _read_manifest(path: Path) -> dict:
+  """cache.json, its format and version checked."""
+  try:
+    manifest = json.loads((path / MANIFEST).read_text(encoding='utf-8'))
+    kind, version = manifest['format'], manifest['version']
+    _ = manifest['num_records'], manifest['num_bytes']
+  except FileNotFoundError:
+    raise InputError(f'{path}: no training cache here ({MANIFEST} is missing); make one with build_cache') from None
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise InputError(f'{path / MANIFEST}: damaged ({type(error).__name__}: {error}); build the cache again') from None
+  if kind != FORMAT:
+    raise InputError(f'{path}: not a training cache of this program (format {kind!r})')
+  if version != VERSION:
+    raise InputError(f'{path}: a cache of version {version}, this program reads {VERSION}; build the cache again')
+  return manifest
+
+
+def _read_index(path: Path) -> tuple[Entry, ...]:
+  """The lines of index.csv."""
+  fields = dataclasses.fields(Entry)
+  try:
+    with open(path, encoding='utf-8', newline='') as file:
+      return tuple(Entry(**{f.name: f.type(row[f.name]) for f in fields}) for row in csv.DictReader(file))
+  except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    raise InputError(f'{path}: damaged ({type(error).__name__}: {error}); build the cache again') from None

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From structure files and alignments to a training cache: parsed once, by several processes, whole or not at all.
+
+The cache is made in a hidden folder beside its place, `.NAME.part`, and moved there when complete, so that a build
+that is killed or meets a full disk leaves nothing that could be taken for a cache; the next build starts anew.
+"""
+
+import collections
+import contextlib
+import csv
+import dataclasses
+import errno
+import fcntl
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from alphafold_jax import atomic
+from alphafold_jax.data import cache, chain_reading
+from alphafold_jax.data.placement import Library, alignment_files, read_library
+from alphafold_jax.data.source_table import SourceTable, read_clusters, read_table
+from alphafold_jax.errors import InputError, ResourceError
+
+_STRUCTURES = ('.cif', '.mmcif', '.pdb', '.ent')
+_WRITER_OPTIONS = 'group_size:1,zstd:9'  # one record per compressed group: what random access needs
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What a build made."""
+
+  path: Path
+  num_chains: int
+  num_with_alignment: int
+  num_clusters: int
+  splits: dict[str, int]  # name -> chains
+  skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
+
+
+def build_cache(
+  structures: str | Path | Sequence[str | Path],
+  out: str | Path,
+  *,
+  alignments: str | Path | Sequence[str | Path] = (),
+  table: str | Path | None = None,
+  columns: dict[str, str] | None = None,
+  clusters: str | Path | None = None,
+  predicted: bool = False,
+  max_rows: int = 8192,
+  processes: int | None = None,
+  progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+  """Makes a training cache.
+
+  Args:
+    structures: mmCIF or PDB files (also .gz), and folders of them.
+    out: the cache's folder; must not exist yet, or be empty.
+    alignments: A3M files (also .gz), and folders of them, the preferred ones first (data/placement.py says what fits).
+    table: CSV with the column `id` and any of cluster, split, resolution, method, release_date, exclude; chains that
+      it does not list are left out, as are those whose `exclude` is neither empty nor 0.
+    columns: names of those columns in the table where they differ, such as {'cluster': 'cluster30'}.
+    clusters: tab-separated representative and member, as `mmseqs easy-cluster` writes it.
+    predicted: the structures are predictions with pLDDT in the B-factor column, for self-distillation.
+    max_rows: rows kept of an alignment (data/chain_reading.py says which). Block deletion leaves about a fifth of
+      them, so the 1,152 rows of the paper's initial training want some 6,000; a small model does with fewer.
+    processes: how many parse; by default one per CPU.
+    progress: called with (files done, files in all).
+
+  Raises:
+    InputError: nothing usable, or a wrong argument.
+    ResourceError: the disk is full, or a parsing process died.
+  """
+  out = Path(out)
+  sources, skipped = _structure_files(structures), []
+  libraries = []
+  for group in _alignment_groups(alignments):
+    library, broken = read_library(group)
+    libraries.append(library)
+    skipped += [(str(path), reason) for path, reason in broken]
+  source_table = SourceTable(
+    rows=None if table is None else read_table(table, columns or {}),
+    clusters={} if clusters is None else read_clusters(clusters),
+  )
+  job = chain_reading.Job(tuple(libraries), source_table, predicted, max_rows)
+  with _building(out) as folder:
+    results = _parse(sources, job, processes)
+    entries, used = _write_records(folder / cache.RECORDS, results, len(sources), skipped, progress)
+    if not entries:
+      reasons = ''.join(f'\n  {name}: {reason}' for name, reason in skipped[:5])
+      raise InputError(f'{_name(structures)}: no usable structure among {len(sources)} files; the first say:{reasons}')
+    skipped += _unused(libraries, used | {name for name, _ in skipped})
+    _write_tables(folder, entries, skipped, {'max_rows': max_rows, 'predicted': predicted})
+  return Summary(
+    path=out,
+    num_chains=len(entries),
+    num_with_alignment=sum(entry.depth > 1 for entry in entries),
+    num_clusters=len({entry.cluster for entry in entries}),
+    splits=dict(collections.Counter(entry.split for entry in entries)),
+    skipped=tuple(skipped),
+  )
+
+
+def _structure_files(structures) -> list[Path]:
+  """All structure files named or found in folders, in the order of their names."""
+  found: list[Path] = []
+  for path in _paths(structures):
+    if path.is_dir():
+      found += sorted(p for p in path.rglob('*') if p.name.lower().removesuffix('.gz').endswith(_STRUCTURES))
+    elif path.is_file():
+      found.append(path)
+    else:
+      raise InputError(f'{path}: no such file or folder of structures')
+  if not found:
+    raise InputError(f'{_name(structures)}: no structure file ({", ".join(_STRUCTURES)}, also .gz)')
+  return found
+
+
+def _alignment_groups(alignments) -> list[list[Path]]:
+  """The A3M files of each argument."""
+  groups = []
+  for path in _paths(alignments):
+    if not path.exists():
+      raise InputError(f'{path}: no such file or folder of alignments')
+    groups.append(alignment_files(path) if path.is_dir() else [path])
+  return groups
+
+
+def _paths(argument) -> list[Path]:
+  return [Path(argument)] if isinstance(argument, str | Path) else [Path(path) for path in argument]
+
+
+def _name(argument) -> str:
+  return ', '.join(map(str, _paths(argument)))
+
+
+def _parse(sources: list[Path], job: chain_reading.Job, processes: int | None) -> Iterator[chain_reading.Result]:
+  """What each file gives, in the files' order."""
+  processes = min(processes or _num_cpus(), len(sources))
+  if processes == 1:
+    yield from (chain_reading.read_file(path, job) for path in sources)
+    return
+  context = multiprocessing.get_context('spawn')  # forking a process in which JAX runs threads can lock up
+  with futures.ProcessPoolExecutor(processes, context, chain_reading.set_job, (job,)) as pool:
+    try:
+      yield from pool.map(chain_reading.read_file_of_job, sources, chunksize=4)
+    except BrokenProcessPool:
+      raise ResourceError(
+        'a process that parsed structures was ended from outside, often for want of memory; use fewer processes'
+      ) from None
+    finally:
+      pool.shutdown(cancel_futures=True)
+
+
+def _unused(libraries: list[Library], named: set[str]) -> list[tuple[str, str]]:
+  """Alignments of which nothing has been said yet."""
+  paths = (str(path) for library in libraries for path in library.paths)
+  return [(path, 'an alignment that no chain took: none has its sequence, or each has a better one')
+          for path in paths if path not in named]
+
+
+def _num_cpus() -> int:
+  """CPUs that this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _write_records(
+  path: Path, results, total: int, skipped: list, progress
+) -> tuple[list[cache.Entry], set[str]]:
+  """Writes every chain to the record file; says in `skipped` what was left out.
+
+  Returns:
+    the entries, and the paths of the alignments that were taken.
+  """
+  entries: list[cache.Entry] = []
+  taken: set[str] = set()
+  used: set[str] = set()
+  with _record_file(path) as write:
+    for done, result in enumerate(results, start=1):
+      skipped += result.skipped
+      used |= set(result.alignments)
+      for entry, content in result.chains:
+        if entry.id in taken:
+          skipped.append((result.source, f'chain {entry.id} was taken from another file already'))
+          continue
+        taken.add(entry.id)
+        write(content)
+        entries.append(entry)
+      if progress is not None:
+        progress(done, total)
+  return entries, used
+
+
+@contextlib.contextmanager
+def _record_file(path: Path) -> Iterator[Callable[[bytes], None]]:
+  """Writes records to a new file, complete when the block ends."""
+
+  def checked(function, *arguments):
+    try:
+      return function(*arguments)
+    except RuntimeError as error:  # ArrayRecord has no other exceptions
+      raise OSError(error) from error
+
+  writer = checked(cache.array_record().ArrayRecordWriter, str(path), _WRITER_OPTIONS)
+  yield lambda content: checked(writer.write, content)
+  checked(writer.close)
+
+
+def _write_tables(folder: Path, entries: list[cache.Entry], skipped: list, settings: dict) -> None:
+  """index.csv, skipped.csv and, last, cache.json."""
+  names = [field.name for field in dataclasses.fields(cache.Entry)]
+  with atomic.replacing(folder / cache.INDEX, 'w') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(names)
+    writer.writerows([getattr(entry, name) for name in names] for entry in entries)
+  with atomic.replacing(folder / cache.SKIPPED, 'w') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(['file', 'reason'])
+    writer.writerows(skipped)
+  size = (folder / cache.RECORDS).stat().st_size
+  manifest = {'format': cache.FORMAT, 'version': cache.VERSION, 'num_records': len(entries), 'num_bytes': size}
+  atomic.write_text(folder / cache.MANIFEST, json.dumps({**manifest, 'settings': settings}, indent=1) + '\n')
+  cache.open_cache(folder)[len(entries) - 1]  # the end of the file is there and readable
+
+
+@contextlib.contextmanager
+def _building(out: Path) -> Iterator[Path]:
+  """A fresh folder that becomes `out` when the block ends without an error, and vanishes otherwise."""
+  if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    raise InputError(f'{out}: exists already; remove it or choose another place for the cache')
+  atomic.make_folder(out.parent)
+  folder = out.with_name(f'.{out.name}.part')
+  with _locked(out.with_name(f'.{out.name}.lock'), out):
+    shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
+    atomic.make_folder(folder)
+    try:
+      yield folder
+      os.replace(folder, out)
+    except BaseException as error:
+      shutil.rmtree(folder, ignore_errors=True)
+      if isinstance(error, OSError):
+        raise _write_error(out, error) from error
+      raise
+
+
+def _write_error(out: Path, error: OSError) -> Exception:
+  """Says what kept the cache from being written."""
+  full = error.errno in (errno.ENOSPC, errno.EDQUOT) or 'space' in str(error) or 'quota' in str(error).lower()
+  if full or shutil.disk_usage(out.parent).free < 1 << 20:
+    return ResourceError(f'{out}: the disk is full; make room or choose another place for the cache')
+  return InputError(f'{out}: the cache cannot be written ({error}); choose a place you may write to')
+
+
+@contextlib.contextmanager
+def _locked(path: Path, out: Path) -> Iterator[None]:
+  """Holds a lock that ends with this process; InputError when another build holds it."""
+  with open(path, 'w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      raise InputError(f'{out}: another process is building this cache; wait for it or choose another place') from None
+    try:
+      yield
+    finally:
+      path.unlink(missing_ok=True)

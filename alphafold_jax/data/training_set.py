@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training examples by number: which chain, which rows, which residues (Suppl. 1.2.4 to 1.2.8, 1.3).
+
+Example i is a function of (seed, i) and of nothing else: no epoch, no shuffle buffer, no order of threads or hosts. So
+a run is resumed by knowing its step, and any example can be looked at again by its number.
+
+Departs from the paper: chains are drawn with replacement, with probability proportional to (length acceptance) /
+(cluster size), which the paper's draws and rejections give as well; the network draws clusters and extra rows anew on
+every pass from the rows chosen here; templates are other chains of the same cluster, aligned by sequence, instead of
+HHsearch's hits.
+"""
+
+import collections
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from alphafold_jax import schema
+from alphafold_jax.data import features, padding
+from alphafold_jax.data.block_deletion import delete_blocks
+from alphafold_jax.data.cache import Cache, Entry
+from alphafold_jax.data.cropping import crop_start
+from alphafold_jax.data.homologs import sample_templates
+from alphafold_jax.data.packing import Record, single_profile
+from alphafold_jax.errors import InputError
+
+_log = logging.getLogger(__name__)
+_EXAMPLE, _CLAMPED = 0, 1  # streams of random numbers
+_SIZES = ('crop_size', 'num_rows', 'length_floor', 'length_cap')
+_SHARES = ('deletion_block_fraction', 'single_sequence_fraction', 'clamped_fraction', 'max_single_residue',
+           'alignment_fraction', 'distillation_fraction')
+_MAX_DRAWS = 50  # broken records in a row before training is given up
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+  """What an example looks like and how chains are chosen."""
+
+  crop_size: int = 256  # Suppl. Table 4
+  num_rows: int = 1152  # Suppl. Table 4: 128 clusters and 1,024 extra rows
+  num_templates: int = 4  # Suppl. 1.2.3
+  num_deletion_blocks: int = 5  # Suppl. 1.2.6
+  deletion_block_fraction: float = 0.3  # Suppl. 1.2.6
+  single_sequence_fraction: float = 0.0  # share of examples shown without their alignment; the paper has none
+  clamped_fraction: float = 0.9  # Suppl. 1.9.2, of mini-batches
+  max_resolution: float = 9.0  # Å, Suppl. 1.2.5; unknown resolutions pass
+  max_single_residue: float = 0.8  # Suppl. 1.2.5
+  length_floor: int = 256  # Suppl. 1.2.5
+  length_cap: int = 512  # Suppl. 1.2.5
+  alignment_fraction: float = 0.0  # least share drawn from chains that have an alignment; the paper's have one
+  distillation_fraction: float = 0.0  # Suppl. 1.3: 0.75 with a set of predicted structures
+  min_confidence: float = 50.0  # pLDDT, Suppl. 1.3: residues below are no target
+
+  def __post_init__(self):
+    for name in _SIZES:
+      if (value := getattr(self, name)) < 1:
+        raise InputError(f'data.{name} is {value}; expected a whole number above 0')
+    for name in _SHARES:
+      if not 0 <= (value := getattr(self, name)) <= 1:
+        raise InputError(f'data.{name} is {value}; expected a share from 0 to 1')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pool:
+  """The chains of one kind that pass the filters."""
+
+  places: np.ndarray  # [num_chain, 2] index of the cache, index in it
+  cumulative: np.ndarray  # [num_chain] rising to 1: probabilities summed up
+  entries: tuple[Entry, ...]
+  clusters: dict[str, list[int]]  # chains of each
+
+  def draw(self, rng: np.random.Generator) -> int:
+    place = np.searchsorted(self.cumulative, rng.random(), side='right')
+    return min(int(place), len(self.entries) - 1)  # the sum may stay a rounding error below 1
+
+  def relatives(self, chosen: int) -> list[int]:
+    """The other chains of a chain's cluster."""
+    return [i for i in self.clusters[self.entries[chosen].cluster] if i != chosen]
+
+
+class TrainingSet:
+  """Random access to an endless sequence of examples."""
+
+  def __init__(self, caches: Sequence[Cache], spec: DataSpec, seed: int, batch_size: int):
+    """Filters and weighs the chains.
+
+    Args:
+      caches: from `open_cache`.
+      spec: sizes and shares.
+      seed: not negative.
+      batch_size: examples of a global mini-batch, which are clamped together.
+
+    Raises:
+      InputError: no chain is left to draw from.
+    """
+    self.caches, self.spec, self.seed, self.batch_size = tuple(caches), spec, seed, batch_size
+    self._pools, self._removed = {}, {}
+    for is_distillation in (0, 1):
+      self._pools[is_distillation], self._removed[is_distillation] = _make_pool(self.caches, spec, is_distillation)
+    for is_distillation, share in ((0, 1 - spec.distillation_fraction), (1, spec.distillation_fraction)):
+      if share > 0 and not self._pools[is_distillation].entries:
+        kind = ('experimental', 'predicted')[is_distillation]
+        raise InputError(f'no {kind} chain is left to train on: {self.describe()}; check filters and splits')
+
+  def example(self, index: int) -> tuple[str, schema.Batch]:
+    """The chain's id and the padded example number `index`.
+
+    A record that cannot be read is reported through logging and replaced by the next draw.
+    """
+    for attempt in range(_MAX_DRAWS):
+      rng = np.random.default_rng([self.seed, _EXAMPLE, index, attempt])
+      pool = self._pools[int(rng.random() < self.spec.distillation_fraction)]
+      chosen = pool.draw(rng)
+      entry = pool.entries[chosen]
+      try:
+        record = self._read(pool, chosen)
+        return entry.id, self._make(rng, record, pool, chosen, index)
+      except InputError as error:
+        _log.warning('example %d: chain %s is replaced by another one: %s', index, entry.id, error)
+    raise InputError(f'example {index}: {_MAX_DRAWS} chains in a row could not be read; build the cache again')
+
+  def use_clamped_fape(self, step: int) -> bool:
+    """Whether mini-batch `step` clamps the backbone FAPE; all its examples do, or none."""
+    return bool(np.random.default_rng([self.seed, _CLAMPED, step]).random() < self.spec.clamped_fraction)
+
+  def describe(self) -> dict[str, dict[str, int]]:
+    """Chains, clusters and chains with an alignment that are drawn from, and what the filters took out."""
+    return {
+      kind: {
+        'chains': len(pool.entries),
+        'clusters': len({entry.cluster for entry in pool.entries}),
+        'with alignment': sum(entry.depth > 1 for entry in pool.entries),
+        **self._removed[is_distillation],
+      }
+      for is_distillation, kind in enumerate(('experimental', 'predicted'))
+      for pool in (self._pools[is_distillation],)
+    }
+
+  def _read(self, pool: _Pool, chosen: int) -> Record:
+    which, place = pool.places[chosen]
+    return self.caches[which][int(place)]
+
+  def _make(self, rng, record: Record, pool: _Pool, chosen: int, index: int) -> schema.Batch:
+    """Rows, crop and templates of a chain, padded."""
+    spec, num_res = self.spec, len(record.sequence)
+    clamped = self.use_clamped_fape(index // self.batch_size)
+    start = crop_start(rng, num_res, spec.crop_size, clamped)
+    window = slice(start, min(num_res, start + spec.crop_size))
+    if rng.random() < spec.single_sequence_fraction:
+      record = without_alignment(record)
+    rows = delete_blocks(rng, len(record.tokens), spec.num_deletion_blocks, spec.deletion_block_fraction)
+    rows = _random_rows(rng, rows, spec.num_rows)
+    templates = features.empty_templates(spec.num_templates, window.stop - window.start)
+    if spec.num_templates:
+      templates = sample_templates(
+        rng, record, window, pool.relatives(chosen), lambda i: self._read(pool, i), spec.num_templates
+      )
+    batch = _make_batch(record, window, rows, templates, spec.min_confidence, clamped)
+    return padding.pad_batch(batch, {'num_res': spec.crop_size, 'num_seq': spec.num_rows})
+
+
+def whole_chain(record: Record, spec: DataSpec, max_rows: int) -> schema.Batch:
+  """A chain as it is used for validation: all its residues, unpadded, without templates.
+
+  Args:
+    record: from a cache.
+    spec: gives the confidence threshold and the number of (empty) template slots.
+    max_rows: alignment rows, chosen at random but always the same ones; 1 shows the sequence alone.
+  """
+  num_res = len(record.sequence)
+  record = record if max_rows > 1 else without_alignment(record)
+  rows = _random_rows(np.random.default_rng(0), np.arange(len(record.tokens)), max_rows)
+  templates = features.empty_templates(spec.num_templates, num_res)
+  return _make_batch(record, slice(0, num_res), rows, templates, spec.min_confidence, True)
+
+
+def without_alignment(record: Record) -> Record:
+  """The same chain as if it had no homologues."""
+  tokens, deletions = record.tokens[:1], record.deletions[:1]
+  return dataclasses.replace(record, tokens=tokens, deletions=deletions, profile=single_profile(tokens[0]))
+
+
+def _make_pool(caches: Sequence[Cache], spec: DataSpec, is_distillation: int) -> tuple[_Pool, dict[str, int]]:
+  """The chains of one kind that pass, their probabilities, and how many each filter took out."""
+  places, entries, removed = [], [], collections.Counter()
+  for which, cache in enumerate(caches):
+    for place, entry in enumerate(cache.entries):
+      if entry.is_distillation != is_distillation:
+        continue
+      if entry.split != 'train':
+        removed[f'split {entry.split}'] += 1
+      elif entry.resolution > spec.max_resolution:
+        removed['resolution'] += 1
+      elif entry.largest_share > spec.max_single_residue:
+        removed['single residue'] += 1
+      else:
+        places.append((which, place))
+        entries.append(entry)
+  clusters = collections.defaultdict(list)
+  for i, entry in enumerate(entries):
+    clusters[entry.cluster].append(i)
+  lengths = np.array([entry.length for entry in entries])
+  acceptance = np.clip(lengths, spec.length_floor, spec.length_cap) / spec.length_cap
+  weights = acceptance / np.array([len(clusters[entry.cluster]) for entry in entries])
+  weights = _favoured(weights, np.array([entry.depth > 1 for entry in entries], bool), spec.alignment_fraction)
+  cumulative = np.cumsum(weights) / max(weights.sum(), 1e-30)
+  pool = _Pool(np.array(places, int).reshape(-1, 2), cumulative, tuple(entries), clusters)
+  return pool, dict(removed)
+
+
+def _favoured(weights: np.ndarray, chosen: np.ndarray, least: float) -> np.ndarray:  # [num_chain] each
+  """Weights of which the chosen chains have at least a given share, where there are any."""
+  share = weights[chosen].sum() / max(weights.sum(), 1e-30)
+  if share == 0 or share >= least:
+    return weights
+  return np.where(chosen, weights * least / share, weights * (1 - least) / (1 - share))
+
+
+def _random_rows(rng: np.random.Generator, rows: np.ndarray, max_rows: int) -> np.ndarray:
+  """The first row and a random subset of the others, in their order."""
+  if len(rows) <= max_rows:
+    return rows
+  return np.concatenate([rows[:1], np.sort(rng.choice(rows[1:], max_rows - 1, replace=False))])
+
+
+def _make_batch(record, window, rows, templates, min_confidence, clamped) -> schema.Batch:
+  """The unpadded example of a window of residues and some rows; the profile is that of all rows."""
+  tokens = record.tokens[rows, window].astype(np.int32)
+  num_seq, num_res = tokens.shape
+  ones = np.ones(num_res, np.int32)
+  return schema.Batch(
+    aatype=tokens[0].copy(),
+    soft_sequence=np.eye(21, dtype=np.float32)[tokens[0]],
+    seq_mask=np.ones(num_res, np.float32),
+    residue_index=record.residue_index[window],
+    asym_id=ones,
+    entity_id=ones.copy(),
+    sym_id=ones.copy(),
+    msa=schema.Msa(
+      tokens=tokens,
+      deletions=record.deletions[rows, window].astype(np.float32),
+      mask=np.ones((num_seq, num_res), np.float32),
+      pinned=np.eye(1, num_seq, dtype=np.float32)[0],
+      profile=record.profile[window],
+    ),
+    templates=templates,
+    targets=_targets(record, window, min_confidence, clamped),
+  )
+
+
+def _targets(record: Record, window: slice, min_confidence: float, clamped: bool) -> schema.Targets:
+  """The structure in the window; of a predicted one only the residues that are confident."""
+  positions, mask = record.atom_positions[window], record.atom_mask[window]
+  if record.confidence is not None:
+    mask = mask * (record.confidence[window] >= min_confidence)[:, None]
+    positions = positions * mask[..., None]
+  return schema.Targets(
+    atom_positions=positions,
+    atom_mask=mask.astype(np.float32),
+    resolution=np.float32(record.resolution),
+    use_clamped_fape=np.float32(clamped),
+    is_distillation=np.float32(record.confidence is not None),
+  )
