@@ -61,6 +61,14 @@ def atom14_to_atom37(atoms: schema.Array, aatype: schema.Array) -> jax.Array:
   return spread * jnp.asarray(residues.ATOM37_MASK, atoms.dtype)[aatype][beside]
 
 
+def atom37_to_atom14(atoms: schema.Array, aatype: schema.Array) -> jax.Array:
+  """Values of atoms [N, 37, ...] laid out as [N, 14, ...]; 0 where there is no such atom."""
+  beside = (..., *(None,) * (atoms.ndim - 2))
+  columns = jnp.asarray(residues.ATOM14_TO_ATOM37)[aatype]  # [N, 14]
+  gathered = jnp.take_along_axis(atoms, columns[beside], axis=1)
+  return gathered * jnp.asarray(residues.ATOM14_MASK, atoms.dtype)[aatype][beside]
+
+
 def pseudo_beta(
   aatype: schema.Array, positions37: schema.Array, mask37: schema.Array | None = None
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
@@ -109,3 +117,25 @@ def torsion_angles(
   defined = jnp.concatenate([jnp.ones_like(chi_sign[:, :3]), jnp.asarray(rigid_groups.CHI_MASK)[aatype]], axis=-1)
   mask = jnp.prod(_torsion_atoms(aatype, mask37), axis=-1) * defined
   return sin_cos, sin_cos * sign[..., None], mask
+
+
+def rigid_groups_of(
+  aatype: schema.Array, positions37: schema.Array, mask37: schema.Array
+) -> tuple[rigid.Rigid, jax.Array]:
+  """The rigid groups [N, 8] of a known structure, and whether their atoms are known [N, 8]: undoes `torsion_frames`.
+
+  A group is known when the three atoms that place it are. Pre-omega and phi turn no heavy atoms: never known, identity.
+  """
+  aatype = jnp.minimum(aatype, residues.UNKNOWN)
+  backbone = rigid.from_three_points(positions37[:, _N], positions37[:, _CA], positions37[:, _C])
+  _, b, c, d = jnp.moveaxis(_torsion_atoms(aatype, positions37)[:, 2:], 2, 0)  # psi and chi1 to chi4: [N, 5, 3]
+  turned = rigid.Rigid(rotation=rigid.rotation_from_axes(c - b, d - c), translation=c)
+  parts = (backbone[..., None], rigid.identity((len(aatype), 2)), turned)
+  frames = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts)
+
+  known = jnp.prod(_torsion_atoms(aatype, mask37)[:, 2:, 1:], axis=-1)  # [N, 5]
+  has_chi = jnp.asarray(rigid_groups.CHI_MASK)[aatype]
+  backbone_mask = mask37[:, _N] * mask37[:, _CA] * mask37[:, _C]
+  nothing = jnp.zeros((len(aatype), 2), known.dtype)
+  mask = jnp.concatenate([backbone_mask[:, None], nothing, known[:, :1], known[:, 1:] * has_chi], axis=1)
+  return frames, mask

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One prediction against its reference: chains chosen, residues laid out on one another, everything scored."""
+
+import dataclasses
+import functools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphafold_jax.constants import residues
+from alphafold_jax.data.alignment import encode
+from alphafold_jax.data.pairwise import canonical
+from alphafold_jax.data.records import read_text
+from alphafold_jax.data.structures import Chain, read_chains
+from alphafold_jax.errors import InputError
+from alphafold_jax.evaluation.aligning import Correspondence, correspond, neighbours
+from alphafold_jax.evaluation.finding import Predicted, Reference
+from alphafold_jax.geometry.scores import Scores, score
+from alphafold_jax.geometry.violations import Violations, count_violations
+
+_COMMON_ATOMS = np.isin(residues.ATOM_TYPES, ('N', 'CA', 'C', 'O', 'CB'))  # of residues of different type
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """What is still taken for the same protein."""
+
+  min_identity: float  # of the aligned residues
+  min_coverage: float  # of the reference's resolved residues
+
+  def __post_init__(self):
+    for name, value in dataclasses.asdict(self).items():
+      if not 0 <= value <= 1:
+        raise InputError(f'{name} is {value}; give a share from 0 to 1')
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Target:
+  """One prediction, scored."""
+
+  id: str
+  rank: int | None
+  prediction: Path
+  reference: Path
+  chain: str  # of the reference
+  num_res: int  # resolved residues of the reference (with CA)
+  num_common: int  # of these, those the prediction has
+  identity: float  # 0..1, of the aligned residues
+  coverage: float  # 0..1, num_common / num_res
+  scores: Scores
+  violations: Violations  # of the prediction
+  plddt: np.ndarray | None  # [num_common] 0..100, as predicted
+  residue_lddt_ca: np.ndarray  # [num_common] 0..100, as is true; NaN for residues without neighbours
+  ptm: float | None  # as predicted
+
+  @property
+  def mean_plddt(self) -> float | None:
+    """Over the residues that the reference has too."""
+    return None if self.plddt is None else float(np.mean(self.plddt))
+
+
+def score_target(predicted: Predicted, reference: Reference, limits: Limits, *, read_plddt: bool = True) -> Target:
+  """Compares a prediction with its reference.
+
+  Args:
+    predicted: the prediction's files.
+    reference: the reference's file and chain.
+    limits: what is still the same protein.
+    read_plddt: False where B-factors are no pLDDT.
+
+  Raises:
+    InputError: a file that is no structure, several chains to predict, or too different sequences.
+  """
+  chain = _only_chain(predicted.path)
+  true, matched = _choose_chain(chain, reference, limits)
+  aatype, atoms, mask, true_mask = _laid_out(chain, true, matched)
+  try:
+    scores = score(aatype, atoms, mask, true.atom_positions, true_mask)
+  except InputError as error:
+    raise InputError(f'{predicted.path.name} against chain {true.id} of {reference.path.name}: {error}') from None
+  ca = residues.ATOM_INDEX['CA']
+  common = (mask[:, ca] > 0) & (true_mask[:, ca] > 0)
+  plddt = _plddt(chain, predicted) if read_plddt else None
+  return Target(
+    id=predicted.id,
+    rank=predicted.rank,
+    prediction=predicted.path,
+    reference=reference.path,
+    chain=true.id,
+    num_res=int(np.sum(true_mask[:, ca] > 0)),
+    num_common=int(common.sum()),
+    identity=matched.identity,
+    coverage=matched.coverage,
+    scores=scores,
+    violations=count_violations(encode(canonical(chain.sequence)), chain.atom_positions, chain.atom_mask,
+                                neighbours(chain)),
+    plddt=None if plddt is None else plddt[matched.partner[common]],
+    residue_lddt_ca=100 * scores.residue_lddt_ca[common],
+    ptm=_predicted_scores(predicted).get('ptm'),
+  )
+
+
+def _only_chain(path: Path) -> Chain:
+  chains = read_chains(path)
+  if len(chains) > 1:
+    raise InputError(f'{path}: holds the protein chains {", ".join(chains)}; complexes are not evaluated, give a '
+                     'prediction of one chain')
+  return next(iter(chains.values()))
+
+
+@functools.lru_cache(maxsize=2)  # several models of one protein come one after another
+def _reference_chains(path: Path) -> dict[str, Chain]:
+  return read_chains(path)
+
+
+def _choose_chain(predicted: Chain, reference: Reference, limits: Limits) -> tuple[Chain, Correspondence]:
+  """The reference's chain of the name wanted, if it is the same protein, else the one most like the prediction."""
+  chains = _reference_chains(reference.path)
+  if reference.must_have_chain and reference.chain not in chains:
+    raise InputError(f'{reference.path}: chain {reference.chain!r} not found; has {", ".join(chains)}')
+  candidates = [chains[reference.chain]] if reference.chain in chains else []
+  if not reference.must_have_chain:
+    candidates += [chain for chain in chains.values() if chain.id != reference.chain]
+  best: tuple[float, Chain, Correspondence] | None = None
+  for chain in candidates:
+    matched = correspond(predicted, chain)
+    if chain.id == reference.chain and _is_same(matched, limits):
+      return chain, matched
+    likeness = matched.identity * matched.coverage
+    if best is None or likeness > best[0]:
+      best = likeness, chain, matched
+  _, chain, matched = best
+  if not _is_same(matched, limits):
+    raise InputError(
+      f'{reference.path.name}: chain {chain.id}, the most like the prediction, has {matched.identity:.0%} identity '
+      f'over {matched.coverage:.0%} of its residues; asked for are at least {limits.min_identity:.0%} and '
+      f'{limits.min_coverage:.0%}. Is this the right reference? If so, lower --min-identity or --min-coverage'
+    )
+  return chain, matched
+
+
+def _is_same(matched: Correspondence, limits: Limits) -> bool:
+  return matched.identity >= limits.min_identity and matched.coverage >= limits.min_coverage
+
+
+def _laid_out(
+  predicted: Chain, true: Chain, matched: Correspondence
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+  """Types [N] to compare by, predicted positions [N, 37, 3] and mask [N, 37] on the true residues, true mask [N, 37].
+
+  Residues of different type are compared by the atoms up to CB that both types have.
+  """
+  partner, paired = matched.partner, matched.partner >= 0
+  own, theirs = encode(canonical(predicted.sequence)), encode(canonical(true.sequence))
+  positions = np.where(paired[:, None, None], predicted.atom_positions[partner], 0)
+  mask = np.where(paired[:, None], predicted.atom_mask[partner], 0)
+  same = ~paired | (own[partner] == theirs)
+  exists = _ATOMS[theirs] * np.where(same[:, None], 1, _ATOMS[own[partner]] * _COMMON_ATOMS)
+  aatype = np.where(same, theirs, residues.UNKNOWN)
+  return aatype, positions, mask * exists, true.atom_mask * exists
+
+
+def _existing_atoms() -> np.ndarray:
+  """The atoms of each residue type [21, 37]; of unknown residues the backbone."""
+  atoms = residues.ATOM37_MASK.copy()
+  atoms[residues.UNKNOWN] = np.isin(residues.ATOM_TYPES, ('N', 'CA', 'C', 'O'))
+  return atoms
+
+
+_ATOMS = _existing_atoms()
+
+
+# ------------------------------------------------------------------------------------------ confidence
+
+
+def _plddt(chain: Chain, predicted: Predicted) -> np.ndarray | None:
+  """pLDDT of each residue, 0 to 100, from the scores JSON or else from B-factors; None if there is none."""
+  values = np.asarray(_predicted_scores(predicted).get('plddt', ()), np.float64)
+  if len(values) == len(chain.sequence):
+    return values
+  if len(values):  # unknown residues have no atoms, so a PDB file lacks them; its numbers count from 1
+    place = np.array([int(number) - 1 if number.isdigit() else -1 for number in chain.numbering])
+    if ((place >= 0) & (place < len(values))).all():
+      return values[place]
+  values = chain.b_factors.astype(np.float64)
+  known = values[chain.atom_mask[:, residues.ATOM_INDEX['CA']] > 0]
+  if known.min() < 0 or known.max() > 100 or (len(known) > 1 and known.min() == known.max()):
+    return None
+  return 100 * values if known.max() <= 1 else values  # some programs write 0 to 1
+
+
+def _predicted_scores(predicted: Predicted) -> dict[str, Any]:
+  """What the scores JSON says; nothing if there is none.
+
+  Raises:
+    InputError: it is not such a file.
+  """
+  if predicted.scores is None:
+    return {}
+  try:
+    content = json.loads(read_text(predicted.scores))
+    scores = {'plddt': [float(value) for value in content.get('plddt', ())]}
+    if content.get('ptm') is not None:
+      scores['ptm'] = float(content['ptm'])
+  except (ValueError, TypeError, AttributeError) as error:
+    remedy = 'remove it to read pLDDT from B-factors'
+    raise InputError(f'{predicted.scores}: not a scores file ({error}); {remedy}') from None
+  if not all(map(math.isfinite, [*scores['plddt'], scores.get('ptm', 0.0)])):
+    raise InputError(f'{predicted.scores}: holds NaN or infinity; remove it to read pLDDT from B-factors')
+  return scores

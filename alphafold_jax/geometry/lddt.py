@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lDDT, the local distance difference test (Mariani et al. 2013), from CA atoms or from all heavy atoms; numpy.
+
+Of the distances below 15 Å between atoms of different residues in the true structure, the share that the prediction
+keeps within 0.5, 1, 2 and 4 Å, averaged over these four. No superposition is involved. Atoms that the true structure
+lacks are left out; atoms that the prediction lacks count as distances not kept.
+
+N residues, M atoms, P pairs of atoms. Positions in Å.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from alphafold_jax.geometry import side_chains
+
+TOLERANCES = (0.5, 1.0, 2.0, 4.0)  # Å
+CUTOFF = 15.0  # Å
+_PAIRS_AT_ONCE = 1 << 20  # keeps what is computed of pairs below about 150 MB
+_PARTNER = side_chains.partners(side_chains.EXCHANGEABLE)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Distances:
+  """How the distances of each residue to others came out."""
+
+  counted: np.ndarray  # [N] distances of the true structure that have an end in this residue
+  kept: np.ndarray  # [N] how many of them are kept, averaged over the tolerances
+
+  @property
+  def per_residue(self) -> np.ndarray:
+    """lDDT of each residue, 0..1 [N]; NaN where there is no distance to compare."""
+    return np.divide(self.kept, self.counted, out=np.full(len(self.kept), np.nan), where=self.counted > 0)
+
+  @property
+  def total(self) -> float | None:
+    """lDDT of the structure, 0..1, in which all distances weigh the same; None where there is none."""
+    return float(self.kept.sum() / self.counted.sum()) if self.counted.any() else None
+
+
+def lddt_ca(predicted: np.ndarray, true: np.ndarray, mask: np.ndarray, cutoff: float = CUTOFF) -> np.ndarray:
+  """lDDT of each residue from one atom per residue [N, 3], CA by custom: 0..1 [N]. Suppl. 1.9.6.
+
+  The mask [N] tells which true positions are known; a residue without any known neighbour, or itself unknown, gets 1,
+  so leave those out of an average. Predicted positions that are missing may be NaN.
+  """
+  return np.nan_to_num(ca_distances(predicted, true, mask, cutoff).per_residue, nan=1.0)
+
+
+def ca_distances(predicted: np.ndarray, true: np.ndarray, mask: np.ndarray, cutoff: float = CUTOFF) -> Distances:
+  """The distances between single atoms [N, 3] per residue; for arguments see `lddt_ca`."""
+  known = np.flatnonzero(mask)
+  predicted, true = np.asarray(predicted, np.float64)[known], np.asarray(true, np.float64)[known]
+  return _distances(predicted, true, known, len(mask), _neighbours(true, known, cutoff))
+
+
+def all_atom_distances(
+  aatype: np.ndarray,
+  predicted: np.ndarray,
+  predicted_mask: np.ndarray,
+  true: np.ndarray,
+  true_mask: np.ndarray,
+  cutoff: float = CUTOFF,
+) -> Distances:
+  """The distances between all heavy atoms of different residues.
+
+  Takes residue types [N], positions [N, 37, 3] and masks [N, 37]. Where atoms may exchange names
+  (side_chains.EXCHANGEABLE), a residue takes the naming that keeps more distances to atoms whose names are certain.
+  """
+  at = np.nonzero(true_mask)
+  owner = at[0]  # [M] the residue of each atom
+  exists = np.asarray(predicted_mask)[..., None] > 0
+  predicted = np.where(exists, predicted, np.nan).astype(np.float64)  # a comparison with NaN is False: not kept
+  partner = _PARTNER[np.asarray(aatype)]  # [N, 37]
+  renamed = np.take_along_axis(predicted, partner[..., None], axis=1)[at]
+  uncertain = (partner != np.arange(37))[at]  # [M]
+  predicted, true = predicted[at], np.asarray(true, np.float64)[at]
+
+  pairs = _neighbours(true, owner, cutoff)
+  if uncertain.any():
+    decisive = pairs[uncertain[pairs[:, 0]] != uncertain[pairs[:, 1]]]
+    gain = np.zeros(len(aatype))
+    for some in _blocks(decisive):
+      residue = owner[np.where(uncertain[some[:, 0]], some[:, 0], some[:, 1])]
+      better = _kept(np.where(uncertain[:, None], renamed, predicted), true, some) - _kept(predicted, true, some)
+      gain += np.bincount(residue, better, len(aatype))
+    predicted = np.where((gain > 0)[owner][:, None], renamed, predicted)
+  return _distances(predicted, true, owner, len(aatype), pairs)
+
+
+def _neighbours(points: np.ndarray, owner: np.ndarray, cutoff: float) -> np.ndarray:
+  """Pairs [P, 2] of points [M, 3] nearer than the cutoff whose owners [M] differ."""
+  if not len(points):
+    return np.zeros((0, 2), np.intp)
+  pairs = cKDTree(points).query_pairs(cutoff, output_type='ndarray')
+  pairs = pairs[owner[pairs[:, 0]] != owner[pairs[:, 1]]]
+  return np.concatenate([some[_length(points, some) < cutoff] for some in _blocks(pairs)] or [pairs])
+
+
+def _distances(
+  predicted: np.ndarray, true: np.ndarray, owner: np.ndarray, num_res: int, pairs: np.ndarray
+) -> Distances:
+  """Counts by residue over pairs of atoms."""
+  counted, kept = np.zeros(num_res), np.zeros(num_res)
+  for some in _blocks(pairs):
+    share = _kept(predicted, true, some)
+    for end in (0, 1):
+      residue = owner[some[:, end]]
+      counted += np.bincount(residue, minlength=num_res)
+      kept += np.bincount(residue, share, num_res)
+  return Distances(counted=counted, kept=kept)
+
+
+def _kept(predicted: np.ndarray, true: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+  """The share of the tolerances that each distance [P] is kept within."""
+  deviation = np.abs(_length(true, pairs) - _length(predicted, pairs))
+  return sum((deviation < tolerance).astype(np.float64) for tolerance in TOLERANCES) / len(TOLERANCES)
+
+
+def _length(points: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+  difference = points[pairs[:, 0]] - points[pairs[:, 1]]
+  return np.sqrt(np.einsum('pi,pi->p', difference, difference))
+
+
+def _blocks(pairs: np.ndarray) -> Iterator[np.ndarray]:
+  return (pairs[start : start + _PAIRS_AT_ONCE] for start in range(0, len(pairs), _PAIRS_AT_ONCE))

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Impossible geometry, counted in one structure as files hold it: bonds, angles, chain breaks, clashes; numpy.
+
+Bonds and angles count beyond 12 standard deviations of real proteins, overlaps of van der Waals spheres beyond 1.5 Å:
+the tolerances of Suppl. 1.9.11. N residues, positions [N, 37, 3] in Å, masks [N, 37].
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from alphafold_jax.constants import residues, stereochemistry
+
+CA_CA = 3.80  # Å between neighbours, the peptide bond being trans
+CA_CA_TOLERANCE = 1.5  # Å
+_N, _CA, _C, _SG = (residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C', 'SG'))
+_PROLINE = residues.RESTYPE_INDEX['P']
+
+
+@dataclasses.dataclass(frozen=True)
+class Violations:
+  """How often each kind occurs, and in how many residues."""
+
+  bond_lengths: int  # within residues and between neighbours
+  bond_angles: int  # likewise
+  chain_breaks: int  # neighbours whose CA atoms are further apart than 5.3 Å
+  clashes: int  # pairs of atoms of different residues
+  residues: int  # that take part in any of these
+  share: float  # of the residues that have atoms, 0..1
+
+
+def count_violations(
+  aatype: np.ndarray, positions: np.ndarray, mask: np.ndarray, bonded: np.ndarray
+) -> Violations:
+  """Counts what is impossible in a structure.
+
+  Args:
+    aatype: [N], 0..19, 20 unknown.
+    positions: [N, 37, 3].
+    mask: [N, 37].
+    bonded: [N - 1] whether a residue and the next are neighbours in the chain.
+  """
+  positions, mask = np.asarray(positions, np.float64), np.asarray(mask) > 0
+  between = _between_neighbours(aatype, positions, mask, np.asarray(bonded, bool))
+  lengths = _off(_BONDS, aatype, positions, mask, _length)  # [N]
+  angles = _off(_ANGLES, aatype, positions, mask, _angle)  # [N]
+  clashing = _clashes(positions, mask, np.asarray(bonded, bool))  # [P, 2] residues
+
+  involved = (lengths > 0) | (angles > 0)
+  for off in between.values():
+    involved[:-1] |= off
+    involved[1:] |= off
+  involved[clashing] = True
+  present = mask.any(axis=1)
+  return Violations(
+    bond_lengths=int(lengths.sum() + between['length'].sum()),
+    bond_angles=int(angles.sum() + between['angle_at_c'].sum() + between['angle_at_n'].sum()),
+    chain_breaks=int(between['break'].sum()),
+    clashes=len(clashing),
+    residues=int(involved.sum()),
+    share=float(involved.sum() / max(present.sum(), 1)),
+  )
+
+
+def _between_neighbours(aatype, positions, mask, bonded) -> dict[str, np.ndarray]:
+  """What is off between each residue and the next, [N - 1] each."""
+  ca, c, n, next_ca = positions[:-1, _CA], positions[:-1, _C], positions[1:, _N], positions[1:, _CA]
+  has_ca, has_c, has_n, has_next_ca = mask[:-1, _CA], mask[:-1, _C], mask[1:, _N], mask[1:, _CA]
+  joined = bonded & has_c & has_n
+  ideal = np.where(
+    (aatype[1:] == _PROLINE)[:, None], stereochemistry.PEPTIDE_BOND_PROLINE, stereochemistry.PEPTIDE_BOND
+  )
+  return {
+    'length': joined & _beyond(_length(c, n), ideal[:, 0], ideal[:, 1]),
+    'angle_at_c': joined & has_ca & _beyond(_cosine(ca, c, n), *stereochemistry.COS_CA_C_N),
+    'angle_at_n': joined & has_next_ca & _beyond(_cosine(c, n, next_ca), *stereochemistry.COS_C_N_CA),
+    'break': bonded & has_ca & has_next_ca & (_length(ca, next_ca) > CA_CA + CA_CA_TOLERANCE),
+  }
+
+
+def _off(table, aatype, positions, mask, measure) -> np.ndarray:
+  """How many of a residue's own bonds or angles are off, [N]."""
+  columns, ideal, deviation, exists = (part[aatype] for part in table)  # [N, K, 2 or 3], then [N, K]
+  rows = np.arange(len(aatype))[:, None, None]
+  exists = exists & mask[rows, columns].all(axis=-1)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    values = measure(*np.moveaxis(positions[rows, columns], 2, 0))
+  return np.sum(exists & _beyond(values, ideal, deviation), axis=1)
+
+
+def _clashes(positions: np.ndarray, mask: np.ndarray, bonded: np.ndarray) -> np.ndarray:
+  """Pairs of residues [P, 2], one for each two atoms that overlap."""
+  residue, column = np.nonzero(mask)
+  if len(residue) < 2:
+    return np.zeros((0, 2), int)
+  atoms, radius = positions[residue, column], _RADIUS[column]
+  reach = 2 * radius.max() - stereochemistry.TOLERATED_OVERLAP
+  i, j = cKDTree(atoms).query_pairs(reach, output_type='ndarray').T  # i < j, and atoms are ordered by residue
+  apart = _length(atoms[i], atoms[j])
+  overlap = (residue[i] != residue[j]) & (apart < radius[i] + radius[j] - stereochemistry.TOLERATED_OVERLAP)
+  next_to = (residue[j] == residue[i] + 1) & np.append(bonded, False)[residue[i]]
+  peptide = next_to & (column[i] == _C) & (column[j] == _N)
+  disulphide = (column[i] == _SG) & (column[j] == _SG)
+  clashing = overlap & ~peptide & ~disulphide
+  return np.stack([residue[i], residue[j]], axis=1)[clashing]
+
+
+def _beyond(values: np.ndarray, ideal: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+  return np.abs(values - ideal) > stereochemistry.TOLERATED_DEVIATIONS * deviation
+
+
+def _length(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  return np.linalg.norm(a - b, axis=-1)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+  """Of the angle at b."""
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return np.sum((a - b) * (c - b), axis=-1) / (_length(a, b) * _length(c, b))
+
+
+def _angle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+  """Degrees."""
+  return np.degrees(np.arccos(np.clip(_cosine(a, b, c), -1, 1)))
+
+
+def _table(rows: dict[str, tuple], num_atoms: int) -> tuple[np.ndarray, ...]:
+  """atom37 columns [21, K, num_atoms], ideal values, standard deviations and existence [21, K], by residue type."""
+  longest = max(map(len, rows.values()))
+  columns = np.zeros((21, longest, num_atoms), int)
+  ideal, deviation = np.zeros((21, longest)), np.zeros((21, longest))
+  exists = np.zeros((21, longest), bool)
+  for name, entries in rows.items():
+    restype = residues.RESTYPE_INDEX[residues.RESTYPE_3TO1[name]]
+    for k, entry in enumerate(entries):
+      columns[restype, k] = [residues.ATOM_INDEX[atom] for atom in entry[:num_atoms]]
+      ideal[restype, k], deviation[restype, k] = entry[num_atoms:]
+      exists[restype, k] = True
+  return columns, ideal, deviation, exists
+
+
+_BONDS = _table(stereochemistry.BONDS, 2)  # Å
+_ANGLES = _table(stereochemistry.ANGLES, 3)  # degrees
+_RADIUS = np.array([stereochemistry.VAN_DER_WAALS_RADIUS[name[0]] for name in residues.ATOM_TYPES])  # [37] Å

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of an evaluation: a table of targets, tables of the whole, JSON, a picture; and the text for the terminal.
+
+    evaluation.csv              one row for each prediction, failed ones with their reason
+    evaluation_summary.csv      the distribution of each score
+    evaluation_thresholds.csv   the share of targets within the limits that CASP14 results are quoted with
+    evaluation.json             all of it, and the calibration of pLDDT
+    evaluation.png              the picture
+
+Summaries and targets are those of `alphafold_jax.evaluation`; a measure is a named number of a target.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax import atomic
+from alphafold_jax.output import evaluated_plot, plots
+from alphafold_jax.version import __version__
+
+Measures = Mapping[str, Callable[[Any], float | int | None]]
+
+TARGETS, DISTRIBUTIONS, THRESHOLDS, ALL, PICTURE = (
+  'evaluation.csv', 'evaluation_summary.csv', 'evaluation_thresholds.csv', 'evaluation.json', 'evaluation.png',
+)  # fmt: skip
+_MAX_ROWS = 20  # of a table on the terminal
+_SHOWN = {  # on the terminal: measure -> name, decimals
+  'lddt': ('lDDT', 3),
+  'lddt_ca': ('lDDT-CA', 3),
+  'gdt_ts': ('GDT_TS', 3),
+  'gdt_ha': ('GDT_HA', 3),
+  'tm_score': ('TM-score', 3),
+  'ca_rmsd': ('CA r.m.s.d. (Å)', 2),
+  'ca_rmsd_95': ('CA r.m.s.d.95 (Å)', 2),
+  'all_atom_rmsd_95': ('all-atom r.m.s.d.95 (Å)', 2),
+  'side_chain_rmsd': ('side-chain r.m.s.d. (Å)', 2),
+  'chi1_accuracy': ('chi1 within 40°', 3),
+  'chi1_2_accuracy': ('chi1 and chi2 within 40°', 3),
+  'violations_share': ('residues with violations', 3),
+  'mean_plddt': ('mean pLDDT', 1),
+}
+_BRIEF = ('lddt', 'lddt_ca', 'gdt_ts', 'tm_score', 'ca_rmsd_95', 'mean_plddt')  # of each target on the terminal
+_PLACES = ('target', 'rank', 'prediction', 'reference', 'chain', 'residues', 'residues_in_common')
+
+
+def write(summary: Any, measures: Measures) -> list[Path]:
+  """Writes all files into the summary's folder; each appears whole or not at all."""
+  contents = {
+    TARGETS: targets_csv(summary, measures),
+    DISTRIBUTIONS: distributions_csv(summary),
+    THRESHOLDS: thresholds_csv(summary),
+    ALL: as_json(summary, measures),
+  }
+  for name, text in contents.items():
+    atomic.write_text(summary.output / name, text)
+  paths = [summary.output / name for name in contents]
+  if summary.targets:
+    with atomic.replacing(summary.output / PICTURE) as file:
+      file.write(plots.png(evaluated_plot.picture(summary, measures)))
+    paths.append(summary.output / PICTURE)
+  else:
+    (summary.output / PICTURE).unlink(missing_ok=True)  # of an earlier evaluation
+  return paths
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def targets_csv(summary: Any, measures: Measures) -> str:
+  """One row for each prediction."""
+  rows = [_target_row(target, measures) | {'status': 'scored'} for target in summary.targets]
+  rows += [
+    {'target': one.id, 'prediction': one.prediction, 'reference': one.reference, 'status': one.error,
+     'reason': one.message} for one in summary.failures
+  ]  # fmt: skip
+  return _csv((*_PLACES, *measures, 'status', 'reason'), rows)
+
+
+def distributions_csv(summary: Any) -> str:
+  """One row for each measure."""
+  rows = [{'score': name, **dataclasses.asdict(statistics)} for name, statistics in summary.statistics.items()]
+  return _csv(
+    ('score', 'targets', 'mean', 'lower_quartile', 'median', 'upper_quartile', 'minimum', 'maximum'), rows
+  )
+
+
+def thresholds_csv(summary: Any) -> str:
+  """One row for each limit."""
+  return _csv(('score', 'below', 'targets', 'share'), map(dataclasses.asdict, summary.shares))
+
+
+def _target_row(target: Any, measures: Measures) -> dict[str, Any]:
+  sizes = (target.num_res, target.num_common)
+  places = (target.id, target.rank, target.prediction, target.reference, target.chain, *sizes)
+  return {**dict(zip(_PLACES, places, strict=True)), **{name: measure(target) for name, measure in measures.items()}}
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+  text = io.StringIO()
+  writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
+  writer.writeheader()
+  for row in rows:
+    writer.writerow({name: _cell(value) for name, value in row.items()})
+  return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+  if value is None:
+    return ''
+  return f'{value:.4f}' if isinstance(value, float) else value
+
+
+def as_json(summary: Any, measures: Measures) -> str:
+  """Everything, for programs; null where there is nothing to say."""
+  content = {
+    'program': 'alphafold_jax',
+    'version': __version__,
+    'targets': [_plain(_target_row(target, measures)) for target in summary.targets],
+    'failures': [_plain(dataclasses.asdict(one)) for one in summary.failures],
+    'references_without_prediction': [str(path) for path in summary.unused],
+    'predictions_left_out': list(summary.left_out),
+    'statistics': {name: dataclasses.asdict(statistics) for name, statistics in summary.statistics.items()},
+    'thresholds': [dataclasses.asdict(share) for share in summary.shares],
+    'calibration': None if summary.calibration is None else dataclasses.asdict(summary.calibration),
+  }
+  return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + '\n'
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+  return {name: str(value) if isinstance(value, Path) else value for name, value in row.items()}
+
+
+# ------------------------------------------------------------------------------------------ the terminal
+
+
+def closing(summary: Any) -> str:
+  """What a person wants to know at the end."""
+  blocks = [_target_lines(summary), _distribution_lines(summary), _threshold_lines(summary),
+            _calibration_lines(summary), _failure_lines(summary)]  # fmt: skip
+  total = len(summary.targets) + len(summary.failures)
+  last = f'{len(summary.targets)} of {total} prediction{"s" * (total != 1)} scored. Files are in {summary.output}'
+  for what, names in (('References without a prediction', [path.name for path in summary.unused]),
+                      ('Predictions that the table does not name', summary.left_out)):  # fmt: skip
+    if names:
+      last += f'\n{what} ({len(names):,}): {", ".join(names[:5])}{", ..." if len(names) > 5 else ""}'
+  return '\n\n'.join([*('\n'.join(lines) for lines in blocks if lines), last])
+
+
+def _target_lines(summary: Any) -> list[str]:
+  if len(summary.targets) > _MAX_ROWS:
+    return []
+  rows = [['target', *(_SHOWN[name][0] for name in _BRIEF)]]
+  for one in summary.targets:
+    name = one.id if one.rank is None else f'{one.id} rank {one.rank}'
+    values = {**{key: getattr(one.scores, key, None) for key in _BRIEF}, 'mean_plddt': one.mean_plddt}
+    rows.append([name[:36], *(_number(values[key], _SHOWN[key][1]) for key in _BRIEF)])
+  return _aligned(rows) if summary.targets else []
+
+
+def _distribution_lines(summary: Any) -> list[str]:
+  shown = {name: summary.statistics[name] for name in _SHOWN if name in summary.statistics}
+  if not shown or len(summary.targets) == 1:
+    return []
+  rows = [['score', 'mean', 'median', 'quartiles', 'range', 'targets']]
+  for name, one in shown.items():
+    title, decimals = _SHOWN[name]
+    number = lambda value, decimals=decimals: _number(value, decimals)  # noqa: E731
+    rows.append([title, number(one.mean), number(one.median), f'{number(one.lower_quartile)} to '
+                 f'{number(one.upper_quartile)}', f'{number(one.minimum)} to {number(one.maximum)}', str(one.targets)])
+  return _aligned(rows)
+
+
+def _threshold_lines(summary: Any) -> list[str]:
+  if len(summary.targets) == 1:
+    return []
+  lines = []
+  for name in dict.fromkeys(share.score for share in summary.shares):
+    parts = [f'{share.share:.0%} below {share.below:g} Å' for share in summary.shares if share.score == name]
+    lines.append(f'{_SHOWN[name][0].removesuffix(" (Å)")}: {", ".join(parts)}; median '
+                 f'{summary.statistics[name].median:.2f} Å')
+  return lines
+
+
+def _calibration_lines(summary: Any) -> list[str]:
+  one = summary.calibration
+  if one is None:
+    return []
+  return [f'pLDDT against true lDDT-CA of {one.residues:,} residues: Pearson {_number(one.pearson, 2)}, mean absolute '
+          f'deviation {one.mean_absolute_deviation:.1f}, on average {abs(one.mean_deviation):.1f} too '
+          f'{"high" if one.mean_deviation > 0 else "low"}']
+
+
+def _failure_lines(summary: Any) -> list[str]:
+  lines = [f'{one.id}: {one.message}' for one in summary.failures[:_MAX_ROWS]]
+  if len(summary.failures) > _MAX_ROWS:
+    lines.append(f'and {len(summary.failures) - _MAX_ROWS} more, see {summary.output / TARGETS}')
+  return ['Not scored:', *lines] if lines else []
+
+
+def _number(value: float | None, decimals: int) -> str:
+  return '-' if value is None else f'{value:.{decimals}f}'
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+  """Columns of equal width, the first to the left, the others to the right."""
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  lines = []
+  for first, *others in rows:
+    cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+    lines.append('  '.join(cells).rstrip())
+  return lines
