@@ -33,9 +33,17 @@ REQUIRES = [
   'modelcif>=1.4',
   'pillow>=10',
   'rich>=13.7',
+  'scipy>=1.11',  # neighbours in space; JAX needs it as well
 ]
 
 NOTEBOOK = ['py3Dmol>=2.4', 'ipython>=8']
+
+TRAIN = [
+  'array_record>=0.8; sys_platform != "win32"',  # the training set's file: compressed records at random places
+  'grain>=0.2.18',  # examples made ahead by threads
+  'orbax-checkpoint>=0.11.20',  # checkpoints
+  'tensorboardX>=2.6',  # TensorBoard events without TensorFlow
+]
 
 TEST = [
   'alphafold-colabfold==2.3.20',  # DeepMind's own modules, without TensorFlow: the oracle of the parity tests
@@ -46,6 +54,7 @@ TEST = [
   'pytest>=8',
   'pytest-xdist>=3.5',
   *NOTEBOOK,
+  *TRAIN,
 ]
 
 EXTRAS = {
@@ -53,6 +62,7 @@ EXTRAS = {
   'cuda13': ['jax[cuda13]'],
   'tpu': ['jax[tpu]'],
   'notebook': NOTEBOOK,
+  'train': TRAIN,
   'test': TEST,
   'dev': [*TEST, 'ruff>=0.12'],
 }

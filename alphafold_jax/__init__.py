@@ -29,7 +29,8 @@ _WHERE = {
     'Query': 'data.queries',
     'read_queries': 'data.queries',
 }
-_MODULES = ('config', 'confidence', 'data', 'geometry', 'model', 'ops', 'output', 'schema', 'weights')
+_MODULES = ('config', 'confidence', 'data', 'evaluation', 'experiments', 'geometry', 'losses', 'model', 'ops', 'output',
+            'schema', 'train', 'weights')
 
 __all__ = ['__version__', *_MODULES, *_WHERE]
 

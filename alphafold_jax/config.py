@@ -121,6 +121,32 @@ MODELS: Mapping[str, Mapping[str, Any]] = _MONOMERS | {
     f'{name}_ptm': change | _PTM for name, change in _MONOMERS.items()
 }
 
+# The model that ships with the package, trained by its own experiment `train_mini`; not of the paper.
+_MINI_PAIR = {'num_head': 4, 'c_triangle': 32, 'transition_factor': 2}
+_MINI = _NO_TEMPLATES | _PTM | {
+    'sampling.num_msa': 32,
+    'sampling.num_extra': 64,
+    'embedder.c_m': 64,
+    'embedder.c_z': 64,
+    'embedder.c_extra': 32,
+    'c_s': 128,
+    'extra_msa.num_block': 1,
+    'extra_msa.num_head': 4,
+    'extra_msa.c_outer': 16,
+    'extra_msa.transition_factor': 2,
+    **{f'extra_msa.pair.{key}': value for key, value in _MINI_PAIR.items()},
+    'evoformer.num_block': 6,
+    'evoformer.num_head': 4,
+    'evoformer.c_outer': 16,
+    'evoformer.transition_factor': 2,
+    **{f'evoformer.pair.{key}': value for key, value in _MINI_PAIR.items()},
+    'structure.c_s': 128,
+    'structure.num_head': 8,
+    'structure.c_angle': 64,
+    'heads.c_plddt': 64,
+}
+OWN_MODELS: Mapping[str, Mapping[str, Any]] = {'mini': _MINI}
+
 # Dropout rates of Suppl. 1.11.6, for training and for sampling several structures.
 DROPOUT = {
     'templates.pair.dropout': 0.25,
@@ -134,7 +160,7 @@ DROPOUT = {
 
 def model_type(name: str) -> str:
   """ColabFold's name of a model's family."""
-  return 'alphafold2_ptm' if name.endswith('_ptm') else 'alphafold2'
+  return name if name in OWN_MODELS else 'alphafold2_ptm' if name.endswith('_ptm') else 'alphafold2'
 
 
 def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> config_dict.ConfigDict:
@@ -166,11 +192,12 @@ def _unknown(key: str):
 
 
 def model_config(name: str) -> config_dict.ConfigDict:
-  """The configuration of a published model, `model_1` to `model_5` and `model_1_ptm` to `model_5_ptm`.
+  """The configuration of a published model, `model_1` to `model_5` and `model_1_ptm` to `model_5_ptm`, or of `mini`.
 
   Raises:
     InputError: no such model.
   """
-  if name not in MODELS:
-    raise InputError(f'there is no model {name!r}; choose one of {", ".join(MODELS)}')
-  return changed(base_config(), {'name': name, **MODELS[name]})
+  models = {**MODELS, **OWN_MODELS}
+  if name not in models:
+    raise InputError(f'there is no model {name!r}; choose one of {", ".join(models)}')
+  return changed(base_config(), {'name': name, **models[name]})

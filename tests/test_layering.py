@@ -11,15 +11,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'alphafold_jax'
 FLOORS = (
-    ('errors', 'version', 'atomic', 'schema', 'config', 'settings', 'devices', 'constants', 'ops'),
+    ('errors', 'version', 'atomic', 'schema', 'config', 'experiments', 'settings', 'devices', 'constants', 'ops'),
     ('geometry', 'data', 'output', 'weights', 'confidence'),
-    ('model',),
-    ('prediction',),
+    ('model', 'losses'),
+    ('prediction', 'evaluation', 'train'),
     ('jobs', 'doctor', 'cli', '__main__'),
 )
-NEVER = {'model': ('data', 'losses', 'config')}  # the mathematics knows neither files nor settings
+NEVER = {  # the mathematics knows neither files nor settings
+    'model': ('data', 'losses', 'config'),
+    'losses': ('data', 'model', 'config'),
+}
 WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic', 'data.queries', 'data.alignment',
-               'data.records', 'data.jobnames', 'weights.store', 'weights.official', 'weights.random', 'output.files')
+               'data.records', 'data.jobnames', 'data.cache_building', 'weights.store', 'weights.official',
+               'weights.random', 'output.files', 'output.evaluated', 'geometry.scores', 'evaluation', 'experiments')
 
 
 def floor_of(room: str) -> int:

@@ -23,6 +23,7 @@ from alphafold_jax.model.pair import PairSpec
 from alphafold_jax.model.sampling import SamplingSpec, sample_msa
 from alphafold_jax.model.structure import StructureModule, StructureSpec
 from alphafold_jax.model.templates import TemplateContext, TemplateEmbedder, TemplatePointwiseAttention, TemplateSpec
+from alphafold_jax.ops import axial
 
 Params = Mapping[str, Mapping[str, jax.Array]]
 
@@ -127,16 +128,18 @@ class AlphaFold:
     first_row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
     m = m.at[0].add(first_row.astype(dtype))
     z += pair.astype(dtype)
+    m, z, pair_mask = axial.share(m, 1), axial.share(z, 0), axial.share(pair_mask, 0)  # from here on, if devices share
     if context.templates is not None:
       attention = TemplatePointwiseAttention(spec.templates, name='template_attention')
       z += attention(z, context.templates.pair, context.templates.mask)  # lines 12, 13
     a = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(  # lines 14, 15
-        embedders.extra_msa_features(sample).astype(dtype))
-    _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', a, z, sample.extra_mask, pair_mask)  # line 16
-    msa_mask = sample.mask
+        axial.share(embedders.extra_msa_features(sample).astype(dtype), 1))
+    extra_mask, msa_mask = axial.share(sample.extra_mask, 1), axial.share(sample.mask, 1)
+    _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', a, z, extra_mask, pair_mask)  # line 16
     if context.templates is not None:
       m, msa_mask = templates.append_rows(m, msa_mask, context.templates)  # lines 7, 8
-    return evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17
+    m, z = evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17
+    return axial.gather(m, 1), axial.gather(z, 0)
 
 
 def _in_dtype(dtype: jnp.dtype):

@@ -48,7 +48,7 @@ class EvoformerBlock(hk.Module):
     s = self.spec
     row_attention = MSARowAttentionWithPairBias(s.num_head, name='row_attention')
     column_attention = COLUMN_ATTENTION[s.column_attention](s.num_head, name='column_attention')
-    m += dropout(row_attention(m, z, msa_mask), s.msa_dropout, shared_axis=0)  # line 2
+    m += dropout(row_attention(m, z, msa_mask), s.msa_dropout, shared_axis=0, sharded_axis=1)  # line 2
     m += column_attention(m, msa_mask)  # line 3
     m += Transition(s.transition_factor, name='transition')(m)  # line 4
     z += OuterProductMean(s.c_outer, z.shape[-1], name='outer_product_mean')(m, msa_mask)  # line 5

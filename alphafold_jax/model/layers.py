@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax import ops
+from alphafold_jax.ops import axial
 
 # Suppl. 1.11.4 "Parameters initialization".
 INITIALIZERS = {
@@ -95,16 +96,23 @@ class Transition(hk.Module):
     ))
 
 
-def dropout(x: jax.Array, rate: float, shared_axis: int | None = None) -> jax.Array:
+def dropout(
+    x: jax.Array, rate: float, shared_axis: int | None = None, sharded_axis: int | None = None
+) -> jax.Array:
   """Zeroes entries with probability `rate` and rescales the rest (Suppl. 1.11.6).
 
   With `shared_axis` one mask serves that whole axis: 0 is the paper's DropoutRowwise, 1 its DropoutColumnwise. The
-  remaining axes are residues, then channels, so the draws of a residue do not depend on padding.
+  remaining axes are residues, then channels, so the draws of a residue do not depend on padding. `sharded_axis` is
+  the one of which a device holds a share (ops/axial.py); the draws are those of the whole.
   """
   if rate == 0.0:
     return x
   shape = list(x.shape)
   if shared_axis is not None:
     shape[shared_axis] = 1
-  keep = jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape)
+  if sharded_axis in (None, shared_axis):
+    keep = jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape)
+  else:
+    shape[sharded_axis] *= axial.num_shares()
+    keep = axial.share(jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape), sharded_axis)
   return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)

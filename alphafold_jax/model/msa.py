@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from alphafold_jax import ops
 from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights
+from alphafold_jax.ops import axial
 
 
 class MSARowAttentionWithPairBias(hk.Module):
@@ -23,8 +24,10 @@ class MSARowAttentionWithPairBias(hk.Module):
     c_m = m.shape[-1]
     m = LayerNorm(name='norm')(m)  # line 1
     bias = Linear(self.num_head, bias=False, name='pair_bias')(LayerNorm(name='pair_norm')(z))  # line 3
+    bias = jnp.moveaxis(axial.gather(bias, 0), -1, 0)
     weights = attention_weights(c_m, c_m, self.num_head, c_m // self.num_head)
-    return ops.self_attention(m, weights, mask, jnp.moveaxis(bias, -1, 0))  # lines 2, 4-7
+    update = ops.self_attention(axial.whole_rows(m), weights, axial.whole_rows(mask), bias)  # lines 2, 4-7
+    return axial.whole_columns(update, m.shape[0])
 
 
 class MSAColumnAttention(hk.Module):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from alphafold_jax import ops
 from alphafold_jax.model.layers import LayerNorm, Linear, Transition, attention_weights, dropout
+from alphafold_jax.ops import axial
 
 
 class TriangleMultiplication(hk.Module):
@@ -49,12 +50,12 @@ class TriangleAttention(hk.Module):
   def __call__(self, z: jax.Array, mask: jax.Array) -> jax.Array:
     c_z = z.shape[-1]
     if not self.starting:  # around the ending node: the same on the transposed graph
-      z, mask = z.swapaxes(0, 1), mask.swapaxes(0, 1)
+      z, mask = axial.transpose(z), axial.transpose(mask)
     z = LayerNorm(name='norm')(z)  # line 1
     bias = Linear(self.num_head, bias=False, name='pair_bias')(z)  # line 3
     weights = attention_weights(c_z, c_z, self.num_head, c_z // self.num_head)
-    z = ops.self_attention(z, weights, mask, jnp.moveaxis(bias, -1, 0))  # lines 2, 4-7
-    return z if self.starting else z.swapaxes(0, 1)
+    z = ops.self_attention(z, weights, mask, jnp.moveaxis(axial.gather(bias, 0), -1, 0))  # lines 2, 4-7
+    return z if self.starting else axial.transpose(z)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,5 +88,5 @@ class PairStackBlock(hk.Module):
   def __call__(self, z: jax.Array, mask: jax.Array) -> jax.Array:
     for update in self.spec.order:
       module, shared_axis = PAIR_UPDATES[update]
-      z += dropout(module(self.spec, update)(z, mask), self.spec.dropout, shared_axis)
+      z += dropout(module(self.spec, update)(z, mask), self.spec.dropout, shared_axis, sharded_axis=0)
     return z + Transition(self.spec.transition_factor, name='transition')(z)

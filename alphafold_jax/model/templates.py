@@ -15,6 +15,7 @@ from alphafold_jax.geometry import atoms
 from alphafold_jax.model.embedders import distance_bins
 from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights
 from alphafold_jax.model.pair import PairSpec, PairStackBlock
+from alphafold_jax.ops import axial
 
 _N, _CA, _C = 0, 1, 2  # atom37
 
@@ -37,7 +38,7 @@ class TemplateSpec:
 class TemplateContext:
   """What templates contribute, the same in every pass."""
 
-  pair: jax.Array  # [T, N_res, N_res, c_t]
+  pair: jax.Array  # [T, N_res, N_res, c_t], of a device's share of rows
   rows: jax.Array  # [T, N_res, c_m]
   rows_mask: jax.Array  # [T, N_res]
   mask: jax.Array  # [T]
@@ -101,7 +102,7 @@ class TemplatePointwiseAttention(hk.Module):
     self.num_head, self.head_dim = spec.num_head, spec.c_t // spec.num_head
 
   def __call__(self, z: jax.Array, t: jax.Array, mask: jax.Array) -> jax.Array:  # t [T, N_res, N_res, c_t], mask [T]
-    num_res, _, c_z = z.shape
+    c_z = z.shape[-1]
     w = attention_weights(c_z, c_z, self.num_head, self.head_dim, c_kv=t.shape[-1], gated=False)
     q = jnp.einsum('ijc,chd->ijhd', z, w.q) * self.head_dim**-0.5  # line 1
     k, v = jnp.einsum('tijc,chd->tijhd', t, w.k), jnp.einsum('tijc,chd->tijhd', t, w.v)  # line 2
@@ -127,7 +128,8 @@ class TemplateEmbedder(hk.Module):
     def embed(template):  # lines 9, 10; one template after another, to bound memory
       key, *raw = template
       with hk.with_rng(key):
-        return stack(pair_features(*raw, self.spec).astype(dtype), pair_mask)
+        features = axial.share(pair_features(*raw, self.spec).astype(dtype), 0)
+        return stack(features, axial.share(pair_mask, 0))
 
     key = hk.next_rng_key() if self.spec.pair.dropout else jax.random.key(0)
     pair = hk.map(embed, (jax.random.split(key, aatype.shape[0]), aatype, positions, atom_mask))
@@ -141,4 +143,5 @@ def append_rows(
     m: jax.Array, msa_mask: jax.Array, context: TemplateContext
 ) -> tuple[jax.Array, jax.Array]:
   """Puts the templates' torsion rows after the MSA's (Alg. 2 line 8)."""
-  return jnp.concatenate([m, context.rows]), jnp.concatenate([msa_mask, context.rows_mask])
+  rows, rows_mask = axial.share(context.rows, 1), axial.share(context.rows_mask, 1)
+  return jnp.concatenate([m, rows]), jnp.concatenate([msa_mask, rows_mask])

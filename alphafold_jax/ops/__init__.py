@@ -5,6 +5,7 @@ Each file holds one operation: its mathematics as the `xla` reference and, in th
 compute it. Which one runs is decided at trace time by `seam.Kernels`, never inside a module of the model.
 """
 
+from alphafold_jax.ops import axial
 from alphafold_jax.ops.attention import AttentionWeights, attend, global_attention, self_attention
 from alphafold_jax.ops.layer_norm import layer_norm
 from alphafold_jax.ops.outer_product import OuterProductWeights, outer_product_mean
@@ -13,7 +14,7 @@ from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
 
 __all__ = [
-    'AttentionWeights', 'Kernels', 'OuterProductWeights', 'TransitionWeights', 'TriangleWeights', 'attend',
+    'AttentionWeights', 'Kernels', 'OuterProductWeights', 'TransitionWeights', 'TriangleWeights', 'attend', 'axial',
     'global_attention', 'layer_norm', 'outer_product_mean', 'self_attention', 'transition', 'triangle_multiplication',
     'use_kernels',
 ]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import seam
+from alphafold_jax.ops import axial, seam
 
 _EPSILON = 1e-3
 
@@ -23,8 +23,9 @@ class OuterProductWeights(NamedTuple):
 
 
 def _project(m, w, mask):
+  """Left factors of this device's columns, right ones of all."""
   mask = mask[..., None].astype(m.dtype)
-  return mask * (jnp.dot(m, w.left_w) + w.left_b), mask * (jnp.dot(m, w.right_w) + w.right_b)
+  return mask * (jnp.dot(m, w.left_w) + w.left_b), axial.gather(mask * (jnp.dot(m, w.right_w) + w.right_b), 1)
 
 
 def _xla(m, w, mask):
@@ -53,7 +54,7 @@ def _rows_of_few_sequences(left, right, w):
 
 def _chunked(m, w, mask):
   left, right = _project(m, w, mask)
-  (num_seq, num_res, h), c_z = left.shape, w.out_w.shape[-1]
+  (num_seq, num_res, h), c_z = right.shape, w.out_w.shape[-1]
   # Multiplications per row i, and the numbers it keeps.
   many = (num_seq * num_res * h**2 + num_res * h**2 * c_z, _rows, 2 * num_res * h**2)
   few = (num_seq * h**2 * c_z + num_seq * h * num_res * c_z, _rows_of_few_sequences, num_seq * h * c_z)
@@ -65,7 +66,7 @@ def _chunked(m, w, mask):
 
 def _normalise(total, w, mask, dtype):
   mask = mask.astype(jnp.float32)
-  count = jnp.einsum('si,sj->ij', mask, mask, precision=jax.lax.Precision.HIGHEST)[..., None]
+  count = jnp.einsum('si,sj->ij', mask, axial.gather(mask, 1), precision=jax.lax.Precision.HIGHEST)[..., None]
   # Departs from the paper: the bias is added before the division, so it is divided as well.
   return ((total + w.out_b.astype(jnp.float32)) / (_EPSILON + count)).astype(dtype)
 

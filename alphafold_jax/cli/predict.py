@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`alphafold-jax predict`."""
+
+import argparse
+from typing import Any
+
+from alphafold_jax.cli import flags
+
+
+def run(given: argparse.Namespace) -> int:
+  from alphafold_jax import jobs
+
+  options = _options(given)
+  screen = jobs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
+  summary = jobs.run(given.input, given.output, options, screen=screen, command=given.command_line)
+  if not given.quiet:
+    from alphafold_jax.jobs import report
+
+    print(f'\n{report.closing(summary, live=screen.live)}', flush=True)
+  return summary.exit_code
+
+
+def _options(given: argparse.Namespace):
+  """The flags as jobs.Options."""
+  from alphafold_jax import jobs
+  from alphafold_jax.settings import Settings
+
+  settings = Settings(
+      num_recycle=given.num_recycle, recycle_early_stop_tolerance=given.recycle_early_stop_tolerance,
+      num_ensemble=given.num_ensemble, max_msa=given.max_msa, masked_msa_fraction=given.masked_msa_fraction,
+      use_dropout=given.use_dropout, dtype=given.dtype, kernels=given.kernels)
+  same = (
+      'msa_mode', 'msa_only', 'model_type', 'num_models', 'model_order', 'num_seeds', 'random_seed', 'max_seq',
+      'max_extra_seq', 'custom_template_path', 'rank', 'stop_at_score', 'jobname_prefix', 'save_all', 'save_recycles',
+      'save_single_representations', 'save_pair_representations', 'overwrite_existing_results', 'zip',
+      'sort_queries_by')
+  return jobs.Options(
+      **{name: getattr(given, name) for name in same}, settings=settings, config=dict(given.config),
+      params=given.params or given.data, skip_output=frozenset(part for parts in given.skip_output for part in parts),
+      compilation_cache=not given.no_compilation_cache)
+
+
+def add(commands: Any) -> None:
+  predict = commands.add_parser(
+      'predict', help='structures from sequences and alignments', allow_abbrev=False,
+      usage=f'{flags.PROGRAM} predict INPUT OUT [flags]',
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+      description=(
+          'Predicts structures with the published AlphaFold 2 models. Flags and file names are those of\n'
+          'colabfold_batch where the meaning is the same. What is done already, by content and settings, is\n'
+          'not computed again: run the same command to resume. No sequence leaves this machine.'))
+  predict.set_defaults(run=run)
+  predict.add_argument('input', metavar='INPUT', help='FASTA (one record, one protein), A3M, CSV or TSV with columns '
+                       'id,sequence[,a3mpath], features .npz of --msa-only, or a directory of these; also .gz')
+  predict.add_argument('output', metavar='OUT', help='folder for the results; made if missing')
+  for title, settings_of in _FLAGS.items():
+    group = predict.add_argument_group(title)
+    for flag, settings in settings_of.items():
+      group.add_argument(flag, **settings)
+
+
+_FLAGS: dict[str, dict[str, dict[str, Any]]] = {
+    'input': {
+        '--msa-mode': {'choices': ('single_sequence',), 'help': 'fold sequences that have no alignment as they are; '
+                       'without this flag they are an error (searching for homologues comes in a later version)'},
+        '--msa-only': {**flags.SWITCH, 'help': 'write the features of each protein as .npz and stop; these can '
+                       'be INPUT'},
+        '--custom-template-path': {'metavar': 'PATH', 'help': 'a structure (mmCIF, PDB) or a folder of them, used as '
+                                   'template where it fits the protein (models 1 and 2 only)'},
+        '--jobname-prefix': {'metavar': 'NAME', 'help': 'name files NAME_0, NAME_1, ... instead of after the proteins'},
+        '--sort-queries-by': {'choices': ('none', 'length', 'msa_depth', 'random'), 'default': 'length',
+                              'help': 'order of the proteins (default: %(default)s)'},
+    },
+    'prediction': {
+        '--num-recycle': {'type': int, 'metavar': 'N', 'help': 'recycling passes after the first (default: 3)'},
+        '--recycle-early-stop-tolerance': {'type': float, 'metavar': 'Å', 'help': 'stop recycling when distances '
+                                           'between C-alpha atoms change less (default: never)'},
+        '--num-ensemble': {'type': int, 'metavar': 'N', 'help': 'draws of the alignment per pass (default: 1)'},
+        '--num-seeds': {'type': int, 'metavar': 'N', 'default': 1, 'help': 'seeds per model (default: %(default)s)'},
+        '--random-seed': {'type': int, 'metavar': 'N', 'default': 0, 'help': 'the first seed (default: %(default)s)'},
+        '--num-models': {'type': int, 'metavar': 'N', 'default': 5, 'help': 'how many of the models (default: 5)'},
+        '--model-type': {'choices': ('auto', 'alphafold2', 'alphafold2_ptm'), 'default': 'auto',
+                         'help': 'auto is alphafold2_ptm, which also gives PAE and pTM'},
+        '--model-order': {'type': flags.numbers, 'metavar': '1,2,3,4,5', 'default': (1, 2, 3, 4, 5),
+                          'help': 'which models, in which order'},
+        '--use-dropout': {**flags.SWITCH, 'help': 'dropout as in training, for more varied structures'},
+        '--max-msa': {'type': flags.pair, 'metavar': 'A:B', 'help': 'rows of the alignment to use: A clusters, B extra '
+                      '(default: as published, 508:5120 or 512:1024 and so on)'},
+        '--max-seq': {'type': int, 'metavar': 'A', 'help': 'the first of these alone'},
+        '--max-extra-seq': {'type': int, 'metavar': 'B', 'help': 'the second alone'},
+        '--masked-msa-fraction': {'type': float, 'metavar': 'X', 'help': 'share of the alignment that is masked '
+                                  '(default: 0.15); 0 makes a shallow alignment independent of the seed'},
+        '--stop-at-score': {'type': float, 'metavar': 'X', 'default': 100.0, 'help': 'run no further models of a '
+                            'protein once one scores more (default: %(default)s)'},
+        '--rank': {'choices': ('auto', 'plddt', 'ptm'), 'default': 'auto', 'help': 'auto is mean pLDDT'},
+    },
+    'output': {
+        '--save-all': {**flags.SWITCH, 'help': 'all arrays of each prediction as .npz'},
+        '--save-recycles': {**flags.SWITCH, 'help': 'the structure after every pass'},
+        '--save-single-representations': {**flags.SWITCH, 'help': 'the single representation as .npy'},
+        '--save-pair-representations': {**flags.SWITCH, 'help': 'the pair representation as .npy'},
+        '--skip-output': {'type': flags.words, 'metavar': 'WHAT', 'action': 'append', 'default': [],
+                          'help': 'leave out msa, plots or pae_json; repeat, or separate by commas'},
+        '--overwrite-existing-results': {**flags.SWITCH, 'help': 'compute everything again'},
+        '--zip': {**flags.SWITCH, 'help': "pack each protein's files into {name}.result.zip"},
+        '--quiet': {**flags.SWITCH, 'help': 'show warnings and errors only; OUT/log.txt is complete all the same'},
+        '--debug-logging': {**flags.SWITCH, 'help': 'show more, tracebacks included'},
+    },
+    'parameters and device': {
+        '--data': {'metavar': 'DIR', 'help': 'folder of the published parameters (default: $ALPHAFOLD_JAX_PARAMS or '
+                   "the user's cache)"},
+        '--params': {'metavar': 'WHAT', 'help': 'instead of --data: a parameter file, a folder, or "random" to try out '
+                     'the installation; those structures mean nothing'},
+        '--dtype': {'choices': ('float32', 'bfloat16'), 'help': "of the network's trunk (default: float32 on CPUs, "
+                    'else bfloat16)'},
+        '--kernels': {'metavar': 'NAME', 'help': 'implementation of the expensive operations (default: auto)'},
+        '--no-compilation-cache': {**flags.SWITCH, 'help': 'do not keep compiled programs for later runs'},
+        '--config': {'type': flags.change, 'metavar': 'KEY=VALUE', 'action': 'append', 'default': [],
+                     'help': 'advanced: change a setting of config.py, such as evoformer.num_block=8; only parameters '
+                     'of that shape fit'},
+    },
+}

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of impossible geometry: bonds between residues, distances within them, and clashes (Suppl. 1.9.11).
+
+They look at the prediction alone. Atoms [N_res, 14] in Å; only what lies beyond a generous tolerance counts. Small
+numbers in the roots keep gradients finite where atoms coincide, as all residues do in an untrained network.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alphafold_jax.constants import residues, stereochemistry
+from alphafold_jax.schema import Array
+
+_N, _CA, _C = range(3)  # columns of atom14
+_SG = residues.ATOM14_NAMES[residues.RESTYPE_INDEX['C']].index('SG')
+_PROLINE = residues.RESTYPE_INDEX['P']
+_PEPTIDE = np.outer(np.eye(14)[_C], np.eye(14)[_N]).astype(np.float32)  # [14, 14] columns of bonded atoms
+_DISULPHIDE = np.outer(np.eye(14)[_SG], np.eye(14)[_SG]).astype(np.float32)
+_MEAN_EPSILON = 1e-6  # added to what a sum is divided by
+
+# Departs from the paper: the published program measures the angle at C in deviations of the bond's length, so that less
+# than half of the angle's own spread (stereochemistry.COS_CA_C_N) is tolerated.
+COS_CA_C_N_DEVIATION = stereochemistry.PEPTIDE_BOND[1]
+
+
+def violation_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Array, asym_id: Array) -> jax.Array:
+  """The sum of the losses of peptide bonds, clashes and distances within residues: Suppl. 1.9.11.
+
+  Args:
+    atoms: [N_res, 14, 3] Å, predicted
+    atoms_mask: [N_res, 14] the atoms that exist
+    aatype: [N_res]
+    residue_index: [N_res]
+    asym_id: [N_res]
+  """
+  num_atoms = jnp.sum(atoms_mask)
+  per_atom = clash_loss(atoms, atoms_mask, aatype, residue_index, asym_id) + within_residue_loss(
+    atoms, atoms_mask, aatype
+  )
+  return peptide_bond_loss(atoms, atoms_mask, aatype, residue_index) + per_atom / (_MEAN_EPSILON + num_atoms)
+
+
+def peptide_bond_loss(
+  atoms: Array,
+  atoms_mask: Array,
+  aatype: Array,
+  residue_index: Array,
+  cos_ca_c_n_deviation: float = COS_CA_C_N_DEVIATION,
+) -> jax.Array:
+  """Lengths of the bonds between residues and the cosines of the angles at both ends, each beyond 12 deviations.
+
+  Residues are neighbours where the index grows by one, so gaps in a chain are free.
+  """
+  ca, c = atoms[:-1, _CA], atoms[:-1, _C]
+  next_n, next_ca = atoms[1:, _N], atoms[1:, _CA]
+  has_ca, has_c = atoms_mask[:-1, _CA], atoms_mask[:-1, _C]
+  has_next_n, has_next_ca = atoms_mask[1:, _N], atoms_mask[1:, _CA]
+  bonded = (residue_index[1:] - residue_index[:-1] == 1) * has_c * has_next_n
+
+  proline = (aatype[1:] == _PROLINE)[:, None]
+  ideal = jnp.where(proline, jnp.array(stereochemistry.PEPTIDE_BOND_PROLINE), jnp.array(stereochemistry.PEPTIDE_BOND))
+  bond, length = _unit(next_n - c)
+  to_ca, _ = _unit(ca - c)
+  to_next_ca, _ = _unit(next_ca - next_n)
+  cos_at_c = jnp.sum(to_ca * bond, axis=-1)
+  cos_at_n = -jnp.sum(bond * to_next_ca, axis=-1)
+  return (
+    _excess(length, ideal[:, 0], ideal[:, 1], bonded)
+    + _excess(cos_at_c, stereochemistry.COS_CA_C_N[0], cos_ca_c_n_deviation, bonded * has_ca)
+    + _excess(cos_at_n, *stereochemistry.COS_C_N_CA, bonded * has_next_ca)
+  )
+
+
+def _unit(vector: Array) -> tuple[jax.Array, jax.Array]:
+  """Direction and length."""
+  length = jnp.sqrt(1e-6 + jnp.sum(jnp.square(vector), axis=-1))
+  return vector / length[..., None], length
+
+
+def _excess(values: Array, mean: Array, deviation: Array, mask: Array) -> jax.Array:
+  """Mean distance from what is tolerated."""
+  off = jnp.sqrt(1e-6 + jnp.square(values - mean))
+  beyond = jax.nn.relu(off - stereochemistry.TOLERATED_DEVIATIONS * deviation)
+  return jnp.sum(mask * beyond) / (_MEAN_EPSILON + jnp.sum(mask))
+
+
+def clash_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Array, asym_id: Array) -> jax.Array:
+  """Overlaps of van der Waals spheres in different residues beyond 1.5 Å: the sum over all atoms of theirs, in Å.
+
+  Peptide bonds are exempt. Residues of equal index are not compared, whatever their chains.
+
+  Departs from the paper, as published: disulphide bonds are exempt by the column that holds SG, whatever atom of
+  other residues stands there.
+  """
+  radius = (jnp.asarray(stereochemistry.ATOM14_RADIUS)[aatype] * atoms_mask).T  # [14, N_res]
+  mask = jnp.asarray(atoms_mask).T
+  x, y, z = jnp.moveaxis(atoms, (2, 1), (0, 1))  # each [14, N_res]
+  before = (residue_index[:, None] < residue_index).astype(jnp.float32)  # each pair of residues once
+  follows = (residue_index[:, None] + 1 == residue_index) & (asym_id[:, None] == asym_id)
+
+  # One column of first atoms at a time, and the distances again for the gradient: so no more than N x 14 N are held.
+  @functools.partial(jax.checkpoint, prevent_cse=False)
+  def of_column(column):
+    (x_i, y_i, z_i), mask_i, radius_i, is_peptide, is_disulphide = column
+    is_peptide, is_disulphide = is_peptide[:, None, None], is_disulphide[:, None, None]
+    counted = before * (1 - is_disulphide) * (1 - follows * is_peptide)  # [14, N_res, N_res]
+    counted *= mask_i[:, None] * mask[:, None]
+    squares = sum(jnp.square(i[:, None] - j[:, None]) for i, j in ((x_i, x), (y_i, y), (z_i, z)))
+    overlap = radius_i[:, None] + radius[:, None] - stereochemistry.TOLERATED_OVERLAP - jnp.sqrt(1e-10 + squares)
+    return jnp.sum(counted * jax.nn.relu(overlap))
+
+  columns = (jnp.stack([x, y, z], axis=1), mask, radius, jnp.asarray(_PEPTIDE), jnp.asarray(_DISULPHIDE))
+  return 2 * jnp.sum(jax.lax.map(of_column, columns))  # a pair is an overlap of both its atoms
+
+
+def within_residue_loss(atoms: Array, atoms_mask: Array, aatype: Array) -> jax.Array:
+  """How far distances within residues are out of bounds: the sum over all atoms, each pair twice as published, in Å."""
+  lower, upper = jnp.asarray(stereochemistry.LOWER_BOUND)[aatype], jnp.asarray(stereochemistry.UPPER_BOUND)[aatype]
+  pairs = atoms_mask[:, :, None] * atoms_mask[:, None] * (1 - jnp.eye(14))
+  distance = jnp.sqrt(1e-10 + jnp.sum(jnp.square(atoms[:, :, None] - atoms[:, None]), axis=-1))
+  beyond = jax.nn.relu(lower - distance) + jax.nn.relu(distance - upper)
+  return 2 * jnp.sum(pairs * beyond)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The curves of a run as a picture: loss, its terms, gradient norm and learning rate, validation scores."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from alphafold_jax import atomic
+from alphafold_jax.errors import InputError
+from alphafold_jax.train import watch
+
+_SMOOTHED = 0.02  # of the run, the window of the running mean
+
+
+def draw(directory: Path) -> Path:
+  """Draws RUN_DIR/curves.png from metrics.csv and validation.csv.
+
+  Raises:
+    InputError: nothing was written yet.
+  """
+  training = _columns(directory / watch.METRICS)
+  if not training:
+    raise InputError(f'{directory / watch.METRICS}: no lines yet; the first comes after run.log_every steps')
+  path = directory / watch.VALIDATION
+  validation = _columns(path) if path.is_file() else {}
+
+  figure = Figure(figsize=(12, 8), layout='constrained')
+  loss, terms, scores, other = figure.subplots(2, 2).flat
+  samples = training['samples']
+  loss.plot(samples, training['loss'], color='0.8', linewidth=0.8)
+  loss.plot(samples, _running_mean(training['loss']), color='C0', label='loss')
+  loss.set_title('training loss')
+  for name, values in training.items():
+    if name.startswith('loss_'):
+      terms.plot(samples, _running_mean(values), label=name.removeprefix('loss_').replace('_', ' '))
+  terms.set_yscale('log')
+  terms.set_title('its terms, unweighted')
+  terms.legend(fontsize='small', ncols=2)
+  if validation:
+    for name, label in (('lddt_ca', 'lDDT-Cα'), ('tm', 'TM-score')):
+      scores.plot(validation['samples'], validation[name], marker='.', label=label)
+    scores.plot(validation['samples'], validation['plddt'] / 100, linestyle=':', label='pLDDT / 100')
+    scores.set_ylim(0, 1)
+    scores.legend()
+  scores.set_title('validation chains')
+  other.plot(samples, _running_mean(training['gradient_norm']), label='gradient norm, before clipping')
+  other.set_yscale('log')
+  rate = other.twinx()
+  rate.plot(samples, training['learning_rate'], color='C1', label='learning rate')
+  other.legend(handles=[*other.lines, *rate.lines])
+  other.set_title('gradient norm and learning rate')
+  for axes in (loss, terms, scores, other):
+    axes.set_xlabel('samples')
+    axes.grid(alpha=0.3)
+
+  picture = directory / 'curves.png'
+  with atomic.replacing(picture) as file:
+    figure.savefig(file, format='png', dpi=110)
+  return picture
+
+
+def _columns(path: Path) -> dict[str, np.ndarray]:
+  lines = watch.read(path)
+  return {name: np.array([float(line[name]) for line in lines]) for name in lines[0]} if lines else {}
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+  width = max(1, int(len(values) * _SMOOTHED))
+  before = np.concatenate([np.full(width - 1, np.nan), values])
+  return np.nanmean(np.lib.stride_tricks.sliding_window_view(before, width), axis=-1)

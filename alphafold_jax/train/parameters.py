@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters into a run and out of it."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from alphafold_jax import atomic
+from alphafold_jax.errors import InputError
+from alphafold_jax.model import alphafold
+from alphafold_jax.train import step as steps
+from alphafold_jax.train.checkpoints import Checkpoints
+from alphafold_jax.train.specs import make_step_spec
+from alphafold_jax.weights import official
+
+ORIGIN = 'origin'  # of a run's starting parameters, in its configuration
+FRESH = 'random initialisation'
+
+_NOTICE = """\
+{file}: parameters of {model} in the layout of the published AlphaFold 2 parameters,
+exported from step {step} of a training run that began from: {origin}
+"""
+_DERIVED = """
+If those were DeepMind's published parameters, these are a changed version of them and stay under their licence, the
+Creative Commons Attribution 4.0 International licence (https://creativecommons.org/licenses/by/4.0/legalcode), without
+warranty. Whoever passes them on gives credit:
+  Jumper, J. et al. Highly accurate protein structure prediction with AlphaFold.
+  Nature 596, 583-589 (2021). https://doi.org/10.1038/s41586-021-03819-2
+  Copyright DeepMind Technologies Limited. Changed by further training with alphafold_jax.
+"""
+
+
+def starting_params(source: Path, model: dict[str, Any]) -> alphafold.Params:
+  """Parameters to start from: of an official `.npz`, or the averaged ones of another run's best checkpoint."""
+  if not source.is_dir():
+    return jax.tree.map(np.asarray, official.load_official(str(source), model))
+  return load_averaged(source)[0]
+
+
+def load_averaged(directory: Path, step: int | None = None) -> tuple[alphafold.Params, dict[str, Any], int]:
+  """Averaged parameters, configuration and step of a run's checkpoint, by default the best.
+
+  Raises:
+    InputError: there is none.
+  """
+  folder = directory / 'checkpoints'
+  if not folder.is_dir():
+    raise InputError(f'{directory}: no folder of a training run: it has no checkpoints')
+  checkpoints = Checkpoints(folder)
+  try:
+    step = checkpoints.best() if step is None else step
+    if step is None:
+      raise InputError(f'{directory}: no checkpoint is complete yet')
+    config = checkpoints.config(step)
+    spec = make_step_spec(config_dict.ConfigDict(config))
+    like = jax.eval_shape(lambda: steps.initial_state(spec, jax.random.key(0)))
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like)
+    return jax.device_get(checkpoints.restore(step, like)[0].ema), config, step
+  finally:
+    checkpoints.close()
+
+
+def origin(source: Path | None) -> str:
+  """What a run began from, in words; a run that began from another has the other's origin."""
+  if source is None:
+    return FRESH
+  if not source.is_dir():
+    return source.name
+  before = load_averaged(source)[1].get(ORIGIN, 'unknown parameters')
+  return before if before == FRESH else f'{before}, then trained further'
+
+
+def export(run: Path, out: Path, step: int | None = None) -> tuple[str, int]:
+  """Writes a run's averaged parameters as an official `.npz`, with a notice of where they come from beside it.
+
+  Args:
+    run: folder of the run
+    out: the file to write
+    step: of the checkpoint; None: the best
+
+  Returns:
+    the model's name, and the step
+
+  Raises:
+    InputError: there is no such checkpoint.
+  """
+  params, config, step = load_averaged(run, step)
+  began = config.get(ORIGIN, FRESH)
+  official.save_official(out, params, config['model'])
+  notice = _NOTICE.format(file=out.name, model=config['model']['name'], step=step, origin=began)
+  atomic.write_text(out.with_suffix('.NOTICE.txt'), notice + ('' if began == FRESH else _DERIVED))
+  return config['model']['name'], step

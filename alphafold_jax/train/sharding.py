@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training step over many devices: one mesh with two axes, on JAX's own engine.
+
+`data` spreads the examples of a batch, `model` the residues of each example (ops/axial.py). Parameters and optimiser
+state are whole on every device. Several hosts make one mesh after `jax.distributed.initialize`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from alphafold_jax import schema
+from alphafold_jax.errors import InputError
+from alphafold_jax.train.step import Metrics, StepSpec, TrainState, train_step
+
+DATA, MODEL = 'data', 'model'
+_METRICS = {'finite': P(DATA), 'losses': P(DATA)}  # the others are the same everywhere
+
+Step = Callable[..., tuple[TrainState, Metrics]]  # (state, key, batch, places) -> (state, metrics)
+
+
+def make_mesh(model_devices: int = 1, devices: Any = None) -> Mesh:
+  """All devices as [data, model]; neighbours share an example.
+
+  Raises:
+    InputError: their number is no multiple of `model_devices`.
+  """
+  devices = np.asarray(jax.devices() if devices is None else devices)
+  if devices.size % model_devices:
+    raise InputError(f'run.model_devices={model_devices}: {devices.size} devices are no multiple of it')
+  return Mesh(devices.reshape(-1, model_devices), (DATA, MODEL))
+
+
+def join_hosts(where: str | None = None) -> None:
+  """Makes this process one of several that train together; before anything else of JAX.
+
+  Args:
+    where: 'ADDRESS,N,I' (this is process I of N; the first listens at ADDRESS, host:port), or None where the cluster
+      tells: TPU pods, SLURM, Open MPI.
+
+  Raises:
+    InputError: it does not say that, or the others cannot be reached.
+  """
+  try:
+    if where is None:
+      jax.distributed.initialize()
+      return
+    address, num, index = where.split(',')
+    jax.distributed.initialize(address, int(num), int(index))
+  except (ValueError, RuntimeError) as error:
+    raise InputError(f'hosts {where or "auto"}: {error}; give ADDRESS,N,I such as node1:12345,4,0') from error
+
+
+def check(spec: StepSpec, mesh: Mesh, crop_size: int) -> None:
+  """Refuses sizes that the mesh cannot split.
+
+  Raises:
+    InputError: naming the setting and what would do.
+  """
+  data, model = mesh.shape[DATA], mesh.shape[MODEL]
+  local = spec.batch_size // data
+  if spec.batch_size % data:
+    raise InputError(f'step.batch_size={spec.batch_size}: no multiple of the {data} devices that share the batch')
+  if local % min(local, spec.examples_at_once):
+    raise InputError(
+        f'step.examples_at_once={spec.examples_at_once}: the {local} examples of a device are no multiple of it')
+  if crop_size % model:
+    raise InputError(f'data.crop_size={crop_size}: no multiple of run.model_devices={model}')
+
+
+def sharded_step(spec: StepSpec, mesh: Mesh) -> Step:
+  """The step over a mesh, compiled on first use; the state is donated."""
+  step = functools.partial(
+      train_step, spec, data_axis=DATA, model_axis=MODEL if mesh.shape[MODEL] > 1 else None)
+  metrics = Metrics(**{name: _METRICS.get(name, P()) for name in Metrics.__dataclass_fields__})
+  # Values are not tracked as equal or different between devices (check_vma): the step sums gradients itself.
+  mapped = jax.shard_map(
+      step, mesh=mesh, in_specs=(P(), P(), P(DATA), P(DATA)), out_specs=(P(), metrics), check_vma=False)
+  return jax.jit(mapped, donate_argnums=0)
+
+
+def pmapped_step(spec: StepSpec, devices: Any = None) -> Step:
+  """The same step under `jax.pmap`; batch and places carry a leading axis of devices."""
+  return jax.pmap(
+      functools.partial(train_step, spec, data_axis=DATA), axis_name=DATA, in_axes=(None, None, 0, 0), devices=devices)
+
+
+def on_every_device(tree: Any, mesh: Mesh) -> Any:
+  """Copies arrays whole to every device of the mesh."""
+  return jax.device_put(tree, NamedSharding(mesh, P()))
+
+
+def spread(batch: schema.Batch, first: int, mesh: Mesh) -> tuple[schema.Batch, jax.Array]:
+  """A host's examples as a part of the global batch, and their places in it.
+
+  Args:
+    batch: the host's examples along a leading axis
+    first: place of its first example in the global batch
+    mesh: of all hosts
+  """
+  num = len(batch.aatype)
+  places = np.arange(first, first + num, dtype=np.int32)
+  sharding = NamedSharding(mesh, P(DATA))
+  return jax.tree.map(
+      lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), (batch, places))

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole chains predicted during the run with the averaged parameters, and scored against their structures."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alphafold_jax import confidence, schema
+from alphafold_jax.constants import residues
+from alphafold_jax.data import padding
+from alphafold_jax.data.cache import Cache
+from alphafold_jax.data.training_set import DataSpec, whole_chain
+from alphafold_jax.geometry import scores
+from alphafold_jax.model import alphafold, recycling
+from alphafold_jax.model.alphafold import AlphaFoldSpec
+
+_CA = residues.ATOM_INDEX['CA']
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """One validation chain."""
+
+  id: str
+  length: int
+  lddt_ca: float  # 0..1, mean over resolved residues
+  tm: float  # 0..1
+  mean_plddt: float  # 0..100
+
+
+def choose_chains(
+    caches: Sequence[Cache], spec: DataSpec, num: int, max_length: int
+) -> list[tuple[str, schema.Batch]]:
+  """The first chain of each cluster of the split `validation`, up to a number and a length, with its structure."""
+  found: dict[str, tuple[str, schema.Batch]] = {}
+  for cache in caches:
+    for index, entry in enumerate(cache.entries):
+      fits = entry.split == 'validation' and entry.length <= max_length and not entry.is_distillation
+      if fits and entry.cluster not in found and len(found) < num:
+        found[entry.cluster] = entry.id, whole_chain(cache[index], spec, spec.num_rows)
+  return list(found.values())
+
+
+def spec_for_validation(network: AlphaFoldSpec) -> AlphaFoldSpec:
+  """The network as it predicts: without dropout and without masking its alignment."""
+  def quiet(stack):
+    return dataclasses.replace(
+        stack, msa_dropout=0.0, remat=False, pair=dataclasses.replace(stack.pair, dropout=0.0))
+
+  templates = network.templates
+  if templates is not None:
+    templates = dataclasses.replace(templates, remat=False, pair=dataclasses.replace(templates.pair, dropout=0.0))
+  return dataclasses.replace(
+      network, templates=templates, extra_msa=quiet(network.extra_msa), evoformer=quiet(network.evoformer),
+      structure=dataclasses.replace(network.structure, dropout=0.0),
+      sampling=dataclasses.replace(network.sampling, masked_fraction=0.0))
+
+
+@functools.cache
+def folder(spec: AlphaFoldSpec, num_passes: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+  """Compiles the prediction of one chain: (params, key, batch) -> C-alpha positions [N, 3] Å, pLDDT [N]."""
+  network = alphafold.network(spec)
+
+  def fold(params, key, batch):
+    context = network.prepare(params, key, batch)
+
+    def one_pass(index, previous):
+      return network.iterate(params, jax.random.fold_in(key, index), batch, context, previous).recycled
+
+    previous = recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z)
+    previous = jax.lax.fori_loop(0, num_passes - 1, one_pass, previous)
+    outputs = network.iterate(params, jax.random.fold_in(key, num_passes - 1), batch, context, previous)
+    return outputs.structure.atom_positions[:, _CA], confidence.plddt(outputs.logits.plddt)
+
+  return jax.jit(fold)
+
+
+def score_chains(
+    spec: AlphaFoldSpec, params: Any, chains: Sequence[tuple[str, schema.Batch]], num_passes: int
+) -> list[Score]:
+  """Predicts and scores chains one after another; equal lengths, once padded, share a compilation.
+
+  Args:
+    spec: of the network in training
+    params: the averaged parameters
+    chains: id and unpadded batch with its targets
+    num_passes: of the network, per chain
+  """
+  fold = folder(spec_for_validation(spec), num_passes)
+  key = jax.random.key(0)
+  results = []
+  for name, batch in chains:
+    sizes = {'num_res': padding.residue_bucket(len(batch.aatype)),
+             'num_seq': padding.msa_depth_bucket(len(batch.msa.tokens))}
+    padded = jax.tree.map(jnp.asarray, padding.pad_batch(batch, sizes))
+    ca, plddt = jax.device_get(fold(params, key, padded))
+    results.append(_score(name, batch, ca[:len(batch.aatype)], plddt[:len(batch.aatype)]))
+  return results
+
+
+def _score(name: str, batch: schema.Batch, ca: np.ndarray, plddt: np.ndarray) -> Score:
+  true, mask = batch.targets.atom_positions[:, _CA], batch.targets.atom_mask[:, _CA]
+  lddt = scores.lddt_ca(ca, true, mask)
+  return Score(
+      id=name, length=len(ca), lddt_ca=float(np.sum(lddt * mask) / np.sum(mask)),
+      tm=float(scores.tm_score(ca, true, mask)), mean_plddt=float(np.mean(plddt)))
+
+
+def summary(found: Sequence[Score]) -> dict[str, float]:
+  """Means over the chains, and how well pLDDT tells good predictions from bad."""
+  lddt, tm, plddt = (np.array([getattr(one, name) for one in found]) for name in ('lddt_ca', 'tm', 'mean_plddt'))
+  varied = len(found) > 2 and np.std(lddt) > 0 and np.std(plddt) > 0
+  return {
+      'lddt_ca': float(np.mean(lddt)),
+      'tm': float(np.mean(tm)),
+      'plddt': float(np.mean(plddt)),
+      'plddt_pearson': float(np.corrcoef(lddt, plddt)[0, 1]) if varied else float('nan'),
+  }

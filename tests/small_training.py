@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training step of the small network on random examples, and the program that runs it on simulated devices.
+
+  python tests/small_training.py RESULT.npz LAYOUT...   # layouts: 1x1, 8x1, 1x8, 2x4, pmap
+"""
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+if __name__ == '__main__':
+  os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+  os.environ['JAX_PLATFORMS'] = 'cpu'
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from alphafold_jax import schema
+from alphafold_jax.data import features, feeding, padding
+from alphafold_jax.losses.total import LossSpec
+from alphafold_jax.train import sharding
+from alphafold_jax.train import step as steps
+from alphafold_jax.train.optimizer import OptimizerSpec
+from alphafold_jax.train.step import StepSpec
+
+NUM_RES, DEPTH, BATCH = 16, 9, 8
+LOSSES = LossSpec(
+    backbone_fape=0.5, side_chain_fape=0.5, torsion=0.5, angle_norm=0.01, distogram=0.3, masked_msa=2.0, plddt=0.01,
+    experimentally_resolved=0.01, pae=0.1, violation=1.0)
+OPTIMIZER = OptimizerSpec(
+    learning_rate=1e-3, warmup_samples=16, decay_samples=1_000_000, decay_factor=0.95, b1=0.9, b2=0.999, epsilon=1e-6,
+    clip_norm=0.1, ema_decay=0.999)
+DROPOUT = {
+    'templates.pair.dropout': 0.25, 'extra_msa.msa_dropout': 0.15, 'extra_msa.pair.dropout': 0.25,
+    'evoformer.msa_dropout': 0.15, 'evoformer.pair.dropout': 0.25, 'structure.dropout': 0.1}
+
+
+def make_spec(**changes) -> StepSpec:
+  import small_network
+  network = small_network.make_spec(**DROPOUT | {'evoformer.remat': True, 'sampling.num_msa': 5})
+  spec = StepSpec(network=network, loss=LOSSES, optimizer=OPTIMIZER, batch_size=BATCH, examples_at_once=1,
+                  max_passes=3)
+  return dataclasses.replace(spec, **changes)
+
+
+def make_example(seed: int, num_res: int = 13) -> schema.Batch:
+  """A random chain with a random walk for a structure, some atoms missing; padded to NUM_RES."""
+  from alphafold_jax.constants import residues
+  rng = np.random.default_rng(seed)
+  sequence = ''.join(rng.choice(list(residues.RESTYPES), num_res))
+  batch = features.make_batch(sequence, num_templates=2)
+  tokens = rng.integers(0, 22, (DEPTH, num_res)).astype(np.int32)
+  tokens[0] = batch.aatype
+  msa = dataclasses.replace(
+      batch.msa, tokens=tokens, deletions=rng.integers(0, 3, tokens.shape).astype(np.float32),
+      mask=np.ones(tokens.shape, np.float32), pinned=np.eye(1, DEPTH, dtype=np.float32)[0])
+  positions = np.cumsum(rng.normal(0, 2.2, (num_res, 1, 3)), axis=0) + rng.normal(0, 1.2, (num_res, 37, 3))
+  mask = residues.ATOM37_MASK[batch.aatype] * (rng.random((num_res, 37)) < 0.95)
+  targets = dataclasses.replace(
+      batch.targets, atom_positions=(positions * mask[..., None]).astype(np.float32), atom_mask=mask.astype(np.float32),
+      resolution=np.float32(1.8), use_clamped_fape=np.float32(seed % 2))
+  templates = dataclasses.replace(
+      batch.templates, aatype=np.tile(batch.aatype, (2, 1)),
+      atom_positions=np.stack([positions] * 2).astype(np.float32), mask=np.array([1, 0], np.float32),
+      atom_mask=np.stack([residues.ATOM37_MASK[batch.aatype]] * 2))
+  batch = dataclasses.replace(batch, msa=msa, targets=targets, templates=templates)
+  return padding.pad_batch(batch, {'num_res': NUM_RES, 'num_seq': DEPTH})
+
+
+@functools.cache
+def make_batch(num: int = BATCH) -> schema.Batch:
+  return feeding.stack([make_example(seed) for seed in range(num)])
+
+
+def run(layout: str, spec: StepSpec, num_steps: int = 2):
+  """States and metrics of some steps on a mesh such as 2x4 (data x model), or under pmap."""
+  state = jax.device_get(steps.initial_state(spec, jax.random.key(0), _params(spec)))
+  key, batch = jax.random.key(1), make_batch(spec.batch_size)
+  told = []
+  if layout == 'pmap':
+    devices = jax.devices()
+    step = sharding.pmapped_step(spec, devices)
+    places = np.arange(spec.batch_size, dtype=np.int32)
+    split = jax.tree.map(lambda leaf: leaf.reshape(len(devices), -1, *leaf.shape[1:]), (batch, places))
+    for _ in range(num_steps):
+      state, metrics = jax.device_get(step(state, key, *split))
+      state, metrics = jax.tree.map(lambda leaf: leaf[0], (state, metrics))
+      told.append(metrics)
+    return state, told
+  data, model = map(int, layout.split('x'))
+  mesh = sharding.make_mesh(model, jax.devices()[:data * model])
+  step = sharding.sharded_step(spec, mesh)
+  state = sharding.on_every_device(state, mesh)
+  for _ in range(num_steps):
+    state, metrics = step(state, key, *sharding.spread(batch, 0, mesh))
+    told.append(jax.device_get(metrics))
+  return jax.device_get(state), told
+
+
+def _params(spec: StepSpec):
+  """Random parameters, none zero, so that every part has an effect."""
+  import small_network
+  del spec
+  return jax.tree.map(lambda leaf: 0.5 * leaf, small_network.params())
+
+
+def main(result: str, layouts: list[str]) -> None:
+  jax.config.update('jax_compilation_cache_dir', os.environ.get('COMPILED') or None)
+  arrays = {}
+  for layout in layouts:
+    state, told = run(layout, make_spec())
+    for name, leaf in (('state', state), ('told', told)):
+      for path, value in jax.tree_util.tree_leaves_with_path(leaf):
+        arrays[f'{layout}:{name}{jax.tree_util.keystr(path)}'] = np.asarray(value)
+  np.savez(result, **arrays)
+
+
+if __name__ == '__main__':
+  sys.path.insert(0, str(Path(__file__).parent))
+  main(sys.argv[1], sys.argv[2:])

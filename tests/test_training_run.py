@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs of a tiny network: resuming, stopping, saving, failing, and what is written on the way."""
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import small_experiment
+
+from alphafold_jax import cli
+from alphafold_jax.data import training_set
+from alphafold_jax.data.cache_building import build_cache
+from alphafold_jax.train import checkpoints, loop
+
+pytestmark = pytest.mark.xdist_group('training_run')
+DATA = Path(__file__).parent / 'data'
+CONFIG = str(Path(small_experiment.__file__))
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+  """Two real chains: one to train on, one to validate with."""
+  folder = tmp_path_factory.mktemp('cache')
+  table = folder / 'table.csv'
+  table.write_text('id,split\n4zey_A,train\n1u5y_D,validation\n')
+  summary = build_cache([DATA / '4zey.cif.gz', DATA / '1u5y_D.cif.gz'], folder / 'set', table=table,
+                        alignments=DATA / '4zey_A.a3m.gz', processes=1)
+  assert summary.splits == {'train': 1, 'validation': 1}
+  return str(folder / 'set')
+
+
+def train(run, cache, *more: str) -> int:
+  return cli.main(['train', str(run), '--data', cache, '--config', CONFIG, '--quiet', '--no-compilation-cache', *more])
+
+
+def saved(run):
+  """The arrays of a run's last checkpoint."""
+  folder = checkpoints.Checkpoints(Path(run) / 'checkpoints')
+  config = json.loads((Path(run) / 'config.json').read_text())
+  spec = loop.make_step_spec(loop.config_dict.ConfigDict(config))
+  state, _ = folder.restore(folder.latest(), loop.steps.initial_state(spec, jax.random.key(0)))
+  folder.close()
+  return jax.device_get(state)
+
+
+def assert_same_bits(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.fixture(scope='module')
+def whole_run(cache, tmp_path_factory):
+  run = tmp_path_factory.mktemp('whole') / 'run'
+  assert train(run, cache) == 0
+  return run
+
+
+def lines(path):
+  with open(path, newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def test_a_run_writes_its_numbers(whole_run):
+  told = lines(whole_run / 'metrics.csv')
+  assert [int(line['step']) for line in told] == [1, 2, 3, 4]
+  assert [int(line['samples']) for line in told] == [2, 4, 6, 8]
+  for line in told:
+    assert all(np.isfinite(float(value)) for value in line.values())
+    assert float(line['loss']) > 0 and 1 <= float(line['num_passes']) <= 2
+  assert {'loss_backbone_fape', 'loss_masked_msa', 'gradient_norm', 'learning_rate'} <= set(told[0])
+  (validated,) = lines(whole_run / 'validation.csv')
+  assert int(validated['step']) == 4 and 0 < float(validated['lddt_ca']) < 1
+  assert 'finished: 4 steps' in (whole_run / 'log.txt').read_text()
+  assert list((whole_run / 'events').glob('events.out.tfevents.*'))
+
+
+def test_a_run_that_goes_on_ends_as_one_that_never_stopped(whole_run, cache, tmp_path):
+  run = tmp_path / 'run'
+  assert train(run, cache, '--config', 'run.num_samples=4') == 0
+  assert int(saved(run).step) == 2
+  assert train(run, cache) == 0
+  assert_same_bits(saved(run), saved(whole_run))
+  assert [line['loss'] for line in lines(run / 'metrics.csv')] == [
+      line['loss'] for line in lines(whole_run / 'metrics.csv')]
+
+
+def test_lines_written_after_the_last_checkpoint_are_dropped_when_it_goes_on(whole_run, cache, tmp_path):
+  run = tmp_path / 'run'
+  assert train(run, cache, '--config', 'run.num_samples=4') == 0
+  with open(run / 'metrics.csv', 'a') as file:
+    file.write(','.join(['3', *'9' * (len(lines(run / 'metrics.csv')[0]) - 1)]) + '\n')
+  assert train(run, cache) == 0
+  assert [int(line['step']) for line in lines(run / 'metrics.csv')] == [1, 2, 3, 4]
+
+
+def test_sigterm_saves_and_ends_well(cache, tmp_path):
+  run = tmp_path / 'run'
+  command = [sys.executable, '-m', 'alphafold_jax', 'train', str(run), '--data', cache, '--config', CONFIG,
+             '--config', 'run.num_samples=1000000', '--config', 'run.checkpoint_every=1000000',
+             '--config', 'run.validate_every=0']
+  environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir or ''}
+  process = subprocess.Popen(command, env=environment)
+  try:
+    deadline = time.monotonic() + 240
+    while not (run / 'metrics.csv').is_file() and time.monotonic() < deadline:
+      assert process.poll() is None
+      time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 0
+  finally:
+    process.kill()
+  done = int(saved(run).step)
+  assert done >= 1 and done == int(lines(run / 'metrics.csv')[-1]['step'])
+  assert f'stopped at step {done}' in (run / 'log.txt').read_text()
+
+
+def test_a_checkpoint_of_another_configuration_says_which_fields_differ(whole_run, cache, capsys):
+  assert train(whole_run, cache, '--config', 'optimizer.learning_rate=0.5', '--config', 'loss.pae=0.0') == 2
+  shown = capsys.readouterr().err
+  assert 'optimizer.learning_rate: 0.001 there, 0.5 now' in shown and 'loss.pae: 0.1 there, 0.0 now' in shown
+
+
+def test_a_misspelt_key_is_named_before_anything_is_compiled(cache, tmp_path, capsys):
+  assert train(tmp_path / 'run', cache, '--config', 'optimizer.lerning_rate=1') == 2
+  assert "'optimizer.lerning_rate'" in capsys.readouterr().err
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_dotted_flag_changes_the_configuration_too(cache, tmp_path, capsys):
+  assert train(tmp_path / 'run', cache, '--config.optimizer.lerning_rate=1') == 2
+  assert "'optimizer.lerning_rate'" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_valid(cache, tmp_path, monkeypatch, capsys):
+  run = tmp_path / 'run'
+  real = checkpoints.Checkpoints.save
+
+  def save(self, step, *args, **kwargs):
+    if step > 2:
+      def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+      monkeypatch.setattr(self._manager, 'save', full)
+    return real(self, step, *args, **kwargs)
+
+  monkeypatch.setattr(checkpoints.Checkpoints, 'save', save)
+  assert train(run, cache) == 1
+  assert 'step 4 was not saved' in (run / 'log.txt').read_text()
+  assert int(saved(run).step) == 2
+
+
+def test_gradients_that_stay_not_finite_end_the_run_and_name_the_examples(cache, tmp_path, monkeypatch, capsys):
+  real = training_set.TrainingSet.example
+
+  def broken(self, index):
+    name, batch = real(self, index)
+    batch.targets.atom_positions[:] = np.nan
+    return name, batch
+
+  monkeypatch.setattr(training_set.TrainingSet, 'example', broken)
+  assert train(tmp_path / 'run', cache) != 0
+  assert '2 steps in a row' in capsys.readouterr().err
+  assert '(4zey_A, 4zey_A)' in (tmp_path / 'run' / 'log.txt').read_text()
+
+
+def test_the_best_by_validation_is_kept_beside_the_last_ones(tmp_path):
+  folder = checkpoints.Checkpoints(tmp_path / 'c', keep_last=2)
+  for step, score in ((1, 0.2), (2, 0.9), (3, 0.4), (4, 0.3), (5, None)):
+    assert folder.save(step, {'w': np.full(3, step)}, {'next': step}, {'a': 1}, score)
+  assert folder.wait()
+  assert (folder.latest(), folder.best()) == (5, 2)
+  assert sorted(int(path.name) for path in (tmp_path / 'c').iterdir()) == [2, 4, 5]
+  folder.close()
+
+
+def test_the_curves_are_drawn(whole_run, capsys):
+  assert cli.main(['train', str(whole_run), '--plot']) == 0
+  assert (whole_run / 'curves.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_without_a_training_set_the_command_says_what_to_run(tmp_path, capsys):
+  assert cli.main(['train', str(tmp_path / 'run')]) == 2
+  assert 'alphafold-jax dataset' in capsys.readouterr().err
+
+
+def test_a_run_starts_from_the_best_of_another(whole_run, cache, tmp_path):
+  run = tmp_path / 'run'
+  assert train(run, cache, '--init-from', str(whole_run), '--config', 'run.num_samples=2',
+               '--config', 'optimizer.learning_rate=0.0') == 0
+  assert_same_bits(saved(run).params, loop.load_averaged(whole_run)[0])

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training step: the same on any layout of devices, and as Algorithm 31 and Suppl. 1.11 have it."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import small_network
+import small_training
+
+from alphafold_jax.train import optimizer, sharding
+from alphafold_jax.train import step as steps
+
+pytestmark = pytest.mark.xdist_group('training_step')
+LAYOUTS = ('8x1', '1x8', '2x4', 'pmap')
+
+
+@pytest.fixture(scope='module')
+def on_devices(tmp_path_factory):
+  """Two steps on one device and on every layout of eight, as arrays by `layout:path`."""
+  result = tmp_path_factory.mktemp('devices') / 'result.npz'
+  program = Path(small_training.__file__)
+  environment = os.environ | {'COMPILED': jax.config.jax_compilation_cache_dir or ''}
+  subprocess.run([sys.executable, str(program), str(result), '1x1', *LAYOUTS], check=True, env=environment)
+  return dict(np.load(result))
+
+
+def of_layout(arrays, layout, part):
+  start = f'{layout}:{part}'
+  found = {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+  assert found
+  return found
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_loss_and_gradients_do_not_depend_on_the_devices(on_devices, layout):
+  one, many = (of_layout(on_devices, name, 'told[0]') for name in ('1x1', layout))
+  for name in ('.loss', '.gradient_norm'):
+    np.testing.assert_allclose(many[name], one[name], rtol=1e-5)
+  losses = many['.losses'].reshape(-1)
+  assert losses.shape[0] in (8, 1)  # pmap: of the first device only
+  np.testing.assert_allclose(losses, one['.losses'][:len(losses)], rtol=1e-5)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_parameters_after_two_steps_do_not_depend_on_the_devices(on_devices, layout):
+  one, many = (of_layout(on_devices, name, 'state.moments.mu') for name in ('1x1', layout))
+  largest = max(np.max(np.abs(value)) for value in one.values())
+  for name, value in one.items():  # Adam's first moments: the gradients themselves, not divided by their size
+    np.testing.assert_allclose(many[name], value, rtol=0, atol=1e-5 * largest, err_msg=name)
+
+
+def test_every_layout_draws_the_same_number_of_passes(on_devices):
+  for index in range(2):
+    passes = {int(of_layout(on_devices, name, f'told[{index}]')['.num_passes']) for name in ('1x1', *LAYOUTS)}
+    assert len(passes) == 1
+
+
+@pytest.fixture(scope='module')
+def spec():
+  return small_training.make_spec(batch_size=2)
+
+
+@pytest.fixture(scope='module')
+def one_step(spec):
+  return jax.jit(lambda state, key, batch: steps.train_step(spec, state, key, batch, jnp.arange(2)),
+                 compiler_options=small_network.FAST)
+
+
+@pytest.fixture(scope='module')
+def state(spec):
+  return steps.initial_state(spec, jax.random.key(0), small_network.params())
+
+
+def test_the_gradient_flows_through_the_last_pass_only(spec):
+  """With the outputs of the earlier passes given as constants, the gradient is the same."""
+  example, key = small_training.make_example(0), jax.random.key(3)
+  network = steps.alphafold.network(spec.network)
+
+  def by_hand(params, previous):
+    key_prepare, key_passes = jax.random.split(key)
+    context = network.prepare(params, key_prepare, example)
+    outputs = network.iterate(params, jax.random.fold_in(key_passes, 1), example, context, previous)
+    return steps.total_loss(spec.loss, example, outputs)[0]
+
+  def first_pass(params):
+    key_prepare, key_passes = jax.random.split(key)
+    context = network.prepare(params, key_prepare, example)
+    start = steps.recycling.initial_recycled(small_training.NUM_RES, 32, 24)
+    return network.iterate(params, jax.random.fold_in(key_passes, 0), example, context, start).recycled
+
+  params = small_network.params()
+  previous = jax.jit(first_pass, compiler_options=small_network.FAST)(params)
+  expected = jax.jit(jax.grad(by_hand), compiler_options=small_network.FAST)(params, previous)
+  ours = jax.jit(jax.grad(lambda p: steps.recycled_loss(spec, p, key, example, jnp.int32(2))[0]),
+                 compiler_options=small_network.FAST)(params)
+  largest = optax.tree_utils.tree_max(jax.tree.map(jnp.abs, expected))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(largest)), ours, expected)
+
+
+def test_a_step_with_a_gradient_that_is_not_finite_changes_no_parameter(one_step, state):
+  good = small_training.make_batch(2)
+  positions = np.array(good.targets.atom_positions)
+  positions[1, 3] = np.nan
+  bad = dataclasses.replace(good, targets=dataclasses.replace(good.targets, atom_positions=positions))
+  after, told = one_step(state, jax.random.key(0), bad)
+  assert int(told.wrong) == 1 and list(told.finite) == [True, False]
+  assert np.isfinite(told.loss)
+  jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+  jax.tree.map(np.testing.assert_array_equal, after.moments, state.moments)
+  assert int(after.step) == 1 and int(after.skipped) == 1
+  after, told = one_step(after, jax.random.key(0), good)
+  assert int(told.wrong) == 0 and int(after.skipped) == 0
+  changed = jax.tree.map(lambda a, b: bool(np.any(a != b)), after.params, state.params)
+  assert any(jax.tree.leaves(changed))
+
+
+def test_each_example_is_clipped_by_itself(one_step, spec, state):
+  """The first moment is (1 - b1) times the mean of gradients of norm 0.1."""
+  after, told = one_step(state, jax.random.key(0), small_training.make_batch(2))
+  assert float(told.gradient_norm) > spec.optimizer.clip_norm
+  mean = jax.tree.map(lambda leaf: leaf / (1 - spec.optimizer.b1), after.moments.mu)
+  assert float(optax.global_norm(mean)) <= spec.optimizer.clip_norm * (1 + 1e-5)
+
+
+def test_examples_side_by_side_give_what_they_give_one_after_another(spec, one_step, state):
+  together = dataclasses.replace(spec, examples_at_once=2)
+  step = jax.jit(lambda state, key, batch: steps.train_step(together, state, key, batch, jnp.arange(2)),
+                 compiler_options=small_network.FAST)
+  batch, key = small_training.make_batch(2), jax.random.key(0)
+  (a, told_a), (b, told_b) = step(state, key, batch), one_step(state, key, batch)
+  np.testing.assert_allclose(told_a.losses, told_b.losses, rtol=1e-5)
+  largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(b.moments.mu))
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * largest), a.moments.mu, b.moments.mu)
+
+
+@pytest.mark.parametrize(('samples', 'factor'), [(0, 1 / 128_000), (63_999, 0.5), (1_000_000, 1), (6_400_000, 0.95)])
+def test_the_learning_rate_follows_the_paper(samples, factor):
+  spec = dataclasses.replace(small_training.OPTIMIZER, warmup_samples=128_000, decay_samples=6_400_000)
+  np.testing.assert_allclose(optimizer.learning_rate(spec, samples), 1e-3 * factor, rtol=1e-5)
+
+
+def test_adam_is_adam():
+  """Against the closed form of the first step: the sign of the gradient."""
+  spec = small_training.OPTIMIZER
+  gradient = {'w': jnp.array([1e-2, -3.0])}
+  direction, _ = optimizer.adam(spec).update(gradient, optimizer.adam(spec).init(gradient))
+  np.testing.assert_allclose(direction['w'], [1, -1], rtol=2e-4)
+
+
+@pytest.mark.parametrize(('changes', 'crop', 'what'), [
+    ({'batch_size': 7}, 64, 'step.batch_size=7'), ({'examples_at_once': 3}, 64, 'step.examples_at_once=3')])
+def test_sizes_that_cannot_be_split_are_refused_by_name(changes, crop, what):
+  mesh = jax.sharding.AbstractMesh((2, 2), ('data', 'model'))
+  with pytest.raises(sharding.InputError, match=what):
+    sharding.check(dataclasses.replace(small_training.make_spec(), **changes), mesh, crop)
+
+
+def test_a_crop_that_the_model_axis_cannot_split_is_refused():
+  mesh = jax.sharding.AbstractMesh((2, 4), ('data', 'model'))
+  with pytest.raises(sharding.InputError, match='data.crop_size=30'):
+    sharding.check(small_training.make_spec(), mesh, 30)
