@@ -28,7 +28,7 @@ _RUN = {
     'run.checkpoint_every': 2,
     'run.validate_every': 4,
     'run.num_validation': 1,
-    'run.max_validation_length': 64,
+    'run.max_validation_length': 256,
     'run.max_skipped': 2,
     'run.num_workers': 1,
 }

@@ -15,11 +15,13 @@ import jax
 import numpy as np
 import pytest
 import small_experiment
+from ml_collections.config_dict import ConfigDict
 
 from alphafold_jax import cli
 from alphafold_jax.data import training_set
 from alphafold_jax.data.cache_building import build_cache
-from alphafold_jax.train import checkpoints, loop
+from alphafold_jax.train import checkpoints, parameters, specs
+from alphafold_jax.train import step as steps
 
 pytestmark = pytest.mark.xdist_group('training_run')
 DATA = Path(__file__).parent / 'data'
@@ -46,8 +48,8 @@ def saved(run):
   """The arrays of a run's last checkpoint."""
   folder = checkpoints.Checkpoints(Path(run) / 'checkpoints')
   config = json.loads((Path(run) / 'config.json').read_text())
-  spec = loop.make_step_spec(loop.config_dict.ConfigDict(config))
-  state, _ = folder.restore(folder.latest(), loop.steps.initial_state(spec, jax.random.key(0)))
+  spec = specs.make_step_spec(ConfigDict(config))
+  state, _ = folder.restore(folder.latest(), steps.initial_state(spec, jax.random.key(0)))
   folder.close()
   return jax.device_get(state)
 
@@ -194,4 +196,4 @@ def test_a_run_starts_from_the_best_of_another(whole_run, cache, tmp_path):
   run = tmp_path / 'run'
   assert train(run, cache, '--init-from', str(whole_run), '--config', 'run.num_samples=2',
                '--config', 'optimizer.learning_rate=0.0') == 0
-  assert_same_bits(saved(run).params, loop.load_averaged(whole_run)[0])
+  assert_same_bits(saved(run).params, parameters.load_averaged(whole_run)[0])

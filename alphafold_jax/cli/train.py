@@ -2,10 +2,12 @@
 """`alphafold-jax train`."""
 
 import argparse
+import contextlib
 import importlib.util
 import logging
 import pathlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from alphafold_jax.cli import flags
@@ -16,7 +18,6 @@ _NAMES = ('train_initial', 'train_finetune', 'train_mini')  # experiments.py, wh
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax.errors import InputError
 
-  _say_lines(quiet=given.quiet)
   directory = pathlib.Path(given.run_dir)
   if given.plot:
     from alphafold_jax.train import curves
@@ -28,13 +29,15 @@ def run(given: argparse.Namespace) -> int:
   from alphafold_jax import devices
   from alphafold_jax.train import loop, sharding
 
+  options = loop.Options(
+      directory=directory, config=_config(given), data=tuple(map(pathlib.Path, given.data)),
+      init_from=pathlib.Path(given.init_from) if given.init_from else None)
   if given.hosts:
     sharding.join_hosts(None if given.hosts == 'auto' else given.hosts)
   if not given.no_compilation_cache:
     devices.use_compilation_cache()
-  return loop.train(loop.Options(
-      directory=directory, config=_config(given), data=tuple(map(pathlib.Path, given.data)),
-      init_from=pathlib.Path(given.init_from) if given.init_from else None))
+  with _said_lines(quiet=given.quiet):
+    return loop.train(options)
 
 
 def _config(given: argparse.Namespace):
@@ -67,15 +70,22 @@ def _from_file(text: str):
   return module.get_config(*([argument] if argument else []))
 
 
-def _say_lines(*, quiet: bool) -> None:
+@contextlib.contextmanager
+def _said_lines(*, quiet: bool) -> Iterator[None]:
   """Prints what the run says, with its time."""
   handler = logging.StreamHandler(sys.stdout)
   handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
-  package = logging.getLogger('alphafold_jax')
-  package.setLevel(logging.INFO)
   handler.setLevel(logging.WARNING if quiet else logging.INFO)
-  package.addHandler(handler)
+  package = logging.getLogger('alphafold_jax')
+  before = package.level, package.propagate
+  package.setLevel(logging.INFO)
   package.propagate = False  # libraries set up the root logger, which would say everything twice
+  package.addHandler(handler)
+  try:
+    yield
+  finally:
+    package.removeHandler(handler)
+    package.level, package.propagate = before
 
 
 def _file_or_change(text: str) -> str | tuple[str, Any]:

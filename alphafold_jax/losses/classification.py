@@ -7,7 +7,6 @@ resolution is 0, and no low-resolution ones.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from alphafold_jax import confidence
 from alphafold_jax.geometry.rigid import Rigid
@@ -28,7 +27,7 @@ def distogram_loss(logits: Array, pseudo_beta: Array, mask: Array) -> jax.Array:
     mask: [N_res]
   """
   squared = jnp.sum(jnp.square(pseudo_beta[:, None] - pseudo_beta[None]), axis=-1)
-  bins = _bins(squared, confidence.distogram_edges(logits.shape[-1]) ** 2)
+  bins = _bins(squared, jnp.square(jnp.asarray(confidence.distogram_edges(logits.shape[-1]))))
   return _masked_mean(_cross_entropy(logits, bins), mask[:, None] * mask, epsilon=1e-6)
 
 
@@ -85,8 +84,8 @@ def pae_loss(logits: Array, frames: Rigid, true_frames: Rigid, mask: Array, reso
   """
   frames = jax.lax.stop_gradient(frames)
   squared = fape.squared_errors(frames, true_frames, frames.translation, true_frames.translation)
-  edges = np.linspace(0, confidence.PAE_MAX_BIN, logits.shape[-1] - 1)
-  loss = _masked_mean(_cross_entropy(logits, _bins(squared, edges**2)), mask[:, None] * mask)
+  edges = jnp.linspace(0, confidence.PAE_MAX_BIN, logits.shape[-1] - 1)
+  loss = _masked_mean(_cross_entropy(logits, _bins(squared, jnp.square(edges))), mask[:, None] * mask)
   return loss * _is_accurate(resolution)
 
 
@@ -111,9 +110,9 @@ def _cross_entropy(logits: Array, target: Array) -> jax.Array:
   return -jnp.sum(jnp.where(is_target, log_probability, 0), axis=-1)
 
 
-def _bins(values: Array, edges: np.ndarray) -> jax.Array:
+def _bins(values: Array, edges: Array) -> jax.Array:
   """How many edges each value is beyond."""
-  return jnp.sum(values[..., None] > jnp.asarray(edges, jnp.float32), axis=-1)
+  return jnp.sum(values[..., None] > edges, axis=-1)
 
 
 def _masked_mean(values: Array, mask: Array, epsilon: float = 1e-8) -> jax.Array:

@@ -9,7 +9,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from alphafold_jax.constants import residues, stereochemistry
 from alphafold_jax.schema import Array
@@ -17,8 +16,6 @@ from alphafold_jax.schema import Array
 _N, _CA, _C = range(3)  # columns of atom14
 _SG = residues.ATOM14_NAMES[residues.RESTYPE_INDEX['C']].index('SG')
 _PROLINE = residues.RESTYPE_INDEX['P']
-_PEPTIDE = np.outer(np.eye(14)[_C], np.eye(14)[_N]).astype(np.float32)  # [14, 14] columns of bonded atoms
-_DISULPHIDE = np.outer(np.eye(14)[_SG], np.eye(14)[_SG]).astype(np.float32)
 _MEAN_EPSILON = 1e-6  # added to what a sum is divided by
 
 # Departs from the paper: the published program measures the angle at C in deviations of the bond's length, so that less
@@ -100,19 +97,20 @@ def clash_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Ar
   x, y, z = jnp.moveaxis(atoms, (2, 1), (0, 1))  # each [14, N_res]
   before = (residue_index[:, None] < residue_index).astype(jnp.float32)  # each pair of residues once
   follows = (residue_index[:, None] + 1 == residue_index) & (asym_id[:, None] == asym_id)
+  numbers = jnp.arange(14)[:, None, None]
 
   # One column of first atoms at a time, and the distances again for the gradient: so no more than N x 14 N are held.
   @functools.partial(jax.checkpoint, prevent_cse=False)
   def of_column(column):
-    (x_i, y_i, z_i), mask_i, radius_i, is_peptide, is_disulphide = column
-    is_peptide, is_disulphide = is_peptide[:, None, None], is_disulphide[:, None, None]
-    counted = before * (1 - is_disulphide) * (1 - follows * is_peptide)  # [14, N_res, N_res]
+    number, (x_i, y_i, z_i), mask_i, radius_i = column
+    is_peptide, is_disulphide = (number == _C) & (numbers == _N), (number == _SG) & (numbers == _SG)  # [14, 1, 1]
+    counted = jnp.where(is_disulphide | (is_peptide & follows), 0, before)  # [14, N_res, N_res]
     counted *= mask_i[:, None] * mask[:, None]
     squares = sum(jnp.square(i[:, None] - j[:, None]) for i, j in ((x_i, x), (y_i, y), (z_i, z)))
     overlap = radius_i[:, None] + radius[:, None] - stereochemistry.TOLERATED_OVERLAP - jnp.sqrt(1e-10 + squares)
     return jnp.sum(counted * jax.nn.relu(overlap))
 
-  columns = (jnp.stack([x, y, z], axis=1), mask, radius, jnp.asarray(_PEPTIDE), jnp.asarray(_DISULPHIDE))
+  columns = (jnp.arange(14), jnp.stack([x, y, z], axis=1), mask, radius)
   return 2 * jnp.sum(jax.lax.map(of_column, columns))  # a pair is an overlap of both its atoms
 
 

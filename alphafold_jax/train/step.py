@@ -109,7 +109,7 @@ def train_step(
     (loss, terms), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     if model_axis is not None:
       gradient = jax.lax.psum(gradient, model_axis)
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     finite = jnp.isfinite(norm) & jnp.isfinite(loss)
     gradient = optimizer.clip(gradient, norm, spec.optimizer.clip_norm)
     told = {'loss': loss, 'gradient_norm': norm, 'finite': finite, 'terms': terms}
@@ -195,4 +195,4 @@ def _updated(spec, state, gradient, rate, good):
   state = TrainState(
       step=state.step + 1, params=params, ema=ema, moments=moments,
       skipped=jnp.where(good, 0, state.skipped + 1).astype(jnp.int32))
-  return state, jnp.where(good, optax.global_norm(update), 0.0)
+  return state, jnp.where(good, optax.tree.norm(update), 0.0)
