@@ -23,7 +23,7 @@ def readme() -> str:
 REQUIRES = [
   'jax>=0.10.2,<0.13',  # 0.11 and later need Python 3.12
   'dm-haiku>=0.0.17',
-  'optax>=0.2.5',
+  'optax>=0.2.6',
   'chex>=0.1.90',
   'ml-collections>=1.0',
   'numpy>=2.0',

@@ -163,6 +163,11 @@ def model_type(name: str) -> str:
   return name if name in OWN_MODELS else 'alphafold2_ptm' if name.endswith('_ptm') else 'alphafold2'
 
 
+def model_number(name: str) -> int:
+  """A model's number in its family: 3 for 'model_3_ptm', 1 for one that has no siblings."""
+  return 1 if name in OWN_MODELS else int(name.split('_')[1])
+
+
 def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> config_dict.ConfigDict:
   """A copy of a configuration with dotted keys replaced, such as {'evoformer.num_block': 2}.
 

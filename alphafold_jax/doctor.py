@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.version import __version__
-from alphafold_jax.weights import store
+from alphafold_jax.weights import shipped, store
 from alphafold_jax.weights.files import human_size
 
 _PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython', 'matplotlib', 'rich')
@@ -88,6 +88,10 @@ def _parameters(data: str | None) -> Iterator[Line]:
     yield _BAD, 'parameters', str(error)
     return
   usable = [row.model for row in rows if row.usable]
+  if shipped.exists():
+    yield _GOOD, 'shipped model', f'{shipped.MODEL}, part of this package: small, far less accurate than AlphaFold 2'
+  else:
+    yield _NOTE, 'shipped model', f'none: this copy of the package has no {shipped.FILE}'
   for row in rows:
     if row.status == 'changed':
       yield _POOR, 'parameters', f'{row.file} has changed since it was installed; run `alphafold-jax params verify`'
@@ -95,6 +99,10 @@ def _parameters(data: str | None) -> Iterator[Line]:
   missing = [model for model in default if model not in usable]
   if not missing:
     yield _GOOD, 'parameters', f'{len(usable)} models in {place}'
+    return
+  if not usable and data is None and shipped.exists():
+    yield _POOR, 'parameters', (f'none in {place}, so predictions are made with {shipped.MODEL}; run `alphafold-jax '
+                                'params download` (CC BY 4.0) for AlphaFold 2')
     return
   what = 'none' if not usable else f'{", ".join(usable)}, but not {", ".join(missing)},'
   yield _BAD, 'parameters', (f'{what} in {place}; run `alphafold-jax params download` (CC BY 4.0), or name their '

@@ -24,8 +24,8 @@ from alphafold_jax.errors import InputError, NumericalError, ResourceError
 from alphafold_jax.model import alphafold, memory, recycling
 from alphafold_jax.output import files
 from alphafold_jax.settings import Settings
-from alphafold_jax.weights import official, store
-from alphafold_jax.weights.random import RANDOM_NOTE, random_params
+from alphafold_jax.weights import notes, official, store
+from alphafold_jax.weights.random import random_params
 
 MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
 
@@ -48,6 +48,11 @@ class Model:
     return self.source == 'random'
 
   @property
+  def note(self) -> notes.Note | None:
+    """What must be said of its predictions; None if they are AlphaFold 2's own."""
+    return notes.note_of(self.name, self.is_random)
+
+  @property
   def has_pae(self) -> bool:
     return bool(self.config.heads.num_pae_bins)
 
@@ -68,11 +73,11 @@ class Model:
 
 
 def load_model(name: str, params: str | Path | None = None, *, strict: bool = False, **changes: Any) -> Model:
-  """Loads a published model.
+  """Loads a published model, or the one that ships with the package.
 
   Args:
-    name: 'model_1' to 'model_5', or with '_ptm'.
-    params: an official `.npz`, a folder with them, None for the default folder, or 'random'.
+    name: 'model_1' to 'model_5', or with '_ptm'; or 'mini'.
+    params: an official `.npz`, a folder with them, or 'random'; None: the default folder, for 'mini' the package.
     strict: refuse a file with arrays that the model does not use.
     **changes: settings of config.py with '__' for '.', such as evoformer__num_block=2.
 
@@ -82,7 +87,7 @@ def load_model(name: str, params: str | Path | None = None, *, strict: bool = Fa
   """
   config = configs.changed(configs.model_config(name), {key.replace('__', '.'): v for key, v in changes.items()})
   if params == 'random':
-    source, values = 'random', random_params(config, seed=int(name.split('_')[1]))
+    source, values = 'random', random_params(config, seed=configs.model_number(name))
   else:
     source = str(store.find_params(name, params))
     store.verify_file(source)  # what was installed is what is loaded
@@ -115,7 +120,7 @@ class Prediction:
   @property
   def tag(self) -> str:
     """The part of file names that tells this prediction from others of its protein."""
-    return files.tag(configs.model_type(self.model_name), int(self.model_name.split('_')[1]), self.seed)
+    return files.tag(self.model_name, self.seed)
 
   def save(
       self, directory: str | Path, job: str | None = None, formats: Sequence[str] = ('pdb', 'mmcif', 'scores')
@@ -367,7 +372,7 @@ def _fetch(
       atom_positions=host(result.recycled.atom_positions), atom_mask=host(result.atom_mask),
       plddt=host(score.plddt), pae=host(score.pae, 2), ptm=passes[-1].ptm, mean_plddt=passes[-1].mean_plddt,
       contact_probability=host(score.contact_probability, 2), passes=passes,
-      notes=(RANDOM_NOTE,) if model.is_random else (),
+      notes=(model.note.text,) if model.note else (),
       representations=Kept(host(representations.single), host(representations.pair, 2)) if representations else None)
 
 

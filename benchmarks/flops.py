@@ -40,6 +40,12 @@ def pass_flops(r: int, num_msa: int, num_extra: int, num_block: int = 48, num_ex
   return num_block * main + num_extra_block * extra
 
 
+def step_flops(r: int, num_msa: int, num_extra: int, num_block: int = 48, num_extra_block: int = 4) -> int:
+  """Those of a training step's value and gradient after one pass: the pass, and backwards the pass again, recomputed,
+  and twice as much for the gradients to activations and to parameters."""
+  return 4 * pass_flops(r, num_msa, num_extra, num_block, num_extra_block)
+
+
 def matmul_rate(size: int = 2048, repeats: int = 5) -> float:
   """Measured floating-point operations per second of a large float32 matrix product on the default device."""
   x = jnp.ones((size, size), jnp.float32)

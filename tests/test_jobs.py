@@ -34,9 +34,10 @@ from alphafold_jax import atomic, cli, errors, jobs, prediction, settings
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
 from alphafold_jax.jobs import batch, inputs, keys, models, outputs, predicting, progress, report, results
-from alphafold_jax.weights import official
-from alphafold_jax.weights.random import RANDOM_NOTE, random_params
+from alphafold_jax.weights import notes, official
+from alphafold_jax.weights.random import random_params
 
+RANDOM_NOTE = notes.RANDOM.text
 TWO = (*ALONE, '--num-models', '2')
 
 

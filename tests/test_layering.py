@@ -23,7 +23,8 @@ NEVER = {  # the mathematics knows neither files nor settings
 }
 WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic', 'data.queries', 'data.alignment',
                'data.records', 'data.jobnames', 'data.cache_building', 'weights.store', 'weights.official',
-               'weights.random', 'output.files', 'output.evaluated', 'geometry.scores', 'evaluation', 'experiments')
+               'weights.random', 'weights.notes', 'weights.shipped', 'output.files', 'output.evaluated',
+               'geometry.scores', 'evaluation', 'experiments')
 
 
 def floor_of(room: str) -> int:

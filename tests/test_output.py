@@ -423,7 +423,7 @@ def test_plots_leave_matplotlibs_global_state_alone():
 
 
 def _report(*predictions, **options):
-  tags = [files.tag('alphafold2_ptm', i + 1, 7, rank=i + 1) for i in range(len(predictions))]
+  tags = [files.tag(f'model_{i + 1}_ptm', 7, rank=i + 1) for i in range(len(predictions))]
   return files.Report('job', predictions, tags, **options)
 
 
@@ -449,14 +449,15 @@ def test_coverage_can_be_drawn_before_anything_is_predicted(tmp_path):
 
 
 def test_tags_pad_rank_and_seed_and_may_lack_a_rank():
-  assert files.tag('alphafold2', 3, 12) == 'alphafold2_model_3_seed_012'
-  recycle = files.tag('alphafold2_ptm', 1, 0) + '.r2'
+  assert files.tag('model_3', 12) == 'alphafold2_model_3_seed_012'
+  assert files.tag('mini', 0, rank=1) == 'rank_001_mini_model_1_seed_000'
+  recycle = files.tag('model_1_ptm', 0) + '.r2'
   assert files.file_name('pdb', 'job', recycle) == 'job_unrelaxed_alphafold2_ptm_model_1_seed_000.r2.pdb'
 
 
 def test_notes_are_loud_in_every_structure_and_score_file(tmp_path):
   report = _report(CASES['5AWL_1'], origin=files.Origin(model_name='model_1_ptm', notes=(LOUD,)))
-  for path in files.write(report, tmp_path, ['pdb', 'mmcif', 'scores']).paths:
+  for path in files.write(report, tmp_path, ['pdb', 'mmcif', 'scores', 'pae', 'pae_afdb']).paths:
     assert LOUD in path.read_text()
   assert (tmp_path / 'job_unrelaxed_rank_001_alphafold2_ptm_model_1_seed_007.pdb').read_text().startswith(
       f'REMARK   6 {LOUD}')

@@ -50,11 +50,17 @@ def test_loss_and_gradients_do_not_depend_on_the_devices(on_devices, layout):
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
-def test_parameters_after_two_steps_do_not_depend_on_the_devices(on_devices, layout):
-  one, many = (of_layout(on_devices, name, 'state.moments.mu') for name in ('1x1', layout))
-  largest = max(np.max(np.abs(value)) for value in one.values())
-  for name, value in one.items():  # Adam's first moments: the gradients themselves, not divided by their size
-    np.testing.assert_allclose(many[name], value, rtol=0, atol=1e-5 * largest, err_msg=name)
+def test_gradients_of_every_parameter_do_not_depend_on_the_devices(on_devices, layout):
+  # Adam's first moments after one step: the gradients, not divided by their size.
+  one, many = (of_layout(on_devices, name, 'state[0].moments.mu')[''] for name in ('1x1', layout))
+  np.testing.assert_allclose(many, one, rtol=0, atol=1e-5 * np.max(np.abs(one)))
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_the_second_step_goes_on_alike(on_devices, layout):
+  """Looser: errors and distances are put into bins, over whose edges rounding may push one."""
+  one, many = (of_layout(on_devices, name, 'told[1].loss') for name in ('1x1', layout))
+  np.testing.assert_allclose(many[''], one[''], rtol=1e-4)
 
 
 def test_every_layout_draws_the_same_number_of_passes(on_devices):
@@ -76,12 +82,12 @@ def one_step(spec):
 
 @pytest.fixture(scope='module')
 def state(spec):
-  return steps.initial_state(spec, jax.random.key(0), small_network.params())
+  return steps.initial_state(spec, jax.random.key(0), small_training.params())
 
 
 def test_the_gradient_flows_through_the_last_pass_only(spec):
   """With the outputs of the earlier passes given as constants, the gradient is the same."""
-  example, key = small_training.make_example(0), jax.random.key(3)
+  example, key = jax.tree.map(jnp.asarray, small_training.make_example(0)), jax.random.key(3)
   network = steps.alphafold.network(spec.network)
 
   def by_hand(params, previous):
@@ -96,7 +102,7 @@ def test_the_gradient_flows_through_the_last_pass_only(spec):
     start = steps.recycling.initial_recycled(small_training.NUM_RES, 32, 24)
     return network.iterate(params, jax.random.fold_in(key_passes, 0), example, context, start).recycled
 
-  params = small_network.params()
+  params = small_training.params()
   previous = jax.jit(first_pass, compiler_options=small_network.FAST)(params)
   expected = jax.jit(jax.grad(by_hand), compiler_options=small_network.FAST)(params, previous)
   ours = jax.jit(jax.grad(lambda p: steps.recycled_loss(spec, p, key, example, jnp.int32(2))[0]),
@@ -126,8 +132,8 @@ def test_each_example_is_clipped_by_itself(one_step, spec, state):
   """The first moment is (1 - b1) times the mean of gradients of norm 0.1."""
   after, told = one_step(state, jax.random.key(0), small_training.make_batch(2))
   assert float(told.gradient_norm) > spec.optimizer.clip_norm
-  mean = jax.tree.map(lambda leaf: leaf / (1 - spec.optimizer.b1), after.moments.mu)
-  assert float(optax.tree.norm(mean)) <= spec.optimizer.clip_norm * (1 + 1e-5)
+  mean = after.moments.mu / (1 - spec.optimizer.b1)
+  assert float(jnp.linalg.norm(mean)) <= spec.optimizer.clip_norm * (1 + 1e-5)
 
 
 def test_examples_side_by_side_give_what_they_give_one_after_another(spec, one_step, state):
@@ -137,8 +143,8 @@ def test_examples_side_by_side_give_what_they_give_one_after_another(spec, one_s
   batch, key = small_training.make_batch(2), jax.random.key(0)
   (a, told_a), (b, told_b) = step(state, key, batch), one_step(state, key, batch)
   np.testing.assert_allclose(told_a.losses, told_b.losses, rtol=1e-5)
-  largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(b.moments.mu))
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * largest), a.moments.mu, b.moments.mu)
+  expected = np.asarray(b.moments.mu)
+  np.testing.assert_allclose(a.moments.mu, expected, rtol=0, atol=1e-5 * np.max(np.abs(expected)))
 
 
 @pytest.mark.parametrize(('samples', 'factor'), [(0, 1 / 128_000), (63_999, 0.5), (1_000_000, 1), (6_400_000, 0.95)])

@@ -46,9 +46,10 @@ def add(commands: Any) -> None:
       usage=f'{flags.PROGRAM} predict INPUT OUT [flags]',
       formatter_class=argparse.RawDescriptionHelpFormatter,
       description=(
-          'Predicts structures with the published AlphaFold 2 models. Flags and file names are those of\n'
-          'colabfold_batch where the meaning is the same. What is done already, by content and settings, is\n'
-          'not computed again: run the same command to resume. No sequence leaves this machine.'))
+          'Predicts structures with the published AlphaFold 2 models, or, where these are not installed, with the\n'
+          'small model that ships with this program, which is far less accurate. Flags and file names are those of\n'
+          'colabfold_batch where the meaning is the same. What is done already, by content and settings, is not\n'
+          'computed again: run the same command to resume. No sequence leaves this machine.'))
   predict.set_defaults(run=run)
   predict.add_argument('input', metavar='INPUT', help='FASTA (one record, one protein), A3M, CSV or TSV with columns '
                        'id,sequence[,a3mpath], features .npz of --msa-only, or a directory of these; also .gz')
@@ -78,9 +79,11 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
         '--num-ensemble': {'type': int, 'metavar': 'N', 'help': 'draws of the alignment per pass (default: 1)'},
         '--num-seeds': {'type': int, 'metavar': 'N', 'default': 1, 'help': 'seeds per model (default: %(default)s)'},
         '--random-seed': {'type': int, 'metavar': 'N', 'default': 0, 'help': 'the first seed (default: %(default)s)'},
-        '--num-models': {'type': int, 'metavar': 'N', 'default': 5, 'help': 'how many of the models (default: 5)'},
-        '--model-type': {'choices': ('auto', 'alphafold2', 'alphafold2_ptm'), 'default': 'auto',
-                         'help': 'auto is alphafold2_ptm, which also gives PAE and pTM'},
+        '--num-models': {'type': int, 'metavar': 'N', 'default': 5, 'help': 'how many of the models (default: 5; of '
+                         'mini there is one)'},
+        '--model-type': {'choices': ('auto', 'alphafold2', 'alphafold2_ptm', 'mini'), 'default': 'auto',
+                         'help': 'auto is alphafold2_ptm, which also gives PAE and pTM, if published parameters are '
+                         'installed or named, else mini, the small model that ships with this program'},
         '--model-order': {'type': flags.numbers, 'metavar': '1,2,3,4,5', 'default': (1, 2, 3, 4, 5),
                           'help': 'which models, in which order'},
         '--use-dropout': {**flags.SWITCH, 'help': 'dropout as in training, for more varied structures'},

@@ -24,7 +24,7 @@ from alphafold_jax.jobs.predicting import CannotWrite, Predictor
 from alphafold_jax.jobs.progress import TOLD, Clock, Screen, number
 from alphafold_jax.jobs.report import DONE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.version import __version__
-from alphafold_jax.weights.random import RANDOM_NOTE
+from alphafold_jax.weights import shipped, store
 
 _log = logging.getLogger(__name__)
 _STALE = 3600  # seconds after which a temporary file belongs to no running process
@@ -52,6 +52,10 @@ def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: 
   models = None if options.msa_only else Models(options)
   out = _output_folder(out, source)
   with progress.reporting(out / 'log.txt', screen) as console:
+    for note in models.notes if models else ():
+      _log.warning('%s. %s', note.text, note.advice)  # the first line
+    if models and options.family == shipped.MODEL and options.model_type == 'auto' and options.params is None:
+      _log.info('%s is run since there are no published parameters in %s', options.family, store.default_directory())
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     batch = _Batch(source, out, options, found, templates, models, command)
     try:
@@ -87,7 +91,7 @@ class _Batch:
                models: Models | None, command):
     self._source, self._out, self._options, self._command = source, out, options, command
     self._found, self._templates, self._models = found, templates, models
-    self._summary = Summary(out, is_random=options.is_random and not options.msa_only)
+    self._summary = Summary(out, notes=models.notes if models else ())
     self._outcomes: dict[str, Outcome] = {}
     self._digests: dict[str, str] = {}  # of input, by job
 
@@ -118,7 +122,8 @@ class _Batch:
     _log.info('%s of %s residues%s', number(len(jobs), 'protein'), shown,
               f'; {len(failures)} more cannot be used' if failures else '')
     if self._templates and all(self._options.model_config(name).templates is None for name in self._options.models):
-      _log.warning('%s: not used, since only models 1 and 2 take templates', self._options.custom_template_path)
+      _log.warning('%s: not used by %s; only models 1 and 2 of AlphaFold 2 take templates',
+                   self._options.custom_template_path, ', '.join(self._options.models))
     for note in self._found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
@@ -133,9 +138,6 @@ class _Batch:
       self._summary.failures.append(
           Failure(failure.job, failure.name, failure.source, 'input', 'InputError', failure.message))
       self._outcomes[failure.job] = Outcome(failure.job, FAILED)
-    if self._summary.is_random:
-      _log.warning('%s. For real structures run `alphafold-jax params download` and leave out --params random',
-                   RANDOM_NOTE)
 
   def _fail(self, job: Job, stage: str, error: str, message: str) -> None:
     """Puts a protein on record as failed."""
@@ -230,7 +232,8 @@ class _Batch:
       params[name] = {'file': str(file.absolute()), 'sha256': digest} if file else digest
     templates = {str(file): keys.of_templates([file]) for file in (self._templates.files if self._templates else ())}
     jobs = [(job, self._digests[job.name]) for job in self._found.jobs if job.name in self._digests]
-    report.write_config(self._out, self._source, self._options, self._command, params, device, jobs, templates)
+    report.write_config(self._out, self._source, self._options, self._command, params, device, jobs, templates,
+                        self._summary.notes)
 
   def _warn_of_little_room(self, pending: Sequence[Job]) -> None:
     """Compares what the files will take with what the disk has."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.jobs.options import RANDOM, Options
-from alphafold_jax.weights import files, npz, official, store
+from alphafold_jax.weights import files, notes, npz, official, store
 
 _log = logging.getLogger(__name__)
 _SHARE = 0.25  # of the free memory that models may take which are not running
@@ -36,6 +36,12 @@ class Models:
             f'{path}: {len(wrong)} arrays do not fit {name} (is it the file of another model?)\n  '
             + '\n  '.join(wrong[:5]))
       self.digests[name] = store.verify_file(path) or files.digest(path)['sha256']
+
+  @property
+  def notes(self) -> tuple[notes.Note, ...]:
+    """What must be said of everything that comes out."""
+    found = (notes.note_of(name, self._options.is_random) for name in self._options.models)
+    return tuple(dict.fromkeys(note for note in found if note))
 
   def get(self, name: str) -> Any:
     """The model, from memory or loaded now."""

@@ -2,6 +2,7 @@
 """What a person may choose about a run, checked before anything is read."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +13,18 @@ from ml_collections import config_dict
 from alphafold_jax import config as configs
 from alphafold_jax.errors import InputError
 from alphafold_jax.settings import Settings
+from alphafold_jax.weights import shipped, store
 
 MSA_MODES = ('single_sequence',)
-MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm')
+MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', *configs.OWN_MODELS)
+ORDER = (1, 2, 3, 4, 5)
 RANKS = ('auto', 'plddt', 'ptm')
 SORTS = ('none', 'length', 'msa_depth', 'random')
 SKIPPABLE = ('msa', 'plots', 'pae_json')
 MAX_SEED = 2**31 - 1
 RANDOM = 'random'
 
-_PARAMETER_FILE = re.compile(r'params_(model_([1-5])(_ptm)?)\.npz')
+_PARAMETER_FILE = re.compile(rf'params_(model_[1-5](?:_ptm)?)\.npz|(?:params_)?({shipped.MODEL})\.npz')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +33,16 @@ class Options:
 
   msa_mode: str | None = None  # 'single_sequence': bare sequences are folded as they are; None: they are refused
   msa_only: bool = False  # write features and stop
-  model_type: str = 'auto'  # auto: alphafold2_ptm
+  model_type: str = 'auto'  # see `family`
   num_models: int = 5
-  model_order: tuple[int, ...] = (1, 2, 3, 4, 5)
+  model_order: tuple[int, ...] = ORDER
   num_seeds: int = 1
   random_seed: int = 0  # the first of the seeds
   settings: Settings = Settings()
   max_seq: int | None = None  # cluster rows
   max_extra_seq: int | None = None  # extra rows
   config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # dotted keys of config.py; advanced
-  params: str | Path | None = None  # file, folder, None: the default folder, or 'random'
+  params: str | Path | None = None  # file, folder, None: the default folder or the package's own, or 'random'
   custom_template_path: str | Path | None = None
   rank: str = 'auto'  # auto: plddt
   stop_at_score: float = 100.0  # further models of a protein are not run once one scores more
@@ -61,7 +64,7 @@ class Options:
         shown = ', '.join(choice for choice in choices if choice)
         raise InputError(f'{name}={getattr(self, name)!r}: choose one of {shown}')
     last = self.random_seed + self.num_seeds - 1
-    order_is_good = bool(self.model_order) and set(self.model_order) <= {1, 2, 3, 4, 5} and (
+    order_is_good = bool(self.model_order) and set(self.model_order) <= set(ORDER) and (
         len(set(self.model_order)) == len(self.model_order))
     checks = {
         'num_models': (1 <= self.num_models <= 5, 'must be 1 to 5'),
@@ -80,27 +83,46 @@ class Options:
       raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
     if self.settings.max_msa is not None and (self.max_seq or self.max_extra_seq):
       raise InputError('max_msa sets both numbers of rows; leave out max_seq and max_extra_seq')
-    if self.rank == 'ptm' and not all(name.endswith('_ptm') for name in self.models):
+    if self.rank == 'ptm' and any(configs.model_type(name) == 'alphafold2' for name in self.models):
       raise InputError("rank='ptm': the alphafold2 models give no pTM; rank by plddt, or choose alphafold2_ptm")
     for name in self.models:
       self.model_config(name)  # InputError: no such setting
 
-  @property
+  @functools.cached_property
+  def family(self) -> str:
+    """The model type that is run: 'auto' is that of a single parameter file by its name, else alphafold2_ptm.
+
+    Where no parameters are named and none are installed it is the model that ships with the package, unless single
+    models are asked for by number.
+    """
+    if self.model_type != 'auto':
+      return self.model_type
+    if named := self._model_of_file():
+      return configs.model_type(named)
+    nothing_named = self.params is None and self.model_order == ORDER
+    return shipped.MODEL if nothing_named and shipped.exists() and not store.has_published() else 'alphafold2_ptm'
+
+  @functools.cached_property
   def models(self) -> tuple[str, ...]:
     """The names of the models to run, in order."""
-    order, model_type = self.model_order, self.model_type
-    if named := self._model_of_file():
-      number, given_type = int(named[2]), 'alphafold2_ptm' if named[3] else 'alphafold2'
-      if model_type not in ('auto', given_type) or number not in order:
+    order, named = self.model_order, self._model_of_file()
+    if named:
+      number = configs.model_number(named)
+      if configs.model_type(named) != self.family or number not in order:
         raise InputError(
-            f'{self.params}: holds {named[1]}, but the options ask for {model_type}, numbers {list(order)}; '
+            f'{self.params}: holds {named}, but the options ask for {self.family}, numbers {list(order)}; '
             'name a folder with all parameter files, or leave out model_type and model_order')
-      order, model_type = (number,), given_type
-    elif self._is_one_file() and min(len(order), self.num_models) > 1:
+      order = (number,)
+    if self.family in configs.OWN_MODELS:
+      if self.model_order != ORDER:
+        raise InputError(f'model_order={self.model_order}: {self.family} is a single model; leave out model_order')
+      return (self.family,)
+    if not named and self._is_one_file() and min(len(order), self.num_models) > 1:
       raise InputError(
           f'{self.params}: one parameter file, but {min(len(order), self.num_models)} models to run; say which it is, '
-          'such as --model-type alphafold2_ptm --model-order 3, or name a folder of params_model_*.npz')
-    suffix = '' if model_type == 'alphafold2' else '_ptm'
+          f'such as --model-type alphafold2_ptm --model-order 3 or --model-type {shipped.MODEL}, or name a folder of '
+          'params_model_*.npz')
+    suffix = '' if self.family == 'alphafold2' else '_ptm'
     return tuple(f'model_{number}{suffix}' for number in order[:self.num_models])
 
   @property
@@ -146,9 +168,10 @@ class Options:
   def _is_one_file(self) -> bool:
     return self.params is not None and not self.is_random and Path(self.params).expanduser().is_file()
 
-  def _model_of_file(self) -> re.Match | None:
+  def _model_of_file(self) -> str | None:
     """The model that a single parameter file holds by its name."""
-    return _PARAMETER_FILE.fullmatch(Path(self.params).name) if self._is_one_file() else None
+    named = _PARAMETER_FILE.fullmatch(Path(self.params).name) if self._is_one_file() else None
+    return named and (named[1] or named[2])
 
 
 def _check_kinds(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from alphafold_jax.jobs.outputs import JobFiles
 from alphafold_jax.jobs.progress import Progress, number
 from alphafold_jax.jobs.report import DONE, FAILED, PARTIAL, Failure, Outcome
 from alphafold_jax.jobs.results import Result
+from alphafold_jax.output.files import tag
 
 _log = logging.getLogger(__name__)
 _MAX_PROGRAMS = 24  # compiled programs that are kept in memory
@@ -94,7 +95,7 @@ class Predictor:
             given_up = False
           except Exception as error:
             given_up = not isinstance(error, NumericalError)  # of another model or seed there may be numbers
-            files.discard(_tag(name, seed), self._num_passes[name])
+            files.discard(tag(name, seed), self._num_passes[name])
             raise
         self._progress.skipped(size, left.pop((name, seed)))
         if given_up or (found and found[-1].score(self._options.ranking) > self._options.stop_at_score):
@@ -106,7 +107,7 @@ class Predictor:
     """The result of an earlier run, its files written anew."""
     if self._options.overwrite_existing_results:
       return None
-    result = results.find(files.folder, _tag(name, seed), key, files.extras)
+    result = results.find(files.folder, tag(name, seed), key, files.extras)
     if result is not None:
       files.write_prediction(result.load(), result.tag)
       _log.info('%s %s, seed %d: done before, %s', job.name, name, seed, _scores(result))
@@ -116,7 +117,7 @@ class Predictor:
     """Computes a prediction, keeps its raw result and writes its files."""
     from alphafold_jax.output.predicted import check_finite
 
-    size, tag = residue_bucket(job.num_res), _tag(name, seed)
+    size, part = residue_bucket(job.num_res), tag(name, seed)
     model = self._models.get(name)
     is_first = self._is_new_program(model, batch)
     step = f'{name}, seed {seed}'
@@ -130,15 +131,15 @@ class Predictor:
         passes.clear()
       fetched = fetch() if self._options.save_recycles else None
       if fetched is not None:
-        files.write_pass(fetched, tag, one.index)
+        files.write_pass(fetched, part, one.index)
       passes.append(fetched and (fetched.atom_positions, fetched.plddt))
       count()
       self._progress.passed(step, size, one, self._num_passes[name], is_first and one.index == 0)
 
     prediction = self._with_room(model, batch, seed, job.query.name, on_pass)
     check_finite(prediction)
-    result = results.save(files.folder, tag, key, prediction, _extras(files.extras, prediction, passes))
-    files.write_prediction(prediction, tag)
+    result = results.save(files.folder, part, key, prediction, _extras(files.extras, prediction, passes))
+    files.write_prediction(prediction, part)
     _log.info('%s %s, seed %d: %s, %s, %.1f s', job.name, name, seed, _scores(result),
               number(len(result.passes) - 1, 'recycle'), result.seconds)
     return result
@@ -186,14 +187,6 @@ class Predictor:
       where = f'{job.name} {model}, seed {seed}' if model else job.name
       _log.error('%s: %s', where, message if expected else f'{type(error).__name__}: {message}',
                  exc_info=None if expected else error)
-
-
-def _tag(name: str, seed: int) -> str:
-  """ColabFold's name of a model and seed, without a rank."""
-  from alphafold_jax.config import model_type
-  from alphafold_jax.output import files
-
-  return files.tag(model_type(name), int(name.split('_')[1]), seed)
 
 
 def _scores(result: Result) -> str:

@@ -16,7 +16,7 @@ from alphafold_jax import atomic
 from alphafold_jax.jobs.inputs import Job
 from alphafold_jax.jobs.options import Options
 from alphafold_jax.version import __version__
-from alphafold_jax.weights.random import RANDOM_NOTE
+from alphafold_jax.weights.notes import Note
 
 FAILURES, CONFIG, NAMES, SUMMARY, CITATIONS = (
     'failures.json', 'config.json', 'names.json', 'summary.csv', 'cite.bibtex')
@@ -57,7 +57,7 @@ class Summary:
   out: Path
   outcomes: list[Outcome] = dataclasses.field(default_factory=list)
   failures: list[Failure] = dataclasses.field(default_factory=list)
-  is_random: bool = False
+  notes: tuple[Note, ...] = ()  # what must be said of all predictions
   seconds: float = 0.0
 
   @property
@@ -90,7 +90,7 @@ def write_summary(summary: Summary) -> None:
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
   writer.writerow(['job', 'status', 'rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds', 'notes'])
-  notes = RANDOM_NOTE if summary.is_random else ''
+  notes = '; '.join(note.text for note in summary.notes)
   for outcome in summary.outcomes:
     for row in outcome.predictions or [{}]:
       values = [row.get(name) for name in ('rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds')]
@@ -117,7 +117,8 @@ def write_citations(out: Path) -> None:
 
 
 def write_config(out: Path, source: Any, options: Options, command: Sequence[str] | None, params: Mapping[str, Any],
-                 device: Mapping[str, Any], jobs: Sequence[tuple[Job, str]], templates: Mapping[str, str]) -> None:
+                 device: Mapping[str, Any], jobs: Sequence[tuple[Job, str]], templates: Mapping[str, str],
+                 notes: Sequence[Note] = ()) -> None:
   """Writes config.json: everything needed to repeat the run.
 
   Args:
@@ -129,13 +130,14 @@ def write_config(out: Path, source: Any, options: Options, command: Sequence[str
     device: what was computed on.
     jobs: each with the digest of its input.
     templates: SHA-256 by template file.
+    notes: what must be said of the predictions.
   """
   given = str(Path(source).absolute()) if isinstance(source, str | Path) else f'{len(jobs)} queries of a program'
   content = {
       'program': 'alphafold_jax',
       'version': __version__,
       'date': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
-      **({'notes': [RANDOM_NOTE]} if options.is_random else {}),
+      **({'notes': [note.text for note in notes]} if notes else {}),
       'command': list(command) if command else None,
       'working_directory': str(Path.cwd()),
       'input': given,
@@ -177,29 +179,30 @@ def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
   text = io.StringIO()
   console = Console(file=text, width=min(width or _WIDTH, 120), force_terminal=live, no_color=not live, highlight=False,
                     color_system='auto' if live else None, legacy_windows=False)
-  if any(outcome.predictions for outcome in summary.outcomes):
-    console.print(_predictions_table(summary, live))
+  if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions]:
+    best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
+    heading = 'Best prediction of each protein' if best_only else 'Predictions'
+    notes = f' ({"; ".join(note.text for note in summary.notes)})' if summary.notes else ''
+    console.print(heading + notes, style='bold', markup=False, soft_wrap=True)  # may be wider than the table
+    console.print(_predictions_table(outcomes, best_only, live))
   if summary.failures:
     console.print(_failures_table(summary, live))
+  for note in summary.notes:
+    console.print(f'{note.text}. {note.advice}.', style='bold red', markup=False, soft_wrap=True)
   for line in _closing_lines(summary):
-    console.print(line, style='bold red' if line.startswith(RANDOM_NOTE) else None, markup=False, soft_wrap=True)
+    console.print(line, markup=False, soft_wrap=True)
   return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _table(title: str, live: bool, style: str):
+def _table(live: bool, title: str | None = None):
   from rich import box, table
 
-  return table.Table(title=title, title_justify='left', title_style=style, box=box.SIMPLE_HEAD if live else None,
+  return table.Table(title=title, title_justify='left', title_style='bold red', box=box.SIMPLE_HEAD if live else None,
                      pad_edge=False, header_style='bold')
 
 
-def _predictions_table(summary: Summary, live: bool):
-  outcomes = [outcome for outcome in summary.outcomes if outcome.predictions]
-  best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
-  heading = 'Best prediction of each protein' if best_only else 'Predictions'
-  if summary.is_random:
-    heading += f' ({RANDOM_NOTE})'
-  grid = _table(heading, live, 'bold')
+def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool):
+  grid = _table(live)
   grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=36)
   for name in ('Rank', 'Model', 'Seed', 'pLDDT', 'pTM', 'Time', 'Files'):
     grid.add_column(name, justify='left' if name == 'Model' else 'right', no_wrap=True)
@@ -223,7 +226,7 @@ def _time(seconds: float) -> str:
 def _failures_table(summary: Summary, live: bool):
   from rich.text import Text
 
-  grid = _table('Failures', live, 'bold red')
+  grid = _table(live, 'Failures')
   grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=24)
   grid.add_column('At', no_wrap=True)
   grid.add_column('Why', overflow='fold')
@@ -236,8 +239,6 @@ def _failures_table(summary: Summary, live: bool):
 
 
 def _closing_lines(summary: Summary) -> list[str]:
-  if summary.is_random:
-    yield f'{RANDOM_NOTE}. The structures mean nothing; fetch the published parameters for real ones.'
   counts = [f'{summary.count(status)} {status}' for status in (DONE, KEPT, PARTIAL, FAILED, NOT_RUN)
             if summary.count(status)]
   proteins = f'{len(summary.outcomes)} protein{"s" * (len(summary.outcomes) != 1)}'

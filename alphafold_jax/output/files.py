@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphafold_jax import atomic, errors
+from alphafold_jax import atomic, config, errors
 from alphafold_jax.output import mmcif, pdb, plots, scores
 from alphafold_jax.output.predicted import Predicted
 from alphafold_jax.version import __version__
@@ -53,13 +53,13 @@ class Format:
   render: Callable[[Report], str | bytes | memoryview]  # InputError: this prediction cannot be had in this format
 
 
-def tag(model_type: str, number: int, seed: int, rank: int | None = None) -> str:
+def tag(model_name: str, seed: int, rank: int | None = None) -> str:
   """The part of a name that tells predictions apart: rank_001_alphafold2_ptm_model_3_seed_000; no rank before ranking.
 
   The structure after recycle k has `.r{k}` appended.
   """
   ranked = '' if rank is None else f'rank_{rank:03d}_'
-  return f'{ranked}{model_type}_model_{number}_seed_{seed:03d}'
+  return f'{ranked}{config.model_type(model_name)}_model_{config.model_number(model_name)}_seed_{seed:03d}'
 
 
 def file_name(format_name: str, job: str, tag: str = '') -> str:
@@ -131,17 +131,17 @@ def _scores(report):
 
 
 def _pae(report):
-  return scores.pae_json(report.predictions[0])
+  return scores.pae_json(report.predictions[0], report.origin.notes)
 
 
 def _pae_afdb(report):
-  return scores.pae_json_afdb(report.predictions[0])
+  return scores.pae_json_afdb(report.predictions[0], report.origin.notes)
 
 
 def _coverage_plot(report):
   if report.msa_tokens is None:
     raise errors.InputError('no alignment was kept to draw')
-  return plots.png(plots.coverage(report.msa_tokens, report.job, report.chain_lengths))
+  return plots.png(plots.coverage(report.msa_tokens, _titled(report), report.chain_lengths))
 
 
 def _plddt_plot(report):
@@ -153,7 +153,7 @@ def _pae_plot(report):
 
 
 def _titled(report):
-  return ' - '.join([report.job, *report.origin.notes])
+  return '\n'.join([*report.origin.notes, report.job])
 
 
 def _representation(name):

@@ -77,10 +77,13 @@ class Checkpoints:
     """The last complete checkpoint."""
     return self._manager.latest_step()
 
+  def steps(self) -> list[int]:
+    """All complete checkpoints, in order."""
+    return sorted(self._manager.all_steps())
+
   def best(self) -> int | None:
     """The best by validation, or the last one where none was validated."""
-    steps = self._manager.all_steps()
-    return self._manager.best_step() or (max(steps) if steps else None)
+    return self._manager.best_step() or self.latest()
 
   def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
     """The state, laid out over devices as `like` is (arrays or their shapes with shardings), and the data's position.

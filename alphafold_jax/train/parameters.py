@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters into a run and out of it."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import atomic
@@ -34,10 +35,22 @@ warranty. Whoever passes them on gives credit:
 
 
 def starting_params(source: Path, model: dict[str, Any]) -> alphafold.Params:
-  """Parameters to start from: of an official `.npz`, or the averaged ones of another run's best checkpoint."""
+  """Parameters to start from: of an official `.npz`, or the averaged ones of another run's best checkpoint.
+
+  Args:
+    source: the file, or the run's folder
+    model: configuration of the model to be trained
+
+  Raises:
+    InputError: there is no checkpoint.
+    WeightsError: the parameters are those of another model; the message names the first that differ.
+  """
   if not source.is_dir():
-    return jax.tree.map(np.asarray, official.load_official(str(source), model))
-  return load_averaged(source)[0]
+    return official.load_official(source, model)
+  params, config, step = load_averaged(source)
+  # By way of the published layout, where every array has a name to complain about; it changes no bit.
+  published = official.to_official(params, config['model'])
+  return official.from_official(published, model, f'{source}, step {step}')
 
 
 def load_averaged(directory: Path, step: int | None = None) -> tuple[alphafold.Params, dict[str, Any], int]:
@@ -46,20 +59,29 @@ def load_averaged(directory: Path, step: int | None = None) -> tuple[alphafold.P
   Raises:
     InputError: there is none.
   """
-  folder = directory / 'checkpoints'
-  if not folder.is_dir():
-    raise InputError(f'{directory}: no folder of a training run: it has no checkpoints')
-  checkpoints = Checkpoints(folder)
-  try:
-    step = checkpoints.best() if step is None else step
-    if step is None:
-      raise InputError(f'{directory}: no checkpoint is complete yet')
+  with _checkpoint(directory, step) as (checkpoints, step):
     config = checkpoints.config(step)
     spec = make_step_spec(config_dict.ConfigDict(config))
     like = jax.eval_shape(lambda: steps.initial_state(spec, jax.random.key(0)))
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like)
     return jax.device_get(checkpoints.restore(step, like)[0].ema), config, step
+
+
+@contextlib.contextmanager
+def _checkpoint(directory: Path, step: int | None) -> Iterator[tuple[Checkpoints, int]]:
+  """A run's checkpoints and the one of them that is asked for, or else the best."""
+  folder = directory / 'checkpoints'
+  if not folder.is_dir():
+    raise InputError(f'{directory}: no folder of a training run: it has no checkpoints')
+  checkpoints = Checkpoints(folder)
+  try:
+    there = checkpoints.steps()
+    if not there:
+      raise InputError(f'{directory}: no checkpoint is complete yet')
+    if step is not None and step not in there:
+      raise InputError(f'{directory}: no checkpoint of step {step}; there are those of {", ".join(map(str, there))}')
+    yield checkpoints, checkpoints.best() if step is None else step
   finally:
     checkpoints.close()
 
@@ -70,7 +92,8 @@ def origin(source: Path | None) -> str:
     return FRESH
   if not source.is_dir():
     return source.name
-  before = load_averaged(source)[1].get(ORIGIN, 'unknown parameters')
+  with _checkpoint(source, None) as (checkpoints, step):
+    before = checkpoints.config(step).get(ORIGIN, 'unknown parameters')
   return before if before == FRESH else f'{before}, then trained further'
 
 

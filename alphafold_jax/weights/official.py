@@ -281,7 +281,7 @@ def official_shapes(config: Mapping[str, Any]) -> dict[str, Shape]:
 def from_official(
     arrays: Mapping[str, np.ndarray], config: Mapping[str, Any], source: str = 'arrays', strict: bool = False
 ) -> dict[str, dict[str, np.ndarray]]:
-  """Turns published arrays into our parameters.
+  """Turns published arrays into our parameters, float32 in whatever precision they were stored.
 
   Args:
     arrays: by published name.
@@ -304,7 +304,7 @@ def from_official(
                  surplus[0])
   params: dict[str, dict[str, np.ndarray]] = {}
   for rule in rules(config):
-    converted = rule.to_ours(*(np.asarray(arrays[PREFIX + name]) for name in rule.official))
+    converted = rule.to_ours(*(np.asarray(arrays[PREFIX + name], np.float32) for name in rule.official))
     for name, array in zip(rule.ours, converted, strict=True):
       module, leaf = name.split('//')
       params.setdefault(module, {})[leaf] = array

@@ -13,8 +13,6 @@ import numpy as np
 
 from alphafold_jax.weights import official
 
-RANDOM_NOTE = 'RANDOM WEIGHTS: NOT A PREDICTION'  # stands in every file made with them
-
 # The last map of each residual update; small, so that activations stay finite through all blocks.
 _RESIDUAL = ('output_w', 'transition2//weights', 'output_projection//weights', 'affine_update//weights')
 _NUM_STACKED = {'evoformer_iteration', 'extra_msa_stack', '__layer_stack_no_state'}

@@ -15,7 +15,7 @@ import os
 import pathlib
 
 from alphafold_jax.errors import WeightsError
-from alphafold_jax.weights import manifest
+from alphafold_jax.weights import manifest, shipped
 from alphafold_jax.weights.fetch import Patience
 from alphafold_jax.weights.files import digest
 from alphafold_jax.weights.install import Expected, install
@@ -35,7 +35,7 @@ from alphafold_jax.weights.published import (
 
 __all__ = [
   'ARCHIVES', 'DEFAULT_ARCHIVE', 'MODELS', 'Archive', 'Entry', 'Patience', 'default_directory', 'download',
-  'file_name', 'find_params', 'list_params', 'verify', 'verify_file',
+  'file_name', 'find_params', 'has_published', 'list_params', 'verify', 'verify_file',
 ]
 
 PathLike = str | os.PathLike
@@ -97,8 +97,10 @@ def find_params(model: str, params: PathLike | None = None) -> pathlib.Path:
   Args:
     model: such as 'model_1_ptm'.
     params: an .npz file, or a directory with params_{model}.npz in it or in its subdirectory `params`;
-      default_directory() by default.
+      by default default_directory(), or for `mini` the file that ships with the package.
   """
+  if model == shipped.MODEL and params is None:
+    return shipped.find()
   place = pathlib.Path(params or default_directory()).expanduser()
   if place.is_file():
     return place
@@ -111,6 +113,12 @@ def find_params(model: str, params: PathLike | None = None) -> pathlib.Path:
   there = sorted(path.name for folder in folders for path in folder.glob('params_*.npz'))
   holds = f' (it holds {", ".join(there)})' if there else ''
   raise WeightsError(f'{place}: no {file_name(model)} there{holds}.\n{_what_to_run(model)}')
+
+
+def has_published() -> bool:
+  """Whether there are published parameters, of any model, in the default directory."""
+  folder = _folder(None)
+  return any((folder / file_name(model)).is_file() for model in MODELS)
 
 
 def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[Entry]:
@@ -183,12 +191,16 @@ def _verified(folder: pathlib.Path, row: Entry, expected: Expected | None) -> En
 
 
 def _what_to_run(model: str) -> str:
+  if model == shipped.MODEL:
+    return f'Leave out --data and --params to use the {model} that ships with the package.'
+  mini = f"  alphafold-jax predict ... --model-type {shipped.MODEL}   use this program's small model, far less accurate"
   lines = (
     f'{model} needs the published AlphaFold parameters ({LICENCE}, a download of about 5 GB). Do one of these:',
     '  alphafold-jax params download                fetch them, once',
     '  alphafold-jax params download --from FILE    unpack an archive fetched elsewhere, from',
     f'                                               {ARCHIVES[DEFAULT_ARCHIVE].url}',
     f'  alphafold-jax predict ... --data DIR         use a directory that holds {file_name(model)}',
+    *([mini] if shipped.exists() else []),
     '  alphafold-jax predict ... --params random    try out the installation: the structures will mean nothing',
     f'They are kept in {default_directory()}; set ALPHAFOLD_JAX_PARAMS to keep them elsewhere.',
   )

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters that ship with this package: those of `mini`, trained by this project, in one file beside this one.
+
+The file has the published layout in half precision, compressed; its notice is the archive's comment, which every reader
+of .npz files passes over (`unzip -z` shows it).
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphafold_jax import atomic
+from alphafold_jax.errors import WeightsError
+from alphafold_jax.weights import official
+from alphafold_jax.weights.files import human_size
+
+MODEL = 'mini'
+FILE = 'mini.npz'
+MAX_BYTES = 12_000_000  # what a package may weigh
+
+NOTICE = """\
+Parameters of `mini`, the small model of alphafold_jax, in the layout of the published AlphaFold 2 parameters.
+Trained from scratch by the alphafold_jax project; nothing is taken from the parameters that DeepMind published.
+Licence: Apache-2.0, as the program. {origin}
+"""
+REMEDY = """\
+A copy of the source from before its training is without it: install a release, or train it, see docs/training.md.
+For AlphaFold 2 itself run `alphafold-jax params download`; --params random tries out the installation."""
+
+
+def path() -> Path:
+  """Where the file is, if this copy of the package has it."""
+  return Path(str(resources.files(__package__).joinpath(FILE)))
+
+
+def exists() -> bool:
+  return path().is_file()
+
+
+def find() -> Path:
+  """The file.
+
+  Raises:
+    WeightsError: this copy of the package is without it.
+  """
+  if not exists():
+    raise WeightsError(f'{path()}: not there, so this copy of the package has no parameters of {MODEL}.\n{REMEDY}')
+  return path()
+
+
+def store(params: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], path: str | Path,
+          origin: str = '') -> int:
+  """Writes parameters as the file that ships, whole or not at all.
+
+  Args:
+    params: ours, float32
+    config: of the model
+    path: the file
+    origin: where they come from, for the notice
+
+  Returns:
+    bytes written
+
+  Raises:
+    WeightsError: an array does not fit half precision, or the file would be too large.
+  """
+  with np.errstate(over='ignore'):
+    halves = {name: array.astype(np.float16) for name, array in official.to_official(params, config).items()}
+  beyond = [name for name, array in halves.items() if not np.isfinite(array).all()]
+  if beyond:
+    raise WeightsError(f'{path}: {beyond[0]} holds values that are not finite in half precision; train on, or anew')
+  content = io.BytesIO()
+  np.savez_compressed(content, **halves)
+  with zipfile.ZipFile(content, 'a') as archive:
+    archive.comment = NOTICE.format(origin=origin).encode()
+  size = content.getbuffer().nbytes
+  if size > MAX_BYTES:
+    raise WeightsError(
+      f'{path}: {human_size(size)} are more than the {human_size(MAX_BYTES)} that a package may weigh; make the model '
+      'smaller')
+  with atomic.replacing(path) as file:
+    file.write(content.getbuffer())
+  return size
+
+
+def notice(path: str | Path) -> str:
+  """What a stored file says of itself."""
+  with zipfile.ZipFile(path) as archive:
+    return archive.comment.decode()
