@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of the whole test run: one arithmetic, and one cache of compiled programs for all its processes."""
 
+import gc
 import shutil
 import tempfile
 
@@ -29,3 +30,11 @@ def pytest_configure_node(node) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
   if _CACHE in config.stash:
     shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def forget_programs():
+  """Frees the programs of a test file; kept by every process until the end, they would take gigabytes."""
+  yield
+  jax.clear_caches()
+  gc.collect()
