@@ -9,6 +9,9 @@ import jax
 import pytest
 
 _CACHE = pytest.StashKey[str]()
+_LONGEST = (  # each takes minutes
+    'test_training_step.py', 'test_training_run.py', 'test_parity_network.py', 'test_gradients.py', 'test_jobs.py',
+    'test_cli.py', 'test_network.py')
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node) -> None:
   """Tells a process of pytest-xdist where the cache is."""
   node.workerinput['compiled'] = node.config.stash[_CACHE]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Begins with the longest files, so that no process ends with one of them while the others are done."""
+  rank = {name: index for index, name in enumerate(_LONGEST)}
+  items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -8,7 +8,6 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import small_network
 from small_network import make_batch, make_recycled, make_spec, params
 
@@ -16,8 +15,6 @@ from alphafold_jax import schema
 from alphafold_jax.data import fields, padding
 from alphafold_jax.model import templates
 from alphafold_jax.model.evoformer import evoformer_stack
-
-pytestmark = pytest.mark.xdist_group('gradients')
 
 # Whatever these add to attention logits is the same for all keys, and softmax does not see it.
 UNSEEN = (

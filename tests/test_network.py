@@ -18,8 +18,6 @@ from alphafold_jax.data import features, padding
 from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.model import alphafold, evoformer, recycling
 
-pytestmark = pytest.mark.xdist_group('small network')
-
 PADDED = {'num_res': 16, 'num_seq': 14, 'num_templ': 5}
 
 

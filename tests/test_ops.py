@@ -117,7 +117,7 @@ _HALF = (  # tried in bfloat16 too
     'self-attention, heads of 8', 'self-attention, heads of 32', 'global attention, heads of 8', 'outer product mean',
     'triangle multiplication, outgoing', 'transition')
 RUNS = [  # case, implementation, dtype, bytes per slice
-    pytest.param(name, row, dtype, chunk_bytes, marks=pytest.mark.xdist_group(name))
+    (name, row, dtype, chunk_bytes)
     for name, case in CASES.items() for row in case.table if row != 'xla'
     for dtype, chunk_bytes in [('float32', 2**30), ('float32', 1), *([('bfloat16', 9000)] if name in _HALF else [])]]
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time

@@ -19,7 +19,6 @@ from alphafold_jax.losses import labels, total
 EXAMPLES = losses.examples()
 make_labels = small_targets.fast_jit(labels.make_labels)
 rename_ambiguous = small_targets.fast_jit(labels.rename_ambiguous)
-pytestmark = pytest.mark.xdist_group('loss parity')
 
 
 @functools.cache

@@ -1,24 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole network gives what DeepMind's gives, with random parameters, to 1e-4 of the largest value.
-
-Tests of one `xdist_group` share what they compile.
-"""
+"""The whole network gives what DeepMind's gives, with random parameters, to 1e-4 of the largest value."""
 
 from pathlib import Path
 
 import pytest
 from parity import network
 
-from alphafold_jax import config
 from alphafold_jax.data.records import read_text
 
 A3M = Path(__file__).parent / 'data' / '4zey_A.a3m.gz'
-
-
-def same_graph(name: str, variant: str) -> pytest.MarkDecorator:
-  """Groups the parameter sets that compile to one program."""
-  model = config.model_config(name)
-  return pytest.mark.xdist_group(f'{variant}, templates {bool(model.templates)}, PAE {bool(model.heads.num_pae_bins)}')
 
 
 def check(name: str, variant: str) -> None:
@@ -28,14 +18,12 @@ def check(name: str, variant: str) -> None:
       assert error < network.TOLERANCE, (index, output)
 
 
-@pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=same_graph(name, 'two blocks')) for name in network.PARAMETER_SETS])
+@pytest.mark.parametrize('name', network.PARAMETER_SETS)
 def test_every_parameter_set_predicts_what_the_official_program_does(name):
   check(name, 'two blocks')
 
 
-@pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=same_graph(name, 'single')) for name in ('model_2_ptm', 'model_5')])
+@pytest.mark.parametrize('name', ('model_2_ptm', 'model_5'))
 def test_a_single_sequence_without_extra_rows_too(name):
   check(name, 'two blocks, single sequence')
 

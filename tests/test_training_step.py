@@ -18,7 +18,6 @@ import small_training
 from alphafold_jax.train import optimizer, sharding
 from alphafold_jax.train import step as steps
 
-pytestmark = pytest.mark.xdist_group('training_step')
 LAYOUTS = ('8x1', '1x8', '2x4', 'pmap')
 
 
