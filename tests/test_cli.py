@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from small_runs import A3M, ALONE, OTHER, SEQUENCE, SMALL, environment, fasta, load_json, predict, python
 
-from alphafold_jax import cli, devices, prediction
-from alphafold_jax.jobs import progress
+from alphafold_jax import cli, devices, prediction, screen
 from alphafold_jax.weights import store
 
 
@@ -316,5 +315,5 @@ def test_a_gpu_that_jax_does_not_use_is_pointed_out(monkeypatch):
 
 
 def test_durations_and_counts_read_well():
-  assert progress.duration(3725.4) == '1:02:05' and progress.duration(None) == '-'
-  assert progress.number(1, 'row') == '1 row' and progress.number(2, 'row') == '2 rows'
+  assert screen.duration(3725.4) == '1:02:05' and screen.duration(None) == '-'
+  assert screen.number(1, 'row') == '1 row' and screen.number(2, 'row') == '2 rows'

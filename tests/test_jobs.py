@@ -30,7 +30,7 @@ from small_runs import (
   raw,
 )
 
-from alphafold_jax import atomic, cli, errors, jobs, prediction, settings
+from alphafold_jax import atomic, cli, errors, jobs, prediction, screen, settings
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
 from alphafold_jax.jobs import batch, inputs, keys, models, outputs, predicting, progress, report, results
@@ -698,8 +698,8 @@ def test_a_large_batch_is_summed_up(tmp_path):
 
 
 def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path):
-  with progress.reporting(tmp_path / 'log.txt', progress.Screen()) as console:
-    handler = next(one for one in progress._package_log.handlers if isinstance(one, progress._File))
+  with screen.reporting(tmp_path / 'log.txt', screen.Screen()) as console:
+    handler = next(one for one in screen._package_log.handlers if isinstance(one, screen._File))
     handler.stream.close()
     handler.stream = open('/dev/full', 'w')
     progress._log.warning('nothing')

@@ -11,7 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'alphafold_jax'
 FLOORS = (
-    ('errors', 'version', 'atomic', 'schema', 'config', 'experiments', 'settings', 'devices', 'constants', 'ops'),
+    ('errors', 'version', 'atomic', 'schema', 'config', 'experiments', 'settings', 'devices', 'screen',
+     'constants', 'ops'),
     ('geometry', 'data', 'output', 'weights', 'confidence'),
     ('model', 'losses'),
     ('prediction', 'evaluation', 'train'),
@@ -21,8 +22,9 @@ NEVER = {  # the mathematics knows neither files nor settings
     'model': ('data', 'losses', 'config'),
     'losses': ('data', 'model', 'config'),
 }
-WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic', 'data.queries', 'data.alignment',
-               'data.records', 'data.jobnames', 'data.cache_building', 'weights.store', 'weights.official',
+WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic', 'screen', 'data.queries',
+               'data.alignment', 'data.records', 'data.jobnames', 'data.cache_building', 'weights.store',
+               'weights.official',
                'weights.random', 'weights.notes', 'weights.shipped', 'output.files', 'output.evaluated',
                'geometry.scores', 'evaluation', 'experiments')
 

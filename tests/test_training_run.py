@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,6 @@ from alphafold_jax.data.cache_building import build_cache
 from alphafold_jax.train import checkpoints, parameters, specs
 from alphafold_jax.train import step as steps
 
-pytestmark = pytest.mark.xdist_group('training_run')
 DATA = Path(__file__).parent / 'data'
 CONFIG = str(Path(small_experiment.__file__))
 
@@ -103,25 +103,59 @@ def test_lines_written_after_the_last_checkpoint_are_dropped_when_it_goes_on(who
   assert [int(line['step']) for line in lines(run / 'metrics.csv')] == [1, 2, 3, 4]
 
 
-def test_sigterm_saves_and_ends_well(cache, tmp_path):
-  run = tmp_path / 'run'
+def endless(run, cache, *more: str, xla_flags: str = '') -> subprocess.Popen:
+  """A process that trains until it is stopped."""
   command = [sys.executable, '-m', 'alphafold_jax', 'train', str(run), '--data', cache, '--config', CONFIG,
              '--config', 'run.num_samples=1000000', '--config', 'run.checkpoint_every=1000000',
-             '--config', 'run.validate_every=0']
-  environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir or ''}
-  process = subprocess.Popen(command, env=environment)
+             '--config', 'run.validate_every=0', *more]
+  environment = os.environ | {
+      'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir or '',
+      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {xla_flags}'}
+  return subprocess.Popen(command, env=environment)
+
+
+def stop_after(num_steps: int, run: Path, processes: list[subprocess.Popen]) -> None:
+  """Waits for some steps of a run, asks the last of its processes to stop, and waits for all of them to end well."""
   try:
-    deadline = time.monotonic() + 240
-    while not (run / 'metrics.csv').is_file() and time.monotonic() < deadline:
-      assert process.poll() is None
+    deadline = time.monotonic() + 300
+    while not (run / 'metrics.csv').is_file() or len(lines(run / 'metrics.csv')) < num_steps:
+      assert time.monotonic() < deadline and all(process.poll() is None for process in processes)
       time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 0
+    processes[-1].send_signal(signal.SIGTERM)
+    assert [process.wait(120) for process in processes] == [0] * len(processes)
   finally:
-    process.kill()
+    for process in processes:
+      process.kill()
+
+
+def test_sigterm_saves_and_ends_well(cache, tmp_path):
+  run = tmp_path / 'run'
+  stop_after(1, run, [endless(run, cache)])
   done = int(saved(run).step)
   assert done >= 1 and done == int(lines(run / 'metrics.csv')[-1]['step'])
   assert f'stopped at step {done}' in (run / 'log.txt').read_text()
+
+
+def test_two_processes_train_as_one_and_stop_together(whole_run, cache, tmp_path):
+  """Two hosts with a device each: the same losses as one device, one checkpoint, and SIGTERM to one stops both."""
+  run = tmp_path / 'run'
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{free.getsockname()[1]}'
+  fast = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'  # to compile
+  stop_after(4, run, [
+      endless(run, cache, '--hosts', f'{address},2,{index}', xla_flags=fast) for index in range(2)])
+  told, alone = lines(run / 'metrics.csv'), lines(whole_run / 'metrics.csv')
+  assert [int(line['step']) for line in told] == list(range(1, len(told) + 1))
+  for name in ('loss', 'gradient_norm'):
+    np.testing.assert_allclose(float(told[0][name]), float(alone[0][name]), rtol=1e-5)
+    # Looser: Adam makes as large a change of a gradient that is all rounding.
+    np.testing.assert_allclose([float(line[name]) for line in told[1:4]],
+                               [float(line[name]) for line in alone[1:]], rtol=1e-2)
+  assert [line['num_passes'] for line in told[:4]] == [line['num_passes'] for line in alone]
+  assert int(saved(run).step) == len(told)
+  for log in ('log.txt', 'log_1.txt'):
+    assert f'stopped at step {len(told)}' in (run / log).read_text()
 
 
 def test_a_checkpoint_of_another_configuration_says_which_fields_differ(whole_run, cache, capsys):

@@ -2,12 +2,8 @@
 """`alphafold-jax train`."""
 
 import argparse
-import contextlib
 import importlib.util
-import logging
 import pathlib
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 from alphafold_jax.cli import flags
@@ -27,6 +23,7 @@ def run(given: argparse.Namespace) -> int:
   if not given.data:
     raise InputError(f'{flags.PROGRAM} train: no training set; give --data CACHE, written by {flags.PROGRAM} dataset')
   from alphafold_jax import devices
+  from alphafold_jax.screen import Screen
   from alphafold_jax.train import loop, sharding
 
   options = loop.Options(
@@ -36,8 +33,7 @@ def run(given: argparse.Namespace) -> int:
     sharding.join_hosts(None if given.hosts == 'auto' else given.hosts)
   if not given.no_compilation_cache:
     devices.use_compilation_cache()
-  with _said_lines(quiet=given.quiet):
-    return loop.train(options)
+  return loop.train(options, Screen.of_stdout(quiet=given.quiet))
 
 
 def _config(given: argparse.Namespace):
@@ -68,24 +64,6 @@ def _from_file(text: str):
   if not hasattr(module, 'get_config'):
     raise InputError(f'--config {path}: it defines no get_config()')
   return module.get_config(*([argument] if argument else []))
-
-
-@contextlib.contextmanager
-def _said_lines(*, quiet: bool) -> Iterator[None]:
-  """Prints what the run says, with its time."""
-  handler = logging.StreamHandler(sys.stdout)
-  handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
-  handler.setLevel(logging.WARNING if quiet else logging.INFO)
-  package = logging.getLogger('alphafold_jax')
-  before = package.level, package.propagate
-  package.setLevel(logging.INFO)
-  package.propagate = False  # libraries set up the root logger, which would say everything twice
-  package.addHandler(handler)
-  try:
-    yield
-  finally:
-    package.removeHandler(handler)
-    package.level, package.propagate = before
 
 
 def _file_or_change(text: str) -> str | tuple[str, Any]:

@@ -11,7 +11,7 @@ keys       digests of content: what makes two predictions the same
 models     parameters located, identified, loaded and kept
 results    raw results on disk, for resuming
 outputs    the files of one protein, ranked
-progress   log, live display, time left
+progress   how far it has come, time left
 report     config.json, failures.json, summary.csv and the closing table
 predicting one protein with all its models and seeds
 batch      the run over all proteins
@@ -21,7 +21,7 @@ Nothing here loads JAX before there is something to compute.
 
 from alphafold_jax.jobs.batch import run
 from alphafold_jax.jobs.options import Options
-from alphafold_jax.jobs.progress import Screen
 from alphafold_jax.jobs.report import Failure, Outcome, Summary
+from alphafold_jax.screen import Screen
 
 __all__ = ['Failure', 'Options', 'Outcome', 'Screen', 'Summary', 'run']

@@ -21,8 +21,9 @@ from alphafold_jax.jobs.models import Models
 from alphafold_jax.jobs.options import Options
 from alphafold_jax.jobs.outputs import HIDDEN, JobFiles
 from alphafold_jax.jobs.predicting import CannotWrite, Predictor
-from alphafold_jax.jobs.progress import TOLD, Clock, Screen, number
+from alphafold_jax.jobs.progress import Clock
 from alphafold_jax.jobs.report import DONE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
+from alphafold_jax.screen import TOLD, Screen, number, reporting
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
 
@@ -51,7 +52,7 @@ def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: 
   templates = TemplateFiles(options.custom_template_path) if options.custom_template_path else None
   models = None if options.msa_only else Models(options)
   out = _output_folder(out, source)
-  with progress.reporting(out / 'log.txt', screen) as console:
+  with reporting(out / 'log.txt', screen) as console:
     for note in models.notes if models else ():
       _log.warning('%s. %s', note.text, note.advice)  # the first line
     if models and options.family == shipped.MODEL and options.model_type == 'auto' and options.params is None:

@@ -17,10 +17,11 @@ from alphafold_jax.jobs.keys import Keys
 from alphafold_jax.jobs.models import Models
 from alphafold_jax.jobs.options import Options
 from alphafold_jax.jobs.outputs import JobFiles
-from alphafold_jax.jobs.progress import Progress, number
+from alphafold_jax.jobs.progress import Progress
 from alphafold_jax.jobs.report import DONE, FAILED, PARTIAL, Failure, Outcome
 from alphafold_jax.jobs.results import Result
 from alphafold_jax.output.files import tag
+from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
 _MAX_PROGRAMS = 24  # compiled programs that are kept in memory

@@ -12,17 +12,20 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import config_dict
 
 from alphafold_jax import atomic
 from alphafold_jax.data import cache, feeding, training_set
-from alphafold_jax.errors import NumericalError, ResourceError
+from alphafold_jax.errors import NumericalError
+from alphafold_jax.screen import Display, Screen, duration, reporting
 from alphafold_jax.train import parameters, sharding, specs, validation, watch
 from alphafold_jax.train import step as steps
 from alphafold_jax.train.checkpoints import Checkpoints
 from alphafold_jax.train.step import Metrics, TrainState
 
 _log = logging.getLogger(__name__)
+_COUNTED = ('chains', 'clusters', 'with alignment')  # the other counts are what filters took out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +38,12 @@ class Options:
   init_from: Path | None = None  # an official `.npz` to start from, or the folder of another run
 
 
-def train(options: Options) -> int:
+def train(options: Options, screen: Screen | None = None) -> int:
   """Runs to the end, or goes on from where the folder's last checkpoint stands.
+
+  Args:
+    options: what a person chooses
+    screen: what the person sees; None for nothing but the log of the run
 
   Returns:
     0 when the end was reached, or the run was asked to stop (SIGTERM) and is saved; 1 if saving failed.
@@ -46,8 +53,17 @@ def train(options: Options) -> int:
     NumericalError: too many steps in a row whose gradients were not finite.
   """
   run = Run(options)
-  with _log_file(options.directory), _stopping() as asked_to_stop:
-    return run.go(asked_to_stop)
+  with reporting(options.directory / _log_name(), screen) as console, _stopping() as asked_to_stop:
+    if console is None:
+      return run.go(asked_to_stop)
+    display = Display(console)
+    with display.live:
+      return run.go(asked_to_stop, display)
+
+
+def _log_name() -> str:
+  """Each host has its own log; that of the first is the run's."""
+  return f'log_{jax.process_index()}.txt' if jax.process_index() else 'log.txt'
 
 
 class Run:
@@ -88,16 +104,18 @@ class Run:
     state = sharding.on_every_device(state, self.mesh)
     if latest is None:
       self.config[parameters.ORIGIN] = parameters.origin(options.init_from)
-      atomic.write_text(self.directory / 'config.json', json.dumps(self.config, indent=2) + '\n')
+      if self.first_host:
+        atomic.write_text(self.directory / 'config.json', json.dumps(self.config, indent=2) + '\n')
       return state, None
     saved = self.checkpoints.config(latest)
     specs.check_same(saved, self.config, self.directory)
     self.config[parameters.ORIGIN] = saved.get(parameters.ORIGIN, parameters.FRESH)
     return self.checkpoints.restore(latest, state)
 
-  def go(self, asked_to_stop: Sequence[int]) -> int:
+  def go(self, asked_to_stop: Sequence[int], display: Display | None = None) -> int:
     """Steps until the end or until asked to stop."""
     self._introduce()
+    self.display = display
     step_function = sharding.sharded_step(self.spec, self.mesh)
     key, step, pending = jax.random.key(self.run.seed + 1), self.first_step, None
     feeds = feeding.batches(
@@ -113,13 +131,13 @@ class Run:
       if pending is not None:  # looked at one step late, so that devices never wait for the host
         told = self._account(*pending, told)
       step, pending = feed.step + 1, (feed.step + 1, feed.ids, metrics)
-      pause = step % self.run.checkpoint_every == 0 or self._validates(step) or step == self.num_steps or asked_to_stop
-      if pause:
+      stop = self._stops(step, asked_to_stop)
+      if step % self.run.checkpoint_every == 0 or self._validates(step) or step == self.num_steps or stop:
         told, pending = self._account(*pending, told), None
         score = self._validate(step) if self._validates(step) or step == self.num_steps else None
         self._save(step, feeds.get_state(), score)
         self.clock.pause()
-      if asked_to_stop:
+      if stop:
         break
     self.saved = self.checkpoints.wait() and self.saved
     self.checkpoints.close()
@@ -130,12 +148,22 @@ class Run:
       _log.info('finished: %d steps; checkpoints are in %s', step, self.checkpoints.directory)
     return 0 if self.saved else 1
 
+  def _stops(self, step: int, asked: Sequence[int]) -> bool:
+    """Whether this is the last step for now; several hosts agree on it."""
+    if jax.process_count() == 1:
+      return bool(asked)
+    return multihost_utils.reached_preemption_sync_point(step)
+
   def _introduce(self) -> None:
     sizes = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
     data, model = self.mesh.shape.values()
     _log.info('%s: %.1f million parameters, %s, %d devices (%d x data, %d x model) of %d hosts', self.config['name'],
               sizes / 1e6, jax.devices()[0].device_kind, data * model, data, model, jax.process_count())
-    _log.info('%s', self.examples.describe())
+    for kind, counts in self.examples.describe().items():
+      if counts['chains']:
+        removed = ', '.join(f'{count} by {why}' for why, count in counts.items() if why not in _COUNTED)
+        _log.info('%d %s chains in %d clusters, %d with an alignment; left out: %s', counts['chains'], kind,
+                  counts['clusters'], counts['with alignment'], removed or 'none')
     _log.info('%d validation chains', len(self.validation))
     what = 'going on after' if self.first_step else 'from'
     _log.info('%s step %d, to step %d (%d samples)', what, self.first_step, self.num_steps, self.run.num_samples)
@@ -144,6 +172,8 @@ class Run:
     """Waits for a step, checks that it was sound, and tells of it at its time."""
     wrong = int(metrics.wrong)
     self.clock.tick(step)
+    if self.display is not None:
+      self.display.update(self.clock.fraction, self.clock.left, _line(step, self.num_steps, metrics, self.clock))
     if wrong:
       self._skipped(step, wrong, ids, metrics)
     else:
@@ -171,8 +201,11 @@ class Run:
     return bool(self.validation) and self.run.validate_every > 0 and step % self.run.validate_every == 0
 
   def _validate(self, step: int) -> float | None:
-    """Scores the validation chains with the averaged parameters; the mean lDDT-C-alpha."""
-    if not self.validation or not self.first_host:
+    """Scores the validation chains with the averaged parameters; the mean lDDT-C-alpha.
+
+    Every host does the same, which takes no longer than waiting for one.
+    """
+    if not self.validation:
       return None
     params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.ema)
     found = validation.score_chains(self.spec.network, params, self.validation, self.spec.max_passes)
@@ -197,8 +230,14 @@ def _training_line(step, batch_size, told, clock, num_steps) -> tuple[dict[str, 
   means = {name: float(np.mean([one[name] for one in told])) for name in told[0]}
   line = {'step': step, 'samples': step * batch_size, 'samples_per_second': clock.samples_per_second} | means
   text = (f'step {step}/{num_steps}: loss {means["loss"]:.3f}, gradient {means["gradient_norm"]:.2f}, '
-          f'{clock.samples_per_second:.2f} samples/s, {clock.left()} left')
+          f'{clock.samples_per_second:.2f} samples/s, {duration(clock.left)} left')
   return line, text
+
+
+def _line(step: int, num_steps: int, metrics: Metrics, clock: watch.Clock) -> str:
+  """What the live display shows of a step."""
+  return (f'step {step}/{num_steps}  loss {float(metrics.loss):.3f}  gradient {float(metrics.gradient_norm):.2f}  '
+          f'{clock.samples_per_second:.2f} samples/s')
 
 
 def _own_shards(array: jax.Array) -> list[Any]:
@@ -209,7 +248,10 @@ def _own_shards(array: jax.Array) -> list[Any]:
 
 @contextlib.contextmanager
 def _stopping() -> Iterator[list[int]]:
-  """A list that gets the number of the signal once the system or the person asks to stop."""
+  """A list that gets the number of the signal once the system or the person asks to stop.
+
+  With several hosts SIGTERM is left to JAX, which tells the others of it.
+  """
   asked: list[int] = []
 
   def ask(number, frame):
@@ -219,7 +261,7 @@ def _stopping() -> Iterator[list[int]]:
     _log.info('asked to stop: finishing this step and saving')
 
   before = {}
-  for number in (signal.SIGTERM, signal.SIGINT):
+  for number in (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ():
     with contextlib.suppress(ValueError):  # not the main thread
       before[number] = signal.signal(number, ask)
   try:
@@ -227,20 +269,3 @@ def _stopping() -> Iterator[list[int]]:
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _log_file(directory: Path) -> Iterator[None]:
-  """Appends everything said to log.txt of the run."""
-  try:
-    handler = logging.FileHandler(directory / 'log.txt', encoding='utf-8')
-  except OSError as error:
-    raise ResourceError(f'{directory}: cannot be written ({error.strerror})') from error
-  handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s', '%Y-%m-%d %H:%M:%S'))
-  package = logging.getLogger('alphafold_jax')
-  package.addHandler(handler)
-  try:
-    yield
-  finally:
-    package.removeHandler(handler)
-    handler.close()

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is told of a run while it goes: metrics.csv and validation.csv, TensorBoard events, the log and a live line.
+"""What is told of a run while it goes: metrics.csv and validation.csv, TensorBoard events, the log and a live bar.
 
 The CSV files are the record; TensorBoard gets the same numbers. A run that goes on from a checkpoint drops the lines
 that were written after it.
 """
 
 import csv
-import datetime
 import io
 import logging
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import LIVE
 
 _log = logging.getLogger(__name__)
 METRICS, VALIDATION = 'metrics.csv', 'validation.csv'
@@ -90,11 +90,14 @@ class Clock:
   def samples_per_second(self) -> float:
     return self.batch_size / self._seconds if self._seconds else 0.0
 
-  def left(self) -> str:
-    """Time to go, such as '1:02:05'."""
-    if not self._seconds:
-      return '-'
-    return str(datetime.timedelta(seconds=round(self._seconds * (self.last_step - self.step))))
+  @property
+  def fraction(self) -> float:
+    return self.step / self.last_step
+
+  @property
+  def left(self) -> float | None:
+    """Seconds to go; None while no step but the first, which compiles, is known."""
+    return None if self._seconds is None else self._seconds * (self.last_step - self.step)
 
 
 class Watch:
@@ -107,7 +110,7 @@ class Watch:
   def training(self, line: Mapping[str, float], text: str) -> None:
     """Numbers of the steps since the last line."""
     self._tell(METRICS, 'train', line)
-    _log.info(text)
+    _log.info(text, extra=LIVE)
 
   def validation(self, line: Mapping[str, float], text: str) -> None:
     """Scores of the validation chains."""

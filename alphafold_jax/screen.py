@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a command's lines go: a live display on a terminal, plain lines elsewhere, and all of them to a file.
+
+Everything said during a run goes through the logger `alphafold_jax`, to log.txt in full. A terminal shows the live
+display instead of the lines that it makes redundant; where there is no terminal every line is printed with its time.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax.errors import InputError
+
+_package_log = logging.getLogger('alphafold_jax')
+LIVE = {'live': True}  # marks lines that the live display replaces
+TOLD = {'told': True}  # marks lines for log.txt only: the person is told in another way
+
+
+def number(count: int, what: str) -> str:
+  """(1, 'row') -> '1 row', (2, 'row') -> '2 rows'."""
+  return f'{count} {what}{"s" * (count != 1)}'
+
+
+def duration(seconds: float | None) -> str:
+  """3725 -> '1:02:05'."""
+  return '-' if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
+
+
+@dataclasses.dataclass
+class Screen:
+  """What the person at the program sees.
+
+  `live` shows bars (a terminal), else lines are printed as they come; `quiet` leaves only warnings and errors.
+  """
+
+  live: bool = False
+  quiet: bool = False
+  debug: bool = False
+
+  @classmethod
+  def of_stdout(cls, *, quiet: bool = False, debug: bool = False) -> 'Screen':
+    """The screen that suits where standard output goes."""
+    import os
+
+    terminal = sys.stdout.isatty() and os.environ.get('TERM', '') not in ('', 'dumb')
+    return cls(live=terminal and not quiet, quiet=quiet, debug=debug)
+
+
+class Display:
+  """One bar for the whole run and a line for what happens now."""
+
+  def __init__(self, console):
+    from rich import live, progress, spinner, table
+
+    self._bar = progress.Progress(
+        progress.TextColumn('{task.description}'), progress.BarColumn(), progress.TaskProgressColumn(),
+        progress.TextColumn('[dim]elapsed'), progress.TimeElapsedColumn(),
+        progress.TextColumn('[dim]left'), progress.TextColumn('{task.fields[left]}'), console=console)
+    self._task = self._bar.add_task('all', total=1.0, left='-')
+    self._spinner, self._table = spinner.Spinner('dots'), table.Table
+    self._line = ''
+    self.live = live.Live(get_renderable=self._render, console=console, refresh_per_second=8, transient=True)
+
+  def _render(self):
+    from rich.text import Text
+
+    grid = self._table.grid(padding=(0, 1))
+    grid.add_row(self._spinner, Text(self._line, overflow='ellipsis', no_wrap=True))
+    outer = self._table.grid()
+    outer.add_row(grid)
+    outer.add_row(self._bar.get_renderable())
+    return outer
+
+  def update(self, fraction: float, left: float | None, line: str | None = None) -> None:
+    """Moves the bar; None leaves the line as it is."""
+    if line is not None:
+      self._line = line
+    self._bar.update(self._task, completed=fraction, left=duration(left))
+
+
+class _Tolerant:
+  """A log that cannot be written must not end the run, nor fill the screen with tracebacks."""
+
+  def handleError(self, record):  # noqa: N802 (the name is that of logging.Handler)
+    pass
+
+
+class _File(_Tolerant, logging.FileHandler):
+  pass
+
+
+class _Lines(_Tolerant, logging.StreamHandler):
+  pass
+
+
+class _AboveTheBar(_Tolerant, logging.Handler):
+  """Prints lines above the live display, except those that the display shows itself."""
+
+  _STYLES = {logging.WARNING: 'yellow', logging.ERROR: 'red'}
+
+  def __init__(self, console):
+    super().__init__()
+    self._console = console
+
+  def emit(self, record):
+    if getattr(record, 'live', False) and record.levelno < logging.WARNING:
+      return
+    try:
+      self._console.print(self.format(record), style=self._STYLES.get(record.levelno), markup=False, highlight=False,
+                          soft_wrap=True)
+    except Exception:
+      self.handleError(record)
+
+
+class _Plain(logging.Formatter):
+  """Lines for people: warnings marked, no tracebacks unless asked for."""
+
+  def __init__(self, form: str, tracebacks: bool):
+    super().__init__(form, '%Y-%m-%d %H:%M:%S')
+    self._tracebacks = tracebacks
+
+  def format(self, record):
+    record = logging.makeLogRecord(record.__dict__)
+    if record.levelno >= logging.WARNING:
+      record.msg = f'{record.levelname}: {record.msg}'
+    if not self._tracebacks:
+      record.exc_info = record.exc_text = None
+    return super().format(record)
+
+
+_TIMED = '%(asctime)s %(message)s'
+
+
+@contextlib.contextmanager
+def reporting(log_file: Path, screen: Screen | None) -> Iterator[Any]:
+  """Sends what is logged inside the block to a file and to the screen; yields rich's console of a live screen, or None.
+
+  Raises:
+    InputError: the file cannot be written.
+  """
+  try:
+    handlers: list[logging.Handler] = [_File(log_file, encoding='utf-8')]
+  except OSError as error:
+    raise InputError(f'{log_file}: cannot be written ({error.strerror}); choose a place you may write to') from error
+  debug = screen is not None and screen.debug
+  handlers[0].setFormatter(_Plain(_TIMED, tracebacks=True))
+  handlers[0].setLevel(logging.DEBUG if debug else logging.INFO)
+  console = None
+  if screen is not None:
+    if screen.live:
+      from rich.console import Console
+
+      console = Console(file=sys.stdout)
+      handlers.append(_AboveTheBar(console))
+    else:
+      handlers.append(_Lines(sys.stdout))
+    handlers[1].addFilter(lambda record: not getattr(record, 'told', False))
+    handlers[1].setFormatter(_Plain('%(message)s' if screen.live else _TIMED, tracebacks=debug))
+    handlers[1].setLevel(logging.WARNING if screen.quiet else logging.DEBUG if debug else logging.INFO)
+  before = _package_log.level, _package_log.propagate
+  _package_log.setLevel(logging.DEBUG if debug else logging.INFO)
+  _package_log.propagate = screen is None
+  for handler in handlers:
+    _package_log.addHandler(handler)
+  try:
+    yield console
+  finally:
+    for handler in handlers:
+      _package_log.removeHandler(handler)
+      with contextlib.suppress(OSError):  # the disk may be full
+        handler.close()
+    _package_log.setLevel(before[0])
+    _package_log.propagate = before[1]
