@@ -100,16 +100,19 @@ _MINI = {  # the model that ships; its sizes are in config.py
     'data.num_deletion_blocks': 2,  # its alignments are shallow
     'data.alignment_fraction': 0.5,  # few of its chains have one
     'data.single_sequence_fraction': 0.15,  # it is to be of use without an alignment as well
+    'data.clamped_fraction': 0.2,  # structures that are far off get no gradient from the clamped loss
     'loss.experimentally_resolved': 0.01,
+    # Few samples: small batches and large steps, so that structures take shape early among them.
+    'optimizer.learning_rate': 2e-3,
     'optimizer.warmup_samples': 1_000,
     'optimizer.decay_samples': 16_000,
     'optimizer.decay_factor': 0.3,
-    'optimizer.ema_decay': 0.99,  # thousands of steps, not a hundred thousand
-    'step.batch_size': 8,
+    'optimizer.ema_decay': 0.995,
+    'step.batch_size': 4,
     'step.max_passes': 3,
     'run.num_samples': 24_000,
-    'run.checkpoint_every': 50,
-    'run.validate_every': 100,
+    'run.checkpoint_every': 100,
+    'run.validate_every': 200,
     'run.num_validation': 16,
     'run.max_validation_length': 128,
     'run.num_workers': 1,

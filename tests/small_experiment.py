@@ -20,6 +20,7 @@ _RUN = {
     'model.c_s': 16,
     'data.crop_size': 16,
     'data.num_rows': 8,
+    'optimizer.learning_rate': 1e-3,
     'optimizer.warmup_samples': 4,
     'step.batch_size': 2,
     'step.max_passes': 2,
