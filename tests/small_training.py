@@ -116,6 +116,44 @@ def run(layout: str, spec: StepSpec, num_steps: int = 2):
   return states, told
 
 
+def templates_over(num_devices: int) -> dict[str, np.ndarray]:
+  """The parts of the network that see templates: a random weighing of their outputs, and its gradient."""
+  import haiku as hk
+  import jax.numpy as jnp
+  import small_network
+
+  from alphafold_jax.model import templates
+  from alphafold_jax.ops import axial
+  network = small_network.make_spec(**{'templates.pair.dropout': 0.25})
+  batch = jax.tree.map(jnp.asarray, small_network.make_batch(num_res=NUM_RES))
+  rng = np.random.default_rng(0)
+  z, for_z, m, for_m = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in (
+      (NUM_RES, NUM_RES, 24), (NUM_RES, NUM_RES, 24), (5, NUM_RES, 32), (8, NUM_RES, 32)))
+
+  def weighed():
+    context = templates.TemplateEmbedder(network.templates, 32)(batch.templates, batch.seq_mask, jnp.float32)
+    update = templates.TemplatePointwiseAttention(network.templates)(axial.share(z, 0), context.pair, context.mask)
+    rows, mask = templates.append_rows(axial.share(m, 1), jnp.ones((5, NUM_RES // axial.num_shares())), context)
+    return jnp.sum(axial.gather(update, 0) * for_z) + jnp.sum(axial.gather(rows * mask[..., None], 1) * for_m)
+
+  part = hk.transform(weighed)
+  shapes = jax.eval_shape(part.init, jax.random.key(0))
+  random = jax.tree.map(lambda leaf: jnp.asarray(0.3 * rng.normal(size=leaf.shape), jnp.float32), shapes)
+
+  def share_of_gradient(params):
+    def share(params):
+      with axial.sharded_over('model' if num_devices > 1 else None):
+        return part.apply(params, jax.random.key(2)) / num_devices
+    value, gradient = jax.value_and_grad(share)(params)
+    return jax.lax.psum((value, gradient), 'model')
+
+  mesh = sharding.make_mesh(num_devices, jax.devices()[:num_devices])
+  whole = jax.sharding.PartitionSpec()
+  value, gradient = jax.jit(jax.shard_map(
+      share_of_gradient, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False))(random)
+  return {'value': np.asarray(value), 'gradient': np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradient)])}
+
+
 def main(result: str, layouts: list[str]) -> None:
   jax.config.update('jax_compilation_cache_dir', os.environ.get('COMPILED') or None)
   arrays = {}
@@ -124,6 +162,8 @@ def main(result: str, layouts: list[str]) -> None:
     for name, leaf in (('state', states), ('told', told)):
       for path, value in jax.tree_util.tree_leaves_with_path(leaf):
         arrays[f'{layout}:{name}{jax.tree_util.keystr(path)}'] = np.asarray(value)
+  for num_devices in (1, 4):
+    arrays |= {f'templates over {num_devices}:{name}': array for name, array in templates_over(num_devices).items()}
   np.savez(result, **arrays)
 
 

@@ -62,6 +62,12 @@ def test_the_second_step_goes_on_alike(on_devices, layout):
   np.testing.assert_allclose(many[''], one[''], rtol=1e-4)
 
 
+def test_templates_are_shared_by_devices_without_a_change(on_devices):
+  one, four = (of_layout(on_devices, f'templates over {num}', '') for num in (1, 4))
+  np.testing.assert_allclose(four['value'], one['value'], rtol=1e-5)
+  np.testing.assert_allclose(four['gradient'], one['gradient'], rtol=0, atol=1e-5 * np.max(np.abs(one['gradient'])))
+
+
 def test_every_layout_draws_the_same_number_of_passes(on_devices):
   for index in range(2):
     passes = {int(of_layout(on_devices, name, f'told[{index}]')['.num_passes']) for name in ('1x1', *LAYOUTS)}
