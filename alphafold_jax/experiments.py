@@ -2,7 +2,7 @@
 """Named training experiments: one base configuration with the paper's numbers, and short differences from it.
 
 Each section becomes a spec of the part it sets: model (model/alphafold.py), loss (losses/total.py), data
-(data/training_set.py), optimizer and step (train/), run (train/loop.py).
+(data/training/training_set.py), optimizer and step (train/), run (train/loop.py).
 """
 
 from collections.abc import Mapping

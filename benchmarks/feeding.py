@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from alphafold_jax.data.cache import Cache, open_cache
-from alphafold_jax.data.cache_building import build_cache
-from alphafold_jax.data.feeding import batches
-from alphafold_jax.data.training_set import DataSpec, TrainingSet
+from alphafold_jax.data.training.cache import Cache, open_cache
+from alphafold_jax.data.training.cache_building import build_cache
+from alphafold_jax.data.training.feeding import batches
+from alphafold_jax.data.training.training_set import DataSpec, TrainingSet
 
 TEST_DATA = Path(__file__).parents[1] / 'tests' / 'data'
 SPECS = {  # the data sections of experiments.py

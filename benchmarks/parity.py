@@ -48,6 +48,16 @@ The rows of two blocks are compiled without the compiler's optimisation on both 
 
 {network}
 
+## The losses
+
+Tolerance of the tests: {loss_tolerance:.0e}. Both sides are given the same outputs of the network and the same
+structure
+({loss_examples}). Errors are shares of the loss and of the largest entry of each gradient; the largest is given.
+
+{losses}
+
+## From a file
+
 From an alignment file to a structure, each program with its own feature pipeline (model_3_ptm, two blocks, six rows of
 `tests/data/4zey_A.a3m.gz`, nothing masked): {file}.
 
@@ -86,6 +96,15 @@ def _network_rows(variants: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield variant, name, str(index + 1), *(f'{errors[c]:.1e}' if c in errors else '' for c in _COLUMNS)
 
 
+def _loss_rows() -> Iterator[tuple[str, ...]]:
+  from parity import losses
+  examples = [make() for make in losses.examples().values()]
+  for name in losses.THEIRS:
+    found = [losses.errors(name, example) for example in examples]
+    value = max(one.pop('value') for one in found)
+    yield name.replace('_', ' '), f'{value:.1e}', f'{max(max(one.values()) for one in found):.1e}'
+
+
 def _file_errors() -> str:
   from parity import network
 
@@ -102,11 +121,12 @@ def main(arguments: list[str] | None = None) -> None:
 
   sys.path[:0] = [str(_ROOT / 'tests'), str(_ROOT)]  # the comparisons, and this checkout before an installed package
   import jax
-  from parity import case, network
+  from parity import case, losses, network
 
   variants = tuple(_SETS_OF_VARIANT)[:None if options.full else -1]
   modules = _table(('module', 'parameter set', 'error'), _module_rows())
   whole = _table(('network', 'parameter set', 'pass', *_COLUMNS), _network_rows(variants))
+  of_losses = _table(('loss', 'error of the value', 'error of the gradient'), _loss_rows())
   _PAGE.parent.mkdir(exist_ok=True)
   _PAGE.write_text(_TEXT.format(
       command='python benchmarks/parity.py' + (' --full' if options.full else ''),
@@ -114,6 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
       python=platform.python_version(), device=jax.devices()[0].device_kind,
       versions=', '.join(f'{name} {importlib.metadata.version(name)}' for name in _VERSIONS),
       module_tolerance=case.TOLERANCE, network_tolerance=network.TOLERANCE, modules=modules, network=whole,
+      loss_tolerance=losses.TOLERANCE, loss_examples=', '.join(losses.examples()), losses=of_losses,
       file=_file_errors()))
 
 

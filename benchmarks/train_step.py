@@ -93,7 +93,7 @@ def _whole_step(case: Case) -> turns.Program:
   import jax
   import jax.numpy as jnp
 
-  from alphafold_jax.data import feeding
+  from alphafold_jax.data.training import feeding
   from alphafold_jax.train import sharding, specs
   from alphafold_jax.train import step as steps
   from alphafold_jax.weights import official

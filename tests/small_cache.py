@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.cache import Cache, open_cache
-from alphafold_jax.data.cache_building import build_cache
+from alphafold_jax.data.training.cache import Cache, open_cache
+from alphafold_jax.data.training.cache_building import build_cache
 
 _BACKBONE = {'N': (1.46, 0.0, 0.0), 'CA': (2.3, 0.2, 0.1), 'C': (1.9, 0.9, 1.2), 'O': (2.5, 1.5, 2.1)}
 

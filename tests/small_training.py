@@ -21,7 +21,8 @@ import jax
 import numpy as np
 
 from alphafold_jax import schema
-from alphafold_jax.data import features, feeding, padding
+from alphafold_jax.data import features, padding
+from alphafold_jax.data.training import feeding
 from alphafold_jax.losses.total import LossSpec
 from alphafold_jax.model import alphafold
 from alphafold_jax.train import sharding

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import small_cache
 
-from alphafold_jax.data import cache_building, packing
 from alphafold_jax.data.alignment import encode, parse_a3m
-from alphafold_jax.data.cache import open_cache
-from alphafold_jax.data.cache_building import build_cache
 from alphafold_jax.data.features import profile
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.structures import read_chain
+from alphafold_jax.data.training import cache_building, packing
+from alphafold_jax.data.training.cache import open_cache
+from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.errors import InputError, ResourceError
 
 DATA = Path(__file__).parent / 'data'
@@ -405,7 +405,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
 
 _LIMITED = """
 import resource, sys
-from alphafold_jax.data.cache_building import build_cache
+from alphafold_jax.data.training.cache_building import build_cache
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 try:
   build_cache(sys.argv[1], sys.argv[2], processes=1)
@@ -424,7 +424,7 @@ def test_a_write_that_fails_midway_leaves_nothing(tmp_path):
 
 _BUILD = """
 import sys, time
-from alphafold_jax.data.cache_building import build_cache
+from alphafold_jax.data.training.cache_building import build_cache
 def slowly(done, total):
   print(done, flush=True)
   time.sleep(60)

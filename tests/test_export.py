@@ -20,7 +20,7 @@ from parity.case import relative_error
 
 from alphafold_jax import cli, experiments, prediction, schema
 from alphafold_jax import config as configs
-from alphafold_jax.data.cache_building import build_cache
+from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.errors import InputError, WeightsError
 from alphafold_jax.train import loop, optimizer, parameters, specs
 from alphafold_jax.train import step as steps

@@ -9,9 +9,9 @@ import pytest
 import small_cache
 
 from alphafold_jax.data import fields
-from alphafold_jax.data.cache import open_cache
-from alphafold_jax.data.feeding import batches, stack
-from alphafold_jax.data.training_set import DataSpec, TrainingSet
+from alphafold_jax.data.training.cache import open_cache
+from alphafold_jax.data.training.feeding import batches, stack
+from alphafold_jax.data.training.training_set import DataSpec, TrainingSet
 from alphafold_jax.errors import InputError
 
 RNG = np.random.default_rng(3)

@@ -23,7 +23,7 @@ NEVER = {  # the mathematics knows neither files nor settings
     'losses': ('data', 'model', 'config'),
 }
 WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic', 'screen', 'data.queries',
-               'data.alignment', 'data.records', 'data.jobnames', 'data.cache_building', 'weights.store',
+               'data.alignment', 'data.records', 'data.jobnames', 'data.training.cache_building', 'weights.store',
                'weights.official',
                'weights.random', 'weights.notes', 'weights.shipped', 'output.files', 'output.evaluated',
                'geometry.scores', 'evaluation', 'experiments')

@@ -11,8 +11,8 @@ import numpy as np
 import small_experiment
 
 from alphafold_jax import config as configs
-from alphafold_jax.data import cache, feeding, training_set
-from alphafold_jax.data.cache_building import build_cache
+from alphafold_jax.data.training import cache, feeding, training_set
+from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.train import specs, validation
 from alphafold_jax.train import step as steps
 

@@ -19,8 +19,8 @@ import small_experiment
 from ml_collections.config_dict import ConfigDict
 
 from alphafold_jax import cli
-from alphafold_jax.data import training_set
-from alphafold_jax.data.cache_building import build_cache
+from alphafold_jax.data.training import training_set
+from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.train import checkpoints, parameters, specs
 from alphafold_jax.train import step as steps
 

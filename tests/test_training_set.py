@@ -12,10 +12,10 @@ import small_cache
 
 from alphafold_jax.data import fields
 from alphafold_jax.data.alignment import encode
-from alphafold_jax.data.cache import Cache, open_cache
-from alphafold_jax.data.cache_building import build_cache
 from alphafold_jax.data.features import make_batch
-from alphafold_jax.data.training_set import DataSpec, TrainingSet, whole_chain
+from alphafold_jax.data.training.cache import Cache, open_cache
+from alphafold_jax.data.training.cache_building import build_cache
+from alphafold_jax.data.training.training_set import DataSpec, TrainingSet, whole_chain
 from alphafold_jax.errors import InputError
 
 RNG = np.random.default_rng(11)

@@ -9,7 +9,7 @@ from alphafold_jax.cli import flags
 
 
 def run(given: argparse.Namespace) -> int:
-  from alphafold_jax.data.cache_building import build_cache
+  from alphafold_jax.data.training.cache_building import build_cache
 
   def show(done: int, total: int) -> None:
     if not given.quiet and (done == total or done % max(1, total // 20) == 0):

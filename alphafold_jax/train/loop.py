@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from ml_collections import config_dict
 
 from alphafold_jax import atomic
-from alphafold_jax.data import cache, feeding, training_set
+from alphafold_jax.data.training import cache, feeding, training_set
 from alphafold_jax.errors import NumericalError
 from alphafold_jax.screen import Display, Screen, duration, reporting
 from alphafold_jax.train import parameters, sharding, specs, validation, watch

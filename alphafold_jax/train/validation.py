@@ -13,8 +13,8 @@ import numpy as np
 from alphafold_jax import confidence, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import padding
-from alphafold_jax.data.cache import Cache
-from alphafold_jax.data.training_set import DataSpec, whole_chain
+from alphafold_jax.data.training.cache import Cache
+from alphafold_jax.data.training.training_set import DataSpec, whole_chain
 from alphafold_jax.geometry import scores
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec

@@ -7,10 +7,10 @@ import numpy as np
 
 from alphafold_jax import schema
 from alphafold_jax.data.features import empty_templates
-from alphafold_jax.data.packing import Record
 from alphafold_jax.data.pairwise import align
 from alphafold_jax.data.structures import Chain
 from alphafold_jax.data.templates import Template, template_from_chain
+from alphafold_jax.data.training.packing import Record
 from alphafold_jax.errors import InputError
 
 _MAX_HITS = 20  # Suppl. 1.2.3

@@ -2,7 +2,7 @@
 """The training cache: parsed chains in one file that is read at random places, with a table beside it for people.
 
 A cache is a folder:
-  records.array_record  one chain per record (data/packing.py)
+  records.array_record  one chain per record (data/training/packing.py)
   index.csv             one line per record, in the same order (`Entry`)
   skipped.csv           what was not taken, and why
   cache.json            version, sizes and settings; written last
@@ -21,7 +21,7 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
-from alphafold_jax.data.packing import Record, unpack
+from alphafold_jax.data.training.packing import Record, unpack
 from alphafold_jax.errors import InputError
 
 FORMAT = 'alphafold_jax training cache'

@@ -17,13 +17,13 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import encode, parse_a3m
-from alphafold_jax.data.cache import Entry
-from alphafold_jax.data.deposition import Deposition, deposition
-from alphafold_jax.data.packing import Record, pack, residue_index
-from alphafold_jax.data.placement import Library, place_alignment
 from alphafold_jax.data.records import read_text
-from alphafold_jax.data.source_table import SourceTable
 from alphafold_jax.data.structures import Chain, read_chains
+from alphafold_jax.data.training.cache import Entry
+from alphafold_jax.data.training.deposition import Deposition, deposition
+from alphafold_jax.data.training.packing import Record, pack, residue_index
+from alphafold_jax.data.training.placement import Library, place_alignment
+from alphafold_jax.data.training.source_table import SourceTable
 from alphafold_jax.errors import InputError
 
 _MIN_RESOLVED = 10  # residues with a CA atom

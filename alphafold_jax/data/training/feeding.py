@@ -15,7 +15,7 @@ import numpy as np
 
 from alphafold_jax import schema
 from alphafold_jax.data import fields
-from alphafold_jax.data.training_set import TrainingSet
+from alphafold_jax.data.training.training_set import TrainingSet
 from alphafold_jax.errors import InputError
 
 _ENDLESS = sys.maxsize // 2**20  # batches

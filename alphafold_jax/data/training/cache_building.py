@@ -21,9 +21,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from alphafold_jax import atomic
-from alphafold_jax.data import cache, chain_reading
-from alphafold_jax.data.placement import Library, alignment_files, read_library
-from alphafold_jax.data.source_table import SourceTable, read_clusters, read_table
+from alphafold_jax.data.training import cache, chain_reading
+from alphafold_jax.data.training.placement import Library, alignment_files, read_library
+from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
 from alphafold_jax.errors import InputError, ResourceError
 
 _STRUCTURES = ('.cif', '.mmcif', '.pdb', '.ent')
@@ -60,13 +60,13 @@ def build_cache(
   Args:
     structures: mmCIF or PDB files (also .gz), and folders of them.
     out: the cache's folder; must not exist yet, or be empty.
-    alignments: A3M files (also .gz), and folders of them, the preferred ones first (data/placement.py says what fits).
+    alignments: A3M files (also .gz), and folders of them, the preferred ones first (placement.py says what fits).
     table: CSV with the column `id` and any of cluster, split, resolution, method, release_date, exclude; chains that
       it does not list are left out, as are those whose `exclude` is neither empty nor 0.
     columns: names of those columns in the table where they differ, such as {'cluster': 'cluster30'}.
     clusters: tab-separated representative and member, as `mmseqs easy-cluster` writes it.
     predicted: the structures are predictions with pLDDT in the B-factor column, for self-distillation.
-    max_rows: rows kept of an alignment (data/chain_reading.py says which). Block deletion leaves about a fifth of
+    max_rows: rows kept of an alignment (chain_reading.py says which). Block deletion leaves about a fifth of
       them, so the 1,152 rows of the paper's initial training want some 6,000; a small model does with fewer.
     processes: how many parse; by default one per CPU.
     progress: called with (files done, files in all).

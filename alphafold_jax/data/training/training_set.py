@@ -19,11 +19,11 @@ import numpy as np
 
 from alphafold_jax import schema
 from alphafold_jax.data import features, padding
-from alphafold_jax.data.block_deletion import delete_blocks
-from alphafold_jax.data.cache import Cache, Entry
-from alphafold_jax.data.cropping import crop_start
-from alphafold_jax.data.homologs import sample_templates
-from alphafold_jax.data.packing import Record, single_profile
+from alphafold_jax.data.training.block_deletion import delete_blocks
+from alphafold_jax.data.training.cache import Cache, Entry
+from alphafold_jax.data.training.cropping import crop_start
+from alphafold_jax.data.training.homologs import sample_templates
+from alphafold_jax.data.training.packing import Record, single_profile
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
