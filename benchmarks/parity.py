@@ -50,8 +50,7 @@ The rows of two blocks are compiled without the compiler's optimisation on both 
 
 ## The losses
 
-Tolerance of the tests: {loss_tolerance:.0e}. Both sides are given the same outputs of the network and the same
-structure
+Tolerance of the tests: {loss_tolerance:.0e}. Both sides are given the same outputs of a network and the same structure
 ({loss_examples}). Errors are shares of the loss and of the largest entry of each gradient; the largest is given.
 
 {losses}
