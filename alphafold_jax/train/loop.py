@@ -116,6 +116,8 @@ class Run:
     """Steps until the end or until asked to stop."""
     self._introduce()
     self.display = display
+    if display is not None:
+      display.update(self.clock.fraction, None, 'compiling the first step')
     step_function = sharding.sharded_step(self.spec, self.mesh)
     key, step, pending = jax.random.key(self.run.seed + 1), self.first_step, None
     feeds = feeding.batches(
