@@ -137,11 +137,11 @@ def conditions(repeats: int, passes: int, command: str) -> str:
           f'Command: `{command}`')
 
 
-def write_section(name: str, text: str) -> None:
-  """Replaces what stands between the two markers of that name in docs/benchmarks.md."""
+def write_section(name: str, text: str, page: Path = TABLES) -> None:
+  """Replaces what stands between the two markers of that name in docs/benchmarks.md, or another page."""
   begin, end = f'<!-- {name}: begin, written by a command -->', f'<!-- {name}: end -->'
-  old = TABLES.read_text() if TABLES.exists() else ''
+  old = page.read_text() if page.exists() else ''
   if begin not in old:
     old += f'\n{begin}\n{end}\n'
   head, rest = old.split(begin, 1)
-  TABLES.write_text(f'{head}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}')
+  page.write_text(f'{head}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}')

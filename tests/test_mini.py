@@ -302,7 +302,7 @@ def test_what_does_not_fit_the_file_is_refused_and_the_old_one_stays(tmp_path, m
 
 @pytest.fixture
 def script():
-  spec = importlib.util.spec_from_file_location('ship', ROOT / 'benchmarks' / 'mini' / 'ship.py')
+  spec = importlib.util.spec_from_file_location('ship', ROOT / 'benchmarks' / 'mini_ship.py')
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module

@@ -110,7 +110,7 @@ def endless(run, cache, *more: str, xla_flags: str = '') -> subprocess.Popen:
              '--config', 'run.validate_every=0', *more]
   environment = os.environ | {
       'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir or '',
-      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {xla_flags}'}
+      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {xla_flags}'.strip()}  # blank, it would be a file's name
   return subprocess.Popen(command, env=environment)
 
 

@@ -18,6 +18,11 @@ def align(query: str, template: str) -> dict[int, int]:
   return {int(q) + i: int(t) + i for (q, end), (t, _) in zip(*blocks, strict=True) for i in range(int(end) - int(q))}
 
 
+def score(query: str, template: str) -> float:
+  """How well two sequences of canonical letters align; quicker than the alignment itself."""
+  return _aligner().score(query, template)
+
+
 def canonical(sequence: str) -> str:
   """The 20 letters and X, by the same table as everything else."""
   return ''.join(residues.MSA_ALPHABET[token] for token in encode(sequence))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a training run's best parameters those that ship with the package: alphafold_jax/weights/mini.npz.
 
-  python benchmarks/mini/ship.py RUN_DIR
+  python benchmarks/mini_ship.py RUN_DIR
 
 Takes the averaged parameters of the checkpoint that is best by validation, of a run of `train_mini` that began from
 nothing.
