@@ -21,7 +21,7 @@ from ml_collections.config_dict import ConfigDict
 from alphafold_jax import cli
 from alphafold_jax.data.training import training_set
 from alphafold_jax.data.training.cache_building import build_cache
-from alphafold_jax.train import checkpoints, parameters, specs
+from alphafold_jax.train import checkpoints, loop, parameters, specs
 from alphafold_jax.train import step as steps
 
 DATA = Path(__file__).parent / 'data'
@@ -114,13 +114,17 @@ def endless(run, cache, *more: str, xla_flags: str = '') -> subprocess.Popen:
   return subprocess.Popen(command, env=environment)
 
 
+def wait_for(num_steps: int, run: Path, processes: list[subprocess.Popen]) -> None:
+  deadline = time.monotonic() + 300
+  while not (run / 'metrics.csv').is_file() or len(lines(run / 'metrics.csv')) < num_steps:
+    assert time.monotonic() < deadline and all(process.poll() is None for process in processes)
+    time.sleep(0.2)
+
+
 def stop_after(num_steps: int, run: Path, processes: list[subprocess.Popen]) -> None:
   """Waits for some steps of a run, asks the last of its processes to stop, and waits for all of them to end well."""
   try:
-    deadline = time.monotonic() + 300
-    while not (run / 'metrics.csv').is_file() or len(lines(run / 'metrics.csv')) < num_steps:
-      assert time.monotonic() < deadline and all(process.poll() is None for process in processes)
-      time.sleep(0.2)
+    wait_for(num_steps, run, processes)
     processes[-1].send_signal(signal.SIGTERM)
     assert [process.wait(120) for process in processes] == [0] * len(processes)
   finally:
@@ -134,6 +138,21 @@ def test_sigterm_saves_and_ends_well(cache, tmp_path):
   done = int(saved(run).step)
   assert done >= 1 and done == int(lines(run / 'metrics.csv')[-1]['step'])
   assert f'stopped at step {done}' in (run / 'log.txt').read_text()
+
+
+def test_a_killed_run_goes_on(cache, tmp_path):
+  """Killed amid steps and saves; its last complete checkpoint is where it goes on."""
+  run = tmp_path / 'run'
+  process = endless(run, cache, '--config', 'run.checkpoint_every=1')
+  try:
+    wait_for(3, run, [process])
+  finally:
+    process.kill()
+  process.wait()
+  told = len(lines(run / 'metrics.csv'))
+  assert train(run, cache, '--config', 'run.validate_every=0', '--config', f'run.num_samples={2 * (told + 2)}') == 0
+  assert 'going on after step' in (run / 'log.txt').read_text()
+  assert [int(line['step']) for line in lines(run / 'metrics.csv')] == list(range(1, told + 3))
 
 
 def test_two_processes_train_as_one_and_stop_together(whole_run, cache, tmp_path):
@@ -227,7 +246,14 @@ def test_without_a_training_set_the_command_says_what_to_run(tmp_path, capsys):
 
 
 def test_a_run_starts_from_the_best_of_another(whole_run, cache, tmp_path):
-  run = tmp_path / 'run'
-  assert train(run, cache, '--init-from', str(whole_run), '--config', 'run.num_samples=2',
-               '--config', 'optimizer.learning_rate=0.0') == 0
-  assert_same_bits(saved(run).params, parameters.load_averaged(whole_run)[0])
+  run = loop.Run(loop.Options(
+      directory=tmp_path / 'run', config=small_experiment.get_config(), data=(Path(cache),), init_from=whole_run))
+  assert int(run.state.step) == 0
+  assert_same_bits(jax.device_get(run.state.params), parameters.load_averaged(whole_run)[0])
+  run.checkpoints.close()
+  run.watch.close()
+
+
+def test_parameters_to_start_from_that_are_not_there_are_named(cache, tmp_path, capsys):
+  assert train(tmp_path / 'run', cache, '--init-from', str(tmp_path / 'missing.npz')) == 2
+  assert 'missing.npz' in capsys.readouterr().err

@@ -100,7 +100,8 @@ def train_step(
     the state after, and what to tell. A step with any gradient that is not finite leaves the parameters as they are.
   """
   key_passes, key_examples = jax.random.split(jax.random.fold_in(key, state.step))
-  num_passes = jax.random.randint(key_passes, (), 1, spec.max_passes + 1)  # the same for all, Suppl. 1.10
+  # The same for all examples, Suppl. 1.10. Where there is nothing to draw, no loop is compiled.
+  num_passes = jax.random.randint(key_passes, (), 1, spec.max_passes + 1) if spec.max_passes > 1 else 1
 
   # From here to the new parameters all arithmetic is that of one vector, not of hundreds of arrays: quick to compile,
   # and one message between devices.
@@ -132,7 +133,7 @@ def train_step(
   state, update_norm = _updated(spec.optimizer, state, params, gradient, rate, wrong == 0)
   return state, Metrics(
       loss=means['loss'], terms=means['terms'], gradient_norm=means['gradient_norm'], update_norm=update_norm,
-      learning_rate=rate, num_passes=num_passes, wrong=wrong, finite=told['finite'], losses=told['loss'])
+      learning_rate=rate, num_passes=jnp.int32(num_passes), wrong=wrong, finite=told['finite'], losses=told['loss'])
 
 
 def _shared_loss(spec, params, key, example, num_passes, model_axis):
@@ -149,7 +150,7 @@ def _shared_loss(spec, params, key, example, num_passes, model_axis):
 
 
 def recycled_loss(
-    spec: StepSpec, params: Any, key: jax.Array, example: schema.Batch, num_passes: jax.Array
+    spec: StepSpec, params: Any, key: jax.Array, example: schema.Batch, num_passes: jax.Array | int
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """The loss of one example after `num_passes` passes, the last of which alone has a gradient: Algorithm 31."""
   network = alphafold.network(spec.network)
