@@ -258,6 +258,22 @@ def test_templates_are_relatives_on_the_right_residues(tmp_path):
   assert set(counts) == {0, 1}  # of n hits Uniform[0, n] are shown
 
 
+@pytest.mark.parametrize(('own', 'other', 'shown'), [
+  ('2010-01-01', '2009-12-31', True), ('2010-01-01', '2010-01-01', False), ('2010-01-01', '2010-01-02', False),
+  ('2010-01-01', '', True), ('', '2010-01-01', True)])
+def test_templates_came_out_before_the_chain(tmp_path, own, other, shown):
+  rng = np.random.default_rng(2)
+  sequence = small_cache.random_sequence(rng, 50)
+  mutant = ''.join(np.where(rng.random(50) < 0.3, list(small_cache.random_sequence(rng, 50)), list(sequence)))
+  table = small_cache.write_table(tmp_path / 't.csv', [
+    {'id': name, 'cluster': 1, 'split': 'train', 'release_date': date}
+    for name, date in (('own', own), ('rel', other))])
+  cache = small_cache.make_cache(tmp_path, {'own': sequence, 'rel': mutant}, table=table)
+  examples = TrainingSet([cache], dataclasses.replace(SPEC, crop_size=50, num_templates=1), seed=0, batch_size=4)
+  drawn = [batch.templates.mask.sum() for name, batch in map(examples.example, range(40)) if name == 'own']
+  assert (max(drawn) > 0) == shown
+
+
 # Validation
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates for training examples (Suppl. 1.2.3): other chains of the same cluster, aligned by sequence."""
+"""Templates for training examples (Suppl. 1.2.3): earlier chains of the same cluster, aligned by sequence."""
 
 from collections.abc import Callable, Sequence
 

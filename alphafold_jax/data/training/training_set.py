@@ -76,8 +76,10 @@ class _Pool:
     return min(int(place), len(self.entries) - 1)  # the sum may stay a rounding error below 1
 
   def relatives(self, chosen: int) -> list[int]:
-    """The other chains of a chain's cluster."""
-    return [i for i in self.clusters[self.entries[chosen].cluster] if i != chosen]
+    """The other chains of a chain's cluster, but for those known to have come out no earlier (Suppl. 1.2.3)."""
+    own = self.entries[chosen]
+    return [i for i in self.clusters[own.cluster]
+            if i != chosen and not (own.release_date and self.entries[i].release_date >= own.release_date)]
 
 
 class TrainingSet:
