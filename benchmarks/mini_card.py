@@ -125,7 +125,7 @@ def targets(training: cache.Cache, spec: training_set.DataSpec) -> list[Target]:
     if entry.split == 'validation' and entry.cluster not in found:
       record = training[index]
       found[entry.cluster] = Target(
-          id=entry.id, sequence=record.sequence, has_alignment=entry.depth > 1,
+          id=entry.id, sequence=pairwise.canonical(record.sequence), has_alignment=entry.depth > 1,
           aligned=training_set.whole_chain(record, spec, _MOST_ROWS),
           alone=training_set.whole_chain(record, spec, 1))
   return list(found.values())
