@@ -12,8 +12,6 @@ CPUs) and at both of its settings of `subbatch_size`, 4 and none; it is the fast
 import argparse
 import dataclasses
 import functools
-import json
-import sys
 
 import peer
 import turns
@@ -21,20 +19,10 @@ import turns
 _MODEL = 'model_5_ptm'
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-  """What is predicted."""
-
-  num_res: int
-  num_msa: int
-  num_extra: int
-  num_block: int
-
-
 # --- One side, in its own process ---
 
 
-def _inputs(case: Case):
+def _inputs(case: turns.Case):
   """Our configuration, official arrays, and a batch whose rows are drawn in the same order every time."""
   from alphafold_jax.weights import random
   oracle = peer.oracle()
@@ -45,7 +33,7 @@ def _inputs(case: Case):
   return config, random.random_official(config), batch
 
 
-def _ours(case: Case) -> turns.Program:
+def _ours(case: turns.Case) -> turns.Program:
   """This package."""
   import jax
   import jax.numpy as jnp
@@ -66,7 +54,7 @@ def _ours(case: Case) -> turns.Program:
   return turns.Program(one_pass, arguments, lambda result: float(result.confidence.mean_plddt))
 
 
-def _peer(case: Case, subbatch_size: int | None) -> turns.Program:
+def _peer(case: turns.Case, subbatch_size: int | None) -> turns.Program:
   """The peer."""
   import haiku as hk
   import jax
@@ -105,7 +93,7 @@ SIDES = {
 # --- Both sides ---
 
 
-def compare(case: Case, repeats: int, passes: int) -> dict:
+def compare(case: turns.Case, repeats: int, passes: int) -> dict:
   """Measures all sides; ours is compared with the faster of the peer's."""
   import flops
   sides = turns.compare(__file__, SIDES, case, repeats, passes)
@@ -145,20 +133,8 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   turns.add_flags(parser, SIDES, sizes=(64, 128, 256), repeats=2, passes=2)
   args = parser.parse_args()
-  cases = [Case(n, args.num_msa, args.num_extra, args.num_block) for n in args.num_res]
-  if args.side:
-    print(json.dumps(turns.measure(SIDES[args.side](cases[0]), args.passes)))
-    return
-  results = []
-  for case in cases:
-    results.append(compare(case, args.repeats, args.passes))
-    if args.json:
-      print(json.dumps(results[-1]), flush=True)
-  if not args.json:
-    text = table(results, ' '.join(['python', 'benchmarks/predict_vs_alphafold.py', *sys.argv[1:]]))
-    print(text)
-    if args.num_block == 48:
-      turns.write_section('predict_vs_alphafold', text)
+  cases = [turns.Case(n, args.num_msa, args.num_extra, args.num_block) for n in args.num_res]
+  turns.main(__file__, args, SIDES, cases, compare, table, writes=args.num_block == 48)
 
 
 if __name__ == '__main__':

@@ -14,8 +14,6 @@ process of its own, and the processes take turns. The third side is our whole st
 
 import argparse
 import dataclasses
-import json
-import sys
 from types import SimpleNamespace
 
 import peer
@@ -25,13 +23,9 @@ _MODEL = 'model_3_ptm'
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class Case(turns.Case):
   """What is trained on."""
 
-  num_res: int
-  num_msa: int
-  num_extra: int
-  num_block: int
   dropout: bool = True
 
 
@@ -194,19 +188,7 @@ def main() -> None:
   parser.add_argument('--dropout', action=argparse.BooleanOptionalAction, default=True, help='as in training')
   args = parser.parse_args()
   cases = [Case(n, args.num_msa, args.num_extra, args.num_block, args.dropout) for n in args.num_res]
-  if args.side:
-    print(json.dumps(turns.measure(SIDES[args.side](cases[0]), args.passes)))
-    return
-  results = []
-  for case in cases:
-    results.append(compare(case, args.repeats, args.passes))
-    if args.json:
-      print(json.dumps(results[-1]), flush=True)
-  if not args.json:
-    text = table(results, ' '.join(['python', 'benchmarks/train_step.py', *sys.argv[1:]]))
-    print(text)
-    if args.num_block == 48 and args.dropout:
-      turns.write_section('train_step', text)
+  turns.main(__file__, args, SIDES, cases, compare, table, writes=args.num_block == 48 and args.dropout)
 
 
 if __name__ == '__main__':

@@ -17,12 +17,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / 'docs' / 'benchmarks.md'
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """Sizes of what is computed."""
+
+  num_res: int
+  num_msa: int
+  num_extra: int
+  num_block: int
 
 
 class Program(NamedTuple):
@@ -124,6 +134,35 @@ def add_flags(parser: argparse.ArgumentParser, sides: Iterable[str], sizes: tupl
                       help='timed runs in each process, after one to warm up (default: %(default)s)')
   parser.add_argument('--json', action='store_true', help='print one JSON object per size, and write no table')
   parser.add_argument('--side', choices=list(sides), help='measure one side in this process')
+
+
+def main(script: str, args: argparse.Namespace, sides: Mapping[str, Callable[[Any], Program]], cases: Sequence[Any],
+         compare: Callable[[Any, int, int], dict], table: Callable[[list[dict], str], str], writes: bool) -> None:
+  """What such a benchmark does with its flags.
+
+  Args:
+    script: the benchmark's file
+    args: its parsed flags
+    sides: its table
+    cases: one for each size
+    compare: measures a case: (case, repeats, passes)
+    table: the results in Markdown: (results, command)
+    writes: whether docs/benchmarks.md takes the table
+  """
+  if args.side:
+    print(json.dumps(measure(sides[args.side](cases[0]), args.passes)))
+    return
+  results = []
+  for case in cases:
+    results.append(compare(case, args.repeats, args.passes))
+    if args.json:
+      print(json.dumps(results[-1]), flush=True)
+  if not args.json:
+    path = Path(script)
+    text = table(results, ' '.join(['python', f'benchmarks/{path.name}', *sys.argv[1:]]))
+    print(text)
+    if writes:
+      write_section(path.stem, text)
 
 
 def conditions(repeats: int, passes: int, command: str) -> str:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs of `alphafold-jax predict` small enough for tests: one block, random weights, twenty residues."""
+"""Runs of `alphafold-jax predict` small enough for tests: one block, random weights, twenty residues; and processes."""
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 
@@ -41,6 +43,22 @@ def python(code: str, *arguments) -> subprocess.CompletedProcess:
   """Runs Python code in a process of its own."""
   return subprocess.run([sys.executable, '-c', code, *map(str, arguments)], env=environment(), text=True,
                         capture_output=True, timeout=300, check=False)
+
+
+def in_terminal(*arguments) -> str:
+  """Runs the command in a process of its own on a terminal; returns all that was shown, and it must end well."""
+  mine, its = pty.openpty()
+  command = [sys.executable, '-m', 'alphafold_jax', *map(str, arguments)]
+  with subprocess.Popen(command, stdout=its, stderr=its, stdin=its, close_fds=True,
+                        env=environment() | {'TERM': 'xterm', 'COLUMNS': '100', 'LINES': '40'}) as process:
+    os.close(its)
+    shown = b''
+    with contextlib.suppress(OSError):  # the other end is closed
+      while part := os.read(mine, 4096):
+        shown += part
+    assert process.wait(timeout=300) == 0
+  os.close(mine)
+  return shown.decode()
 
 
 def count_predictions(monkeypatch) -> list[tuple[str, str, int]]:

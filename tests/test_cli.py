@@ -3,7 +3,6 @@
 
 import gzip
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from small_runs import A3M, ALONE, OTHER, SEQUENCE, SMALL, environment, fasta, load_json, predict, python
+from small_runs import A3M, ALONE, OTHER, SEQUENCE, SMALL, fasta, in_terminal, load_json, predict, python
 
 from alphafold_jax import cli, devices, prediction, screen
 from alphafold_jax.weights import store
@@ -192,23 +191,7 @@ def test_quiet_shows_warnings_only_but_the_log_is_complete(tmp_path, capsys):
 
 def test_a_terminal_shows_a_live_display(tmp_path):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
-  mine, its = pty.openpty()
-  command = [sys.executable, '-m', 'alphafold_jax', 'predict', str(source), str(tmp_path / 'out'), *ALONE]
-  with subprocess.Popen(command, stdout=its, stderr=its, stdin=its, close_fds=True,
-                        env=environment() | {'TERM': 'xterm', 'COLUMNS': '100', 'LINES': '40'}) as process:
-    os.close(its)
-    shown = b''
-    while True:
-      try:
-        part = os.read(mine, 4096)
-      except OSError:  # the other end is closed
-        break
-      if not part:
-        break
-      shown += part
-    assert process.wait(timeout=300) == 0
-  os.close(mine)
-  text = shown.decode()
+  text = in_terminal('predict', source, tmp_path / 'out', *ALONE)
   assert '\x1b[' in text and 'elapsed' in text and 'compiling for up to 32 residues' in text
   assert 'Best structures' in text and not re.search(r'\d\d:\d\d:\d\d p model_1_ptm', text)
 

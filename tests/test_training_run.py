@@ -5,6 +5,7 @@ import csv
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,8 @@ import jax
 import numpy as np
 import pytest
 import small_experiment
-from ml_collections.config_dict import ConfigDict
+import small_runs
+from ml_collections import config_dict
 
 from alphafold_jax import cli
 from alphafold_jax.data.training import training_set
@@ -48,7 +50,7 @@ def saved(run):
   """The arrays of a run's last checkpoint."""
   folder = checkpoints.Checkpoints(Path(run) / 'checkpoints')
   config = json.loads((Path(run) / 'config.json').read_text())
-  spec = specs.make_step_spec(ConfigDict(config))
+  spec = specs.make_step_spec(config_dict.ConfigDict(config))
   state, _ = folder.restore(folder.latest(), steps.initial_state(spec, jax.random.key(0)))
   folder.close()
   return jax.device_get(state)
@@ -84,6 +86,29 @@ def test_a_run_writes_its_numbers(whole_run):
   assert list((whole_run / 'events').glob('events.out.tfevents.*'))
 
 
+def test_a_terminal_shows_a_live_display(whole_run, cache, tmp_path):
+  shown = small_runs.in_terminal('train', tmp_path / 'run', '--data', cache, '--config', CONFIG)
+  assert '\x1b[' in shown and 'compiling the first step' in shown and 'elapsed' in shown
+  assert re.search(r'step 4/4  loss \d+\.\d+  gradient \d+\.\d+  \d+\.\d+ samples/s', shown)
+  assert 'validation lDDT-CA' in shown and 'finished: 4 steps' in shown
+  assert 'step 4/4: loss' not in shown  # the line that the display replaces
+  assert 'step 4/4: loss' in (tmp_path / 'run' / 'log.txt').read_text()
+
+
+def test_what_is_said_while_a_run_begins_is_in_its_log(cache, tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'tensorboardX', None)  # as if it were not installed
+  config = config_dict.ConfigDict(small_experiment.get_config())
+  config.run.num_samples = 0
+  assert loop.train(loop.Options(directory=tmp_path / 'run', config=config, data=(Path(cache),))) == 0
+  assert 'WARNING: tensorboardX is not installed' in (tmp_path / 'run' / 'log.txt').read_text()
+
+
+def test_a_run_without_its_data_makes_nothing(tmp_path, capsys):
+  assert train(tmp_path / 'run', str(tmp_path / 'missing')) == 2
+  assert 'no training cache here' in capsys.readouterr().err
+  assert not (tmp_path / 'run').exists()
+
+
 def test_a_run_that_goes_on_ends_as_one_that_never_stopped(whole_run, cache, tmp_path):
   run = tmp_path / 'run'
   assert train(run, cache, '--config', 'run.num_samples=4') == 0
@@ -108,8 +133,7 @@ def endless(run, cache, *more: str, xla_flags: str = '') -> subprocess.Popen:
   command = [sys.executable, '-m', 'alphafold_jax', 'train', str(run), '--data', cache, '--config', CONFIG,
              '--config', 'run.num_samples=1000000', '--config', 'run.checkpoint_every=1000000',
              '--config', 'run.validate_every=0', *more]
-  environment = os.environ | {
-      'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir or '',
+  environment = small_runs.environment() | {
       'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {xla_flags}'.strip()}  # blank, it would be a file's name
   return subprocess.Popen(command, env=environment)
 
@@ -248,6 +272,7 @@ def test_without_a_training_set_the_command_says_what_to_run(tmp_path, capsys):
 def test_a_run_starts_from_the_best_of_another(whole_run, cache, tmp_path):
   run = loop.Run(loop.Options(
       directory=tmp_path / 'run', config=small_experiment.get_config(), data=(Path(cache),), init_from=whole_run))
+  run.begin()
   assert int(run.state.step) == 0
   assert_same_bits(jax.device_get(run.state.params), parameters.load_averaged(whole_run)[0])
   run.checkpoints.close()

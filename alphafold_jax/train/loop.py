@@ -53,12 +53,12 @@ def train(options: Options, screen: Screen | None = None) -> int:
     NumericalError: too many steps in a row whose gradients were not finite.
   """
   run = Run(options)
-  with reporting(options.directory / _log_name(), screen) as console, _stopping() as asked_to_stop:
-    if console is None:
+  log = atomic.make_folder(options.directory) / _log_name()
+  with reporting(log, screen) as console, _stopping() as asked_to_stop:
+    display = Display(console) if console is not None else None
+    with display.live if display is not None else contextlib.nullcontext():
+      run.begin(display)
       return run.go(asked_to_stop)
-    display = Display(console)
-    with display.live:
-      return run.go(asked_to_stop, display)
 
 
 def _log_name() -> str:
@@ -67,10 +67,13 @@ def _log_name() -> str:
 
 
 class Run:
-  """One run between two starts of the program."""
+  """One run between two starts of the program.
+
+  Making it checks what was asked for and writes nothing; `begin` opens or makes the folder, `go` trains.
+  """
 
   def __init__(self, options: Options):
-    config = options.config
+    self.options, config = options, options.config
     self.spec, self.run = specs.make_step_spec(config), specs.make_section(specs.RunSpec, 'run', config)
     self.config = json.loads(config.to_json_best_effort())
     self.mesh = sharding.make_mesh(self.run.model_devices)
@@ -84,26 +87,34 @@ class Run:
     self.validation = validation.choose_chains(
         caches, data_spec, self.run.num_validation, self.run.max_validation_length)
 
-    self.directory = atomic.make_folder(options.directory)
-    self.checkpoints = Checkpoints(self.directory / 'checkpoints', self.run.keep_checkpoints)
     self.num_steps = self.run.num_samples // self.spec.batch_size
-    self.state, self.feed_state = self._begin(options)
-    self.first_step = int(self.state.step)
-    self.watch = watch.Watch(self.directory, self.first_step, writes=self.first_host)
-    self.clock = watch.Clock(self.first_step, self.num_steps, self.spec.batch_size)
     self.skipped = 0  # steps in a row
     self.saved = True
 
-  def _begin(self, options: Options) -> tuple[TrainState, dict[str, Any] | None]:
+  def begin(self, display: Display | None = None) -> None:
+    """Takes up the folder's last checkpoint, or begins from given parameters or fresh ones.
+
+    Raises:
+      InputError, ResourceError: the folder, its checkpoint or the parameters cannot be used.
+    """
+    self.display = display
+    self.directory = atomic.make_folder(self.options.directory)
+    self.checkpoints = Checkpoints(self.directory / 'checkpoints', self.run.keep_checkpoints)
+    self.state, self.feed_state = self._starting_state()
+    self.first_step = int(self.state.step)
+    self.watch = watch.Watch(self.directory, self.first_step, writes=self.first_host)
+    self.clock = watch.Clock(self.first_step, self.num_steps, self.spec.batch_size)
+
+  def _starting_state(self) -> tuple[TrainState, dict[str, Any] | None]:
     """The state to go on from: of the folder's last checkpoint, of given parameters, or fresh."""
-    latest = self.checkpoints.latest()
+    latest, init_from = self.checkpoints.latest(), self.options.init_from
     params = None
-    if latest is None and options.init_from:
-      params = parameters.starting_params(options.init_from, self.config['model'])
+    if latest is None and init_from:
+      params = parameters.starting_params(init_from, self.config['model'])
     state = steps.initial_state(self.spec, jax.random.key(self.run.seed), params)
     state = sharding.on_every_device(state, self.mesh)
     if latest is None:
-      self.config[parameters.ORIGIN] = parameters.origin(options.init_from)
+      self.config[parameters.ORIGIN] = parameters.origin(init_from)
       if self.first_host:
         atomic.write_text(self.directory / 'config.json', json.dumps(self.config, indent=2) + '\n')
       return state, None
@@ -112,12 +123,11 @@ class Run:
     self.config[parameters.ORIGIN] = saved.get(parameters.ORIGIN, parameters.FRESH)
     return self.checkpoints.restore(latest, state)
 
-  def go(self, asked_to_stop: Sequence[int], display: Display | None = None) -> int:
+  def go(self, asked_to_stop: Sequence[int]) -> int:
     """Steps until the end or until asked to stop."""
     self._introduce()
-    self.display = display
-    if display is not None:
-      display.update(self.clock.fraction, None, 'compiling the first step')
+    if self.display is not None:
+      self.display.update(self.clock.fraction, None, 'compiling the first step')
     step_function = sharding.sharded_step(self.spec, self.mesh)
     key, step, pending = jax.random.key(self.run.seed + 1), self.first_step, None
     feeds = feeding.batches(
