@@ -14,6 +14,14 @@ class WeightsError(AlphaFoldError, ValueError):
   """A parameter file that is missing, unreadable, or does not fit the model."""
 
 
+class TransferError(AlphaFoldError, RuntimeError):
+  """A download that cannot be made or kept: no connection, a server that refuses, a place that cannot be written."""
+
+
+class SearchError(AlphaFoldError, RuntimeError):
+  """A search for homologues or templates that cannot be made: a missing engine, a server that refuses."""
+
+
 class ResourceError(AlphaFoldError, RuntimeError):
   """A job that does not fit the memory, disk or device at hand."""
 

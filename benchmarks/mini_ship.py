@@ -14,8 +14,8 @@ from pathlib import Path
 from alphafold_jax import config as configs
 from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.train import parameters
+from alphafold_jax.transfer.files import digest, human_size
 from alphafold_jax.weights import official, shipped
-from alphafold_jax.weights.files import digest, human_size
 
 
 def ship(run: Path, path: Path, step: int | None = None) -> str:

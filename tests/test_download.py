@@ -17,8 +17,9 @@ import types
 import pytest
 from parameter_server import ALL, MODELS, SHAPES, expected, good_members, installed, parameter_file, serving, tar_of
 
-from alphafold_jax.errors import ResourceError, WeightsError
-from alphafold_jax.weights import files, store
+from alphafold_jax.errors import ResourceError, TransferError, WeightsError
+from alphafold_jax.transfer import files
+from alphafold_jax.weights import store
 
 IMPATIENT = store.Patience(deadline=20, timeout=5, retries=4, backoff=0.01)
 
@@ -360,5 +361,5 @@ def test_two_processes_download_once(server, tmp_path):
 def test_a_held_lock_is_named_when_the_wait_is_over(tmp_path):
   with files.lock(tmp_path, 0) as held:
     assert held
-    with pytest.raises(WeightsError, match=rf'held by process {os.getpid()} on'), files.lock(tmp_path, 0.3):
+    with pytest.raises(TransferError, match=rf'held by process {os.getpid()} on'), files.lock(tmp_path, 0.3):
       pass

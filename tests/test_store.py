@@ -7,7 +7,8 @@ import pytest
 from parameter_server import MODELS, SHAPES, expected, good_members, parameter_file, tar_of
 
 from alphafold_jax.errors import WeightsError
-from alphafold_jax.weights import files, store
+from alphafold_jax.transfer import files
+from alphafold_jax.weights import store
 
 
 def install(directory):

@@ -13,8 +13,8 @@ def run(given: argparse.Namespace) -> int:
   import logging
 
   from alphafold_jax import config
+  from alphafold_jax.transfer.files import human_size
   from alphafold_jax.weights import official, store
-  from alphafold_jax.weights.files import human_size
 
   logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 

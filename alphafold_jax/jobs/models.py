@@ -7,7 +7,8 @@ from typing import Any
 
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.jobs.options import RANDOM, Options
-from alphafold_jax.weights import files, notes, npz, official, store
+from alphafold_jax.transfer import files
+from alphafold_jax.weights import notes, npz, official, store
 
 _log = logging.getLogger(__name__)
 _SHARE = 0.25  # of the free memory that models may take which are not running

@@ -14,11 +14,11 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 
 from alphafold_jax import atomic
-from alphafold_jax.errors import WeightsError
+from alphafold_jax.errors import TransferError, WeightsError
+from alphafold_jax.transfer.fetch import Patience, discard, fetch
+from alphafold_jax.transfer.files import digest, disk_errors, lock, make_directory, require_space
+from alphafold_jax.transfer.meter import meter
 from alphafold_jax.weights import manifest
-from alphafold_jax.weights.fetch import Patience, discard, fetch
-from alphafold_jax.weights.files import digest, disk_errors, lock, make_directory, require_space
-from alphafold_jax.weights.meter import meter
 from alphafold_jax.weights.npz import Shape, read_shapes, shape_problems
 from alphafold_jax.weights.published import (
   ARCHIVES,
@@ -87,7 +87,7 @@ def _from_server(archive: Archive, target: pathlib.Path, staging: pathlib.Path, 
   try:
     found = _check_archive(archive, target, part, sha256, stated_md5)
     return part, found, _unpack(archive, part, staging)
-  except WeightsError:
+  except (WeightsError, TransferError):
     discard(part)
     raise
 

@@ -11,7 +11,8 @@ import pathlib
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
-from alphafold_jax.weights.files import digest, lock
+from alphafold_jax.transfer.files import digest, lock
+from alphafold_jax.weights.advice import explained
 
 NAME = 'manifest.json'
 _FORMAT = 1
@@ -80,7 +81,8 @@ def verify_file(path: str | pathlib.Path, *, full: bool = False) -> str | None:
     return None
   if not full and untouched(path, entry):
     return entry['sha256']
-  found = digest(path)['sha256']
+  with explained():
+    found = digest(path)['sha256']
   if found != entry['sha256']:
     raise WeightsError(
       f'{path}: not the file that was installed from {entry.get("archive")} on {entry.get("date")}: SHA-256 was '

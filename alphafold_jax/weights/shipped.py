@@ -16,8 +16,8 @@ import numpy as np
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
+from alphafold_jax.transfer.files import human_size
 from alphafold_jax.weights import official
-from alphafold_jax.weights.files import human_size
 
 MODEL = 'mini'
 FILE = 'mini.npz'

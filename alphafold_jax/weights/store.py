@@ -15,9 +15,10 @@ import os
 import pathlib
 
 from alphafold_jax.errors import WeightsError
+from alphafold_jax.transfer.fetch import Patience
+from alphafold_jax.transfer.files import digest
 from alphafold_jax.weights import manifest, shipped
-from alphafold_jax.weights.fetch import Patience
-from alphafold_jax.weights.files import digest
+from alphafold_jax.weights.advice import explained
 from alphafold_jax.weights.install import Expected, install
 from alphafold_jax.weights.manifest import verify_file
 from alphafold_jax.weights.npz import read_shapes, shape_problems
@@ -79,7 +80,8 @@ def download(archive: str | Archive = DEFAULT_ARCHIVE, directory: PathLike | Non
   target = pathlib.Path(directory or default_directory()).expanduser()
   file = None if source is None else pathlib.Path(source).expanduser()
   chosen = archive_of_file(file) if file and archive == DEFAULT_ARCHIVE else find_archive(archive)
-  install(chosen, target, file, sha256, expected, force, patience)
+  with explained():
+    install(chosen, target, file, sha256, expected, force, patience)
   recorded = manifest.read(target)
   return [_row(target, recorded, model) for model in chosen.models]
 
@@ -178,7 +180,8 @@ def _verified(folder: pathlib.Path, row: Entry, expected: Expected | None) -> En
   try:
     verify_file(path, full=True)
     if sha256 is None:
-      sha256, status = digest(path)['sha256'], 'unrecorded'
+      with explained():
+        sha256, status = digest(path)['sha256'], 'unrecorded'
       remarks.append('not installed by this program, so there is no digest to compare with')
     shapes = read_shapes(path)
     if expected is not None and row.model in MODELS:

@@ -10,8 +10,9 @@ import zlib
 from collections.abc import Collection
 
 from alphafold_jax.errors import WeightsError
-from alphafold_jax.weights.files import CHUNK, disk_errors, human_size
-from alphafold_jax.weights.meter import Meter
+from alphafold_jax.transfer.files import CHUNK, disk_errors
+from alphafold_jax.transfer.members import fault
+from alphafold_jax.transfer.meter import Meter
 
 _LARGEST = 2 << 30  # bytes; a published parameter file has 0.4 GB
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
@@ -51,17 +52,9 @@ def _length(archive: pathlib.Path) -> int:
 
 def _checked_name(archive: pathlib.Path, member: tarfile.TarInfo) -> str:
   """The last part of a member's path, once the member is known to be harmless."""
-  path = pathlib.PurePosixPath(member.name)
-  fault = None
-  if path.is_absolute() or '..' in path.parts or '\\' in member.name or ':' in member.name:
-    fault = 'has a path that leaves its directory'
-  elif not (member.isfile() or member.isdir()):
-    fault = 'is a link or a special file'
-  elif member.size > _LARGEST:
-    fault = f'claims {human_size(member.size)}, more than any parameter file has'
-  if fault:
-    raise WeightsError(f'{archive}: member {member.name!r} {fault}; nothing was installed. {_advice(archive)}')
-  return path.name
+  if what := fault(member, _LARGEST):
+    raise WeightsError(f'{archive}: member {member.name!r} {what}; nothing was installed. {_advice(archive)}')
+  return pathlib.PurePosixPath(member.name).name
 
 
 def _write(archive: pathlib.Path, tar: tarfile.TarFile, member: tarfile.TarInfo, path: pathlib.Path) -> str:

@@ -25,17 +25,14 @@ import urllib.request
 from typing import BinaryIO
 
 from alphafold_jax import atomic
-from alphafold_jax.errors import WeightsError
+from alphafold_jax.errors import TransferError
+from alphafold_jax.transfer.files import disk_errors, human_size, require_space
+from alphafold_jax.transfer.meter import Meter
 from alphafold_jax.version import __version__
-from alphafold_jax.weights.files import disk_errors, human_size, require_space
-from alphafold_jax.weights.meter import Meter
 
 _log = logging.getLogger(__name__)
 _READ = 1 << 18  # bytes
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP states that may be gone on the next try
-_OFFLINE = (
-  'A machine without internet access can use a file fetched elsewhere: `alphafold-jax params download --from FILE`.'
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +74,7 @@ def fetch(url: str, part: pathlib.Path, meter: Meter, patience: Patience, reserv
     reserve: room wanted on the disk beside the file, as a multiple of its length.
   """
   if urllib.parse.urlsplit(url).scheme not in ('http', 'https'):
-    raise WeightsError(f'{url}: not an http or https address. For a file on this machine use --from FILE.')
+    raise TransferError(f'{url}: not an http or https address.')
   give_up = time.monotonic() + patience.deadline
   failures = 0
   while True:
@@ -88,9 +85,9 @@ def fetch(url: str, part: pathlib.Path, meter: Meter, patience: Patience, reserv
       failures = 1 if _size(part) > before else failures + 1
       wait = max(min(patience.backoff * 2 ** (failures - 1), 60.0) * random.uniform(0.75, 1.25), error.wait)
       if failures > patience.retries or time.monotonic() + wait > give_up:
-        raise WeightsError(
+        raise TransferError(
           f'{url}: {error}; gave up with {human_size(_size(part))} in {part}. Run the same command again to go on '
-          f'from there. {_OFFLINE}'
+          'from there.'
         ) from error
       _log.warning('%s: %s; next try in %.1f s, from %s', url, error, wait, human_size(_size(part)))
       time.sleep(wait)
@@ -187,20 +184,20 @@ def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: 
     if error.code in _PASSING:
       after = error.headers.get('Retry-After', '')
       raise _TryAgainError(f'the server answered {error.code} {error.reason}', float(after) if after.isdigit() else 0.0)
-    raise WeightsError(
-      f'{url}: the server answered {error.code} {error.reason}. Check the address and your proxy settings. {_OFFLINE}'
+    raise TransferError(
+      f'{url}: the server answered {error.code} {error.reason}. Check the address and your proxy settings.'
     ) from error
 
 
 def _unreachable(reason: object, url: str, have: int) -> None:
   """Sorts a failure to connect into passing and final."""
   if isinstance(reason, ssl.SSLCertVerificationError):
-    raise WeightsError(
+    raise TransferError(
       f'{url}: its certificate cannot be checked ({reason.verify_message}). Behind a proxy that opens TLS, set '
-      f'SSL_CERT_FILE to its certificate. {_OFFLINE}'
+      'SSL_CERT_FILE to its certificate.'
     )
   if isinstance(reason, socket.gaierror) and not have:
-    raise WeightsError(f'{url}: the host name cannot be resolved ({reason.strerror}). {_OFFLINE}')
+    raise TransferError(f'{url}: the host name cannot be resolved ({reason.strerror}). Check address and connection.')
   raise _TryAgainError(f'no connection ({reason})')
 
 

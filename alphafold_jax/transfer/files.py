@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small services on files for the parameter store: one writer at a time, atomic writes, digests, room on the disk."""
+"""Small services on files that are transferred: one writer at a time, digests, room on the disk."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from alphafold_jax.errors import ResourceError, WeightsError
+from alphafold_jax.errors import ResourceError, TransferError
 
 try:
   import fcntl
@@ -43,7 +43,7 @@ def require_space(directory: pathlib.Path, num_bytes: int, purpose: str) -> None
   if free < num_bytes + _MARGIN:
     raise ResourceError(
       f'{directory}: {purpose} needs {human_size(num_bytes + _MARGIN)}, but only {human_size(free)} are free. '
-      'Make room, or choose another place with --data DIR or the variable ALPHAFOLD_JAX_PARAMS.'
+      'Make room, or choose another place.'
     )
 
 
@@ -59,13 +59,11 @@ def disk_errors(path: pathlib.Path) -> Iterator[None]:
 def _write_error(path: pathlib.Path, error: OSError) -> Exception:
   if error.errno in _FULL:
     return ResourceError(
-      f'{path}: the disk is full ({error.strerror}). Make room, or choose another place with --data DIR; '
-      'a download goes on where it stopped.'
+      f'{path}: the disk is full ({error.strerror}). Make room, or choose another place; a download goes on where it '
+      'stopped.'
     )
-  return WeightsError(
-    f'{path}: cannot be written ({error.strerror or error}). Choose a directory that you may write to with --data DIR '
-    'or the variable ALPHAFOLD_JAX_PARAMS.'
-  )
+  reason = error.strerror or error
+  return TransferError(f'{path}: cannot be written ({reason}). Choose a directory that you may write to.')
 
 
 def digest(path: pathlib.Path, algorithms: tuple[str, ...] = ('sha256',),
@@ -80,7 +78,7 @@ def digest(path: pathlib.Path, algorithms: tuple[str, ...] = ('sha256',),
           state.update(chunk)
         position(file.tell(), total)
   except OSError as error:
-    raise WeightsError(f'{path}: cannot be read ({error.strerror or error}).') from error
+    raise TransferError(f'{path}: cannot be read ({error.strerror or error}).') from error
   return {name: state.hexdigest() for name, state in hashes.items()}
 
 
@@ -118,7 +116,7 @@ def _acquire(file, path: pathlib.Path, timeout: float) -> bool:
     file.seek(0)
     owner = file.read().strip() or 'another process'
     if time.monotonic() > give_up:
-      raise WeightsError(
+      raise TransferError(
         f'{path}: still held by {owner} after {timeout:.0f} s. Wait until that download is done, or end it, then run '
         'the command again.'
       )

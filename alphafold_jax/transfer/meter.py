@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from alphafold_jax.weights.files import human_size
+from alphafold_jax.transfer.files import human_size
 
 _log = logging.getLogger(__name__)
 _LOG_EVERY = 30.0  # s
