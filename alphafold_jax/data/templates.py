@@ -20,7 +20,7 @@ from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_rec
 from alphafold_jax.data.structures import Chain, read_chain, read_chains
 from alphafold_jax.errors import InputError
 
-_MIN_ALIGNED = 10  # residues with a CA atom; of shorter queries half
+_MIN_ALIGNED = 10  # residues with a CA atom
 _MIN_SAME = 0.9  # identity to call the sequence in an alignment and that in the file one protein
 _DOUBTFUL_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
 _MAX_CA_STEP = 150.0  # Å between consecutive residues, as in AlphaFold: beyond, the file is nonsense
@@ -80,8 +80,18 @@ def template_from_chain(
   *,
   name: str,
   source: str,
+  min_resolved: int = _MIN_ALIGNED,
 ) -> Template:
-  """Puts the mapped residues of a chain into the query's places."""
+  """Puts the mapped residues of a chain into the query's places.
+
+  Args:
+    query_sequence: one-letter codes.
+    chain: the structure.
+    residue_map: pairs (query index, index in the chain's sequence) from 0.
+    name: of the template.
+    source: names the structure in messages.
+    min_resolved: aligned residues that must have coordinates; of shorter queries half.
+  """
   num_res = len(query_sequence)
   residue_map = _checked_map(residue_map, num_res, len(chain.sequence), source)
   _check_steps(chain, source)
@@ -92,7 +102,7 @@ def template_from_chain(
   aatype[to] = encode(chain.sequence)[at]
   positions[to], mask[to] = chain.atom_positions[at], chain.atom_mask[at]
   resolved = int(mask[:, residues.ATOM_INDEX['CA']].sum())
-  if resolved < (needed := min(_MIN_ALIGNED, max(1, num_res // 2))):
+  if resolved < (needed := min(min_resolved, max(1, num_res // 2))):
     raise InputError(
       f'{source}: only {resolved} residues of chain {chain.id!r} with coordinates align to the query, '
       f'at least {needed} are needed; use another template or give the residue map'

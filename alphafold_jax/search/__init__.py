@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Homologues and templates for a bare sequence; needs `pip install 'alphafold-jax[search]'`.
+
+options         what a person may choose; makes a `Search`
+finding         looks up what was found before, has the rest searched for, keeps it
+engines, found  what an engine is, and what it gives
+cache           searches that were made before, shared by processes
+databases       what is searched: roles, kinds, identities
+hmmer           jackhmmer's search in this process; `best` keeps the hits while `fasta` reads the database
+mmseqs          MMseqs2 on this machine
+server          an MMseqs2 server
+templates       known structures for an alignment
+download        the standard databases (`standard_sets`)
+installed       packages and programs of the extra, and what to say when one is missing
+
+Nothing here loads JAX.
+"""

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Searches that were made before, shared by all runs and processes of a person.
+
+An entry is one file, named by a digest of everything that shaped it: sequence, engine, settings and databases. It
+appears whole or not at all. While a search runs, its process holds one byte of the file `lock` (the byte's place comes
+from the digest), so that no other process makes the same search meanwhile; the system gives the byte back however the
+process ends.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import gzip
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from alphafold_jax import atomic
+from alphafold_jax.errors import InputError
+from alphafold_jax.search.found import Found, Hit, Rows
+
+_log = logging.getLogger(__name__)
+_FORMAT = 1  # raise it when entries of an older program can no longer be used
+_SUFFIX = '.json.gz'
+VARIABLE = 'ALPHAFOLD_JAX_SEARCHES'
+
+
+def default_folder() -> pathlib.Path:
+  """$ALPHAFOLD_JAX_SEARCHES, or a folder in the user's cache."""
+  if given := os.environ.get(VARIABLE):
+    return pathlib.Path(given).expanduser()
+  base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  return pathlib.Path(base) / 'alphafold_jax' / 'searches'
+
+
+def key_of(sequence: str, shaped_by: Mapping[str, Any]) -> str:
+  """The name of a search: a digest of the sequence and of all that shapes what is found."""
+  content = {'format': _FORMAT, 'sequence': sequence, 'shaped_by': shaped_by}
+  return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """What is known of a search without reading what it found."""
+
+  key: str
+  path: pathlib.Path
+  num_bytes: int
+  used: datetime.datetime  # when it was last made or taken from the cache
+  num_res: int
+  engine: str
+  num_rows: int
+
+
+class Cache:
+  """The searches in a folder."""
+
+  def __init__(self, folder: pathlib.Path | str | None = None):
+    """Opens or makes the folder.
+
+    Raises:
+      InputError: it cannot be written.
+      ResourceError: the disk is full.
+    """
+    self.folder = atomic.make_folder(pathlib.Path(folder).expanduser() if folder else default_folder())
+    try:
+      self._lock = open(self.folder / 'lock', 'a+b')  # noqa: SIM115 (open as long as the cache)
+    except OSError as error:
+      raise InputError(f'{self.folder}: cannot be written ({error.strerror}); name another folder by --search-cache '
+                       f'or {VARIABLE}') from None
+
+  def get(self, key: str) -> Found | None:
+    """What an earlier search found; a damaged entry is removed and counts as none."""
+    path = self._path(key)
+    try:
+      with gzip.open(path, 'rt', encoding='utf-8') as file:
+        file.readline()  # the heading
+        found = _from_json(json.loads(file.readline()))
+    except FileNotFoundError:
+      return None
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+      _log.warning('%s: damaged (%s: %s), so that search is made again', path, type(error).__name__, error)
+      path.unlink(missing_ok=True)
+      return None
+    with contextlib.suppress(OSError):
+      os.utime(path)
+    return found
+
+  def put(self, key: str, sequence: str, engine: str, found: Found) -> None:
+    """Keeps what was found.
+
+    Raises:
+      ResourceError: the disk is full.
+      InputError: the folder cannot be written.
+    """
+    heading = {'format': _FORMAT, 'num_res': len(sequence), 'engine': engine,
+               'num_rows': sum(rows.a3m.count('>') - 1 for rows in found.rows) + 1}
+    atomic.make_folder(self._path(key).parent)
+    with atomic.replacing(self._path(key)) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
+      packed.write(f'{json.dumps(heading)}\n{json.dumps(dataclasses.asdict(found))}\n')
+
+  def claim(self, key: str, *, wait: bool = False) -> bool:
+    """Takes the right to make a search; False if another process has it (or never, waiting for that one to end)."""
+    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    try:
+      fcntl.lockf(self._lock, how, 1, _place(key))
+    except (BlockingIOError, PermissionError):
+      return False
+    except OSError as error:  # a file system without locks: at worst a search is made twice
+      _log.debug('%s: no locks here (%s)', self.folder, error)
+    return True
+
+  def release(self, key: str) -> None:
+    """Gives the right back."""
+    with contextlib.suppress(OSError):
+      fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, _place(key))
+
+  def entries(self) -> Iterator[Entry]:
+    """All searches in the folder, in no order."""
+    for path in self.folder.glob(f'??/*{_SUFFIX}'):
+      try:
+        about = path.stat()
+        with gzip.open(path, 'rt', encoding='utf-8') as file:
+          heading = json.loads(file.readline())
+        used = datetime.datetime.fromtimestamp(about.st_mtime).astimezone()
+        yield Entry(path.name.removesuffix(_SUFFIX), path, about.st_size, used, heading['num_res'], heading['engine'],
+                    heading['num_rows'])
+      except FileNotFoundError:  # another process removed it
+        continue
+      except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        _log.warning('%s: damaged (%s); `alphafold-jax cache clean` removes it', path, error)
+        yield Entry(path.name.removesuffix(_SUFFIX), path, path.stat().st_size,
+                    datetime.datetime.fromtimestamp(0).astimezone(), 0, 'damaged', 0)
+
+  def close(self) -> None:
+    """Gives back all rights that are held."""
+    self._lock.close()
+
+  def _path(self, key: str) -> pathlib.Path:
+    return self.folder / key[:2] / f'{key}{_SUFFIX}'
+
+
+def _place(key: str) -> int:
+  """Which byte of the lock file stands for a search."""
+  return int(key[:14], 16)
+
+
+def _from_json(content: Mapping[str, Any]) -> Found:
+  hits = (Hit(**hit | {'pairs': tuple(map(tuple, hit['pairs']))}) for hit in content['hits'])
+  return Found(tuple(Rows(**rows) for rows in content['rows']), tuple(hits), tuple(content['notes']))

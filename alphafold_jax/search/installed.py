@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packages and programs of the extra `search`: found when they are needed, with a clear word when they are missing."""
+
+import importlib
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+from alphafold_jax.errors import SearchError
+
+_INSTALL = "run `pip install 'alphafold-jax[{extra}]'`"
+
+
+def module(name: str, extra: str = 'search') -> ModuleType:
+  """A Python package of an extra.
+
+  Raises:
+    SearchError: it is not installed.
+  """
+  try:
+    return importlib.import_module(name)
+  except ImportError as error:
+    raise SearchError(f'{name} is not installed ({error}); {_INSTALL.format(extra=extra)}') from None
+
+
+def program(name: str, variable: str, extra: str = 'search', beside: Path | None = None) -> Path:
+  """A program: the one an environment variable names, the one that came with the extra, or that of the PATH.
+
+  Args:
+    name: of the executable.
+    variable: an environment variable that may hold another path to it.
+    extra: what installs it.
+    beside: where a Python package put it.
+
+  Raises:
+    SearchError: there is none.
+  """
+  if given := os.environ.get(variable):
+    if not os.access(given, os.X_OK):
+      raise SearchError(f'{variable}={given}: no such program; name an executable file or unset the variable')
+    return Path(given)
+  for path in (beside, Path(sysconfig.get_path('scripts')) / name):
+    if path is not None and os.access(path, os.X_OK):
+      return path
+  if found := shutil.which(name):
+    return Path(found)
+  raise SearchError(f'the program {name} is not installed; {_INSTALL.format(extra=extra)}, or name it in {variable}')

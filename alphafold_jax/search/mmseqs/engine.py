@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MMseqs2's profile search on this machine, as `colabfold_search` makes it.
+
+The sequence is searched three times, with a profile of what was found from the second time on. Clusters among the
+hits are opened, their members aligned to the profile, filtered, and written as an alignment. The profile then searches
+the other databases. The steps and their numbers are those of ColabFold 1.6.3: colabfold/mmseqs/search.py.
+"""
+
+import dataclasses
+import functools
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax.errors import InputError, SearchError
+from alphafold_jax.search import databases as database_files
+from alphafold_jax.search.databases import MMSEQS, Database
+from alphafold_jax.search.engines import Watch
+from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.mmseqs import program as mmseqs_program
+from alphafold_jax.search.mmseqs.making import Layout, layout
+from alphafold_jax.search.mmseqs.program import Step, Workplace
+from alphafold_jax.search.server.hits import Line
+
+_BLOCK = 1000  # sequences searched together, which bounds the disk that is used
+_SHORTEST = 12  # residues; of shorter exact copies MMseqs2 18 found none
+_SEARCH = '-a -e 0.1 --max-seqs 10000'.split()
+_TEMPLATE_SEARCH = '-a -e 0.1'.split()
+_TEMPLATE_SENSITIVITY = 7.5
+_EXPAND = '--expansion-mode 0 -e inf'.split()
+_EXPAND_FIRST = '--expand-filter-clusters 1 --max-seq-id 0.95'.split()
+_REALIGN = '-e 10 --max-accept 100000 --alt-ali 10 -a'.split()
+_FILTER = '--qid 0 --qsc 0.8 --diff 0 --max-seq-id 1.0 --filter-min-enable 100'.split()
+_ALIGNMENT = ('--msa-format-mode 6 --filter-msa 1 --filter-min-enable 1000 --diff 3000 --qid 0.0,0.2,0.4,0.6,0.8,1.0 '
+              '--qsc 0 --max-seq-id 0.95').split()
+_COLUMNS = 'target,qstart,qend,tstart,tend,evalue,cigar,tseq'
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What a person may choose."""
+
+  sensitivity: float = 8.0  # of the search by k-mers
+  iterations: int = 3
+  ungapped: bool = False  # compare to every sequence instead, as GPUs do: faster without an index, for few queries
+  gpu: bool = False
+
+  @property
+  def exhaustive(self) -> bool:
+    return self.ungapped or self.gpu
+
+
+class MMseqs:
+  """The engine."""
+
+  name = 'mmseqs2'
+
+  def __init__(self, databases: Sequence[Database], num_threads: int, *, gpu: bool = False, sensitivity: float = 8.0,
+               iterations: int = 3, ungapped: bool = False):
+    """Checks program and databases.
+
+    Args:
+      databases: MMseqs2 databases; at least one for alignments, the first of which makes the profile.
+      num_threads: of the program.
+      gpu: search on a GPU.
+      sensitivity: of the search by k-mers, 1 to 8.
+      iterations: how often the first database is searched.
+      ungapped: compare the query to every sequence instead of looking k-mers up.
+
+    Raises:
+      SearchError: the program is missing, or cannot use a GPU.
+      InputError: a database cannot be searched.
+    """
+    self._program = mmseqs_program.find()
+    self._num_threads = num_threads
+    self._settings = Settings(sensitivity, iterations, ungapped, gpu)
+    self._databases = [(one, layout(one, gpu=gpu)) for templates in (False, True)
+                       for one in database_files.of_kind(databases, MMSEQS, templates=templates)]
+    if not any(not one.settings.templates for one, _ in self._databases):
+      raise InputError('MMseqs2 has no database for alignments to search; name one, such as --database uniref30=PATH')
+    if gpu:
+      self._check_gpu()
+
+  @functools.cached_property
+  def _identity(self) -> dict[str, Any]:
+    return {'engine': self.name, 'version': mmseqs_program.version(self._program), **dataclasses.asdict(self._settings),
+            'databases': [database_files.identity(one) for one, _ in self._databases]}
+
+  def identity(self) -> Mapping[str, Any]:
+    """Program version, settings and databases."""
+    return self._identity
+
+  def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[tuple[int, Found]]:
+    """See `engines.Engine.search`."""
+    for start in range(0, len(sequences), _BLOCK):
+      yield from self._search_block(sequences[start : start + _BLOCK], start, len(sequences), watch)
+
+  def _search_block(self, block: Sequence[str], start: int, total: int, watch: Watch) -> Iterator[tuple[int, Found]]:
+    """Searches for sequences start, start + 1, ... of a total."""
+    with mmseqs_program.workplace(self._program, self._num_threads) as place:
+      self._run(place, block, lambda fraction, text: watch((start + fraction * len(block)) / total, text))
+      for index, sequence in enumerate(block):
+        yield start + index, self._found(place.folder, index, sequence)
+
+  def _run(self, place: Workplace, sequences: Sequence[str], watch: Watch) -> None:
+    """All steps for some sequences; the results then lie in the folders rows0, rows1, ... by database."""
+    _write_queries(place, sequences)
+    steps = [recipe(number, one.settings.templates, target, self._settings)
+             for number, (one, target) in enumerate(self._databases)]
+    total, done = sum(step.weight for part in steps for step in part), 0.0
+    for number, ((one, _), part) in enumerate(zip(self._databases, steps)):
+      (place.folder / f'{number}').mkdir()
+      for step in part:
+        watch(done / total, f'{one.role}: mmseqs {step.command}')
+        place.run(step)
+        done += step.weight
+      shutil.rmtree(place.folder / f'{number}')
+    watch(1.0, 'reading the results')
+
+  def _found(self, folder: Path, index: int, sequence: str) -> Found:
+    """What was found for one sequence."""
+    rows: list[Rows] = []
+    hits: list[Hit] = []
+    notes: list[str] = []
+    for number, (one, _) in enumerate(self._databases):
+      text = (folder / f'rows{number}' / f'{index}').read_text(encoding='utf-8', errors='replace').replace('\0', '')
+      if one.settings.templates:
+        lines = text.splitlines()
+        taken = [hit for hit in (_hit(line, len(sequence)) for line in lines) if hit is not None]
+        hits += taken
+        if left_out := len(lines) - len(taken):
+          notes.append(f'{left_out} of {len(lines)} template hits in {one.path.name} left out: their names are not '
+                       'of the form 4zey_A')
+      else:
+        rows.append(_rows(one, text, sequence))
+    if len(sequence) < _SHORTEST and not any(one.num_found for one in rows):
+      notes.append(f'{len(sequence)} residues are too few for MMseqs2 to find homologues (it needs {_SHORTEST})')
+    hits.sort(key=lambda hit: hit.evalue)
+    return Found(tuple(rows), tuple(hits), tuple(notes))
+
+  def _check_gpu(self) -> None:
+    """Searches one sequence for itself on the GPU."""
+    with mmseqs_program.workplace(self._program, self._num_threads) as place:
+      _write_queries(place, ['MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ'])
+      try:
+        place.run(Step.of('createdb', 'queries.fasta', 'padded', '--gpu', 1))
+        place.run(Step.of('ungappedprefilter', 'queries', 'padded', 'found', '--gpu', 1))
+      except SearchError as error:
+        raise SearchError(
+            f'{self._program} cannot search on a GPU ({error}); leave out --gpu, or name a build for GPUs '
+            f'(https://github.com/soedinglab/MMseqs2/releases) in {mmseqs_program.VARIABLE}') from None
+
+
+def _write_queries(place: Workplace, sequences: Sequence[str]) -> None:
+  """Makes the database `queries`, in which sequences go by their index."""
+  with open(place.folder / 'queries.fasta', 'w', encoding='ascii') as file:
+    file.writelines(f'>{index}\n{sequence}\n' for index, sequence in enumerate(sequences))
+  place.run(Step.of('createdb', 'queries.fasta', 'queries', '--shuffle', 0, '--dbtype', 1))
+
+
+def recipe(number: int, templates: bool, target: Layout, settings: Settings) -> list[Step]:
+  """The steps of searching one database; the first, number 0, leaves a profile for the others.
+
+  Everything is made in the folder `number` except the profile and the results, which are unpacked to `rows<number>`,
+  one file for each query.
+  """
+  steps = (_template_steps if templates else _alignment_steps)(number, target, settings)
+  unpack = Step.of('unpackdb', f'{number}/result', f'rows{number}', '--unpack-name-mode', 0, '--unpack-suffix', '')
+  return [dataclasses.replace(step, about=str(target.path)) for step in (*steps, unpack)]
+
+
+def _alignment_steps(number: int, target: Layout, settings: Settings) -> Iterator[Step]:
+  """Search, open the clusters, align to the profile, filter, and write the alignment."""
+  load = ('--db-load-mode', target.load_mode)
+  found, profile = f'{number}/found', f'profile{number}'
+  query = _profile_of_first(settings) if number else 'queries'
+  yield Step.of('search', query, target.path, found, f'{number}/tmp', '--num-iterations', settings.iterations, *load,
+                *_SEARCH, *_way_to_search(settings, settings.sensitivity), weight=30)
+  if settings.iterations > 1:
+    yield Step.of('mvdb', f'{number}/tmp/latest/profile_{settings.iterations - 2}', profile, weight=0)
+    yield Step.of('lndb', 'queries_h', f'{profile}_h', weight=0)
+  else:
+    profile = query
+  if target.alignments is not None:
+    yield Step.of('expandaln', query, target.members, found, target.alignments, f'{number}/members', *load, *_EXPAND,
+                  *(() if number else _EXPAND_FIRST), weight=4)
+    found = f'{number}/members'
+  yield Step.of('align', profile, target.members, found, f'{number}/aligned', *load, *_REALIGN, weight=10)
+  yield Step.of('filterresult', 'queries', target.members, f'{number}/aligned', f'{number}/filtered', *load, *_FILTER)
+  yield Step.of('result2msa', 'queries', target.members, f'{number}/filtered', f'{number}/result', *load, *_ALIGNMENT)
+
+
+def _template_steps(number: int, target: Layout, settings: Settings) -> Iterator[Step]:
+  """Search with the profile, and write a table of the hits."""
+  load = ('--db-load-mode', target.load_mode)
+  query, found = _profile_of_first(settings), f'{number}/found'
+  yield Step.of('search', query, target.path, found, f'{number}/tmp', *load, *_TEMPLATE_SEARCH,
+                *_way_to_search(settings, _TEMPLATE_SENSITIVITY), weight=5)
+  yield Step.of('convertalis', query, target.headers, found, f'{number}/result', *load, '--format-output', _COLUMNS,
+                '--db-output', 1)
+
+
+def _profile_of_first(settings: Settings) -> str:
+  return 'profile0' if settings.iterations > 1 else 'queries'
+
+
+def _way_to_search(settings: Settings, sensitivity: float) -> tuple[str, ...]:
+  """By k-mers, or without; releases before 15 know only the first."""
+  if not settings.exhaustive:
+    return '-s', f'{sensitivity:.1f}'
+  return '--prefilter-mode', '1', *(('--gpu', '1') if settings.gpu else ())
+
+
+def _rows(database: Database, text: str, sequence: str) -> Rows:
+  """An alignment as A3M: the query as it was given (the program knows fewer letters), then the rows, up to the cap."""
+  records = text.split('\n>')[1:]
+  most = database.settings.max_rows
+  kept = records if most is None else records[: most - 1]
+  return Rows(database.role, ''.join([f'>query\n{sequence}\n', *(f'>{record.rstrip()}\n' for record in kept)]),
+              len(records))
+
+
+def _hit(line: str, num_res: int) -> Hit | None:
+  """A line of the table of template hits; None if the name is not of the form 4zey_A."""
+  target, query_start, query_end, start, end, evalue, cigar, sequence = line.split('\t')
+  if target.count('_') != 1:
+    return None
+  aligned = Line(target, int(query_start) - 1, int(query_end), int(start) - 1, int(end), float(evalue), cigar)
+  return aligned.hit(sequence.upper(), num_res)

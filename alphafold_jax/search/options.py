@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person may choose about a search, checked before anything is read; and the engines made from it."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax.errors import InputError
+from alphafold_jax.search import databases
+from alphafold_jax.search.cache import Cache, default_folder
+from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
+from alphafold_jax.search.engines import Engine
+from alphafold_jax.search.finding import Search, TemplateEngine
+
+PUBLIC_HOST = 'https://api.colabfold.com'
+PASSWORD, API_KEY = 'ALPHAFOLD_JAX_HOST_PASSWORD', 'ALPHAFOLD_JAX_HOST_API_KEY'  # never on a command line
+API_KEY_HEADER = 'ALPHAFOLD_JAX_HOST_API_KEY_HEADER'
+SINGLE = 'single_sequence'
+_SERVER_MODES = {'server': True, 'mmseqs2_uniref_env': True, 'mmseqs2_uniref': False}  # with environmental sequences
+_KIND_OF_MODE = {'hmmer': FASTA, 'mmseqs2': MMSEQS}
+MODES = (SINGLE, *_KIND_OF_MODE, *_SERVER_MODES)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+  """How homologues and templates are searched for; the names are those of the flags."""
+
+  mode: str
+  databases: tuple[str | Path, ...] = ()  # ROLE=PATH or PATH
+  templates: bool = False  # search for templates as well
+  local_pdb_path: str | Path | None = None  # folder of the structures that templates are taken from
+  obsolete_pdbs_path: str | Path | None = None  # the PDB's obsolete.dat
+  max_template_date: str | None = None  # YYYY-MM-DD; younger structures are no templates
+  max_template_hits: int = 20
+  host_url: str = PUBLIC_HOST
+  host_user: str | None = None  # for basic authentication; the password is in an environment variable
+  offline: bool = False  # refuse whatever would contact another machine
+  num_threads: int | None = None  # of the engine; None: as many as there are processors
+  gpu: bool = False  # MMseqs2's own
+  search_cache: str | Path | None = None  # a folder; None: $ALPHAFOLD_JAX_SEARCHES or the user's cache
+
+  def __post_init__(self):
+    if self.mode not in MODES:
+      raise InputError(f'msa_mode={self.mode!r}: choose one of {", ".join(MODES)}')
+    if self.num_threads is not None and self.num_threads < 1:
+      raise InputError(f'num_threads={self.num_threads}: must be 1 or more')
+    if self.offline and self.uses_server:
+      raise InputError(f'--offline forbids --msa-mode {self.mode}, which sends the sequences to {self.host_url}; '
+                       f'choose {" or ".join(_KIND_OF_MODE)} with --database')
+    if self.uses_server and self.databases:
+      raise InputError(f'--database: not used by --msa-mode {self.mode}, where the server has its own; leave it out')
+    if (kind := _KIND_OF_MODE.get(self.mode)) and not databases.of_kind(self.parsed, kind, templates=False):
+      article = 'an' if kind.startswith('M') else 'a'
+      raise InputError(f'--msa-mode {self.mode} needs {article} {kind}; name it by --database PATH'
+                       + (f' (`alphafold-jax db build` makes one of a {FASTA})' if kind == MMSEQS else ''))
+    self._check_kinds()
+    self._check_templates()
+
+  def _check_kinds(self) -> None:
+    """Refuses databases that would be passed over in silence."""
+    for database in self.parsed:
+      if not database.settings.templates and database.kind != _KIND_OF_MODE.get(self.mode):
+        raise InputError(f'--database {database.path}: a {database.kind}, which --msa-mode {self.mode} cannot search')
+      if database.settings.templates and not self.templates:
+        raise InputError(f'--database {database.path}: sequences of known structures, used only with --templates; add '
+                         'that flag, or say ROLE=PATH if it is another kind of database')
+
+  def _check_templates(self) -> None:
+    """Refuses a search for templates without something to search, or without structures."""
+    if not self.templates:
+      return
+    if self.mode == SINGLE:
+      raise InputError(f'--templates: they are found by the alignment, and --msa-mode {SINGLE} makes none; give '
+                       'structures by --custom-template-path instead')
+    if not self.uses_server and self.template_database is None:
+      raise InputError('--templates needs the sequences of known structures: name them by --database '
+                       'pdb_seqres=FILE.txt (hmmsearch) or --database pdb70=PATH (hhsearch)')
+    if self.structures is None:
+      raise InputError('--templates needs the structures themselves: name their folder (mmCIF or PDB files, also .gz) '
+                       'by --local-pdb-path')
+    if not self.uses_server and not self.structures.is_dir():
+      raise InputError(f'--local-pdb-path {self.local_pdb_path}: no such folder')
+    if self.max_template_hits < 1:
+      raise InputError(f'max_template_hits={self.max_template_hits}: must be 1 or more')
+
+  @property
+  def uses_server(self) -> bool:
+    return self.mode in _SERVER_MODES
+
+  @functools.cached_property
+  def parsed(self) -> tuple[Database, ...]:
+    """The databases; a folder stands for those in it that the search can use."""
+    found: list[Database] = []
+    for text in map(str, self.databases):
+      folder = Path(text).expanduser()
+      found += self._usable_in(folder) if folder.is_dir() else [databases.parse(text)]
+    return tuple(found)
+
+  def _usable_in(self, folder: Path) -> list[Database]:
+    """The databases in a folder that have a known role in such a search.
+
+    Raises:
+      InputError: there is none.
+    """
+    there = databases.found_in(folder)
+    usable = [one for one in there if not one.settings.only_if_named and (
+        one.kind in self._template_kinds if one.settings.templates else one.kind == _KIND_OF_MODE.get(self.mode))]
+    if not usable:
+      shown = ', '.join(f'{one.path.name} ({one.kind})' for one in there[:5]) or 'none'
+      raise InputError(f'--database {folder}: a folder without a database that --msa-mode {self.mode} can search; '
+                       f'databases in it: {shown}. Name files, as ROLE=PATH where the name does not tell the role')
+    return usable
+
+  @property
+  def _template_kinds(self) -> tuple[str, ...]:
+    """What templates can be searched in, the preferred first."""
+    if not self.templates:
+      return ()
+    return (MMSEQS, FASTA, HHSUITE) if self.mode == 'mmseqs2' else (FASTA, HHSUITE)
+
+  @property
+  def threads(self) -> int:
+    return self.num_threads or len(os.sched_getaffinity(0))
+
+  @property
+  def template_database(self) -> Database | None:
+    """What is searched for templates; the first that there is."""
+    chosen = (one for kind in self._template_kinds for one in databases.of_kind(self.parsed, kind, templates=True))
+    return next(chosen, None)
+
+  def make(self) -> Search:
+    """The search as asked for.
+
+    Raises:
+      SearchError: a package or program is missing.
+      InputError: a database cannot be read, or the cache cannot be written.
+    """
+    cache = Cache(self.search_cache)
+    engine = _ENGINES['server' if self.uses_server else self.mode](self, cache)
+    return Search(engine, self._template_engine(), cache)
+
+  @property
+  def structures(self) -> Path | None:
+    """The folder of the structures that templates are taken from; None if it is not known."""
+    if self.uses_server:
+      return _structures_of(Path(self.search_cache) if self.search_cache else default_folder())
+    if self.local_pdb_path is not None:
+      return Path(self.local_pdb_path).expanduser()
+    beside = (Path(text).expanduser() / 'pdb_mmcif' / 'mmcif_files' for text in self.databases)  # as AlphaFold has it
+    return next((folder for folder in beside if folder.is_dir()), None)
+
+  def _template_engine(self) -> TemplateEngine | None:
+    """What searches for templates by the alignment; None if nobody does, or the engine itself."""
+    database = self.template_database
+    if database is None or database.kind == MMSEQS or self.uses_server:
+      return None
+    from alphafold_jax.search.templates import engines
+
+    return engines.make(database, self.threads)
+
+  def as_json(self) -> dict[str, Any]:
+    """The options as JSON can hold them."""
+    plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    plain['databases'] = [str(text) for text in self.databases]
+    return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+def _structures_of(folder: Path) -> Path:
+  """Where a server's structures are kept."""
+  return folder.expanduser() / 'structures'
+
+
+def _hmmer(options: SearchOptions, _: Cache) -> Engine:
+  from alphafold_jax.search.hmmer import Hmmer
+
+  return Hmmer(databases.of_kind(options.parsed, FASTA, templates=False), options.threads)
+
+
+def _mmseqs(options: SearchOptions, _: Cache) -> Engine:
+  from alphafold_jax.search.mmseqs.engine import MMseqs
+
+  chosen = databases.of_kind(options.parsed, MMSEQS, templates=False)
+  if options.template_database is not None and options.template_database.kind == MMSEQS:
+    chosen.append(options.template_database)
+  return MMseqs(chosen, options.threads, gpu=options.gpu)
+
+
+def _server(options: SearchOptions, cache: Cache) -> Engine:
+  from alphafold_jax.search.server.client import Credentials
+  from alphafold_jax.search.server.engine import Host, Server
+
+  credentials = Credentials()
+  if options.host_url != PUBLIC_HOST:  # which asks for none, and must not be told those of another
+    credentials = Credentials(
+        user=options.host_user, password=os.environ.get(PASSWORD), key=os.environ.get(API_KEY),
+        key_header=os.environ.get(API_KEY_HEADER, Credentials.key_header))
+  return Server(Host(
+      url=options.host_url, use_env=_SERVER_MODES[options.mode], templates=options.templates, credentials=credentials,
+      structures=_structures_of(cache.folder), tickets=cache.folder / 'tickets'))
+
+
+_ENGINES: dict[str, Callable[[SearchOptions, Cache], Engine]] = {'hmmer': _hmmer, 'mmseqs2': _mmseqs, 'server': _server}

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person may ask of a search, and what databases are (search/options.py, search/databases.py)."""
+
+import os
+
+import pytest
+
+from alphafold_jax import cli
+from alphafold_jax.errors import InputError
+from alphafold_jax.search import databases
+from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database, identity, parse
+from alphafold_jax.search.options import MODES, PUBLIC_HOST, SearchOptions
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A folder of databases as AlphaFold's scripts and `db build` leave them, empty inside."""
+  for name in ('uniref90/uniref90.fasta', 'mgnify/mgy_clusters_2022_05.fa', 'uniprot/uniprot.fasta',
+               'small_bfd/bfd-first_non_consensus_sequences.fasta', 'pdb_seqres/pdb_seqres.txt', 'mine.fasta.gz',
+               'bfd/bfd_metaclust_a3m.ffindex', 'pdb70/pdb70_a3m.ffindex', 'readme.txt',
+               'uniref30_2302_db.dbtype', 'uniref30_2302_db_h.dbtype', 'uniref30_2302_db_seq.dbtype',
+               'uniref30_2302_db_seq_h.dbtype', 'uniref30_2302_db', 'colabfold_envdb_202108_db.dbtype',
+               'colabfold_envdb_202108_db_h.dbtype', 'colabfold_envdb_202108_db', 'pdb_mmcif/mmcif_files/1abc.cif'):
+    path = tmp_path / 'data' / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('>a\nMKV\n')
+  return tmp_path / 'data'
+
+
+@pytest.mark.parametrize(('name', 'role', 'kind'), [
+    ('uniref90/uniref90.fasta', 'uniref90', FASTA), ('mgnify/mgy_clusters_2022_05.fa', 'mgnify', FASTA),
+    ('small_bfd/bfd-first_non_consensus_sequences.fasta', 'small_bfd', FASTA), ('mine.fasta.gz', 'custom', FASTA),
+    ('bfd/bfd_metaclust', 'bfd', HHSUITE), ('pdb70/pdb70', 'pdb70', HHSUITE), ('uniref30_2302_db', 'uniref30', MMSEQS),
+    ('colabfold_envdb_202108_db', 'env', MMSEQS), ('pdb_seqres/pdb_seqres.txt', 'pdb_seqres', FASTA)])
+def test_role_and_kind_are_told_by_name_and_files(folder, name, role, kind):
+  assert parse(str(folder / name)) == Database(role, folder / name, kind)
+  assert parse(f'custom={folder / name}') == Database('custom', folder / name, kind)
+
+
+def test_every_database_in_a_folder_is_found_once(folder):
+  found = {(one.role, one.path.name) for one in databases.found_in(folder)}
+  assert found == {
+      ('uniref90', 'uniref90.fasta'), ('mgnify', 'mgy_clusters_2022_05.fa'), ('uniprot', 'uniprot.fasta'),
+      ('small_bfd', 'bfd-first_non_consensus_sequences.fasta'), ('pdb_seqres', 'pdb_seqres.txt'),
+      ('custom', 'mine.fasta.gz'), ('bfd', 'bfd_metaclust'), ('pdb70', 'pdb70'), ('uniref30', 'uniref30_2302_db'),
+      ('env', 'colabfold_envdb_202108_db')}
+
+
+def test_a_folder_stands_for_what_the_search_can_use(folder):
+  options = SearchOptions('hmmer', databases=(folder,))
+  assert [one.role for one in databases.in_order(options.parsed)] == ['uniref90', 'small_bfd', 'mgnify']
+  assert options.template_database is None
+  options = SearchOptions('hmmer', databases=(folder,), templates=True)
+  assert options.template_database.role == 'pdb_seqres'
+  assert options.structures == folder / 'pdb_mmcif' / 'mmcif_files'
+  options = SearchOptions('mmseqs2', databases=(folder,))
+  assert [one.role for one in databases.in_order(options.parsed)] == ['uniref30', 'env']
+
+
+def test_a_name_that_holds_an_equals_sign_is_a_name(tmp_path):
+  (tmp_path / 'a=b.fasta').write_text('>a\nMKV\n')
+  assert parse(str(tmp_path / 'a=b.fasta')).role == 'custom'
+
+
+@pytest.mark.parametrize(('settings', 'word'), [
+    ({'mode': 'guess'}, 'choose one of'),
+    ({'mode': 'hmmer'}, '--msa-mode hmmer needs a FASTA file'),
+    ({'mode': 'mmseqs2'}, 'db build'),
+    ({'mode': 'hmmer', 'databases': ('{}/nowhere.fasta',)}, 'no such file'),
+    ({'mode': 'hmmer', 'databases': ('role={}/mine.fasta.gz',)}, "no role 'role'"),
+    ({'mode': 'hmmer', 'databases': ('{}/uniref30_2302_db',)}, 'needs a FASTA file'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/uniref30_2302_db')}, 'cannot search'),
+    ({'mode': 'hmmer', 'databases': ('{}/pdb_mmcif',)}, 'databases in it: none'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt')}, 'only with --templates'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'templates': True}, 'pdb_seqres=FILE.txt'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt'), 'templates': True},
+     '--local-pdb-path'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt'), 'templates': True,
+      'local_pdb_path': '{}/none'}, 'no such folder'),
+    ({'mode': 'single_sequence', 'templates': True}, '--custom-template-path'),
+    ({'mode': 'single_sequence', 'databases': ('{}/mine.fasta.gz',)}, 'cannot search'),
+    ({'mode': 'server', 'databases': ('{}/mine.fasta.gz',)}, 'the server has its own'),
+    ({'mode': 'server', 'offline': True}, '--offline forbids'),
+    ({'mode': 'mmseqs2_uniref', 'offline': True}, '--offline forbids'),
+    ({'mode': 'server', 'num_threads': 0}, '1 or more')])
+def test_what_cannot_be_done_is_refused_with_the_remedy(folder, settings, word):
+  settings = {key: tuple(text.format(folder) for text in value) if key == 'databases' else
+              value.format(folder) if key == 'local_pdb_path' else value for key, value in settings.items()}
+  with pytest.raises(InputError, match=word.replace('(', r'\(')):
+    SearchOptions(**settings)
+
+
+def test_offline_forbids_only_what_contacts_another_machine(folder):
+  SearchOptions('hmmer', databases=(folder,), offline=True)
+  SearchOptions('single_sequence', offline=True)
+
+
+def test_secrets_are_not_among_the_options(monkeypatch):
+  monkeypatch.setenv('ALPHAFOLD_JAX_HOST_PASSWORD', 'hush')
+  monkeypatch.setenv('ALPHAFOLD_JAX_HOST_API_KEY', 'hush')
+  assert 'hush' not in str(SearchOptions('server', host_user='me').as_json())
+
+
+@pytest.mark.parametrize('how', ['content', 'longer', 'another role'])
+def test_a_changed_database_is_another_one(tmp_path, how):
+  path = tmp_path / 'x.fasta'
+  path.write_text('>a\nMKV\n')
+  before = identity(parse(str(path)))
+  assert identity(parse(str(path))) == before
+  path.write_text({'content': '>a\nMKI\n', 'longer': '>a\nMKV\n>b\nA\n'}.get(how, '>a\nMKV\n'))
+  after = identity(parse(f'mgnify={path}' if how == 'another role' else str(path)))
+  assert after != before
+
+
+def test_a_database_is_the_same_under_another_name_and_time(tmp_path):
+  for name in ('a.fasta', 'b.fasta'):
+    (tmp_path / name).write_text('>a\nMKV\n')
+  os.utime(tmp_path / 'b.fasta', (0, 0))
+  assert identity(parse(str(tmp_path / 'a.fasta'))) == identity(parse(str(tmp_path / 'b.fasta')))
+
+
+def test_a_database_is_made_of_its_own_files_and_an_index_makes_no_other_one_of_it(folder):
+  before = identity(parse(str(folder / 'uniref30_2302_db')))
+  names = {path.name for path in databases.files_of(parse(str(folder / 'uniref30_2302_db')))}
+  assert names == {f'uniref30_2302_db{part}' for part in ('', '.dbtype', '_h.dbtype', '_seq.dbtype', '_seq_h.dbtype')}
+  for name in ('uniref30_2302_db.idx', 'uniref30_2302_db.idx.3', 'uniref30_2302_db.fasta', 'uniref30_2302_db_new'):
+    (folder / name).write_text('x')
+  assert identity(parse(str(folder / 'uniref30_2302_db'))) == before
+  (folder / 'uniref30_2302_db_seq.1').write_text('x')
+  assert identity(parse(str(folder / 'uniref30_2302_db'))) != before
+
+
+def test_a_large_database_that_changed_in_place_is_another_one(tmp_path):
+  path = tmp_path / 'large.fasta'
+  with open(path, 'wb') as file:
+    file.truncate(200 << 20)
+  before = identity(parse(str(path)))
+  with open(path, 'r+b') as file:
+    file.seek(100_000_001)
+    file.write(b'x')
+  os.utime(path, ns=(1, 1))
+  assert identity(parse(str(path))) != before
+
+
+def test_flags_of_a_search_without_a_mode_are_an_error(tmp_path, capsys):
+  (tmp_path / 'p.a3m').write_text('>q\nMKV\n')
+  for flag in ('--database', '--local-pdb-path'):
+    assert cli.main(['predict', str(tmp_path / 'p.a3m'), str(tmp_path / 'out'), flag, str(tmp_path)]) == 2
+    assert f'{flag}: of use only with --msa-mode' in capsys.readouterr().err
+
+
+def test_the_command_knows_all_modes_and_the_public_host():
+  from alphafold_jax.cli import searching
+
+  assert (searching.MODES, searching.PUBLIC_HOST) == (MODES, PUBLIC_HOST)
