@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.transfer.files import human_size
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
-from alphafold_jax.weights.files import human_size
 
 _PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython', 'matplotlib', 'rich')
 _LITTLE_MEMORY = 8 * 2**30  # bytes; a protein of 300 residues or so at the published settings
@@ -24,7 +24,7 @@ Line = tuple[str, str, str]  # mark, subject, what about it
 def examine(data: str | None = None) -> int:
   """Prints the examination; returns 1 if predictions are not possible, else 0."""
   bad, width = False, min(shutil.get_terminal_size().columns, 120)
-  for part in (_program, _device, lambda: _parameters(data), _disk):
+  for part in (_program, _device, lambda: _parameters(data), _search, _disk):
     for mark, subject, text in part():
       bad = bad or mark == _BAD
       print(textwrap.fill(f'[{mark}] {subject:<18} {text}', width, subsequent_indent=' ' * 24, break_long_words=False,
@@ -114,4 +114,31 @@ def _disk() -> Iterator[Line]:
     while not folder.exists():
       folder = folder.parent
     yield _GOOD, subject, f'{human_size(shutil.disk_usage(folder).free)} free in {folder}'
-  yield _NOTE, 'search tools', 'not part of this version: give alignments (A3M), or --msa-mode single_sequence'
+
+
+def _search() -> Iterator[Line]:
+  from alphafold_jax.search import databases
+  from alphafold_jax.search.mmseqs import program as mmseqs_program
+  from alphafold_jax.search.templates import hhsearch
+
+  for name, use, extra in (('pyhmmer', '--msa-mode hmmer, templates', 'search'),
+                           ('kalign-python', 'templates', 'search')):
+    try:
+      yield _GOOD, 'search', f'{name} {importlib.metadata.version(name)}: {use}'
+    except importlib.metadata.PackageNotFoundError:
+      yield _NOTE, 'search', f"no {name} ({use}): pip install 'alphafold-jax[{extra}]'"
+  for name, use, find in (('mmseqs', '--msa-mode mmseqs2', mmseqs_program.find),
+                          ('hhsearch', 'templates in pdb70', hhsearch.program)):
+    try:
+      program = find()
+      version = f' {mmseqs_program.version(program)}' if name == 'mmseqs' else ''
+      yield _GOOD, 'search', f'{name}{version} ({use}): {program}'
+    except AlphaFoldError as error:
+      yield _NOTE, 'search', f'{use}: {error}'
+  folder = databases.default_folder()
+  found = databases.found_in(folder)
+  for one in found:
+    yield _GOOD, 'database', f'{one.role}: {one.path} ({one.kind}, {human_size(databases.size(one))})'
+  if not found:
+    yield _NOTE, 'database', (f'none in {folder}; `alphafold-jax db download` fetches some, and --database takes those '
+                              'that are elsewhere')

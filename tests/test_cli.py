@@ -39,7 +39,7 @@ def test_wrong_usage_exits_2(arguments, capsys):
   assert 'usage' in ''.join(capsys.readouterr())
 
 
-@pytest.mark.parametrize('flag', ['--templates', '--amber', '--num-relax=5', '--pair-mode'])
+@pytest.mark.parametrize('flag', ['--pdb-hit-file', '--amber', '--num-relax=5', '--pair-mode'])
 def test_flags_of_colabfold_that_mean_nothing_here_yet_are_refused_by_name(flag, capsys):
   assert cli.main(['predict', 'a', 'b', flag]) == 2
   assert re.search(rf'{flag.split("=")[0]}: .* is not part of this version', capsys.readouterr().err)
@@ -87,7 +87,7 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
   assert predict(source, tmp_path / 'out', *SMALL) == 2
   told = capsys.readouterr().err
-  assert all(word in told for word in ('--msa-mode single_sequence', '.a3m', 'a3mpath', 'does not search', 'p.fasta'))
+  assert all(word in told for word in ('--msa-mode single_sequence', '.a3m', 'a3mpath', '--msa-mode hmmer', 'p.fasta'))
   assert not (tmp_path / 'out').exists()
 
 

@@ -39,7 +39,7 @@ def test_the_notebook_runs_and_shows_structure_plots_and_archive(tmp_path, given
   changes = {'sequence': 'PIAQIHILEGRSDEQKE', 'job_name': 'p1'}
   if given == 'alignment':
     (tmp_path / 'mine.a3m').write_text('>q\nPIAQIHILEGRSDEQKE\n>1\nPIAQIHILEGRS-----\n')
-    changes['alignment'] = 'mine.a3m'
+    changes |= {'msa_mode': 'upload', 'alignment': 'mine.a3m'}
   notebook = execute(tmp_path, **changes)
   assert any('3dmol' in html.lower() for html in outputs(notebook, 'text/html'))
   assert len(outputs(notebook, 'image/png')) == 3  # coverage, pLDDT, PAE

@@ -15,16 +15,15 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 
-from alphafold_jax.cli import dataset, doctor, evaluate, params, predict, train
+from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, msa, params, predict, train
 from alphafold_jax.cli.flags import PROGRAM
 from alphafold_jax.version import __version__
 
-COMMANDS = (predict, evaluate, train, dataset, params, doctor)
+COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
 _LATER = {  # flags of colabfold_batch
-    **dict.fromkeys(('--templates', '--pdb-hit-file', '--local-pdb-path'), 'searching for templates'),
+    '--pdb-hit-file': 'reading template hits from a file',
     **dict.fromkeys(('--amber', '--num-relax', '--use-gpu-relax'), 'relaxation'),
     **dict.fromkeys(('--pair-mode', '--pair-strategy', '--calc-extra-ptm'), 'the prediction of complexes'),
-    '--host-url': 'searching for homologues',
     '--initial-guess': 'an initial guess',
 }
 

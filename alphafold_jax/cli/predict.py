@@ -4,7 +4,7 @@
 import argparse
 from typing import Any
 
-from alphafold_jax.cli import flags
+from alphafold_jax.cli import flags, searching
 
 
 def run(given: argparse.Namespace) -> int:
@@ -30,12 +30,13 @@ def _options(given: argparse.Namespace):
       num_ensemble=given.num_ensemble, max_msa=given.max_msa, masked_msa_fraction=given.masked_msa_fraction,
       use_dropout=given.use_dropout, dtype=given.dtype, kernels=given.kernels)
   same = (
-      'msa_mode', 'msa_only', 'model_type', 'num_models', 'model_order', 'num_seeds', 'random_seed', 'max_seq',
-      'max_extra_seq', 'custom_template_path', 'rank', 'stop_at_score', 'jobname_prefix', 'save_all', 'save_recycles',
+      'msa_only', 'model_type', 'num_models', 'model_order', 'num_seeds', 'random_seed', 'max_seq', 'max_extra_seq',
+      'custom_template_path', 'template_map', 'rank', 'stop_at_score', 'jobname_prefix', 'save_all', 'save_recycles',
       'save_single_representations', 'save_pair_representations', 'overwrite_existing_results', 'zip',
       'sort_queries_by')
   return jobs.Options(
-      **{name: getattr(given, name) for name in same}, settings=settings, config=dict(given.config),
+      **{name: getattr(given, name) for name in same}, search=searching.options_of(given), settings=settings,
+      config=dict(given.config),
       params=given.params or given.data, skip_output=frozenset(part for parts in given.skip_output for part in parts),
       compilation_cache=not given.no_compilation_cache)
 
@@ -49,10 +50,11 @@ def add(commands: Any) -> None:
           'Predicts structures with the published AlphaFold 2 models, or, where these are not installed, with the\n'
           'small model that ships with this program, which is far less accurate. Flags and file names are those of\n'
           'colabfold_batch where the meaning is the same. What is done already, by content and settings, is not\n'
-          'computed again: run the same command to resume. No sequence leaves this machine.'))
+          'computed again: run the same command to resume. No sequence leaves this machine unless a server is chosen.'))
   predict.set_defaults(run=run)
-  predict.add_argument('input', metavar='INPUT', help='FASTA (one record, one protein), A3M, CSV or TSV with columns '
-                       'id,sequence[,a3mpath], features .npz of --msa-only, or a directory of these; also .gz')
+  predict.add_argument('input', metavar='INPUT', help='FASTA (one record, one protein), A3M or Stockholm, CSV or TSV '
+                       'with columns id,sequence[,a3mpath], features .npz of --msa-only, or a directory of these; also '
+                       '.gz')
   predict.add_argument('output', metavar='OUT', help='folder for the results; made if missing')
   for title, settings_of in _FLAGS.items():
     group = predict.add_argument_group(title)
@@ -62,16 +64,22 @@ def add(commands: Any) -> None:
 
 _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
     'input': {
-        '--msa-mode': {'choices': ('single_sequence',), 'help': 'fold sequences that have no alignment as they are; '
-                       'without this flag they are an error (searching for homologues comes in a later version)'},
+        **searching.mode_flag(
+            'what becomes of sequences without an alignment: hmmer (jackhmmer) and mmseqs2 search --database on this '
+            'machine; server sends them to an MMseqs2 server (mmseqs2_uniref_env is another name for it, '
+            'mmseqs2_uniref leaves out environmental sequences); single_sequence folds them as they are, which is far '
+            'less accurate. Without this flag they are an error'),
         '--msa-only': {**flags.SWITCH, 'help': 'write the features of each protein as .npz and stop; these can '
                        'be INPUT'},
         '--custom-template-path': {'metavar': 'PATH', 'help': 'a structure (mmCIF, PDB) or a folder of them, used as '
                                    'template where it fits the protein (models 1 and 2 only)'},
+        '--template-map': {'metavar': 'FILE', 'help': 'JSON: structures with their residues on the protein, each taken '
+                           'as it is; see docs/search.md'},
         '--jobname-prefix': {'metavar': 'NAME', 'help': 'name files NAME_0, NAME_1, ... instead of after the proteins'},
         '--sort-queries-by': {'choices': ('none', 'length', 'msa_depth', 'random'), 'default': 'length',
                               'help': 'order of the proteins (default: %(default)s)'},
     },
+    'search': dict(searching.ALL),
     'prediction': {
         '--num-recycle': {'type': int, 'metavar': 'N', 'help': 'recycling passes after the first (default: 3)'},
         '--recycle-early-stop-tolerance': {'type': float, 'metavar': 'Å', 'help': 'stop recycling when distances '

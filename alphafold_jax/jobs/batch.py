@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run over all proteins: found, compared with what is done, predicted, and reported."""
 
+import dataclasses
 import logging
 import os
 import shlex
@@ -15,15 +16,17 @@ from alphafold_jax import atomic
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
-from alphafold_jax.jobs import inputs, keys, progress, report
-from alphafold_jax.jobs.inputs import Inputs, Job, TemplateFiles
+from alphafold_jax.jobs import inputs, keys, progress, report, searching
+from alphafold_jax.jobs.inputs import Inputs, Job
 from alphafold_jax.jobs.models import Models
 from alphafold_jax.jobs.options import Options
 from alphafold_jax.jobs.outputs import HIDDEN, JobFiles
 from alphafold_jax.jobs.predicting import CannotWrite, Predictor
 from alphafold_jax.jobs.progress import Clock
 from alphafold_jax.jobs.report import DONE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
+from alphafold_jax.jobs.templates import TemplateSource, template_source
 from alphafold_jax.screen import TOLD, Screen, number, reporting
+from alphafold_jax.search.options import SINGLE
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
 
@@ -49,7 +52,7 @@ def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: 
   """
   options = options or Options()
   found = inputs.find(source, options)
-  templates = TemplateFiles(options.custom_template_path) if options.custom_template_path else None
+  templates = template_source(options)
   models = None if options.msa_only else Models(options)
   out = _output_folder(out, source)
   with reporting(out / 'log.txt', screen) as console:
@@ -88,7 +91,7 @@ def _output_folder(out: str | Path, source: Any) -> Path:
 class _Batch:
   """One run; `run` is its story."""
 
-  def __init__(self, source, out: Path, options: Options, found: Inputs, templates: TemplateFiles | None,
+  def __init__(self, source, out: Path, options: Options, found: Inputs, templates: TemplateSource | None,
                models: Models | None, command):
     self._source, self._out, self._options, self._command = source, out, options, command
     self._found, self._templates, self._models = found, templates, models
@@ -103,10 +106,11 @@ class _Batch:
     try:
       self._tell_inputs()
       report.write_names(self._out, [(job.name, job.query.name) for job in self._found.jobs])
+      jobs = self._digested(inputs.in_order(self._with_alignments(console), self._options))
       if self._options.msa_only:
-        self._write_features()
+        self._write_features(jobs)
       else:
-        pending = self._without_done(self._digested(inputs.in_order(self._found.jobs, self._options)))
+        pending = self._without_done(jobs)
         if pending:
           self._predict(pending, console)
       complete = True
@@ -123,8 +127,8 @@ class _Batch:
     _log.info('%s of %s residues%s', number(len(jobs), 'protein'), shown,
               f'; {len(failures)} more cannot be used' if failures else '')
     if self._templates and all(self._options.model_config(name).templates is None for name in self._options.models):
-      _log.warning('%s: not used by %s; only models 1 and 2 of AlphaFold 2 take templates',
-                   self._options.custom_template_path, ', '.join(self._options.models))
+      _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them',
+                   ', '.join(self._options.models))
     for note in self._found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
@@ -145,12 +149,23 @@ class _Batch:
     self._summary.failures.append(Failure(job.name, job.query.name, job.query.source, stage, error, message))
     self._outcomes[job.name] = Outcome(job.name, FAILED)
 
+  def _with_alignments(self, console: Any) -> Sequence[Job]:
+    """The jobs, those that came as bare sequences with what a search found for them."""
+    search, jobs = self._options.search, self._found.jobs
+    if search is None or search.mode == SINGLE:
+      return jobs
+    ready = searching.run(jobs, search, lambda job: self._out / HIDDEN / job.name / 'search', console,
+                          lambda job, error: self._fail(job, 'search', type(error).__name__, str(error)))
+    searched = {job.name: job for job in ready}
+    self._found = dataclasses.replace(self._found, jobs=tuple(searched.get(job.name, job) for job in jobs))
+    return ready
+
   def _digested(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs whose input can be read, with its digest taken."""
     readable = []
     for job in jobs:
       try:
-        self._digests[job.name] = keys.of_input(job)
+        self._digests[job.name] = keys.of_input(job, self._templates and self._templates.identity_for(job))
         readable.append(job)
       except InputError as error:
         _log.error('%s', error)
@@ -159,8 +174,7 @@ class _Batch:
 
   def _without_done(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are not finished with this very content, settings and files."""
-    templates = keys.of_templates(self._templates.files) if self._templates else None
-    self._keys = keys.Keys(self._options, self._models.digests, templates)
+    self._keys = keys.Keys(self._options, self._models.digests, self._templates and self._templates.identity())
     there = _tidied(self._out)
     pending = []
     for job in jobs:
@@ -231,7 +245,7 @@ class _Batch:
       file = self._models and self._models.paths.get(name)
       digest = self._models.digests[name] if self._models else None
       params[name] = {'file': str(file.absolute()), 'sha256': digest} if file else digest
-    templates = {str(file): keys.of_templates([file]) for file in (self._templates.files if self._templates else ())}
+    templates = self._templates.facts() if self._templates else {}
     jobs = [(job, self._digests[job.name]) for job in self._found.jobs if job.name in self._digests]
     report.write_config(self._out, self._source, self._options, self._command, params, device, jobs, templates,
                         self._summary.notes)
@@ -244,9 +258,8 @@ class _Batch:
     if free < needed:
       _log.warning('%s: about %.1f GiB will be written, %.1f GiB are free', self._out, needed / 2**30, free / 2**30)
 
-  def _write_features(self) -> None:
+  def _write_features(self, jobs: Sequence[Job]) -> None:
     """What `--msa-only` does instead of predicting."""
-    jobs = self._digested(inputs.in_order(self._found.jobs, self._options))
     self._write_config({})
     for index, job in enumerate(jobs, 1):
       try:

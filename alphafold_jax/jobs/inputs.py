@@ -30,8 +30,9 @@ _TABLES = ('.csv', '.tsv')
 _NOTHING_KNOWN = (
     'every residue is of unknown type (X, J or O), so there is nothing to build; give the real residue types')
 _BARE = (
-    'a bare sequence, and this version does not search for homologues. Give an alignment (.a3m, or a CSV table with a '
-    'column a3mpath), or say --msa-mode single_sequence to fold the sequence as it is, which is far less accurate')
+    'a bare sequence, and nothing was said about homologues. Give an alignment (.a3m, or a CSV table with a column '
+    'a3mpath), or choose how to search: --msa-mode hmmer or mmseqs2 with --database, or server, which sends the '
+    'sequence to another machine; or say --msa-mode single_sequence to fold it as it is, which is far less accurate')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class Job:
   name: str  # safe for file names, unique in the run
   query: Query
   features: Path | None = None  # a file of `--msa-only`, instead of the query's alignment
+  hits: Path | None = None  # template hits of a search, as JSON
 
   @property
   def num_res(self) -> int:
@@ -80,7 +82,7 @@ def find(source: str | Path | Query | Sequence[Query], options: Options) -> Inpu
       failures.append(dataclasses.replace(item, job=name))
     elif set(item.sequence) <= _UNKNOWN:
       failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_NOTHING_KNOWN}', name))
-    elif item.alignment is None and not isinstance(item, _FeatureQuery) and options.msa_mode is None:
+    elif item.alignment is None and not isinstance(item, _FeatureQuery) and options.search is None:
       failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_BARE}', name))
     else:
       jobs.append(Job(name, item, item.path if isinstance(item, _FeatureQuery) else None))
@@ -182,69 +184,12 @@ def _depth(job: Job) -> int:
     return 0
 
 
-class TemplateFiles:
-  """Structures given as templates, for every protein of the run."""
-
-  MOST = 4  # Suppl. 1.2.3
-  MIN_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
-  MIN_COVERAGE = 0.1  # of the query
-  _KINDS = ('.cif', '.mmcif', '.pdb', '.ent')
-
-  def __init__(self, path: str | Path):
-    path = Path(path).expanduser()
-    self.files = [path]
-    if path.is_dir():
-      self.files = [entry for entry in sorted(path.iterdir()) if self._is_structure(entry)]
-      if not self.files:
-        raise InputError(f'{path}: the folder holds no structure; give .cif, .mmcif, .pdb or .ent files (also .gz)')
-    elif path.exists():
-      from alphafold_jax.data.structures import read_chains
-
-      read_chains(path)  # InputError: not a structure
-    else:
-      raise InputError(f'{path}: no such file or folder of templates')
-
-  def _is_structure(self, path: Path) -> bool:
-    name = path.name.lower().removesuffix('.gz')
-    return path.is_file() and not name.startswith('.') and name.endswith(self._KINDS)
-
-  def place(self, job: Job) -> Any | None:
-    """The best structures on a protein's residues as schema.Templates; None, with the reasons logged, if none fits."""
-    from alphafold_jax.data import templates
-
-    found, skipped = [], []
-    for file in self.files:
-      try:
-        template = templates.template_from_structure(job.query.sequence, file)
-      except InputError as error:
-        skipped.append(f'template {file.name} skipped: {error}')
-        continue
-      if template.identity < self.MIN_IDENTITY or template.coverage < self.MIN_COVERAGE:
-        skipped.append(
-            f'template {template.name} skipped: {template.identity:.0%} of the aligned residues are identical (needed '
-            f'{self.MIN_IDENTITY:.0%}), {template.coverage:.0%} of the protein is covered (needed '
-            f'{self.MIN_COVERAGE:.0%})')
-      else:
-        found.append(template)
-    found.sort(key=lambda template: -template.identity * template.coverage)
-    for reason in skipped:
-      _log.info('%s: %s', job.name, reason)
-    if not found:
-      _log.warning('%s: no template fits; %s%s', job.name, skipped[0], ', ...' * (len(skipped) > 1))
-    for template in found[self.MOST:]:
-      _log.info('%s: template %s left out: %d others fit better', job.name, template.name, self.MOST)
-    for template in found[:self.MOST]:
-      _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, 100 * template.identity,
-                100 * template.coverage)
-    return templates.stack_templates(found[:self.MOST], self.MOST) if found else None
-
-
-def load_batch(job: Job, template_files: TemplateFiles | None) -> Any:
-  """The unpadded schema.Batch of a job, read and checked now."""
+def load_batch(job: Job, templates: Any | None) -> Any:
+  """The unpadded schema.Batch of a job, read and checked now, with what jobs.templates places on it."""
   from alphafold_jax import prediction
   from alphafold_jax.data import features
 
-  placed = template_files.place(job) if template_files else None
+  placed = templates.place(job) if templates else None
   if job.features is None:
     alignment = job.query.load_alignment()
     for note in (alignment.notes if alignment else ()):

@@ -22,8 +22,13 @@ def of_json(value: Any) -> str:
   return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
 
 
-def of_input(job: Job) -> str:
-  """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory."""
+def of_input(job: Job, hits: str | None = None) -> str:
+  """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory.
+
+  Args:
+    job: the protein.
+    hits: digest of its own template hits, if it has any.
+  """
   if (path := job.features or job.alignment_path) is not None:
     content = hashlib.sha256(read_bytes(path)).hexdigest()
   elif job.query.alignment is None:
@@ -34,11 +39,11 @@ def of_input(job: Job) -> str:
       state.update(np.ascontiguousarray(array, np.int32).tobytes())
       state.update(repr(array.shape).encode())
     content = state.hexdigest()
-  return of_json([job.query.sequence, content])
+  return of_json([job.query.sequence, content, *([hits] if hits else [])])
 
 
-def of_templates(files: Sequence[Path]) -> str:
-  """SHA-256 of template files, names aside."""
+def of_files(files: Sequence[Path]) -> str:
+  """SHA-256 of the content of files, names aside."""
   return of_json([hashlib.sha256(read_bytes(file)).hexdigest() for file in files])
 
 

@@ -12,10 +12,10 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax.errors import InputError
+from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import shipped, store
 
-MSA_MODES = ('single_sequence',)
 MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', *configs.OWN_MODELS)
 ORDER = (1, 2, 3, 4, 5)
 RANKS = ('auto', 'plddt', 'ptm')
@@ -31,7 +31,7 @@ _PARAMETER_FILE = re.compile(rf'params_(model_[1-5](?:_ptm)?)\.npz|(?:params_)?(
 class Options:
   """Everything `alphafold-jax predict` can be told; the names are those of its flags."""
 
-  msa_mode: str | None = None  # 'single_sequence': bare sequences are folded as they are; None: they are refused
+  search: SearchOptions | None = None  # what becomes of sequences without an alignment; None: they are refused
   msa_only: bool = False  # write features and stop
   model_type: str = 'auto'  # see `family`
   num_models: int = 5
@@ -44,6 +44,7 @@ class Options:
   config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # dotted keys of config.py; advanced
   params: str | Path | None = None  # file, folder, None: the default folder or the package's own, or 'random'
   custom_template_path: str | Path | None = None
+  template_map: str | Path | None = None  # JSON: structures with their places, see data/template_map.py
   rank: str = 'auto'  # auto: plddt
   stop_at_score: float = 100.0  # further models of a protein are not run once one scores more
   jobname_prefix: str | None = None
@@ -58,8 +59,7 @@ class Options:
   compilation_cache: bool = True
 
   def __post_init__(self):
-    for name, choices in (('msa_mode', (None, *MSA_MODES)), ('model_type', MODEL_TYPES), ('rank', RANKS),
-                          ('sort_queries_by', SORTS)):
+    for name, choices in (('model_type', MODEL_TYPES), ('rank', RANKS), ('sort_queries_by', SORTS)):
       if getattr(self, name) not in choices:
         shown = ', '.join(choice for choice in choices if choice)
         raise InputError(f'{name}={getattr(self, name)!r}: choose one of {shown}')
@@ -81,6 +81,10 @@ class Options:
         raise InputError(f'{name}={getattr(self, name)!r}: {rule}')
     if owned := {'dtype', 'name'} & set(self.config):
       raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
+    sources = {'--custom-template-path': self.custom_template_path, '--template-map': self.template_map,
+               '--templates': self.search is not None and self.search.templates}
+    if len(said := [flag for flag, value in sources.items() if value]) > 1:
+      raise InputError(f'{" and ".join(said)}: templates come from one place; give one of these')
     if self.settings.max_msa is not None and (self.max_seq or self.max_extra_seq):
       raise InputError('max_msa sets both numbers of rows; leave out max_seq and max_extra_seq')
     if self.rank == 'ptm' and any(configs.model_type(name) == 'alphafold2' for name in self.models):
@@ -162,7 +166,9 @@ class Options:
 
   def as_json(self) -> dict[str, Any]:
     """The options as JSON can hold them."""
-    plain = dataclasses.asdict(self) | {'skip_output': sorted(self.skip_output), 'config': dict(self.config)}
+    search = self.search and self.search.as_json()
+    plain = dataclasses.asdict(dataclasses.replace(self, search=None)) | {
+        'search': search, 'skip_output': sorted(self.skip_output), 'config': dict(self.config)}
     return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items()}
 
   def _is_one_file(self) -> bool:

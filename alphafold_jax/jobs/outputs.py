@@ -20,7 +20,7 @@ import numpy as np
 
 from alphafold_jax import atomic
 from alphafold_jax.constants import residues
-from alphafold_jax.data.records import read_text
+from alphafold_jax.data.queries import read_a3m
 from alphafold_jax.jobs import results
 from alphafold_jax.jobs.inputs import Job
 from alphafold_jax.jobs.options import Options
@@ -264,7 +264,7 @@ class Journal:
 def alignment_text(job: Job, batch: Any) -> str:
   """The job's alignment as A3M: the file itself, or one made from the features, with insertions as 'x'."""
   if job.features is None and job.alignment_path is not None:
-    return read_text(job.alignment_path)
+    return read_a3m(job.alignment_path)
   if job.features is None and job.query.alignment is None:
     return f'>{_one_line(job.query.name)}\n{job.query.sequence}\n'
   names = getattr(job.query.alignment, 'names', None) or [job.query.name]

@@ -12,7 +12,7 @@ import numpy as np
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.errors import AlphaFoldError, NumericalError, ResourceError, WeightsError
 from alphafold_jax.jobs import inputs, results
-from alphafold_jax.jobs.inputs import Job, TemplateFiles
+from alphafold_jax.jobs.inputs import Job
 from alphafold_jax.jobs.keys import Keys
 from alphafold_jax.jobs.models import Models
 from alphafold_jax.jobs.options import Options
@@ -20,6 +20,7 @@ from alphafold_jax.jobs.outputs import JobFiles
 from alphafold_jax.jobs.progress import Progress
 from alphafold_jax.jobs.report import DONE, FAILED, PARTIAL, Failure, Outcome
 from alphafold_jax.jobs.results import Result
+from alphafold_jax.jobs.templates import TemplateSource
 from alphafold_jax.output.files import tag
 from alphafold_jax.screen import number
 
@@ -34,7 +35,7 @@ class CannotWrite(Exception):
 class Predictor:
   """Runs the jobs of a run, one at a time."""
 
-  def __init__(self, options: Options, models: Models, keys: Keys, templates: TemplateFiles | None,
+  def __init__(self, options: Options, models: Models, keys: Keys, templates: TemplateSource | None,
                progress: Progress):
     self._options, self._models, self._keys = options, models, keys
     self._templates, self._progress = templates, progress

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flags of a search, shared by `predict` and `msa`."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from alphafold_jax.cli import flags
+
+MODES = ('single_sequence', 'hmmer', 'mmseqs2', 'server', 'mmseqs2_uniref_env', 'mmseqs2_uniref')
+PUBLIC_HOST = 'https://api.colabfold.com'  # search/options.py, which would load more than --help needs
+
+
+def options_of(given: argparse.Namespace):
+  """The flags as SearchOptions; None without --msa-mode.
+
+  Raises:
+    InputError: flags that do not go together, or a database that is not there.
+  """
+  from alphafold_jax.errors import InputError
+  from alphafold_jax.search import options
+
+  values = vars(given)
+  if given.msa_mode is None:
+    if said := [flag for flag in ALL if values.get(_name(flag)) and flag not in ('--host-url', '--offline')]:
+      raise InputError(f'{said[0]}: of use only with --msa-mode; choose one of {", ".join(MODES)}')
+    return None
+  known = {flag: values[_name(flag)] for flag in ALL if _name(flag) in values}
+  changed = {_FIELDS.get(flag, _name(flag)): value for flag, value in known.items() if value is not None}
+  return options.SearchOptions(mode=given.msa_mode, **changed)
+
+
+def _name(flag: str) -> str:
+  return flag.removeprefix('--').replace('-', '_')
+
+
+_FIELDS = {'--database': 'databases'}
+SEARCH: Mapping[str, dict[str, Any]] = {
+    '--database': {'metavar': '[ROLE=]PATH', 'action': 'append', 'default': [],
+                   'help': 'what is searched; repeat for several: FASTA files for hmmer (also .gz), MMseqs2 databases '
+                   'for mmseqs2. ROLE is uniref90, mgnify, bfd, small_bfd, uniprot, uniref30, env, or of templates '
+                   'pdb_seqres, pdb70, pdb100; by default the file name tells'},
+    '--host-url': {'metavar': 'URL', 'help': f'the server of --msa-mode server (default: {PUBLIC_HOST})'},
+    '--host-user': {'metavar': 'NAME', 'help': 'user name on a private server; its password is read from '
+                    'ALPHAFOLD_JAX_HOST_PASSWORD, an API key from ALPHAFOLD_JAX_HOST_API_KEY'},
+    '--offline': {**flags.SWITCH, 'help': 'refuse whatever would contact another machine'},
+    '--num-threads': {'type': int, 'metavar': 'N', 'help': 'of the search (default: all processors)'},
+    '--gpu': {**flags.SWITCH, 'help': 'let MMseqs2 search on a GPU, if it can'},
+    '--search-cache': {'metavar': 'DIR', 'help': 'where searches are kept (default: $ALPHAFOLD_JAX_SEARCHES or the '
+                       "user's cache)"},
+}
+TEMPLATES: Mapping[str, dict[str, Any]] = {
+    '--templates': {**flags.SWITCH, 'help': 'find templates by the alignment as well (models 1 and 2 only)'},
+    '--local-pdb-path': {'metavar': 'DIR', 'help': 'folder of the structures (mmCIF or PDB) of a template search'},
+    '--obsolete-pdbs-path': {'metavar': 'FILE', 'help': "the PDB's obsolete.dat: entries withdrawn or replaced"},
+    '--max-template-date': {'metavar': 'YYYY-MM-DD', 'help': 'no templates released later'},
+    '--max-template-hits': {'type': int, 'metavar': 'N', 'help': 'hits to look at (default: 20)'},
+}
+ALL = {**SEARCH, **TEMPLATES}
+
+
+def mode_flag(help_text: str) -> dict[str, dict[str, Any]]:
+  """`--msa-mode`, with its help."""
+  return {'--msa-mode': {'choices': MODES, 'help': help_text}}

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alignments for many proteins: what `alphafold-jax msa` does, for programs too."""
+
+import dataclasses
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from alphafold_jax import atomic
+from alphafold_jax.data.queries import Query
+from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.jobs import inputs, searching
+from alphafold_jax.jobs.inputs import Job
+from alphafold_jax.jobs.options import Options
+from alphafold_jax.screen import TOLD, Screen, number, reporting
+from alphafold_jax.search.finding import alignment_text
+from alphafold_jax.search.found import Found
+from alphafold_jax.search.options import SINGLE, SearchOptions
+from alphafold_jax.version import __version__
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Summary:
+  """How the alignments came out."""
+
+  out: Path
+  written: list[Path] = dataclasses.field(default_factory=list)
+  kept: int = 0  # proteins that had an alignment already
+  failures: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # protein, message
+
+  @property
+  def exit_code(self) -> int:
+    """0: all is well; 1: something failed, the rest is done."""
+    return int(bool(self.failures))
+
+
+def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: SearchOptions, *,
+        screen: Screen | None = None, command: Sequence[str] | None = None) -> Summary:
+  """Searches for homologues of all proteins of a source and writes `OUT/NAME.a3m`.
+
+  Args:
+    source: FASTA or CSV file, a directory of these, or queries at hand.
+    out: the output folder; made if missing.
+    options: how to search.
+    screen: what the person sees; None: only the logger `alphafold_jax` is told.
+    command: the command line, for the record.
+
+  Raises:
+    InputError: no protein can be used, or `out` cannot be written.
+    SearchError: the engine is missing.
+  """
+  found = inputs.find(source, Options(search=options))
+  summary = Summary(atomic.make_folder(out))
+  with reporting(summary.out / 'log.txt', screen) as console:
+    _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
+    for failure in found.failures:
+      _log.error('%s', failure.message)
+      summary.failures.append((failure.job, failure.message))
+    bare = [job for job in found.jobs if searching.is_bare(job)]
+    summary.kept = len(found.jobs) - len(bare)
+    if summary.kept:
+      _log.info('%s with an alignment already: left alone', number(summary.kept, 'protein'))
+
+    if options.mode == SINGLE:
+      summary.written = [_write(job, Found(()), summary.out) for job in bare]
+    else:
+      for job, result in searching.found_for(bare, options.make(), options, console):
+        if isinstance(result, AlphaFoldError):
+          summary.failures.append((job.name, str(result)))
+        else:
+          summary.written.append(_write(job, result, summary.out))
+    _log.info('%s', closing(summary), extra=TOLD)
+  return summary
+
+
+def _write(job: Job, found: Found, out: Path) -> Path:
+  """Writes a protein's alignment."""
+  path = out / f'{job.name}.a3m'
+  atomic.write_text(path, alignment_text(job.query.name, job.query.sequence, found))
+  return path
+
+
+def closing(summary: Summary) -> str:
+  """The last lines: what was written and what failed."""
+  lines = [f'{number(len(summary.written), "alignment")} in {summary.out}']
+  lines += [f'failed: {name}: {message}' for name, message in summary.failures]
+  return '\n'.join(lines)

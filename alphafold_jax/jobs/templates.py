@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where templates come from: structures that a person gives, with or without their places, or those a search found.
+
+All place templates on a protein (`place`) and say what shapes them: for all proteins of a run (`identity`) and for
+one of them (`identity_for`).
+"""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax import atomic
+from alphafold_jax.errors import InputError
+from alphafold_jax.jobs import keys
+from alphafold_jax.jobs.inputs import Job
+from alphafold_jax.jobs.options import Options
+from alphafold_jax.screen import number
+from alphafold_jax.search.found import Hit
+from alphafold_jax.search.options import SearchOptions
+
+_log = logging.getLogger(__name__)
+MOST = 4  # templates of a protein; Suppl. 1.2.3
+
+
+class GivenStructures:
+  """Structures given by a person, for every protein of the run."""
+
+  MIN_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
+  MIN_COVERAGE = 0.1  # of the query
+  _KINDS = ('.cif', '.mmcif', '.pdb', '.ent')
+
+  def __init__(self, path: str | Path):
+    path = Path(path).expanduser()
+    self.files = [path]
+    if path.is_dir():
+      self.files = [entry for entry in sorted(path.iterdir()) if self._is_structure(entry)]
+      if not self.files:
+        raise InputError(f'{path}: the folder holds no structure; give .cif, .mmcif, .pdb or .ent files (also .gz)')
+    elif path.exists():
+      from alphafold_jax.data.structures import read_chains
+
+      read_chains(path)  # InputError: not a structure
+    else:
+      raise InputError(f'{path}: no such file or folder of templates')
+
+  def _is_structure(self, path: Path) -> bool:
+    name = path.name.lower().removesuffix('.gz')
+    return path.is_file() and not name.startswith('.') and name.endswith(self._KINDS)
+
+  def identity(self) -> str:
+    """A digest of the structures."""
+    return keys.of_files(self.files)
+
+  def identity_for(self, job: Job) -> None:
+    """Nothing: the structures are the same for every protein."""
+
+  def facts(self) -> dict[str, str]:
+    """For the record of a run: each file's digest."""
+    return {str(file): keys.of_files([file]) for file in self.files}
+
+  def place(self, job: Job) -> Any | None:
+    """The best structures on a protein's residues as schema.Templates; None, with the reasons logged, if none fits."""
+    from alphafold_jax.data import templates
+
+    found, skipped = [], []
+    for file in self.files:
+      try:
+        template = templates.template_from_structure(job.query.sequence, file)
+      except InputError as error:
+        skipped.append(f'template {file.name} skipped: {error}')
+        continue
+      if template.identity < self.MIN_IDENTITY or template.coverage < self.MIN_COVERAGE:
+        skipped.append(
+            f'template {template.name} skipped: {template.identity:.0%} of the aligned residues are identical (needed '
+            f'{self.MIN_IDENTITY:.0%}), {template.coverage:.0%} of the protein is covered (needed '
+            f'{self.MIN_COVERAGE:.0%})')
+      else:
+        found.append(template)
+    found.sort(key=lambda template: -template.identity * template.coverage)
+    for reason in skipped:
+      _log.info('%s: %s', job.name, reason)
+    if not found:
+      _log.warning('%s: no template fits; %s%s', job.name, skipped[0], ', ...' * (len(skipped) > 1))
+    for template in found[MOST:]:
+      _log.info('%s: template %s left out: %d others fit better', job.name, template.name, MOST)
+    for template in found[:MOST]:
+      _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, 100 * template.identity,
+                100 * template.coverage)
+    return templates.stack_templates(found[:MOST], MOST) if found else None
+
+
+class FoundStructures:
+  """Structures that a search found for each protein, taken from a folder."""
+
+  def __init__(self, options: SearchOptions):
+    from alphafold_jax.search.templates import choice, library
+
+    if options.uses_server:  # which fills the folder
+      atomic.make_folder(options.structures)
+    self._library = library.Library(options.structures, options.obsolete_pdbs_path)
+    self._settings = choice.Settings(
+        max_templates=min(MOST, options.max_template_hits), max_date=options.max_template_date)
+
+  def identity(self) -> str:
+    """What the choice among hits depends on."""
+    return keys.of_json(vars(self._settings))
+
+  def identity_for(self, job: Job) -> str | None:
+    """A protein's hits, and the files that hold their structures."""
+    if job.hits is None:
+      return None
+    hits = _read_hits(job.hits)
+    return keys.of_json([[dataclasses.astuple(hit) for hit in hits], [self._file_of(hit) for hit in hits]])
+
+  def _file_of(self, hit: Hit) -> list[Any]:
+    """What tells the file of a hit from others; it is too large, and there are too many, to read them all."""
+    try:
+      path = self._library.find(hit.entry, hit.chain)
+      return [path.name, path.stat().st_size, path.stat().st_mtime_ns]
+    except InputError:
+      return []
+
+  def facts(self) -> dict[str, str]:
+    """For the record of a run."""
+    return {'folder': str(self._library.folder.absolute())}
+
+  def place(self, job: Job) -> Any | None:
+    """The best of a protein's hits as schema.Templates; None, with the reasons logged, if none is left."""
+    from alphafold_jax.data import templates
+    from alphafold_jax.search.templates import choice
+
+    if job.hits is None:
+      return None
+    hits = _read_hits(job.hits)
+    chosen = choice.choose(job.query.sequence, hits, self._library, self._settings)
+    for line in chosen.accepted:
+      _log.info('%s: template %s', job.name, line)
+    for line in chosen.skipped:
+      _log.info('%s: template skipped: %s', job.name, line)
+    if not chosen.templates:
+      _log.warning('%s: no template is used: %s', job.name, f'none of {number(len(hits), "hit")} could be, see log.txt'
+                   if hits else 'no known structure was found')
+      return None
+    return templates.stack_templates(chosen.templates, MOST)
+
+
+def _read_hits(path: Path) -> list[Hit]:
+  """The hits that jobs.searching kept."""
+  content = json.loads(path.read_text(encoding='utf-8'))
+  return [Hit(**hit | {'pairs': tuple(map(tuple, hit['pairs']))}) for hit in content]
+
+
+class MappedStructures:
+  """Structures with their places on the proteins, from a file of a person's own (data/template_map.py)."""
+
+  def __init__(self, path: str | Path):
+    from alphafold_jax.data import template_map
+
+    self._path = Path(path).expanduser()
+    self._chosen = template_map.read_template_map(self._path)
+
+  def identity(self) -> str:
+    """A digest of the file and of all that it names."""
+    return keys.of_files(self._files)
+
+  @property
+  def _files(self) -> list[Path]:
+    named = (path for one in self._chosen for path in (one.structure, one.alignment) if path is not None)
+    return [self._path, *named]
+
+  def identity_for(self, job: Job) -> str:
+    """The protein's name, by which the file may mean it."""
+    return job.query.name
+
+  def facts(self) -> dict[str, str]:
+    """For the record of a run: each file's digest."""
+    return {str(file): keys.of_files([file]) for file in self._files}
+
+  def place(self, job: Job) -> Any | None:
+    """The templates that the file has for a protein; None if it has none.
+
+    Raises:
+      InputError: one of them cannot be placed, or there are too many.
+    """
+    from alphafold_jax.data import template_map, templates
+
+    placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
+    for template in placed:
+      _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, 100 * template.identity,
+                100 * template.coverage)
+    return templates.stack_templates(placed, MOST) if placed else None
+
+
+TemplateSource = GivenStructures | MappedStructures | FoundStructures
+
+
+def template_source(options: Options) -> TemplateSource | None:
+  """Where the templates of a run come from; None if there are none.
+
+  Raises:
+    InputError: the structures that were given cannot be read.
+  """
+  if options.custom_template_path:
+    return GivenStructures(options.custom_template_path)
+  if options.template_map:
+    return MappedStructures(options.template_map)
+  return FoundStructures(options.search) if options.search and options.search.templates else None
