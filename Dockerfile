@@ -31,7 +31,7 @@ WORKDIR /opt/src
 COPY setup.py pyproject.toml LICENSE ./
 COPY alphafold_jax/version.py alphafold_jax/version.py
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install ".${JAX_EXTRA:+[${JAX_EXTRA}]}"
+    pip install ".[search${JAX_EXTRA:+,${JAX_EXTRA}}]"
 
 # The program.
 COPY README.md ./

@@ -20,6 +20,8 @@ _WHERE = {
     'InputError': 'errors',
     'NumericalError': 'errors',
     'ResourceError': 'errors',
+    'SearchError': 'errors',
+    'TransferError': 'errors',
     'WeightsError': 'errors',
     'Model': 'prediction',
     'Prediction': 'prediction',
@@ -30,7 +32,7 @@ _WHERE = {
     'read_queries': 'data.queries',
 }
 _MODULES = ('config', 'confidence', 'data', 'evaluation', 'experiments', 'geometry', 'losses', 'model', 'ops', 'output',
-            'schema', 'train', 'weights')
+            'schema', 'search', 'train', 'weights')
 
 __all__ = ['__version__', *_MODULES, *_WHERE]
 

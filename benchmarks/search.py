@@ -30,6 +30,8 @@ import turns
 
 SAMPLE = turns.ROOT / 'examples' / 'database' / 'uniref_sample.fasta.gz'
 QUERIES = turns.ROOT / 'tests' / 'data' / 'hmmer' / 'queries.fasta'
+PAGE = turns.ROOT / 'docs' / 'search.md'
+COPIES = {'hmmer': [100, 1000], 'mmseqs2': [1, 10]}  # the second to see whether memory grows with the database
 MMSEQS_COMMANDS = turns.ROOT / 'tests' / 'data' / 'mmseqs' / 'record.sh'
 
 
@@ -240,11 +242,13 @@ def main() -> None:
   parser.add_argument('--queries', type=Path, default=QUERIES, help='FASTA file (default: that of the tests)')
   parser.add_argument('--names', nargs='+', default=['4zey_A', 'W9SFP7'], help='of its records (default: %(default)s)')
   parser.add_argument('--database', type=Path, default=SAMPLE, help='FASTA file to make databases of')
-  parser.add_argument('--copies', type=int, nargs='+', default=[25, 250], help='sizes of these (default: %(default)s)')
+  parser.add_argument('--copies', type=int, nargs='+', help=f'sizes of these (default: {COPIES})')
   parser.add_argument('--num-threads', type=int, default=len(os.sched_getaffinity(0)))
   parser.add_argument('--repeats', type=int, default=3, help='processes of each side (default: %(default)s)')
   parser.add_argument('--json', action='store_true', help='print one JSON object for each case, and no table')
   args = parser.parse_args()
+  whole = args.copies is None
+  args.copies = args.copies or COPIES[args.engine]
   sides = installed_sides(args.engine)
   records = {record.split()[0]: record for record in args.queries.read_text().split('>')[1:]}
   results = []
@@ -261,7 +265,10 @@ def main() -> None:
         if args.json:
           print(json.dumps(results[-1]), flush=True)
   if not args.json:
-    print(table(results, sides, conditions(sides, args)))
+    text = table(results, sides, conditions(sides, args))
+    print(text)
+    if whole:
+      turns.write_section(f'search_{args.engine}', text, PAGE)
 
 
 if __name__ == '__main__':

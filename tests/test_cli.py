@@ -17,7 +17,8 @@ from alphafold_jax.weights import store
 
 
 @pytest.mark.parametrize('command', [
-    [], ['predict'], ['params'], ['params', 'download'], ['params', 'list'], ['params', 'verify'], ['doctor']])
+    [], ['predict'], ['params'], ['params', 'download'], ['params', 'list'], ['params', 'verify'], ['doctor'], ['msa'],
+    ['db'], ['db', 'build'], ['db', 'download'], ['db', 'list'], ['cache'], ['cache', 'list'], ['cache', 'clean']])
 def test_help_needs_neither_jax_nor_numpy(command):
   code = ('import sys; from alphafold_jax import cli; code = cli.main(sys.argv[1:]); '
           'sys.exit(code or {"jax", "numpy", "rich"} & set(sys.modules) or None)')

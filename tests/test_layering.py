@@ -26,7 +26,9 @@ WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic
                'data.alignment', 'data.records', 'data.jobnames', 'data.training.cache_building', 'weights.store',
                'weights.official',
                'weights.random', 'weights.notes', 'weights.shipped', 'output.files', 'output.evaluated',
-               'geometry.scores', 'evaluation', 'experiments')
+               'geometry.scores', 'evaluation', 'experiments', 'transfer', 'search.options', 'search.hmmer',
+               'search.mmseqs.engine', 'search.server.engine', 'search.templates.engines', 'search.templates.choice',
+               'search.download')
 
 
 def floor_of(room: str) -> int:

@@ -24,8 +24,8 @@ from alphafold_jax import search
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.structures import read_chain
 from alphafold_jax.errors import InputError, SearchError
+from alphafold_jax.search import m8
 from alphafold_jax.search.server import archive, client
-from alphafold_jax.search.server import hits as server_hits
 from alphafold_jax.search.server.client import Credentials, PassingError
 from alphafold_jax.search.server.engine import Host, Server
 from alphafold_jax.version import __version__
@@ -600,7 +600,7 @@ def test_the_steps_of_a_cigar_mean_what_mmseqs_means_by_them():
   query = 'MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQUBZJOAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKR'
   target = 'GGMKTAYIAKQRQISFVKSHFSRLEERLGLIEVQUBZJOAPILSRVGDGTQDNLSWWGAEKAVQVKVKALPDAQFEVVHSLAKWKR'
   text = '101\t1abc_A\t0.964\t85\t0\t2\t1\t83\t3\t86\t3.558E-53\t149\t21M1I32M2D29M\n'
-  lines, unread = server_hits.read_table(text, 20)
+  lines, unread = m8.read_table(text, 20)
   hit = lines['101'][0].hit(target, len(query))
   assert unread == 0 and len(hit.pairs) == 82
   assert all(query[q] == hit.sequence[t] for q, t in hit.pairs)

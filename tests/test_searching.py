@@ -173,6 +173,43 @@ def test_an_engine_is_not_asked_for_proteins_that_have_an_alignment(tmp_path, fa
   assert not searching.is_bare(jobs.inputs.find(tmp_path / 'in' / 'given.a3m', jobs.Options()).jobs[0])
 
 
+def test_a_database_that_changed_is_searched_again(tmp_path):
+  database = fasta(tmp_path / 'mine.fasta', first=SEQUENCE, other=OTHER)
+  source = fasta(tmp_path / 'p.fasta', query=SEQUENCE)
+  flags = ('--msa-mode', 'hmmer', '--database', str(database), '--num-threads', '1')
+  for expected in (2, 2, 3):
+    assert cli.main(['msa', str(source), str(tmp_path / 'out'), *flags]) == 0
+    assert (tmp_path / 'out' / 'query.a3m').read_text().count('>') == expected
+    if expected == 2 and (tmp_path / 'once').exists():
+      fasta(database, first=SEQUENCE, other=OTHER, second=SEQUENCE)
+    (tmp_path / 'once').touch()
+
+
+def test_the_templates_of_a_map_are_placed_as_it_says(tmp_path, capsys):
+  (tmp_path / 'map.json').write_text(json.dumps([{'structure': str(EXAMPLES / 'templates' / '2crb_A.cif.gz')}]))
+  flags = ('--msa-only', '--msa-mode', 'single_sequence', '--template-map', str(tmp_path / 'map.json'))
+  assert predict(QUERY, tmp_path / 'out', *flags) == 0
+  batch, _ = features.load_features(tmp_path / 'out' / '4zey_A.features.npz')
+  assert batch.templates.mask.tolist() == [1, 0, 0, 0] and batch.templates.atom_mask[0].sum() > 400
+  assert predict(QUERY, tmp_path / 'out', *flags, '--custom-template-path', str(EXAMPLES / 'templates')) == 2
+  assert 'templates come from one place' in capsys.readouterr().err
+
+
+def test_doctor_lists_engines_and_databases_with_their_sizes(tmp_path, monkeypatch, capsys):
+  monkeypatch.setenv('ALPHAFOLD_JAX_DATABASES', str(tmp_path))
+  monkeypatch.setenv('COLUMNS', '200')
+  cli.main(['doctor'])
+  assert f'none in {tmp_path}' in capsys.readouterr().out
+  (tmp_path / 'uniref90.fasta.gz').write_bytes(DATABASE.read_bytes())
+  monkeypatch.setenv('ALPHAFOLD_JAX_HHSEARCH', str(tmp_path / 'nothing'))
+  cli.main(['doctor'])
+  told = capsys.readouterr().out
+  assert 'pyhmmer 0.' in told and 'mmseqs ' in told and 'kalign-python' in told
+  assert 'uniref90: ' in told and 'KiB)' in told and 'ALPHAFOLD_JAX_HHSEARCH' in told
+  assert cli.main(['db', 'list', str(tmp_path)]) == 0
+  assert 'uniref90.fasta.gz' in capsys.readouterr().out
+
+
 def test_offline_nothing_is_sent(tmp_path, fake, capsys):
   source = fasta(tmp_path / 'p.fasta', first=SEQUENCE)
   assert cli.main(['msa', str(source), str(tmp_path / 'out'), *FAKE, '--offline']) == 2

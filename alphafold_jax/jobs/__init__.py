@@ -4,9 +4,14 @@
     from alphafold_jax import jobs
 
     summary = jobs.run('proteins/', 'out/', jobs.Options(num_models=2, settings=Settings(num_recycle=6)))
+    search = jobs.SearchOptions('hmmer', databases=('uniref90.fasta.gz',))
+    summary = jobs.run('proteins.fasta', 'out/', jobs.Options(search=search))
 
 options    what a person may choose, checked
 inputs     proteins and templates found and read
+searching  homologues and templates for bare sequences
+templates  where templates come from
+aligning   alignments alone: what `alphafold-jax msa` does
 keys       digests of content: what makes two predictions the same
 models     parameters located, identified, loaded and kept
 results    raw results on disk, for resuming
@@ -23,5 +28,6 @@ from alphafold_jax.jobs.batch import run
 from alphafold_jax.jobs.options import Options
 from alphafold_jax.jobs.report import Failure, Outcome, Summary
 from alphafold_jax.screen import Screen
+from alphafold_jax.search.options import SearchOptions
 
-__all__ = ['Failure', 'Options', 'Outcome', 'Screen', 'Summary', 'run']
+__all__ = ['Failure', 'Options', 'Outcome', 'Screen', 'SearchOptions', 'Summary', 'run']

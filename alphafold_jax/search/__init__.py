@@ -9,7 +9,7 @@ databases       what is searched: roles, kinds, identities
 hmmer           jackhmmer's search in this process; `best` keeps the hits while `fasta` reads the database
 mmseqs          MMseqs2 on this machine
 server          an MMseqs2 server
-templates       known structures for an alignment
+templates       known structures for an alignment; `m8`: MMseqs2's tables of them
 download        the standard databases (`standard_sets`)
 installed       packages and programs of the extra, and what to say when one is missing
 

@@ -47,7 +47,7 @@ class _Query:
 
   index: int
   sequence: str
-  model: Any = None  # pyhmmer.plan7.HMM
+  model: Any = None  # pyhmmer.plan7.OptimizedProfile; a search changes its own copy
   error: AlphaFoldError | None = None
   rows: list[Rows] = dataclasses.field(default_factory=list)
 
@@ -155,7 +155,7 @@ class Hmmer:
       letters = checked(query.sequence, f'number {query.index + 1}')
       sequence = self._easel.TextSequence(name=_QUERY_NAME, sequence=letters).digitize(self._alphabet)
       background = self._plan7.Background(self._alphabet)
-      query.model, _, _ = self._plan7.Builder(self._alphabet).build(sequence, background)
+      _, _, query.model = self._plan7.Builder(self._alphabet).build(sequence, background)
 
   def _search_database(self, database: Database, group: Sequence[_Query], pool: ThreadPoolExecutor,
                        stop: threading.Event, notes: list[str]) -> Iterator[tuple[int, str]]:
@@ -195,7 +195,7 @@ class Hmmer:
         break
       with query.failing_alone():
         if query.error is None:
-          found.append((query, _kept(self._pipeline().search_hmm(query.model, targets), query)))
+          found.append((query, _kept(self._pipeline().search_hmm(query.model.copy(), targets), query)))
     return _Part(len(targets), num_skipped, found)
 
   def _search_alone(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _Part:
@@ -203,7 +203,7 @@ class Hmmer:
     [query] = queries
     with contextlib.suppress(OSError, *_FAILURES):  # the other way knows what to say or to leave out
       with fasta.as_file(block.chunk, self._alphabet) as targets:
-        hits = self._pipeline().search_hmm(query.model, targets)
+        hits = self._pipeline().search_hmm(query.model.copy(), targets)
         return _Part(hits.searched_sequences, 0, [(query, _kept(hits, query))])
     return self._search_block(block, queries, stop)
 

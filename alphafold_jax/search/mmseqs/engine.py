@@ -18,10 +18,10 @@ from alphafold_jax.search import databases as database_files
 from alphafold_jax.search.databases import MMSEQS, Database
 from alphafold_jax.search.engines import Watch
 from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.m8 import Line
 from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.making import Layout, layout
 from alphafold_jax.search.mmseqs.program import Step, Workplace
-from alphafold_jax.search.server.hits import Line
 
 _BLOCK = 1000  # sequences searched together, which bounds the disk that is used
 _SHORTEST = 12  # residues; of shorter exact copies MMseqs2 18 found none

@@ -5,5 +5,4 @@ engine   the protocol
 client   requests: patient with what passes, clear about what does not
 archive  the files in an answer, without trusting it
 tickets  what was asked for, kept beyond the process
-hits     template hits in an answer
 """

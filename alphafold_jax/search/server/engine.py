@@ -18,10 +18,10 @@ from typing import Any
 from alphafold_jax import atomic
 from alphafold_jax.data.records import split_records
 from alphafold_jax.errors import AlphaFoldError, InputError, SearchError
+from alphafold_jax.search import m8
 from alphafold_jax.search.engines import Watch
 from alphafold_jax.search.found import Found, Hit, Rows
 from alphafold_jax.search.server import archive
-from alphafold_jax.search.server import hits as server_hits
 from alphafold_jax.search.server.client import Client, Clock, Credentials, PassingError, RefusedError
 from alphafold_jax.search.server.tickets import Tickets, is_ticket
 
@@ -207,7 +207,7 @@ class Server:
       return {name: ((), ()) for name in sequences}
     if _TABLE not in files:
       return {name: ((), (f'{self._client.url} gave no template hits ({_TABLE} is missing)',)) for name in sequences}
-    lines, unread = server_hits.read_table(files[_TABLE], _MOST_HITS)
+    lines, unread = m8.read_table(files[_TABLE], _MOST_HITS)
     lines = {name: lines.get(name, []) for name in sequences}
     targets = list(dict.fromkeys(line.target for name in sequences for line in lines[name]))
     searched: dict[str, str] = {}
@@ -240,12 +240,12 @@ class Server:
       folder = atomic.make_folder(self._host.structures)
       for name in (name for name in files if name.endswith('.cif') and not (folder / name).exists()):
         atomic.write_text(folder / name, files[name])
-    return server_hits.read_sequences(files)
+    return m8.read_sequences(files)
 
   def _template_files(self, packed: bytes) -> dict[str, str] | None:
     """The texts of a template archive; None if the server made a broken one."""
     try:
-      return archive.read(packed, server_hits.FILES, self._client.url)
+      return archive.read(packed, m8.FILES, self._client.url)
     except PassingError:  # the client has seen to it that the answer is whole
       return None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Template hits as an MMseqs2 server gives them: a table of alignments, and archives with sequences and structures."""
+"""Template hits as MMseqs2 writes them: a table; and the archives in which a server sends sequences and structures."""
 
 import dataclasses
 import re
