@@ -22,13 +22,11 @@ NEVER = {  # the mathematics knows neither files nor settings
     'model': ('data', 'losses', 'config'),
     'losses': ('data', 'model', 'config'),
 }
-WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic', 'screen', 'data.queries',
+WITHOUT_JAX = ('cli', 'jobs', 'doctor', 'settings', 'errors', 'version', 'atomic', 'screen', 'transfer', 'data.queries',
                'data.alignment', 'data.records', 'data.jobnames', 'data.training.cache_building', 'weights.store',
-               'weights.official',
-               'weights.random', 'weights.notes', 'weights.shipped', 'output.files', 'output.evaluated',
-               'geometry.scores', 'evaluation', 'experiments', 'transfer', 'search.options', 'search.hmmer',
-               'search.mmseqs.engine', 'search.server.engine', 'search.templates.engines', 'search.templates.choice',
-               'search.download')
+               'weights.official', 'weights.random', 'weights.notes', 'weights.shipped', 'output.files',
+               'output.evaluated', 'geometry.scores', 'search.options', 'search.hmmer', 'search.mmseqs.engine',
+               'search.server.engine', 'search.templates.engines', 'search.download', 'evaluation', 'experiments')
 
 
 def floor_of(room: str) -> int:

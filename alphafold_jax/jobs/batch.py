@@ -197,7 +197,7 @@ class _Batch:
 
     if self._options.settings.kernels or self._options.config:
       prediction.check_network(self._options.model_config(self._options.models[0]))
-    report.write_citations(self._out)
+    report.write_citations(self._out, self._options.search)
     self._write_config(device)
     self._warn_of_little_room(pending)
     per_job = len(self._options.seeds) * sum(

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic
+from alphafold_jax.jobs import citations
 from alphafold_jax.jobs.inputs import Job
 from alphafold_jax.jobs.options import Options
+from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
 from alphafold_jax.weights.notes import Note
 
@@ -112,8 +114,9 @@ def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
     atomic.write_text(path, _dump(known | renamed))
 
 
-def write_citations(out: Path) -> None:
-  atomic.write_text(out / CITATIONS, _BIBTEX)
+def write_citations(out: Path, search: SearchOptions | None) -> None:
+  """Writes cite.bibtex: the works behind a run."""
+  atomic.write_text(out / CITATIONS, citations.bibtex(search))
 
 
 def write_config(out: Path, source: Any, options: Options, command: Sequence[str] | None, params: Mapping[str, Any],
@@ -247,23 +250,3 @@ def _closing_lines(summary: Summary) -> list[str]:
     yield f'Best structures: {summary.out / "*_unrelaxed_rank_001_*.pdb"}; all scores: {summary.out / SUMMARY}'
   if summary.failures:
     yield f'Failures: {summary.out / FAILURES}; the same command tries them again and keeps what is done.'
-
-
-_BIBTEX = """\
-@article{Jumper2021,
-  author = {Jumper, John and Evans, Richard and Pritzel, Alexander and Green, Tim and Figurnov, Michael and
-    Ronneberger, Olaf and Tunyasuvunakool, Kathryn and Bates, Russ and {\\v{Z}}{\\'i}dek, Augustin and
-    Potapenko, Anna and Bridgland, Alex and Meyer, Clemens and Kohl, Simon A. A. and Ballard, Andrew J. and
-    Cowie, Andrew and Romera-Paredes, Bernardino and Nikolov, Stanislav and Jain, Rishub and Adler, Jonas and
-    Back, Trevor and Petersen, Stig and Reiman, David and Clancy, Ellen and Zielinski, Michal and
-    Steinegger, Martin and Pacholska, Michalina and Berghammer, Tamas and Bodenstein, Sebastian and
-    Silver, David and Vinyals, Oriol and Senior, Andrew W. and Kavukcuoglu, Koray and Kohli, Pushmeet and
-    Hassabis, Demis},
-  title = {Highly accurate protein structure prediction with {AlphaFold}},
-  journal = {Nature},
-  volume = {596},
-  pages = {583--589},
-  year = {2021},
-  doi = {10.1038/s41586-021-03819-2},
-}
-"""

@@ -13,5 +13,5 @@ templates       known structures for an alignment; `m8`: MMseqs2's tables of the
 download        the standard databases (`standard_sets`)
 installed       packages and programs of the extra, and what to say when one is missing
 
-Nothing here loads JAX.
+Nothing here loads JAX but `templates.choice`, which makes features.
 """
