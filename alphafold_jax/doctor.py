@@ -127,12 +127,12 @@ def _search() -> Iterator[Line]:
       yield _GOOD, 'search', f'{name} {importlib.metadata.version(name)}: {use}'
     except importlib.metadata.PackageNotFoundError:
       yield _NOTE, 'search', f"no {name} ({use}): pip install 'alphafold-jax[{extra}]'"
-  for name, use, find in (('mmseqs', '--msa-mode mmseqs2', mmseqs_program.find),
-                          ('hhsearch', 'templates in pdb70', hhsearch.program)):
+  for name, use, find, version in (
+      ('mmseqs', '--msa-mode mmseqs2', mmseqs_program.find, mmseqs_program.version),
+      ('hhsearch', 'templates in pdb70', hhsearch.program, hhsearch.version)):
     try:
       program = find()
-      version = f' {mmseqs_program.version(program)}' if name == 'mmseqs' else ''
-      yield _GOOD, 'search', f'{name}{version} ({use}): {program}'
+      yield _GOOD, 'search', f'{name} {version(program)} ({use}): {program}'
     except AlphaFoldError as error:
       yield _NOTE, 'search', f'{use}: {error}'
   folder = databases.default_folder()

@@ -166,7 +166,8 @@ def test_room_for_what_is_unpacked_is_asked_for_file_by_file_and_the_download_ke
   assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize('content', [b'<html>Sign in</html>', gzip.compress(b'<html>'), b'\x1f\x8bnonsense', b''])
+@pytest.mark.parametrize('content', [b'<html>Sign in</html>', gzip.compress(b'<html>'), b'\x1f\x8bnonsense', b''],
+                         ids=['page', 'packed page', 'no gzip', 'nothing'])
 def test_a_page_instead_of_sequences_is_refused_and_not_kept(server, tmp_path, content):
   server.content = content
   one = StandardSet('proteins', address(server, 'proteins.fasta.gz'), 1000, 'uniref90', 'CC0')

@@ -394,7 +394,7 @@ def _write(path: Path, content: bytes | str) -> Path:
     ('twice.fasta', '>a x\nMKV\n>b\nMKL\n>a y\nMKI\n', "records 1 and 3 are both named 'a'"),
     ('aligned.fasta', '>a-b\nMKV\n>b\nMK\nV-L\n', "record 'b': '-'"), ('text.fasta', 'MKV', "no '>' header"),
     ('packed.fasta', gzip.compress(b'>a\nMKV\n'), '.gz'),
-])
+], ids=['cut', 'empty', 'bare', 'dna', 'twice', 'aligned', 'text', 'packed'])
 def test_a_file_that_makes_no_database_is_refused_by_name(tmp_path, name, content, message):
   with pytest.raises(InputError, match=f'{name}.*{message}'):
     mmseqs_databases.build(_write(tmp_path / name, content), tmp_path / 'db', 1)

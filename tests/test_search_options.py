@@ -82,6 +82,13 @@ def test_a_name_that_holds_an_equals_sign_is_a_name(tmp_path):
     ({'mode': 'server', 'databases': ('{}/mine.fasta.gz',)}, 'the server has its own'),
     ({'mode': 'server', 'offline': True}, '--offline forbids'),
     ({'mode': 'mmseqs2_uniref', 'offline': True}, '--offline forbids'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt', '{}/pdb70/pdb70'),
+      'templates': True, 'local_pdb_path': '{}'}, 'templates are searched for in one'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'gpu': True}, '--gpu: of use only with --msa-mode mmseqs2'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'host_url': 'https://x.org'}, '--host-url: of use only'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'local_pdb_path': '{}'}, 'of use only with --templates'),
+    ({'mode': 'server', 'templates': True, 'local_pdb_path': '{}'}, 'a server sends its own'),
+    ({'mode': 'server', 'max_template_date': '2020-01-01'}, '--max-template-date: of use only'),
     ({'mode': 'server', 'num_threads': 0}, '1 or more')])
 def test_what_cannot_be_done_is_refused_with_the_remedy(folder, settings, word):
   settings = {key: tuple(text.format(folder) for text in value) if key == 'databases' else

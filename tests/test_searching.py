@@ -12,7 +12,7 @@ from small_runs import NETWORK, OTHER, SEQUENCE, fasta, load_json, names, predic
 
 from alphafold_jax import atomic, cli, jobs
 from alphafold_jax.data import features
-from alphafold_jax.errors import SearchError
+from alphafold_jax.errors import ResourceError, SearchError
 from alphafold_jax.jobs import aligning, searching
 from alphafold_jax.search import options as search_options
 from alphafold_jax.search.found import Found, Rows
@@ -134,6 +134,22 @@ def test_what_was_found_before_a_search_ended_is_used_and_kept(tmp_path, fake):
   fake.ends_after = None
   assert cli.main(['msa', str(source), str(tmp_path / 'out'), *FAKE]) == 0
   assert fake.asked == [[SEQUENCE, OTHER], [OTHER]]
+
+
+@pytest.mark.parametrize('command', ['msa', 'predict'])
+def test_a_full_disk_fails_the_protein_and_loses_no_search(tmp_path, fake, monkeypatch, capsys, command):
+  source = fasta(tmp_path / 'p.fasta', first=SEQUENCE)
+  more = () if command == 'msa' else ('--msa-only',)
+
+  def full(path, *_):
+    raise ResourceError(f'{path}: the disk is full')
+
+  with monkeypatch.context() as patch:
+    patch.setattr(*{'msa': (aligning, '_write'), 'predict': (searching.Kept, 'write')}[command], full)
+    assert cli.main([command, str(source), str(tmp_path / 'out'), *FAKE, *more]) == 1
+  assert 'the disk is full' in capsys.readouterr().out
+  assert cli.main([command, str(source), str(tmp_path / 'out'), *FAKE, *more]) == 0
+  assert len(fake.asked) == 1
 
 
 def test_a_results_folder_needs_no_cache_to_go_on(tmp_path, fake, monkeypatch):

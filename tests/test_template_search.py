@@ -109,7 +109,7 @@ def test_a_ragged_alignment_is_refused():
     (b'hello', "there is no '>' header at the beginning"),
     (gzip.compress(SAMPLE.read_bytes())[:9000], 'the gzip data break off'),
     (b'>1abc_A mol:protein\nMK1L\n', "'1abc_A', line 1 of its sequence, column 3: '1' is no residue"),
-])
+], ids=['empty', 'text', 'cut', 'symbol'])
 def test_a_bad_database_is_refused_by_name(content, message, tmp_path):
   path = tmp_path / 'pdb_seqres.txt'
   path.write_bytes(content)

@@ -20,6 +20,7 @@ from alphafold_jax.search.options import SINGLE, SearchOptions
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
+_MAX_FAILURES = 10  # shown at the end
 
 
 @dataclasses.dataclass
@@ -63,15 +64,16 @@ def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: 
     summary.kept = len(found.jobs) - len(bare)
     if summary.kept:
       _log.info('%s with an alignment already: left alone', number(summary.kept, 'protein'))
-
-    if options.mode == SINGLE:
-      summary.written = [_write(job, Found(()), summary.out) for job in bare]
-    else:
-      for job, result in searching.found_for(bare, options.make(), options, console):
+    alone = ((job, Found(())) for job in bare)
+    results = alone if options.mode == SINGLE else searching.found_for(bare, options.make(), options, console)
+    for job, result in results:
+      try:
         if isinstance(result, AlphaFoldError):
-          summary.failures.append((job.name, str(result)))
-        else:
-          summary.written.append(_write(job, result, summary.out))
+          raise result
+        summary.written.append(_write(job, result, summary.out))
+      except AlphaFoldError as error:
+        searching.tell_failure(job, error)
+        summary.failures.append((job.name, str(error)))
     _log.info('%s', closing(summary), extra=TOLD)
   return summary
 
@@ -86,5 +88,7 @@ def _write(job: Job, found: Found, out: Path) -> Path:
 def closing(summary: Summary) -> str:
   """The last lines: what was written and what failed."""
   lines = [f'{number(len(summary.written), "alignment")} in {summary.out}']
-  lines += [f'failed: {name}: {message}' for name, message in summary.failures]
+  lines += [f'failed: {name}: {message}' for name, message in summary.failures[:_MAX_FAILURES]]
+  if (more := len(summary.failures) - _MAX_FAILURES) > 0:
+    lines.append(f'and {more} more failed; see {summary.out / "log.txt"}. The same command tries them again')
   return '\n'.join(lines)

@@ -18,7 +18,7 @@ from typing import Any
 from alphafold_jax import atomic
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.jobs.inputs import Job
-from alphafold_jax.screen import LIVE, Display, duration, number
+from alphafold_jax.screen import LIVE, TOLD, Display, duration, number
 from alphafold_jax.search.finding import Search, alignment_text
 from alphafold_jax.search.found import Found
 from alphafold_jax.search.options import SearchOptions
@@ -85,12 +85,20 @@ def run(jobs: Sequence[Job], options: SearchOptions, folder_of: Callable[[Job], 
   if len(missing) < len(bare):
     _log.info('searched for before: %s', number(len(bare) - len(missing), 'protein'))
   for job, found in found_for(missing, search, options, console):
-    if isinstance(found, AlphaFoldError):
-      fail(job, found)
-      failed.add(job.name)
-    else:
+    try:
+      if isinstance(found, AlphaFoldError):
+        raise found
       kept[job.name].write(job, found)
+    except AlphaFoldError as error:
+      tell_failure(job, error)
+      fail(job, error)
+      failed.add(job.name)
   return [kept[job.name].give(job) if job.name in kept else job for job in jobs if job.name not in failed]
+
+
+def tell_failure(job: Job, error: AlphaFoldError) -> None:
+  """Says what went wrong with a protein, unless it was said for all."""
+  _log.error('%s: %s', job.name, error, extra=TOLD if getattr(error, 'told', False) else None)
 
 
 def found_for(jobs: Sequence[Job], search: Search, options: SearchOptions,
@@ -111,27 +119,30 @@ def found_for(jobs: Sequence[Job], search: Search, options: SearchOptions,
     return
   where = options.host_url if options.uses_server else ', '.join(str(one.path) for one in options.parsed)
   _log.info('searching for homologues of %s (%s): %s', number(len(sequences), 'sequence'), options.mode, where)
+  told: set[str] = set()
   with _shown(console) as watch:
     try:
       for index, found in search.find(sequences, watch):
         for job in left.pop(sequences[index]):
-          _tell(job, found)
+          if isinstance(found, Found):
+            _tell(job, found, told)
           yield job, found
     except AlphaFoldError as error:  # nothing more can be found; what was found is used
       _log.error('the search has ended: %s', error)
+      error.told = True
       for job in (job for jobs in left.values() for job in jobs):
         yield job, error
 
 
-def _tell(job: Job, found: Found | AlphaFoldError) -> None:
-  if isinstance(found, AlphaFoldError):
-    _log.error('%s: %s', job.name, found)
-    return
+def _tell(job: Job, found: Found, told: set[str]) -> None:
+  """Says what was found; notes that concern all proteins, once."""
   parts = [f'{rows.num_found} in {rows.database}' for rows in found.rows]
   templates = f'; {number(len(found.hits), "template hit")}' if found.hits else ''
   _log.info('%s: rows found: %s%s', job.name, ', '.join(parts) or 'none', templates)
   for note in found.notes:
-    _log.warning('%s: %s', job.name, note)
+    if note not in told:
+      _log.warning('%s: %s', job.name, note)
+  told.update(found.notes)
 
 
 @contextlib.contextmanager

@@ -47,6 +47,7 @@ class SearchOptions:
       raise InputError(f'msa_mode={self.mode!r}: choose one of {", ".join(MODES)}')
     if self.num_threads is not None and self.num_threads < 1:
       raise InputError(f'num_threads={self.num_threads}: must be 1 or more')
+    self._check_use()
     if self.offline and self.uses_server:
       raise InputError(f'--offline forbids --msa-mode {self.mode}, which sends the sequences to {self.host_url}; '
                        f'choose {" or ".join(_KIND_OF_MODE)} with --database')
@@ -58,6 +59,21 @@ class SearchOptions:
                        + (f' (`alphafold-jax db build` makes one of a {FASTA})' if kind == MMSEQS else ''))
     self._check_kinds()
     self._check_templates()
+
+  def _check_use(self) -> None:
+    """Refuses what the chosen way of searching would pass over in silence."""
+    uses = {  # flag -> whether it is given, where it is of use, whether that is so
+        '--host-url': (self.host_url != PUBLIC_HOST, '--msa-mode server', self.uses_server),
+        '--host-user': (self.host_user, '--msa-mode server', self.uses_server),
+        '--gpu': (self.gpu, '--msa-mode mmseqs2', self.mode == 'mmseqs2'),
+        '--local-pdb-path': (self.local_pdb_path, '--templates', self.templates and not self.uses_server),
+        '--obsolete-pdbs-path': (self.obsolete_pdbs_path, '--templates', self.templates),
+        '--max-template-date': (self.max_template_date, '--templates', self.templates),
+    }
+    for flag, (given, where, useful) in uses.items():
+      if given and not useful:
+        remote = ' (a server sends its own structures)' if flag == '--local-pdb-path' and self.uses_server else ''
+        raise InputError(f'{flag}: of use only with {where}{remote}; leave it out')
 
   def _check_kinds(self) -> None:
     """Refuses databases that would be passed over in silence."""
@@ -78,6 +94,9 @@ class SearchOptions:
     if not self.uses_server and self.template_database is None:
       raise InputError('--templates needs the sequences of known structures: name them by --database '
                        'pdb_seqres=FILE.txt (hmmsearch) or --database pdb70=PATH (hhsearch)')
+    if len(several := [one for one in self.parsed if one.settings.templates]) > 1:
+      raise InputError(f'--database: {" and ".join(str(one.path) for one in several)} are both sequences of known '
+                       'structures; templates are searched for in one, name that')
     if self.structures is None:
       raise InputError('--templates needs the structures themselves: name their folder (mmCIF or PDB files, also .gz) '
                        'by --local-pdb-path')
@@ -105,9 +124,9 @@ class SearchOptions:
     Raises:
       InputError: there is none.
     """
-    there = databases.found_in(folder)
-    usable = [one for one in there if not one.settings.only_if_named and (
-        one.kind in self._template_kinds if one.settings.templates else one.kind == _KIND_OF_MODE.get(self.mode))]
+    there = [one for one in databases.found_in(folder) if not one.settings.only_if_named]
+    usable = [one for one in there if not one.settings.templates and one.kind == _KIND_OF_MODE.get(self.mode)]
+    usable += [one for kind in self._template_kinds for one in databases.of_kind(there, kind, templates=True)][:1]
     if not usable:
       shown = ', '.join(f'{one.path.name} ({one.kind})' for one in there[:5]) or 'none'
       raise InputError(f'--database {folder}: a folder without a database that --msa-mode {self.mode} can search; '

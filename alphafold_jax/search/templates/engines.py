@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that find known structures by an alignment, behind one interface."""
 
-import hashlib
 import string
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -60,8 +59,7 @@ def _hmmsearch(database: Database, num_threads: int) -> TemplateEngine:
 
 
 def _hhsearch(database: Database, num_threads: int) -> TemplateEngine:
-  with open(hhsearch.program(), 'rb') as file:
-    version = f'hhsearch {hashlib.file_digest(file, "sha256").hexdigest()[:16]}'  # it does not state one
+  version = f'hhsearch {hhsearch.version(hhsearch.program())}'
 
   def find(a3m: str, watch: Watch) -> list[Hit]:
     watch(0.0, f'hhsearch: {database.path.name}')

