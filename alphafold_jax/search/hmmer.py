@@ -173,7 +173,7 @@ class Hmmer:
         yield chunk.position, [pool.submit(search, block, share, stop) for share in shares]
 
     num_targets = num_skipped = 0
-    for position, futures in _some_ahead(begun(), self._num_threads + 1):
+    for position, futures in _some_ahead(begun(), 2 * self._num_threads + 2):
       parts = [future.result() for future in futures]
       num_targets += parts[0].num_targets
       num_skipped += parts[0].num_skipped
