@@ -70,6 +70,9 @@ TEST = [
 EXTRAS = {
   'cuda12': ['jax[cuda12]'],
   'cuda13': ['jax[cuda13]'],
+  'colabfold': ['colabfold-kernels>=0.9'],  # attention on NVIDIA GPUs, MIT
+  'cuequivariance-cu12': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu12>=0.13'],  # the same, proprietary
+  'cuequivariance-cu13': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu13>=0.13'],
   'tpu': ['jax[tpu]'],
   'notebook': NOTEBOOK,
   'search': SEARCH,

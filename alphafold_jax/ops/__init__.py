@@ -9,12 +9,12 @@ from alphafold_jax.ops import axial
 from alphafold_jax.ops.attention import AttentionWeights, attend, global_attention, self_attention
 from alphafold_jax.ops.layer_norm import layer_norm
 from alphafold_jax.ops.outer_product import OuterProductWeights, outer_product_mean
-from alphafold_jax.ops.seam import Kernels, use_kernels
+from alphafold_jax.ops.seam import Kernels, taking_gradients, use_kernels
 from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
 
 __all__ = [
     'AttentionWeights', 'Kernels', 'OuterProductWeights', 'TransitionWeights', 'TriangleWeights', 'attend', 'axial',
-    'global_attention', 'layer_norm', 'outer_product_mean', 'self_attention', 'transition', 'triangle_multiplication',
-    'use_kernels',
+    'global_attention', 'layer_norm', 'outer_product_mean', 'self_attention', 'taking_gradients', 'transition',
+    'triangle_multiplication', 'use_kernels',
 ]

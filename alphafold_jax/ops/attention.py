@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import seam
+from alphafold_jax.ops import colabfold_attention, cudnn_attention, cuequivariance_attention, seam, slicing
 
 _MASKED = -1e9  # a replacement, not an addend: a row whose keys are all masked averages uniformly
 
@@ -99,7 +99,32 @@ def _self_attention_chunked(x, w, mask, bias):
   _, num_head, head_dim = w.q.shape
   bytes_per_row = 4 * num_head * num_keys * (2 * num_keys + 5 * head_dim)
   mask = jnp.broadcast_to(mask, x.shape[:2])
-  return seam.map_rows(lambda x, mask: _self_attention_fused(x, w, mask, bias), (x, mask), bytes_per_row, at_least=8)
+  return slicing.map_rows(lambda x, mask: _self_attention_fused(x, w, mask, bias), (x, mask), bytes_per_row, at_least=8)
+
+
+def _self_attention_by(attend_heads, empty_rows: bool):
+  """Self-attention around a kernel for its core, in slices of rows that keep to the budget.
+
+  Args:
+    attend_heads: maps q, k, v [b, H, S, D], mask [b, S] and bias [H, S, S] to averages [b, H, S, D]
+    empty_rows: whether it averages rows uniformly whose keys are all masked; if not, that is done here
+  """
+  def self_attention(x, w, mask, bias):
+    num_head, head_dim = w.q.shape[1:]
+
+    def rows(x, mask):
+      q, k, v = (
+          jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * head_dim**-0.5, w.k, w.v))
+      average = attend_heads(q, k, v, mask, bias)
+      if not empty_rows:
+        some = jnp.any(mask > 0, axis=1)[:, None, None, None]
+        average = jnp.where(some, average, jnp.mean(v, axis=2, keepdims=True, dtype=jnp.float32).astype(v.dtype))
+      return _gate_and_project(x, average.swapaxes(1, 2), w)
+
+    bytes_per_row = x.dtype.itemsize * x.shape[1] * num_head * head_dim * 6
+    return slicing.map_rows(rows, (x, jnp.broadcast_to(mask, x.shape[:2])), bytes_per_row, at_least=8)
+
+  return self_attention
 
 
 def _global_attention_xla(x, w, mask):
@@ -119,7 +144,7 @@ def _global_attention_chunked(x, w, mask):
   _, num_keys, channels = x.shape
   _, num_head, head_dim = w.q.shape
   bytes_per_row = 4 * num_keys * (2 * num_head * head_dim + 2 * num_head + channels)
-  return seam.map_rows(lambda x, mask: _global_attention_xla(x, w, mask), (x, mask), bytes_per_row)
+  return slicing.map_rows(lambda x, mask: _global_attention_xla(x, w, mask), (x, mask), bytes_per_row)
 
 
 def self_attention(
@@ -136,7 +161,7 @@ def self_attention(
   Returns:
     [B, S, c_out]
   """
-  return seam.choose(SELF_ATTENTION)(x, weights, mask, bias)
+  return seam.run('self_attention', x, weights, mask, bias)
 
 
 def global_attention(x: jax.Array, weights: AttentionWeights, mask: jax.Array) -> jax.Array:
@@ -150,8 +175,19 @@ def global_attention(x: jax.Array, weights: AttentionWeights, mask: jax.Array) -
   Returns:
     [B, S, c_out]
   """
-  return seam.choose(GLOBAL_ATTENTION)(x, weights, mask)
+  return seam.run('global_attention', x, weights, mask)
 
 
-SELF_ATTENTION = {'xla': _self_attention_xla, 'xla_chunked': _self_attention_chunked}
-GLOBAL_ATTENTION = {'xla': _global_attention_xla, 'xla_chunked': _global_attention_chunked}
+def _kernel(module, empty_rows: bool = False) -> seam.Row:
+  return seam.Row(_self_attention_by(module.attend, empty_rows), module.missing, getattr(module, 'declines', seam.nothing))
+
+
+SELF_ATTENTION = seam.operation('self_attention', {
+    'xla': seam.Row(_self_attention_xla),
+    'xla_chunked': seam.Row(_self_attention_chunked),
+    'cudnn': _kernel(cudnn_attention),
+    'colabfold': _kernel(colabfold_attention),
+    'cuequivariance': _kernel(cuequivariance_attention),
+})
+GLOBAL_ATTENTION = seam.operation('global_attention', {
+    'xla': seam.Row(_global_attention_xla), 'xla_chunked': seam.Row(_global_attention_chunked)})

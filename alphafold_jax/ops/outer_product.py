@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import axial, seam
+from alphafold_jax.ops import axial, seam, slicing
 
 _EPSILON = 1e-3
 
@@ -60,7 +60,7 @@ def _chunked(m, w, mask):
   few = (num_seq * h**2 * c_z + num_seq * h * num_res * c_z, _rows_of_few_sequences, num_seq * h * c_z)
   _, rows, numbers = min(many, few, key=lambda way: way[0])
   # Each slice reads all of `right`, which only pays for enough rows.
-  total = seam.map_rows(lambda left: rows(left, right, w), (left.swapaxes(0, 1),), 4 * numbers, at_least=16)
+  total = slicing.map_rows(lambda left: rows(left, right, w), (left.swapaxes(0, 1),), 4 * numbers, at_least=16)
   return _normalise(total, w, mask, m.dtype)
 
 
@@ -82,7 +82,8 @@ def outer_product_mean(m: jax.Array, weights: OuterProductWeights, mask: jax.Arr
   Returns:
     [N, N, c_z]; sums and division in float32.
   """
-  return seam.choose(OUTER_PRODUCT_MEAN)(m, weights, mask)
+  return seam.run('outer_product_mean', m, weights, mask)
 
 
-OUTER_PRODUCT_MEAN = {'xla': _xla, 'xla_chunked': _chunked}
+OUTER_PRODUCT_MEAN = seam.operation('outer_product_mean', {
+    'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_chunked)})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import seam
+from alphafold_jax.ops import seam, slicing
 
 
 class TransitionWeights(NamedTuple):
@@ -25,12 +25,12 @@ def _xla(x, w):
 
 def _chunked(x, w):
   bytes_per_row = 4 * x.shape[1] * w.w_in.shape[1]
-  return seam.map_rows(lambda x: _xla(x, w), (x,), bytes_per_row)
+  return slicing.map_rows(lambda x: _xla(x, w), (x,), bytes_per_row)
 
 
 def transition(x: jax.Array, weights: TransitionWeights) -> jax.Array:
   """Applies the two layers to every position of x [A, B, c]; returns [A, B, c]."""
-  return seam.choose(TRANSITION)(x, weights)
+  return seam.run('transition', x, weights)
 
 
-TRANSITION = {'xla': _xla, 'xla_chunked': _chunked}
+TRANSITION = seam.operation('transition', {'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_chunked)})

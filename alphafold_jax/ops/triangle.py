@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import axial, seam
+from alphafold_jax.ops import axial, seam, slicing
 from alphafold_jax.ops.layer_norm import layer_norm
 
 
@@ -59,7 +59,7 @@ def _chunked(z, w, mask, outgoing):
     return jnp.moveaxis(x.reshape(*x.shape[:-1], 2, hidden), -1, 0)
 
   factors = tuple(by_channel(x) for x in (w.proj_w, w.proj_b, w.gate_w, w.gate_b))
-  product = seam.map_rows(channels, factors, 4 * 4 * mask.size, at_least=32)
+  product = slicing.map_rows(channels, factors, 4 * 4 * mask.size, at_least=32)
   product = layer_norm(jnp.moveaxis(product, 0, -1), w.norm_scale, w.norm_offset).astype(z.dtype)
   update = jnp.dot(product, w.out_w) + w.out_b
   return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
@@ -77,7 +77,8 @@ def triangle_multiplication(z: jax.Array, weights: TriangleWeights, mask: jax.Ar
   Returns:
     [N, N, c]
   """
-  return seam.choose(TRIANGLE_MULTIPLICATION)(z, weights, mask, outgoing)
+  return seam.run('triangle_multiplication', z, weights, mask, outgoing)
 
 
-TRIANGLE_MULTIPLICATION = {'xla': _xla, 'xla_chunked': _chunked}
+TRIANGLE_MULTIPLICATION = seam.operation('triangle_multiplication', {
+    'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_chunked)})
