@@ -76,18 +76,27 @@ def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | 
   """
   if directory is None and jax.config.jax_compilation_cache_dir:
     return Path(jax.config.jax_compilation_cache_dir)
-  base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'alphafold_jax' / 'xla'
-  folder = Path(directory or base) / machine_key()
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-      return None
-  except OSError:
+  if (folder := cache_folder(directory)) is None:
     return None
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', _COMPILE_SECONDS_WORTH_KEEPING)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
   return folder
+
+
+def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
+  """Where to keep what holds for this kind of machine only, made if missing; None if it cannot be written.
+
+  Args:
+    directory: in which; by default `alphafold_jax/xla` in the user's cache.
+  """
+  base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'alphafold_jax' / 'xla'
+  folder = Path(directory or base) / machine_key()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError:
+    return None
+  return folder if os.access(folder, os.W_OK) else None
 
 
 def machine_key() -> str:

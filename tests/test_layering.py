@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / 'alphafold_jax'
 FLOORS = (
     ('errors', 'version', 'atomic', 'schema', 'config', 'experiments', 'settings', 'devices', 'screen',
      'constants', 'ops', 'transfer'),
-    ('geometry', 'data', 'output', 'weights', 'confidence'),
+    ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
     ('model', 'losses', 'search'),
     ('prediction', 'evaluation', 'train'),
     ('jobs', 'doctor', 'cli', '__main__'),

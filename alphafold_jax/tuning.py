@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which kernels compute rightly on this machine's accelerator, and which is the fastest: found once and remembered.
+
+Every row of every operation is run on one problem of the network's own sizes, compared with the reference in float32,
+and timed. A kernel that cannot run, raises or computes something else is left out, with its reason.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alphafold_jax import atomic, devices, ops
+from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.ops import seam
+
+_log = logging.getLogger(__name__)
+_TOLERANCE = 0.03  # of the largest value: bfloat16 rounds at 0.004, a few times in a row
+_RUNS = 5
+_FILE = 'kernels.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """How one row of an operation did."""
+
+  operation: str
+  row: str
+  seconds: float | None = None  # of the fastest run; None: it is not used
+  error: float | None = None  # largest difference from the reference, as a share of the largest value
+  reason: str = ''  # why it is not used
+
+
+def preferred(folder: Path | None = None) -> str:
+  """The kernels to use on the default device, as `Kernels.implementation` has them.
+
+  On CPUs there is no choice. On an accelerator all kernels are tried once, which takes a minute or so, and the result
+  is kept for later runs.
+
+  Args:
+    folder: where it is kept; by default in the user's cache, apart for each kind of machine and version.
+  """
+  if jax.default_backend() == 'cpu':
+    return seam.AUTO
+  return _remembered(folder or devices.cache_folder())
+
+
+@functools.cache
+def _remembered(folder: Path | None) -> str:
+  path = folder and folder / _FILE
+  trials = path and _read(path)
+  if not trials:
+    _log.info('trying all kernels on this device, once')
+    trials = try_all()
+    if path:
+      _write(path, trials)
+  for trial in trials:
+    if trial.error is not None and trial.reason:
+      _log.warning('kernel %s is not used for %s: %s', trial.row, trial.operation, trial.reason)
+  return fastest(trials)
+
+
+def fastest(trials: list[Trial]) -> str:
+  """The fastest row of each operation, as `Kernels.implementation` has them."""
+  best: dict[str, Trial] = {}
+  for trial in trials:
+    if trial.seconds is not None and (trial.operation not in best or trial.seconds < best[trial.operation].seconds):
+      best[trial.operation] = trial
+  chosen = [f'{name}={trial.row}' for name, trial in sorted(best.items()) if trial.row != seam.EVERYWHERE]
+  return ','.join(chosen) or seam.AUTO
+
+
+def try_all(sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16') -> list[Trial]:
+  """Runs every row of every operation but the references, which keep to no budget of memory.
+
+  Args:
+    sizes: of the problems; by default 256 residues and 128 alignment rows of the published network.
+    dtype: of the activations.
+  """
+  problems = _problems(_SIZES | (sizes or {}))
+  return [trial for name, make in problems.items() for trial in _try_operation(name, make, dtype)]
+
+
+_SIZES = {'rows': 128, 'residues': 256, 'channels': 128, 'heads': 4, 'outer': 32}
+
+
+def _try_operation(name: str, make: Callable[['_Draw'], tuple], dtype: str) -> list[Trial]:
+  rows = seam.OPERATIONS[name]
+  arguments = make(_Draw(dtype))
+  exact = jax.tree.map(lambda leaf: leaf if isinstance(leaf, bool) else leaf.astype(jnp.float32), arguments)
+  with jax.default_matmul_precision('highest'):
+    expected = jax.jit(rows[seam.REFERENCE].compute, static_argnums=_static(arguments))(*exact)
+  place = seam.Place(seam.platform(ops.Kernels()), gradients=False)
+  return [_try_row(name, row, rows[row], place, arguments, expected) for row in rows if row != seam.REFERENCE]
+
+
+def _try_row(name, row, candidate, place, arguments, expected) -> Trial:
+  """Runs one row; whatever goes wrong is its reason not to be used."""
+  if reason := candidate.missing(place) or candidate.declines(place, *arguments):
+    return Trial(name, row, reason=reason)
+  run = jax.jit(candidate.compute, static_argnums=_static(arguments))
+  try:
+    result = jax.block_until_ready(run(*arguments))
+    seconds = min(_timed(run, arguments) for _ in range(_RUNS))
+  except Exception as error:  # a kernel may raise anything, at any stage
+    return Trial(name, row, error=float('inf'), reason=f'{type(error).__name__}: {str(error).splitlines()[0][:200]}')
+  difference = jnp.max(jnp.abs(result.astype(jnp.float32) - expected)) / jnp.max(jnp.abs(expected))
+  if not difference <= _TOLERANCE:  # nor NaN
+    return Trial(name, row, error=float(difference), reason=f'it computes something else (off by {difference:.2g})')
+  return Trial(name, row, seconds=seconds, error=float(difference))
+
+
+def _timed(run, arguments) -> float:
+  start = time.perf_counter()
+  jax.block_until_ready(run(*arguments))
+  return time.perf_counter() - start
+
+
+def _static(arguments: tuple) -> tuple[int, ...]:
+  return tuple(index for index, argument in enumerate(arguments) if isinstance(argument, bool))
+
+
+# ------------------------------------------------------------------------------------------ the problems
+
+
+class _Draw:
+  """Random arrays in one dtype, of the sizes that activations and weights have."""
+
+  def __init__(self, dtype: str):
+    self._rng, self._dtype = np.random.default_rng(0), dtype
+
+  def __call__(self, *shape: int, fan_in: int = 1) -> jax.Array:
+    return jnp.asarray(self._rng.normal(0, fan_in**-0.5, shape), self._dtype)
+
+  def mask(self, *shape: int) -> jax.Array:
+    """Ragged in every row, one row all masked."""
+    mask = np.arange(shape[1]) < self._rng.integers(1, shape[1] + 1, (shape[0], 1))
+    mask[1] = False
+    return jnp.asarray(mask, jnp.float32)
+
+
+def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple]]:
+  """The arguments of each operation."""
+  rows, n, c, heads, h = (sizes[key] for key in ('rows', 'residues', 'channels', 'heads', 'outer'))
+  dim = c // heads
+
+  def attention_weights(draw, kv):
+    return ops.AttentionWeights(
+        q=draw(c, heads, dim, fan_in=c), k=draw(c, *kv, fan_in=c), v=draw(c, *kv, fan_in=c),
+        gate_w=draw(c, heads, dim, fan_in=c), gate_b=draw(heads, dim), out_w=draw(heads, dim, c, fan_in=c),
+        out_b=draw(c))
+
+  return {
+      'self_attention': lambda draw: (
+          draw(rows, n, c), attention_weights(draw, (heads, dim)), draw.mask(rows, n), draw(heads, n, n)),
+      'global_attention': lambda draw: (draw(n, rows, c), attention_weights(draw, (dim,)), draw.mask(n, rows)),
+      'outer_product_mean': lambda draw: (
+          draw(rows, n, c), ops.OuterProductWeights(
+              left_w=draw(c, h, fan_in=c), left_b=draw(h), right_w=draw(c, h, fan_in=c), right_b=draw(h),
+              out_w=draw(h, h, c, fan_in=h * h), out_b=draw(c)), jnp.ones((rows, n))),
+      'transition': lambda draw: (
+          draw(n, n, c), ops.TransitionWeights(
+              w_in=draw(c, 4 * c, fan_in=c), b_in=draw(4 * c), w_out=draw(4 * c, c, fan_in=4 * c), b_out=draw(c))),
+      'triangle_multiplication': lambda draw: (
+          draw(n, n, c), ops.TriangleWeights(
+              proj_w=draw(c, 2 * c, fan_in=c), proj_b=draw(2 * c), gate_w=draw(c, 2 * c, fan_in=c), gate_b=draw(2 * c),
+              norm_scale=1 + draw(c, fan_in=100), norm_offset=draw(c), out_w=draw(c, c, fan_in=c), out_b=draw(c),
+              out_gate_w=draw(c, c, fan_in=c), out_gate_b=draw(c)), draw.mask(n, n), True),
+  }
+
+
+# ------------------------------------------------------------------------------------------ remembering
+
+
+def _read(path: Path) -> list[Trial] | None:
+  """What was found before; None if there is nothing that can be read."""
+  try:
+    trials = [Trial(**row) for row in json.loads(path.read_text(encoding='utf-8'))]
+    seam.choices(fastest(trials))
+    return trials
+  except (OSError, ValueError, TypeError):
+    return None
+
+
+def _write(path: Path, trials: list[Trial]) -> None:
+  try:
+    atomic.write_text(path, json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1) + '\n')
+  except (AlphaFoldError, OSError) as error:
+    _log.warning('what was found of the kernels cannot be kept for later runs: %s', error)
