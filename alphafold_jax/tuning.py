@@ -78,28 +78,32 @@ def fastest(trials: list[Trial]) -> str:
   return ','.join(chosen) or seam.AUTO
 
 
-def try_all(sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16') -> list[Trial]:
-  """Runs every row of every operation but the references, which keep to no budget of memory.
+def try_all(
+    sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', references: bool = False
+) -> list[Trial]:
+  """Runs every row of every operation.
 
   Args:
     sizes: of the problems; by default 256 residues and 128 alignment rows of the published network.
     dtype: of the activations.
+    references: also the references, which keep to no budget of memory.
   """
   problems = _problems(_SIZES | (sizes or {}))
-  return [trial for name, make in problems.items() for trial in _try_operation(name, make, dtype)]
+  return [trial for name, make in problems.items() for trial in _try_operation(name, make, dtype, references)]
 
 
 _SIZES = {'rows': 128, 'residues': 256, 'channels': 128, 'heads': 4, 'outer': 32}
 
 
-def _try_operation(name: str, make: Callable[['_Draw'], tuple], dtype: str) -> list[Trial]:
+def _try_operation(name: str, make: Callable[['_Draw'], tuple], dtype: str, references: bool) -> list[Trial]:
   rows = seam.OPERATIONS[name]
   arguments = make(_Draw(dtype))
   exact = jax.tree.map(lambda leaf: leaf if isinstance(leaf, bool) else leaf.astype(jnp.float32), arguments)
   with jax.default_matmul_precision('highest'):
     expected = jax.jit(rows[seam.REFERENCE].compute, static_argnums=_static(arguments))(*exact)
   place = seam.Place(seam.platform(ops.Kernels()), gradients=False)
-  return [_try_row(name, row, rows[row], place, arguments, expected) for row in rows if row != seam.REFERENCE]
+  tried = [row for row in rows if references or row != seam.REFERENCE]
+  return [_try_row(name, row, rows[row], place, arguments, expected) for row in tried]
 
 
 def _try_row(name, row, candidate, place, arguments, expected) -> Trial:

@@ -46,9 +46,10 @@ def step_flops(r: int, num_msa: int, num_extra: int, num_block: int = 48, num_ex
   return 4 * pass_flops(r, num_msa, num_extra, num_block, num_extra_block)
 
 
-def matmul_rate(size: int = 2048, repeats: int = 5) -> float:
-  """Measured floating-point operations per second of a large float32 matrix product on the default device."""
-  x = jnp.ones((size, size), jnp.float32)
+def matmul_rate(size: int = 2048, repeats: int = 5, dtype: str = 'float32') -> float:
+  """Measured floating-point operations per second of a large matrix product on the default device."""
+  size *= 1 if jax.default_backend() == 'cpu' else 4
+  x = jnp.ones((size, size), dtype)
   product = jax.jit(jnp.dot)
   jax.block_until_ready(product(x, x))
   seconds = []

@@ -169,11 +169,14 @@ def conditions(repeats: int, passes: int, command: str) -> str:
   """Machine, versions, date and command, for above a table."""
   info = Path('/proc/cpuinfo')
   name = re.search(r'model name\s*: (.*)', info.read_text())[1] if info.exists() else platform.processor()
-  packages = ('jax', 'dm-haiku', 'alphafold-colabfold')
-  versions = ', '.join(f'{package} {importlib.metadata.version(package)}' for package in packages)
-  return (f'{os.cpu_count()} cores of {name}; Python {platform.python_version()}, {versions}; '
-          f'{datetime.date.today().isoformat()}; medians of {repeats} processes with {passes} timed runs each. '
-          f'Command: `{command}`')
+  return (f'{os.cpu_count()} cores of {name}; {versions("alphafold-colabfold")}; medians of {repeats} processes with '
+          f'{passes} timed runs each. Command: `{command}`')
+
+
+def versions(*packages: str) -> str:
+  """Python, JAX, Haiku and more, and the date."""
+  told = ', '.join(f'{package} {importlib.metadata.version(package)}' for package in ('jax', 'dm-haiku', *packages))
+  return f'Python {platform.python_version()}, {told}; {datetime.date.today().isoformat()}'
 
 
 def write_section(name: str, text: str, page: Path = TABLES) -> None:
