@@ -96,24 +96,30 @@ _SIZES = {'rows': 128, 'residues': 256, 'channels': 128, 'heads': 4, 'outer': 32
 
 
 def _try_operation(name: str, make: Callable[['_Draw'], tuple], dtype: str, references: bool) -> list[Trial]:
-  rows = seam.OPERATIONS[name]
-  arguments = make(_Draw(dtype))
-  exact = jax.tree.map(lambda leaf: leaf if isinstance(leaf, bool) else leaf.astype(jnp.float32), arguments)
+  run, arguments = make(_Draw(dtype))
+  exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), arguments)
   with jax.default_matmul_precision('highest'):
-    expected = jax.jit(rows[seam.REFERENCE].compute, static_argnums=_static(arguments))(*exact)
-  place = seam.Place(seam.platform(ops.Kernels()), gradients=False)
-  tried = [row for row in rows if references or row != seam.REFERENCE]
-  return [_try_row(name, row, rows[row], place, arguments, expected) for row in tried]
+    expected = _compiled(run, name, seam.REFERENCE)(*exact)
+  rows = [row for row in seam.OPERATIONS[name] if references or row != seam.REFERENCE]
+  return [_try_row(name, row, run, arguments, expected) for row in rows]
 
 
-def _try_row(name, row, candidate, place, arguments, expected) -> Trial:
+def _compiled(run: Callable, name: str, row: str) -> Callable:
+  def under(*arguments):
+    with ops.use_kernels(ops.Kernels(f'{name}={row}', strict=True)):
+      return run(*arguments)
+
+  return jax.jit(under)
+
+
+def _try_row(name, row, run, arguments, expected) -> Trial:
   """Runs one row; whatever goes wrong is its reason not to be used."""
-  if reason := candidate.missing(place) or candidate.declines(place, *arguments):
-    return Trial(name, row, reason=reason)
-  run = jax.jit(candidate.compute, static_argnums=_static(arguments))
+  compiled = _compiled(run, name, row)
   try:
-    result = jax.block_until_ready(run(*arguments))
-    seconds = min(_timed(run, arguments) for _ in range(_RUNS))
+    result = jax.block_until_ready(compiled(*arguments))
+    seconds = min(_timed(compiled, arguments) for _ in range(_RUNS))
+  except seam.Declined as error:
+    return Trial(name, row, reason=str(error))
   except Exception as error:  # a kernel may raise anything, at any stage
     return Trial(name, row, error=float('inf'), reason=f'{type(error).__name__}: {str(error).splitlines()[0][:200]}')
   difference = jnp.max(jnp.abs(result.astype(jnp.float32) - expected)) / jnp.max(jnp.abs(expected))
@@ -122,14 +128,10 @@ def _try_row(name, row, candidate, place, arguments, expected) -> Trial:
   return Trial(name, row, seconds=seconds, error=float(difference))
 
 
-def _timed(run, arguments) -> float:
+def _timed(compiled, arguments) -> float:
   start = time.perf_counter()
-  jax.block_until_ready(run(*arguments))
+  jax.block_until_ready(compiled(*arguments))
   return time.perf_counter() - start
-
-
-def _static(arguments: tuple) -> tuple[int, ...]:
-  return tuple(index for index, argument in enumerate(arguments) if isinstance(argument, bool))
 
 
 # ------------------------------------------------------------------------------------------ the problems
@@ -144,6 +146,9 @@ class _Draw:
   def __call__(self, *shape: int, fan_in: int = 1) -> jax.Array:
     return jnp.asarray(self._rng.normal(0, fan_in**-0.5, shape), self._dtype)
 
+  def norm(self, c: int) -> ops.NormWeights:
+    return ops.NormWeights(scale=1 + self(c, fan_in=100), offset=self(c, fan_in=100))
+
   def mask(self, *shape: int) -> jax.Array:
     """Ragged in every row, one row all masked."""
     mask = np.arange(shape[1]) < self._rng.integers(1, shape[1] + 1, (shape[0], 1))
@@ -151,8 +156,8 @@ class _Draw:
     return jnp.asarray(mask, jnp.float32)
 
 
-def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple]]:
-  """The arguments of each operation."""
+def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple[Callable, tuple]]]:
+  """Each operation and its arguments."""
   rows, n, c, heads, h = (sizes[key] for key in ('rows', 'residues', 'channels', 'heads', 'outer'))
   dim = c // heads
 
@@ -163,21 +168,23 @@ def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple]]:
         out_b=draw(c))
 
   return {
-      'self_attention': lambda draw: (
-          draw(rows, n, c), attention_weights(draw, (heads, dim)), draw.mask(rows, n), draw(heads, n, n)),
-      'global_attention': lambda draw: (draw(n, rows, c), attention_weights(draw, (dim,)), draw.mask(n, rows)),
-      'outer_product_mean': lambda draw: (
-          draw(rows, n, c), ops.OuterProductWeights(
+      'self_attention': lambda draw: (ops.self_attention, (
+          draw(rows, n, c), draw.norm(c), attention_weights(draw, (heads, dim)), draw.mask(rows, n),
+          draw(heads, n, n))),
+      'global_attention': lambda draw: (ops.global_attention, (
+          draw(n, rows, c), draw.norm(c), attention_weights(draw, (dim,)), draw.mask(n, rows))),
+      'outer_product_mean': lambda draw: (ops.outer_product_mean, (
+          draw(n, n, c), draw(rows, n, c), draw.norm(c), ops.OuterProductWeights(
               left_w=draw(c, h, fan_in=c), left_b=draw(h), right_w=draw(c, h, fan_in=c), right_b=draw(h),
-              out_w=draw(h, h, c, fan_in=h * h), out_b=draw(c)), jnp.ones((rows, n))),
-      'transition': lambda draw: (
-          draw(n, n, c), ops.TransitionWeights(
-              w_in=draw(c, 4 * c, fan_in=c), b_in=draw(4 * c), w_out=draw(4 * c, c, fan_in=4 * c), b_out=draw(c))),
-      'triangle_multiplication': lambda draw: (
-          draw(n, n, c), ops.TriangleWeights(
+              out_w=draw(h, h, c, fan_in=h * h), out_b=draw(c)), jnp.ones((rows, n)))),
+      'transition': lambda draw: (ops.transition, (
+          draw(n, n, c), draw.norm(c), ops.TransitionWeights(
+              w_in=draw(c, 4 * c, fan_in=c), b_in=draw(4 * c), w_out=draw(4 * c, c, fan_in=4 * c), b_out=draw(c)))),
+      'triangle_multiplication': lambda draw: (functools.partial(ops.triangle_multiplication, outgoing=True), (
+          draw(n, n, c), draw.norm(c), ops.TriangleWeights(
               proj_w=draw(c, 2 * c, fan_in=c), proj_b=draw(2 * c), gate_w=draw(c, 2 * c, fan_in=c), gate_b=draw(2 * c),
               norm_scale=1 + draw(c, fan_in=100), norm_offset=draw(c), out_w=draw(c, c, fan_in=c), out_b=draw(c),
-              out_gate_w=draw(c, c, fan_in=c), out_gate_b=draw(c)), draw.mask(n, n), True),
+              out_gate_w=draw(c, c, fan_in=c), out_gate_b=draw(c)), draw.mask(n, n))),
   }
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from alphafold_jax import tuning
 from alphafold_jax.ops import seam
+from alphafold_jax.ops.transition import TRANSITION
 
 SMALL = {'rows': 3, 'residues': 8, 'channels': 16, 'heads': 2, 'outer': 4}
 
 
 def slow(x, w):
-  return jax.pure_callback(lambda x: (time.sleep(0.2), x)[1], x, seam.OPERATIONS['transition']['xla'](x, w))
+  return jax.pure_callback(lambda x: (time.sleep(0.2), x)[1], x, TRANSITION['xla'](x, w))
 
 
 def failing(x, w):
@@ -24,7 +25,7 @@ def failing(x, w):
 
 ROWS = {
     'slow': seam.Row(slow),
-    'wrong': seam.Row(lambda x, w: 1.1 * seam.OPERATIONS['transition']['xla'](x, w)),
+    'wrong': seam.Row(lambda x, w: 1.5 * TRANSITION['xla'](x, w)),
     'not a number': seam.Row(lambda x, w: jnp.nan * x),
     'failing': seam.Row(failing),
     'elsewhere': seam.Row(failing, missing=lambda place: f'needs more than a {place.platform}'),
@@ -35,9 +36,8 @@ ROWS = {
 @pytest.fixture
 def rows(monkeypatch):
   """The transition alone, with rows of every kind."""
-  table = {**seam.OPERATIONS['transition'], **ROWS}
-  fast = {'fast': seam.Row(seam.OPERATIONS['transition']['xla'].compute)}
-  monkeypatch.setattr(seam, 'OPERATIONS', {'transition': table | fast})
+  fast = {'fast': seam.Row(TRANSITION['xla'].compute)}
+  monkeypatch.setattr(seam, 'OPERATIONS', {'transition': {**TRANSITION, **ROWS, **fast}})
   problems = tuning._problems
   monkeypatch.setattr(tuning, '_problems', lambda sizes: {'transition': problems(sizes)['transition']})
 
@@ -56,8 +56,8 @@ def test_kernels_that_are_wrong_or_fail_or_run_elsewhere_are_left_out_with_their
   assert trials['wrong'].reason.startswith('it computes something else (off by 0.')
   assert 'something else' in trials['not a number'].reason
   assert trials['failing'].reason == 'RuntimeError: no such instruction'
-  assert trials['elsewhere'].reason == 'needs more than a cpu'
-  assert trials['choosy'].reason == 'activations in bfloat16'
+  assert trials['elsewhere'].reason == "kernel 'elsewhere' cannot be used for transition: needs more than a cpu"
+  assert trials['choosy'].reason == "kernel 'choosy' does not take activations in bfloat16 for transition"
 
 
 def test_the_fastest_of_those_that_compute_the_same_is_chosen():

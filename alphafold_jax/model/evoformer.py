@@ -9,7 +9,7 @@ import dataclasses
 import haiku as hk
 import jax
 
-from alphafold_jax.model.layers import Transition, dropout
+from alphafold_jax.model.layers import Transition
 from alphafold_jax.model.msa import (
   MSAColumnAttention,
   MSAColumnGlobalAttention,
@@ -46,12 +46,10 @@ class EvoformerBlock(hk.Module):
       self, m: jax.Array, z: jax.Array, msa_mask: jax.Array, pair_mask: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
     s = self.spec
-    row_attention = MSARowAttentionWithPairBias(s.num_head, name='row_attention')
-    column_attention = COLUMN_ATTENTION[s.column_attention](s.num_head, name='column_attention')
-    m += dropout(row_attention(m, z, msa_mask), s.msa_dropout, shared_axis=0, sharded_axis=1)  # line 2
-    m += column_attention(m, msa_mask)  # line 3
-    m += Transition(s.transition_factor, name='transition')(m)  # line 4
-    z += OuterProductMean(s.c_outer, z.shape[-1], name='outer_product_mean')(m, msa_mask)  # line 5
+    m = MSARowAttentionWithPairBias(s.num_head, s.msa_dropout, name='row_attention')(m, z, msa_mask)  # line 2
+    m = COLUMN_ATTENTION[s.column_attention](s.num_head, name='column_attention')(m, msa_mask)  # line 3
+    m = Transition(s.transition_factor, name='transition')(m)  # line 4
+    z = OuterProductMean(s.c_outer, name='outer_product_mean')(z, m, msa_mask)  # line 5
     return m, PairStackBlock(s.pair, name='pair')(z, pair_mask)  # lines 6-10
 
 

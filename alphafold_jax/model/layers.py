@@ -31,21 +31,26 @@ class Linear(hk.Module):
     self.num_output, self.init, self.bias = num_output, init, bias
 
   def __call__(self, x: jax.Array) -> jax.Array:  # [..., c] -> [..., num_output]
-    num_input = x.shape[-1]
-    w = _parameter('w', (num_input, self.num_output), self.init, num_input, self.num_output)
-    y = jnp.dot(x, w)
+    y = jnp.dot(x, self.weights(x.shape[-1]))
     if self.bias:
       y += hk.get_parameter('b', (self.num_output,), init=jnp.zeros)
     return y
+
+  def weights(self, num_input: int) -> jax.Array:
+    """Its matrix alone, [num_input, num_output], for operations that multiply by themselves."""
+    return _parameter('w', (num_input, self.num_output), self.init, num_input, self.num_output)
 
 
 class LayerNorm(hk.Module):
   """Layer normalisation over the channels, statistics in float32."""
 
   def __call__(self, x: jax.Array) -> jax.Array:  # [..., c]
-    scale = hk.get_parameter('scale', x.shape[-1:], init=jnp.ones)
-    offset = hk.get_parameter('offset', x.shape[-1:], init=jnp.zeros)
-    return ops.layer_norm(x, scale, offset)
+    return ops.layer_norm(x, *self.weights(x.shape[-1]))
+
+  def weights(self, c: int) -> ops.NormWeights:
+    """Its parameters alone, for operations that normalise by themselves."""
+    return ops.NormWeights(
+        scale=hk.get_parameter('scale', (c,), init=jnp.ones), offset=hk.get_parameter('offset', (c,), init=jnp.zeros))
 
 
 def attention_weights(
@@ -79,7 +84,7 @@ def attention_weights(
 
 
 class Transition(hk.Module):
-  """Algorithms 9 "MSATransition" and 15 "PairTransition": a two-layer network at every position."""
+  """Algorithms 9 "MSATransition" and 15 "PairTransition": adds a two-layer network of every position."""
 
   def __init__(self, factor: int, name: str | None = None):
     super().__init__(name=name)
@@ -87,8 +92,8 @@ class Transition(hk.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:  # [A, B, c]
     c = x.shape[-1]
-    x = LayerNorm(name='norm')(x)  # line 1
-    return ops.transition(x, ops.TransitionWeights(  # lines 2, 3
+    norm = LayerNorm(name='norm').weights(c)  # line 1
+    return ops.transition(x, norm, ops.TransitionWeights(  # lines 2, 3
         w_in=_parameter('w_in', (c, self.factor * c), 'relu', c, self.factor * c),
         b_in=hk.get_parameter('b_in', (self.factor * c,), init=jnp.zeros),
         w_out=_parameter('w_out', (self.factor * c, c), 'zeros', self.factor * c, c),
@@ -96,18 +101,24 @@ class Transition(hk.Module):
     ))
 
 
-def dropout(
-    x: jax.Array, rate: float, shared_axis: int | None = None, sharded_axis: int | None = None
-) -> jax.Array:
-  """Zeroes entries with probability `rate` and rescales the rest (Suppl. 1.11.6).
+def dropout(x: jax.Array, rate: float) -> jax.Array:
+  """Zeroes entries with probability `rate` and rescales the rest (Suppl. 1.11.6)."""
+  keep = dropout_factors(x.shape, rate)
+  return x if keep is None else (keep * x).astype(x.dtype)
 
-  With `shared_axis` one mask serves that whole axis: 0 is the paper's DropoutRowwise, 1 its DropoutColumnwise. The
-  remaining axes are residues, then channels, so the draws of a residue do not depend on padding. `sharded_axis` is
-  the one of which a device holds a share (ops/axial.py); the draws are those of the whole.
+
+def dropout_factors(
+    shape: tuple[int, ...], rate: float, shared_axis: int | None = None, sharded_axis: int | None = None
+) -> jax.Array | None:
+  """What dropout multiplies an array of that shape by: 0 or 1 / (1 - rate) (Suppl. 1.11.6); None: there is no dropout.
+
+  With `shared_axis` one mask serves that whole axis, which is 1 in the result: 0 is the paper's DropoutRowwise, 1 its
+  DropoutColumnwise. The remaining axes are residues, then channels, so the draws of a residue do not depend on padding.
+  `sharded_axis` is the one of which a device holds a share (ops/axial.py); the draws are those of the whole.
   """
   if rate == 0.0:
-    return x
-  shape = list(x.shape)
+    return None
+  shape = list(shape)
   if shared_axis is not None:
     shape[shared_axis] = 1
   if sharded_axis in (None, shared_axis):
@@ -115,4 +126,4 @@ def dropout(
   else:
     shape[sharded_axis] *= axial.num_shares()
     keep = axial.share(jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape), sharded_axis)
-  return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
+  return keep / (1.0 - rate)

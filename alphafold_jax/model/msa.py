@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Updates of the MSA representation, Algorithms 7, 8, 10 and 19.
+"""Updates of the MSA representation, Algorithms 7, 8, 10 and 19; each gives what it updates with the update added.
 
 m [N_seq, N_res, c_m] MSA representation, z [N_res, N_res, c_z] pair representation, mask [N_seq, N_res].
 """
@@ -9,25 +9,27 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax import ops
-from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights
+from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights, dropout_factors
 from alphafold_jax.ops import axial
 
 
 class MSARowAttentionWithPairBias(hk.Module):
   """Algorithm 7: each sequence attends along its residues, told by the pair representation where to look."""
 
-  def __init__(self, num_head: int, name: str | None = None):
+  def __init__(self, num_head: int, dropout: float = 0.0, name: str | None = None):
     super().__init__(name=name)
-    self.num_head = num_head
+    self.num_head, self.dropout = num_head, dropout
 
   def __call__(self, m: jax.Array, z: jax.Array, mask: jax.Array) -> jax.Array:
-    c_m = m.shape[-1]
-    m = LayerNorm(name='norm')(m)  # line 1
-    bias = Linear(self.num_head, bias=False, name='pair_bias')(LayerNorm(name='pair_norm')(z))  # line 3
+    num_seq, _, c_m = m.shape
+    c_z = z.shape[-1]
+    norm, pair_norm = LayerNorm(name='norm').weights(c_m), LayerNorm(name='pair_norm').weights(c_z)  # line 1
+    bias = ops.pair_bias(z, pair_norm, Linear(self.num_head, bias=False, name='pair_bias').weights(c_z))  # line 3
     bias = jnp.moveaxis(axial.gather(bias, 0), -1, 0)
     weights = attention_weights(c_m, c_m, self.num_head, c_m // self.num_head)
-    update = ops.self_attention(axial.whole_rows(m), weights, axial.whole_rows(mask), bias)  # lines 2, 4-7
-    return axial.whole_columns(update, m.shape[0])
+    m, mask = axial.whole_rows(m), axial.whole_rows(mask)
+    keep = dropout_factors(m.shape, self.dropout, shared_axis=0)
+    return axial.whole_columns(ops.self_attention(m, norm, weights, mask, bias, keep=keep), num_seq)  # lines 2, 4-7
 
 
 class MSAColumnAttention(hk.Module):
@@ -39,9 +41,9 @@ class MSAColumnAttention(hk.Module):
 
   def __call__(self, m: jax.Array, mask: jax.Array) -> jax.Array:
     c_m = m.shape[-1]
-    m = LayerNorm(name='norm')(m)  # line 1
+    norm = LayerNorm(name='norm').weights(c_m)  # line 1
     weights = attention_weights(c_m, c_m, self.num_head, c_m // self.num_head)
-    return ops.self_attention(m.swapaxes(0, 1), weights, mask.swapaxes(0, 1)).swapaxes(0, 1)  # lines 2-6
+    return ops.self_attention(m, norm, weights, mask.swapaxes(0, 1), axis=1)  # lines 2-6
 
 
 class MSAColumnGlobalAttention(hk.Module):
@@ -53,27 +55,27 @@ class MSAColumnGlobalAttention(hk.Module):
 
   def __call__(self, m: jax.Array, mask: jax.Array) -> jax.Array:
     c_m = m.shape[-1]
-    m = LayerNorm(name='norm')(m)  # line 1
+    norm = LayerNorm(name='norm').weights(c_m)  # line 1
     weights = attention_weights(c_m, c_m, self.num_head, c_m // self.num_head, shared_kv=True)
-    return ops.global_attention(m.swapaxes(0, 1), weights, mask.swapaxes(0, 1)).swapaxes(0, 1)  # lines 2-7
+    return ops.global_attention(m, norm, weights, mask.swapaxes(0, 1), axis=1)  # lines 2-7
 
 
 class OuterProductMean(hk.Module):
-  """Algorithm 10: the mean over sequences of the outer product of two columns, as a pair update."""
+  """Algorithm 10: adds to each pair the mean over sequences of the outer product of its columns."""
 
-  def __init__(self, c_hidden: int, c_z: int, name: str | None = None):
+  def __init__(self, c_hidden: int, name: str | None = None):
     super().__init__(name=name)
-    self.c_hidden, self.c_z = c_hidden, c_z
+    self.c_hidden = c_hidden
 
-  def __call__(self, m: jax.Array, mask: jax.Array) -> jax.Array:  # [N_res, N_res, c_z]
-    c_m, hidden = m.shape[-1], self.c_hidden
-    m = LayerNorm(name='norm')(m)  # line 1
+  def __call__(self, z: jax.Array, m: jax.Array, mask: jax.Array) -> jax.Array:
+    c_m, c_z, hidden = m.shape[-1], z.shape[-1], self.c_hidden
+    norm = LayerNorm(name='norm').weights(c_m)  # line 1
     linear = hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal')
-    return ops.outer_product_mean(m, ops.OuterProductWeights(  # lines 2-4
+    return ops.outer_product_mean(z, m, norm, ops.OuterProductWeights(  # lines 2-4
         left_w=hk.get_parameter('left_w', (c_m, hidden), init=linear),
         left_b=hk.get_parameter('left_b', (hidden,), init=jnp.zeros),
         right_w=hk.get_parameter('right_w', (c_m, hidden), init=linear),
         right_b=hk.get_parameter('right_b', (hidden,), init=jnp.zeros),
-        out_w=hk.get_parameter('out_w', (hidden, hidden, self.c_z), init=jnp.zeros),
-        out_b=hk.get_parameter('out_b', (self.c_z,), init=jnp.zeros),
+        out_w=hk.get_parameter('out_w', (hidden, hidden, c_z), init=jnp.zeros),
+        out_b=hk.get_parameter('out_b', (c_z,), init=jnp.zeros),
     ), mask)

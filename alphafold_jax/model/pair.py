@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Updates of the pair representation, Algorithms 11 to 15.
+"""Updates of the pair representation, Algorithms 11 to 15; each gives the representation with its update added.
 
-z [N_res, N_res, c_z] pair representation, mask [N_res, N_res].
+z [N_res, N_res, c_z] pair representation, mask [N_res, N_res], keep dropout's factors or None.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax import ops
-from alphafold_jax.model.layers import LayerNorm, Linear, Transition, attention_weights, dropout
+from alphafold_jax.model.layers import LayerNorm, Linear, Transition, attention_weights, dropout_factors
 from alphafold_jax.ops import axial
 
 
@@ -22,11 +22,11 @@ class TriangleMultiplication(hk.Module):
     super().__init__(name=name)
     self.c_hidden, self.outgoing = c_hidden, outgoing
 
-  def __call__(self, z: jax.Array, mask: jax.Array) -> jax.Array:
+  def __call__(self, z: jax.Array, mask: jax.Array, keep: jax.Array | None = None) -> jax.Array:
     c_z, hidden = z.shape[-1], self.c_hidden
     linear = hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal')
-    z = LayerNorm(name='norm')(z)  # line 1
-    return ops.triangle_multiplication(z, ops.TriangleWeights(  # lines 2-4
+    norm = LayerNorm(name='norm').weights(c_z)  # line 1
+    return ops.triangle_multiplication(z, norm, ops.TriangleWeights(  # lines 2-4
         proj_w=hk.get_parameter('proj_w', (c_z, 2 * hidden), init=linear),
         proj_b=hk.get_parameter('proj_b', (2 * hidden,), init=jnp.zeros),
         gate_w=hk.get_parameter('gate_w', (c_z, 2 * hidden), init=jnp.zeros),
@@ -37,7 +37,7 @@ class TriangleMultiplication(hk.Module):
         out_b=hk.get_parameter('out_b', (c_z,), init=jnp.zeros),
         out_gate_w=hk.get_parameter('out_gate_w', (c_z, c_z), init=jnp.zeros),
         out_gate_b=hk.get_parameter('out_gate_b', (c_z,), init=jnp.ones),
-    ), mask, outgoing=self.outgoing)
+    ), mask, outgoing=self.outgoing, keep=keep)
 
 
 class TriangleAttention(hk.Module):
@@ -47,15 +47,18 @@ class TriangleAttention(hk.Module):
     super().__init__(name=name)
     self.num_head, self.starting = num_head, starting
 
-  def __call__(self, z: jax.Array, mask: jax.Array) -> jax.Array:
+  def __call__(self, z: jax.Array, mask: jax.Array, keep: jax.Array | None = None) -> jax.Array:
     c_z = z.shape[-1]
-    if not self.starting:  # around the ending node: the same on the transposed graph
-      z, mask = axial.transpose(z), axial.transpose(mask)
-    z = LayerNorm(name='norm')(z)  # line 1
-    bias = Linear(self.num_head, bias=False, name='pair_bias')(z)  # line 3
+    norm = LayerNorm(name='norm').weights(c_z)  # line 1
+    bias = axial.gather(ops.pair_bias(z, norm, Linear(self.num_head, bias=False, name='pair_bias').weights(c_z)), 0)
     weights = attention_weights(c_z, c_z, self.num_head, c_z // self.num_head)
-    z = ops.self_attention(z, weights, mask, jnp.moveaxis(axial.gather(bias, 0), -1, 0))  # lines 2, 4-7
-    return z if self.starting else axial.transpose(z)
+    if self.starting:
+      return ops.self_attention(z, norm, weights, mask, bias.transpose(2, 0, 1), keep=keep)  # lines 2-7
+
+    def columns(z, mask, keep, axis):  # around the ending node: the same on the transposed graph
+      return ops.self_attention(z, norm, weights, mask, bias.transpose(2, 1, 0), keep=keep, axis=axis)
+
+    return axial.by_columns(columns, z, mask, keep)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ class PairSpec:
   order: tuple[str, ...]
 
 
-# name -> (module, the axis that shares its dropout mask; None: no dropout)
+# name -> (module, the axis that shares its dropout mask)
 PAIR_UPDATES = {
     'multiplication_outgoing': (lambda s, name: TriangleMultiplication(s.c_triangle, outgoing=True, name=name), 0),
     'multiplication_incoming': (lambda s, name: TriangleMultiplication(s.c_triangle, outgoing=False, name=name), 0),
@@ -88,5 +91,5 @@ class PairStackBlock(hk.Module):
   def __call__(self, z: jax.Array, mask: jax.Array) -> jax.Array:
     for update in self.spec.order:
       module, shared_axis = PAIR_UPDATES[update]
-      z += dropout(module(self.spec, update)(z, mask), self.spec.dropout, shared_axis, sharded_axis=0)
-    return z + Transition(self.spec.transition_factor, name='transition')(z)
+      z = module(self.spec, update)(z, mask, dropout_factors(z.shape, self.spec.dropout, shared_axis, sharded_axis=0))
+    return Transition(self.spec.transition_factor, name='transition')(z)

@@ -2,19 +2,20 @@
 """The kernel seam: the network's expensive steps as pure functions of activations and weights.
 
 Each file holds one operation: its mathematics as the `xla` reference and, in the table at its foot, every other way to
-compute it. Which one runs is decided at trace time by `seam.Kernels`, never inside a module of the model.
+compute it. Which one runs is decided at trace time by `seam.Kernels`, never inside a module of the model. An operation
+normalises its input and adds its update to what was there (residual.py), slice by slice and in place (slicing.py).
 """
 
 from alphafold_jax.ops import axial
-from alphafold_jax.ops.attention import AttentionWeights, attend, global_attention, self_attention
-from alphafold_jax.ops.layer_norm import layer_norm
+from alphafold_jax.ops.attention import AttentionWeights, attend, global_attention, pair_bias, self_attention
+from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 from alphafold_jax.ops.outer_product import OuterProductWeights, outer_product_mean
 from alphafold_jax.ops.seam import Kernels, taking_gradients, use_kernels
 from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
 
 __all__ = [
-    'AttentionWeights', 'Kernels', 'OuterProductWeights', 'TransitionWeights', 'TriangleWeights', 'attend', 'axial',
-    'global_attention', 'layer_norm', 'outer_product_mean', 'self_attention', 'taking_gradients', 'transition',
-    'triangle_multiplication', 'use_kernels',
+    'AttentionWeights', 'Kernels', 'NormWeights', 'OuterProductWeights', 'TransitionWeights', 'TriangleWeights', 'attend',
+    'axial', 'global_attention', 'layer_norm', 'outer_product_mean', 'pair_bias', 'self_attention', 'taking_gradients',
+    'transition', 'triangle_multiplication', 'use_kernels',
 ]

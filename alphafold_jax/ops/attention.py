@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gated multi-head attention, the core of Algorithms 7, 8, 13, 14, 17 and 19.
 
-B rows attend independently, each over its S positions, with H heads of D channels; c input channels.
+B rows attend independently, each over its S positions, with H heads of D channels; c input channels. The rows of the
+tables take normalised activations and give the update alone; what is around it is in residual.py.
 """
 
 import functools
@@ -10,7 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import colabfold_attention, cudnn_attention, cuequivariance_attention, seam, slicing
+from alphafold_jax.ops import colabfold_attention, cudnn_attention, cuequivariance_attention, residual, seam, slicing
+from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
 _MASKED = -1e9  # a replacement, not an addend: a row whose keys are all masked averages uniformly
 
@@ -94,37 +96,33 @@ def _sum_of_rows(num_rows, _, gradient):
 _for_all_rows.defvjp(lambda bias, num_rows: (_for_all_rows(bias, num_rows), None), _sum_of_rows)
 
 
-def _self_attention_chunked(x, w, mask, bias):
+def _fused_bytes(x, w, *_):
   _, num_keys, _ = x.shape
   _, num_head, head_dim = w.q.shape
-  bytes_per_row = 4 * num_head * num_keys * (2 * num_keys + 5 * head_dim)
-  mask = jnp.broadcast_to(mask, x.shape[:2])
-  return slicing.map_rows(lambda x, mask: _self_attention_fused(x, w, mask, bias), (x, mask), bytes_per_row, at_least=8)
+  return 4 * num_head * num_keys * (2 * num_keys + 5 * head_dim)
 
 
 def _self_attention_by(attend_heads, empty_rows: bool):
-  """Self-attention around a kernel for its core, in slices of rows that keep to the budget.
+  """Self-attention around a kernel for its core.
 
   Args:
-    attend_heads: maps q, k, v [b, H, S, D], mask [b, S] and bias [H, S, S] to averages [b, H, S, D]
+    attend_heads: maps q, k, v [B, H, S, D], mask [B, S] and bias [H, S, S] to averages [B, H, S, D]
     empty_rows: whether it averages rows uniformly whose keys are all masked; if not, that is done here
   """
   def self_attention(x, w, mask, bias):
-    num_head, head_dim = w.q.shape[1:]
-
-    def rows(x, mask):
-      q, k, v = (
-          jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * head_dim**-0.5, w.k, w.v))
-      average = attend_heads(q, k, v, mask, bias)
-      if not empty_rows:
-        some = jnp.any(mask > 0, axis=1)[:, None, None, None]
-        average = jnp.where(some, average, jnp.mean(v, axis=2, keepdims=True, dtype=jnp.float32).astype(v.dtype))
-      return _gate_and_project(x, average.swapaxes(1, 2), w)
-
-    bytes_per_row = x.dtype.itemsize * x.shape[1] * num_head * head_dim * 6
-    return slicing.map_rows(rows, (x, jnp.broadcast_to(mask, x.shape[:2])), bytes_per_row, at_least=8)
+    mask = jnp.broadcast_to(mask, x.shape[:2])
+    q, k, v = (jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
+    average = attend_heads(q, k, v, mask, bias)
+    if not empty_rows:
+      some = jnp.any(mask > 0, axis=1)[:, None, None, None]
+      average = jnp.where(some, average, jnp.mean(v, axis=2, keepdims=True, dtype=jnp.float32).astype(v.dtype))
+    return _gate_and_project(x, average.swapaxes(1, 2), w)
 
   return self_attention
+
+
+def _projections_bytes(x, w, *_):
+  return x.dtype.itemsize * x.shape[1] * w.q.shape[1] * w.q.shape[2] * 6
 
 
 def _global_attention_xla(x, w, mask):
@@ -140,54 +138,86 @@ def _global_attention_xla(x, w, mask):
   return _gate_and_project(x, average[:, None], w)
 
 
-def _global_attention_chunked(x, w, mask):
+def _global_bytes(x, w, *_):
   _, num_keys, channels = x.shape
   _, num_head, head_dim = w.q.shape
-  bytes_per_row = 4 * num_keys * (2 * num_head * head_dim + 2 * num_head + channels)
-  return slicing.map_rows(lambda x, mask: _global_attention_xla(x, w, mask), (x, mask), bytes_per_row)
+  return 4 * num_keys * (2 * num_head * head_dim + 2 * num_head + channels)
 
 
 def self_attention(
-    x: jax.Array, weights: AttentionWeights, mask: jax.Array, bias: jax.Array | None = None
+    x: jax.Array, norm: NormWeights, weights: AttentionWeights, mask: jax.Array, bias: jax.Array | None = None, *,
+    keep: jax.Array | None = None, axis: int = 0,
 ) -> jax.Array:
-  """Gated self-attention of every row, with an optional bias per head shared by all rows.
+  """Adds to every row its gated self-attention, with an optional bias per head shared by all rows.
 
   Args:
-    x: [B, S, c], normalised
-    weights: the projections
-    mask: [B, S], 0 for keys to ignore; [1, S] serves all rows
+    x: [B, S, c]; with axis 1 its columns attend, [S, B, c]
+    norm: of the normalisation before
+    weights: the projections; as many channels come out
+    mask: [B, S], with axis 1 as well; 0 for keys to ignore
     bias: [H, S, S] or None
+    keep: dropout's factors, of the shape of x, 1 along the axis that shares them; None: no dropout
+    axis: of x, 0 or 1, along which entries attend apart from each other
 
   Returns:
-    [B, S, c_out]
+    x with the update added
   """
-  return seam.run('self_attention', x, weights, mask, bias)
+  shape = x.swapaxes(0, axis)  # of it only the shape is used
+  row = seam.choose('self_attention', shape, weights, mask, bias)
+  return residual.update(
+      lambda x, mask: row(x, weights, mask, bias), x, norm, keep, ((mask, 0),), row.bytes_per_row(shape, weights),
+      axis=axis, at_least=8)
 
 
-def global_attention(x: jax.Array, weights: AttentionWeights, mask: jax.Array) -> jax.Array:
-  """Gated attention of one mean query per row (Algorithm 19), linear in S.
+def pair_bias(z: jax.Array, norm: NormWeights, w: jax.Array) -> jax.Array:
+  """What the pair representation adds to the logits of every head.
 
   Args:
-    x: [B, S, c], normalised
-    weights: the projections; k and v have one head
-    mask: [B, S]
+    z: [N, N, c_z]
+    norm: of the normalisation before
+    w: [c_z, H]
 
   Returns:
-    [B, S, c_out]
+    [N, N, H]
   """
-  return seam.run('global_attention', x, weights, mask)
+  # By rows, for no more of z is to be there normalised.
+  return slicing.map_rows(
+      lambda z: jnp.dot(layer_norm(z, *norm), w), (z,), z.dtype.itemsize * z.shape[1] * z.shape[2], at_least=8)
+
+
+def global_attention(
+    x: jax.Array, norm: NormWeights, weights: AttentionWeights, mask: jax.Array, *, axis: int = 0
+) -> jax.Array:
+  """Adds to every row the gated attention of its mean query (Algorithm 19), linear in S.
+
+  Args:
+    x: [B, S, c]; with axis 1 its columns attend, [S, B, c]
+    norm: of the normalisation before
+    weights: the projections; k and v have one head
+    mask: [B, S], with axis 1 as well
+    axis: of x, 0 or 1, along which entries attend apart from each other
+
+  Returns:
+    x with the update added
+  """
+  shape = x.swapaxes(0, axis)  # of it only the shape is used
+  row = seam.choose('global_attention', shape, weights, mask)
+  return residual.update(
+      lambda x, mask: row(x, weights, mask), x, norm, None, ((mask, 0),), row.bytes_per_row(shape, weights), axis=axis)
 
 
 def _kernel(module, empty_rows: bool = False) -> seam.Row:
-  return seam.Row(_self_attention_by(module.attend, empty_rows), module.missing, getattr(module, 'declines', seam.nothing))
+  return seam.Row(
+      _self_attention_by(module.attend, empty_rows), _projections_bytes, module.missing,
+      getattr(module, 'declines', seam.no_reason))
 
 
 SELF_ATTENTION = seam.operation('self_attention', {
     'xla': seam.Row(_self_attention_xla),
-    'xla_chunked': seam.Row(_self_attention_chunked),
+    'xla_chunked': seam.Row(_self_attention_fused, _fused_bytes),
     'cudnn': _kernel(cudnn_attention),
     'colabfold': _kernel(colabfold_attention),
     'cuequivariance': _kernel(cuequivariance_attention),
 })
 GLOBAL_ATTENTION = seam.operation('global_attention', {
-    'xla': seam.Row(_global_attention_xla), 'xla_chunked': seam.Row(_global_attention_chunked)})
+    'xla': seam.Row(_global_attention_xla), 'xla_chunked': seam.Row(_global_attention_xla, _global_bytes)})

@@ -9,7 +9,7 @@ of these leaves its argument as it is, so the modules that call them read and ru
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,25 @@ def gather(x: jax.Array, axis: int) -> jax.Array:
 def transpose(x: jax.Array) -> jax.Array:
   """Swaps the first two axes of a pair array, of which a device then holds rows again."""
   return exchange(x, 0, 1).swapaxes(0, 1)
+
+
+def by_columns(
+    update: Callable[[jax.Array, jax.Array, jax.Array | None, int], jax.Array], x: jax.Array, mask: jax.Array,
+    keep: jax.Array | None,
+) -> jax.Array:
+  """Updates the columns of a pair array as rows would be: along axis 1, or where that is split along axis 0 of the
+  transposed array.
+
+  Args:
+    update: (x, mask with rows for columns, keep, axis) to the new x
+    x: [N, N, c], a device's rows
+    mask: [N, N], alike
+    keep: dropout's factors [N, 1, c], alike, or None
+  """
+  if _AXIS.get() is None:
+    return update(x, mask.swapaxes(0, 1), keep, 1)
+  keep = None if keep is None else gather(keep, 0).swapaxes(0, 1)
+  return transpose(update(transpose(x), transpose(mask), keep, 0))
 
 
 def exchange(x: jax.Array, whole: int, split: int) -> jax.Array:

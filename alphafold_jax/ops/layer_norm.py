@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layer normalisation over the channels."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 EPSILON = 1e-5
+
+
+class NormWeights(NamedTuple):
+  """Scale and offset after normalisation."""
+
+  scale: jax.Array  # [c]
+  offset: jax.Array  # [c]
 
 
 def layer_norm(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:

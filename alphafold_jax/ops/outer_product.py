@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax.ops import axial, seam, slicing
+from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
 _EPSILON = 1e-3
 
@@ -22,68 +23,84 @@ class OuterProductWeights(NamedTuple):
   out_b: jax.Array  # [c_z]
 
 
-def _project(m, w, mask):
-  """Left factors of this device's columns, right ones of all."""
-  mask = mask[..., None].astype(m.dtype)
-  return mask * (jnp.dot(m, w.left_w) + w.left_b), axial.gather(mask * (jnp.dot(m, w.right_w) + w.right_b), 1)
+def _xla(left, right, w):
+  outer = jnp.einsum('isa,sjb->ijab', left, axial.gather(right, 1), preferred_element_type=jnp.float32)
+  return jnp.einsum('ijab,abz->ijz', outer.astype(left.dtype), w.out_w, preferred_element_type=jnp.float32)
 
 
-def _xla(m, w, mask):
-  left, right = _project(m, w, mask)
-  outer = jnp.einsum('sia,sjb->ijab', left, right, preferred_element_type=jnp.float32).astype(m.dtype)
-  total = jnp.einsum('ijab,abz->ijz', outer, w.out_w, preferred_element_type=jnp.float32)
-  return _normalise(total, w, mask, m.dtype)
+def _by_cost(left, right, w):
+  """In whichever order of the two products takes fewer multiplications."""
+  return min(_costs(left, right, w), key=lambda way: way[0])[1](left, right, w)
 
 
-def _rows(left, right, w):
-  """Sums over sequences for rows i, by plain matrix products; left [I, S, h], right [S, J, h] to [I, J, c_z]."""
+def _bytes_per_row(left, right, w):
+  return 4 * min(_costs(left, right, w), key=lambda way: way[0])[2]
+
+
+def _costs(left, right, w):
+  """Multiplications per row i of each way, the way, and how many numbers it keeps."""
+  (_, num_seq, h), c_z, num_res = left.shape, w.out_w.shape[-1], right.shape[1] * axial.num_shares()
+  many = (num_seq * num_res * h**2 + num_res * h**2 * c_z, _outer_first, 2 * num_res * h**2)
+  few = (num_seq * h**2 * c_z + num_seq * h * num_res * c_z, _map_first, num_seq * h * c_z)
+  return many, few
+
+
+def _outer_first(left, right, w):
+  """By plain matrix products.
+
+  A device takes the rows of all with its own columns, so that never all columns of a deep alignment are in one place.
+  """
+  left = axial.gather(left, 0)
   (num_left, num_seq, h), num_right = left.shape, right.shape[1]
   outer = jnp.dot(left.swapaxes(1, 2).reshape(num_left * h, num_seq), right.reshape(num_seq, num_right * h),
                   preferred_element_type=jnp.float32)
   outer = outer.astype(left.dtype).reshape(num_left, h, num_right, h).swapaxes(1, 2)
   outer = outer.reshape(num_left * num_right, h * h)
   total = jnp.dot(outer, w.out_w.reshape(h * h, -1), preferred_element_type=jnp.float32)
-  return total.reshape(num_left, num_right, -1)
+  return axial.exchange(total.reshape(num_left, num_right, -1), whole=1, split=0)
 
 
-def _rows_of_few_sequences(left, right, w):
-  """The same with the output map applied to the left factor first: cheaper than all outer products for few S."""
+def _map_first(left, right, w):
+  """With the output map applied to the left factor first: cheaper than all outer products for few sequences."""
   mapped = jnp.einsum('isa,abz->isbz', left, w.out_w)
-  return jnp.einsum('isbz,sjb->ijz', mapped, right, preferred_element_type=jnp.float32)
+  return jnp.einsum('isbz,sjb->ijz', mapped, axial.gather(right, 1), preferred_element_type=jnp.float32)
 
 
-def _chunked(m, w, mask):
-  left, right = _project(m, w, mask)
-  (num_seq, num_res, h), c_z = right.shape, w.out_w.shape[-1]
-  # Multiplications per row i, and the numbers it keeps.
-  many = (num_seq * num_res * h**2 + num_res * h**2 * c_z, _rows, 2 * num_res * h**2)
-  few = (num_seq * h**2 * c_z + num_seq * h * num_res * c_z, _rows_of_few_sequences, num_seq * h * c_z)
-  _, rows, numbers = min(many, few, key=lambda way: way[0])
-  # Each slice reads all of `right`, which only pays for enough rows.
-  total = slicing.map_rows(lambda left: rows(left, right, w), (left.swapaxes(0, 1),), 4 * numbers, at_least=16)
-  return _normalise(total, w, mask, m.dtype)
-
-
-def _normalise(total, w, mask, dtype):
-  mask = mask.astype(jnp.float32)
-  count = jnp.einsum('si,sj->ij', mask, axial.gather(mask, 1), precision=jax.lax.Precision.HIGHEST)[..., None]
-  # Departs from the paper: the bias is added before the division, so it is divided as well.
-  return ((total + w.out_b.astype(jnp.float32)) / (_EPSILON + count)).astype(dtype)
-
-
-def outer_product_mean(m: jax.Array, weights: OuterProductWeights, mask: jax.Array) -> jax.Array:
-  """Averages the outer product of two columns over the sequences present in both.
+def outer_product_mean(
+    z: jax.Array, m: jax.Array, norm: NormWeights, weights: OuterProductWeights, mask: jax.Array
+) -> jax.Array:
+  """Adds to each pair the mean outer product of its two columns over the sequences present in both.
 
   Args:
-    m: [S, N, c_m], normalised
+    z: [N, N, c_z]
+    m: [S, N, c_m]
+    norm: of m, before
     weights: see OuterProductWeights
     mask: [S, N]
 
   Returns:
-    [N, N, c_z]; sums and division in float32.
+    z with the update added; sums and division are float32.
   """
-  return seam.run('outer_product_mean', m, weights, mask)
+  w = weights
+  both_w, both_b = jnp.concatenate([w.left_w, w.right_w], 1), jnp.concatenate([w.left_b, w.right_b])
+  # Normalised a few sequences at a time: all of m once more is the largest array of a deep alignment.
+  factors = slicing.map_rows(
+      lambda m, mask: mask[..., None].astype(m.dtype) * (jnp.dot(layer_norm(m, *norm), both_w) + both_b), (m, mask),
+      4 * m.shape[1] * m.shape[2])
+  left, right = jnp.split(factors, 2, axis=-1)
+  left = left.swapaxes(0, 1)
+  row = seam.choose('outer_product_mean', left, right, w)
+  whole_mask = axial.gather(mask, 1)
+
+  def mean(_, left, mask):  # [b, S, h], [b, S]
+    count = jnp.dot(mask, whole_mask, precision=jax.lax.Precision.HIGHEST)[..., None]
+    # Departs from the paper: the bias is added before the division, so it is divided as well.
+    return ((row(left, right, w) + w.out_b.astype(jnp.float32)) / (_EPSILON + count)).astype(z.dtype)
+
+  # Each slice reads all of `right`, which only pays for enough rows.
+  return slicing.update_rows(
+      mean, z, ((left, 0), (mask.T.astype(jnp.float32), 0)), row.bytes_per_row(left, right, w), at_least=16)
 
 
 OUTER_PRODUCT_MEAN = seam.operation('outer_product_mean', {
-    'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_chunked)})
+    'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_by_cost, _bytes_per_row)})

@@ -31,12 +31,13 @@ class Kernels:
   `implementation` is 'auto', the name of a row, for the operations that have it, or single choices such as
   'self_attention=cudnn,transition=xla'. An operation whose temporaries would exceed `chunk_bytes` is computed in slices
   of its leading axis; the result is the same. 0: what suits the device. `platform` is what is compiled for: 'cpu',
-  'gpu', 'tpu', or '' for the default device's.
+  'gpu', 'tpu', or '' for the default device's. `strict`: a row that declines what it was chosen for is an error.
   """
 
   implementation: str = AUTO
   chunk_bytes: int = 0
   platform: str = ''
+  strict: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,21 +48,32 @@ class Place:
   gradients: bool
 
 
-def nothing(*_: Any) -> None:
-  """No reason against."""
+class Declined(ValueError):
+  """A kernel was asked for that is not to be had here."""
+
+
+def no_reason(*_: Any) -> None:
+  """There is none against it."""
+
+
+def whole(*_: Any) -> int:
+  """Takes all rows at once."""
+  return 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
   """One way to compute an operation.
 
-  `missing(place)` says why it cannot run there at all, `declines(place, *arguments)` why it does not take these
-  arguments; None: it does.
+  `bytes_per_row(*arguments)` is what its temporaries take per row of the leading axis, by which it is sliced; 0: it is
+  not. `missing(place)` says why it cannot run there at all, `declines(place, *arguments)` why it does not take these
+  arguments; None: it does. The arguments are those of `compute`, unsliced.
   """
 
   compute: Callable[..., jax.Array]
-  missing: Callable[[Place], str | None] = nothing
-  declines: Callable[..., str | None] = nothing
+  bytes_per_row: Callable[..., int] = whole
+  missing: Callable[[Place], str | None] = no_reason
+  declines: Callable[..., str | None] = no_reason
 
   def __call__(self, *arguments: Any) -> jax.Array:
     return self.compute(*arguments)
@@ -134,22 +146,25 @@ def choices(implementation: str) -> dict[str, str]:
   return chosen
 
 
-def run(name: str, *arguments: Any) -> jax.Array:
-  """Computes an operation by the row chosen for it.
+def choose(name: str, *arguments: Any) -> Row:
+  """The row that computes an operation on these arguments.
 
   Raises:
-    ValueError: a row was asked for that does not exist, or that cannot run here.
+    Declined: a row was asked for that cannot run here.
+    ValueError: there is no such row.
   """
   kernels, rows = _KERNELS.get(), OPERATIONS[name]
   place = Place(platform(kernels), _GRADIENTS.get())
   wanted = choices(kernels.implementation).get(name, EVERYWHERE)
   row = rows[wanted]
   if reason := row.missing(place):
-    raise ValueError(f'kernel {wanted!r} cannot be used for {name}: {reason}')
+    raise Declined(f'kernel {wanted!r} cannot be used for {name}: {reason}')
   if reason := row.declines(place, *arguments):
+    if kernels.strict:
+      raise Declined(f'kernel {wanted!r} does not take {reason} for {name}')
     _tell(name, wanted, reason)
-    row = rows[EVERYWHERE]
-  return row(*arguments)
+    return rows[EVERYWHERE]
+  return row
 
 
 @functools.cache

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an operation is cut into slices that fit a memory budget."""
+"""How an operation is cut into slices that fit a memory budget: rows mapped, or an array updated in place."""
 
 import functools
 import math
@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax.ops import seam
+
+
+Rows = tuple[tuple[jax.Array, int], ...]  # arrays, and the axis of each along which it is sliced
 
 
 def map_rows(
@@ -29,70 +32,128 @@ def map_rows(
     what `function(*rows)` would.
   """
   num_rows = rows[0].shape[0]
-  most = max(at_least, seam.budget(seam.current()) // max(1, bytes_per_row))
-  if num_rows <= most:
+  size = _slice_size(num_rows, bytes_per_row, at_least)
+  if size == num_rows:
     return function(*rows)
-  size = _slice_size(num_rows, most)
-  whole = num_rows - num_rows % size
-  # What the function closes over becomes an argument; and it is traced here, in the context in which it was made.
-  of_slice, shared = jax.closure_convert(function, *(x[:size] for x in rows))
-  result = _in_slices(of_slice, size, num_rows, tuple(x[:whole] for x in rows), tuple(shared))
-  if whole < num_rows:
-    rest = jax.checkpoint(function)(*(x[whole:] for x in rows))
-    result = jax.lax.dynamic_update_slice_in_dim(result, rest, whole, axis=0)
-  return result
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _in_slices(function, size, num_rows, rows, shared):
-  """The first rows of the result, as many as are given; those that follow, up to `num_rows`, are left to be filled."""
-  def one_slice(result, xs):
-    index, xs = xs
-    return jax.lax.dynamic_update_slice_in_dim(result, function(*xs, *shared), index * size, axis=0), None
-
-  stacked = _stacked(rows, size)
-  shape = jax.eval_shape(function, *(x[0] for x in stacked), *shared)
+  shape = jax.eval_shape(function, *(x[:1] for x in rows))
   # Filled with a value that is not a constant: XLA would move constants out of the stack of blocks, then copy them in
   # every block.
   filling = jax.lax.stop_gradient(rows[0].ravel()[0]).astype(shape.dtype)
   result = jnp.broadcast_to(filling, (num_rows, *shape.shape[1:]))
-  return jax.lax.scan(one_slice, result, (jnp.arange(len(stacked[0])), stacked))[0]
+  return _in_slices(lambda _, *rows: function(*rows), size, 0, False, result, tuple((row, 0) for row in rows))
 
 
-def _in_slices_forwards(function, size, num_rows, rows, shared):
-  return _in_slices(function, size, num_rows, rows, shared), (rows, shared)
+def update_rows(
+    function: Callable[..., jax.Array], x: jax.Array, rows: Rows, bytes_per_row: int, *, axis: int = 0,
+    at_least: int = 1,
+) -> jax.Array:
+  """Adds to an array what a function makes of it, slice by slice and in place: the update is never there as a whole.
+
+  Args:
+    function: maps a slice of x, its rows leading, and slices of `rows` as they are to what is added to the slice of x.
+    x: [B, A, ...]
+    rows: arrays that are sliced alike.
+    bytes_per_row: what the function's temporaries take per row.
+    axis: of x, 0 or 1, whose entries are rows; with 1 the function is given [b, B, ...].
+    at_least: the fewest rows worth a slice.
+
+  Returns:
+    x + function(x, *rows), with axis 1 both transposed.
+  """
+  size = _slice_size(x.shape[axis], bytes_per_row, at_least)
+  if size == x.shape[axis]:
+    return x + _leading(function(_leading(x, axis), *(row for row, _ in rows)), axis)
+  return _in_slices(function, size, axis, True, x, rows)
 
 
-def _in_slices_backwards(function, size, num_rows, arguments, gradient):
+def _leading(x: jax.Array, axis: int) -> jax.Array:
+  """Exchanges that axis with the first."""
+  return x.swapaxes(0, axis)
+
+
+def _in_slices(function, size, axis, adds, x, rows):
+  """All of x anew: whole slices in a loop, then what is left of it."""
+  num_rows = x.shape[axis]
+  whole = num_rows - num_rows % size
+  arrays, axes = tuple(row for row, _ in rows), tuple(along for _, along in rows)
+
+  def part(start, stop):
+    return tuple(jax.lax.slice_in_dim(row, start, stop, axis=along) for row, along in rows)
+
+  # What the function closes over becomes an argument; and it is traced here, in the context in which it was made.
+  example = _leading(jax.lax.slice_in_dim(x, 0, size, axis=axis), axis)
+  of_slice, shared = jax.closure_convert(function, example, *part(0, size))
+  result = _sliced(of_slice, size, (axis, *axes), adds, x, arrays, tuple(shared))
+  if whole < num_rows:
+    rest = jax.lax.slice_in_dim(result, whole, num_rows, axis=axis)
+    new = _leading(jax.checkpoint(function)(_leading(rest, axis), *part(whole, num_rows)), axis)
+    result = jax.lax.dynamic_update_slice_in_dim(result, rest + new if adds else new, whole, axis)
+  return result
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+def _sliced(function, size, axes, adds, x, rows, shared):
+  """The first rows anew, as many as whole slices hold; those that follow stay as they are."""
+  axis = axes[0]
+
+  def one_slice(x, start):
+    old, *parts = _cut((x, *rows), start, size, axes)
+    new = _leading(function(_leading(old, axis), *parts, *shared), axis)
+    return jax.lax.dynamic_update_slice_in_dim(x, old + new if adds else new, start, axis), None
+
+  return jax.lax.scan(one_slice, x, _starts(x, size, axis))[0]
+
+
+def _sliced_forwards(function, size, axes, adds, x, rows, shared):
+  kept = x if adds else None  # else it is only there to be filled
+  return _sliced(function, size, axes, adds, x, rows, shared), (kept, rows, shared)
+
+
+def _sliced_backwards(function, size, axes, adds, arguments, gradient):
   """Computes every slice again, and from it the gradients to its rows and its part of those to what all share.
 
   The generic gradient of the loop would keep all slices' temporaries, and copy the whole result for every slice.
   """
-  del num_rows
-  rows, shared = arguments
+  x, rows, shared = arguments
+  axis = axes[0]
 
-  def one_slice(total, xs):
-    rows, gradient = xs
-    _, backwards = jax.vjp(lambda rows, shared: function(*rows, *shared), rows, shared)
-    to_rows, to_shared = backwards(gradient)
-    return jax.tree.map(lambda old, new: old + new.astype(old.dtype), total, to_shared), to_rows
+  def one_slice(carry, start):
+    gradients, total = carry
+    to_new, = _cut(gradients[:1], start, size, axes)
+    old, *parts = _cut((x if adds else gradients[0], *rows), start, size, axes)
+    _, backwards = jax.vjp(
+        lambda old, parts, shared: function(old, *parts, *shared), _leading(old, axis), tuple(parts), shared)
+    to_old, to_parts, to_shared = backwards(_leading(to_new, axis))
+    to_old = to_new + _leading(to_old, axis) if adds else jnp.zeros_like(to_new)
+    gradients = tuple(
+        jax.lax.dynamic_update_slice_in_dim(whole, new, start, along)
+        for whole, new, along in zip(gradients, (to_old, *to_parts), axes, strict=True))
+    return (gradients, jax.tree.map(lambda old, new: old + new.astype(old.dtype), total, to_shared)), None
 
-  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), shared)
-  total, to_rows = jax.lax.scan(one_slice, zeros, (_stacked(rows, size), _stacked((gradient[:len(rows[0])],), size)[0]))
-  to_rows = tuple(x.reshape(-1, *x.shape[2:]) for x in to_rows)
-  return to_rows, jax.tree.map(lambda new, old: new.astype(old.dtype), total, shared)
+  zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), shared)
+  start = (gradient, *(jnp.zeros_like(row) for row in rows))
+  ((gradient, *to_rows), total), _ = jax.lax.scan(one_slice, (start, zeros), _starts(gradient, size, axis))
+  return gradient, tuple(to_rows), jax.tree.map(lambda new, old: new.astype(old.dtype), total, shared)
 
 
-_in_slices.defvjp(_in_slices_forwards, _in_slices_backwards)
+_sliced.defvjp(_sliced_forwards, _sliced_backwards)
 
 
-def _stacked(rows, size):
-  """[B, ...] to [B / size, size, ...]."""
-  return tuple(x.reshape(-1, size, *x.shape[1:]) for x in rows)
+def _cut(arrays, start, size, axes):
+  """A slice of each array along its axis."""
+  return [jax.lax.dynamic_slice_in_dim(x, start, size, along) for x, along in zip(arrays, axes, strict=False)]
 
 
-def _slice_size(num_rows: int, most: int) -> int:
+def _starts(x, size, axis):
+  """Where each whole slice begins."""
+  return jnp.arange(x.shape[axis] // size) * size
+
+
+def _slice_size(num_rows: int, bytes_per_row: int, at_least: int) -> int:
   """Rows of a slice: a divisor of all rows if there is one not far below the most allowed, else even slices."""
+  most = max(at_least, seam.budget(seam.current()) // max(1, bytes_per_row))
+  if num_rows <= most:
+    return num_rows
   for size in range(most, most // 2, -1):
     if num_rows % size == 0:
       return size

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import seam, slicing
+from alphafold_jax.ops import residual, seam
+from alphafold_jax.ops.layer_norm import NormWeights
 
 
 class TransitionWeights(NamedTuple):
@@ -23,14 +24,14 @@ def _xla(x, w):
   return jnp.dot(hidden, w.w_out) + w.b_out
 
 
-def _chunked(x, w):
-  bytes_per_row = 4 * x.shape[1] * w.w_in.shape[1]
-  return slicing.map_rows(lambda x: _xla(x, w), (x,), bytes_per_row)
+def _bytes_per_row(x, w):
+  return 4 * x.shape[1] * w.w_in.shape[1]
 
 
-def transition(x: jax.Array, weights: TransitionWeights) -> jax.Array:
-  """Applies the two layers to every position of x [A, B, c]; returns [A, B, c]."""
-  return seam.run('transition', x, weights)
+def transition(x: jax.Array, norm: NormWeights, weights: TransitionWeights) -> jax.Array:
+  """Adds to every position of x [A, B, c] what the two layers make of it, normalised."""
+  row = seam.choose('transition', x, weights)
+  return residual.update(lambda x: row(x, weights), x, norm, None, (), row.bytes_per_row(x, weights))
 
 
-TRANSITION = seam.operation('transition', {'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_chunked)})
+TRANSITION = seam.operation('transition', {'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_xla, _bytes_per_row)})

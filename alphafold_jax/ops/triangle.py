@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triangle multiplication, Algorithms 11 (outgoing edges) and 12 (incoming edges)."""
+"""Triangle multiplication, Algorithms 11 (outgoing edges) and 12 (incoming edges).
+
+The rows of the table make the product of edges; what follows it, line 4 of the algorithms, is the same for all.
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import axial, seam, slicing
-from alphafold_jax.ops.layer_norm import layer_norm
+from alphafold_jax.ops import axial, residual, seam, slicing
+from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
 
 class TriangleWeights(NamedTuple):
@@ -25,17 +28,14 @@ class TriangleWeights(NamedTuple):
   out_gate_b: jax.Array  # [c]
 
 
-def _xla(z, w, mask, outgoing):
+def _product_xla(z, w, mask, outgoing):
   half = w.proj_w.shape[-1] // 2
   edges = mask[..., None].astype(z.dtype) * (jnp.dot(z, w.proj_w) + w.proj_b)
   edges *= jax.nn.sigmoid(jnp.dot(z, w.gate_w) + w.gate_b)
   left, right = _partners(edges[..., :half], edges[..., half:], outgoing, rows=0)
   # Departs from the paper: in Alg. 12 the official weights take `left` as b and `right` as a.
-  equation = 'ikc,jkc->ijc' if outgoing else 'kjc,kic->ijc'
-  product = jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
-  product = layer_norm(product, w.norm_scale, w.norm_offset).astype(z.dtype)
-  update = jnp.dot(product, w.out_w) + w.out_b
-  return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
+  equation = 'ikc,jkc->cij' if outgoing else 'kjc,kic->cij'
+  return jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
 
 
 def _partners(left, right, outgoing, rows):
@@ -45,7 +45,7 @@ def _partners(left, right, outgoing, rows):
   return axial.gather(left, rows), axial.exchange(right, whole=rows, split=rows + 1)
 
 
-def _chunked(z, w, mask, outgoing):
+def _product_by_channel(z, w, mask, outgoing):
   """The same channel by channel: products are of plain [N, N] matrices, and slices of channels need less memory."""
   hidden = w.norm_scale.shape[0]
   equation = 'cik,cjk->cij' if outgoing else 'ckj,cki->cij'
@@ -59,26 +59,42 @@ def _chunked(z, w, mask, outgoing):
     return jnp.moveaxis(x.reshape(*x.shape[:-1], 2, hidden), -1, 0)
 
   factors = tuple(by_channel(x) for x in (w.proj_w, w.proj_b, w.gate_w, w.gate_b))
-  product = slicing.map_rows(channels, factors, 4 * 4 * mask.size, at_least=32)
-  product = layer_norm(jnp.moveaxis(product, 0, -1), w.norm_scale, w.norm_offset).astype(z.dtype)
-  update = jnp.dot(product, w.out_w) + w.out_b
-  return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
+  # Four arrays of a device's edges, and twice the edges of all others that it gathers.
+  numbers = mask.size * (4 + 2 * (axial.num_shares() - 1))
+  return slicing.map_rows(channels, factors, 4 * numbers, at_least=32)
 
 
-def triangle_multiplication(z: jax.Array, weights: TriangleWeights, mask: jax.Array, *, outgoing: bool) -> jax.Array:
-  """Updates each edge ij from the two other edges of all triangles ijk.
+def _out_bytes(z, w, *_):
+  return 4 * z.shape[1] * (2 * w.out_w.shape[0] + 3 * z.shape[2])
+
+
+def triangle_multiplication(
+    z: jax.Array, norm: NormWeights, weights: TriangleWeights, mask: jax.Array, *, outgoing: bool,
+    keep: jax.Array | None = None,
+) -> jax.Array:
+  """Adds to each edge ij what the two other edges of all triangles ijk make.
 
   Args:
-    z: [N, N, c], normalised
+    z: [N, N, c]
+    norm: of the normalisation before
     weights: see TriangleWeights
     mask: [N, N]
     outgoing: True for edges ik and jk (Alg. 11), False for ki and kj (Alg. 12)
+    keep: dropout's factors, of the shape of z, 1 along the axis that shares them; None: no dropout
 
   Returns:
-    [N, N, c]
+    z with the update added
   """
-  return seam.run('triangle_multiplication', z, weights, mask, outgoing)
+  w = weights
+  row = seam.choose('triangle_multiplication', z, w, mask, outgoing)
+  product = row(layer_norm(z, *norm), w, mask, outgoing)  # [h, N, N]
+
+  def last_line(z, product):  # [b, N, c] normalised, [h, b, N]
+    product = layer_norm(jnp.moveaxis(product, 0, -1), w.norm_scale, w.norm_offset).astype(z.dtype)
+    return (jnp.dot(product, w.out_w) + w.out_b) * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
+
+  return residual.update(last_line, z, norm, keep, ((product, 1),), row.bytes_per_row(z, w))
 
 
 TRIANGLE_MULTIPLICATION = seam.operation('triangle_multiplication', {
-    'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_chunked)})
+    'xla': seam.Row(_product_xla), 'xla_chunked': seam.Row(_product_by_channel, _out_bytes)})

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Evoformer, the extra-MSA stack and their parts beside the oracle's."""
+"""The Evoformer, the extra-MSA stack and their parts beside the oracle's.
+
+Our parts give what they update with the update added, the oracle's the update.
+"""
 
 from collections.abc import Iterator
 
@@ -34,23 +37,23 @@ def cases(stack: str) -> Iterator[Case]:
 
   yield case(
       'row attention with pair bias (Alg. 7)',
-      lambda x: msa.MSARowAttentionWithPairBias(spec.num_head, name='row_attention')(m(x), x.z, mask(x)),
+      lambda x: msa.MSARowAttentionWithPairBias(spec.num_head, name='row_attention')(m(x), x.z, mask(x)) - m(x),
       lambda x: modules.MSARowAttentionWithPairBias(config.msa_row_attention_with_pair_bias, _GLOBAL)(
           m(x), mask(x), x.z))
   column = modules.MSAColumnGlobalAttention if is_extra else modules.MSAColumnAttention
   yield case(
       'global column attention (Alg. 19)' if is_extra else 'column attention (Alg. 8)',
       lambda x: evoformer.COLUMN_ATTENTION[spec.column_attention](spec.num_head, name='column_attention')(
-          m(x), mask(x)),
+          m(x), mask(x)) - m(x),
       lambda x: column(config.msa_column_attention, _GLOBAL)(m(x), mask(x)))
   yield case(
       'MSA transition (Alg. 9)',
-      lambda x: layers.Transition(spec.transition_factor, name='transition')(m(x)),
+      lambda x: layers.Transition(spec.transition_factor, name='transition')(m(x)) - m(x),
       lambda x: modules.Transition(config.msa_transition, _GLOBAL, name='msa_transition')(m(x), mask(x)))
   yield case(
       'outer product mean (Alg. 10)',
       lambda x: _by_presence(
-          msa.OuterProductMean(spec.c_outer, 128, name='outer_product_mean')(m(x), mask(x)), mask(x)),
+          msa.OuterProductMean(spec.c_outer, name='outer_product_mean')(jnp.zeros_like(x.z), m(x), mask(x)), mask(x)),
       lambda x: _by_presence(modules.OuterProductMean(config.outer_product_mean, _GLOBAL, 128)(m(x), mask(x)), mask(x)))
   yield from pair_cases(stack, spec.pair, config, scopes[0] + 'pair/', their_scope, lambda x: x.z)
 
@@ -83,17 +86,17 @@ def pair_cases(stack, spec, config, our_scope, their_scope, z) -> Iterator[Case]
     yield case(
         f'triangle multiplication, {direction} (Alg. {algorithm})',
         lambda x, d=direction: pair.TriangleMultiplication(
-            spec.c_triangle, outgoing=d == 'outgoing', name=f'multiplication_{d}')(z(x), x.pair_mask),
+            spec.c_triangle, outgoing=d == 'outgoing', name=f'multiplication_{d}')(z(x), x.pair_mask) - z(x),
         lambda x, name=f'triangle_multiplication_{direction}': modules.TriangleMultiplication(
             config[name], _GLOBAL, name=name)(z(x), x.pair_mask))
   for node, algorithm in (('starting', 13), ('ending', 14)):
     yield case(
         f'triangle attention, {node} node (Alg. {algorithm})',
         lambda x, node=node: pair.TriangleAttention(
-            spec.num_head, starting=node == 'starting', name=f'attention_{node}')(z(x), x.pair_mask),
+            spec.num_head, starting=node == 'starting', name=f'attention_{node}')(z(x), x.pair_mask) - z(x),
         lambda x, name=f'triangle_attention_{node}_node': modules.TriangleAttention(
             config[name], _GLOBAL, name=name)(z(x), x.pair_mask))
   yield case(
       'pair transition (Alg. 15)',
-      lambda x: layers.Transition(spec.transition_factor, name='transition')(z(x)),
+      lambda x: layers.Transition(spec.transition_factor, name='transition')(z(x)) - z(x),
       lambda x: modules.Transition(config.pair_transition, _GLOBAL, name='pair_transition')(z(x), x.pair_mask))
