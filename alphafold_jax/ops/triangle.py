@@ -59,7 +59,9 @@ def _chunked(z, w, mask, outgoing):
     return jnp.moveaxis(x.reshape(*x.shape[:-1], 2, hidden), -1, 0)
 
   factors = tuple(by_channel(x) for x in (w.proj_w, w.proj_b, w.gate_w, w.gate_b))
-  product = seam.map_rows(channels, factors, 4 * 4 * mask.size, at_least=32)
+  # Four arrays of a device's edges, and twice the edges of all others that it gathers.
+  numbers = mask.size * (4 + 2 * (axial.num_shares() - 1))
+  product = seam.map_rows(channels, factors, 4 * numbers, at_least=32)
   product = layer_norm(jnp.moveaxis(product, 0, -1), w.norm_scale, w.norm_offset).astype(z.dtype)
   update = jnp.dot(product, w.out_w) + w.out_b
   return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
