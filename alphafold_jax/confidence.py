@@ -5,7 +5,8 @@ Algorithm 29 "predictPerResidueLDDT" (its last line) and Suppl. 1.9.6-1.9.8. Eve
 the large logits are reduced where they are; host arrays may be given as well. Padding is chosen away, never multiplied
 away: whatever stands there, NaN included, changes nothing.
 
-Shapes: num_res residues; pair quantities are [i, j], residue j scored when aligned on residue i.
+Shapes: num_res residues; pair quantities are [i, j], residue j scored when aligned on residue i. Where devices share a
+protein (ops/axial.py) each has its rows i.
 """
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alphafold_jax import errors, schema
+from alphafold_jax.ops import axial
 from alphafold_jax.schema import Array
 
 PAE_MAX_BIN = 31.0  # Å, the last edge of the aligned-error bins, Suppl. 1.9.7
@@ -61,13 +63,13 @@ def pae_limit(num_bins: int = 64, max_bin: float = PAE_MAX_BIN) -> float:
 
 def ptm(logits: Array, mask: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
   """Predicted TM-score: the best alignment's expected TM-score over the unmasked residues. Suppl. 1.9.7."""
-  everywhere = jnp.ones((len(mask), len(mask)), bool)
-  return _best_alignment(_expected_tm(logits, mask, max_bin), mask, everywhere)  # []
+  return _best_alignment(_expected_tm(logits, mask, max_bin), mask, counted=True)  # []
 
 
 def iptm(logits: Array, mask: Array, asym_id: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
   """Predicted TM-score between chains: only residues of other chains than the aligned one count; 0 for one chain."""
-  between = jnp.asarray(asym_id)[:, None] != jnp.asarray(asym_id)[None, :]  # [N_res, N_res]
+  asym_id = jnp.asarray(asym_id)
+  between = axial.share(asym_id, 0)[:, None] != asym_id[None]  # [N_res, N_res]
   return _best_alignment(_expected_tm(logits, mask, max_bin), mask, between)  # []
 
 
@@ -120,8 +122,14 @@ def _all_finite(positions, residues, errors_ij, valid):
   finite = jnp.isfinite(residues) & jnp.all(jnp.isfinite(positions), axis=(-2, -1))  # [N_res]
   result = jnp.all(finite | ~valid)
   if errors_ij is not None:
-    result &= jnp.all(jnp.isfinite(errors_ij) | ~(valid[:, None] & valid[None, :]))
+    rows = jnp.all(jnp.isfinite(errors_ij) | ~_pairs(valid), axis=-1)
+    result &= jnp.all(axial.gather(rows, 0))
   return result  # []
+
+
+def _pairs(valid):
+  """[N_res, N_res]: which pairs are of unmasked residues."""
+  return axial.share(valid, 0)[:, None] & valid[None]
 
 
 def _expectation(logits, values):
@@ -141,9 +149,9 @@ def _expected_tm(logits, mask, max_bin):
 def _best_alignment(tm, mask, counted):
   """Largest row mean over the pairs that are counted."""
   valid = jnp.asarray(mask) > 0
-  pairs = valid[:, None] & valid[None, :] & counted  # [N_res, N_res]
+  pairs = _pairs(valid) & counted  # [N_res, N_res]
   means = jnp.sum(jnp.where(pairs, tm, 0), axis=-1) / (1e-8 + jnp.sum(pairs, axis=-1))
-  return jnp.max(means)  # []
+  return jnp.max(axial.gather(means, 0))  # []
 
 
 # ------------------------------------------------------------------------------------------ ranking

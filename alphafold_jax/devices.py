@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jaxlib
 
+from alphafold_jax.errors import InputError
+
 _COMPILE_SECONDS_WORTH_KEEPING = 1.0
 _CONTROL_GROUPS = (  # limit and use, version 2 and version 1
     ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
@@ -20,6 +22,20 @@ _CONTROL_GROUPS = (  # limit and use, version 2 and version 1
 def default_dtype() -> str:
   """float32 on CPUs, where it is the faster, else bfloat16 for the trunk."""
   return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+
+
+def first(num_devices: int) -> list[jax.Device]:
+  """The devices that share one protein.
+
+  Raises:
+    InputError: there are fewer.
+  """
+  found = jax.local_devices()
+  if num_devices > len(found):
+    raise InputError(
+        f'num_devices={num_devices}: there {"is" if len(found) == 1 else "are"} {len(found)} ({found[0].device_kind}); '
+        f'use --devices {len(found)}{" or fewer" if len(found) > 1 else ""}')
+  return found[:num_devices]
 
 
 def describe() -> dict[str, Any]:
@@ -39,14 +55,16 @@ def idle_accelerator() -> str | None:
           "pip install 'jax[cuda12]' or 'jax[cuda13]', whichever the driver takes")
 
 
-def available_bytes() -> int | None:
-  """Free memory of the device that computes, in bytes; None if it cannot be told."""
-  device = jax.devices()[0]
-  if device.platform != 'cpu':
-    stats = device.memory_stats() or {}
-    limit = stats.get('bytes_limit')
-    return None if limit is None else limit - stats.get('bytes_in_use', 0)
-  return _host_bytes()
+def available_bytes(num_devices: int = 1) -> int | None:
+  """Free memory of each of the devices that compute, in bytes; None if it cannot be told."""
+  chosen = first(num_devices)
+  if chosen[0].platform == 'cpu':  # simulated devices share one memory
+    free = _host_bytes()
+    return None if free is None else free // num_devices
+  stats = [device.memory_stats() or {} for device in chosen]
+  if any('bytes_limit' not in one for one in stats):
+    return None
+  return min(one['bytes_limit'] - one.get('bytes_in_use', 0) for one in stats)
 
 
 def _host_bytes() -> int | None:

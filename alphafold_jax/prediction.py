@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import config_dict
 
-from alphafold_jax import confidence, devices, schema
 from alphafold_jax import config as configs
+from alphafold_jax import devices, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
-from alphafold_jax.model import alphafold, memory, recycling
+from alphafold_jax.model import alphafold, memory, passes, recycling
 from alphafold_jax.output import files
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import notes, official, store
@@ -158,17 +158,6 @@ class Pass:
   seconds: float
 
 
-@schema.pytree
-class _Result:
-  """What leaves the compiled pass: what the next one recycles, and the little that may go to the host."""
-
-  recycled: schema.Recycled
-  atom_mask: schema.Array
-  confidence: confidence.Confidence
-  change: schema.Array
-  representations: schema.Representations | None
-
-
 def predict(
     model: Model, query: Query | Alignment | schema.Batch | str, *, seed: int = 0,
     name: str | None = None, templates: schema.Templates | None = None, settings: Settings | None = None,
@@ -187,8 +176,8 @@ def predict(
     **changes: fields of Settings to change, such as num_recycle=3.
 
   Raises:
-    InputError: the query or a setting cannot be used.
-    ResourceError: it does not fit the device's memory; the message says what would.
+    InputError: the query or a setting cannot be used, or there are fewer devices than it says.
+    ResourceError: it does not fit the devices' memory; the message says what would.
     NumericalError: NaN or infinity came out, in float32 too.
   """
   settings = _changed(settings or Settings(), changes)
@@ -221,12 +210,12 @@ def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Te
   return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
 
 
-def padded_sizes(config: Mapping[str, Any], batch: schema.Batch) -> dict[str, int]:
-  """The sizes that a batch is padded to, so that proteins of like size share one compilation."""
+def padded_sizes(config: Mapping[str, Any], batch: schema.Batch, num_devices: int = 1) -> dict[str, int]:
+  """The sizes that a batch is padded to: proteins of like size share one compilation, and devices split residues."""
   sizes = padding.axis_sizes(batch)
   uses_templates = config['templates'] is not None and np.any(np.asarray(batch.templates.mask) > 0)
   return {
-      'num_res': padding.residue_bucket(sizes['num_res']),
+      'num_res': padding.residue_bucket(sizes['num_res'], num_devices),
       'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
       'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
   }
@@ -257,33 +246,41 @@ def check_network(config: config_dict.ConfigDict) -> None:
 def program_key(model: Model, batch: schema.Batch, settings: Settings) -> Hashable:
   """Equal for predictions that run the same compiled program."""
   config = settings.apply(model.config)
-  sizes = padded_sizes(config, batch)
-  return alphafold.make_spec(reduced(config, sizes)), settings.keep_representations, tuple(sizes.items())
+  sizes = padded_sizes(config, batch, settings.num_devices)
+  spec = alphafold.make_spec(reduced(config, sizes))
+  return spec, settings.keep_representations, settings.num_devices, tuple(sizes.items())
 
 
 def forget_programs() -> None:
   """Frees the memory of all compiled programs."""
-  _compiled.cache_clear()
+  passes.compiled.cache_clear()
 
 
-def check_memory(config: Mapping[str, Any], sizes: Mapping[str, int], num_params: int) -> None:
+def check_memory(config: Mapping[str, Any], sizes: Mapping[str, int], num_params: int, num_devices: int = 1) -> None:
   """Refuses what will not fit, before minutes are spent on compiling it.
 
+  Args:
+    config: of the network
+    sizes: padded
+    num_params: number of parameters
+    num_devices: that share the protein
+
   Raises:
-    ResourceError: naming what it needs, what there is, and the length that would fit.
+    InputError: there are fewer devices.
+    ResourceError: naming what each device needs, what there is, and the length that would fit.
   """
-  available = devices.available_bytes()
+  available = devices.available_bytes(num_devices)
   if available is None:
     return
   spec = alphafold.make_spec(config)
 
   def needed(num_res: int) -> int:
-    return memory.pass_bytes(spec, num_res, sizes['num_seq'], sizes['num_templ'], num_params)
+    return memory.pass_bytes(spec, num_res, sizes['num_seq'], sizes['num_templ'], num_params, num_devices)
 
   if needed(sizes['num_res']) <= available:
     return
   fits = max((n for n in range(16, sizes['num_res'], 16) if needed(n) <= available), default=0)
-  remedy = 'use a device with more memory'
+  remedy = 'use a device with more memory, or more devices (--devices)'
   if fits:
     remedy = f'about {fits} residues would fit; {remedy}, or predict the protein in parts'
   if spec.dtype == 'float32':
@@ -292,48 +289,33 @@ def check_memory(config: Mapping[str, Any], sizes: Mapping[str, int], num_params
     remedy += ', or a shallower alignment (--max-msa 128:256)'
   raise ResourceError(
       f'{sizes["num_res"]} residues (padded) and {sizes["num_seq"]} alignment rows need about '
-      f'{needed(sizes["num_res"]) / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free: {remedy}')
-
-
-@functools.cache
-def _compiled(spec: alphafold.AlphaFoldSpec, keep_representations: bool) -> tuple[Callable, Callable]:
-  """The two programs of a prediction, compiled once per spec and shapes."""
-  network = alphafold.network(spec)
-
-  def one_pass(params, key, batch, context, previous):
-    outputs = network.iterate(params, key, batch, context, previous)
-    return _Result(
-        recycled=outputs.recycled,
-        atom_mask=outputs.structure.atom_mask,
-        confidence=confidence.summarise(outputs, batch.seq_mask),
-        change=recycling.distance_change(previous.atom_positions, outputs.structure.atom_positions, batch.seq_mask),
-        representations=outputs.representations if keep_representations else None)
-
-  return jax.jit(network.prepare), jax.jit(one_pass, donate_argnames='previous')
+      f'{needed(sizes["num_res"]) / 2**30:.1f} GiB{" on each device" if num_devices > 1 else ""}, and '
+      f'{available / 2**30:.1f} GiB are free: {remedy}')
 
 
 def _run(model, config, settings, batch, name, seed, on_pass) -> Prediction:
   """Recycles until done, Algorithm 30."""
-  sizes = padded_sizes(config, batch)
-  check_memory(config, sizes, sum(x.size for x in jax.tree.leaves(model.params)))
+  num_devices = settings.num_devices
+  sizes = padded_sizes(config, batch, num_devices)
+  check_memory(config, sizes, sum(x.size for x in jax.tree.leaves(model.params)), num_devices)
   config, params = reduced(config, sizes), model.params
   if not sizes['num_templ']:
     batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
     params = {name: values for name, values in params.items() if not name.startswith('template')}
-  padded = jax.tree.map(jnp.asarray, padding.pad_batch(batch, sizes))
-  prepare, one_pass = _compiled(alphafold.make_spec(config), settings.keep_representations)
+  programs = passes.compiled(alphafold.make_spec(config), settings.keep_representations, num_devices)
   key = jax.random.key(seed)
   try:
-    context = prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
-    result, passes = None, []
-    previous = model.initial(sizes['num_res'])
+    params, padded = programs.put((params, padding.pad_batch(batch, sizes)))
+    context = programs.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
+    result, done = None, []
+    previous = programs.initial(padded)
     for index in range(config.num_recycle + 1):
       start = time.monotonic()
-      result = one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
-      passes.append(_finished(result, index, start, name, model.name, config.dtype))
+      result = programs.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
+      done.append(_finished(result, index, start, name, model.name, config.dtype))
       if on_pass is not None:
-        on_pass(passes[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(passes)))
-      if index and passes[-1].change <= config.recycle_early_stop_tolerance:
+        on_pass(done[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(done)))
+      if index and done[-1].change <= config.recycle_early_stop_tolerance:
         break
       previous = result.recycled
   except jax.errors.JaxRuntimeError as error:
@@ -341,12 +323,12 @@ def _run(model, config, settings, batch, name, seed, on_pass) -> Prediction:
       raise
     raise ResourceError(
         f'{name}: the device ran out of memory at {sizes["num_res"]} residues (padded) and {sizes["num_seq"]} '
-        'alignment rows; use a device with more memory, --dtype bfloat16, or a shallower alignment '
-        '(--max-msa 128:256)') from error
-  return _fetch(model, batch, result, name, seed, tuple(passes))
+        'alignment rows; use a device with more memory, more devices (--devices), --dtype bfloat16, or a shallower '
+        'alignment (--max-msa 128:256)') from error
+  return _fetch(model, batch, result, name, seed, tuple(done))
 
 
-def _finished(result: _Result, index: int, start: float, name: str, model_name: str, dtype: str) -> Pass:
+def _finished(result: passes.Result, index: int, start: float, name: str, model_name: str, dtype: str) -> Pass:
   """Waits for a pass and checks that it gave numbers."""
   score = result.confidence
   mean_plddt, ptm, change, finite = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))
@@ -357,7 +339,7 @@ def _finished(result: _Result, index: int, start: float, name: str, model_name: 
 
 
 def _fetch(
-    model: Model, batch: schema.Batch, result: _Result, name: str, seed: int, passes: tuple[Pass, ...]
+    model: Model, batch: schema.Batch, result: passes.Result, name: str, seed: int, done: tuple[Pass, ...]
 ) -> Prediction:
   """Copies a result to the host and cuts the padding off."""
   num_res = len(batch.aatype)
@@ -370,8 +352,8 @@ def _fetch(
       name=name, model_name=model.name, seed=seed, sequence=_letters(batch.aatype),
       aatype=np.asarray(batch.aatype), residue_index=np.asarray(batch.residue_index), asym_id=np.asarray(batch.asym_id),
       atom_positions=host(result.recycled.atom_positions), atom_mask=host(result.atom_mask),
-      plddt=host(score.plddt), pae=host(score.pae, 2), ptm=passes[-1].ptm, mean_plddt=passes[-1].mean_plddt,
-      contact_probability=host(score.contact_probability, 2), passes=passes,
+      plddt=host(score.plddt), pae=host(score.pae, 2), ptm=done[-1].ptm, mean_plddt=done[-1].mean_plddt,
+      contact_probability=host(score.contact_probability, 2), passes=done,
       notes=(model.note.text,) if model.note else (),
       representations=Kept(host(representations.single), host(representations.pair, 2)) if representations else None)
 

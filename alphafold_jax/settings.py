@@ -23,6 +23,7 @@ class Settings:
   dtype: str | None = None  # of the trunk; None: float32 on CPUs, else bfloat16
   keep_representations: bool = False
   kernels: str | None = None
+  num_devices: int = 1  # that share each protein, its rows of residue pairs split among them; the result is the same
 
   def __post_init__(self):
     checks = {
@@ -33,6 +34,7 @@ class Settings:
         'masked_msa_fraction': (self.masked_msa_fraction is None or 0 <= self.masked_msa_fraction <= 1,
                                 'must lie between 0 and 1'),
         'dtype': (self.dtype in (None, 'float32', 'bfloat16'), 'must be float32 or bfloat16'),
+        'num_devices': (self.num_devices >= 1, 'must be 1 or more'),
     }
     for name, (good, rule) in checks.items():
       if not good:

@@ -38,20 +38,19 @@ def _ours(case: turns.Case) -> turns.Program:
   import jax
   import jax.numpy as jnp
 
-  from alphafold_jax import prediction
-  from alphafold_jax.model import alphafold, recycling
+  from alphafold_jax.model import alphafold, passes, recycling
   from alphafold_jax.weights import official
   config, arrays, batch = _inputs(case)
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
   batch = jax.tree.map(jnp.asarray, batch)
-  prepare, one_pass = prediction._compiled(alphafold.make_spec(config), False)
-  context = prepare(params, jax.random.key(0), batch)
+  programs = passes.compiled(alphafold.make_spec(config), False)
+  context = programs.prepare(params, jax.random.key(0), batch)
 
   def arguments(_):  # what is recycled is given away, so each pass needs its own
     previous = recycling.initial_recycled(case.num_res, config.embedder.c_m, config.embedder.c_z)
     return params, jax.random.key(1), batch, context, previous
 
-  return turns.Program(one_pass, arguments, lambda result: float(result.confidence.mean_plddt))
+  return turns.Program(programs.one_pass, arguments, lambda result: float(result.confidence.mean_plddt))
 
 
 def _peer(case: turns.Case, subbatch_size: int | None) -> turns.Program:

@@ -472,10 +472,10 @@ def test_a_prediction_that_fails_late_leaves_nothing_nor_do_those_of_another_pro
 def test_a_protein_too_large_fails_at_once_and_the_others_run(tmp_path, monkeypatch, capsys):
   check = prediction.check_memory
 
-  def small(config, sizes, num_params):
+  def small(config, sizes, *numbers):
     if sizes['num_res'] > 32:
       raise errors.ResourceError('needs 99.0 GiB: about 32 residues would fit')
-    check(config, sizes, num_params)
+    check(config, sizes, *numbers)
 
   monkeypatch.setattr(prediction, 'check_memory', small)
   source, out = fasta(tmp_path / 'p.fasta', large='A' * 40, p=SEQUENCE), tmp_path / 'out'

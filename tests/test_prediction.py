@@ -32,7 +32,7 @@ def compiled_programs(model, **settings):
   """How many shapes the pass of these settings was compiled for."""
   config = prediction.Settings(**settings).apply(model.config)
   config = prediction.reduced(config, {'num_seq': 1, 'num_templ': 0})
-  return prediction._compiled(prediction.alphafold.make_spec(config), False)[1]._cache_size()
+  return prediction.passes.compiled(prediction.alphafold.make_spec(config), False, 1).one_pass._cache_size()
 
 
 def test_a_prediction_is_unpadded_finite_and_complete(predicted):
@@ -121,7 +121,7 @@ def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
 
 
 def test_what_does_not_fit_is_refused_before_compiling_with_what_would(model, monkeypatch):
-  monkeypatch.setattr(devices, 'available_bytes', lambda: 4 * 2**30)
+  monkeypatch.setattr(devices, 'available_bytes', lambda _: 4 * 2**30)
   with pytest.raises(errors.ResourceError, match=r'4.0 GiB are free: about \d+ residues would fit'):
     afj.predict(model, 'A' * 3000)
 

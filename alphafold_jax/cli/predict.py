@@ -28,7 +28,7 @@ def _options(given: argparse.Namespace):
   settings = Settings(
       num_recycle=given.num_recycle, recycle_early_stop_tolerance=given.recycle_early_stop_tolerance,
       num_ensemble=given.num_ensemble, max_msa=given.max_msa, masked_msa_fraction=given.masked_msa_fraction,
-      use_dropout=given.use_dropout, dtype=given.dtype, kernels=given.kernels)
+      use_dropout=given.use_dropout, dtype=given.dtype, kernels=given.kernels, num_devices=given.devices)
   same = (
       'msa_only', 'model_type', 'num_models', 'model_order', 'num_seeds', 'random_seed', 'max_seq', 'max_extra_seq',
       'custom_template_path', 'template_map', 'rank', 'stop_at_score', 'jobname_prefix', 'save_all', 'save_recycles',
@@ -124,6 +124,8 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
                      'the installation; those structures mean nothing'},
         '--dtype': {'choices': ('float32', 'bfloat16'), 'help': "of the network's trunk (default: float32 on CPUs, "
                     'else bfloat16)'},
+        '--devices': {'type': int, 'metavar': 'N', 'default': 1, 'help': 'GPUs or TPU cores that share each protein: '
+                      'longer ones fit, the result is the same (default: %(default)s)'},
         '--kernels': {'metavar': 'NAME', 'help': 'implementation of the expensive operations (default: auto)'},
         '--no-compilation-cache': {**flags.SWITCH, 'help': 'do not keep compiled programs for later runs'},
         '--config': {'type': flags.change, 'metavar': 'KEY=VALUE', 'action': 'append', 'default': [],

@@ -49,12 +49,19 @@ def crop(tree: Any, sizes: dict[str, int]) -> Any:
   return map_leaves(cut, tree)
 
 
-def residue_bucket(num_res: int) -> int:
-  """The padded length: 16, then multiples of 32 to 512, then eight steps per doubling."""
-  if num_res <= 16:
-    return 16
-  step = max(32, 2 ** ((num_res - 1).bit_length() - 4))
-  return -(-num_res // step) * step
+def residue_bucket(num_res: int, num_devices: int = 1) -> int:
+  """The padded length: 16, then multiples of 32 to 512, then eight steps per doubling; then one all devices can share.
+
+  Args:
+    num_res: residues
+    num_devices: among which they are split evenly
+  """
+  step = 16 if num_res <= 16 else max(32, 2 ** ((num_res - 1).bit_length() - 4))
+  return _multiple(num_devices, _multiple(step, num_res))
+
+
+def _multiple(step: int, least: int) -> int:
+  return -(-least // step) * step
 
 
 def msa_depth_bucket(num_seq: int) -> int:

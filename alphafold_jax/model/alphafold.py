@@ -104,42 +104,40 @@ class AlphaFold:
   def _zeros(self, batch):
     """What the trunk returns, as zeros."""
     num_msa, num_res = min(self.spec.sampling.num_msa, batch.msa.tokens.shape[0]), batch.aatype.shape[0]
-    e = self.spec.embedder
+    e, own = self.spec.embedder, num_res // axial.num_shares()
     return (
-        jnp.zeros((num_msa, num_res, e.c_m)), jnp.zeros((num_res, e.c_m)), jnp.zeros((num_res, num_res, e.c_z)),
-        schema.MaskedMsa(tokens=jnp.zeros((num_msa, num_res), jnp.int32), mask=jnp.zeros((num_msa, num_res))))
+        jnp.zeros((num_msa, own, e.c_m)), jnp.zeros((num_res, e.c_m)), jnp.zeros((own, num_res, e.c_z)),
+        schema.MaskedMsa(tokens=jnp.zeros((num_msa, own), jnp.int32), mask=jnp.zeros((num_msa, own))))
 
   def _trunk(self, key, batch, context, previous):
     """Lines 4-18: msa [N_clust, N_res, c_m], its first row, pair, and the masked-MSA target."""
     key_sample, key_dropout = jax.random.split(key)
-    sample = sample_msa(key_sample, batch.msa, self.spec.sampling)
+    sample = axial.share(sample_msa(key_sample, batch.msa, self.spec.sampling), 1)  # from here on, if devices share
     with hk.with_rng(key_dropout), _in_dtype(self.dtype):
       m, z = self._embed(batch, context, previous, sample)
     num_msa = sample.mask.shape[0]
     m, z = m.astype(jnp.float32), z.astype(jnp.float32)
-    return m[:num_msa], m[0], z, sample.target
+    return m[:num_msa], axial.gather(m[0], 0), z, sample.target
 
   def _embed(self, batch, context, previous, sample):
     spec, dtype = self.spec, self.dtype
-    pair_mask = batch.seq_mask[:, None] * batch.seq_mask[None]
+    pair_mask = axial.share(batch.seq_mask, 0)[:, None] * batch.seq_mask[None]
     m, z = InputEmbedder(spec.embedder, name='input_embedder')(  # line 5
         embedders.target_features(batch).astype(dtype), embedders.msa_features(batch, sample).astype(dtype),
         batch.residue_index)
     first_row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
     m = m.at[0].add(first_row.astype(dtype))
     z += pair.astype(dtype)
-    m, z, pair_mask = axial.share(m, 1), axial.share(z, 0), axial.share(pair_mask, 0)  # from here on, if devices share
     if context.templates is not None:
       attention = TemplatePointwiseAttention(spec.templates, name='template_attention')
       z += attention(z, context.templates.pair, context.templates.mask)  # lines 12, 13
-    a = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(  # lines 14, 15
-        axial.share(embedders.extra_msa_features(sample).astype(dtype), 1))
-    extra_mask, msa_mask = axial.share(sample.extra_mask, 1), axial.share(sample.mask, 1)
-    _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', a, z, extra_mask, pair_mask)  # line 16
+    a = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(
+        embedders.extra_msa_features(sample).astype(dtype))  # lines 14, 15
+    _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', a, z, sample.extra_mask, pair_mask)  # line 16
+    msa_mask = sample.mask
     if context.templates is not None:
       m, msa_mask = templates.append_rows(m, msa_mask, context.templates)  # lines 7, 8
-    m, z = evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17
-    return axial.gather(m, 1), axial.gather(z, 0)
+    return evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17
 
 
 def _in_dtype(dtype: jnp.dtype):

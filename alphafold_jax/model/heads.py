@@ -8,6 +8,7 @@ import jax
 
 from alphafold_jax import schema
 from alphafold_jax.model.layers import LayerNorm, Linear
+from alphafold_jax.ops import axial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Heads(hk.Module):
 
     half = head('distogram', s.num_distogram_bins)(r.pair)  # Suppl. 1.9.8
     return schema.Logits(
-        distogram=half + half.swapaxes(0, 1),
+        distogram=half + axial.transpose(half),
         masked_msa=head('masked_msa', s.num_masked_msa_classes)(r.msa),  # Suppl. 1.9.9
         plddt=PerResidueLDDT(s, name='plddt')(r.structure_module),
         experimentally_resolved=head('experimentally_resolved', s.num_atoms)(r.single),  # Suppl. 1.9.10

@@ -5,15 +5,16 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax import schema
+from alphafold_jax.ops import axial
 
 _CA = 1
 
 
 def initial_recycled(num_res: int, c_m: int, c_z: int) -> schema.Recycled:
-  """The zeros that the first pass recycles (Alg. 30 line 1)."""
+  """The zeros that the first pass recycles (Alg. 30 line 1); of the pair representation, a device's share."""
   return schema.Recycled(
       msa_first_row=jnp.zeros((num_res, c_m)),
-      pair=jnp.zeros((num_res, num_res, c_z)),
+      pair=jnp.zeros((num_res // axial.num_shares(), num_res, c_z)),
       atom_positions=jnp.zeros((num_res, 37, 3)))
 
 
@@ -29,8 +30,9 @@ def distance_change(previous: jax.Array, current: jax.Array, mask: jax.Array) ->
   """
   def distances(positions):
     ca = positions[:, _CA]
-    return jnp.sqrt(jnp.sum(jnp.square(ca[:, None] - ca[None]), axis=-1))
+    return jnp.sqrt(jnp.sum(jnp.square(axial.share(ca, 0)[:, None] - ca[None]), axis=-1))
 
-  pairs = mask[:, None] * mask[None]
-  square = jnp.square(distances(previous) - distances(current))
-  return jnp.sqrt(jnp.sum(pairs * square) / jnp.maximum(jnp.sum(pairs), 1.0))
+  pairs = axial.share(mask, 0)[:, None] * mask[None]
+  square = pairs * jnp.square(distances(previous) - distances(current))
+  total = jnp.sum(axial.gather(jnp.sum(square, axis=1), 0))
+  return jnp.sqrt(total / jnp.maximum(jnp.square(jnp.sum(mask)), 1.0))

@@ -2,7 +2,8 @@
 """The structure module: Algorithm 20, with invariant point attention (22) and the backbone update (23).
 
 s [N_res, c_s] single representation, z [N_res, N_res, c_z] pair representation, T a Rigid of N_res frames whose
-translations are in units of `position_scale` Å. H heads, P points. All in float32.
+translations are in units of `position_scale` Å. H heads, P points. All in float32. Where devices share the work
+(ops/axial.py) each has its rows of what is [N_res, N_res, ...] and all of the rest.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.geometry import atoms, rigid
 from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.model.layers import LayerNorm, Linear, dropout
+from alphafold_jax.ops import axial
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -56,6 +58,7 @@ class InvariantPointAttention(hk.Module):
     q_points = self._points(s, frames, spec.num_point_qk, 'q_points')  # line 2, in the global frame
     k_points = self._points(s, frames, spec.num_point_qk, 'k_points')
     v_points = self._points(s, frames, spec.num_point_v, 'v_points')  # line 3
+    q, q_points, frames, rows_mask = axial.share((q, q_points, frames, mask), 0)  # residues i; all others are j
 
     # Lines 5-7. Each of the three terms has unit variance, hence the thirds; 9/2 is that of a squared distance.
     gamma = jax.nn.softplus(hk.get_parameter('point_weight', (heads,), init=_unit_softplus))
@@ -63,7 +66,7 @@ class InvariantPointAttention(hk.Module):
     distance = jnp.sum(jnp.square(q_points[:, None] - k_points[None]), axis=(-2, -1))  # [N_res, N_res, H]
     logits = jnp.einsum('ihc,jhc->ijh', q, k, precision=_HIGHEST) * (3 * spec.c_qk) ** -0.5
     logits += point_scale * distance + 3**-0.5 * pair_logits
-    logits -= 1e5 * (1 - mask[:, None] * mask[None])[..., None]
+    logits -= 1e5 * (1 - rows_mask[:, None] * mask[None])[..., None]
     weights = jax.nn.softmax(logits, axis=1)
 
     o = jnp.einsum('ijh,jhc->ihc', weights, v, precision=_HIGHEST)  # line 9
@@ -73,8 +76,8 @@ class InvariantPointAttention(hk.Module):
     o_pair = jnp.einsum('ijh,ijc->ihc', weights, z)  # line 8
     # The points' coordinates enter the last layer component by component: all x, all y, all z.
     parts = [o, *jnp.moveaxis(o_points, -1, 0), norm, o_pair]
-    o = jnp.concatenate([part.reshape(num_res, -1) for part in parts], axis=-1)
-    return Linear(spec.c_s, init='zeros', name='out')(o)  # line 11
+    o = jnp.concatenate([part.reshape(len(q), -1) for part in parts], axis=-1)
+    return axial.gather(Linear(spec.c_s, init='zeros', name='out')(o), 0)  # line 11
 
   @hk.transparent
   def _points(self, s: jax.Array, frames: Rigid, num_point: int, name: str) -> jax.Array:

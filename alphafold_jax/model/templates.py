@@ -38,10 +38,10 @@ class TemplateSpec:
 class TemplateContext:
   """What templates contribute, the same in every pass."""
 
-  pair: jax.Array  # [T, N_res, N_res, c_t], of a device's share of rows
-  rows: jax.Array  # [T, N_res, c_m]
-  rows_mask: jax.Array  # [T, N_res]
-  mask: jax.Array  # [T]
+  pair: schema.Array = schema.array('num_templ', 'num_res', 'num_res', 'c_t')
+  rows: schema.Array = schema.array('num_templ', 'num_res', 'c_m')
+  rows_mask: schema.Array = schema.array('num_templ', 'num_res')
+  mask: schema.Array = schema.array('num_templ')
 
 
 def pair_features(aatype: jax.Array, positions: jax.Array, atom_mask: jax.Array, spec: TemplateSpec) -> jax.Array:
@@ -50,18 +50,18 @@ def pair_features(aatype: jax.Array, positions: jax.Array, atom_mask: jax.Array,
   Departs from the paper: the unit vectors of Suppl. Table 1 are left zero, and the mask that is applied to all
   channels is that of the backbone atoms.
   """
-  num_res = aatype.shape[0]
   beta, beta_mask = atoms.pseudo_beta(aatype, positions, atom_mask)
   backbone = atom_mask[:, _N] * atom_mask[:, _CA] * atom_mask[:, _C]
-  mask = (backbone[:, None] * backbone[None])[..., None]
   types = jax.nn.one_hot(aatype, 22)
-  shape = (num_res, num_res, 22)
+  own_backbone, own_beta_mask, own_types = axial.share((backbone, beta_mask, types), 0)
+  mask = (own_backbone[:, None] * backbone[None])[..., None]
+  shape = mask.shape[:2]
   features = jnp.concatenate([
       distance_bins(beta, spec.min_distance, spec.max_distance, spec.num_bins),
-      (beta_mask[:, None] * beta_mask[None])[..., None],
-      jnp.broadcast_to(types[None], shape),
-      jnp.broadcast_to(types[:, None], shape),
-      jnp.zeros((num_res, num_res, 3)),
+      (own_beta_mask[:, None] * beta_mask[None])[..., None],
+      jnp.broadcast_to(types[None], (*shape, 22)),
+      jnp.broadcast_to(own_types[:, None], (*shape, 22)),
+      jnp.zeros((*shape, 3)),
       mask,
   ], axis=-1)
   return features * mask
@@ -122,14 +122,13 @@ class TemplateEmbedder(hk.Module):
 
   def __call__(self, templates: schema.Templates, seq_mask: jax.Array, dtype: jnp.dtype) -> TemplateContext:
     aatype, positions, atom_mask = templates.aatype, templates.atom_positions, templates.atom_mask
-    pair_mask = seq_mask[:, None] * seq_mask[None]
+    pair_mask = axial.share(seq_mask, 0)[:, None] * seq_mask[None]
     stack = TemplatePairStack(self.spec, name='pair_stack')
 
     def embed(template):  # lines 9, 10; one template after another, to bound memory
       key, *raw = template
       with hk.with_rng(key):
-        features = axial.share(pair_features(*raw, self.spec).astype(dtype), 0)
-        return stack(features, axial.share(pair_mask, 0))
+        return stack(pair_features(*raw, self.spec).astype(dtype), pair_mask)
 
     key = hk.next_rng_key() if self.spec.pair.dropout else jax.random.key(0)
     pair = hk.map(embed, (jax.random.split(key, aatype.shape[0]), aatype, positions, atom_mask))

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """One protein over several devices: its MSA and pair tensors split by residues, and what must be exchanged.
 
-Inside `sharded_over(axis)` a device holds the same share of residues everywhere: of the pair representation its rows
-[N_res / n, N_res, c], of the MSA representation its columns [N_seq, N_res / n, c]. What follows is all the
-communication there is: taking one's share, gathering all shares, and exchanging rows for columns. Without an axis each
-of these leaves its argument as it is, so the modules that call them read and run the same on one device.
+Inside `sharded_over(axis)` a device holds the same share of residues everywhere: of pair arrays its rows
+[N_res / n, N_res, c], of MSA arrays its columns [N_seq, N_res / n, c]; what is small, such as everything per residue,
+every device holds whole. What follows is all the communication there is: taking one's share, gathering all shares, and
+exchanging rows for columns. Without an axis each of these leaves its argument as it is, so the modules that call them
+read and run the same on one device.
 """
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 _AXIS: contextvars.ContextVar[str | None] = contextvars.ContextVar('axis', default=None)
 
@@ -32,20 +36,24 @@ def num_shares() -> int:
   return jax.lax.axis_size(_AXIS.get()) if _AXIS.get() is not None else 1
 
 
-def share(x: jax.Array, axis: int) -> jax.Array:
-  """This device's part of an array that every device holds whole, along one of its axes.
+def share(tree: Any, axis: int) -> Any:
+  """This device's part of an array that every device holds whole, or of a tree of them, along one of their axes.
 
   Raises:
     ValueError: the axis cannot be split evenly; pad it.
   """
   name = _AXIS.get()
   if name is None:
-    return x
+    return tree
   devices = num_shares()
-  if x.shape[axis] % devices:
-    raise ValueError(f'{x.shape[axis]} residues cannot be split over {devices} devices; pad them to a multiple')
-  size = x.shape[axis] // devices
-  return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(name) * size, size, axis)
+
+  def of_array(x):
+    if x.shape[axis] % devices:
+      raise ValueError(f'{x.shape[axis]} residues cannot be split over {devices} devices; pad them to a multiple')
+    size = x.shape[axis] // devices
+    return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(name) * size, size, axis)
+
+  return jax.tree.map(of_array, tree)
 
 
 def gather(x: jax.Array, axis: int) -> jax.Array:
@@ -100,3 +108,33 @@ def whole_rows(m: jax.Array) -> jax.Array:
 def whole_columns(m: jax.Array, num_rows: int) -> jax.Array:
   """The way back: all rows (as many as there were) at this device's residues."""
   return exchange(m, whole=0, split=1)[:num_rows] if _AXIS.get() is not None else m
+
+
+# ------------------------------------------------------------------------------------------ at the door
+
+
+def split_axis(axes: Sequence[str | int]) -> int | None:
+  """Which axis of an array of the schema devices split: the rows of pairs, the columns of an MSA; None: neither."""
+  is_split = axes.count('num_res') == 2 or 'num_msa' in axes
+  return axes.index('num_res') if is_split else None
+
+
+def whole(tree: Any) -> Any:
+  """A schema object with all of every array of which a device holds a part."""
+  changes = {}
+  for field in dataclasses.fields(tree):
+    value = getattr(tree, field.name)
+    if dataclasses.is_dataclass(value):
+      changes[field.name] = whole(value)
+    elif value is not None and (axis := split_axis(field.metadata['axes'])) is not None:
+      changes[field.name] = gather(value, axis)
+  return dataclasses.replace(tree, **changes)
+
+
+def partition(cls: type, name: str) -> Any:
+  """How devices split the arrays of a schema type, for `jax.shard_map`: a PartitionSpec in place of each."""
+  def of_field(field):
+    axis = split_axis(field.metadata['axes'])
+    return P() if axis is None else P(*[None] * axis, name)
+
+  return cls(**{field.name: of_field(field) for field in dataclasses.fields(cls)})

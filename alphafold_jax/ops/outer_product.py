@@ -40,7 +40,8 @@ def _bytes_per_row(left, right, w):
 def _costs(left, right, w):
   """Multiplications per row i of each way, the way, and how many numbers it keeps."""
   (_, num_seq, h), c_z, num_res = left.shape, w.out_w.shape[-1], right.shape[1] * axial.num_shares()
-  many = (num_seq * num_res * h**2 + num_res * h**2 * c_z, _outer_first, 2 * num_res * h**2)
+  gathered = 2 * (axial.num_shares() - 1) * num_seq * h
+  many = (num_seq * num_res * h**2 + num_res * h**2 * c_z, _outer_first, 2 * num_res * h**2 + gathered)
   few = (num_seq * h**2 * c_z + num_seq * h * num_res * c_z, _map_first, num_seq * h * c_z)
   return many, few
 

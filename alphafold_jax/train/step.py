@@ -166,7 +166,7 @@ def recycled_loss(
   previous = recycling.initial_recycled(example.aatype.shape[0], e.c_m, e.c_z)
   previous = jax.lax.stop_gradient(jax.lax.fori_loop(0, num_passes - 1, one_pass, previous))
   outputs = network.iterate(params, jax.random.fold_in(key_passes, num_passes - 1), example, context, previous)
-  return total_loss(spec.loss, example, outputs)
+  return total_loss(spec.loss, example, axial.whole(outputs))
 
 
 def _summed(of_example, params, places, batch, at_once):

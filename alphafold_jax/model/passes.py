@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled programs of a prediction, on one device or on several that share the protein (ops/axial.py)."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from alphafold_jax import confidence, devices, schema
+from alphafold_jax.model import alphafold, recycling
+from alphafold_jax.model.alphafold import AlphaFoldSpec
+from alphafold_jax.model.templates import TemplateContext
+from alphafold_jax.ops import axial
+
+_MODEL = 'model'  # the axis of the mesh, as in training
+
+
+@schema.pytree
+class Result:
+  """What leaves a compiled pass: what the next one recycles, and the little that may go to the host."""
+
+  recycled: schema.Recycled
+  atom_mask: schema.Array
+  confidence: confidence.Confidence
+  change: schema.Array  # Å, against the pass before
+  representations: schema.Representations | None
+
+
+class Programs(NamedTuple):
+  """Arguments are the same for any number of devices; of large results each device holds a part.
+
+  `prepare(params, key, batch) -> Context`; `one_pass(params, key, batch, context, previous) -> Result`, which is given
+  the previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed.
+  """
+
+  prepare: Callable[..., alphafold.Context]
+  one_pass: Callable[..., Result]
+  initial: Callable[..., schema.Recycled]
+  everywhere: NamedSharding | None  # where their arguments lie: whole on every device; None: on the default one
+
+  def put(self, tree: Any) -> Any:
+    """Arrays where the programs want them; done once, they are not copied again for every pass."""
+    return jax.device_put(tree, self.everywhere)
+
+
+@functools.cache
+def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int = 1) -> Programs:
+  """The programs of a spec, compiled once per shapes.
+
+  Args:
+    spec: of the network
+    keep_representations: whether a pass gives them
+    num_devices: that share the protein; the padded number of residues is a multiple of it
+
+  Raises:
+    InputError: there are fewer devices.
+  """
+  network = alphafold.network(spec)
+
+  def one_pass(params, key, batch, context, previous):
+    outputs = network.iterate(params, key, batch, context, previous)
+    return Result(
+        recycled=outputs.recycled,
+        atom_mask=outputs.structure.atom_mask,
+        confidence=confidence.summarise(outputs, batch.seq_mask),
+        change=recycling.distance_change(previous.atom_positions, outputs.structure.atom_positions, batch.seq_mask),
+        representations=outputs.representations if keep_representations else None)
+
+  def initial(batch):
+    return recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z)
+
+  if num_devices == 1:
+    return Programs(
+        jax.jit(network.prepare), jax.jit(one_pass, donate_argnums=4), jax.jit(initial), everywhere=None)
+  mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
+  templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
+  context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
+  result = Result(
+      recycled=recycled, atom_mask=P(), confidence=axial.partition(confidence.Confidence, _MODEL), change=P(),
+      representations=axial.partition(schema.Representations, _MODEL) if keep_representations else None)
+  return Programs(
+      jax.jit(_shared(network.prepare, mesh, (P(), P(), P()), context)),
+      jax.jit(_shared(one_pass, mesh, (P(), P(), P(), context, recycled), result), donate_argnums=4),
+      jax.jit(_shared(initial, mesh, (P(),), recycled)), everywhere=NamedSharding(mesh, P()))
+
+
+def _shared(function: Callable, mesh: Mesh, in_specs: tuple, out_specs: Any) -> Callable:
+  """A function of whole arrays, or of what another such function gave, whose work all devices of a mesh share."""
+  def of_device(*arguments):
+    with axial.sharded_over(_MODEL):
+      return function(*arguments)
+
+  # What is the same on all devices is not tracked (check_vma): the network is written so that it is.
+  return jax.shard_map(of_device, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)

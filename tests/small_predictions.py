@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions of the small network, and the program that makes them on simulated devices.
+
+  python tests/small_predictions.py RESULT.npz
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if __name__ == '__main__':
+  os.environ['XLA_FLAGS'] = ' '.join((
+      os.environ.get('XLA_FLAGS', ''), '--xla_force_host_platform_device_count=8', '--xla_backend_optimization_level=0',
+      '--xla_llvm_disable_expensive_passes=true'))  # compiled fast, run slowly
+  os.environ['JAX_PLATFORMS'] = 'cpu'
+
+import jax
+import numpy as np
+
+from alphafold_jax import config as configs
+from alphafold_jax import prediction
+from alphafold_jax.data import features, padding
+from alphafold_jax.model import alphafold, passes
+from alphafold_jax.weights.random import random_params
+
+_SHALLOW = {  # most of these tests' time goes to compilation
+    'templates.num_block': 1, 'extra_msa.num_block': 1, 'evoformer.num_block': 1, 'structure.num_layer': 2,
+    'structure.num_transition_layer': 1, 'structure.num_angle_block': 1}
+FIELDS = ('atom_positions', 'plddt', 'pae', 'ptm', 'mean_plddt', 'contact_probability')
+
+
+class Case(NamedTuple):
+  """A protein and how it is predicted."""
+
+  num_res: int
+  num_templates: int
+  settings: dict[str, Any]
+  devices: tuple[int, ...]  # beside one
+
+
+_DRAWN = {'num_recycle': 1, 'use_dropout': True, 'num_ensemble': 2, 'keep_representations': True}
+CASES = {
+    'eleven': Case(11, 3, {'num_recycle': 2}, (2, 3, 8)),
+    'sixteen': Case(16, 3, {'num_recycle': 2}, (2, 8)),  # the same programs
+    'twenty-four': Case(24, 0, _DRAWN, (2, 8)),
+}
+
+
+def make_model() -> prediction.Model:
+  import small_network
+  config = small_network.make_config(**_SHALLOW)
+  return prediction.Model(name='model_1_ptm', config=config, params=random_params(config, 0), source='random')
+
+
+def run(model: prediction.Model, case: Case, num_devices: int) -> dict[str, np.ndarray]:
+  """What a person gets, and how each pass went."""
+  import small_network
+  batch = small_network.make_batch(pinned=False, num_res=case.num_res, num_templates=case.num_templates)
+  result = prediction.predict(model, batch, seed=1, num_devices=num_devices, **case.settings)
+  found = {name: np.asarray(getattr(result, name)) for name in FIELDS}
+  found['change'] = np.array([one.change for one in result.passes])
+  if result.representations is not None:
+    found |= result.representations._asdict()
+  return found
+
+
+def temporary_bytes(num_devices: int, num_res: int = 512, depth: int = 1536) -> int:
+  """What a pass of the published network takes on each device; compiled, not run."""
+  sizes = {'num_res': num_res, 'num_seq': depth, 'num_templ': 0}
+  config = configs.changed(configs.model_config('model_5_ptm'), {'dtype': 'float32'})
+  spec = alphafold.make_spec(prediction.reduced(config, sizes))
+  batch = padding.pad_batch(features.make_batch('A' * num_res, num_templates=0), sizes)
+  key = jax.random.key(0)
+  params = jax.eval_shape(alphafold.network(spec).init, key, batch)
+  programs = passes.compiled(spec, False, num_devices)
+  previous = jax.eval_shape(programs.initial, batch)
+  context = jax.eval_shape(programs.prepare, params, key, batch)
+  program = programs.one_pass.lower(params, key, batch, context, previous).compile()
+  return program.memory_analysis().temp_size_in_bytes
+
+
+def main(result: str) -> None:
+  jax.config.update('jax_compilation_cache_dir', os.environ.get('COMPILED') or None)
+  arrays, model = {}, make_model()
+  for name, case in CASES.items():
+    for num_devices in (1, *case.devices):
+      found = run(model, case, num_devices)
+      arrays |= {f'{name} on {num_devices}:{field}': array for field, array in found.items()}
+  for num_devices in (1, 8):
+    arrays[f'bytes on {num_devices}'] = np.array(temporary_bytes(num_devices))
+  np.savez(result, **arrays)
+
+
+if __name__ == '__main__':
+  sys.path.insert(0, str(Path(__file__).parent))
+  main(sys.argv[1])
