@@ -11,7 +11,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import colabfold_attention, cudnn_attention, cuequivariance_attention, residual, seam, slicing
+from alphafold_jax.ops import (
+  colabfold_attention,
+  cudnn_attention,
+  cuequivariance_attention,
+  pallas_attention,
+  pallas_platforms,
+  residual,
+  seam,
+  slicing,
+)
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
 _MASKED = -1e9  # a replacement, not an addend: a row whose keys are all masked averages uniformly
@@ -206,15 +215,24 @@ def global_attention(
       lambda x, mask: row(x, weights, mask), x, norm, None, ((mask, 0),), row.bytes_per_row(shape, weights), axis=axis)
 
 
-def _kernel(module, empty_rows: bool = False) -> seam.Row:
+def _kernel(module) -> seam.Row:
   return seam.Row(
-      _self_attention_by(module.attend, empty_rows), _projections_bytes, module.missing,
+      _self_attention_by(module.attend, empty_rows=False), _projections_bytes, module.missing,
       getattr(module, 'declines', seam.no_reason))
+
+
+def _pallas_declines(place, x, w, *_):
+  rows, num_keys, _ = x.shape
+  _, num_head, head_dim = w.q.shape
+  return pallas_attention.declines(place.platform, x.dtype, (rows, num_head, num_keys, head_dim), num_keys)
 
 
 SELF_ATTENTION = seam.operation('self_attention', {
     'xla': seam.Row(_self_attention_xla),
     'xla_chunked': seam.Row(_self_attention_fused, _fused_bytes),
+    'pallas': seam.Row(
+        _self_attention_by(pallas_attention.attend, empty_rows=True), _projections_bytes, pallas_platforms.missing,
+        _pallas_declines),
     'cudnn': _kernel(cudnn_attention),
     'colabfold': _kernel(colabfold_attention),
     'cuequivariance': _kernel(cuequivariance_attention),

@@ -8,9 +8,18 @@ from typing import Any
 
 import jax
 
+from alphafold_jax.ops.seam import Place
+
 _BACKENDS = {'gpu': 'jax.experimental.pallas.triton', 'tpu': 'jax.experimental.pallas.tpu'}
 _LOWERED = {'cuda': 'gpu', 'rocm': 'gpu', 'tpu': 'tpu'}
 _LEAST_CAPABILITY = 8.0  # of NVIDIA's GPUs, for Triton as XLA has it
+
+
+def missing(place: Place) -> str | None:
+  """Why no kernel runs there, or None where they do."""
+  device = jax.devices()[0]
+  here = device.platform == place.platform  # else it is compiled for another machine
+  return declines(place.platform, getattr(device, 'compute_capability', '') if here else '')
 
 
 def declines(platform: str, compute_capability: str = '') -> str | None:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from alphafold_jax.ops import offsets, pallas_platforms, seam
+from alphafold_jax.ops import offsets, pallas_platforms, slicing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _backwards(setting, saved, gradient):
     def layers(x):
       return jnp.dot(jax.nn.relu(jnp.dot(x, w.w_in) + w.b_in), w.w_out) + w.b_out
 
-    return seam.map_rows(layers, (x,), bytes_per_row)
+    return slicing.map_rows(layers, (x,), bytes_per_row)
 
   return jax.vjp(by_xla, x, w)[1](gradient)
 
