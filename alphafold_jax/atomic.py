@@ -30,7 +30,7 @@ def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO]:
   try:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:100]}.', suffix='.part')
   except OSError as error:
-    raise _explain(path, error) from error
+    raise explained(path, error) from error
   try:
     with os.fdopen(handle, mode, encoding=None if 'b' in mode else 'utf-8') as file:
       yield file
@@ -42,7 +42,7 @@ def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO]:
     with contextlib.suppress(OSError):
       os.unlink(name)
     if isinstance(error, OSError):
-      raise _explain(path, error) from error
+      raise explained(path, error) from error
     raise
 
 
@@ -62,7 +62,7 @@ def make_folder(path: Path | str) -> Path:
   try:
     Path(path).mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise _explain(path, error) from error
+    raise explained(path, error) from error
   return Path(path)
 
 
@@ -72,7 +72,8 @@ def _umask() -> int:
   return mask
 
 
-def _explain(path: Path, error: OSError) -> Exception:
+def explained(path: Path | str, error: OSError) -> Exception:
+  """What to raise where a place cannot be written."""
   if error.errno in _FULL:
     return ResourceError(f'{path}: the disk is full; make room or choose another output directory')
   return InputError(f'{path}: cannot be written ({error.strerror or error}); choose a place you may write to')

@@ -636,7 +636,7 @@ def test_proteins_are_ordered_as_asked():
   def order(by, seed=0):
     return ''.join(job.name for job in inputs.in_order(found, jobs.Options(sort_queries_by=by, random_seed=seed)))
 
-  assert (order('none'), order('length'), order('msa_depth')) == ('abc', 'bca', 'cab')
+  assert (order('none'), order('length'), order('longest'), order('msa_depth')) == ('abc', 'bca', 'acb', 'cab')
   assert sorted(order('random')) == ['a', 'b', 'c'] and len({order('random', seed) for seed in range(20)}) > 3
   assert order('random', 3) == order('random', 3)
 
@@ -710,6 +710,6 @@ def test_predictor_keeps_few_programs(monkeypatch):
   forgotten = []
   monkeypatch.setattr(prediction, 'program_key', lambda model, *_: model)
   monkeypatch.setattr(prediction, 'forget_programs', lambda: forgotten.append(1))
-  predictor = predicting.Predictor(options_for_keys(), None, None, None, None)
+  predictor = predicting.Predictor(None, options_for_keys(), None, None, None, None, None)
   assert [predictor._is_new_program(i % 30, None) for i in range(60)].count(True) == 60 and len(forgotten) == 2
   assert not predictor._is_new_program(29, None)

@@ -80,10 +80,16 @@ def _guarded(options: argparse.Namespace) -> int:
   except Exception as error:
     if debug:
       traceback.print_exc()
-    log = pathlib.Path(getattr(options, 'output', '')) / 'log.txt'
+    log = _log_of(options)
     where = f'\n{log} has the details; --debug-logging shows them here' if log.is_file() else ''
     _say(f'unexpected {type(error).__name__}: {error}{where}')
     return 1
+
+
+def _log_of(options: argparse.Namespace) -> pathlib.Path:
+  shard = getattr(options, 'shard', None)
+  name = 'log.shard-{}-of-{}.txt'.format(*shard) if shard else 'log.txt'
+  return pathlib.Path(getattr(options, 'output', '')) / name
 
 
 def _say(message: str) -> None:

@@ -17,6 +17,11 @@ def numbers(text: str) -> tuple[int, ...]:
   return tuple(int(part) for part in text.split(','))
 
 
+def shard(text: str) -> tuple[int, int]:
+  number, _, count = text.partition('/')
+  return int(number), int(count)
+
+
 def words(text: str) -> list[str]:
   return [part.strip() for part in text.split(',') if part.strip()]
 
@@ -32,3 +37,4 @@ def change(text: str) -> tuple[str, Any]:
 
 
 pair.__name__, numbers.__name__, change.__name__ = 'A:B', 'list of numbers', 'KEY=VALUE'  # for messages
+shard.__name__ = 'I/N, such as 3/16,'

@@ -33,7 +33,7 @@ def _options(given: argparse.Namespace):
       'msa_only', 'model_type', 'num_models', 'model_order', 'num_seeds', 'random_seed', 'max_seq', 'max_extra_seq',
       'custom_template_path', 'template_map', 'rank', 'stop_at_score', 'jobname_prefix', 'save_all', 'save_recycles',
       'save_single_representations', 'save_pair_representations', 'overwrite_existing_results', 'zip',
-      'sort_queries_by')
+      'sort_queries_by', 'shard', 'workers')
   return jobs.Options(
       **{name: getattr(given, name) for name in same}, search=searching.options_of(given), settings=settings,
       config=dict(given.config),
@@ -76,8 +76,8 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
         '--template-map': {'metavar': 'FILE', 'help': 'JSON: structures with their residues on the protein, each taken '
                            'as it is; see docs/search.md'},
         '--jobname-prefix': {'metavar': 'NAME', 'help': 'name files NAME_0, NAME_1, ... instead of after the proteins'},
-        '--sort-queries-by': {'choices': ('none', 'length', 'msa_depth', 'random'), 'default': 'length',
-                              'help': 'order of the proteins (default: %(default)s)'},
+        '--sort-queries-by': {'choices': ('none', 'length', 'longest', 'msa_depth', 'random'), 'default': 'length',
+                              'help': 'order of the proteins: length is shortest first (default: %(default)s)'},
     },
     'search': dict(searching.ALL),
     'prediction': {
@@ -116,6 +116,12 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
         '--zip': {**flags.SWITCH, 'help': "pack each protein's files into {name}.result.zip"},
         '--quiet': {**flags.SWITCH, 'help': 'show warnings and errors only; OUT/log.txt is complete all the same'},
         '--debug-logging': {**flags.SWITCH, 'help': 'show more, tracebacks included'},
+    },
+    'many devices': {
+        '--workers': {'type': int, 'metavar': 'N', 'help': 'processes on this machine, each with GPUs of its own '
+                      '(default: one for each NVIDIA GPU)'},
+        '--shard': {'type': flags.shard, 'metavar': 'I/N', 'help': 'be process I of N that share OUT, such as '
+                    '$SLURM_ARRAY_TASK_ID/16: begins with its share of the proteins, then helps the others'},
     },
     'parameters and device': {
         '--data': {'metavar': 'DIR', 'help': 'folder of the published parameters (default: $ALPHAFOLD_JAX_PARAMS or '

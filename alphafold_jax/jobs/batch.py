@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run over all proteins: found, compared with what is done, predicted, and reported."""
 
-import dataclasses
 import logging
 import os
 import shlex
@@ -16,23 +15,30 @@ from alphafold_jax import atomic
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
-from alphafold_jax.jobs import inputs, keys, progress, report, searching
+from alphafold_jax.jobs import inputs, keys, progress, queue, report
+from alphafold_jax.jobs.book import Book
+from alphafold_jax.jobs.claims import Claims
 from alphafold_jax.jobs.inputs import Inputs, Job
 from alphafold_jax.jobs.models import Models
 from alphafold_jax.jobs.options import Options
 from alphafold_jax.jobs.outputs import HIDDEN, JobFiles
-from alphafold_jax.jobs.predicting import CannotWrite, Predictor
-from alphafold_jax.jobs.progress import Clock
-from alphafold_jax.jobs.report import DONE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
+from alphafold_jax.jobs.places import places as places_of
+from alphafold_jax.jobs.predicting import CannotWrite
+from alphafold_jax.jobs.progress import Clock, Progress
+from alphafold_jax.jobs.queue import Assignment, Queue
+from alphafold_jax.jobs.report import DONE, ELSEWHERE, FAILED, NOT_RUN, Failure, Outcome, Summary
+from alphafold_jax.jobs.starting import Setup
 from alphafold_jax.jobs.templates import TemplateSource, template_source
+from alphafold_jax.jobs.worker import Place
+from alphafold_jax.jobs.workers import Workers
 from alphafold_jax.screen import TOLD, Screen, number, reporting
-from alphafold_jax.search.options import SINGLE
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
 
 _log = logging.getLogger(__name__)
 _STALE = 3600  # seconds after which a temporary file belongs to no running process
 _MAX_NOTES = 5  # proteins whose notes are shown one by one
+_POLL = 2.0  # seconds between looks at what others do
 
 
 def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: Options | None = None, *,
@@ -54,16 +60,16 @@ def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: 
   found = inputs.find(source, options)
   templates = template_source(options)
   models = None if options.msa_only else Models(options)
+  places = places_of(options.workers)
   out = _output_folder(out, source)
-  with reporting(out / 'log.txt', screen) as console:
+  with reporting(out / report.of_shard(report.LOG, options.shard), screen) as console:
     for note in models.notes if models else ():
       _log.warning('%s. %s', note.text, note.advice)  # the first line
     if models and options.family == shipped.MODEL and options.model_type == 'auto' and options.params is None:
       _log.info('%s is run since there are no published parameters in %s', options.family, store.default_directory())
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
-    batch = _Batch(source, out, options, found, templates, models, command)
     try:
-      return batch.run(console)
+      return _Batch(source, out, options, found, templates, models, command, places).run(console)
     except KeyboardInterrupt:
       _log.warning('stopped; the same command goes on from here', extra=TOLD)
       raise
@@ -92,34 +98,37 @@ class _Batch:
   """One run; `run` is its story."""
 
   def __init__(self, source, out: Path, options: Options, found: Inputs, templates: TemplateSource | None,
-               models: Models | None, command):
-    self._source, self._out, self._options, self._command = source, out, options, command
+               models: Models | None, command, places: Sequence[Place]):
+    self._source, self._out, self._options, self._command, self._places = source, out, options, command, places
     self._found, self._templates, self._models = found, templates, models
-    self._summary = Summary(out, notes=models.notes if models else ())
-    self._outcomes: dict[str, Outcome] = {}
-    self._digests: dict[str, str] = {}  # of input, by job
+    self._keys = models and keys.Keys(options, models.digests, templates and templates.identity())
+    self._summary = Summary(out, options.shard, notes=models.notes if models else ())
+    self._book = Book(out, options, found.jobs, templates, self._keys, self._summary)
 
   def run(self, console: Any) -> Summary:
     """Does everything; whatever happens, what failed is on record at the end."""
     started = time.monotonic()
     complete = False
     try:
-      self._tell_inputs()
+      own, others = queue.of_shard(self._found.jobs, self._options.shard)
+      self._book.ours.update(job.name for job in own)
+      self._tell_inputs(own)
       report.write_names(self._out, [(job.name, job.query.name) for job in self._found.jobs])
-      jobs = self._digested(inputs.in_order(self._with_alignments(console), self._options))
+      readable = self._book.readable(self._book.with_alignments(own, console))
+      jobs = inputs.in_order(readable, self._options, self._book.depths)
       if self._options.msa_only:
         self._write_features(jobs)
       else:
         pending = self._without_done(jobs)
-        if pending:
-          self._predict(pending, console)
+        if pending or others:
+          self._predict(pending, others, console)
       complete = True
     finally:
       self._summary.seconds = time.monotonic() - started
       self._close(complete)
     return self._summary
 
-  def _tell_inputs(self) -> None:
+  def _tell_inputs(self, own: Sequence[Job]) -> None:
     """Says what was found, what was read otherwise than written, and what cannot be used."""
     jobs, failures = self._found.jobs, self._found.failures
     lengths = [job.num_res for job in jobs]
@@ -137,107 +146,65 @@ class _Batch:
       _log.warning('%s: %s', job.name, '; '.join(job.query.notes), extra=extra)
     if len(noted) > _MAX_NOTES:
       _log.warning('%d proteins were not read quite as written (letters mapped, rows left out); see %s', len(noted),
-                   self._out / 'log.txt')
+                   self._summary.path(report.LOG))
     for i, failure in enumerate(failures):
       _log.error('%s', failure.message, extra=None if i < _MAX_NOTES else TOLD)
-      self._summary.failures.append(
-          Failure(failure.job, failure.name, failure.source, 'input', 'InputError', failure.message))
-      self._outcomes[failure.job] = Outcome(failure.job, FAILED)
-
-  def _fail(self, job: Job, stage: str, error: str, message: str) -> None:
-    """Puts a protein on record as failed."""
-    self._summary.failures.append(Failure(job.name, job.query.name, job.query.source, stage, error, message))
-    self._outcomes[job.name] = Outcome(job.name, FAILED)
-
-  def _with_alignments(self, console: Any) -> Sequence[Job]:
-    """The jobs, those that came as bare sequences with what a search found for them."""
-    search, jobs = self._options.search, self._found.jobs
-    if search is None or search.mode == SINGLE:
-      return jobs
-    ready = searching.run(jobs, search, lambda job: self._out / HIDDEN / job.name / 'search', console,
-                          lambda job, error: self._fail(job, 'search', type(error).__name__, str(error)))
-    searched = {job.name: job for job in ready}
-    self._found = dataclasses.replace(self._found, jobs=tuple(searched.get(job.name, job) for job in jobs))
-    return ready
-
-  def _digested(self, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs whose input can be read, with its digest taken."""
-    readable = []
-    for job in jobs:
-      try:
-        self._digests[job.name] = keys.of_input(job, self._templates and self._templates.identity_for(job))
-        readable.append(job)
-      except InputError as error:
-        _log.error('%s', error)
-        self._fail(job, 'input', 'InputError', str(error))
-    return readable
+    if self._options.shard:
+      _log.info('shard %d of %d begins with %s', *self._options.shard, number(len(own), 'protein'))
+    answers = self._options.shard is None or self._options.shard[0] == 1  # for what is of no shard
+    self._book.ours.update(failure.job for failure in failures if answers)
+    for failure in failures:
+      record = Failure(failure.job, failure.name, failure.source, 'input', 'InputError', failure.message)
+      self._book.end(Outcome(failure.job, FAILED), [record] if answers else [])
 
   def _without_done(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are not finished with this very content, settings and files."""
-    self._keys = keys.Keys(self._options, self._models.digests, self._templates and self._templates.identity())
     there = _tidied(self._out)
     pending = []
     for job in jobs:
-      files = JobFiles(self._out, job, self._options)
-      record = None
-      if not self._options.overwrite_existing_results:
-        record = files.done(self._keys.job(self._digests[job.name]), there)
-      if record is None:
+      if (record := self._book.record(job, there)) is None:
         pending.append(job)
       else:
-        self._outcomes[job.name] = Outcome(job.name, KEPT, record['predictions'], record['files'])
+        self._book.kept(job, record)
     if kept := len(jobs) - len(pending):
-      _log.info('done already: %s%s', number(kept, 'protein'), '' if pending else '; nothing to compute')
+      nothing = not pending and self._options.shard is None
+      _log.info('done already: %s%s', number(kept, 'protein'), '; nothing to compute' if nothing else '')
     return pending
 
-  def _predict(self, pending: Sequence[Job], console: Any) -> None:
-    """Runs all models and seeds on the jobs."""
-    device = self._start_device()
-    from alphafold_jax import prediction
-
-    if self._options.settings.kernels or self._options.config:
-      prediction.check_network(self._options.model_config(self._options.models[0]))
+  def _predict(self, own: Sequence[Job], others: Sequence[Job], console: Any) -> None:
+    """Runs all models and seeds on the jobs, and on what other shards leave."""
     report.write_citations(self._out, self._options.search)
-    self._write_config(device)
-    self._warn_of_little_room(pending)
+    self._warn_of_little_room(own)
     per_job = len(self._options.seeds) * sum(
         self._options.model_config(name).num_recycle + 1 for name in self._options.models)
-    clock = Clock(Counter({size: count * per_job for size, count in
-                           Counter(residue_bucket(job.num_res) for job in pending).items()}))
-    with progress.displayed(clock, len(pending), console) as shown:
-      predictor = Predictor(self._options, self._models, self._keys, self._templates, shown)
-      for index, job in enumerate(pending, 1):
-        try:
-          outcome, failures = predictor.run(
-              index, job, self._digests[job.name], JobFiles(self._out, job, self._options))
-        except CannotWrite as error:
-          _log.error('%s: %s. No further protein is run', job.name, error)
-          self._fail(job, 'output', type(error.__cause__).__name__, str(error))
-          break
-        self._outcomes[job.name] = outcome
-        self._summary.failures += failures
+    places = self._places[:max(1, len(own) + len(others))]
+    sizes = Counter(residue_bucket(job.num_res) for job in own)
+    clock = Clock(Counter({size: count * per_job for size, count in sizes.items()}), len(own), len(places))
+    setup = Setup(self._out, self._options, self._models, self._keys, self._templates)
+    with Claims(self._out / HIDDEN) as claims, progress.displayed(clock, console) as shown:
+      proteins = Queue(own, others, self._book, claims, clock, passes_per_job=per_job,
+                       waits=self._options.shard is None)
+      try:
+        if len(places) == 1:
+          self._predict_here(setup, proteins, shown)
+        else:
+          Workers(places, setup, proteins, shown, self._write_config).run()
+      except CannotWrite as error:
+        _log.error('%s: %s. No further protein is run', error.job, error.message)
+        job = next(job for job in self._found.jobs if job.name == error.job)
+        self._book.fail(job, 'output', error.cause, error.message)
 
-  def _start_device(self) -> dict[str, Any]:
-    """Loads JAX and says what it computes on."""
-    _log.info('starting JAX')
-    import jax
-
-    from alphafold_jax import devices
-
-    device = devices.describe()
-    free = '' if device['free_bytes'] is None else f', {device["free_bytes"] / 2**30:.1f} GiB free'
-    kind = device['kind'] if device['kind'] == device['platform'] else f'{device["kind"]} ({device["platform"]})'
-    _log.info('JAX %s on %d x %s%s', jax.__version__, device['count'], kind, free)
-    if hint := devices.idle_accelerator():
-      _log.warning('%s', hint)
-    if not self._options.compilation_cache:
-      jax.config.update('jax_enable_compilation_cache', False)
-    elif (cache := devices.use_compilation_cache()) is None:
-      _log.warning('compiled programs cannot be kept for later runs: the cache folder cannot be written')
-    else:
-      _log.info('compiled programs are kept in %s', cache)
-      device['compilation_cache'] = str(cache)
-    return device | {'dtype': self._options.settings.dtype or devices.default_dtype()}
+  def _predict_here(self, setup: Setup, proteins: Queue, shown: Progress) -> None:
+    """Runs everything in this process."""
+    if (assignment := _next(proteins)) is None:
+      return
+    self._write_config(setup.start_device())
+    with setup.predictor(shown, proteins.ended) as predictor:
+      while assignment is not None:
+        predictor.run(assignment, proteins.peek())
+        if (assignment := proteins.take()) is None:
+          predictor.drain()
+          assignment = _next(proteins)
 
   def _write_config(self, device: dict[str, Any]) -> None:
     params = {}
@@ -246,9 +213,8 @@ class _Batch:
       digest = self._models.digests[name] if self._models else None
       params[name] = {'file': str(file.absolute()), 'sha256': digest} if file else digest
     templates = self._templates.facts() if self._templates else {}
-    jobs = [(job, self._digests[job.name]) for job in self._found.jobs if job.name in self._digests]
-    report.write_config(self._out, self._source, self._options, self._command, params, device, jobs, templates,
-                        self._summary.notes)
+    report.write_config(self._out, self._source, self._options, self._command, params, device,
+                        self._book.read_jobs(), templates, self._summary.notes)
 
   def _warn_of_little_room(self, pending: Sequence[Job]) -> None:
     """Compares what the files will take with what the disk has."""
@@ -266,26 +232,55 @@ class _Batch:
         batch = inputs.load_batch(job, self._templates)
       except InputError as error:
         _log.error('%s: %s', job.name, error)
-        self._fail(job, 'input', 'InputError', str(error))
+        self._book.fail(job, 'input', 'InputError', str(error))
         continue
       record = JobFiles(self._out, job, self._options).write_features(batch)
       _log.info('[%d/%d] %s: %s', index, len(jobs), job.name, record['files'][0])
-      self._outcomes[job.name] = Outcome(job.name, DONE, (), record['files'])
+      self._book.end(Outcome(job.name, DONE, (), record['files']))
 
   def _close(self, complete: bool) -> None:
     """Puts on record how it ended."""
-    names = [*(job.name for job in self._found.jobs), *(failure.job for failure in self._found.failures)]
     summary = self._summary
-    summary.outcomes = [self._outcomes.get(name) or Outcome(name, NOT_RUN) for name in names]
+    summary.outcomes = self._outcomes()
     try:
       if complete or summary.failures:
         report.write_failures(summary)
       if not self._options.msa_only:
-        report.write_summary(summary)
+        self._write_summary()
     except AlphaFoldError as error:
       _log.error('%s', error)
     if complete:
       _log.info('\n%s', report.closing(summary, live=False), extra=TOLD)
+
+  def _outcomes(self) -> list[Outcome]:
+    """How all proteins ended, in the order of the input."""
+    names = [*(job.name for job in self._found.jobs), *(failure.job for failure in self._found.failures)]
+    known, ours = self._book.outcomes, self._book.ours
+    return [known.get(name) or Outcome(name, NOT_RUN, ours=name in ours) for name in names]
+
+  def _write_summary(self) -> None:
+    """Writes summary.csv; of several shards the last to end has it whole, since each looks again after writing."""
+    if self._options.shard is None:
+      report.write_summary(self._summary)
+      return
+    if any(outcome.status == NOT_RUN and not outcome.ours for outcome in self._summary.outcomes):
+      return  # stopped before it had looked at the others' proteins: another shard will tell
+    report.write_summary(self._summary)
+    elsewhere = {outcome.job for outcome in self._summary.outcomes if outcome.status == ELSEWHERE}
+    finished = [(job, record) for job in self._found.jobs
+                if job.name in elsewhere and (record := self._book.record(job)) is not None]
+    for job, record in finished:
+      self._book.kept(job, record)
+    if finished:
+      self._summary.outcomes = self._outcomes()
+      self._write_summary()
+
+
+def _next(proteins: Queue) -> Assignment | None:
+  """The next protein, after waiting for what others are at; None once all are done."""
+  while (assignment := proteins.take()) is None and not proteins.is_empty:
+    time.sleep(_POLL)
+  return assignment
 
 
 def _tidied(out: Path) -> set[str]:

@@ -5,10 +5,11 @@ Beside what `data.queries` reads, the .npz files of `--msa-only` are proteins to
 """
 
 import dataclasses
+import io
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
+from alphafold_jax.data.padding import msa_depth_bucket, residue_bucket
 from alphafold_jax.data.queries import FailedQuery, Query, scan_queries
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
@@ -159,26 +161,57 @@ def _feature_query(path: Path) -> Query | FailedQuery:
     return FailedQuery(stem, str(path), f"{path}: array 'aatype' holds no sequence; make the features again")
 
 
-def in_order(jobs: Sequence[Job], options: Options) -> list[Job]:
-  """The jobs as they will run: those of like size side by side, unless asked otherwise."""
-  if options.sort_queries_by == 'random':
+def in_order(jobs: Sequence[Job], options: Options, depths: Mapping[str, int] | None = None) -> list[Job]:
+  """The jobs as they will run: those that share a compiled program side by side, unless asked otherwise.
+
+  Args:
+    jobs: proteins.
+    options: say which order.
+    depths: rows of each job's alignment by its name, if they are known.
+  """
+  by = options.sort_queries_by
+  if by == 'random':
     return random.Random(options.random_seed).sample(list(jobs), len(jobs))
-  if options.sort_queries_by == 'msa_depth':
-    return sorted(jobs, key=lambda job: (_depth(job), job.num_res))
-  if options.sort_queries_by == 'length':
-    return sorted(jobs, key=lambda job: job.num_res)
-  return list(jobs)
+  if by == 'none':
+    return list(jobs)
+  depths = {job.name: depth(job) for job in jobs} if depths is None else depths
+
+  def buckets(job):
+    return residue_bucket(job.num_res), msa_depth_bucket(depths[job.name]), job.num_res
+
+  orders = {
+      'length': buckets,
+      'longest': lambda job: [-size for size in buckets(job)],
+      'msa_depth': lambda job: (depths[job.name], job.num_res),
+  }
+  return sorted(jobs, key=orders[by])
 
 
-def _depth(job: Job) -> int:
-  """Rows of the alignment, as far as they can be told without checking it."""
+def read_content(job: Job) -> bytes | None:
+  """What is in the file of a job's alignment or features, decompressed; None if it has none.
+
+  Raises:
+    InputError: it cannot be read.
+  """
+  path = job.features or job.alignment_path
+  return None if path is None else read_bytes(path)
+
+
+def depth(job: Job, content: bytes | None = None) -> int:
+  """Rows of the alignment, as far as they can be told without checking it.
+
+  Args:
+    job: the protein.
+    content: of its file, if it was read before.
+  """
   try:
-    if job.features is not None:
-      with np.load(job.features, allow_pickle=False) as archive:
-        return len(archive['msa.mask'])
-    if isinstance(job.query.alignment, Alignment):
+    if isinstance(job.query.alignment, Alignment) and job.features is None:
       return len(job.query.alignment.tokens)
-    return read_bytes(job.alignment_path).count(b'>') if job.alignment_path else 1
+    content = read_content(job) if content is None else content
+    if job.features is not None:
+      with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return len(archive['msa.mask'])
+    return 1 if content is None else content.count(b'>')
   except Exception as error:  # the job itself will fail and say why
     _log.debug('%s: the depth of the alignment cannot be told (%s)', job.name, error)
     return 0

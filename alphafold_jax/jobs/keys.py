@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.data.records import read_bytes
+from alphafold_jax.jobs import inputs
 from alphafold_jax.jobs.inputs import Job
 from alphafold_jax.jobs.options import Options
 from alphafold_jax.version import __version__
@@ -22,24 +23,27 @@ def of_json(value: Any) -> str:
   return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
 
 
-def of_input(job: Job, hits: str | None = None) -> str:
+def of_input(job: Job, hits: str | None = None, content: bytes | None = None) -> str:
   """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory.
 
   Args:
     job: the protein.
     hits: digest of its own template hits, if it has any.
+    content: of the job's file, if it was read before.
   """
-  if (path := job.features or job.alignment_path) is not None:
-    content = hashlib.sha256(read_bytes(path)).hexdigest()
+  if content is None:
+    content = inputs.read_content(job)
+  if content is not None:
+    digest = hashlib.sha256(content).hexdigest()
   elif job.query.alignment is None:
-    content = None
+    digest = None
   else:
     state = hashlib.sha256()
     for array in (job.query.alignment.tokens, job.query.alignment.deletions):
       state.update(np.ascontiguousarray(array, np.int32).tobytes())
       state.update(repr(array.shape).encode())
-    content = state.hexdigest()
-  return of_json([job.query.sequence, content, *([hits] if hits else [])])
+    digest = state.hexdigest()
+  return of_json([job.query.sequence, digest, *([hits] if hits else [])])
 
 
 def of_files(files: Sequence[Path]) -> str:

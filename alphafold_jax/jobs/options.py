@@ -19,7 +19,7 @@ from alphafold_jax.weights import shipped, store
 MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', *configs.OWN_MODELS)
 ORDER = (1, 2, 3, 4, 5)
 RANKS = ('auto', 'plddt', 'ptm')
-SORTS = ('none', 'length', 'msa_depth', 'random')
+SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
 SKIPPABLE = ('msa', 'plots', 'pae_json')
 MAX_SEED = 2**31 - 1
 RANDOM = 'random'
@@ -56,6 +56,8 @@ class Options:
   overwrite_existing_results: bool = False
   zip: bool = False
   sort_queries_by: str = 'length'
+  shard: tuple[int, int] | None = None  # which one of how many processes that share the output folder, from 1
+  workers: int | None = 1  # processes on this machine, each with devices of its own; None: one for each NVIDIA GPU
   compilation_cache: bool = True
 
   def __post_init__(self):
@@ -75,10 +77,12 @@ class Options:
         'max_extra_seq': (self.max_extra_seq is None or self.max_extra_seq >= 1, 'must be 1 or more'),
         'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
         'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
+        'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
     }
     for name, (good, rule) in checks.items():
       if not good:
         raise InputError(f'{name}={getattr(self, name)!r}: {rule}')
+    self._check_shard()
     if owned := {'dtype', 'name'} & set(self.config):
       raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
     sources = {'--custom-template-path': self.custom_template_path, '--template-map': self.template_map,
@@ -91,6 +95,17 @@ class Options:
       raise InputError("rank='ptm': the alphafold2 models give no pTM; rank by plddt, or choose alphafold2_ptm")
     for name in self.models:
       self.model_config(name)  # InputError: no such setting
+
+  def _check_shard(self) -> None:
+    if self.shard is None:
+      return
+    number, count = self.shard
+    if not 1 <= number <= count:
+      raise InputError(f'--shard {number}/{count}: shards are numbered from 1 to {max(count, 1)}; with SLURM, sbatch '
+                       '--array=1-N goes with --shard $SLURM_ARRAY_TASK_ID/N')
+    if self.overwrite_existing_results:
+      raise InputError('--shard and --overwrite-existing-results do not go together: by the results shards tell what '
+                       'the others have done. Give a new output folder')
 
   @functools.cached_property
   def family(self) -> str:

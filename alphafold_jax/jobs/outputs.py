@@ -186,17 +186,18 @@ class JobFiles:
   def done_path(self) -> Path:
     return self.out / f'{self.job.name}.done.txt'
 
-  def done(self, key: str, there: set[str]) -> dict[str, Any] | None:
+  def done(self, key: str, there: set[str] | None = None) -> dict[str, Any] | None:
     """The record of the finished job, if it is of this content and all its files are there.
 
     Args:
       key: of the job's content.
-      there: names of the files in the output folder.
+      there: names of the files in the output folder, if they are known.
     """
-    if self.done_path.name not in there:
+    if there is not None and self.done_path.name not in there:
       return None
     try:
       record = json.loads(self.done_path.read_text(encoding='utf-8'))
+      there = {name for name in record['files'] if (self.out / name).exists()} if there is None else there
       return record if record['key'] == key and set(record['files']) <= there else None
     except (OSError, ValueError, KeyError, TypeError):  # of another program, or damaged
       return None

@@ -19,13 +19,20 @@ class Clock:
   A pass costs about the square of the padded length, at long lengths its cube; the first of a length also compiles.
   """
 
-  def __init__(self, passes: Counter):
-    """Takes the number of passes to come for each padded length."""
+  def __init__(self, passes: Counter, num_jobs: int = 0, num_workers: int = 1):
+    """Takes the number of passes to come for each padded length, of how many proteins, and how many run at once."""
+    self.num_jobs, self._num_workers = num_jobs, num_workers
     self._left = Counter(passes)
     self.total = sum(cost(size) * count for size, count in passes.items())
     self._seen: set[int] = set()
     self._first: list[tuple[float, float]] = []  # cost and seconds of first passes
     self._rate: float | None = None  # seconds per cost
+
+  def add(self, size: int, count: int) -> None:
+    """Adds the passes of a protein that was not known to be this run's."""
+    self.num_jobs += 1
+    self._left[size] += count
+    self.total += cost(size) * count
 
   def passed(self, size: int, seconds: float, is_first: bool) -> None:
     """Counts a pass that was run."""
@@ -57,7 +64,7 @@ class Clock:
     if self._first:
       compiling = sum(max(0.0, seconds - self._rate * one) for one, seconds in self._first) / len(self._first)
     to_compile = sum(1 for size, count in self._left.items() if count and size not in self._seen)
-    return self._rate * self._cost_left + compiling * to_compile
+    return (self._rate * self._cost_left + compiling * to_compile) / self._num_workers
 
 
 def cost(num_res: int) -> float:
@@ -68,14 +75,18 @@ def cost(num_res: int) -> float:
 class Progress:
   """Reports a run's steps to the log and to the live display."""
 
-  def __init__(self, clock: Clock, num_jobs: int, display: Display | None):
-    self.clock, self.num_jobs = clock, num_jobs
+  def __init__(self, clock: Clock, display: Display | None):
+    self.clock = clock
     self._display = display
     self._what = ''
 
+  def beside(self) -> 'Progress':
+    """The same run's progress, for what runs at the same time."""
+    return Progress(self.clock, self._display)
+
   def job(self, index: int, name: str, text: str) -> None:
     """A protein begins."""
-    self._what = f'[{index}/{self.num_jobs}] {name}'
+    self._what = f'[{index}/{self.clock.num_jobs}] {name}'
     _log.info('%s: %s', self._what, text)
     self._show('')
 
@@ -107,11 +118,11 @@ class Progress:
 
 
 @contextlib.contextmanager
-def displayed(clock: Clock, num_jobs: int, console: Any) -> Iterator[Progress]:
+def displayed(clock: Clock, console: Any) -> Iterator[Progress]:
   """The progress of a run, on the live display if there is a console for it."""
   if console is None:
-    yield Progress(clock, num_jobs, None)
+    yield Progress(clock, None)
     return
   display = Display(console)
   with display.live:
-    yield Progress(clock, num_jobs, display)
+    yield Progress(clock, display)

@@ -8,6 +8,7 @@ import importlib.metadata
 import io
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from alphafold_jax import atomic
 from alphafold_jax.jobs import citations
 from alphafold_jax.jobs.inputs import Job
 from alphafold_jax.jobs.options import Options
+from alphafold_jax.screen import number
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
 from alphafold_jax.weights.notes import Note
 
 FAILURES, CONFIG, NAMES, SUMMARY, CITATIONS = (
     'failures.json', 'config.json', 'names.json', 'summary.csv', 'cite.bibtex')
+LOG = 'log.txt'
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
+ELSEWHERE = 'elsewhere'  # another process is at it
 _MAX_ROWS = 60  # of the closing table
 _WIDTH = 100
 _PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython')
@@ -35,7 +39,7 @@ class Failure:
   job: str
   name: str
   source: str
-  stage: str  # 'input', 'predict' or 'output'
+  stage: str  # 'input', 'search', 'predict' or 'output'
   error: str  # the exception's type
   message: str
   model: str | None = None
@@ -47,9 +51,10 @@ class Outcome:
   """How one protein ended."""
 
   job: str
-  status: str  # 'done', 'already done', 'incomplete', 'failed' or 'not run'
+  status: str  # 'done', 'already done', 'incomplete', 'failed', 'not run' or 'elsewhere'
   predictions: Sequence[Mapping[str, Any]] = ()  # rank, model, seed, mean_plddt, ptm, seconds; best first
   files: Sequence[str] = ()
+  ours: bool = True  # False: of other shards
 
 
 @dataclasses.dataclass
@@ -57,6 +62,7 @@ class Summary:
   """How a run ended."""
 
   out: Path
+  shard: tuple[int, int] | None = None
   outcomes: list[Outcome] = dataclasses.field(default_factory=list)
   failures: list[Failure] = dataclasses.field(default_factory=list)
   notes: tuple[Note, ...] = ()  # what must be said of all predictions
@@ -64,23 +70,31 @@ class Summary:
 
   @property
   def exit_code(self) -> int:
-    """0: all is well; 1: something failed; 2: no input could be used."""
+    """0: all is well; 1: something failed; 2: no input could be used. A shard tells of its own proteins."""
     finished = any(outcome.status in (DONE, KEPT, PARTIAL) for outcome in self.outcomes)
     if self.failures and not finished and all(failure.stage == 'input' for failure in self.failures):
       return 2
-    complete = all(outcome.status in (DONE, KEPT) for outcome in self.outcomes)
+    good = (DONE, KEPT, *([ELSEWHERE] if self.shard else []))
+    complete = all(outcome.status in good for outcome in self.outcomes if outcome.ours)
     return 0 if complete and not self.failures else 1
 
-  def count(self, status: str) -> int:
-    return sum(outcome.status == status for outcome in self.outcomes)
+  def path(self, name: str) -> Path:
+    """A file of the run; shards, which share the folder, have their own."""
+    return self.out / of_shard(name, self.shard)
 
 
 # ------------------------------------------------------------------------------------------ files
 
 
+def of_shard(name: str, shard: tuple[int, int] | None) -> str:
+  """('log.txt', (3, 16)) -> 'log.shard-3-of-16.txt'."""
+  stem, _, ending = name.rpartition('.')
+  return name if shard is None else f'{stem}.shard-{shard[0]}-of-{shard[1]}.{ending}'
+
+
 def write_failures(summary: Summary) -> None:
   """Writes failures.json, or removes that of an earlier run if there is nothing to tell."""
-  path = summary.out / FAILURES
+  path = summary.path(FAILURES)
   if summary.failures:
     atomic.write_text(path, _dump([dataclasses.asdict(failure) for failure in summary.failures]))
   else:
@@ -158,7 +172,7 @@ def write_config(out: Path, source: Any, options: Options, command: Sequence[str
                 'alignment': str(job.features or job.alignment_path or '') or None, 'input_sha256': digest}
                for job, digest in jobs],
   }
-  atomic.write_text(out / CONFIG, _dump(content))
+  atomic.write_text(out / of_shard(CONFIG, options.shard), _dump(content))
 
 
 def _package_version(name: str) -> str | None:
@@ -182,7 +196,7 @@ def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
   text = io.StringIO()
   console = Console(file=text, width=min(width or _WIDTH, 120), force_terminal=live, no_color=not live, highlight=False,
                     color_system='auto' if live else None, legacy_windows=False)
-  if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions]:
+  if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions and outcome.ours]:
     best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
     heading = 'Best prediction of each protein' if best_only else 'Predictions'
     notes = f' ({"; ".join(note.text for note in summary.notes)})' if summary.notes else ''
@@ -237,16 +251,26 @@ def _failures_table(summary: Summary, live: bool):
     where = failure.model or failure.stage
     grid.add_row(failure.job, where, Text(f'{failure.error}: {failure.message}'))
   if len(summary.failures) > _MAX_ROWS // 3:
-    grid.add_row('...', '', f'{len(summary.failures) - _MAX_ROWS // 3} more, see {FAILURES}')
+    grid.add_row('...', '', f'{len(summary.failures) - _MAX_ROWS // 3} more, see {summary.path(FAILURES).name}')
   return grid
 
 
 def _closing_lines(summary: Summary) -> list[str]:
-  counts = [f'{summary.count(status)} {status}' for status in (DONE, KEPT, PARTIAL, FAILED, NOT_RUN)
-            if summary.count(status)]
-  proteins = f'{len(summary.outcomes)} protein{"s" * (len(summary.outcomes) != 1)}'
-  yield f'{proteins}: {", ".join(counts)}. Files are in {summary.out}'
+  ours = [outcome for outcome in summary.outcomes if outcome.ours]
+  others = [outcome for outcome in summary.outcomes if not outcome.ours]
+  shard = f'shard {summary.shard[0]} of {summary.shard[1]}, ' if summary.shard else ''
+  yield f'{shard}{_counted(ours)}. Files are in {summary.out}'
+  if others:
+    yield f'of other shards, {_counted(others)}'
   if any(outcome.predictions for outcome in summary.outcomes):
     yield f'Best structures: {summary.out / "*_unrelaxed_rank_001_*.pdb"}; all scores: {summary.out / SUMMARY}'
   if summary.failures:
-    yield f'Failures: {summary.out / FAILURES}; the same command tries them again and keeps what is done.'
+    yield f'Failures: {summary.path(FAILURES)}; the same command tries them again and keeps what is done.'
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+  """'3 proteins: 2 done, 1 failed'."""
+  of_status = Counter(outcome.status for outcome in outcomes)
+  counts = [f'{of_status[status]} {status}' for status in (DONE, KEPT, PARTIAL, FAILED, ELSEWHERE, NOT_RUN)
+            if of_status[status]]
+  return f'{number(len(outcomes), "protein")}{": " * bool(counts)}{", ".join(counts)}'

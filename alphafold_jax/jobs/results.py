@@ -47,7 +47,7 @@ class Result:
 
   def score(self, ranking: str) -> float:
     """What it is ranked by, 0 to 100."""
-    return 100 * self.ptm if ranking == 'ptm' else self.mean_plddt
+    return score(self, ranking)
 
   # What plots read of a prediction, see output.predicted: one array at a time in memory.
 
@@ -76,6 +76,11 @@ class Result:
 
   def drop_extras(self) -> None:
     _extras_path(self.path).unlink(missing_ok=True)
+
+
+def score(predicted: Any, ranking: str) -> float:
+  """What a result or a prediction is ranked by, 0 to 100."""
+  return 100 * predicted.ptm if ranking == 'ptm' else predicted.mean_plddt
 
 
 def save(folder: Path, tag: str, key: str, prediction: Any, extras: Mapping[str, np.ndarray]) -> Result:

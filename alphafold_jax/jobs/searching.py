@@ -46,7 +46,8 @@ class Kept:
     """Keeps hits and alignment, and removes what other searches found."""
     atomic.make_folder(self.folder)
     for path in self.folder.iterdir():
-      path.unlink()
+      if not path.name.startswith(('.', self.key[:16])):  # another process may be keeping the same
+        path.unlink(missing_ok=True)
     atomic.write_text(self.hits, json.dumps([dataclasses.asdict(hit) for hit in found.hits]) + '\n')
     with atomic.replacing(self.alignment) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
       packed.write(alignment_text(job.query.name, job.query.sequence, found))  # the last: all is there once this is
@@ -61,12 +62,19 @@ def is_bare(job: Job) -> bool:
   return job.features is None and job.query.alignment is None
 
 
-def run(jobs: Sequence[Job], options: SearchOptions, folder_of: Callable[[Job], Path], console: Any,
+def found_before(job: Job, search: Search, folder: Path) -> Job | None:
+  """A bare sequence with what an earlier search found for it and kept in a folder; None if there is nothing."""
+  kept = Kept(folder, search.key(job.query.sequence))
+  return kept.give(job) if kept.alignment.is_file() else None
+
+
+def run(jobs: Sequence[Job], search: Search, options: SearchOptions, folder_of: Callable[[Job], Path], console: Any,
         fail: Callable[[Job, AlphaFoldError], None]) -> list[Job]:
   """Searches for the bare sequences among the jobs.
 
   Args:
     jobs: all proteins.
+    search: made from `options`.
     options: how to search.
     folder_of: where what is found for a protein is kept.
     console: of the live display, or None.
@@ -78,7 +86,6 @@ def run(jobs: Sequence[Job], options: SearchOptions, folder_of: Callable[[Job], 
   bare = [job for job in jobs if is_bare(job)]
   if not bare:
     return list(jobs)
-  search = options.make()
   kept = {job.name: Kept(folder_of(job), search.key(job.query.sequence)) for job in bare}
   missing = [job for job in bare if not kept[job.name].alignment.is_file()]
   failed = set()

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which devices each worker process gets, told without loading JAX."""
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+from alphafold_jax.errors import InputError
+from alphafold_jax.jobs.worker import Place
+
+_GPUS = Path('/proc/driver/nvidia/gpus')
+
+
+def places(num_workers: int | None) -> list[Place]:
+  """A place for each worker; a single one leaves everything as it is.
+
+  Args:
+    num_workers: how many; None: one for each NVIDIA GPU that JAX can use.
+
+  Raises:
+    InputError: there are fewer GPUs.
+  """
+  gpus = visible_gpus()
+  count = num_workers or max(1, len(gpus))
+  if count == 1:
+    return [Place('worker 1')]
+  if not gpus:
+    return [Place(f'worker {i + 1}', cores=cores) for i, cores in enumerate(_shared_cores(count))]
+  if count > len(gpus):
+    raise InputError(f'--workers {count}: there are {len(gpus)} GPUs ({", ".join(gpus)}), and each worker needs one; '
+                     f'--workers {len(gpus)} is the most')
+  each = len(gpus) // count
+  own = [','.join(gpus[i * each:(i + 1) * each]) for i in range(count)]
+  return [Place(f'worker {i + 1} (GPU {names})', {'CUDA_VISIBLE_DEVICES': names}) for i, names in enumerate(own)]
+
+
+def visible_gpus() -> list[str]:
+  """The NVIDIA GPUs that a process started here would see, as CUDA names them; none if JAX cannot use any."""
+  platforms = os.environ.get('JAX_PLATFORMS', '')
+  if platforms and not {'cuda', 'gpu'} & set(platforms.split(',')):
+    return []
+  if not any('cuda' in plugin.name for plugin in importlib.metadata.entry_points(group='jax_plugins')):
+    return []
+  given = os.environ.get('CUDA_VISIBLE_DEVICES')
+  if given is None:
+    return [str(i) for i in range(sum(1 for _ in _GPUS.iterdir()))] if _GPUS.is_dir() else []
+  names = []
+  for name in (part.strip() for part in given.split(',')):
+    if not name or name.startswith('-'):  # CUDA reads no further
+      break
+    names.append(name)
+  return names
+
+
+def _shared_cores(count: int) -> list[frozenset[int]]:
+  """The processors dealt out to so many processes; all to each where there are too few or they cannot be chosen."""
+  cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
+  each = len(cores) // count
+  return [frozenset(cores[i * each:(i + 1) * each]) for i in range(count)]

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a process that predicts begins with: JAX, a place for compiled programs, and the predictor."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax.jobs.keys import Keys
+from alphafold_jax.jobs.models import Models
+from alphafold_jax.jobs.options import Options
+from alphafold_jax.jobs.predicting import Predictor
+from alphafold_jax.jobs.progress import Progress
+from alphafold_jax.jobs.report import Failure, Outcome
+from alphafold_jax.jobs.templates import TemplateSource
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """All that a process needs to know of a run; it can be sent to another process."""
+
+  out: Path
+  options: Options
+  models: Models
+  keys: Keys
+  templates: TemplateSource | None
+
+  def start_device(self, who: str = '') -> dict[str, Any]:
+    """Loads JAX and says what it computes on.
+
+    Args:
+      who: begins the lines, where there are several processes.
+
+    Returns:
+      facts for the record of the run.
+    """
+    _log.info('%sstarting JAX', who)
+    import jax
+
+    from alphafold_jax import devices
+
+    device = devices.describe()
+    free = '' if device['free_bytes'] is None else f', {device["free_bytes"] / 2**30:.1f} GiB free'
+    kind = device['kind'] if device['kind'] == device['platform'] else f'{device["kind"]} ({device["platform"]})'
+    _log.info('%sJAX %s on %d x %s%s', who, jax.__version__, device['count'], kind, free)
+    if hint := devices.idle_accelerator():
+      _log.warning('%s', hint)
+    if not self.options.compilation_cache:
+      jax.config.update('jax_enable_compilation_cache', False)
+    elif (cache := devices.use_compilation_cache()) is None:
+      _log.warning('compiled programs cannot be kept for later runs: the cache folder cannot be written')
+    else:
+      _log.info('%scompiled programs are kept in %s', who, cache)
+      device['compilation_cache'] = str(cache)
+    return device | {'dtype': self.options.settings.dtype or devices.default_dtype()}
+
+  def predictor(self, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]) -> Predictor:
+    """What predicts.
+
+    Args:
+      progress: is told of each step.
+      ended: is told how each protein ended.
+
+    Raises:
+      InputError: with the settings there is no network.
+    """
+    from alphafold_jax import prediction
+
+    if self.options.settings.kernels or self.options.config:
+      prediction.check_network(self.options.model_config(self.options.models[0]))
+    return Predictor(self.out, self.options, self.models, self.keys, self.templates, progress, ended)
