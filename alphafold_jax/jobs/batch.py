@@ -60,7 +60,7 @@ def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: 
   found = inputs.find(source, options)
   templates = template_source(options)
   models = None if options.msa_only else Models(options)
-  places = places_of(options.workers)
+  places = places_of(options.workers, options.settings.num_devices)
   out = _output_folder(out, source)
   with reporting(out / report.of_shard(report.LOG, options.shard), screen) as console:
     for note in models.notes if models else ():

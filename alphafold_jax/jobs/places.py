@@ -11,24 +11,26 @@ from alphafold_jax.jobs.worker import Place
 _GPUS = Path('/proc/driver/nvidia/gpus')
 
 
-def places(num_workers: int | None) -> list[Place]:
+def places(num_workers: int | None, num_devices: int = 1) -> list[Place]:
   """A place for each worker; a single one leaves everything as it is.
 
   Args:
-    num_workers: how many; None: one for each NVIDIA GPU that JAX can use.
+    num_workers: how many; None: as many as there are NVIDIA GPUs for that JAX can use.
+    num_devices: that share a protein, of each worker.
 
   Raises:
     InputError: there are fewer GPUs.
   """
   gpus = visible_gpus()
-  count = num_workers or max(1, len(gpus))
+  count = num_workers or max(1, len(gpus) // num_devices)
   if count == 1:
     return [Place('worker 1')]
   if not gpus:
     return [Place(f'worker {i + 1}', cores=cores) for i, cores in enumerate(_shared_cores(count))]
-  if count > len(gpus):
-    raise InputError(f'--workers {count}: there are {len(gpus)} GPUs ({", ".join(gpus)}), and each worker needs one; '
-                     f'--workers {len(gpus)} is the most')
+  if count * num_devices > len(gpus):
+    needs = f'{num_devices} (--devices {num_devices})' if num_devices > 1 else 'one'
+    raise InputError(f'--workers {count}: there are {len(gpus)} GPUs ({", ".join(gpus)}), and each worker needs '
+                     f'{needs}; --workers {max(1, len(gpus) // num_devices)} is the most')
   each = len(gpus) // count
   own = [','.join(gpus[i * each:(i + 1) * each]) for i in range(count)]
   return [Place(f'worker {i + 1} (GPU {names})', {'CUDA_VISIBLE_DEVICES': names}) for i, names in enumerate(own)]

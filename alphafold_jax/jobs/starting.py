@@ -65,10 +65,11 @@ class Setup:
       ended: is told how each protein ended.
 
     Raises:
-      InputError: with the settings there is no network.
+      InputError: with the settings there is no network, or there are fewer devices.
     """
-    from alphafold_jax import prediction
+    from alphafold_jax import devices, prediction
 
+    devices.first(self.options.settings.num_devices)
     if self.options.settings.kernels or self.options.config:
       prediction.check_network(self.options.model_config(self.options.models[0]))
     return Predictor(self.out, self.options, self.models, self.keys, self.templates, progress, ended)
