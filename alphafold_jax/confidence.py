@@ -68,9 +68,7 @@ def ptm(logits: Array, mask: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
 
 def iptm(logits: Array, mask: Array, asym_id: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
   """Predicted TM-score between chains: only residues of other chains than the aligned one count; 0 for one chain."""
-  asym_id = jnp.asarray(asym_id)
-  between = axial.share(asym_id, 0)[:, None] != asym_id[None]  # [N_res, N_res]
-  return _best_alignment(_expected_tm(logits, mask, max_bin), mask, between)  # []
+  return _best_alignment(_expected_tm(logits, mask, max_bin), mask, _between(asym_id))  # []
 
 
 def distogram_edges(num_bins: int = 64) -> np.ndarray:
@@ -97,18 +95,40 @@ def contact_probability(logits: Array, cutoff: float = CONTACT_CUTOFF) -> jax.Ar
 def summarise(outputs: schema.Outputs, seq_mask: Array, asym_id: Array | None = None) -> Confidence:
   """Reduces one pass's logits to what is kept of them; `asym_id` asks for ipTM too (complexes)."""
   logits = outputs.logits
+  pairs = of_pairs(logits.distogram, logits.pae, seq_mask)
+  return of_summaries(logits.plddt, pairs, outputs.structure.atom_positions, seq_mask, asym_id)
+
+
+def of_pairs(distogram: Array, pae_logits: Array | None, seq_mask: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
+  """What is kept of the logits of some pairs [..., 64]: contact probability, and with a PAE head error and TM term.
+
+  Each pair for itself, so that long proteins can be summed up a few rows at a time.
+
+  Returns:
+    [..., 1] or [..., 3].
+  """
+  kept = [contact_probability(distogram)]
+  if pae_logits is not None:
+    kept += [pae(pae_logits, max_bin), _expected_tm(pae_logits, seq_mask, max_bin)]
+  return jnp.stack(kept, axis=-1)
+
+
+def of_summaries(
+    plddt_logits: Array, pairs: Array, atom_positions: Array, seq_mask: Array, asym_id: Array | None = None
+) -> Confidence:
+  """The confidence of a structure from what `of_pairs` kept of all pairs [N_res, N_res, 1 or 3]."""
   valid = jnp.asarray(seq_mask) > 0  # [N_res]
-  residues = plddt(logits.plddt)
-  has_pae = logits.pae is not None
-  errors_ij = pae(logits.pae) if has_pae else None
+  residues = plddt(plddt_logits)
+  contact, *scores = jnp.moveaxis(pairs, -1, 0)
+  errors_ij, tm = scores or (None, None)
   return Confidence(
       plddt=residues,
       mean_plddt=masked_mean(residues, valid),
       pae=errors_ij,
-      ptm=ptm(logits.pae, valid) if has_pae else None,
-      iptm=iptm(logits.pae, valid, asym_id) if has_pae and asym_id is not None else None,
-      contact_probability=contact_probability(logits.distogram),
-      finite=_all_finite(outputs.structure.atom_positions, residues, errors_ij, valid))
+      ptm=_best_alignment(tm, valid, counted=True) if scores else None,
+      iptm=_best_alignment(tm, valid, _between(asym_id)) if scores and asym_id is not None else None,
+      contact_probability=contact,
+      finite=_all_finite(atom_positions, residues, errors_ij, valid))
 
 
 def masked_mean(values: Array, mask: Array) -> jax.Array:
@@ -144,6 +164,12 @@ def _expected_tm(logits, mask, max_bin):
   d0 = 1.24 * jnp.cbrt(num_res - 15.0) - 1.8  # Å
   centres = jnp.asarray(pae_bin_centres(logits.shape[-1], max_bin), jnp.float32)
   return _expectation(logits, 1 / (1 + jnp.square(centres / d0)))  # [N_res, N_res]
+
+
+def _between(asym_id):
+  """[N_res, N_res]: which pairs are of two chains."""
+  asym_id = jnp.asarray(asym_id)
+  return axial.share(asym_id, 0)[:, None] != asym_id[None]
 
 
 def _best_alignment(tm, mask, counted):

@@ -355,7 +355,7 @@ def _fetch(
       plddt=host(score.plddt), pae=host(score.pae, 2), ptm=done[-1].ptm, mean_plddt=done[-1].mean_plddt,
       contact_probability=host(score.contact_probability, 2), passes=done,
       notes=(model.note.text,) if model.note else (),
-      representations=Kept(host(representations.single), host(representations.pair, 2)) if representations else None)
+      representations=Kept(host(representations.single), host(representations.pair, 2).astype(np.float32)) if representations else None)
 
 
 def _letters(aatype: np.ndarray) -> str:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax import ops, schema
+from alphafold_jax.confidence import Confidence
 from alphafold_jax.model import embedders, recycling, templates
 from alphafold_jax.model.embedders import EmbedderSpec, InputEmbedder, RecyclingEmbedder
 from alphafold_jax.model.evoformer import EvoformerSpec, evoformer_stack
@@ -55,6 +56,16 @@ class Context:
   templates: TemplateContext | None
 
 
+@schema.pytree
+class Predicted:
+  """What a pass gives for a prediction, on the device; pairs in the trunk's dtype."""
+
+  structure: schema.Structure
+  confidence: Confidence
+  representations: schema.Representations
+  recycled: schema.Recycled
+
+
 class AlphaFold:
   """Algorithm 2 "Inference", one pass of its recycling loop; not itself a module, so parameter names stay short."""
 
@@ -71,19 +82,37 @@ class AlphaFold:
       return Context(templates=embedder(batch.templates, batch.seq_mask, self.dtype))  # lines 7, 9, 10
 
   def __call__(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> schema.Outputs:
+    """One pass with all there is to learn from: training takes its gradient."""
     with ops.use_kernels(self.spec.kernels):
-      msa, first_row, pair, target = self._ensemble(batch, context, previous)
-      single = Linear(self.spec.c_s, name='single')(first_row)  # Alg. 6 line 12
-      with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
-        structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
-            single, pair, batch.aatype, batch.seq_mask)  # line 21
-      representations = schema.Representations(msa=msa, single=single, pair=pair, structure_module=structure_single)
+      first_row, representations, structure, target = self._fold(batch, context, previous)
+      pair = representations.pair.astype(jnp.float32)
+      representations = dataclasses.replace(representations, pair=pair)
       return schema.Outputs(
           structure=structure,
           logits=Heads(self.spec.heads, name='heads')(representations),
           representations=representations,
           masked_msa=target,
           recycled=schema.Recycled(msa_first_row=first_row, pair=pair, atom_positions=structure.atom_positions))
+
+  def predict(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Predicted:
+    """One pass with what a prediction takes from it: no logits of pairs, and pairs in the trunk's dtype."""
+    with ops.use_kernels(self.spec.kernels):
+      first_row, representations, structure, _ = self._fold(batch, context, previous)
+      score = Heads(self.spec.heads, name='heads').confidence(
+          representations.pair, representations.structure_module, structure.atom_positions, batch.seq_mask)
+      recycled = schema.Recycled(
+          msa_first_row=first_row, pair=representations.pair, atom_positions=structure.atom_positions)
+      return Predicted(structure=structure, confidence=score, representations=representations, recycled=recycled)
+
+  def _fold(self, batch, context, previous):
+    """Everything but the heads: first row of the MSA, representations (pairs in the trunk's dtype), structure, target."""
+    msa, first_row, pair, target = self._ensemble(batch, context, previous)
+    single = Linear(self.spec.c_s, name='single')(first_row)  # Alg. 6 line 12
+    with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
+      structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
+          single, pair.astype(jnp.float32), batch.aatype, batch.seq_mask)  # line 21
+    representations = schema.Representations(msa=msa, single=single, pair=pair, structure_module=structure_single)
+    return first_row, representations, structure, target
 
   def _ensemble(self, batch, context, previous):
     """The trunk, averaged over draws of the MSA (line 3); the MSA representation is that of the first draw."""
@@ -98,8 +127,8 @@ class AlphaFold:
       return (msa, first_row + new_first_row / num, pair + new_pair / num, target, index + 1), None
 
     keys = jax.random.split(hk.next_rng_key(), num)
-    carry, _ = hk.scan(add_draw, (*self._zeros(batch), jnp.int32(0)), keys)
-    return carry[:4]
+    (msa, first_row, pair, target, _), _ = hk.scan(add_draw, (*self._zeros(batch), jnp.int32(0)), keys)
+    return msa, first_row, pair.astype(self.dtype), target
 
   def _zeros(self, batch):
     """What the trunk returns, as zeros."""
@@ -116,7 +145,7 @@ class AlphaFold:
     with hk.with_rng(key_dropout), _in_dtype(self.dtype):
       m, z = self._embed(batch, context, previous, sample)
     num_msa = sample.mask.shape[0]
-    m, z = m.astype(jnp.float32), z.astype(jnp.float32)
+    m = m.astype(jnp.float32)
     return m[:num_msa], axial.gather(m[0], 0), z, sample.target
 
   def _embed(self, batch, context, previous, sample):
@@ -152,12 +181,13 @@ class Network(NamedTuple):
   """The network as pure functions.
 
   `init(key, batch) -> params`; `prepare(params, key, batch) -> Context`;
-  `iterate(params, key, batch, context, previous) -> Outputs`. Keys are consumed.
+  `iterate(params, key, batch, context, previous) -> Outputs`; `predict`, alike, `-> Predicted`. Keys are consumed.
   """
 
   init: Callable[..., Params]
   prepare: Callable[..., Context]
   iterate: Callable[..., schema.Outputs]
+  predict: Callable[..., Predicted]
 
 
 @functools.cache
@@ -171,11 +201,11 @@ def network(spec: AlphaFoldSpec) -> Network:
       previous = recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z)
       return module(batch, module.prepare(batch), previous)
 
-    return init, (module.prepare, module.__call__)
+    return init, (module.prepare, module.__call__, module.predict)
 
   transformed = hk.multi_transform(build)
-  prepare, iterate = transformed.apply
-  return Network(init=transformed.init, prepare=prepare, iterate=iterate)
+  prepare, iterate, predict = transformed.apply
+  return Network(init=transformed.init, prepare=prepare, iterate=iterate, predict=predict)
 
 
 def make_spec(config: Mapping[str, Any]) -> AlphaFoldSpec:

@@ -106,7 +106,8 @@ class RecyclingEmbedder(hk.Module):
     # Departs from the paper: below the first bin no bin is set, and line 1's 15 bins of 1.25 Å end in an open one.
     beta = atoms.pseudo_beta(aatype, previous.atom_positions)
     bins = distance_bins(beta, s.recycle_min, s.recycle_max, s.recycle_bins)  # lines 1, 2
-    z = Linear(s.c_z, name='distance')(bins) + LayerNorm(name='pair_norm')(previous.pair)  # line 3
+    pair = previous.pair.astype(jnp.float32)
+    z = Linear(s.c_z, name='distance')(bins) + LayerNorm(name='pair_norm')(pair)  # line 3
     return LayerNorm(name='msa_norm')(axial.share(previous.msa_first_row, 0)), z  # line 4
 
 

@@ -5,10 +5,11 @@ import dataclasses
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 
-from alphafold_jax import schema
+from alphafold_jax import confidence, schema
 from alphafold_jax.model.layers import LayerNorm, Linear
-from alphafold_jax.ops import axial
+from alphafold_jax.ops import axial, slicing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,36 @@ class Heads(hk.Module):
         experimentally_resolved=head('experimentally_resolved', s.num_atoms)(r.single),  # Suppl. 1.9.10
         pae=head('pae', s.num_pae_bins)(r.pair) if s.num_pae_bins else None,  # Suppl. 1.9.7
     )
+
+  @hk.name_like('__call__')
+  def confidence(
+      self, pair: jax.Array, structure_single: jax.Array, atom_positions: jax.Array, mask: jax.Array
+  ) -> confidence.Confidence:
+    """`confidence.summarise` of the logits, of which those of pairs are made and summed up a few rows at a time.
+
+    Args:
+      pair: [N_res, N_res, c_z]
+      structure_single: [N_res, c_s] of the structure module
+      atom_positions: [N_res, 37, 3] Å
+      mask: [N_res]
+    """
+    s, c_z = self.spec, pair.shape[-1]
+    distogram = Linear(s.num_distogram_bins, init='zeros', name='distogram').of_rows(c_z)
+    pae = Linear(s.num_pae_bins, init='zeros', name='pae').of_rows(c_z) if s.num_pae_bins else None
+
+    def of_rows(rows, columns):  # [b, N_res, c_z], and of the transposed pairs
+      rows, columns = rows.astype(jnp.float32), columns.astype(jnp.float32)
+      logits = distogram(rows) + distogram(columns)
+      return confidence.of_pairs(logits, None if pae is None else pae(rows), mask)
+
+    num_values = 2 * c_z + 3 * max(s.num_distogram_bins, s.num_pae_bins)
+    bytes_per_row = 4 * pair.shape[1] * num_values
+    if axial.num_shares() == 1:  # no transposed copy of all pairs
+      pairs = slicing.map_rows(lambda rows, columns: of_rows(rows, columns.swapaxes(0, 1)), (pair,), bytes_per_row,
+                               columns=((pair, 1),))
+    else:
+      pairs = slicing.map_rows(of_rows, (pair, axial.transpose(pair)), bytes_per_row)
+    return confidence.of_summaries(PerResidueLDDT(s, name='plddt')(structure_single), pairs, atom_positions, mask)
 
 
 class PerResidueLDDT(hk.Module):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small parts every block is made of: linear maps, layer normalisation, attention weights, dropout, transition."""
 
+from collections.abc import Callable
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -39,6 +41,11 @@ class Linear(hk.Module):
   def weights(self, num_input: int) -> jax.Array:
     """Its matrix alone, [num_input, num_output], for operations that multiply by themselves."""
     return _parameter('w', (num_input, self.num_output), self.init, num_input, self.num_output)
+
+  def of_rows(self, num_input: int) -> Callable[[jax.Array], jax.Array]:
+    """Itself as a pure function, for arrays that are mapped in slices."""
+    w, b = self.weights(num_input), hk.get_parameter('b', (self.num_output,), init=jnp.zeros)
+    return lambda x: jnp.dot(x, w) + b
 
 
 class LayerNorm(hk.Module):

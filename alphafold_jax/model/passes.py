@@ -62,16 +62,17 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
   network = alphafold.network(spec)
 
   def one_pass(params, key, batch, context, previous):
-    outputs = network.iterate(params, key, batch, context, previous)
+    predicted = network.predict(params, key, batch, context, previous)
+    positions = predicted.structure.atom_positions
     return Result(
-        recycled=outputs.recycled,
-        atom_mask=outputs.structure.atom_mask,
-        confidence=confidence.summarise(outputs, batch.seq_mask),
-        change=recycling.distance_change(previous.atom_positions, outputs.structure.atom_positions, batch.seq_mask),
-        representations=outputs.representations if keep_representations else None)
+        recycled=predicted.recycled,
+        atom_mask=predicted.structure.atom_mask,
+        confidence=predicted.confidence,
+        change=recycling.distance_change(previous.atom_positions, positions, batch.seq_mask),
+        representations=predicted.representations if keep_representations else None)
 
   def initial(batch):
-    return recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z)
+    return recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z, spec.dtype)
 
   if num_devices == 1:
     return Programs(

@@ -10,11 +10,17 @@ from alphafold_jax.ops import axial
 _CA = 1
 
 
-def initial_recycled(num_res: int, c_m: int, c_z: int) -> schema.Recycled:
-  """The zeros that the first pass recycles (Alg. 30 line 1); of the pair representation, a device's share."""
+def initial_recycled(num_res: int, c_m: int, c_z: int, dtype: str = 'float32') -> schema.Recycled:
+  """The zeros that the first pass recycles (Alg. 30 line 1); of the pair representation, a device's share.
+
+  Args:
+    num_res: residues
+    c_m, c_z: channels of the alignment and of pairs
+    dtype: of the pair representation, if it is not to take the room of float32: the trunk's own
+  """
   return schema.Recycled(
       msa_first_row=jnp.zeros((num_res, c_m)),
-      pair=jnp.zeros((num_res // axial.num_shares(), num_res, c_z)),
+      pair=jnp.zeros((num_res // axial.num_shares(), num_res, c_z), dtype),
       atom_positions=jnp.zeros((num_res, 37, 3)))
 
 

@@ -17,7 +17,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.geometry import atoms, rigid
 from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.model.layers import LayerNorm, Linear, dropout
-from alphafold_jax.ops import axial
+from alphafold_jax.ops import axial, slicing
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -58,25 +58,28 @@ class InvariantPointAttention(hk.Module):
     q_points = self._points(s, frames, spec.num_point_qk, 'q_points')  # line 2, in the global frame
     k_points = self._points(s, frames, spec.num_point_qk, 'k_points')
     v_points = self._points(s, frames, spec.num_point_v, 'v_points')  # line 3
-    q, q_points, frames, rows_mask = axial.share((q, q_points, frames, mask), 0)  # residues i; all others are j
-
-    # Lines 5-7. Each of the three terms has unit variance, hence the thirds; 9/2 is that of a squared distance.
     gamma = jax.nn.softplus(hk.get_parameter('point_weight', (heads,), init=_unit_softplus))
     point_scale = -0.5 * gamma * (3 * spec.num_point_qk * 9 / 2) ** -0.5
-    distance = jnp.sum(jnp.square(q_points[:, None] - k_points[None]), axis=(-2, -1))  # [N_res, N_res, H]
-    logits = jnp.einsum('ihc,jhc->ijh', q, k, precision=_HIGHEST) * (3 * spec.c_qk) ** -0.5
-    logits += point_scale * distance + 3**-0.5 * pair_logits
-    logits -= 1e5 * (1 - rows_mask[:, None] * mask[None])[..., None]
-    weights = jax.nn.softmax(logits, axis=1)
 
-    o = jnp.einsum('ijh,jhc->ihc', weights, v, precision=_HIGHEST)  # line 9
-    o_points = jnp.einsum('ijh,jhpx->ihpx', weights, v_points, precision=_HIGHEST)  # line 10
-    o_points = frames[:, None, None].invert_apply(o_points)
-    norm = jnp.sqrt(1e-8 + jnp.sum(jnp.square(o_points), axis=-1))
-    o_pair = jnp.einsum('ijh,ijc->ihc', weights, z)  # line 8
-    # The points' coordinates enter the last layer component by component: all x, all y, all z.
-    parts = [o, *jnp.moveaxis(o_points, -1, 0), norm, o_pair]
-    o = jnp.concatenate([part.reshape(len(q), -1) for part in parts], axis=-1)
+    def attend(q, q_points, rotation, translation, rows_mask, pair_logits, z):  # some residues i, to all residues j
+      # Lines 5-7. Each of the three terms has unit variance, hence the thirds; 9/2 is that of a squared distance.
+      distance = jnp.sum(jnp.square(q_points[:, None] - k_points[None]), axis=(-2, -1))  # [b, N_res, H]
+      logits = jnp.einsum('ihc,jhc->ijh', q, k, precision=_HIGHEST) * (3 * spec.c_qk) ** -0.5
+      logits += point_scale * distance + 3**-0.5 * pair_logits
+      logits -= 1e5 * (1 - rows_mask[:, None] * mask[None])[..., None]
+      weights = jax.nn.softmax(logits, axis=1)
+
+      o = jnp.einsum('ijh,jhc->ihc', weights, v, precision=_HIGHEST)  # line 9
+      o_points = jnp.einsum('ijh,jhpx->ihpx', weights, v_points, precision=_HIGHEST)  # line 10
+      o_points = Rigid(rotation=rotation, translation=translation)[:, None, None].invert_apply(o_points)
+      norm = jnp.sqrt(1e-8 + jnp.sum(jnp.square(o_points), axis=-1))
+      o_pair = jnp.einsum('ijh,ijc->ihc', weights, z)  # line 8
+      # The points' coordinates enter the last layer component by component: all x, all y, all z.
+      parts = [o, *jnp.moveaxis(o_points, -1, 0), norm, o_pair]
+      return jnp.concatenate([part.reshape(len(q), -1) for part in parts], axis=-1)
+
+    rows = axial.share((q, q_points, frames.rotation, frames.translation, mask), 0)
+    o = slicing.map_rows(attend, (*rows, pair_logits, z), 4 * num_res * 6 * heads)
     return axial.gather(Linear(spec.c_s, init='zeros', name='out')(o), 0)  # line 11
 
   @hk.transparent

@@ -15,7 +15,8 @@ Rows = tuple[tuple[jax.Array, int], ...]  # arrays, and the axis of each along w
 
 
 def map_rows(
-    function: Callable[..., jax.Array], rows: tuple[jax.Array, ...], bytes_per_row: int, at_least: int = 1
+    function: Callable[..., jax.Array], rows: tuple[jax.Array, ...], bytes_per_row: int, at_least: int = 1,
+    columns: Rows = (),
 ) -> jax.Array:
   """Applies a function of [B, ...] arrays to slices of their leading axis, as large as the budget allows.
 
@@ -27,20 +28,22 @@ def map_rows(
     rows: arrays that share their leading axis.
     bytes_per_row: what the function's temporaries take per row.
     at_least: the fewest rows worth a slice.
+    columns: further arguments of the function, sliced along another axis.
 
   Returns:
-    what `function(*rows)` would.
+    what `function(*rows, *columns)` would.
   """
   num_rows = rows[0].shape[0]
   size = _slice_size(num_rows, bytes_per_row, at_least)
+  sliced = (*((row, 0) for row in rows), *columns)
   if size == num_rows:
-    return function(*rows)
-  shape = jax.eval_shape(function, *(x[:1] for x in rows))
+    return function(*(row for row, _ in sliced))
+  shape = jax.eval_shape(function, *(jax.lax.slice_in_dim(row, 0, 1, axis=along) for row, along in sliced))
   # Filled with a value that is not a constant: XLA would move constants out of the stack of blocks, then copy them in
   # every block.
   filling = jax.lax.stop_gradient(rows[0].ravel()[0]).astype(shape.dtype)
   result = jnp.broadcast_to(filling, (num_rows, *shape.shape[1:]))
-  return _in_slices(lambda _, *rows: function(*rows), size, 0, False, result, tuple((row, 0) for row in rows))
+  return _in_slices(lambda _, *rows: function(*rows), size, 0, False, result, sliced)
 
 
 def update_rows(
