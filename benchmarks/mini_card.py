@@ -168,8 +168,7 @@ def run_table(run: Path) -> str:
       'hardware': f'{os.cpu_count()} cores of {_processor()}, shared with other work; {hours:.1f} hours of steps',
       'examples': f'crops of {config["data"]["crop_size"]} residues; {rows["num_msa"]} clusters and '
                   f'{rows["num_extra"]} extra rows; 1 to {config["step"]["max_passes"]} passes',
-      'optimiser': f'Adam, learning rate {adam["learning_rate"]}, from {adam["decay_samples"]:,} samples on times '
-                   f'{adam["decay_factor"]}; averaged with decay {adam["ema_decay"]}',
+      'optimiser': f'Adam, learning rate {_rates(told)}; averaged with decay {adam["ema_decay"]}',
       'training loss': f'{float(told[0]["loss"]):.1f} at {told[0]["samples"]} samples, {last_loss:.1f} over the last '
                        f'{20 * every}',
       'validation lDDT-Cα during the run':
@@ -177,6 +176,17 @@ def run_table(run: Path) -> str:
           f'{best["samples"]}, the checkpoint that ships',
   }
   return '\n'.join(['| training | |', '|:--|:--|', *(f'| {name} | {text} |' for name, text in table.items())])
+
+
+def _rates(told: list[dict[str, str]]) -> str:
+  """The learning rates of a run in words, after the rise at its beginning."""
+  rates = [(int(one['samples']), float(one['learning_rate'])) for one in told]
+  top = max(rate for _, rate in rates)
+  phases = [next(one for one in rates if one[1] == top)]
+  for samples, rate in rates:
+    if samples > phases[-1][0] and rate != phases[-1][1]:
+      phases.append((samples, rate))
+  return ', '.join(f'{rate:g} from {samples:,} samples on' for samples, rate in phases)
 
 
 def _processor() -> str:

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model that ships with the package: found, loaded, chosen by default, and said to be small wherever it was used.
 
-Its parameters here are a stand-in, random ones stored as the shipped file is; but for the last test nothing depends on
+Its parameters here are a stand-in, random ones stored as the shipped file is; but for the last tests nothing depends on
 what training made of them.
 """
 
+import dataclasses
 import importlib.util
 import os
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from small_runs import count_predictions, load_json, names, predict
@@ -18,6 +20,9 @@ import alphafold_jax as afj
 from alphafold_jax import cli, errors, jobs
 from alphafold_jax import config as configs
 from alphafold_jax.cli import predict as command
+from alphafold_jax.data import features, pairwise, structures
+from alphafold_jax.geometry import scores
+from alphafold_jax.model import alphafold
 from alphafold_jax.weights import notes, npz, official, published, random, shipped
 
 ROOT = Path(__file__).parents[1]
@@ -338,10 +343,26 @@ def test_a_run_of_another_network_is_not_shipped(script, tmp_path, monkeypatch, 
 
 
 def test_the_shipped_file_has_the_arrays_of_its_model():
-  """The only test of the trained file itself; a copy of the source from before its training has none to look at."""
-  for path in filter(Path.is_file, [shipped.path()]):
-    wrong, surplus = npz.shape_problems(npz.read_shapes(path), official.official_shapes(CONFIG))
-    arrays = npz.read_arrays(path)
-    assert not wrong and not surplus and path.stat().st_size <= shipped.MAX_BYTES
-    assert all(array.dtype == np.float16 and np.isfinite(array).all() for array in arrays.values())
-    assert 'Step ' in shipped.notice(path)
+  path = shipped.find()
+  wrong, surplus = npz.shape_problems(npz.read_shapes(path), official.official_shapes(CONFIG))
+  arrays = npz.read_arrays(path)
+  assert not wrong and not surplus and path.stat().st_size <= shipped.MAX_BYTES
+  assert all(array.dtype == np.float16 and np.isfinite(array).all() for array in arrays.values())
+  assert 'Step ' in shipped.notice(path)
+
+
+def test_the_shipped_model_is_nearer_to_an_experiment_than_its_network_before_training():
+  """4ZEY: of its cluster no chain was trained on."""
+  (query,) = afj.read_queries(ROOT / 'examples' / '4zey_A.a3m')
+  chain = structures.read_chain(ROOT / 'tests' / 'data' / '4zey.cif.gz', 'A')
+  pairs = pairwise.align(query.sequence, chain.sequence)
+  mine, theirs = (np.array(places) for places in zip(*pairs.items(), strict=True))
+  trained = afj.load_model('mini')
+  untrained = jax.jit(alphafold.network(trained.spec).init)(jax.random.key(0), features.make_batch(query.sequence))
+
+  def lddt_ca(model):
+    positions = afj.predict(model, query, num_recycle=1).atom_positions
+    true, mask = chain.atom_positions[theirs, 1], chain.atom_mask[theirs, 1]
+    return np.mean(scores.lddt_ca(positions[mine, 1], true, mask)[mask > 0])
+
+  assert lddt_ca(trained) > lddt_ca(dataclasses.replace(trained, params=untrained)) + 0.1

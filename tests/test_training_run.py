@@ -174,8 +174,10 @@ def test_a_killed_run_goes_on(cache, tmp_path):
     process.kill()
   process.wait()
   told = len(lines(run / 'metrics.csv'))
-  assert train(run, cache, '--config', 'run.validate_every=0', '--config', f'run.num_samples={2 * (told + 2)}') == 0
-  assert 'going on after step' in (run / 'log.txt').read_text()
+  assert train(run, cache, '--config', 'run.validate_every=0', '--config', f'run.num_samples={2 * (told + 2)}',
+               '--config', 'optimizer.decay_samples=7') == 0
+  log = (run / 'log.txt').read_text()
+  assert 'going on after step' in log and 'optimizer.decay_samples: ' in log and 'there, 7 now' in log
   assert [int(line['step']) for line in lines(run / 'metrics.csv')] == list(range(1, told + 3))
 
 

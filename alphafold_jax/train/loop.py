@@ -119,7 +119,8 @@ class Run:
         atomic.write_text(self.directory / 'config.json', json.dumps(self.config, indent=2) + '\n')
       return state, None
     saved = self.checkpoints.config(latest)
-    specs.check_same(saved, self.config, self.directory)
+    for change in specs.check_same(saved, self.config, self.directory):
+      _log.info('changed since the checkpoint: %s', change)
     self.config[parameters.ORIGIN] = saved.get(parameters.ORIGIN, parameters.FRESH)
     return self.checkpoints.restore(latest, state)
 

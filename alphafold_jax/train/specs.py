@@ -15,6 +15,9 @@ from alphafold_jax.model import alphafold
 from alphafold_jax.train.optimizer import OptimizerSpec
 from alphafold_jax.train.step import StepSpec
 
+# What a run may change when it goes on: until when, how often, and when the learning rate steps down.
+MAY_CHANGE = ('run.', 'optimizer.decay_')
+
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:
@@ -58,8 +61,12 @@ def make_section(cls: type, section: str, config: config_dict.ConfigDict) -> Any
     raise InputError(f'section {section!r} of the configuration: {error}; see alphafold_jax/experiments.py') from error
 
 
-def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -> None:
-  """Refuses to go on under another configuration; when things happen (`run`) may change, all but the seed."""
+def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -> list[str]:
+  """Refuses to go on under another configuration, except in when things happen (MAY_CHANGE).
+
+  Returns:
+    what has changed of that, in words.
+  """
   def flat(tree, prefix=''):
     for name, value in tree.items():
       if isinstance(value, dict):
@@ -69,10 +76,12 @@ def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -
 
   old, new = dict(flat(saved)), dict(flat(config))
   old.pop('origin', None)
-  different = [
-      f'{name}: {old.get(name, "absent")} there, {new.get(name, "absent")} now' for name in sorted(old | new)
-      if old.get(name) != new.get(name) and (not name.startswith('run.') or name == 'run.seed')]
-  if different:
+  different = {
+      name: f'{name}: {old.get(name, "absent")} there, {new.get(name, "absent")} now' for name in sorted(old | new)
+      if old.get(name) != new.get(name)}
+  allowed = {name for name in different if name.startswith(MAY_CHANGE) and name != 'run.seed'}
+  if refused := [text for name, text in different.items() if name not in allowed]:
     raise InputError(
-        f'{directory}: its checkpoint comes from another configuration:\n  ' + '\n  '.join(different)
+        f'{directory}: its checkpoint comes from another configuration:\n  ' + '\n  '.join(refused)
         + '\ngive the same to go on, or another folder (with --init-from to start from these parameters)')
+  return [different[name] for name in sorted(allowed)]
