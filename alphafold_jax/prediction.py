@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
-from alphafold_jax import devices, schema
+from alphafold_jax import devices, schema, tuning
 from alphafold_jax.constants import residues
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
@@ -22,6 +22,7 @@ from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
 from alphafold_jax.model import alphafold, memory, passes, recycling
+from alphafold_jax.ops import seam
 from alphafold_jax.output import files
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import notes, official, store
@@ -183,7 +184,7 @@ def predict(
   settings = _changed(settings or Settings(), changes)
   batch = as_batch(query, templates)
   name = name or getattr(query, 'name', None) or 'query'
-  config = settings.apply(model.config)
+  config = configured(model, settings)
   try:
     return _run(model, config, settings, batch, name, seed, on_pass)
   except NumericalError:
@@ -198,6 +199,14 @@ def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     if key not in names:
       raise InputError(f'there is no setting {key!r}; choose from {", ".join(sorted(names))}')
   return dataclasses.replace(settings, **changes)
+
+
+def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
+  """A model's configuration with these settings, and the kernels that are the fastest here unless others were chosen."""
+  config = settings.apply(model.config)
+  if config.kernels.implementation != seam.AUTO:
+    return config
+  return configs.changed(config, {'kernels.implementation': tuning.preferred()})
 
 
 def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None = None) -> schema.Batch:
@@ -245,7 +254,7 @@ def check_network(config: config_dict.ConfigDict) -> None:
 
 def program_key(model: Model, batch: schema.Batch, settings: Settings) -> Hashable:
   """Equal for predictions that run the same compiled program."""
-  config = settings.apply(model.config)
+  config = configured(model, settings)
   sizes = padded_sizes(config, batch, settings.num_devices)
   spec = alphafold.make_spec(reduced(config, sizes))
   return spec, settings.keep_representations, settings.num_devices, tuple(sizes.items())

@@ -40,7 +40,7 @@ class Setup:
     _log.info('%sstarting JAX', who)
     import jax
 
-    from alphafold_jax import devices
+    from alphafold_jax import devices, tuning
 
     device = devices.describe()
     free = '' if device['free_bytes'] is None else f', {device["free_bytes"] / 2**30:.1f} GiB free'
@@ -55,6 +55,9 @@ class Setup:
     else:
       _log.info('%scompiled programs are kept in %s', who, cache)
       device['compilation_cache'] = str(cache)
+    device['kernels'] = self.options.settings.kernels or tuning.preferred()
+    if device['kernels'] != 'auto':
+      _log.info('%skernels: %s', who, device['kernels'])
     return device | {'dtype': self.options.settings.dtype or devices.default_dtype()}
 
   def predictor(self, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]) -> Predictor:
