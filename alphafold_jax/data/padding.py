@@ -2,7 +2,8 @@
 """Padding and cropping of any schema object, and the sizes to pad to.
 
 A program compiled for one shape serves every batch padded to it. Buckets trade compilations for wasted work: pair
-operations cost between the square and the cube of the length, so the steps stay within one eighth of it.
+operations cost between the square and the cube of the length, so from 64 residues on the steps stay within one eighth of
+it; rows cost in proportion to their number, and the steps of the depth are a third to a half of it.
 """
 
 import bisect
@@ -15,7 +16,7 @@ from alphafold_jax.errors import InputError
 
 __all__ = ['axis_sizes', 'crop', 'msa_depth_bucket', 'pad_batch', 'residue_bucket']
 
-_MSA_DEPTHS = (1, 16, 64, 128, 512, 1024, 2048, 5120)
+_MSA_DEPTHS = (1, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 5632)
 
 
 def pad_batch(batch: Any, sizes: dict[str, int]) -> Any:
@@ -50,13 +51,13 @@ def crop(tree: Any, sizes: dict[str, int]) -> Any:
 
 
 def residue_bucket(num_res: int, num_devices: int = 1) -> int:
-  """The padded length: 16, then multiples of 32 to 512, then eight steps per doubling; then one all devices can share.
+  """The padded length: 16, then multiples of 8 to 128, then eight steps per doubling; then one all devices can share.
 
   Args:
     num_res: residues
     num_devices: among which they are split evenly
   """
-  step = 16 if num_res <= 16 else max(32, 2 ** ((num_res - 1).bit_length() - 4))
+  step = 16 if num_res <= 16 else max(8, 2 ** ((num_res - 1).bit_length() - 4))
   return _multiple(num_devices, _multiple(step, num_res))
 
 
@@ -65,7 +66,7 @@ def _multiple(step: int, least: int) -> int:
 
 
 def msa_depth_bucket(num_seq: int) -> int:
-  """The padded number of alignment rows: 1 (no homologues), 16, 64, ... 5120, then doubling."""
+  """The padded number of alignment rows: 1 (no homologues), 4, 8, 16, 24, ... 5632 (all that any model uses), doubling."""
   if num_seq <= _MSA_DEPTHS[-1]:
     return _MSA_DEPTHS[bisect.bisect_left(_MSA_DEPTHS, num_seq)]
   return _MSA_DEPTHS[-1] * 2 ** (-(-num_seq // _MSA_DEPTHS[-1]) - 1).bit_length()
