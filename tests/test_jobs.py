@@ -502,12 +502,13 @@ def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, 
   assert 'the other models in it are dropped' in log and 'beginning again with more of it free' in log
 
 
-def test_a_plan_that_is_not_the_plain_one_is_told(tmp_path, monkeypatch):
+def test_a_plan_that_is_not_the_plain_one_and_the_longest_protein_are_told(tmp_path, monkeypatch):
   monkeypatch.setattr(prediction._Task, 'plan', lambda _, plan=prediction._Task.plan: plan(_).below)
   out = tmp_path / 'out'
   assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *ALONE) == 0
   log = (out / 'log.txt').read_text()
   assert 'p: memory is short, so it is computed with kernels auto in slices of 2 MiB, which takes about' in log
+  assert re.search(r'about [\d,]+ residues fit this device \(.* GiB free, 508:5120 alignment rows, float32\)', log)
 
 
 def test_models_are_dropped_when_they_take_too_much_memory(monkeypatch):
