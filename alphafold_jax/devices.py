@@ -38,6 +38,11 @@ def first(num_devices: int) -> list[jax.Device]:
   return found[:num_devices]
 
 
+def num_separate() -> int:
+  """How many devices of this machine have memory of their own; simulated ones share the host's."""
+  return 1 if jax.default_backend() == 'cpu' else jax.local_device_count()
+
+
 def describe() -> dict[str, Any]:
   """The devices that compute, for logs and for config.json."""
   device = jax.devices()[0]

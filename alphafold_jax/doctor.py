@@ -15,7 +15,8 @@ from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
 
 _PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython', 'matplotlib', 'rich')
-_LITTLE_MEMORY = 8 * 2**30  # bytes; a protein of 300 residues or so at the published settings
+_SHORT = 384  # residues, about the middle length of proteins; a machine that takes no more is a small one
+_DEEPEST = 'model_1_ptm'  # of the models that are run by default, the one that takes most memory
 _GOOD, _NOTE, _POOR, _BAD = 'ok', '--', '!!', 'NO'
 
 Line = tuple[str, str, str]  # mark, subject, what about it
@@ -63,13 +64,7 @@ def _device() -> Iterator[Line]:
   elif found['platform'] == 'cpu':
     yield _POOR, 'device', (f'{os.cpu_count()} processors and no accelerator: small proteins take minutes, large ones '
                             'hours; a GPU or TPU is much faster')
-  free = found['free_bytes']
-  if free is None:
-    yield _POOR, 'memory', 'cannot be told; too large a protein will fail only when it runs'
-  else:
-    remedy = '; enough for small proteins only, others are refused with the length that fits'
-    yield (_GOOD, 'memory', f'{human_size(free)} free') if free >= _LITTLE_MEMORY else (
-        _POOR, 'memory', f'{human_size(free)} free{remedy}')
+  yield _memory(found['free_bytes'], devices.default_dtype())
   cache = devices.use_compilation_cache()
   if cache is None:
     yield _POOR, 'compiled programs', ('cannot be kept: the cache folder cannot be written; set XDG_CACHE_HOME or '
@@ -78,6 +73,19 @@ def _device() -> Iterator[Line]:
     files = [path for path in cache.glob('*') if path.is_file()]
     size = human_size(sum(path.stat().st_size for path in files))
     yield _GOOD, 'compiled programs', f'{len(files)} files, {size}, in {cache}'
+
+
+def _memory(free: int | None, dtype: str) -> Line:
+  if free is None:
+    return _POOR, 'memory', 'cannot be told; too large a protein will fail only when it runs'
+  try:
+    from alphafold_jax import config, planning
+  except ImportError:  # a package is missing, as said above
+    return _GOOD, 'memory', f'{human_size(free)} free'
+  longest = planning.longest(config.changed(config.model_config(_DEEPEST), {'dtype': dtype}), free)
+  return _GOOD if longest >= _SHORT else _POOR, 'memory', (
+      f'{human_size(free)} free: up to about {longest:,} residues fit with the published models and deep alignments in '
+      f'{dtype}; longer proteins are refused')
 
 
 def _parameters(data: str | None) -> Iterator[Line]:

@@ -3,6 +3,8 @@
 
 import dataclasses
 import functools
+import gc
+import logging
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
@@ -14,21 +16,23 @@ import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
-from alphafold_jax import devices, schema, tuning
+from alphafold_jax import devices, ops, planning, schema, tuning
 from alphafold_jax.constants import residues
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
-from alphafold_jax.model import alphafold, memory, passes, recycling
+from alphafold_jax.model import alphafold, passes, recycling
 from alphafold_jax.ops import seam
 from alphafold_jax.output import files
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import notes, official, store
 from alphafold_jax.weights.random import random_params
 
+_log = logging.getLogger(__name__)
 MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
+_RAN_OUT: set[Hashable] = set()  # the programs that took more memory than there was
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -162,7 +166,8 @@ class Pass:
 def predict(
     model: Model, query: Query | Alignment | schema.Batch | str, *, seed: int = 0,
     name: str | None = None, templates: schema.Templates | None = None, settings: Settings | None = None,
-    on_pass: Callable[[Pass, Callable[[], Prediction]], None] | None = None, **changes: Any,
+    on_pass: Callable[[Pass, Callable[[], Prediction]], None] | None = None,
+    plan: planning.Plan | None = None, make_room: Callable[[], bool] = lambda: False, **changes: Any,
 ) -> Prediction:
   """Predicts one protein with one model and seed.
 
@@ -173,7 +178,10 @@ def predict(
     name: of the protein; by default the query's.
     templates: structures placed on the query, from `data.templates`.
     settings: how to run.
-    on_pass: called after each pass with its numbers and a function that fetches the structure so far.
+    on_pass: called after each pass with its numbers and a function that fetches the structure so far; if it has to
+      begin again, in another precision or with less memory, the first pass comes again.
+    plan: from `make_plan`, of this model, query and settings; by default made now.
+    make_room: frees what else is in the memory, before anything slower is tried; False: there was nothing.
     **changes: fields of Settings to change, such as num_recycle=3.
 
   Raises:
@@ -184,13 +192,35 @@ def predict(
   settings = _changed(settings or Settings(), changes)
   batch = as_batch(query, templates)
   name = name or getattr(query, 'name', None) or 'query'
-  config = configured(model, settings)
+  task = _Task(model, configured(model, settings), settings, batch)
+  run = functools.partial(_run, name=name, seed=seed, on_pass=on_pass)
   try:
-    return _run(model, config, settings, batch, name, seed, on_pass)
+    return _in_memory(task, plan or _plan(task, make_room), run, make_room, name)
   except NumericalError:
-    if config.dtype == 'float32':
+    if task.config.dtype == 'float32':
       raise
-  return _run(model, configs.changed(config, {'dtype': 'float32'}), settings, batch, name, seed, on_pass)
+  _log.warning('%s: %s gave NaN or infinity in %s; computing again in float32', name, model.name, task.config.dtype)
+  task = dataclasses.replace(task, config=configs.changed(task.config, {'dtype': 'float32'}))
+  return _in_memory(task, _plan(task, make_room), run, make_room, name)
+
+
+def make_plan(
+    model: Model, batch: schema.Batch, settings: Settings | None = None, make_room: Callable[[], bool] = lambda: False
+) -> planning.Plan:
+  """How a batch will be computed in the memory there is, told before minutes are spent on compiling.
+
+  Args:
+    model: from `load_model`.
+    batch: from `as_batch`.
+    settings: how to run.
+    make_room: as for `predict`.
+
+  Raises:
+    InputError: there are fewer devices.
+    ResourceError: naming what each device needs, what there is, and the length that would fit.
+  """
+  settings = settings or Settings()
+  return _plan(_Task(model, configured(model, settings), settings, batch), make_room)
 
 
 def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -219,29 +249,6 @@ def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Te
   return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
 
 
-def padded_sizes(config: Mapping[str, Any], batch: schema.Batch, num_devices: int = 1) -> dict[str, int]:
-  """The sizes that a batch is padded to: proteins of like size share one compilation, and devices split residues."""
-  sizes = padding.axis_sizes(batch)
-  uses_templates = config['templates'] is not None and np.any(np.asarray(batch.templates.mask) > 0)
-  return {
-      'num_res': padding.residue_bucket(sizes['num_res'], num_devices),
-      'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
-      'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
-  }
-
-
-def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_dict.ConfigDict:
-  """The configuration without what these sizes leave unused.
-
-  Without templates and with few alignment rows the five models are one network with other parameters; reduced to what
-  they use, they share one compilation.
-  """
-  num_msa = min(config.sampling.num_msa, sizes['num_seq'])
-  num_extra = min(config.sampling.num_extra, max(1, sizes['num_seq'] - num_msa))
-  changes = {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra}
-  return configs.changed(config, changes if sizes['num_templ'] else changes | {'templates': None})
-
-
 def check_network(config: config_dict.ConfigDict) -> None:
   """Traces the network without computing anything; raises InputError if these settings make none."""
   batch = jax.tree.map(jnp.asarray, as_batch('ACDEFGHIKL'))
@@ -252,88 +259,111 @@ def check_network(config: config_dict.ConfigDict) -> None:
     raise InputError(f'with these settings (--config, --kernels) there is no network: {error}') from error
 
 
-def program_key(model: Model, batch: schema.Batch, settings: Settings) -> Hashable:
+def program_key(model: Model, batch: schema.Batch, settings: Settings, plan: planning.Plan | None = None) -> Hashable:
   """Equal for predictions that run the same compiled program."""
-  config = configured(model, settings)
-  sizes = padded_sizes(config, batch, settings.num_devices)
-  spec = alphafold.make_spec(reduced(config, sizes))
-  return spec, settings.keep_representations, settings.num_devices, tuple(sizes.items())
+  return _Task(model, configured(model, settings), settings, batch).program(plan and plan.kernels)
 
 
 def forget_programs() -> None:
   """Frees the memory of all compiled programs."""
   passes.compiled.cache_clear()
+  _RAN_OUT.clear()
 
 
-def check_memory(config: Mapping[str, Any], sizes: Mapping[str, int], num_params: int, num_devices: int = 1) -> None:
-  """Refuses what will not fit, before minutes are spent on compiling it.
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Task:
+  """What is to be computed."""
 
-  Args:
-    config: of the network
-    sizes: padded
-    num_params: number of parameters
-    num_devices: that share the protein
+  model: Model
+  config: config_dict.ConfigDict  # the model's, with the settings
+  settings: Settings
+  batch: schema.Batch  # unpadded
 
-  Raises:
-    InputError: there are fewer devices.
-    ResourceError: naming what each device needs, what there is, and the length that would fit.
-  """
-  available = devices.available_bytes(num_devices)
-  if available is None:
-    return
-  spec = alphafold.make_spec(config)
+  @functools.cached_property
+  def sizes(self) -> dict[str, int]:
+    return planning.padded_sizes(self.config, self.batch, self.settings.num_devices)
 
-  def needed(num_res: int) -> int:
-    return memory.pass_bytes(spec, num_res, sizes['num_seq'], sizes['num_templ'], num_params, num_devices)
+  @functools.cached_property
+  def spec(self) -> alphafold.AlphaFoldSpec:
+    return alphafold.make_spec(planning.reduced(self.config, self.sizes))
 
-  if needed(sizes['num_res']) <= available:
-    return
-  fits = max((n for n in range(16, sizes['num_res'], 16) if needed(n) <= available), default=0)
-  remedy = 'use a device with more memory, or more devices (--devices)'
-  if fits:
-    remedy = f'about {fits} residues would fit; {remedy}, or predict the protein in parts'
-  if spec.dtype == 'float32':
-    remedy += ', or --dtype bfloat16'
-  if sizes['num_seq'] > 512:
-    remedy += ', or a shallower alignment (--max-msa 128:256)'
-  raise ResourceError(
-      f'{sizes["num_res"]} residues (padded) and {sizes["num_seq"]} alignment rows need about '
-      f'{needed(sizes["num_res"]) / 2**30:.1f} GiB{" on each device" if num_devices > 1 else ""}, and '
-      f'{available / 2**30:.1f} GiB are free: {remedy}')
+  def program(self, kernels: ops.Kernels | None = None) -> Hashable:
+    """Equal for what is compiled once."""
+    spec = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels)
+    return spec, self.settings.keep_representations, self.settings.num_devices, tuple(self.sizes.items())
+
+  def plan(self) -> planning.Plan:
+    """What fits the memory that is free now, and did not turn out not to."""
+    sizes, num_devices = self.sizes, self.settings.num_devices
+    num_params = sum(x.size for x in jax.tree.leaves(self.model.params))
+    available = devices.available_bytes(num_devices)
+    if available is not None and num_devices == 1:
+      available += 4 * num_params  # the estimate contains them, but they are there already
+    work = planning.Work(self.spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices)
+    plan = planning.plan(work, sizes['num_res'], available, devices.num_separate())
+    while plan.below and self.program(plan.kernels) in _RAN_OUT:
+      plan = plan.below
+    return plan
 
 
-def _run(model, config, settings, batch, name, seed, on_pass) -> Prediction:
+def _plan(task: _Task, make_room: Callable[[], bool]) -> planning.Plan:
+  """The plan; makes room rather than compute otherwise than asked."""
+  while True:
+    try:
+      plan = task.plan()
+    except ResourceError:
+      if not make_room():
+        raise
+    else:
+      if not plan.step or not make_room():
+        return plan
+
+
+def _in_memory(task, plan, run, make_room, name) -> Prediction:
+  """Runs by plan; when memory runs out nevertheless, makes room or else goes a step down, and begins again."""
+  while True:
+    try:
+      return run(task, plan)
+    except jax.errors.JaxRuntimeError as error:
+      if 'RESOURCE_EXHAUSTED' not in str(error):
+        raise
+      found_room = make_room()
+      if not found_room and plan.below is None:
+        raise ResourceError(
+            f'{name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
+            f'{task.sizes["num_seq"]} alignment rows; use a device with more memory, more devices (--devices), '
+            '--dtype bfloat16, or a shallower alignment (--max-msa 128:256)') from error
+    gc.collect()  # the error's traceback held the arrays
+    if found_room:
+      _log.warning('%s: the device ran out of memory; beginning again with more of it free', name)
+    else:
+      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', name, plan.how, plan.below.how)
+      _RAN_OUT.add(task.program(plan.kernels))
+      plan = plan.below
+
+
+def _run(task, plan, *, name, seed, on_pass) -> Prediction:
   """Recycles until done, Algorithm 30."""
-  num_devices = settings.num_devices
-  sizes = padded_sizes(config, batch, num_devices)
-  check_memory(config, sizes, sum(x.size for x in jax.tree.leaves(model.params)), num_devices)
-  config, params = reduced(config, sizes), model.params
+  model, config, batch, sizes, params = task.model, task.config, task.batch, task.sizes, task.model.params
   if not sizes['num_templ']:
     batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
     params = {name: values for name, values in params.items() if not name.startswith('template')}
-  programs = passes.compiled(alphafold.make_spec(config), settings.keep_representations, num_devices)
+  spec, keep_representations, num_devices, _ = task.program(plan.kernels)
+  programs = passes.compiled(spec, keep_representations, num_devices)
   key = jax.random.key(seed)
-  try:
-    params, padded = programs.put((params, padding.pad_batch(batch, sizes)))
-    context = programs.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
-    result, done = None, []
-    previous = programs.initial(padded)
-    for index in range(config.num_recycle + 1):
-      start = time.monotonic()
-      result = programs.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
-      done.append(_finished(result, index, start, name, model.name, config.dtype))
-      if on_pass is not None:
-        on_pass(done[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(done)))
-      if index and done[-1].change <= config.recycle_early_stop_tolerance:
-        break
-      previous = result.recycled
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
-      raise
-    raise ResourceError(
-        f'{name}: the device ran out of memory at {sizes["num_res"]} residues (padded) and {sizes["num_seq"]} '
-        'alignment rows; use a device with more memory, more devices (--devices), --dtype bfloat16, or a shallower '
-        'alignment (--max-msa 128:256)') from error
+  params, padded = programs.put((params, padding.pad_batch(batch, sizes)))
+  context = programs.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
+  result, done = None, []
+  previous = programs.initial(padded)
+  for index in range(config.num_recycle + 1):
+    start = time.monotonic()
+    result = programs.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
+    done.append(_finished(result, index, start, name, model.name, config.dtype))
+    if on_pass is not None:
+      on_pass(done[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(done)))
+    if index and done[-1].change <= config.recycle_early_stop_tolerance:
+      break
+    previous = result.recycled
   return _fetch(model, batch, result, name, seed, tuple(done))
 
 
@@ -364,7 +394,8 @@ def _fetch(
       plddt=host(score.plddt), pae=host(score.pae, 2), ptm=done[-1].ptm, mean_plddt=done[-1].mean_plddt,
       contact_probability=host(score.contact_probability, 2), passes=done,
       notes=(model.note.text,) if model.note else (),
-      representations=Kept(host(representations.single), host(representations.pair, 2).astype(np.float32)) if representations else None)
+      representations=representations and Kept(
+          host(representations.single), host(representations.pair, 2).astype(np.float32)))
 
 
 def _letters(aatype: np.ndarray) -> str:

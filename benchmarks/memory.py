@@ -48,11 +48,11 @@ def compare(name: str, num_res: int, depth: int, num_templates: int, dtype: str,
   import jax
 
   from alphafold_jax import config as configs
-  from alphafold_jax import prediction
+  from alphafold_jax import planning
   from alphafold_jax.data import features, padding
   from alphafold_jax.model import alphafold, memory, passes
   sizes = {'num_res': num_res, 'num_seq': depth, 'num_templ': num_templates}
-  config = prediction.reduced(configs.changed(configs.model_config(name), {'dtype': dtype}), sizes)
+  config = planning.reduced(configs.changed(configs.model_config(name), {'dtype': dtype}), sizes)
   spec = alphafold.make_spec(config)
   batch = padding.pad_batch(features.make_batch('A' * num_res, num_templates=num_templates), sizes)
   key = jax.random.key(0)

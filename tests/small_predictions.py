@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from alphafold_jax import config as configs
-from alphafold_jax import prediction
+from alphafold_jax import planning, prediction
 from alphafold_jax.data import features, padding
 from alphafold_jax.model import alphafold, passes
 from alphafold_jax.weights.random import random_params
@@ -69,7 +69,7 @@ def temporary_bytes(num_devices: int, num_res: int = 512, depth: int = 1536) -> 
   """What a pass of the published network takes on each device; compiled, not run."""
   sizes = {'num_res': num_res, 'num_seq': depth, 'num_templ': 0}
   config = configs.changed(configs.model_config('model_5_ptm'), {'dtype': 'float32'})
-  spec = alphafold.make_spec(prediction.reduced(config, sizes))
+  spec = alphafold.make_spec(planning.reduced(config, sizes))
   batch = padding.pad_batch(features.make_batch('A' * num_res, num_templates=0), sizes)
   key = jax.random.key(0)
   params = jax.eval_shape(alphafold.network(spec).init, key, batch)

@@ -30,7 +30,7 @@ from small_runs import (
   raw,
 )
 
-from alphafold_jax import atomic, cli, errors, jobs, prediction, screen, settings
+from alphafold_jax import atomic, cli, errors, jobs, planning, prediction, screen, settings
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
 from alphafold_jax.jobs import batch, inputs, keys, models, outputs, predicting, progress, report, results
@@ -470,14 +470,14 @@ def test_a_prediction_that_fails_late_leaves_nothing_nor_do_those_of_another_pro
 
 
 def test_a_protein_too_large_fails_at_once_and_the_others_run(tmp_path, monkeypatch, capsys):
-  check = prediction.check_memory
+  plan = planning.plan
 
-  def small(config, sizes, *numbers):
-    if sizes['num_res'] > 32:
+  def small(work, num_res, *numbers):
+    if num_res > 32:
       raise errors.ResourceError('needs 99.0 GiB: about 32 residues would fit')
-    check(config, sizes, *numbers)
+    return plan(work, num_res, *numbers)
 
-  monkeypatch.setattr(prediction, 'check_memory', small)
+  monkeypatch.setattr(planning, 'plan', small)
   source, out = fasta(tmp_path / 'p.fasta', large='A' * 40, p=SEQUENCE), tmp_path / 'out'
   assert predict(source, out, *TWO) == 1
   failure, = load_json(out / 'failures.json')
@@ -486,17 +486,29 @@ def test_a_protein_too_large_fails_at_once_and_the_others_run(tmp_path, monkeypa
 
 
 def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, monkeypatch):
-  run, tried = prediction.predict, []
+  run, tried = prediction._run, []
 
-  def short(model, batch, **arguments):
-    tried.append(model.name)
-    if tried == ['model_1_ptm', 'model_2_ptm']:
-      raise errors.ResourceError('too large')
-    return run(model, batch, **arguments)
+  def short(task, plan, **arguments):
+    tried.append((task.model.name, plan.step))
+    if tried == [('model_1_ptm', 0), ('model_2_ptm', 0)]:
+      raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+    return run(task, plan, **arguments)
 
-  monkeypatch.setattr(prediction, 'predict', short)
-  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *TWO) == 0
-  assert tried == ['model_1_ptm', 'model_2_ptm', 'model_2_ptm']
+  monkeypatch.setattr(prediction, '_run', short)
+  out = tmp_path / 'out'
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *TWO) == 0
+  assert tried == [('model_1_ptm', 0), ('model_2_ptm', 0), ('model_2_ptm', 0)]
+  log = (out / 'log.txt').read_text()
+  assert 'the other models in it are dropped' in log and 'beginning again with more of it free' in log
+
+
+def test_a_plan_that_is_not_the_plain_one_and_the_longest_protein_are_told(tmp_path, monkeypatch):
+  monkeypatch.setattr(prediction._Task, 'plan', lambda _, plan=prediction._Task.plan: plan(_).below)
+  out = tmp_path / 'out'
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *ALONE) == 0
+  log = (out / 'log.txt').read_text()
+  assert 'p: memory is short, so it is computed with kernels auto in slices of 2 MiB, which takes about' in log
+  assert re.search(r'about [\d,]+ residues fit this device \(.* GiB free, 508:5120 alignment rows, float32\)', log)
 
 
 def test_models_are_dropped_when_they_take_too_much_memory(monkeypatch):
@@ -711,5 +723,5 @@ def test_predictor_keeps_few_programs(monkeypatch):
   monkeypatch.setattr(prediction, 'program_key', lambda model, *_: model)
   monkeypatch.setattr(prediction, 'forget_programs', lambda: forgotten.append(1))
   predictor = predicting.Predictor(None, options_for_keys(), None, None, None, None, None)
-  assert [predictor._is_new_program(i % 30, None) for i in range(60)].count(True) == 60 and len(forgotten) == 2
-  assert not predictor._is_new_program(29, None)
+  assert [predictor._is_new_program(i % 30, None, None) for i in range(60)].count(True) == 60 and len(forgotten) == 2
+  assert not predictor._is_new_program(29, None, None)

@@ -15,6 +15,7 @@ FLOORS = (
      'constants', 'ops', 'transfer'),
     ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
     ('model', 'losses', 'search'),
+    ('planning',),
     ('prediction', 'evaluation', 'train'),
     ('jobs', 'doctor', 'cli', '__main__'),
 )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.data.padding import residue_bucket
-from alphafold_jax.errors import AlphaFoldError, NumericalError, ResourceError, WeightsError
+from alphafold_jax.errors import AlphaFoldError, NumericalError, WeightsError
 from alphafold_jax.jobs import claims, inputs, results
 from alphafold_jax.jobs.inputs import Job
 from alphafold_jax.jobs.keys import Keys
@@ -52,6 +52,7 @@ class _Protein:
   assignment: Assignment
   files: JobFiles
   batch: Any = None
+  kernels: Any = None  # what it was computed with last
   found: list[Result] = dataclasses.field(default_factory=list)
   failures: list[Failure] = dataclasses.field(default_factory=list)
   is_over: bool = False  # its files cannot be written, or it was lost: nothing further is predicted of it
@@ -182,20 +183,25 @@ class Predictor:
 
   def _predicted(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> float:
     """Computes a prediction, has its raw result kept and its files written; returns its score."""
+    from alphafold_jax import prediction
     from alphafold_jax.output.predicted import check_finite
 
     job, files = protein.job, protein.files
     size, part = residue_bucket(job.num_res), tag(name, seed)
     model = self._models.get(name)
-    is_first = self._is_new_program(model, protein.batch)
+    make_room = functools.partial(self._make_room, name, job.name)
+    plan = prediction.make_plan(model, protein.batch, self._settings, make_room)
+    if plan.step and plan.kernels != protein.kernels:
+      _log.info('%s: memory is short, so it is computed with %s', job.name, plan)
+    protein.kernels = plan.kernels
+    is_first = self._is_new_program(model, protein.batch, plan)
     step = f'{name}, seed {seed}'
     how = f': compiling for up to {size} residues, once (kept for later runs)' if is_first else ''
     self._progress.step(f'{step}{how or ": running"}')
     passes: list[Any] = []
 
     def on_pass(one, fetch):
-      if one.index < len(passes):  # begins again, in float32
-        _log.warning('%s %s: NaN or infinity came out; computing again in float32', job.name, step)
+      if one.index < len(passes):  # begins again, in float32 or with less memory
         passes.clear()
       fetched = fetch() if self._options.save_recycles else None
       if fetched is not None:
@@ -204,19 +210,21 @@ class Predictor:
       count()
       self._progress.passed(step, size, one, self._num_passes[name], is_first and one.index == 0)
 
-    prediction = self._with_room(model, protein.batch, seed, job.query.name, on_pass)
-    check_finite(prediction)
+    predicted = prediction.predict(
+        model, protein.batch, seed=seed, name=job.query.name, settings=self._settings, on_pass=on_pass, plan=plan,
+        make_room=make_room)
+    check_finite(predicted)
     key = self._keys.prediction(protein.assignment.input_key, name, seed)
 
     def write():
-      result = results.save(files.folder, part, key, prediction, _extras(files.extras, prediction, passes))
-      files.write_prediction(prediction, part)
+      result = results.save(files.folder, part, key, predicted, _extras(files.extras, predicted, passes))
+      files.write_prediction(predicted, part)
       protein.found.append(result)
       _log.info('%s %s, seed %d: %s, %s, %.1f s', job.name, name, seed, _scores(result),
                 number(len(result.passes) - 1, 'recycle'), result.seconds)
 
     self._write(protein, 'predict', write, name, seed)
-    return results.score(prediction, self._options.ranking)
+    return results.score(predicted, self._options.ranking)
 
   def _write(self, protein: _Protein, stage: str, task: Callable[[], None], model: str | None = None,
              seed: int | None = None) -> None:
@@ -241,23 +249,18 @@ class Predictor:
       protein.is_lost = True
       raise _Lost
 
-  def _with_room(self, model, batch, seed, name, on_pass) -> Any:
-    """Predicts; when memory is short, once more without the other models in it."""
-    from alphafold_jax import prediction
+  def _make_room(self, model: str, job: str) -> bool:
+    """Drops the other models where memory is short: nothing becomes slower by it."""
+    dropped = self._models.drop_others(model)
+    if dropped:
+      _log.info('%s: memory is short; the other models in it are dropped', job)
+    return dropped
 
-    try:
-      return prediction.predict(model, batch, seed=seed, name=name, settings=self._settings, on_pass=on_pass)
-    except ResourceError as error:
-      if isinstance(error.__cause__, OSError) or not self._models.drop_others(model.name):
-        raise
-      _log.info('%s: memory is short; trying again without the other models in it', name)
-    return prediction.predict(model, batch, seed=seed, name=name, settings=self._settings, on_pass=on_pass)
-
-  def _is_new_program(self, model, batch) -> bool:
+  def _is_new_program(self, model, batch, plan) -> bool:
     """Whether the network will be compiled; forgets old programs when there are many."""
     from alphafold_jax import prediction
 
-    program = prediction.program_key(model, batch, self._settings)
+    program = prediction.program_key(model, batch, self._settings, plan)
     if program in self._programs:
       return False
     if len(self._programs) >= _MAX_PROGRAMS:

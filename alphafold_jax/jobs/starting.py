@@ -48,6 +48,7 @@ class Setup:
     _log.info('%sJAX %s on %d x %s%s', who, jax.__version__, device['count'], kind, free)
     if hint := devices.idle_accelerator():
       _log.warning('%s', hint)
+    self._tell_longest(who)
     if not self.options.compilation_cache:
       jax.config.update('jax_enable_compilation_cache', False)
     elif (cache := devices.use_compilation_cache()) is None:
@@ -59,6 +60,26 @@ class Setup:
     if device['kernels'] != 'auto':
       _log.info('%skernels: %s', who, device['kernels'])
     return device | {'dtype': self.options.settings.dtype or devices.default_dtype()}
+
+  def _tell_longest(self, who: str) -> None:
+    """Says how long a protein may be, before one is begun that is too long."""
+    from alphafold_jax import config as configs
+    from alphafold_jax import devices, planning
+
+    num_devices = self.options.settings.num_devices
+    if (free := devices.available_bytes(num_devices)) is None:
+      return
+    dtype = self.options.settings.dtype or devices.default_dtype()
+    fitting = []
+    for name in self.options.models:
+      config = configs.changed(self.options.model_config(name), {'dtype': dtype})
+      num_templ = config.max_templates if self.templates else 0
+      rows = f'{config.sampling.num_msa}:{config.sampling.num_extra}'
+      fitting.append((planning.longest(config, free, num_devices, num_templ), rows))
+    longest, rows = min(fitting)
+    where, each = ('this device', '') if num_devices == 1 else (f'{num_devices} devices together', ' on each')
+    _log.info('%sup to about %s residues fit %s (%.1f GiB free%s, %s alignment rows, %s)', who, f'{longest:,}', where,
+              free / 2**30, each, rows, dtype)
 
   def predictor(self, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]) -> Predictor:
     """What predicts.

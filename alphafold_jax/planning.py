@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a protein is computed in the memory there is: from sizes, precision and devices to a plan, or to a refusal.
+
+Kernels and slices form a ladder. Each step takes less memory than the one above, is slower, and computes the same up
+to rounding. The plan is the first step that fits by the estimate of model/memory.py; where memory runs out
+nevertheless, the steps below are left to try.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import config_dict
+
+from alphafold_jax import config as configs
+from alphafold_jax import schema
+from alphafold_jax.data import padding
+from alphafold_jax.errors import ResourceError
+from alphafold_jax.model import alphafold, memory
+from alphafold_jax.ops import seam
+from alphafold_jax.weights import official
+
+_SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
+
+
+def padded_sizes(config: Mapping[str, Any], batch: schema.Batch, num_devices: int = 1) -> dict[str, int]:
+  """The sizes that a batch is padded to: proteins of like size share one compilation, and devices split residues."""
+  sizes = padding.axis_sizes(batch)
+  uses_templates = config['templates'] is not None and np.any(np.asarray(batch.templates.mask) > 0)
+  return {
+      'num_res': padding.residue_bucket(sizes['num_res'], num_devices),
+      'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
+      'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
+  }
+
+
+def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_dict.ConfigDict:
+  """The configuration without what these sizes leave unused.
+
+  Without templates and with few alignment rows the five models are one network with other parameters; reduced to what
+  they use, they share one compilation.
+  """
+  num_msa = min(config.sampling.num_msa, sizes['num_seq'])
+  num_extra = min(config.sampling.num_extra, max(1, sizes['num_seq'] - num_msa))
+  changes = {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra}
+  return configs.changed(config, changes if sizes['num_templ'] else changes | {'templates': None})
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """What is to be computed, for a protein of any length."""
+
+  spec: alphafold.AlphaFoldSpec
+  num_seq: int  # alignment rows, padded
+  num_templ: int
+  num_params: int
+  num_devices: int = 1  # that share the protein
+
+  def needed(self, num_res: int, kernels: seam.Kernels) -> int:
+    """Bytes on each device at a padded length."""
+    spec = dataclasses.replace(self.spec, kernels=kernels)
+    return memory.pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
+
+  def fits(self, num_res: int, available: int) -> bool:
+    """Whether a protein of so many residues fits at the foot of the ladder."""
+    return self.needed(padding.residue_bucket(num_res, self.num_devices), ladder(self.spec.kernels)[-1]) <= available
+
+  def longest(self, available: int) -> int:
+    """The most residues that fit so many bytes on each device; 0: not even the shortest protein does."""
+    found, following = 0, padding.residue_bucket(1)
+    while self.fits(following, available):
+      found, following = following, padding.residue_bucket(following + 1)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """How a protein is computed; bytes are those of each device."""
+
+  num_devices: int
+  kernels: seam.Kernels  # implementation, and the bytes of a slice
+  needed: int
+  available: int | None  # None: it cannot be told
+  longest: int | None  # residues that fit, with as many alignment rows, at the foot of the ladder
+  step: int = 0  # of the ladder; 0: what was asked for
+  below: 'Plan | None' = None  # the next step, for when memory runs out nevertheless
+
+  @property
+  def how(self) -> str:
+    """'kernels auto in slices of 64 MiB'."""
+    return f'kernels {self.kernels.implementation} in slices of {seam.budget(self.kernels) / 2**20:g} MiB'
+
+  def __str__(self) -> str:
+    devices = f' on each of {self.num_devices} devices' if self.num_devices > 1 else ''
+    free = '' if self.available is None else f' of {self.available / 2**30:.1f}'
+    return f'{self.how}, which takes about {self.needed / 2**30:.1f}{free} GiB{devices}'
+
+
+def ladder(kernels: seam.Kernels) -> tuple[seam.Kernels, ...]:
+  """From the kernels that were asked for to those that take the least memory.
+
+  Other kernels than `xla_chunked` do not all keep to the bytes of a slice, so they go first.
+  """
+  bounded = kernels.strict or kernels.implementation in (seam.AUTO, seam.EVERYWHERE)
+  top = kernels if bounded else dataclasses.replace(kernels, implementation=seam.AUTO)
+  slices = (max(1, seam.budget(kernels) // share) for share in _SHARES)
+  return tuple(dict.fromkeys((kernels, top, *(dataclasses.replace(top, chunk_bytes=size) for size in slices))))
+
+
+def plan(work: Work, num_res: int, available: int | None, num_local: int = 1) -> Plan:
+  """Chooses the first step of the ladder that fits.
+
+  Args:
+    work: what is to be computed.
+    num_res: padded residues.
+    available: free bytes of each device; None: they cannot be told, so anything is taken to fit.
+    num_local: devices of this machine; more than were asked for are only ever suggested.
+
+  Raises:
+    ResourceError: nothing fits; says what is needed, what there is, the length that would fit, and what to do.
+  """
+  steps = [(kernels, work.needed(num_res, kernels)) for kernels in ladder(work.spec.kernels)]
+  found, longest = None, None if available is None else work.longest(available)
+  for step, (kernels, needed) in reversed(list(enumerate(steps))):
+    if available is not None and needed > available:
+      break
+    found = Plan(work.num_devices, kernels, needed, available, longest, step, found)
+  if found is None:
+    raise ResourceError(_refusal(work, num_res, steps[-1][1], available, longest, num_local))
+  return found
+
+
+def _refusal(work: Work, num_res: int, needed: int, available: int, longest: int, num_local: int) -> str:
+  more = range(work.num_devices + 1, num_local + 1)
+  enough = next((n for n in more if dataclasses.replace(work, num_devices=n).fits(num_res, available)), None)
+  remedy = 'use a device with more memory, or ' + (
+      f'{enough} of the {num_local} devices here (--devices {enough})' if enough else 'more devices (--devices)')
+  if longest:
+    remedy = f'about {longest} residues would fit; {remedy}, or predict the protein in parts'
+  if work.spec.dtype == 'float32':
+    remedy += ', or --dtype bfloat16'
+  if work.num_seq > 512:
+    remedy += ', or a shallower alignment (--max-msa 128:256)'
+  return (f'{num_res} residues (padded) and {work.num_seq} alignment rows need about {needed / 2**30:.1f} GiB'
+          f'{" on each device" if work.num_devices > 1 else ""}, and {available / 2**30:.1f} GiB are free: {remedy}')
+
+
+def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num_templ: int = 0) -> int:
+  """The most residues of a protein that a model takes, with all alignment rows that it samples.
+
+  Args:
+    config: of the model; its parameters need not be there.
+    available: free bytes of each device.
+    num_devices: that share the protein.
+    num_templ: templates, if the model takes any.
+  """
+  spec = alphafold.make_spec(config)
+  depth = padding.msa_depth_bucket(spec.sampling.num_msa + spec.sampling.num_extra)
+  num_params = sum(map(math.prod, official.official_shapes(config).values()))
+  return Work(spec, depth, num_templ if spec.templates else 0, num_params, num_devices).longest(available)
