@@ -232,7 +232,7 @@ def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
 
 def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
-  """A model's configuration with these settings, and the kernels that are the fastest here unless others were chosen."""
+  """A model's configuration with these settings, and unless kernels were chosen those that are the fastest here."""
   config = settings.apply(model.config)
   if config.kernels.implementation != seam.AUTO:
     return config

@@ -51,7 +51,8 @@ def table(results: list[dict], command: str) -> str:
   for result in results:
     lines += ['', f'{result["num_res"]} residues, {result["num_rows"]} rows, {result["dtype"]}; '
               f'{result["matmul_rate"] / 1e12:.2f} TFLOP/s in a large matrix product.', '',
-              '| operation | kernel | ms | over `xla_chunked` | share of that rate | error |', '|:--|:--|--:|--:|--:|--:|']
+              '| operation | kernel | ms | over `xla_chunked` | share of that rate | error |',
+              '|:--|:--|--:|--:|--:|--:|']
     everywhere = {one['operation']: one['seconds'] for one in result['trials'] if one['row'] == seam.EVERYWHERE}
     for one in result['trials']:
       name = one['operation']

@@ -69,7 +69,8 @@ def main() -> None:
   lines = [f'{given.model}, {given.num_res} residues, {given.depth} alignment rows. {turns.versions()}. Command: '
            f'`{" ".join(["python", "benchmarks/startup.py", *sys.argv[1:]])}`', '',
            f'| process | {", s | ".join(stages)}, s |', '|:--|' + '--:|' * len(stages)]
-  lines += [f'| {side} | {" | ".join(f"{seconds[stage]:.2f}" for stage in stages)} |' for side, seconds in sides.items()]
+  for side, seconds in sides.items():
+    lines.append(f'| {side} | {" | ".join(f"{seconds[stage]:.2f}" for stage in stages)} |')
   share = sides['second']['compiling'] / sides['first']['compiling']
   text = '\n'.join([*lines, '', f'Compiling in the second process takes {share:.0%} of that in the first.'])
   print(text)

@@ -703,7 +703,7 @@ def test_a_large_batch_is_summed_up(tmp_path):
   row = {'rank': 1, 'model': 'model_1_ptm', 'seed': 0, 'mean_plddt': 90.0, 'ptm': None, 'seconds': 4000.0}
   outcomes = [report.Outcome(f'{"p" * 80}{i}', report.DONE, [row, row | {'rank': 2}], ['a']) for i in range(100)]
   failures = [report.Failure('f', 'f', '', 'input', 'InputError', '[red]no markup[/]' + 'x' * 300)] * 50
-  text = report.closing(report.Summary(tmp_path, outcomes, failures), live=False)
+  text = report.closing(report.Summary(tmp_path, outcomes=outcomes, failures=failures), live=False)
   assert 'Best prediction of each protein' in text and '40 more' in text and '30 more, see failures.json' in text
   assert text.count('model_1_ptm') == 60 and '1:06:40' in text and '[red]no' in text
   assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 100

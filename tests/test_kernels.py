@@ -74,8 +74,8 @@ def test_what_surrounds_a_kernel_equals_the_reference_in_values_and_gradients(na
 
 def arguments(dtype='float32', rows=4, keys=8, heads=2, dim=8, bias=True):
   draw = test_ops.Draw(dtype)
-  return (draw.normal(rows, keys, 16), draw.norm(16), test_ops.attention_weights(draw, 16, heads, dim), draw.mask(rows, keys),
-          draw.normal(heads, keys, keys) if bias else None)
+  return (draw.normal(rows, keys, 16), draw.norm(16), test_ops.attention_weights(draw, 16, heads, dim),
+          draw.mask(rows, keys), draw.normal(heads, keys, keys) if bias else None)
 
 
 def run(implementation, *given, platform=''):

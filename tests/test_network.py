@@ -12,8 +12,8 @@ import small_network
 from scipy.spatial import transform
 from small_network import DETERMINISTIC, FAST, NUM_RES, assert_close, make_batch, make_recycled, make_spec, params, run
 
-from alphafold_jax import config as configs
 from alphafold_jax import confidence, schema
+from alphafold_jax import config as configs
 from alphafold_jax.data import features, padding
 from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.model import alphafold, evoformer, recycling

@@ -60,6 +60,14 @@ class Case(NamedTuple):
   differentiable: tuple[int, ...] = (0, 1, 2)
 
 
+def _factors(shape, shared_axis):
+  """Dropout's, the same along one axis; None: no dropout."""
+  if shared_axis is None:
+    return None
+  shape = [1 if axis == shared_axis else size for axis, size in enumerate(shape)]
+  return jnp.asarray(np.random.default_rng(2).random(shape))
+
+
 def _self_attention(rows, keys, c, heads, dim, bias=True, axis=0, keep=None):
   def arguments(draw):
     x = draw.normal(rows, keys, c)
@@ -67,9 +75,7 @@ def _self_attention(rows, keys, c, heads, dim, bias=True, axis=0, keep=None):
             draw.normal(heads, keys, keys) if bias else None)
 
   def run(*given):
-    factors = None
-    if keep is not None:
-      factors = jnp.asarray(np.random.default_rng(2).random([1 if i == keep else n for i, n in enumerate(given[0].shape)]))
+    factors = _factors(given[0].shape, keep)
     return ops.self_attention(*given, axis=axis, keep=factors)
 
   return Case('self_attention', run, arguments, (0, 1, 2, 4) if bias else (0, 1, 2))
@@ -92,9 +98,7 @@ def _outer_product_mean(num_seq, num_res, c, hidden, c_z):
 
 def _triangle(num_res, c, hidden, outgoing, keep=None):
   def run(*given):
-    factors = None
-    if keep is not None:
-      factors = jnp.asarray(np.random.default_rng(2).random([1 if i == keep else n for i, n in enumerate(given[0].shape)]))
+    factors = _factors(given[0].shape, keep)
     return ops.triangle_multiplication(*given, outgoing=outgoing, keep=factors)
 
   return Case('triangle_multiplication', run, lambda draw: (

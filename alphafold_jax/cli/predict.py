@@ -132,8 +132,8 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
                     'else bfloat16)'},
         '--devices': {'type': int, 'metavar': 'N', 'default': 1, 'help': 'GPUs or TPU cores that share each protein: '
                       'longer ones fit, the result is the same (default: %(default)s)'},
-        '--kernels': {'metavar': 'NAME', 'help': 'how the expensive operations are computed: a kernel, or operation=kernel,... '
-                      '(default: auto, the fastest of those that compute the same on this device)'},
+        '--kernels': {'metavar': 'NAME', 'help': 'how the expensive operations are computed: a kernel, or '
+                      'operation=kernel,... (default: the fastest of those that compute the same on this device)'},
         '--no-compilation-cache': {**flags.SWITCH, 'help': 'do not keep compiled programs for later runs'},
         '--config': {'type': flags.change, 'metavar': 'KEY=VALUE', 'action': 'append', 'default': [],
                      'help': 'advanced: change a setting of config.py, such as evoformer.num_block=8; only parameters '

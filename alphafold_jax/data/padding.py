@@ -2,8 +2,8 @@
 """Padding and cropping of any schema object, and the sizes to pad to.
 
 A program compiled for one shape serves every batch padded to it. Buckets trade compilations for wasted work: pair
-operations cost between the square and the cube of the length, so from 64 residues on the steps stay within one eighth of
-it; rows cost in proportion to their number, and the steps of the depth are a third to a half of it.
+operations cost between the square and the cube of the length, so from 64 residues on the steps stay within one eighth
+of it; rows cost in proportion to their number, and the steps of the depth are a third to a half of it.
 """
 
 import bisect
@@ -66,7 +66,7 @@ def _multiple(step: int, least: int) -> int:
 
 
 def msa_depth_bucket(num_seq: int) -> int:
-  """The padded number of alignment rows: 1 (no homologues), 4, 8, 16, 24, ... 5632 (all that any model uses), doubling."""
+  """The padded number of rows: 1 (no homologues), 4, 8, 16, 24 ... 5632, as many as a model uses, then doubling."""
   if num_seq <= _MSA_DEPTHS[-1]:
     return _MSA_DEPTHS[bisect.bisect_left(_MSA_DEPTHS, num_seq)]
   return _MSA_DEPTHS[-1] * 2 ** (-(-num_seq // _MSA_DEPTHS[-1]) - 1).bit_length()

@@ -105,7 +105,7 @@ class AlphaFold:
       return Predicted(structure=structure, confidence=score, representations=representations, recycled=recycled)
 
   def _fold(self, batch, context, previous):
-    """Everything but the heads: first row of the MSA, representations (pairs in the trunk's dtype), structure, target."""
+    """All but the heads: first row of the MSA, representations (pairs in the trunk's dtype), structure, target."""
     msa, first_row, pair, target = self._ensemble(batch, context, previous)
     single = Linear(self.spec.c_s, name='single')(first_row)  # Alg. 6 line 12
     with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32

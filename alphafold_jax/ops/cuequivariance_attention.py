@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention by NVIDIA's triangle attention of cuEquivariance; its kernels are proprietary, its Python part Apache-2.0."""
+"""Attention by NVIDIA's triangle attention of cuEquivariance; its kernels are proprietary, its Python is Apache-2.0."""
 
 import importlib.util
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from alphafold_jax.ops import seam
 
-
 Rows = tuple[tuple[jax.Array, int], ...]  # arrays, and the axis of each along which it is sliced
 
 
