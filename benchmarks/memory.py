@@ -60,7 +60,7 @@ def compare(name: str, num_res: int, depth: int, num_templates: int, dtype: str,
   programs = passes.compiled(spec, False, num_devices)
   previous = jax.eval_shape(programs.initial, batch)
   context = jax.eval_shape(programs.prepare, params, key, batch)
-  stats = programs.one_pass.lower(params, key, batch, context, previous).compile().memory_analysis()
+  stats = programs.one_pass.compile(params, key, batch, context, previous).memory_analysis()
   used = (stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
           + stats.temp_size_in_bytes)
   num_params = sum(x.size for x in jax.tree.leaves(params))

@@ -30,6 +30,31 @@ class Result:
   representations: schema.Representations | None
 
 
+class Program:
+  """A function under jit which, once compiled, gives back the host's memory that compiling took."""
+
+  def __init__(self, function: Callable, **options: Any):
+    """Takes the function and jit's options."""
+    self._jitted, self._compiled = jax.jit(function, **options), {}
+
+  def __call__(self, *arguments: Any) -> Any:
+    leaves, tree = jax.tree.flatten(arguments)
+    shapes = (tree, *(jax.typeof(leaf) for leaf in leaves))
+    if shapes not in self._compiled:
+      self._compiled[shapes] = self.compile(*arguments)
+    return self._compiled[shapes](*arguments)
+
+  def lower(self, *arguments: Any) -> jax.stages.Lowered:
+    """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`."""
+    return self._jitted.lower(*arguments)
+
+  def compile(self, *arguments: Any) -> jax.stages.Compiled:
+    """The function compiled for arguments of these shapes."""
+    compiled = self.lower(*arguments).compile()
+    devices.return_freed_memory()
+    return compiled
+
+
 class Programs(NamedTuple):
   """Arguments are the same for any number of devices; of large results each device holds a part.
 
@@ -76,7 +101,7 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
 
   if num_devices == 1:
     return Programs(
-        jax.jit(network.prepare), jax.jit(one_pass, donate_argnums=4), jax.jit(initial), everywhere=None)
+        jax.jit(network.prepare), Program(one_pass, donate_argnums=4), jax.jit(initial), everywhere=None)
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
@@ -85,7 +110,7 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
       representations=axial.partition(schema.Representations, _MODEL) if keep_representations else None)
   return Programs(
       jax.jit(_shared(network.prepare, mesh, (P(), P(), P()), context)),
-      jax.jit(_shared(one_pass, mesh, (P(), P(), P(), context, recycled), result), donate_argnums=4),
+      Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled), result), donate_argnums=4),
       jax.jit(_shared(initial, mesh, (P(),), recycled)), everywhere=NamedSharding(mesh, P()))
 
 
