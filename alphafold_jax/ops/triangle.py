@@ -53,15 +53,19 @@ def _product_by_channel(z, w, mask, outgoing):
   def channels(proj_w, proj_b, gate_w, gate_b):  # [C, c, 2], [C, 2]: a few of the hidden channels, left and right
     edges = mask.astype(z.dtype) * (jnp.einsum('ijc,dcs->sdij', z, proj_w) + proj_b.T[..., None, None])
     edges *= jax.nn.sigmoid(jnp.einsum('ijc,dcs->sdij', z, gate_w) + gate_b.T[..., None, None])
-    return jnp.einsum(equation, *_partners(*edges, outgoing, rows=1), preferred_element_type=jnp.float32)
+    product = jnp.einsum(equation, *_partners(*edges, outgoing, rows=1), preferred_element_type=jnp.float32)
+    return product.astype(z.dtype)
 
   def by_channel(x):  # [..., 2h] to [h, ..., 2]
     return jnp.moveaxis(x.reshape(*x.shape[:-1], 2, hidden), -1, 0)
 
   factors = tuple(by_channel(x) for x in (w.proj_w, w.proj_b, w.gate_w, w.gate_b))
   # Four arrays of a device's edges, and twice the edges of all others that it gathers.
-  numbers = mask.size * (4 + 2 * (axial.num_shares() - 1))
-  return slicing.map_rows(channels, factors, 4 * numbers, at_least=32)
+  bytes_per_channel = z.dtype.itemsize * mask.size * (4 + 2 * (axial.num_shares() - 1))
+  # Fewer channels at a time cost time, as every slice reads all of z; with long proteins, where the product of
+  # matrices takes most of it, little.
+  at_least = 32 if bytes_per_channel <= seam.budget(seam.current()) else 8
+  return slicing.map_rows(channels, factors, bytes_per_channel, at_least)
 
 
 def _out_bytes(z, w, *_):
