@@ -3,6 +3,7 @@
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from alphafold_jax.jobs.report import Failure, Outcome
 from alphafold_jax.jobs.templates import TemplateSource
 
 _log = logging.getLogger(__name__)
+_GPU_SHARE = '0.92'  # of a GPU's memory that JAX takes; its own default is 0.75
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Setup:
       facts for the record of the run.
     """
     _log.info('%sstarting JAX', who)
+    os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', _GPU_SHARE)
     import jax
 
     from alphafold_jax import devices, tuning

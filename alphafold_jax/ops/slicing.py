@@ -38,11 +38,13 @@ def map_rows(
   if size == num_rows:
     return function(*(row for row, _ in sliced))
   shape = jax.eval_shape(function, *(jax.lax.slice_in_dim(row, 0, 1, axis=along) for row, along in sliced))
-  # Filled with a value that is not a constant: XLA would move constants out of the stack of blocks, then copy them in
-  # every block.
-  filling = jax.lax.stop_gradient(rows[0].ravel()[0]).astype(shape.dtype)
-  result = jnp.broadcast_to(filling, (num_rows, *shape.shape[1:]))
-  return _in_slices(lambda _, *rows: function(*rows), size, 0, False, result, sliced)
+
+  def filling(shared):  # not a constant: XLA would move it out of the stack of blocks, then copy it in every block
+    last = max((rows[0], *shared), key=jnp.size)  # it begins when this is there, and not before what this is made of
+    value = jax.lax.stop_gradient(last.ravel()[0]).astype(shape.dtype)
+    return jnp.broadcast_to(value, (num_rows, *shape.shape[1:]))
+
+  return _in_slices(lambda _, *rows: function(*rows), size, 0, False, filling, sliced, shape)
 
 
 def update_rows(
@@ -65,7 +67,7 @@ def update_rows(
   size = _slice_size(x.shape[axis], bytes_per_row, at_least)
   if size == x.shape[axis]:
     return x + _leading(function(_leading(x, axis), *(row for row, _ in rows)), axis)
-  return _in_slices(function, size, axis, True, x, rows)
+  return _in_slices(function, size, axis, True, lambda _: x, rows, x)
 
 
 def _leading(x: jax.Array, axis: int) -> jax.Array:
@@ -73,9 +75,12 @@ def _leading(x: jax.Array, axis: int) -> jax.Array:
   return x.swapaxes(0, axis)
 
 
-def _in_slices(function, size, axis, adds, x, rows):
-  """All of x anew: whole slices in a loop, then what is left of it."""
-  num_rows = x.shape[axis]
+def _in_slices(function, size, axis, adds, make_x, rows, like):
+  """All of x anew: whole slices in a loop, then what is left of it.
+
+  x is made from the arrays that the function closes over; `like` has its shape, but for the number of rows.
+  """
+  num_rows = rows[0][0].shape[rows[0][1]] if rows else like.shape[axis]
   whole = num_rows - num_rows % size
   arrays, axes = tuple(row for row, _ in rows), tuple(along for _, along in rows)
 
@@ -83,8 +88,10 @@ def _in_slices(function, size, axis, adds, x, rows):
     return tuple(jax.lax.slice_in_dim(row, start, stop, axis=along) for row, along in rows)
 
   # What the function closes over becomes an argument; and it is traced here, in the context in which it was made.
-  example = _leading(jax.lax.slice_in_dim(x, 0, size, axis=axis), axis)
+  others = [length for along, length in enumerate(like.shape) if along != axis]
+  example = jax.ShapeDtypeStruct((size, *others), like.dtype)
   of_slice, shared = jax.closure_convert(function, example, *part(0, size))
+  x = make_x(shared)
   result = _sliced(of_slice, size, (axis, *axes), adds, x, arrays, tuple(shared))
   if whole < num_rows:
     rest = jax.lax.slice_in_dim(result, whole, num_rows, axis=axis)

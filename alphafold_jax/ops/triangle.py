@@ -49,10 +49,11 @@ def _product_by_channel(z, w, mask, outgoing):
   """The same channel by channel: products are of plain [N, N] matrices, and slices of channels need less memory."""
   hidden = w.norm_scale.shape[0]
   equation = 'cik,cjk->cij' if outgoing else 'ckj,cki->cij'
+  by_edge = jnp.moveaxis(z, -1, 0)  # once; else every slice would make a copy in this order
 
   def channels(proj_w, proj_b, gate_w, gate_b):  # [C, c, 2], [C, 2]: a few of the hidden channels, left and right
-    edges = mask.astype(z.dtype) * (jnp.einsum('ijc,dcs->sdij', z, proj_w) + proj_b.T[..., None, None])
-    edges *= jax.nn.sigmoid(jnp.einsum('ijc,dcs->sdij', z, gate_w) + gate_b.T[..., None, None])
+    edges = mask.astype(z.dtype) * (jnp.einsum('cij,dcs->sdij', by_edge, proj_w) + proj_b.T[..., None, None])
+    edges *= jax.nn.sigmoid(jnp.einsum('cij,dcs->sdij', by_edge, gate_w) + gate_b.T[..., None, None])
     product = jnp.einsum(equation, *_partners(*edges, outgoing, rows=1), preferred_element_type=jnp.float32)
     return product.astype(z.dtype)
 
@@ -60,12 +61,29 @@ def _product_by_channel(z, w, mask, outgoing):
     return jnp.moveaxis(x.reshape(*x.shape[:-1], 2, hidden), -1, 0)
 
   factors = tuple(by_channel(x) for x in (w.proj_w, w.proj_b, w.gate_w, w.gate_b))
-  # Four arrays of a device's edges, and twice the edges of all others that it gathers.
-  bytes_per_channel = z.dtype.itemsize * mask.size * (4 + 2 * (axial.num_shares() - 1))
-  # Fewer channels at a time cost time, as every slice reads all of z; with long proteins, where the product of
-  # matrices takes most of it, little.
-  at_least = 32 if bytes_per_channel <= seam.budget(seam.current()) else 8
-  return slicing.map_rows(channels, factors, bytes_per_channel, at_least)
+  num_shares = axial.num_shares()
+  one = z.dtype.itemsize * mask.size
+  at_least = channels_at_once(one, num_shares, seam.budget(seam.current()))
+  return slicing.map_rows(channels, factors, _bytes_per_channel(one, num_shares), at_least)
+
+
+def _bytes_per_channel(one, num_shares):
+  """Four arrays of a device's edges, and twice the edges of all others that it gathers; `one`: bytes of the former."""
+  return one * (4 + 2 * (num_shares - 1))
+
+
+def channels_at_once(one: int, num_shares: int, budget: int) -> int:
+  """The fewest channels that are multiplied at a time.
+
+  Fewer take less memory but more time, as every slice reads all edges; with long proteins, where the product of
+  matrices takes most of it, little.
+
+  Args:
+    one: bytes of one channel of a device's edges
+    num_shares: devices that share the protein
+    budget: bytes of a slice
+  """
+  return 32 if _bytes_per_channel(one, num_shares) <= budget else 8
 
 
 def _out_bytes(z, w, *_):
