@@ -40,7 +40,7 @@ _COLUMNS = ('side', 'proteins', 'proteins an hour', 'residues a second', 'progra
 
 
 class Protein(NamedTuple):
-  """One that was predicted: residues, those that it was padded to, and seconds of its passes, the first with compiling."""
+  """One that was predicted: residues, padded residues, and seconds of its passes, the first with compiling."""
 
   num_res: int
   padded: int
@@ -125,7 +125,7 @@ def loop_inside(inputs: str, out: str, model_type: str, params: str, num_recycle
 
 
 def _run(command: Sequence[str]) -> tuple[float, int, str]:
-  """Seconds, peak memory of all its processes in bytes, and what it printed; compiled programs are kept nowhere else."""
+  """Seconds, peak bytes of all its processes, and what it printed; the folder for compiled programs is empty."""
   with tempfile.TemporaryDirectory() as cache, contextlib.ExitStack() as stack:
     environment = os.environ | {'XDG_CACHE_HOME': cache, 'PYTHONPATH': os.pathsep.join(
         [str(turns.ROOT), os.environ.get('PYTHONPATH', '')])}
@@ -182,8 +182,8 @@ def _figures(side: str, proteins: Sequence[Protein], seconds: float, peak: int, 
 def table(sides: Sequence[dict], given: argparse.Namespace, command: str) -> str:
   """The results in Markdown."""
   lines = [
-      f'{given.num_proteins} proteins of {_SHORTEST} to {given.max_length} residues, {given.depth} alignment rows each, '
-      f'{given.model_type}{" with random weights" if given.params == "random" else ""}, {given.num_recycle} recycles; '
+      f'{given.num_proteins} proteins of {_SHORTEST} to {given.max_length} residues, {given.depth} alignment rows '
+      f'each, {given.model_type}{" with random weights" if given.params == "random" else ""}, {given.num_recycle} recycles; '
       f'{os.cpu_count()} cores; {turns.versions()}. Command: `{command}`', '',
       f'| {" | ".join(_COLUMNS)} |', '|:--|' + '--:|' * (len(_COLUMNS) - 1)]
   for s in sides:
