@@ -183,8 +183,8 @@ def table(sides: Sequence[dict], given: argparse.Namespace, command: str) -> str
   """The results in Markdown."""
   lines = [
       f'{given.num_proteins} proteins of {_SHORTEST} to {given.max_length} residues, {given.depth} alignment rows '
-      f'each, {given.model_type}{" with random weights" if given.params == "random" else ""}, {given.num_recycle} recycles; '
-      f'{os.cpu_count()} cores; {turns.versions()}. Command: `{command}`', '',
+      f'each, {given.model_type}{" with random weights" if given.params == "random" else ""}, '
+      f'{given.num_recycle} recycles; {os.cpu_count()} cores; {turns.versions()}. Command: `{command}`', '',
       f'| {" | ".join(_COLUMNS)} |', '|:--|' + '--:|' * (len(_COLUMNS) - 1)]
   for s in sides:
     lines.append(
