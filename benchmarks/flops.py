@@ -19,25 +19,32 @@ def _self_attention(rows: int, s: int, c: int) -> int:
   return 2 * rows * s * (5 * c * c + 2 * s * c)
 
 
-def _pair_updates(r: int) -> int:
+def pair_flops(r: int) -> dict[str, int]:
+  """Those of each update of the pair representation in one block."""
   multiplication = 2 * (6 * r * r * _C_Z**2 + r**3 * _C_Z)
   attention = _self_attention(r, r, _C_Z) + 2 * r * r * _C_Z * _PAIR_HEADS
-  return 2 * multiplication + 2 * attention + 16 * r * r * _C_Z**2
+  return {
+      'multiplication_outgoing': multiplication, 'multiplication_incoming': multiplication,
+      'attention_starting': attention, 'attention_ending': attention, 'pair_transition': 16 * r * r * _C_Z**2}
 
 
-def _msa_updates(r: int, s: int, c: int, column: int) -> int:
-  row = _self_attention(s, r, c) + 2 * r * r * _C_Z * _MSA_HEADS
-  outer = 2 * (2 * s * r * c * _C_OUTER + s * (r * _C_OUTER) ** 2 + r * r * _C_OUTER**2 * _C_Z)
-  return row + column + 16 * s * r * c * c + outer
+def msa_flops(r: int, s: int, is_extra: bool = False) -> dict[str, int]:
+  """Those of each update of the MSA representation in one block, and of the outer product mean."""
+  c, head_dim = (_C_E if is_extra else _C_M), _C_E // _MSA_HEADS
+  column = _self_attention(r, s, c)
+  if is_extra:
+    column = 2 * s * r * (2 * c**2 + 2 * c * head_dim + 2 * c)  # global: one query, one key head
+  return {
+      'row_attention': _self_attention(s, r, c) + 2 * r * r * _C_Z * _MSA_HEADS, 'column_attention': column,
+      'transition': 16 * s * r * c * c,
+      'outer_product_mean': 2 * (2 * s * r * c * _C_OUTER + s * (r * _C_OUTER) ** 2 + r * r * _C_OUTER**2 * _C_Z)}
 
 
 def pass_flops(r: int, num_msa: int, num_extra: int, num_block: int = 48, num_extra_block: int = 4) -> int:
   """Floating-point operations of one pass at r residues."""
-  head_dim = _C_E // _MSA_HEADS
-  column = 2 * num_extra * r * (2 * _C_E**2 + 2 * _C_E * head_dim + 2 * _C_E)  # global: one query, one key head
-  main = _msa_updates(r, num_msa, _C_M, _self_attention(r, num_msa, _C_M)) + _pair_updates(r)
-  extra = _msa_updates(r, num_extra, _C_E, column) + _pair_updates(r)
-  return num_block * main + num_extra_block * extra
+  main, extra, pair = (sum(parts.values()) for parts in (
+      msa_flops(r, num_msa), msa_flops(r, num_extra, is_extra=True), pair_flops(r)))
+  return num_block * (main + pair) + num_extra_block * (extra + pair)
 
 
 def step_flops(r: int, num_msa: int, num_extra: int, num_block: int = 48, num_extra_block: int = 4) -> int:

@@ -53,11 +53,12 @@ def table(results: list[dict], command: str) -> str:
               f'{result["matmul_rate"] / 1e12:.2f} TFLOP/s in a large matrix product.', '',
               '| operation | kernel | ms | over `xla_chunked` | share of that rate | error |',
               '|:--|:--|--:|--:|--:|--:|']
-    everywhere = {one['operation']: one['seconds'] for one in result['trials'] if one['row'] == seam.EVERYWHERE}
+    everywhere = {one['operation']: one['seconds'] or float('nan') for one in result['trials']
+                  if one['row'] == seam.EVERYWHERE}
     for one in result['trials']:
       name = one['operation']
       if one['seconds'] is None:
-        lines.append(f'| {name} | {one["row"]} | | | | {one["reason"]} |')
+        lines.append(f'| {name} | {one["row"]} | | | | {one["reason"].split(": ", 1)[-1]} |')
         continue
       least = operation_flops(name, result['num_rows'], result['num_res']) / result['matmul_rate']
       lines.append(f'| {name} | {one["row"]} | {1e3 * one["seconds"]:.3g} | {one["seconds"] / everywhere[name]:.2f} | '

@@ -95,7 +95,6 @@ def test_more_memory_and_more_devices_take_longer_proteins_of_a_model():
   assert planning.longest(config, 16 * GIB, num_templ=4) <= found[0]
 
 
-@pytest.mark.xfail(strict=True, reason='the heads and the structure module hold pair arrays in float32 whole')
 def test_ten_thousand_residues_fit_one_device_of_141_gigabytes():
   assert planning.plan(work(), padding.residue_bucket(10_000), 141 * 10**9).num_devices == 1
 

@@ -169,10 +169,14 @@ class AlphaFold:
     return evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17
 
 
+_IN_FLOAT32 = ('scale', 'offset', 'norm_scale', 'norm_offset')  # of normalisations, whose arithmetic is float32
+
+
 def _in_dtype(dtype: jnp.dtype):
   """Lets modules inside see their float32 parameters in the trunk's dtype; gradients stay float32."""
-  def getter(next_getter, value, _):
-    return next_getter(value).astype(dtype)
+  def getter(next_getter, value, context):
+    value = next_getter(value)
+    return value if context.full_name.rsplit('/', 1)[-1] in _IN_FLOAT32 else value.astype(dtype)
 
   return hk.custom_getter(getter, params=True, state=False)
 
