@@ -20,9 +20,15 @@ from alphafold_jax import schema
 EPSILON = 1e-8  # Å^2, added to squared lengths: the direction of a zero vector is zero, with a finite gradient
 
 
+def _sum(products: schema.Array) -> jax.Array:
+  """The sum over a last axis of three."""
+  x, y, z = (jax.lax.index_in_dim(products, axis, axis=-1, keepdims=False) for axis in range(3))
+  return x + y + z
+
+
 def _dot(a: schema.Array, b: schema.Array) -> jax.Array:
   """Inner product of vectors [..., 3]."""
-  return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
+  return _sum(a * b)
 
 
 def _cross(a: schema.Array, b: schema.Array) -> jax.Array:
@@ -33,7 +39,7 @@ def _cross(a: schema.Array, b: schema.Array) -> jax.Array:
 
 def _rotate(rotation: schema.Array, vectors: schema.Array) -> jax.Array:
   """Rotations [..., 3, 3] times vectors [..., 3]."""
-  return jnp.stack([_dot(rotation[..., row, :], vectors) for row in range(3)], axis=-1)
+  return _sum(rotation * vectors[..., None, :])
 
 
 def _transpose(rotation: schema.Array) -> jax.Array:
@@ -56,8 +62,9 @@ class Rigid:
 
   def __matmul__(self, other: 'Rigid') -> 'Rigid':
     """Composition: first `other`, then `self`."""
-    columns = [_rotate(self.rotation, other.rotation[..., column]) for column in range(3)]
-    return Rigid(rotation=jnp.stack(columns, axis=-1), translation=self.apply(other.translation))
+    columns = _transpose(other.rotation)
+    rotation = _sum(self.rotation[..., :, None, :] * columns[..., None, :, :])
+    return Rigid(rotation=rotation, translation=self.apply(other.translation))
 
   def apply(self, points: schema.Array) -> jax.Array:
     """Takes local points [..., 3] to global ones."""
