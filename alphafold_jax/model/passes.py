@@ -44,6 +44,11 @@ class Program:
       self._compiled[shapes] = self.compile(*arguments)
     return self._compiled[shapes](*arguments)
 
+  @property
+  def num_compiled(self) -> int:
+    """For how many shapes of arguments it is compiled."""
+    return len(self._compiled)
+
   def lower(self, *arguments: Any) -> jax.stages.Lowered:
     """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`."""
     return self._jitted.lower(*arguments)
