@@ -28,6 +28,7 @@ REQUIRES = [
   'ml-collections>=1.0',
   'numpy>=2.0',
   'biopython>=1.84',
+  'flatbuffers>=24.3',  # in which JAX writes traced programs
   'ihm>=2.6',  # with modelcif: writes ModelCIF files
   'matplotlib>=3.8',
   'modelcif>=1.4',

@@ -14,7 +14,7 @@ import jaxlib
 
 from alphafold_jax.errors import InputError
 
-_COMPILE_SECONDS_WORTH_KEEPING = 1.0
+_COMPILE_SECONDS_WORTH_KEEPING = 0.02
 _CONTROL_GROUPS = (  # limit and use, version 2 and version 1
     ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
     ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),

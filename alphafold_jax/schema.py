@@ -12,6 +12,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.export
 import numpy as np
 
 Array = jax.Array | np.ndarray
@@ -23,8 +24,12 @@ def array(*axes: str | int, dtype: str = 'float32', fill: float = 0) -> Any:
 
 
 def pytree(cls: type) -> type:
-  """Makes a class a frozen, keyword-only dataclass and a JAX pytree."""
-  return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+  """Makes a class a frozen, keyword-only dataclass and a JAX pytree, in traced programs on disk too."""
+  cls = jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+  jax.export.register_pytree_node_serialization(
+      cls, serialized_name=f'{cls.__module__}.{cls.__qualname__}', serialize_auxdata=lambda _: b'',
+      deserialize_auxdata=lambda _: ())
+  return cls
 
 
 @pytree

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a prediction waits for before its first pass: compiling in a first process, and in one that comes after it.
 
-  python benchmarks/startup.py                     # 128 residues; rewrites docs/benchmarks.md
+  python benchmarks/startup.py                     # 32 residues; rewrites docs/benchmarks.md
 
 Each process starts with nothing in memory; the first with an empty folder for compiled programs, the second with what
 the first left there. What compiling takes is the first pass and the preparation before it less a later pass.
@@ -44,8 +44,8 @@ def one_process(num_res: int, depth: int, model_name: str) -> dict[str, float]:
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('--num-res', type=int, default=128, help='residues (default: %(default)s)')
-  parser.add_argument('--depth', type=int, default=512, help='alignment rows (default: %(default)s)')
+  parser.add_argument('--num-res', type=int, default=32, help='residues (default: %(default)s)')
+  parser.add_argument('--depth', type=int, default=8, help='alignment rows (default: %(default)s)')
   parser.add_argument('--model', default='model_5_ptm', help='default: %(default)s')
   parser.add_argument('--json', action='store_true', help='print one JSON object, and write no table')
   parser.add_argument('--inside', action='store_true', help='be one of the processes')

@@ -2,7 +2,7 @@
 """The compiled programs of a prediction, on one device or on several that share the protein (ops/axial.py)."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from alphafold_jax import confidence, devices, schema
-from alphafold_jax.model import alphafold, recycling
+from alphafold_jax.model import alphafold, recycling, traced
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.templates import TemplateContext
 from alphafold_jax.ops import axial
@@ -31,11 +31,12 @@ class Result:
 
 
 class Program:
-  """A function under jit which, once compiled, gives back the host's memory that compiling took."""
+  """A function under jit that is traced and compiled for a shape once, by this process or one before."""
 
-  def __init__(self, function: Callable, **options: Any):
-    """Takes the function and jit's options."""
-    self._jitted, self._compiled = jax.jit(function, **options), {}
+  def __init__(self, function: Callable, identity: Hashable = None, **options: Any):
+    """Takes the function, what tells it from all others if it may be kept as it was traced, and jit's options."""
+    self._jitted, self._identity, self._options = jax.jit(function, **options), identity, options
+    self._compiled: dict[Hashable, jax.stages.Compiled] = {}
 
   def __call__(self, *arguments: Any) -> Any:
     leaves, tree = jax.tree.flatten(arguments)
@@ -51,10 +52,12 @@ class Program:
 
   def lower(self, *arguments: Any) -> jax.stages.Lowered:
     """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`."""
-    return self._jitted.lower(*arguments)
+    if self._identity is None:
+      return self._jitted.lower(*arguments)
+    return jax.jit(traced.kept(self._jitted, self._identity, arguments), **self._options).lower(*arguments)
 
   def compile(self, *arguments: Any) -> jax.stages.Compiled:
-    """The function compiled for arguments of these shapes."""
+    """The function compiled for arguments of these shapes; the host's memory that this took is given back."""
     compiled = self.lower(*arguments).compile()
     devices.return_freed_memory()
     return compiled
@@ -105,8 +108,9 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
     return recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z, spec.dtype)
 
   if num_devices == 1:
+    identity = ('one_pass', spec, keep_representations)
     return Programs(
-        jax.jit(network.prepare), Program(one_pass, donate_argnums=4), jax.jit(initial), everywhere=None)
+        jax.jit(network.prepare), Program(one_pass, identity, donate_argnums=4), jax.jit(initial), everywhere=None)
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
