@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One pass of this package beside DeepMind's network as packaged in alphafold-colabfold, at its best CPU settings.
+"""One pass of this package beside DeepMind's network as packaged in alphafold-colabfold, at its best settings.
 
   python benchmarks/predict_vs_alphafold.py                      # 64, 128, 256 residues; rewrites docs/benchmarks.md
   python benchmarks/predict_vs_alphafold.py --num-res 128 --json # one JSON object, nothing rewritten
+  python benchmarks/predict_vs_alphafold.py --dtype bfloat16 --num-res 384 1024 2048 --num-msa 512 --num-extra 5120
+                                                                 # an NVIDIA GPU at the published depths
 
 Both sides get the same random weights and the same alignment rows, and each measurement has a process of its own; the
-processes take turns, since machines drift. The peer runs with fused projections, in float32 (faster than bfloat16 on
-CPUs) and at both of its settings of `subbatch_size`, 4 and none; it is the faster one that is compared.
+processes take turns, since machines drift. The peer runs with fused projections. On CPUs it computes in float32 (faster
+there than bfloat16), at both of its settings of `subbatch_size`, 4 and none; on GPUs in bfloat16, with its own kernels
+and without. It is the fastest one that is compared.
 """
 
 import argparse
 import dataclasses
 import functools
+import os
 
 import peer
 import turns
@@ -19,10 +23,17 @@ import turns
 _MODEL = 'model_5_ptm'
 
 
+@dataclasses.dataclass(frozen=True)
+class Case(turns.Case):
+  """Sizes of what is computed, and in what."""
+
+  dtype: str  # of the trunk
+
+
 # --- One side, in its own process ---
 
 
-def _inputs(case: turns.Case):
+def _inputs(case: Case):
   """Our configuration, official arrays, and a batch whose rows are drawn in the same order every time."""
   from alphafold_jax.weights import random
   oracle = peer.oracle()
@@ -33,28 +44,30 @@ def _inputs(case: turns.Case):
   return config, random.random_official(config), batch
 
 
-def _ours(case: turns.Case) -> turns.Program:
-  """This package."""
+def _ours(case: Case) -> turns.Program:
+  """This package, with the kernels that it chooses."""
   import jax
   import jax.numpy as jnp
 
-  from alphafold_jax.model import alphafold, passes, recycling
+  from alphafold_jax import config as configs
+  from alphafold_jax import tuning
+  from alphafold_jax.model import alphafold, passes
   from alphafold_jax.weights import official
   config, arrays, batch = _inputs(case)
+  config = configs.changed(config, {'dtype': case.dtype, 'kernels.implementation': tuning.preferred()})
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
   batch = jax.tree.map(jnp.asarray, batch)
   programs = passes.compiled(alphafold.make_spec(config), False)
   context = programs.prepare(params, jax.random.key(0), batch)
 
   def arguments(_):  # what is recycled is given away, so each pass needs its own
-    previous = recycling.initial_recycled(case.num_res, config.embedder.c_m, config.embedder.c_z)
-    return params, jax.random.key(1), batch, context, previous
+    return params, jax.random.key(1), batch, context, programs.initial(batch)
 
   return turns.Program(programs.one_pass, arguments, lambda result: float(result.confidence.mean_plddt))
 
 
-def _peer(case: turns.Case, subbatch_size: int | None) -> turns.Program:
-  """The peer."""
+def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns.Program:
+  """The peer, and whether with its kernels for NVIDIA GPUs."""
   import haiku as hk
   import jax
   from alphafold.model import config as peer_config
@@ -66,8 +79,9 @@ def _peer(case: turns.Case, subbatch_size: int | None) -> turns.Program:
   oracle = peer.oracle()
   theirs = peer_config.model_config(_MODEL)  # its projections are fused by default
   theirs.update_from_flattened_dict({
-      'model.global_config.bfloat16': False,
+      'model.global_config.bfloat16': case.dtype == 'bfloat16',
       'model.global_config.subbatch_size': subbatch_size,
+      'model.global_config.use_pallas': kernels,
       'model.embeddings_and_evoformer.evoformer_num_block': case.num_block,
       'model.embeddings_and_evoformer.extra_msa_stack_num_block': config.extra_msa.num_block})
   previous = recycling.initial_recycled(case.num_res, config.embedder.c_m, config.embedder.c_z)
@@ -86,18 +100,23 @@ SIDES = {
     'ours': _ours,
     'peer, subbatch_size 4': functools.partial(_peer, subbatch_size=4),
     'peer, no subbatches': functools.partial(_peer, subbatch_size=None),
+    'peer, its kernels': functools.partial(_peer, subbatch_size=4, kernels=True),
+}
+_COMPARED = {
+    'float32': ('ours', 'peer, subbatch_size 4', 'peer, no subbatches'),
+    'bfloat16': ('ours', 'peer, subbatch_size 4', 'peer, its kernels'),
 }
 
 
 # --- Both sides ---
 
 
-def compare(case: turns.Case, repeats: int, passes: int) -> dict:
-  """Measures all sides; ours is compared with the faster of the peer's."""
+def compare(case: Case, repeats: int, passes: int) -> dict:
+  """Measures all sides; ours is compared with the fastest of the peer's."""
   import flops
-  sides = turns.compare(__file__, SIDES, case, repeats, passes)
-  fastest = min((side for side in SIDES if side != 'ours'), key=lambda side: sides[side]['seconds'])
-  rate = flops.matmul_rate()  # of a large matrix product here; then the shares of it that both reach
+  sides = turns.compare(__file__, _COMPARED[case.dtype], case, repeats, passes)
+  fastest = min((side for side in sides if side != 'ours'), key=lambda side: sides[side]['seconds'])
+  rate = flops.matmul_rate(dtype=case.dtype)  # of a large matrix product here; then the shares of it that both reach
   count = flops.pass_flops(case.num_res, case.num_msa, case.num_extra, case.num_block, min(case.num_block, 4))
   share, peer_share = (round(count / sides[side]['seconds'] / rate, 3) for side in ('ours', fastest))
   return {
@@ -111,7 +130,8 @@ def table(results: list[dict], command: str) -> str:
   first = results[0]
   lines = [
       f'One pass of {_MODEL}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} extra '
-      'alignment rows, float32, random weights.', turns.conditions(first['repeats'], first['passes'], command), '',
+      f'alignment rows, {first["dtype"]}, random weights.',
+      turns.conditions(first['repeats'], first['passes'], command), '',
       '| residues | side | compile, s | one pass, s | peak memory above import and weights, MiB | mean pLDDT |',
       '|--:|:--|--:|--:|--:|--:|']
   for result in results:
@@ -131,9 +151,13 @@ def table(results: list[dict], command: str) -> str:
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   turns.add_flags(parser, SIDES, sizes=(64, 128, 256), repeats=2, passes=2)
+  parser.add_argument('--dtype', choices=list(_COMPARED), default='float32',
+                      help='bfloat16: for GPUs, beside the kernels of the peer (default: %(default)s)')
   args = parser.parse_args()
-  cases = [turns.Case(n, args.num_msa, args.num_extra, args.num_block) for n in args.num_res]
-  turns.main(__file__, args, SIDES, cases, compare, table, writes=args.num_block == 48)
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # this process measures a GPU's rate between sides
+  cases = [Case(n, args.num_msa, args.num_extra, args.num_block, args.dtype) for n in args.num_res]
+  section = 'predict_vs_alphafold' + ('' if args.dtype == 'float32' else '_gpu')
+  turns.main(__file__, args, SIDES, cases, compare, table, section=section if args.num_block == 48 else None)
 
 
 if __name__ == '__main__':

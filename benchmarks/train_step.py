@@ -188,7 +188,8 @@ def main() -> None:
   parser.add_argument('--dropout', action=argparse.BooleanOptionalAction, default=True, help='as in training')
   args = parser.parse_args()
   cases = [Case(n, args.num_msa, args.num_extra, args.num_block, args.dropout) for n in args.num_res]
-  turns.main(__file__, args, SIDES, cases, compare, table, writes=args.num_block == 48 and args.dropout)
+  section = 'train_step' if args.num_block == 48 and args.dropout else None
+  turns.main(__file__, args, SIDES, cases, compare, table, section=section)
 
 
 if __name__ == '__main__':

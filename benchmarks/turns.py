@@ -143,7 +143,8 @@ def add_flags(parser: argparse.ArgumentParser, sides: Iterable[str], sizes: tupl
 
 
 def main(script: str, args: argparse.Namespace, sides: Mapping[str, Callable[[Any], Program]], cases: Sequence[Any],
-         compare: Callable[[Any, int, int], dict], table: Callable[[list[dict], str], str], writes: bool) -> None:
+         compare: Callable[[Any, int, int], dict], table: Callable[[list[dict], str], str],
+         section: str | None) -> None:
   """What such a benchmark does with its flags.
 
   Args:
@@ -153,7 +154,7 @@ def main(script: str, args: argparse.Namespace, sides: Mapping[str, Callable[[An
     cases: one for each size
     compare: measures a case: (case, repeats, passes)
     table: the results in Markdown: (results, command)
-    writes: whether docs/benchmarks.md takes the table
+    section: of docs/benchmarks.md that takes the table; None: it is only printed
   """
   if args.side:
     print(json.dumps(measure(sides[args.side](cases[0]), args.passes)))
@@ -164,11 +165,10 @@ def main(script: str, args: argparse.Namespace, sides: Mapping[str, Callable[[An
     if args.json:
       print(json.dumps(results[-1]), flush=True)
   if not args.json:
-    path = Path(script)
-    text = table(results, ' '.join(['python', f'benchmarks/{path.name}', *sys.argv[1:]]))
+    text = table(results, ' '.join(['python', f'benchmarks/{Path(script).name}', *sys.argv[1:]]))
     print(text)
-    if writes:
-      write_section(path.stem, text)
+    if section:
+      write_section(section, text)
 
 
 def conditions(repeats: int, passes: int, command: str) -> str:
