@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parents[1]
 _KERNELS = ('triton_kernel_call', 'triton_kernel_call_ffi', '__gpu$xla.gpu.triton', 'tpu_custom_call',
             '__cudnn$fmhaSoftmax', '__cudnn$fmhaScaleBiasSoftmax')
+_SETTINGS = ('jax_default_matmul_precision', 'jax_enable_x64', 'jax_threefry_partitionable')
 _ALLOWED = tuple(jax.export.DisabledSafetyCheck.custom_call(name) for name in _KERNELS)
 
 
@@ -63,8 +64,9 @@ def kept(jitted: Callable, identity: Hashable, arguments: tuple) -> Callable:
 def _digest(identity: Hashable, arguments: tuple) -> str:
   leaves, tree = jax.tree.flatten(arguments)
   shapes = [(leaf.shape, str(leaf.dtype)) for leaf in leaves]
-  settings = (jax.default_backend(), jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64)
-  parts = (identity, str(tree), shapes, settings, jax.__version__, jaxlib.__version__, _source())
+  settings = [getattr(jax.config, name) for name in _SETTINGS]
+  versions = (jax.default_backend(), jax.__version__, jaxlib.__version__, _source())
+  parts = (identity, str(tree), shapes, settings, versions)
   return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
