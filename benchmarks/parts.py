@@ -212,7 +212,7 @@ def main() -> None:
   parser.add_argument('--repeats', type=int, default=3, help='timed runs (default: %(default)s)')
   parser.add_argument('--json', action='store_true', help='print one JSON object per size, and write no table')
   given = parser.parse_args()
-  results = [measure(turns.Case(num_res, given.num_msa, given.num_extra, given.num_block), given.repeats)
+  results = [measure(predict_vs_alphafold.Case(num_res, given.num_msa, given.num_extra, given.num_block), given.repeats)
              for num_res in given.num_res]
   if given.json:
     print('\n'.join(map(json.dumps, results)))

@@ -27,7 +27,7 @@ _MODEL = 'model_5_ptm'
 class Case(turns.Case):
   """Sizes of what is computed, and in what."""
 
-  dtype: str  # of the trunk
+  dtype: str = 'float32'  # of the trunk
 
 
 # --- One side, in its own process ---
