@@ -4,7 +4,6 @@
 import csv
 import errno
 import json
-import os
 import re
 import signal
 import socket
@@ -20,7 +19,7 @@ import small_experiment
 import small_runs
 from ml_collections import config_dict
 
-from alphafold_jax import cli
+from alphafold_jax import cli, errors
 from alphafold_jax.data.training import training_set
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.train import checkpoints, loop, parameters, specs
@@ -28,6 +27,16 @@ from alphafold_jax.train import step as steps
 
 DATA = Path(__file__).parent / 'data'
 CONFIG = str(Path(small_experiment.__file__))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compiled_fast():
+  """Most of these tests' time goes to compiling steps, here and in the processes that they start."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')
+    yield
+  jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture(scope='module')
@@ -128,14 +137,12 @@ def test_lines_written_after_the_last_checkpoint_are_dropped_when_it_goes_on(who
   assert [int(line['step']) for line in lines(run / 'metrics.csv')] == [1, 2, 3, 4]
 
 
-def endless(run, cache, *more: str, xla_flags: str = '') -> subprocess.Popen:
+def endless(run, cache, *more: str) -> subprocess.Popen:
   """A process that trains until it is stopped."""
   command = [sys.executable, '-m', 'alphafold_jax', 'train', str(run), '--data', cache, '--config', CONFIG,
              '--config', 'run.num_samples=1000000', '--config', 'run.checkpoint_every=1000000',
              '--config', 'run.validate_every=0', *more]
-  environment = small_runs.environment() | {
-      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {xla_flags}'.strip()}  # blank, it would be a file's name
-  return subprocess.Popen(command, env=environment)
+  return subprocess.Popen(command, env=small_runs.environment())
 
 
 def wait_for(num_steps: int, run: Path, processes: list[subprocess.Popen]) -> None:
@@ -174,10 +181,9 @@ def test_a_killed_run_goes_on(cache, tmp_path):
     process.kill()
   process.wait()
   told = len(lines(run / 'metrics.csv'))
-  assert train(run, cache, '--config', 'run.validate_every=0', '--config', f'run.num_samples={2 * (told + 2)}',
-               '--config', 'optimizer.decay_samples=7') == 0
+  assert train(run, cache, '--config', 'run.validate_every=0', '--config', f'run.num_samples={2 * (told + 2)}') == 0
   log = (run / 'log.txt').read_text()
-  assert 'going on after step' in log and 'optimizer.decay_samples: ' in log and 'there, 7 now' in log
+  assert 'going on after step' in log and f'run.num_samples: 1000000 there, {2 * (told + 2)} now' in log
   assert [int(line['step']) for line in lines(run / 'metrics.csv')] == list(range(1, told + 3))
 
 
@@ -187,9 +193,7 @@ def test_two_processes_train_as_one_and_stop_together(whole_run, cache, tmp_path
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{free.getsockname()[1]}'
-  fast = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'  # to compile
-  stop_after(4, run, [
-      endless(run, cache, '--hosts', f'{address},2,{index}', xla_flags=fast) for index in range(2)])
+  stop_after(4, run, [endless(run, cache, '--hosts', f'{address},2,{index}') for index in range(2)])
   told, alone = lines(run / 'metrics.csv'), lines(whole_run / 'metrics.csv')
   assert [int(line['step']) for line in told] == list(range(1, len(told) + 1))
   for name in ('loss', 'gradient_norm'):
@@ -201,6 +205,17 @@ def test_two_processes_train_as_one_and_stop_together(whole_run, cache, tmp_path
   assert int(saved(run).step) == len(told)
   for log in ('log.txt', 'log_1.txt'):
     assert f'stopped at step {len(told)}' in (run / log).read_text()
+
+
+def test_a_run_may_go_on_to_another_end_and_decay_and_says_so(tmp_path):
+  config = small_experiment.get_config().to_dict()
+  optimizer, run = config['optimizer'], config['run']
+  changed = config | {'optimizer': optimizer | {'decay_samples': 7}, 'run': run | {'num_samples': 9}}
+  assert specs.check_same(config, config, tmp_path) == []
+  told = specs.check_same(config, changed, tmp_path)
+  assert len(told) == 2 and told[0].endswith('there, 7 now') and told[1] == 'run.num_samples: 8 there, 9 now'
+  with pytest.raises(errors.InputError, match='run.seed: 0 there, 1 now'):
+    specs.check_same(config, config | {'run': run | {'seed': 1}}, tmp_path)
 
 
 def test_a_checkpoint_of_another_configuration_says_which_fields_differ(whole_run, cache, capsys):
