@@ -3,6 +3,7 @@
 
 import ctypes
 import hashlib
+import importlib.metadata
 import os
 import platform
 import sys
@@ -13,8 +14,11 @@ import jax
 import jaxlib
 
 from alphafold_jax.errors import InputError
+from alphafold_jax.version import __version__
 
 _COMPILE_SECONDS_WORTH_KEEPING = 0.02
+_KERNEL_PACKAGES = (
+    'colabfold-kernels', 'cuequivariance-jax', 'cuequivariance-ops-jax-cu12', 'cuequivariance-ops-jax-cu13')
 _CONTROL_GROUPS = (  # limit and use, version 2 and version 1
     ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
     ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
@@ -134,11 +138,18 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
 
 
 def machine_key() -> str:
-  """A short name for what compiled programs depend on: JAX, the device, and the processor's abilities."""
+  """A short name for what kernels and compiled programs depend on: packages, the device, the processor's abilities."""
   device = jax.devices()[0]
-  versions = (jax.__version__, jaxlib.__version__)
+  versions = (__version__, jax.__version__, jaxlib.__version__, *map(_version, _KERNEL_PACKAGES))
   parts = [*versions, device.platform, device.device_kind, platform.machine(), _cpu_abilities()]
   return f'{device.platform}-{hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]}'
+
+
+def _version(package: str) -> str:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return 'absent'
 
 
 def _cpu_abilities() -> str:

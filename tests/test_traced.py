@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small_predictions
 
-from alphafold_jax import schema
+from alphafold_jax import devices, schema
 from alphafold_jax.model import passes, traced
 from alphafold_jax.ops import cudnn_attention, pallas_attention
 
@@ -51,7 +51,7 @@ def test_a_program_traced_before_is_not_traced_again(folder):
   assert double.traced == 1 and len(list(folder.iterdir())) == 1
 
 
-def test_what_differs_in_identity_shape_dtype_settings_or_code_is_another_program(folder, monkeypatch):
+def test_what_differs_in_identity_shape_dtype_settings_code_or_machine_is_another_program(folder, monkeypatch):
   double = Doubling()
   double('one')
   double('two')
@@ -61,7 +61,9 @@ def test_what_differs_in_identity_shape_dtype_settings_or_code_is_another_progra
     double('one')
   monkeypatch.setattr(traced, '_source', lambda: 'changed code')
   double('one')
-  assert double.traced == 6
+  monkeypatch.setattr(devices, 'machine_key', lambda: 'another machine')
+  double('one')
+  assert double.traced == 7
 
 
 def test_a_damaged_file_is_made_anew(folder):

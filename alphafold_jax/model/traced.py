@@ -2,8 +2,9 @@
 """Traced programs kept on disk beside the compiled ones, so that the next process need not trace the network again.
 
 With JAX's own cache a process still traces and lowers the whole network before it can ask for what was compiled, which
-takes longer than reading it. Here a program is found by what it is made from: specs, shapes, settings, the versions of
-JAX and our own code. So it need not be readable by another version, which JAX refuses to promise for GPU kernels.
+takes longer than reading it. Here a program is found by what it is made from: specs, shapes, settings, the machine with
+its packages, and our own code. So it need not be readable by another version, which JAX refuses to promise for GPU
+kernels.
 """
 
 import functools
@@ -14,9 +15,8 @@ from pathlib import Path
 
 import jax
 import jax.export
-import jaxlib
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, devices
 from alphafold_jax.errors import AlphaFoldError
 
 _log = logging.getLogger(__name__)
@@ -65,8 +65,7 @@ def _digest(identity: Hashable, arguments: tuple) -> str:
   leaves, tree = jax.tree.flatten(arguments)
   shapes = [(leaf.shape, str(leaf.dtype)) for leaf in leaves]
   settings = [getattr(jax.config, name) for name in _SETTINGS]
-  versions = (jax.default_backend(), jax.__version__, jaxlib.__version__, _source())
-  parts = (identity, str(tree), shapes, settings, versions)
+  parts = (identity, str(tree), shapes, settings, devices.machine_key(), _source())
   return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
