@@ -59,18 +59,6 @@ def make_spec(**changes) -> StepSpec:
 
 
 @functools.cache
-def compiled_fast() -> dict[str, bool | int]:
-  """What makes compiling, most of these tests' time, twice as fast; XLA:CPU before it had its fusion emitters."""
-  import small_network
-  fastest = small_network.FAST | {'xla_cpu_use_fusion_emitters': False}
-  try:
-    jax.jit(lambda: 0, compiler_options=fastest).lower().compile()
-  except jax.errors.JaxRuntimeError:  # this jax has the emitters alone
-    return small_network.FAST
-  return fastest
-
-
-@functools.cache
 def params():
   """Random parameters, none zero, so that every part has an effect."""
   return random_params(make_config(), 0)
@@ -103,6 +91,7 @@ def make_batch(num: int = BATCH) -> schema.Batch:
 
 def run(layout: str, spec: StepSpec, num_steps: int = 2):
   """The state after each of some steps and its metrics, on a mesh such as 2x4 (data x model), or under pmap."""
+  import small_network
   state = jax.device_get(steps.initial_state(spec, jax.random.key(0), params()))
   key, batch = jax.random.key(1), make_batch(spec.batch_size)
   states, told = [], []
@@ -112,7 +101,7 @@ def run(layout: str, spec: StepSpec, num_steps: int = 2):
     places = np.arange(spec.batch_size, dtype=np.int32)
     num = len(devices)
     split = jax.tree.map(lambda leaf: leaf.reshape(num, len(leaf) // num, *leaf.shape[1:]), (batch, places))
-    step = step.lower(state, key, *split).compile(compiled_fast())
+    step = step.lower(state, key, *split).compile(small_network.FAST)
     for _ in range(num_steps):
       state, metrics = jax.device_get(step(state, key, *split))
       state, metrics = jax.tree.map(lambda leaf: leaf[0], (state, metrics))
@@ -123,7 +112,7 @@ def run(layout: str, spec: StepSpec, num_steps: int = 2):
   mesh = sharding.make_mesh(model, jax.devices()[:data * model])
   step = sharding.sharded_step(spec, mesh)
   state, spread = sharding.on_every_device(state, mesh), sharding.spread(batch, 0, mesh)
-  step = step.lower(state, key, *spread).compile(compiled_fast())
+  step = step.lower(state, key, *spread).compile(small_network.FAST)
   for _ in range(num_steps):
     state, metrics = step(state, key, *spread)
     states.append(jax.device_get(state))

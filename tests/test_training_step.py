@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small_network
 import small_training
 
 from alphafold_jax.train import optimizer, sharding
@@ -81,7 +82,7 @@ def spec():
 @pytest.fixture(scope='module')
 def one_step(spec):
   return jax.jit(lambda state, key, batch: steps.train_step(spec, state, key, batch, jnp.arange(2)),
-                 compiler_options=small_training.compiled_fast())
+                 compiler_options=small_network.FAST)
 
 
 @pytest.fixture(scope='module')
@@ -107,10 +108,10 @@ def test_the_gradient_flows_through_the_last_pass_only(spec):
     return network.iterate(params, jax.random.fold_in(key_passes, 0), example, context, start).recycled
 
   params = small_training.params()
-  previous = jax.jit(first_pass, compiler_options=small_training.compiled_fast())(params)
-  expected = jax.jit(jax.grad(by_hand), compiler_options=small_training.compiled_fast())(params, previous)
+  previous = jax.jit(first_pass, compiler_options=small_network.FAST)(params)
+  expected = jax.jit(jax.grad(by_hand), compiler_options=small_network.FAST)(params, previous)
   ours = jax.jit(jax.grad(lambda p: steps.recycled_loss(spec, p, key, example, jnp.int32(2))[0]),
-                 compiler_options=small_training.compiled_fast())(params)
+                 compiler_options=small_network.FAST)(params)
   largest = optax.tree_utils.tree_max(jax.tree.map(jnp.abs, expected))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(largest)), ours, expected)
 
@@ -143,7 +144,7 @@ def test_each_example_is_clipped_by_itself(one_step, spec, state):
 def test_examples_side_by_side_give_what_they_give_one_after_another(spec, one_step, state):
   together = dataclasses.replace(spec, examples_at_once=2)
   step = jax.jit(lambda state, key, batch: steps.train_step(together, state, key, batch, jnp.arange(2)),
-                 compiler_options=small_training.compiled_fast())
+                 compiler_options=small_network.FAST)
   batch, key = small_training.make_batch(2), jax.random.key(0)
   (a, told_a), (b, told_b) = step(state, key, batch), one_step(state, key, batch)
   np.testing.assert_allclose(told_a.losses, told_b.losses, rtol=1e-5)
