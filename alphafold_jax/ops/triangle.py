@@ -112,8 +112,9 @@ def triangle_multiplication(
   product = row(layer_norm(z, *norm), w, mask, outgoing)  # [h, N, N]
 
   def last_line(z, product):  # [b, N, c] normalised, [h, b, N]
-    product = layer_norm(jnp.moveaxis(product, 0, -1), w.norm_scale, w.norm_offset).astype(z.dtype)
-    return (jnp.dot(product, w.out_w) + w.out_b) * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
+    product = layer_norm(product, w.norm_scale, w.norm_offset, axis=0).astype(z.dtype)
+    update = jnp.einsum('hij,hc->ijc', product, w.out_w) + w.out_b  # which brings the channels to the end
+    return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
 
   return residual.update(last_line, z, norm, keep, ((product, 1),), row.bytes_per_row(z, w))
 
