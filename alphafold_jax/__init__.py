@@ -16,23 +16,37 @@ from typing import Any
 from alphafold_jax.version import __version__
 
 _WHERE = {
-    'AlphaFoldError': 'errors',
-    'InputError': 'errors',
-    'NumericalError': 'errors',
-    'ResourceError': 'errors',
-    'SearchError': 'errors',
-    'TransferError': 'errors',
-    'WeightsError': 'errors',
-    'Model': 'prediction',
-    'Prediction': 'prediction',
-    'Settings': 'prediction',
-    'load_model': 'prediction',
-    'predict': 'prediction',
-    'Query': 'data.queries',
-    'read_queries': 'data.queries',
+  'AlphaFoldError': 'errors',
+  'InputError': 'errors',
+  'NumericalError': 'errors',
+  'ResourceError': 'errors',
+  'SearchError': 'errors',
+  'TransferError': 'errors',
+  'WeightsError': 'errors',
+  'Model': 'prediction',
+  'Prediction': 'prediction',
+  'Settings': 'prediction',
+  'load_model': 'prediction',
+  'predict': 'prediction',
+  'Query': 'data.queries',
+  'read_queries': 'data.queries',
 }
-_MODULES = ('config', 'confidence', 'data', 'evaluation', 'experiments', 'geometry', 'losses', 'model', 'ops', 'output',
-            'schema', 'search', 'train', 'weights')
+_MODULES = (
+  'config',
+  'confidence',
+  'data',
+  'evaluation',
+  'experiments',
+  'geometry',
+  'losses',
+  'model',
+  'ops',
+  'output',
+  'schema',
+  'search',
+  'train',
+  'weights',
+)
 
 __all__ = ['__version__', *_MODULES, *_WHERE]
 

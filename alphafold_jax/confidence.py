@@ -114,7 +114,7 @@ def of_pairs(distogram: Array, pae_logits: Array | None, seq_mask: Array, max_bi
 
 
 def of_summaries(
-    plddt_logits: Array, pairs: Array, atom_positions: Array, seq_mask: Array, asym_id: Array | None = None
+  plddt_logits: Array, pairs: Array, atom_positions: Array, seq_mask: Array, asym_id: Array | None = None
 ) -> Confidence:
   """The confidence of a structure from what `of_pairs` kept of all pairs [N_res, N_res, 1 or 3]."""
   valid = jnp.asarray(seq_mask) > 0  # [N_res]
@@ -122,13 +122,14 @@ def of_summaries(
   contact, *scores = jnp.moveaxis(pairs, -1, 0)
   errors_ij, tm = scores or (None, None)
   return Confidence(
-      plddt=residues,
-      mean_plddt=masked_mean(residues, valid),
-      pae=errors_ij,
-      ptm=_best_alignment(tm, valid, counted=True) if scores else None,
-      iptm=_best_alignment(tm, valid, _between(asym_id)) if scores and asym_id is not None else None,
-      contact_probability=contact,
-      finite=_all_finite(atom_positions, residues, errors_ij, valid))
+    plddt=residues,
+    mean_plddt=masked_mean(residues, valid),
+    pae=errors_ij,
+    ptm=_best_alignment(tm, valid, counted=True) if scores else None,
+    iptm=_best_alignment(tm, valid, _between(asym_id)) if scores and asym_id is not None else None,
+    contact_probability=contact,
+    finite=_all_finite(atom_positions, residues, errors_ij, valid),
+  )
 
 
 def masked_mean(values: Array, mask: Array) -> jax.Array:
@@ -189,14 +190,16 @@ def ranking_score(confidence: Confidence, by: str = 'plddt') -> Array:
     raise errors.InputError(f'rank by {by!r}: unknown; choose one of {", ".join(RANKINGS)}')
   missing = [name for name in RANKINGS[by] if getattr(confidence, name) is None]
   if missing:
-    raise errors.InputError(f'rank by {by!r}: this model gives no {" and no ".join(missing)}; '
-                            'rank by plddt, or choose a _ptm model (ptm) or a complex (iptm, multimer)')
+    raise errors.InputError(
+      f'rank by {by!r}: this model gives no {" and no ".join(missing)}; '
+      'rank by plddt, or choose a _ptm model (ptm) or a complex (iptm, multimer)'
+    )
   return sum(weight * getattr(confidence, name) for name, weight in RANKINGS[by].items())
 
 
 RANKINGS = {  # name -> weights of the scores
-    'plddt': {'mean_plddt': 1},
-    'ptm': {'ptm': 100},
-    'iptm': {'iptm': 100},
-    'multimer': {'iptm': 80, 'ptm': 20},
+  'plddt': {'mean_plddt': 1},
+  'ptm': {'ptm': 100},
+  'iptm': {'iptm': 100},
+  'multimer': {'iptm': 80, 'ptm': 20},
 }

@@ -19,82 +19,83 @@ _ATTENTION_FIRST = ('attention_starting', 'attention_ending', 'multiplication_ou
 def base_config() -> config_dict.ConfigDict:
   """The configuration of `model_1`, the paper's network with templates."""
   pair_update = {
-      'num_head': 4,  # Alg. 13
-      'c_triangle': 128,  # Alg. 11
-      'transition_factor': 4,  # Alg. 15
-      'dropout': 0.0,  # in training 0.25, Suppl. 1.11.6
-      'order': _TRIANGLES_FIRST,  # Alg. 6 lines 6-9
+    'num_head': 4,  # Alg. 13
+    'c_triangle': 128,  # Alg. 11
+    'transition_factor': 4,  # Alg. 15
+    'dropout': 0.0,  # in training 0.25, Suppl. 1.11.6
+    'order': _TRIANGLES_FIRST,  # Alg. 6 lines 6-9
   }
-  return config_dict.ConfigDict({
+  return config_dict.ConfigDict(
+    {
       'name': 'model_1',
       'sampling': {
-          'num_msa': 508,  # Suppl. 1.11.8: 512, of which 4 are left to template rows
-          'num_extra': 5120,  # Suppl. 1.11.8
-          'masked_fraction': 0.15,  # Suppl. 1.2.7
-          'uniform_prob': 0.1,  # Suppl. 1.2.7
-          'profile_prob': 0.1,  # Suppl. 1.2.7
-          'same_prob': 0.1,  # Suppl. 1.2.7
+        'num_msa': 508,  # Suppl. 1.11.8: 512, of which 4 are left to template rows
+        'num_extra': 5120,  # Suppl. 1.11.8
+        'masked_fraction': 0.15,  # Suppl. 1.2.7
+        'uniform_prob': 0.1,  # Suppl. 1.2.7
+        'profile_prob': 0.1,  # Suppl. 1.2.7
+        'same_prob': 0.1,  # Suppl. 1.2.7
       },
       'embedder': {
-          'c_m': 256,  # Alg. 3
-          'c_z': 128,  # Alg. 3
-          'c_extra': 64,  # Alg. 2 line 15
-          'max_relative': 32,  # Alg. 4
-          'recycle_bins': 15,  # Alg. 32
-          'recycle_min': 3.25,  # Å, as published; Alg. 32 says 3.375
-          'recycle_max': 20.75,  # Å, as published; Alg. 32 says 21.375
+        'c_m': 256,  # Alg. 3
+        'c_z': 128,  # Alg. 3
+        'c_extra': 64,  # Alg. 2 line 15
+        'max_relative': 32,  # Alg. 4
+        'recycle_bins': 15,  # Alg. 32
+        'recycle_min': 3.25,  # Å, as published; Alg. 32 says 3.375
+        'recycle_max': 20.75,  # Å, as published; Alg. 32 says 21.375
       },
       'templates': {
-          'c_t': 64,  # Alg. 16
-          'num_block': 2,  # Alg. 16
-          'pair': pair_update | {'c_triangle': 64, 'transition_factor': 2, 'order': _ATTENTION_FIRST},  # Alg. 16
-          'num_head': 4,  # Alg. 17
-          'num_bins': 39,  # Suppl. Table 1
-          'min_distance': 3.25,  # Å, Suppl. Table 1
-          'max_distance': 50.75,  # Å, Suppl. Table 1
-          'remat': False,
+        'c_t': 64,  # Alg. 16
+        'num_block': 2,  # Alg. 16
+        'pair': pair_update | {'c_triangle': 64, 'transition_factor': 2, 'order': _ATTENTION_FIRST},  # Alg. 16
+        'num_head': 4,  # Alg. 17
+        'num_bins': 39,  # Suppl. Table 1
+        'min_distance': 3.25,  # Å, Suppl. Table 1
+        'max_distance': 50.75,  # Å, Suppl. Table 1
+        'remat': False,
       },
       'extra_msa': {
-          'num_block': 4,  # Alg. 18
-          'num_head': 8,  # Alg. 7
-          'c_outer': 32,  # Alg. 10
-          'transition_factor': 4,  # Alg. 9
-          'msa_dropout': 0.0,  # in training 0.15, Suppl. 1.11.6
-          'column_attention': 'global',  # Alg. 18
-          'pair': dict(pair_update),
-          'remat': False,
+        'num_block': 4,  # Alg. 18
+        'num_head': 8,  # Alg. 7
+        'c_outer': 32,  # Alg. 10
+        'transition_factor': 4,  # Alg. 9
+        'msa_dropout': 0.0,  # in training 0.15, Suppl. 1.11.6
+        'column_attention': 'global',  # Alg. 18
+        'pair': dict(pair_update),
+        'remat': False,
       },
       'evoformer': {
-          'num_block': 48,  # Alg. 6
-          'num_head': 8,  # Alg. 7
-          'c_outer': 32,  # Alg. 10
-          'transition_factor': 4,  # Alg. 9
-          'msa_dropout': 0.0,  # in training 0.15, Suppl. 1.11.6
-          'column_attention': 'full',  # Alg. 6
-          'pair': dict(pair_update),
-          'remat': False,
+        'num_block': 48,  # Alg. 6
+        'num_head': 8,  # Alg. 7
+        'c_outer': 32,  # Alg. 10
+        'transition_factor': 4,  # Alg. 9
+        'msa_dropout': 0.0,  # in training 0.15, Suppl. 1.11.6
+        'column_attention': 'full',  # Alg. 6
+        'pair': dict(pair_update),
+        'remat': False,
       },
       'structure': {
-          'num_layer': 8,  # Alg. 20
-          'c_s': 384,  # Alg. 20
-          'num_head': 12,  # Alg. 22
-          'c_qk': 16,  # Alg. 22
-          'c_v': 16,  # Alg. 22
-          'num_point_qk': 4,  # Alg. 22
-          'num_point_v': 8,  # Alg. 22
-          'num_transition_layer': 3,  # Alg. 20 line 8
-          'dropout': 0.0,  # in training 0.1, Alg. 20
-          'position_scale': 10.0,  # Å, Suppl. 1.8: the structure module works in nm
-          'c_angle': 128,  # Alg. 20 line 11
-          'num_angle_block': 2,  # Alg. 20 lines 12, 13
+        'num_layer': 8,  # Alg. 20
+        'c_s': 384,  # Alg. 20
+        'num_head': 12,  # Alg. 22
+        'c_qk': 16,  # Alg. 22
+        'c_v': 16,  # Alg. 22
+        'num_point_qk': 4,  # Alg. 22
+        'num_point_v': 8,  # Alg. 22
+        'num_transition_layer': 3,  # Alg. 20 line 8
+        'dropout': 0.0,  # in training 0.1, Alg. 20
+        'position_scale': 10.0,  # Å, Suppl. 1.8: the structure module works in nm
+        'c_angle': 128,  # Alg. 20 line 11
+        'num_angle_block': 2,  # Alg. 20 lines 12, 13
       },
       'heads': {
-          'num_distogram_bins': 64,  # Suppl. 1.9.8
-          'num_masked_msa_classes': 23,  # Suppl. 1.9.9
-          'num_plddt_bins': 50,  # Alg. 29
-          'c_plddt': 128,  # Alg. 29
-          'num_atoms': 37,  # Suppl. 1.9.10
-          'num_pae_bins': 0,  # only the _ptm models have this head, Suppl. 1.9.7
+        'num_distogram_bins': 64,  # Suppl. 1.9.8
+        'num_masked_msa_classes': 23,  # Suppl. 1.9.9
+        'num_plddt_bins': 50,  # Alg. 29
+        'c_plddt': 128,  # Alg. 29
+        'num_atoms': 37,  # Suppl. 1.9.10
+        'num_pae_bins': 0,  # only the _ptm models have this head, Suppl. 1.9.7
       },
       'c_s': 384,  # Alg. 6 line 12
       'num_ensemble': 1,  # Alg. 2 line 3; CASP14 ran 8
@@ -103,7 +104,8 @@ def base_config() -> config_dict.ConfigDict:
       'max_templates': 4,  # Suppl. 1.2.3
       'num_recycle': 3,  # Suppl. 1.10
       'recycle_early_stop_tolerance': -1.0,  # Å; negative: never stop early
-  })
+    }
+  )
 
 
 _NO_TEMPLATES = {'templates': None, 'sampling.num_msa': 512}  # Suppl. Table 5: models 3, 4, 5
@@ -111,19 +113,22 @@ _SHALLOW = {'sampling.num_extra': 1024}  # Suppl. Table 5: models 2, 5
 _PTM = {'heads.num_pae_bins': 64}  # Suppl. 1.9.7
 
 _MONOMERS = {
-    'model_1': {},
-    'model_2': _SHALLOW,
-    'model_3': _NO_TEMPLATES,
-    'model_4': _NO_TEMPLATES,
-    'model_5': _NO_TEMPLATES | _SHALLOW,
+  'model_1': {},
+  'model_2': _SHALLOW,
+  'model_3': _NO_TEMPLATES,
+  'model_4': _NO_TEMPLATES,
+  'model_5': _NO_TEMPLATES | _SHALLOW,
 }
 MODELS: Mapping[str, Mapping[str, Any]] = _MONOMERS | {
-    f'{name}_ptm': change | _PTM for name, change in _MONOMERS.items()
+  f'{name}_ptm': change | _PTM for name, change in _MONOMERS.items()
 }
 
 # The model that ships with the package, trained by its own experiment `train_mini`; not of the paper.
 _MINI_PAIR = {'num_head': 4, 'c_triangle': 32, 'transition_factor': 2}
-_MINI = _NO_TEMPLATES | _PTM | {
+_MINI = (
+  _NO_TEMPLATES
+  | _PTM
+  | {
     'sampling.num_msa': 32,
     'sampling.num_extra': 64,
     'embedder.c_m': 64,
@@ -144,17 +149,18 @@ _MINI = _NO_TEMPLATES | _PTM | {
     'structure.num_head': 8,
     'structure.c_angle': 64,
     'heads.c_plddt': 64,
-}
+  }
+)
 OWN_MODELS: Mapping[str, Mapping[str, Any]] = {'mini': _MINI}
 
 # Dropout rates of Suppl. 1.11.6, for training and for sampling several structures.
 DROPOUT = {
-    'templates.pair.dropout': 0.25,
-    'extra_msa.msa_dropout': 0.15,
-    'extra_msa.pair.dropout': 0.25,
-    'evoformer.msa_dropout': 0.15,
-    'evoformer.pair.dropout': 0.25,
-    'structure.dropout': 0.1,
+  'templates.pair.dropout': 0.25,
+  'extra_msa.msa_dropout': 0.15,
+  'extra_msa.pair.dropout': 0.25,
+  'evoformer.msa_dropout': 0.15,
+  'evoformer.pair.dropout': 0.25,
+  'structure.dropout': 0.1,
 }
 
 

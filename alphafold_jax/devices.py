@@ -18,10 +18,14 @@ from alphafold_jax.version import __version__
 
 _COMPILE_SECONDS_WORTH_KEEPING = 0.02
 _KERNEL_PACKAGES = (
-    'colabfold-kernels', 'cuequivariance-jax', 'cuequivariance-ops-jax-cu12', 'cuequivariance-ops-jax-cu13')
+  'colabfold-kernels',
+  'cuequivariance-jax',
+  'cuequivariance-ops-jax-cu12',
+  'cuequivariance-ops-jax-cu13',
+)
 _CONTROL_GROUPS = (  # limit and use, version 2 and version 1
-    ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
-    ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
+  ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
+  ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
 )
 
 
@@ -39,8 +43,9 @@ def first(num_devices: int) -> list[jax.Device]:
   found = jax.local_devices()
   if num_devices > len(found):
     raise InputError(
-        f'num_devices={num_devices}: there {"is" if len(found) == 1 else "are"} {len(found)} ({found[0].device_kind}); '
-        f'use --devices {len(found)}{" or fewer" if len(found) > 1 else ""}')
+      f'num_devices={num_devices}: there {"is" if len(found) == 1 else "are"} {len(found)} ({found[0].device_kind}); '
+      f'use --devices {len(found)}{" or fewer" if len(found) > 1 else ""}'
+    )
   return found[:num_devices]
 
 
@@ -52,8 +57,12 @@ def num_separate() -> int:
 def describe() -> dict[str, Any]:
   """The devices that compute, for logs and for config.json."""
   device = jax.devices()[0]
-  return {'platform': device.platform, 'kind': device.device_kind, 'count': len(jax.devices()),
-          'free_bytes': available_bytes()}
+  return {
+    'platform': device.platform,
+    'kind': device.device_kind,
+    'count': len(jax.devices()),
+    'free_bytes': available_bytes(),
+  }
 
 
 def idle_accelerator() -> str | None:
@@ -62,8 +71,10 @@ def idle_accelerator() -> str | None:
     return None
   if 'cpu' in os.environ.get('JAX_PLATFORMS', ''):
     return 'this machine has an NVIDIA GPU, but JAX_PLATFORMS=cpu forbids its use; unset it'
-  return ("this machine has an NVIDIA GPU, but JAX cannot use it and computes on the CPU; install CUDA's packages with "
-          "pip install 'jax[cuda12]' or 'jax[cuda13]', whichever the driver takes")
+  return (
+    "this machine has an NVIDIA GPU, but JAX cannot use it and computes on the CPU; install CUDA's packages with "
+    "pip install 'jax[cuda12]' or 'jax[cuda13]', whichever the driver takes"
+  )
 
 
 def available_bytes(num_devices: int = 1) -> int | None:

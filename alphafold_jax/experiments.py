@@ -16,106 +16,108 @@ from alphafold_jax.errors import InputError
 
 def _base() -> config_dict.ConfigDict:
   """Initial training of the paper (Suppl. Table 4)."""
-  return config_dict.ConfigDict({
+  return config_dict.ConfigDict(
+    {
       'name': 'train_initial',
       'model': config.model_config('model_1'),
       'loss': {
-          'backbone_fape': 0.5,  # Suppl. 1.9: half of the auxiliary loss, Alg. 20 line 17
-          'side_chain_fape': 0.5,  # Suppl. 1.9: the FAPE of all atoms, Alg. 20 line 28
-          'torsion': 0.5,  # Suppl. 1.9: within the auxiliary loss, Alg. 20 line 18
-          'angle_norm': 0.01,  # Alg. 27 line 3: 0.02 within the torsion loss
-          'distogram': 0.3,  # Suppl. 1.9
-          'masked_msa': 2.0,  # Suppl. 1.9
-          'plddt': 0.01,  # Suppl. 1.9
-          'experimentally_resolved': 0.0,  # Suppl. 1.9: fine-tuning only
-          'pae': 0.0,  # Suppl. 1.9.7: 0.1 for the models with that head
-          'violation': 0.0,  # Suppl. 1.9: fine-tuning only
+        'backbone_fape': 0.5,  # Suppl. 1.9: half of the auxiliary loss, Alg. 20 line 17
+        'side_chain_fape': 0.5,  # Suppl. 1.9: the FAPE of all atoms, Alg. 20 line 28
+        'torsion': 0.5,  # Suppl. 1.9: within the auxiliary loss, Alg. 20 line 18
+        'angle_norm': 0.01,  # Alg. 27 line 3: 0.02 within the torsion loss
+        'distogram': 0.3,  # Suppl. 1.9
+        'masked_msa': 2.0,  # Suppl. 1.9
+        'plddt': 0.01,  # Suppl. 1.9
+        'experimentally_resolved': 0.0,  # Suppl. 1.9: fine-tuning only
+        'pae': 0.0,  # Suppl. 1.9.7: 0.1 for the models with that head
+        'violation': 0.0,  # Suppl. 1.9: fine-tuning only
       },
       'data': {
-          'crop_size': 256,  # residues, Suppl. Table 4
-          'num_rows': 2048,  # alignment rows on the device, drawn from by each pass (124 + 1,024 of them)
-          'num_templates': 4,  # Suppl. Table 4
-          'num_deletion_blocks': 5,  # Alg. 1
-          'deletion_block_fraction': 0.3,  # Alg. 1
-          'alignment_fraction': 0.0,  # least share of examples from chains that have an alignment; not in the paper
-          'single_sequence_fraction': 0.0,  # share of examples shown without their alignment; not in the paper
-          'clamped_fraction': 0.9,  # Suppl. 1.11.5
-          'max_resolution': 9.0,  # Å, Suppl. 1.2.5
-          'max_single_residue': 0.8,  # Suppl. 1.2.5
-          'length_floor': 256,  # residues, Suppl. 1.2.5
-          'length_cap': 512,  # residues, Suppl. 1.2.5
-          'distillation_fraction': 0.0,  # Suppl. 1.3: 0.75 with a set of predicted structures
-          'min_confidence': 50.0,  # pLDDT, Suppl. 1.3
+        'crop_size': 256,  # residues, Suppl. Table 4
+        'num_rows': 2048,  # alignment rows on the device, drawn from by each pass (124 + 1,024 of them)
+        'num_templates': 4,  # Suppl. Table 4
+        'num_deletion_blocks': 5,  # Alg. 1
+        'deletion_block_fraction': 0.3,  # Alg. 1
+        'alignment_fraction': 0.0,  # least share of examples from chains that have an alignment; not in the paper
+        'single_sequence_fraction': 0.0,  # share of examples shown without their alignment; not in the paper
+        'clamped_fraction': 0.9,  # Suppl. 1.11.5
+        'max_resolution': 9.0,  # Å, Suppl. 1.2.5
+        'max_single_residue': 0.8,  # Suppl. 1.2.5
+        'length_floor': 256,  # residues, Suppl. 1.2.5
+        'length_cap': 512,  # residues, Suppl. 1.2.5
+        'distillation_fraction': 0.0,  # Suppl. 1.3: 0.75 with a set of predicted structures
+        'min_confidence': 50.0,  # pLDDT, Suppl. 1.3
       },
       'optimizer': {
-          'learning_rate': 1e-3,  # Suppl. 1.11.3
-          'warmup_samples': 128_000,  # Suppl. 1.11.3
-          'decay_samples': 6_400_000,  # Suppl. 1.11.3
-          'decay_factor': 0.95,  # Suppl. 1.11.3
-          'b1': 0.9,  # Suppl. 1.11.3
-          'b2': 0.999,  # Suppl. 1.11.3
-          'epsilon': 1e-6,  # Suppl. 1.11.3
-          'clip_norm': 0.1,  # of each example's gradient, Suppl. 1.11.3
-          'ema_decay': 0.999,  # Suppl. 1.11.7
+        'learning_rate': 1e-3,  # Suppl. 1.11.3
+        'warmup_samples': 128_000,  # Suppl. 1.11.3
+        'decay_samples': 6_400_000,  # Suppl. 1.11.3
+        'decay_factor': 0.95,  # Suppl. 1.11.3
+        'b1': 0.9,  # Suppl. 1.11.3
+        'b2': 0.999,  # Suppl. 1.11.3
+        'epsilon': 1e-6,  # Suppl. 1.11.3
+        'clip_norm': 0.1,  # of each example's gradient, Suppl. 1.11.3
+        'ema_decay': 0.999,  # Suppl. 1.11.7
       },
       'step': {
-          'batch_size': 128,  # over all devices, Suppl. 1.11.3
-          'examples_at_once': 1,  # computed side by side on a device; more only where memory is plenty
-          'max_passes': 4,  # Suppl. 1.10
+        'batch_size': 128,  # over all devices, Suppl. 1.11.3
+        'examples_at_once': 1,  # computed side by side on a device; more only where memory is plenty
+        'max_passes': 4,  # Suppl. 1.10
       },
       'run': {
-          'num_samples': 10_000_000,  # Suppl. Table 4
-          'seed': 0,
-          'model_devices': 1,  # devices that share one example; the others multiply the data
-          'log_every': 10,  # steps
-          'checkpoint_every': 500,  # steps
-          'keep_checkpoints': 3,  # the last ones, besides the best
-          'validate_every': 500,  # steps; 0: never
-          'num_validation': 64,  # chains, one per cluster as far as there are so many
-          'max_validation_length': 384,  # residues; longer chains are left out
-          'max_skipped': 10,  # steps in a row whose gradients were not finite
-          'num_workers': 4,  # threads that prepare examples
+        'num_samples': 10_000_000,  # Suppl. Table 4
+        'seed': 0,
+        'model_devices': 1,  # devices that share one example; the others multiply the data
+        'log_every': 10,  # steps
+        'checkpoint_every': 500,  # steps
+        'keep_checkpoints': 3,  # the last ones, besides the best
+        'validate_every': 500,  # steps; 0: never
+        'num_validation': 64,  # chains, one per cluster as far as there are so many
+        'max_validation_length': 384,  # residues; longer chains are left out
+        'max_skipped': 10,  # steps in a row whose gradients were not finite
+        'num_workers': 4,  # threads that prepare examples
       },
-  })
+    }
+  )
 
 
 _FINETUNE = {  # Suppl. Table 4, fine-tuning
-    'loss.violation': 1.0,  # Suppl. 1.9
-    'loss.experimentally_resolved': 0.01,  # Suppl. 1.9
-    'data.crop_size': 384,
-    'data.num_rows': 10_240,
-    'optimizer.learning_rate': 5e-4,  # Suppl. 1.11.3
-    'optimizer.warmup_samples': 0,
-    'optimizer.decay_samples': 0,
-    'optimizer.decay_factor': 1.0,
-    'run.num_samples': 1_500_000,
+  'loss.violation': 1.0,  # Suppl. 1.9
+  'loss.experimentally_resolved': 0.01,  # Suppl. 1.9
+  'data.crop_size': 384,
+  'data.num_rows': 10_240,
+  'optimizer.learning_rate': 5e-4,  # Suppl. 1.11.3
+  'optimizer.warmup_samples': 0,
+  'optimizer.decay_samples': 0,
+  'optimizer.decay_factor': 1.0,
+  'run.num_samples': 1_500_000,
 }
 
 _MINI = {  # the model that ships; its sizes are in config.py
-    **dict.fromkeys((f'model.{key}' for key in config.DROPOUT), 0.0),  # no chain is seen often enough for overfitting
-    'model.extra_msa.remat': False,  # small enough to keep
-    'model.evoformer.remat': False,
-    'data.crop_size': 64,
-    'data.num_rows': 128,
-    'data.num_deletion_blocks': 2,  # its alignments are shallow
-    'data.alignment_fraction': 0.5,  # few of its chains have one
-    'data.single_sequence_fraction': 0.15,  # it is to be of use without an alignment as well
-    'data.clamped_fraction': 0.2,  # structures that are far off get no gradient from the clamped loss
-    'loss.experimentally_resolved': 0.01,
-    # Few samples: small batches and large steps, so that structures take shape early among them.
-    'optimizer.learning_rate': 2e-3,
-    'optimizer.warmup_samples': 1_000,
-    'optimizer.decay_samples': 16_000,
-    'optimizer.decay_factor': 0.3,
-    'optimizer.ema_decay': 0.995,
-    'step.batch_size': 4,
-    'step.max_passes': 3,
-    'run.num_samples': 24_000,
-    'run.checkpoint_every': 100,
-    'run.validate_every': 200,
-    'run.num_validation': 16,
-    'run.max_validation_length': 128,
-    'run.num_workers': 1,
+  **dict.fromkeys((f'model.{key}' for key in config.DROPOUT), 0.0),  # no chain is seen often enough for overfitting
+  'model.extra_msa.remat': False,  # small enough to keep
+  'model.evoformer.remat': False,
+  'data.crop_size': 64,
+  'data.num_rows': 128,
+  'data.num_deletion_blocks': 2,  # its alignments are shallow
+  'data.alignment_fraction': 0.5,  # few of its chains have one
+  'data.single_sequence_fraction': 0.15,  # it is to be of use without an alignment as well
+  'data.clamped_fraction': 0.2,  # structures that are far off get no gradient from the clamped loss
+  'loss.experimentally_resolved': 0.01,
+  # Few samples: small batches and large steps, so that structures take shape early among them.
+  'optimizer.learning_rate': 2e-3,
+  'optimizer.warmup_samples': 1_000,
+  'optimizer.decay_samples': 16_000,
+  'optimizer.decay_factor': 0.3,
+  'optimizer.ema_decay': 0.995,
+  'step.batch_size': 4,
+  'step.max_passes': 3,
+  'run.num_samples': 24_000,
+  'run.checkpoint_every': 100,
+  'run.validate_every': 200,
+  'run.num_validation': 16,
+  'run.max_validation_length': 128,
+  'run.num_workers': 1,
 }
 
 EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {'train_initial': {}, 'train_finetune': _FINETUNE, 'train_mini': _MINI}
@@ -123,10 +125,10 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {'train_initial': {}, 'train_fine
 _MODELS = {'train_mini': 'mini'}  # which model an experiment trains; the others: model_1
 _ROWS = {'train_initial': (128, 1024)}  # clusters (templates included) and extra rows, Suppl. Table 4; else the model's
 _TRAINED = config.DROPOUT | {  # what training changes in any model
-    'templates.remat': True,  # Suppl. 1.11.8
-    'extra_msa.remat': True,
-    'evoformer.remat': True,
-    'dtype': 'auto',  # bfloat16, Suppl. 1.11.3; float32 on CPUs
+  'templates.remat': True,  # Suppl. 1.11.8
+  'extra_msa.remat': True,
+  'evoformer.remat': True,
+  'dtype': 'auto',  # bfloat16, Suppl. 1.11.3; float32 on CPUs
 }
 
 

@@ -30,9 +30,9 @@ def padded_sizes(config: Mapping[str, Any], batch: schema.Batch, num_devices: in
   sizes = padding.axis_sizes(batch)
   uses_templates = config['templates'] is not None and np.any(np.asarray(batch.templates.mask) > 0)
   return {
-      'num_res': padding.residue_bucket(sizes['num_res'], num_devices),
-      'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
-      'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
+    'num_res': padding.residue_bucket(sizes['num_res'], num_devices),
+    'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
+    'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
   }
 
 
@@ -136,15 +136,18 @@ def _refusal(work: Work, num_res: int, needed: int, available: int, longest: int
   more = range(work.num_devices + 1, num_local + 1)
   enough = next((n for n in more if dataclasses.replace(work, num_devices=n).fits(num_res, available)), None)
   remedy = 'use a device with more memory, or ' + (
-      f'{enough} of the {num_local} devices here (--devices {enough})' if enough else 'more devices (--devices)')
+    f'{enough} of the {num_local} devices here (--devices {enough})' if enough else 'more devices (--devices)'
+  )
   if longest:
     remedy = f'about {longest} residues would fit; {remedy}, or predict the protein in parts'
   if work.spec.dtype == 'float32':
     remedy += ', or --dtype bfloat16'
   if work.num_seq > 512:
     remedy += ', or a shallower alignment (--max-msa 128:256)'
-  return (f'{num_res} residues (padded) and {work.num_seq} alignment rows need about {needed / 2**30:.1f} GiB'
-          f'{" on each device" if work.num_devices > 1 else ""}, and {available / 2**30:.1f} GiB are free: {remedy}')
+  return (
+    f'{num_res} residues (padded) and {work.num_seq} alignment rows need about {needed / 2**30:.1f} GiB'
+    f'{" on each device" if work.num_devices > 1 else ""}, and {available / 2**30:.1f} GiB are free: {remedy}'
+  )
 
 
 def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num_templ: int = 0) -> int:

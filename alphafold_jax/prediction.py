@@ -66,8 +66,12 @@ class Model:
     return alphafold.network(self.spec).prepare(params, key, batch)
 
   def iterate(
-      self, params: alphafold.Params, key: jax.Array, batch: schema.Batch, context: alphafold.Context,
-      previous: schema.Recycled,
+    self,
+    params: alphafold.Params,
+    key: jax.Array,
+    batch: schema.Batch,
+    context: alphafold.Context,
+    previous: schema.Recycled,
   ) -> schema.Outputs:
     """One pass; the key is consumed."""
     return alphafold.network(self.spec).iterate(params, key, batch, context, previous)
@@ -128,7 +132,7 @@ class Prediction:
     return files.tag(self.model_name, self.seed)
 
   def save(
-      self, directory: str | Path, job: str | None = None, formats: Sequence[str] = ('pdb', 'mmcif', 'scores')
+    self, directory: str | Path, job: str | None = None, formats: Sequence[str] = ('pdb', 'mmcif', 'scores')
   ) -> list[Path]:
     """Writes the prediction into a folder, under `colabfold_batch`'s names.
 
@@ -164,10 +168,17 @@ class Pass:
 
 
 def predict(
-    model: Model, query: Query | Alignment | schema.Batch | str, *, seed: int = 0,
-    name: str | None = None, templates: schema.Templates | None = None, settings: Settings | None = None,
-    on_pass: Callable[[Pass, Callable[[], Prediction]], None] | None = None,
-    plan: planning.Plan | None = None, make_room: Callable[[], bool] = lambda: False, **changes: Any,
+  model: Model,
+  query: Query | Alignment | schema.Batch | str,
+  *,
+  seed: int = 0,
+  name: str | None = None,
+  templates: schema.Templates | None = None,
+  settings: Settings | None = None,
+  on_pass: Callable[[Pass, Callable[[], Prediction]], None] | None = None,
+  plan: planning.Plan | None = None,
+  make_room: Callable[[], bool] = lambda: False,
+  **changes: Any,
 ) -> Prediction:
   """Predicts one protein with one model and seed.
 
@@ -205,7 +216,7 @@ def predict(
 
 
 def make_plan(
-    model: Model, batch: schema.Batch, settings: Settings | None = None, make_room: Callable[[], bool] = lambda: False
+  model: Model, batch: schema.Batch, settings: Settings | None = None, make_room: Callable[[], bool] = lambda: False
 ) -> planning.Plan:
   """How a batch will be computed in the memory there is, told before minutes are spent on compiling.
 
@@ -330,9 +341,10 @@ def _in_memory(task, plan, run, make_room, name) -> Prediction:
       found_room = make_room()
       if not found_room and plan.below is None:
         raise ResourceError(
-            f'{name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
-            f'{task.sizes["num_seq"]} alignment rows; use a device with more memory, more devices (--devices), '
-            '--dtype bfloat16, or a shallower alignment (--max-msa 128:256)') from error
+          f'{name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
+          f'{task.sizes["num_seq"]} alignment rows; use a device with more memory, more devices (--devices), '
+          '--dtype bfloat16, or a shallower alignment (--max-msa 128:256)'
+        ) from error
     gc.collect()  # the error's traceback held the arrays
     if found_room:
       _log.warning('%s: the device ran out of memory; beginning again with more of it free', name)
@@ -373,12 +385,13 @@ def _finished(result: passes.Result, index: int, start: float, name: str, model_
   mean_plddt, ptm, change, finite = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))
   if not finite:
     raise NumericalError(
-        f'{name}: {model_name} gave NaN or infinity in pass {index} in {dtype}; nothing of it is written')
+      f'{name}: {model_name} gave NaN or infinity in pass {index} in {dtype}; nothing of it is written'
+    )
   return Pass(index, float(mean_plddt), None if ptm is None else float(ptm), float(change), time.monotonic() - start)
 
 
 def _fetch(
-    model: Model, batch: schema.Batch, result: passes.Result, name: str, seed: int, done: tuple[Pass, ...]
+  model: Model, batch: schema.Batch, result: passes.Result, name: str, seed: int, done: tuple[Pass, ...]
 ) -> Prediction:
   """Copies a result to the host and cuts the padding off."""
   num_res = len(batch.aatype)
@@ -388,14 +401,25 @@ def _fetch(
     return None if array is None else np.asarray(array)[(slice(num_res),) * axes]
 
   return Prediction(
-      name=name, model_name=model.name, seed=seed, sequence=_letters(batch.aatype),
-      aatype=np.asarray(batch.aatype), residue_index=np.asarray(batch.residue_index), asym_id=np.asarray(batch.asym_id),
-      atom_positions=host(result.recycled.atom_positions), atom_mask=host(result.atom_mask),
-      plddt=host(score.plddt), pae=host(score.pae, 2), ptm=done[-1].ptm, mean_plddt=done[-1].mean_plddt,
-      contact_probability=host(score.contact_probability, 2), passes=done,
-      notes=(model.note.text,) if model.note else (),
-      representations=representations and Kept(
-          host(representations.single), host(representations.pair, 2).astype(np.float32)))
+    name=name,
+    model_name=model.name,
+    seed=seed,
+    sequence=_letters(batch.aatype),
+    aatype=np.asarray(batch.aatype),
+    residue_index=np.asarray(batch.residue_index),
+    asym_id=np.asarray(batch.asym_id),
+    atom_positions=host(result.recycled.atom_positions),
+    atom_mask=host(result.atom_mask),
+    plddt=host(score.plddt),
+    pae=host(score.pae, 2),
+    ptm=done[-1].ptm,
+    mean_plddt=done[-1].mean_plddt,
+    contact_probability=host(score.contact_probability, 2),
+    passes=done,
+    notes=(model.note.text,) if model.note else (),
+    representations=representations
+    and Kept(host(representations.single), host(representations.pair, 2).astype(np.float32)),
+  )
 
 
 def _letters(aatype: np.ndarray) -> str:

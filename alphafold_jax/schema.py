@@ -27,8 +27,11 @@ def pytree(cls: type) -> type:
   """Makes a class a frozen, keyword-only dataclass and a JAX pytree, in traced programs on disk too."""
   cls = jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
   jax.export.register_pytree_node_serialization(
-      cls, serialized_name=f'{cls.__module__}.{cls.__qualname__}', serialize_auxdata=lambda _: b'',
-      deserialize_auxdata=lambda _: ())
+    cls,
+    serialized_name=f'{cls.__module__}.{cls.__qualname__}',
+    serialize_auxdata=lambda _: b'',
+    deserialize_auxdata=lambda _: (),
+  )
   return cls
 
 

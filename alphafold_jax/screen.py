@@ -58,9 +58,15 @@ class Display:
     from rich import live, progress, spinner, table
 
     self._bar = progress.Progress(
-        progress.TextColumn('{task.description}'), progress.BarColumn(), progress.TaskProgressColumn(),
-        progress.TextColumn('[dim]elapsed'), progress.TimeElapsedColumn(),
-        progress.TextColumn('[dim]left'), progress.TextColumn('{task.fields[left]}'), console=console)
+      progress.TextColumn('{task.description}'),
+      progress.BarColumn(),
+      progress.TaskProgressColumn(),
+      progress.TextColumn('[dim]elapsed'),
+      progress.TimeElapsedColumn(),
+      progress.TextColumn('[dim]left'),
+      progress.TextColumn('{task.fields[left]}'),
+      console=console,
+    )
     self._task = self._bar.add_task('all', total=1.0, left='-')
     self._spinner, self._table = spinner.Spinner('dots'), table.Table
     self._line = ''
@@ -111,8 +117,9 @@ class _AboveTheBar(_Tolerant, logging.Handler):
     if getattr(record, 'live', False) and record.levelno < logging.WARNING:
       return
     try:
-      self._console.print(self.format(record), style=self._STYLES.get(record.levelno), markup=False, highlight=False,
-                          soft_wrap=True)
+      self._console.print(
+        self.format(record), style=self._STYLES.get(record.levelno), markup=False, highlight=False, soft_wrap=True
+      )
     except Exception:
       self.handleError(record)
 

@@ -27,14 +27,18 @@ class Settings:
 
   def __post_init__(self):
     checks = {
-        'num_recycle': (self.num_recycle is None or self.num_recycle >= 0, 'must be 0 or more'),
-        'num_ensemble': (self.num_ensemble is None or self.num_ensemble >= 1, 'must be 1 or more'),
-        'max_msa': (self.max_msa is None or (len(self.max_msa) == 2 and min(self.max_msa) >= 1),
-                    'must be two numbers of at least 1, clusters and extra rows, such as 512:1024'),
-        'masked_msa_fraction': (self.masked_msa_fraction is None or 0 <= self.masked_msa_fraction <= 1,
-                                'must lie between 0 and 1'),
-        'dtype': (self.dtype in (None, 'float32', 'bfloat16'), 'must be float32 or bfloat16'),
-        'num_devices': (self.num_devices >= 1, 'must be 1 or more'),
+      'num_recycle': (self.num_recycle is None or self.num_recycle >= 0, 'must be 0 or more'),
+      'num_ensemble': (self.num_ensemble is None or self.num_ensemble >= 1, 'must be 1 or more'),
+      'max_msa': (
+        self.max_msa is None or (len(self.max_msa) == 2 and min(self.max_msa) >= 1),
+        'must be two numbers of at least 1, clusters and extra rows, such as 512:1024',
+      ),
+      'masked_msa_fraction': (
+        self.masked_msa_fraction is None or 0 <= self.masked_msa_fraction <= 1,
+        'must lie between 0 and 1',
+      ),
+      'dtype': (self.dtype in (None, 'float32', 'bfloat16'), 'must be float32 or bfloat16'),
+      'num_devices': (self.num_devices >= 1, 'must be 1 or more'),
     }
     for name, (good, rule) in checks.items():
       if not good:
@@ -44,14 +48,14 @@ class Settings:
     """What these settings change in a model's configuration, by dotted key."""
     num_msa, num_extra = self.max_msa or (None, None)
     changes = {
-        'num_recycle': self.num_recycle,
-        'recycle_early_stop_tolerance': self.recycle_early_stop_tolerance,
-        'num_ensemble': self.num_ensemble,
-        'sampling.num_msa': num_msa,
-        'sampling.num_extra': num_extra,
-        'sampling.masked_fraction': self.masked_msa_fraction,
-        'dtype': self.dtype,
-        'kernels.implementation': self.kernels,
+      'num_recycle': self.num_recycle,
+      'recycle_early_stop_tolerance': self.recycle_early_stop_tolerance,
+      'num_ensemble': self.num_ensemble,
+      'sampling.num_msa': num_msa,
+      'sampling.num_extra': num_extra,
+      'sampling.masked_fraction': self.masked_msa_fraction,
+      'dtype': self.dtype,
+      'kernels.implementation': self.kernels,
     }
     changes = {key: value for key, value in changes.items() if value is not None}
     return changes | (configs.DROPOUT if self.use_dropout else {})

@@ -77,9 +77,7 @@ def fastest(trials: list[Trial]) -> str:
   return ','.join(chosen) or seam.AUTO
 
 
-def try_all(
-    sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', references: bool = False
-) -> list[Trial]:
+def try_all(sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', references: bool = False) -> list[Trial]:
   """Runs every row of every operation.
 
   Args:
@@ -162,28 +160,71 @@ def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple[Cal
 
   def attention_weights(draw, kv):
     return ops.AttentionWeights(
-        q=draw(c, heads, dim, fan_in=c), k=draw(c, *kv, fan_in=c), v=draw(c, *kv, fan_in=c),
-        gate_w=draw(c, heads, dim, fan_in=c), gate_b=draw(heads, dim), out_w=draw(heads, dim, c, fan_in=c),
-        out_b=draw(c))
+      q=draw(c, heads, dim, fan_in=c),
+      k=draw(c, *kv, fan_in=c),
+      v=draw(c, *kv, fan_in=c),
+      gate_w=draw(c, heads, dim, fan_in=c),
+      gate_b=draw(heads, dim),
+      out_w=draw(heads, dim, c, fan_in=c),
+      out_b=draw(c),
+    )
 
   return {
-      'self_attention': lambda draw: (ops.self_attention, (
-          draw(rows, n, c), draw.norm(c), attention_weights(draw, (heads, dim)), draw.mask(rows, n),
-          draw(heads, n, n))),
-      'global_attention': lambda draw: (ops.global_attention, (
-          draw(n, rows, c), draw.norm(c), attention_weights(draw, (dim,)), draw.mask(n, rows))),
-      'outer_product_mean': lambda draw: (ops.outer_product_mean, (
-          draw(n, n, c), draw(rows, n, c), draw.norm(c), ops.OuterProductWeights(
-              left_w=draw(c, h, fan_in=c), left_b=draw(h), right_w=draw(c, h, fan_in=c), right_b=draw(h),
-              out_w=draw(h, h, c, fan_in=h * h), out_b=draw(c)), jnp.ones((rows, n)))),
-      'transition': lambda draw: (ops.transition, (
-          draw(n, n, c), draw.norm(c), ops.TransitionWeights(
-              w_in=draw(c, 4 * c, fan_in=c), b_in=draw(4 * c), w_out=draw(4 * c, c, fan_in=4 * c), b_out=draw(c)))),
-      'triangle_multiplication': lambda draw: (functools.partial(ops.triangle_multiplication, outgoing=True), (
-          draw(n, n, c), draw.norm(c), ops.TriangleWeights(
-              proj_w=draw(c, 2 * c, fan_in=c), proj_b=draw(2 * c), gate_w=draw(c, 2 * c, fan_in=c), gate_b=draw(2 * c),
-              norm_scale=1 + draw(c, fan_in=100), norm_offset=draw(c), out_w=draw(c, c, fan_in=c), out_b=draw(c),
-              out_gate_w=draw(c, c, fan_in=c), out_gate_b=draw(c)), draw.mask(n, n))),
+    'self_attention': lambda draw: (
+      ops.self_attention,
+      (draw(rows, n, c), draw.norm(c), attention_weights(draw, (heads, dim)), draw.mask(rows, n), draw(heads, n, n)),
+    ),
+    'global_attention': lambda draw: (
+      ops.global_attention,
+      (draw(n, rows, c), draw.norm(c), attention_weights(draw, (dim,)), draw.mask(n, rows)),
+    ),
+    'outer_product_mean': lambda draw: (
+      ops.outer_product_mean,
+      (
+        draw(n, n, c),
+        draw(rows, n, c),
+        draw.norm(c),
+        ops.OuterProductWeights(
+          left_w=draw(c, h, fan_in=c),
+          left_b=draw(h),
+          right_w=draw(c, h, fan_in=c),
+          right_b=draw(h),
+          out_w=draw(h, h, c, fan_in=h * h),
+          out_b=draw(c),
+        ),
+        jnp.ones((rows, n)),
+      ),
+    ),
+    'transition': lambda draw: (
+      ops.transition,
+      (
+        draw(n, n, c),
+        draw.norm(c),
+        ops.TransitionWeights(
+          w_in=draw(c, 4 * c, fan_in=c), b_in=draw(4 * c), w_out=draw(4 * c, c, fan_in=4 * c), b_out=draw(c)
+        ),
+      ),
+    ),
+    'triangle_multiplication': lambda draw: (
+      functools.partial(ops.triangle_multiplication, outgoing=True),
+      (
+        draw(n, n, c),
+        draw.norm(c),
+        ops.TriangleWeights(
+          proj_w=draw(c, 2 * c, fan_in=c),
+          proj_b=draw(2 * c),
+          gate_w=draw(c, 2 * c, fan_in=c),
+          gate_b=draw(2 * c),
+          norm_scale=1 + draw(c, fan_in=100),
+          norm_offset=draw(c),
+          out_w=draw(c, c, fan_in=c),
+          out_b=draw(c),
+          out_gate_w=draw(c, c, fan_in=c),
+          out_gate_b=draw(c),
+        ),
+        draw.mask(n, n),
+      ),
+    ),
   }
 
 

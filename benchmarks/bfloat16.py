@@ -23,11 +23,18 @@ _FULL = 48  # blocks
 def network_drifts(sizes, seeds: int) -> dict:
   """Mean drifts of both networks over seeds."""
   from parity import rounding
+
   found = [rounding.drifts(sizes, seed, optimised=True) for seed in range(seeds)]
   means = {side: rounding.Drift(*np.mean([one[side] for one in found], axis=0).tolist()) for side in found[0]}
   ours, official = means['ours'], means['official']
-  return {**sizes._asdict(), 'seeds': seeds, 'ours': ours._asdict(), 'official': official._asdict(),
-          'rmsd_ratio': ours.rmsd / official.rmsd, 'plddt_ratio': ours.plddt / official.plddt}
+  return {
+    **sizes._asdict(),
+    'seeds': seeds,
+    'ours': ours._asdict(),
+    'official': official._asdict(),
+    'rmsd_ratio': ours.rmsd / official.rmsd,
+    'plddt_ratio': ours.plddt / official.plddt,
+  }
 
 
 def mini_drift(params: str | None, seeds: int) -> dict:
@@ -36,6 +43,7 @@ def mini_drift(params: str | None, seeds: int) -> dict:
 
   import alphafold_jax as afj
   from alphafold_jax.constants import residues
+
   model = afj.load_model('mini', params)
   query = afj.read_queries(turns.ROOT / 'examples' / '4zey_A.a3m')[0]
   carbon = residues.ATOM_INDEX['CA']
@@ -51,20 +59,28 @@ def mini_drift(params: str | None, seeds: int) -> dict:
 
 def table(networks: list[dict], mini: dict | None, command: str) -> str:
   """The results in Markdown."""
-  lines = [f'One pass with random weights, mean over seeds; {os.cpu_count()} cores; '
-           f'{turns.versions("alphafold-colabfold")}. Command: `{command}`', '',
-           '| blocks | residues | rows | seeds | r.m.s.d. ours, Å | official, Å | ours/official | pLDDT ours | '
-           'official | ours/official |', '|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|']
+  lines = [
+    f'One pass with random weights, mean over seeds; {os.cpu_count()} cores; '
+    f'{turns.versions("alphafold-colabfold")}. Command: `{command}`',
+    '',
+    '| blocks | residues | rows | seeds | r.m.s.d. ours, Å | official, Å | ours/official | pLDDT ours | '
+    'official | ours/official |',
+    '|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|',
+  ]
   for r in networks:
     ours, official = r['ours'], r['official']
     lines.append(
-        f'| {r["num_block"]} | {r["num_res"]} | {r["num_msa"] + r["num_extra"]} | {r["seeds"]} | {ours["rmsd"]:.3f} | '
-        f'{official["rmsd"]:.3f} | **{r["rmsd_ratio"]:.2f}** | {ours["plddt"]:.3f} | {official["plddt"]:.3f} | '
-        f'**{r["plddt_ratio"]:.2f}** |')
+      f'| {r["num_block"]} | {r["num_res"]} | {r["num_msa"] + r["num_extra"]} | {r["seeds"]} | {ours["rmsd"]:.3f} | '
+      f'{official["rmsd"]:.3f} | **{r["rmsd_ratio"]:.2f}** | {ours["plddt"]:.3f} | {official["plddt"]:.3f} | '
+      f'**{r["plddt_ratio"]:.2f}** |'
+    )
   if mini:
     drift = mini['ours']
-    lines += ['', f'`mini` on `examples/4zey_A.a3m`, four passes, mean over {mini["seeds"]} seeds: r.m.s.d. '
-              f'**{drift["rmsd"]:.3f} Å**, pLDDT **{drift["plddt"]:.3f}**.']
+    lines += [
+      '',
+      f'`mini` on `examples/4zey_A.a3m`, four passes, mean over {mini["seeds"]} seeds: r.m.s.d. '
+      f'**{drift["rmsd"]:.3f} Å**, pLDDT **{drift["plddt"]:.3f}**.',
+    ]
   return '\n'.join(lines)
 
 
@@ -83,6 +99,7 @@ def main() -> None:
   from parity import rounding
 
   from alphafold_jax.weights import shipped
+
   networks, mini = [], None
   for num_block in given.num_block:
     sizes = rounding.Sizes(num_block, given.num_res, given.num_msa, given.num_extra, given.num_pass)

@@ -24,10 +24,10 @@ from alphafold_jax.data.training.training_set import DataSpec, TrainingSet
 
 TEST_DATA = Path(__file__).parents[1] / 'tests' / 'data'
 SPECS = {  # the data sections of experiments.py
-    'train_mini': DataSpec(crop_size=64, num_rows=128, num_templates=0, single_sequence_fraction=0.15),
-    'train_initial': DataSpec(crop_size=256, num_rows=2048, num_templates=4),
-    'train_initial, no templates': DataSpec(crop_size=256, num_rows=2048, num_templates=0),
-    'train_finetune, no templates': DataSpec(crop_size=384, num_rows=10_240, num_templates=0),
+  'train_mini': DataSpec(crop_size=64, num_rows=128, num_templates=0, single_sequence_fraction=0.15),
+  'train_initial': DataSpec(crop_size=256, num_rows=2048, num_templates=4),
+  'train_initial, no templates': DataSpec(crop_size=256, num_rows=2048, num_templates=0),
+  'train_finetune, no templates': DataSpec(crop_size=384, num_rows=10_240, num_templates=0),
 }
 
 

@@ -24,8 +24,12 @@ def pair_flops(r: int) -> dict[str, int]:
   multiplication = 2 * (6 * r * r * _C_Z**2 + r**3 * _C_Z)
   attention = _self_attention(r, r, _C_Z) + 2 * r * r * _C_Z * _PAIR_HEADS
   return {
-      'multiplication_outgoing': multiplication, 'multiplication_incoming': multiplication,
-      'attention_starting': attention, 'attention_ending': attention, 'pair_transition': 16 * r * r * _C_Z**2}
+    'multiplication_outgoing': multiplication,
+    'multiplication_incoming': multiplication,
+    'attention_starting': attention,
+    'attention_ending': attention,
+    'pair_transition': 16 * r * r * _C_Z**2,
+  }
 
 
 def msa_flops(r: int, s: int, is_extra: bool = False) -> dict[str, int]:
@@ -35,15 +39,18 @@ def msa_flops(r: int, s: int, is_extra: bool = False) -> dict[str, int]:
   if is_extra:
     column = 2 * s * r * (2 * c**2 + 2 * c * head_dim + 2 * c)  # global: one query, one key head
   return {
-      'row_attention': _self_attention(s, r, c) + 2 * r * r * _C_Z * _MSA_HEADS, 'column_attention': column,
-      'transition': 16 * s * r * c * c,
-      'outer_product_mean': 2 * (2 * s * r * c * _C_OUTER + s * (r * _C_OUTER) ** 2 + r * r * _C_OUTER**2 * _C_Z)}
+    'row_attention': _self_attention(s, r, c) + 2 * r * r * _C_Z * _MSA_HEADS,
+    'column_attention': column,
+    'transition': 16 * s * r * c * c,
+    'outer_product_mean': 2 * (2 * s * r * c * _C_OUTER + s * (r * _C_OUTER) ** 2 + r * r * _C_OUTER**2 * _C_Z),
+  }
 
 
 def pass_flops(r: int, num_msa: int, num_extra: int, num_block: int = 48, num_extra_block: int = 4) -> int:
   """Floating-point operations of one pass at r residues."""
-  main, extra, pair = (sum(parts.values()) for parts in (
-      msa_flops(r, num_msa), msa_flops(r, num_extra, is_extra=True), pair_flops(r)))
+  main, extra, pair = (
+    sum(parts.values()) for parts in (msa_flops(r, num_msa), msa_flops(r, num_extra, is_extra=True), pair_flops(r))
+  )
   return num_block * (main + pair) + num_extra_block * (extra + pair)
 
 

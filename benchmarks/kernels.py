@@ -28,11 +28,11 @@ def operation_flops(name: str, rows: int, n: int) -> int:
   c, heads, h = (_SIZES[key] for key in ('channels', 'heads', 'outer'))
   head_dim = c // heads
   return {
-      'self_attention': 2 * rows * n * (5 * c * c + 2 * n * c),
-      'global_attention': 2 * rows * n * (2 * c * c + 2 * c * head_dim + 2 * c),
-      'outer_product_mean': 2 * (2 * rows * n * c * h + rows * (n * h)**2 + n * n * h * h * c),
-      'transition': 16 * n * n * c * c,
-      'triangle_multiplication': 2 * (6 * n * n * c * c + n**3 * c),
+    'self_attention': 2 * rows * n * (5 * c * c + 2 * n * c),
+    'global_attention': 2 * rows * n * (2 * c * c + 2 * c * head_dim + 2 * c),
+    'outer_product_mean': 2 * (2 * rows * n * c * h + rows * (n * h) ** 2 + n * n * h * h * c),
+    'transition': 16 * n * n * c * c,
+    'triangle_multiplication': 2 * (6 * n * n * c * c + n**3 * c),
   }[name]
 
 
@@ -40,8 +40,13 @@ def measure(num_res: int, num_rows: int, dtype: str) -> dict:
   """All trials at one size."""
   rate = flops.matmul_rate(dtype=dtype)
   trials = tuning.try_all(_SIZES | {'rows': num_rows, 'residues': num_res}, dtype, references=True)
-  return {'num_res': num_res, 'num_rows': num_rows, 'dtype': dtype, 'matmul_rate': rate,
-          'trials': [dataclasses.asdict(trial) for trial in trials]}
+  return {
+    'num_res': num_res,
+    'num_rows': num_rows,
+    'dtype': dtype,
+    'matmul_rate': rate,
+    'trials': [dataclasses.asdict(trial) for trial in trials],
+  }
 
 
 def table(results: list[dict], command: str) -> str:
@@ -49,20 +54,27 @@ def table(results: list[dict], command: str) -> str:
   device = devices.describe()
   lines = [f'{device["count"]} x {device["kind"]}; {turns.versions()}. Command: `{command}`']
   for result in results:
-    lines += ['', f'{result["num_res"]} residues, {result["num_rows"]} rows, {result["dtype"]}; '
-              f'{result["matmul_rate"] / 1e12:.2f} TFLOP/s in a large matrix product.', '',
-              '| operation | kernel | ms | over `xla_chunked` | share of that rate | error |',
-              '|:--|:--|--:|--:|--:|--:|']
-    everywhere = {one['operation']: one['seconds'] or float('nan') for one in result['trials']
-                  if one['row'] == seam.EVERYWHERE}
+    lines += [
+      '',
+      f'{result["num_res"]} residues, {result["num_rows"]} rows, {result["dtype"]}; '
+      f'{result["matmul_rate"] / 1e12:.2f} TFLOP/s in a large matrix product.',
+      '',
+      '| operation | kernel | ms | over `xla_chunked` | share of that rate | error |',
+      '|:--|:--|--:|--:|--:|--:|',
+    ]
+    everywhere = {
+      one['operation']: one['seconds'] or float('nan') for one in result['trials'] if one['row'] == seam.EVERYWHERE
+    }
     for one in result['trials']:
       name = one['operation']
       if one['seconds'] is None:
         lines.append(f'| {name} | {one["row"]} | | | | {one["reason"].split(": ", 1)[-1]} |')
         continue
       least = operation_flops(name, result['num_rows'], result['num_res']) / result['matmul_rate']
-      lines.append(f'| {name} | {one["row"]} | {1e3 * one["seconds"]:.3g} | {one["seconds"] / everywhere[name]:.2f} | '
-                   f'{least / one["seconds"]:.0%} | {one["error"]:.1e} |')
+      lines.append(
+        f'| {name} | {one["row"]} | {1e3 * one["seconds"]:.3g} | {one["seconds"] / everywhere[name]:.2f} | '
+        f'{least / one["seconds"]:.0%} | {one["error"]:.1e} |'
+      )
   return '\n'.join(lines)
 
 

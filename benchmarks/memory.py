@@ -15,23 +15,23 @@ from typing import NamedTuple
 
 # model, residues, alignment rows, templates, dtype
 CASES = (
-    ('model_5_ptm', 64, 1152, 0, 'float32'),
-    ('model_5_ptm', 128, 1152, 0, 'float32'),
-    ('model_5_ptm', 256, 1152, 0, 'float32'),
-    ('model_5_ptm', 256, 1536, 0, 'bfloat16'),
-    ('model_5_ptm', 512, 1536, 0, 'float32'),
-    ('model_5_ptm', 512, 16, 0, 'float32'),
-    ('model_3', 256, 8192, 0, 'float32'),
-    ('model_1_ptm', 256, 8192, 4, 'float32'),
-    ('model_1_ptm', 384, 16, 4, 'float32'),
-    ('model_1_ptm', 384, 16, 4, 'bfloat16'),
+  ('model_5_ptm', 64, 1152, 0, 'float32'),
+  ('model_5_ptm', 128, 1152, 0, 'float32'),
+  ('model_5_ptm', 256, 1152, 0, 'float32'),
+  ('model_5_ptm', 256, 1536, 0, 'bfloat16'),
+  ('model_5_ptm', 512, 1536, 0, 'float32'),
+  ('model_5_ptm', 512, 16, 0, 'float32'),
+  ('model_3', 256, 8192, 0, 'float32'),
+  ('model_1_ptm', 256, 8192, 4, 'float32'),
+  ('model_1_ptm', 384, 16, 4, 'float32'),
+  ('model_1_ptm', 384, 16, 4, 'bfloat16'),
 )
 SHARED = (
-    ('model_5_ptm', 512, 16, 0, 'float32'),
-    ('model_5_ptm', 512, 1536, 0, 'float32'),
-    ('model_5_ptm', 512, 1536, 0, 'bfloat16'),
-    ('model_5_ptm', 1024, 1536, 0, 'float32'),
-    ('model_1_ptm', 512, 8192, 4, 'float32'),
+  ('model_5_ptm', 512, 16, 0, 'float32'),
+  ('model_5_ptm', 512, 1536, 0, 'float32'),
+  ('model_5_ptm', 512, 1536, 0, 'bfloat16'),
+  ('model_5_ptm', 1024, 1536, 0, 'float32'),
+  ('model_1_ptm', 512, 8192, 4, 'float32'),
 )
 
 
@@ -51,6 +51,7 @@ def compare(name: str, num_res: int, depth: int, num_templates: int, dtype: str,
   from alphafold_jax import planning
   from alphafold_jax.data import features, padding
   from alphafold_jax.model import alphafold, memory, passes
+
   sizes = {'num_res': num_res, 'num_seq': depth, 'num_templ': num_templates}
   config = planning.reduced(configs.changed(configs.model_config(name), {'dtype': dtype}), sizes)
   spec = alphafold.make_spec(config)
@@ -61,8 +62,9 @@ def compare(name: str, num_res: int, depth: int, num_templates: int, dtype: str,
   previous = jax.eval_shape(programs.initial, batch)
   context = jax.eval_shape(programs.prepare, params, key, batch)
   stats = programs.one_pass.compile(params, key, batch, context, previous).memory_analysis()
-  used = (stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
-          + stats.temp_size_in_bytes)
+  used = (
+    stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes
+  )
   num_params = sum(x.size for x in jax.tree.leaves(params))
   estimate = memory.pass_bytes(spec, num_res, depth, num_templates, num_params, num_devices)
   return Bytes(estimate, used, stats.temp_size_in_bytes)
@@ -73,8 +75,7 @@ def main() -> None:
   parser.add_argument('--devices', type=int, default=1, metavar='N')
   num_devices = parser.parse_args().devices
   if num_devices > 1:
-    os.environ['XLA_FLAGS'] = (
-        f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={num_devices}')
+    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={num_devices}'
   columns = ['model', 'residues', 'rows', 'templates', 'dtype', 'estimate, MiB', 'compiled, MiB', 'ratio']
   columns += ['temporary, MiB', 'of one device'] if num_devices > 1 else []
   print(f'| {" | ".join(columns)} |\n|{"--:|" * len(columns)}')

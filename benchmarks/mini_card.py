@@ -77,9 +77,11 @@ Predictor = Callable[[Target], Scored]
 
 def network(model: Model, *, alone: bool) -> Predictor:
   """A model's own prediction."""
+
   def predict(target: Target) -> Scored:
     prediction = afj.predict(model, target.alone if alone else target.aligned, seed=0)
     return _scored(target, prediction.atom_positions[:, _CA], plddt=prediction.mean_plddt)
+
   return predict
 
 
@@ -114,8 +116,10 @@ def _scored(target: Target, ca: np.ndarray, known: np.ndarray | None = None, pld
   lddt = scores.lddt_ca(np.where(known[:, None] > 0, ca, np.nan), true, mask)
   enough = np.sum(known * mask) >= 3
   return Scored(
-      lddt_ca=float(np.sum(lddt * mask) / np.sum(mask)), plddt=plddt,
-      tm=float(scores.tm_score(ca, true, mask, known)) if enough else 0.0)
+    lddt_ca=float(np.sum(lddt * mask) / np.sum(mask)),
+    plddt=plddt,
+    tm=float(scores.tm_score(ca, true, mask, known)) if enough else 0.0,
+  )
 
 
 def targets(training: cache.Cache, spec: training_set.DataSpec) -> list[Target]:
@@ -125,9 +129,12 @@ def targets(training: cache.Cache, spec: training_set.DataSpec) -> list[Target]:
     if entry.split == 'validation' and entry.cluster not in found:
       record = training[index]
       found[entry.cluster] = Target(
-          id=entry.id, sequence=pairwise.canonical(record.sequence), has_alignment=entry.depth > 1,
-          aligned=training_set.whole_chain(record, spec, _MOST_ROWS),
-          alone=training_set.whole_chain(record, spec, 1))
+        id=entry.id,
+        sequence=pairwise.canonical(record.sequence),
+        has_alignment=entry.depth > 1,
+        aligned=training_set.whole_chain(record, spec, _MOST_ROWS),
+        alone=training_set.whole_chain(record, spec, 1),
+      )
   return list(found.values())
 
 
@@ -138,8 +145,10 @@ def score_table(found: dict[str, list[Scored]], chains: Sequence[Target]) -> str
   """Means over all chains, and over those that have an alignment."""
   with_alignment = [i for i, target in enumerate(chains) if target.has_alignment]
   lines = []
-  for title, chosen in ((f'{len(chains)} validation chains', range(len(chains))),
-                        (f'of these {len(with_alignment)} that have an alignment', with_alignment)):
+  for title, chosen in (
+    (f'{len(chains)} validation chains', range(len(chains))),
+    (f'of these {len(with_alignment)} that have an alignment', with_alignment),
+  ):
     lines += [f'| {title} | lDDT-Cα | TM-score | pLDDT | pLDDT and lDDT-Cα, Pearson |', '|:--|--:|--:|--:|--:|']
     for name, all_scored in found.items():
       some = [all_scored[i] for i in chosen]
@@ -164,16 +173,15 @@ def run_table(run: Path) -> str:
   first, last = validated[0], told[-1]
   last_loss = np.mean([float(one['loss']) for one in told[-20:]])
   table = {
-      'samples seen': f'{int(last["samples"]):,} in {int(last["step"]):,} steps of {size}',
-      'hardware': f'{os.cpu_count()} cores of {_processor()}, shared with other work; {hours:.1f} hours of steps',
-      'examples': f'crops of {config["data"]["crop_size"]} residues; {rows["num_msa"]} clusters and '
-                  f'{rows["num_extra"]} extra rows; 1 to {config["step"]["max_passes"]} passes',
-      'optimiser': f'Adam, learning rate {_rates(told)}; averaged with decay {adam["ema_decay"]}',
-      'training loss': f'{float(told[0]["loss"]):.1f} at {told[0]["samples"]} samples, {last_loss:.1f} over the last '
-                       f'{20 * every}',
-      'validation lDDT-Cα during the run':
-          f'{float(first["lddt_ca"]):.3f} at {first["samples"]} samples; best {float(best["lddt_ca"]):.3f} at '
-          f'{best["samples"]}, the checkpoint that ships',
+    'samples seen': f'{int(last["samples"]):,} in {int(last["step"]):,} steps of {size}',
+    'hardware': f'{os.cpu_count()} cores of {_processor()}, shared with other work; {hours:.1f} hours of steps',
+    'examples': f'crops of {config["data"]["crop_size"]} residues; {rows["num_msa"]} clusters and '
+    f'{rows["num_extra"]} extra rows; 1 to {config["step"]["max_passes"]} passes',
+    'optimiser': f'Adam, learning rate {_rates(told)}; averaged with decay {adam["ema_decay"]}',
+    'training loss': f'{float(told[0]["loss"]):.1f} at {told[0]["samples"]} samples, {last_loss:.1f} over the last '
+    f'{20 * every}',
+    'validation lDDT-Cα during the run': f'{float(first["lddt_ca"]):.3f} at {first["samples"]} samples; '
+    f'best {float(best["lddt_ca"]):.3f} at {best["samples"]}, the checkpoint that ships',
   }
   return '\n'.join(['| training | |', '|:--|:--|', *(f'| {name} | {text} |' for name, text in table.items())])
 
@@ -203,8 +211,11 @@ def picture(model: Model, path: Path) -> str:
   (query,) = afj.read_queries(EXAMPLE)
   prediction = afj.predict(model, query, seed=0)
   chain = structures.read_chain(EXPERIMENT, 'A')
-  pairs = [(mine, theirs) for mine, theirs in pairwise.align(prediction.sequence, chain.sequence).items()
-           if chain.atom_mask[theirs, _CA]]
+  pairs = [
+    (mine, theirs)
+    for mine, theirs in pairwise.align(prediction.sequence, chain.sequence).items()
+    if chain.atom_mask[theirs, _CA]
+  ]
   mine, theirs = (np.array(places) for places in zip(*pairs, strict=True))
   predicted, true = prediction.atom_positions[mine, _CA], chain.atom_positions[theirs, _CA]
   rotation, shift = superposition.kabsch(predicted, true)
@@ -218,8 +229,9 @@ def picture(model: Model, path: Path) -> str:
   figure = Figure(figsize=(10, 4.6), layout='constrained')
   left, right = figure.subplots(1, 2)
   for axes, points, title in (
-      (left, true, 'experiment (PDB 4ZEY, 1.5 Å)'),
-      (right, placed, f'mini: lDDT-Cα {lddt:.2f}, TM-score {tm:.2f}, pLDDT {prediction.mean_plddt:.0f}')):
+    (left, true, 'experiment (PDB 4ZEY, 1.5 Å)'),
+    (right, placed, f'mini: lDDT-Cα {lddt:.2f}, TM-score {tm:.2f}, pLDDT {prediction.mean_plddt:.0f}'),
+  ):
     _draw_trace(axes, (points - centre) @ axes_of_view.T, spectrum)
     axes.set_title(title, fontsize=11)
   for axis in ('x', 'y'):  # one scale for both
@@ -233,6 +245,7 @@ def picture(model: Model, path: Path) -> str:
 def _spectrum(fractions: np.ndarray) -> np.ndarray:
   """Blue at the N terminus to red at the C terminus."""
   import matplotlib
+
   return matplotlib.colormaps['turbo'](0.05 + 0.9 * fractions)
 
 
@@ -249,8 +262,11 @@ def _draw_trace(axes, points: np.ndarray, colours: np.ndarray, per_residue: int 
   shown[:, :3] = shown[:, :3] * (0.45 + 0.55 * near[:, None]) + 0.55 * (1 - near[:, None])  # far parts are pale
   for index in order:  # each piece with its outline, far ones first, so that near parts cross in front
     for width, colour in ((7.5, 'white'), (6.2, '0.25'), (4.6, shown[index])):
-      axes.add_collection(LineCollection(segments[index:index + 1], colors=[colour], linewidths=width,
-                                         capstyle='butt' if width > 5 else 'round'))
+      axes.add_collection(
+        LineCollection(
+          segments[index : index + 1], colors=[colour], linewidths=width, capstyle='butt' if width > 5 else 'round'
+        )
+      )
   axes.autoscale_view()
   axes.set_aspect('equal')
   axes.axis('off')
@@ -268,10 +284,11 @@ def main() -> None:
   chains = targets(training, specs.make_section(training_set.DataSpec, 'data', config))
   mini, fresh = afj.load_model('mini', given.params), untrained(config)
   predictors = {
-      'mini, with the alignment if there is one': network(mini, alone=False),
-      'mini, sequence alone': network(mini, alone=True),
-      'untrained network': network(fresh, alone=False),
-      'nearest training chain by sequence': nearest(training)}
+    'mini, with the alignment if there is one': network(mini, alone=False),
+    'mini, sequence alone': network(mini, alone=True),
+    'untrained network': network(fresh, alone=False),
+    'nearest training chain by sequence': nearest(training),
+  }
   found: dict[str, list[Scored]] = {}
   for name, predictor in predictors.items():
     found[name] = [predictor(target) for target in chains]
@@ -281,10 +298,9 @@ def main() -> None:
   seen = picture(mini, PAGE.parent / 'mini_example.png')
   command = 'python benchmarks/mini_card.py RUN_DIR --data CACHE'
   turns.write_section('run', run_table(given.run_dir), PAGE)
-  turns.write_section('scores', '\n'.join([
-      score_table(found, chains),
-      f'Written by `{command}` on {datetime.date.today().isoformat()}. The example (4ZEY, a validation chain): {seen}.'
-  ]), PAGE)
+  written = f'Written by `{command}` on {datetime.date.today().isoformat()}.'
+  scores = f'{score_table(found, chains)}\n{written} The example (4ZEY, a validation chain): {seen}.'
+  turns.write_section('scores', scores, PAGE)
 
 
 if __name__ == '__main__':

@@ -21,9 +21,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 _PAGE = _ROOT / 'docs' / 'parity.md'
 _VERSIONS = ('alphafold-colabfold', 'jax', 'dm-haiku', 'numpy')
 _SETS_OF_VARIANT = {
-    'two blocks': tuple(f'model_{number}{suffix}' for suffix in ('', '_ptm') for number in range(1, 6)),
-    'two blocks, single sequence': ('model_2_ptm', 'model_5'),
-    'full depth': ('model_1_ptm', 'model_3'),
+  'two blocks': tuple(f'model_{number}{suffix}' for suffix in ('', '_ptm') for number in range(1, 6)),
+  'two blocks, single sequence': ('model_2_ptm', 'model_5'),
+  'full depth': ('model_1_ptm', 'model_3'),
 }
 _COLUMNS = ('positions', 'pLDDT', 'PAE', 'distogram', 'masked MSA', 'experimentally resolved')
 
@@ -80,6 +80,7 @@ def _table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 def _module_rows() -> Iterator[tuple[str, ...]]:
   from parity import case, inputs, modules
+
   for name, each in modules.CASES.items():
     worst = max(max(case.errors(each, masks).values()) for masks in inputs.MASKS)
     yield name, inputs.PARAMETER_SET, f'{worst:.1e}'
@@ -87,6 +88,7 @@ def _module_rows() -> Iterator[tuple[str, ...]]:
 
 def _network_rows(variants: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
   from parity import network
+
   for variant in variants:
     for name in _SETS_OF_VARIANT[variant]:
       passes = network.errors(name, variant)
@@ -97,6 +99,7 @@ def _network_rows(variants: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 def _loss_rows() -> Iterator[tuple[str, ...]]:
   from parity import losses
+
   examples = [make() for make in losses.examples().values()]
   for name in losses.THEIRS:
     found = [losses.errors(name, example) for example in examples]
@@ -108,6 +111,7 @@ def _file_errors() -> str:
   from parity import network
 
   from alphafold_jax.data.records import read_text
+
   records = read_text(_ROOT / 'tests' / 'data' / '4zey_A.a3m.gz').split('>')[1:7]
   errors = network.errors_from_a3m('model_3_ptm', ''.join(f'>{record}' for record in records))
   return ', '.join(f'{name} {error:.1e}' for name, error in errors.items())
@@ -122,19 +126,28 @@ def main(arguments: list[str] | None = None) -> None:
   import jax
   from parity import case, losses, network
 
-  variants = tuple(_SETS_OF_VARIANT)[:None if options.full else -1]
+  variants = tuple(_SETS_OF_VARIANT)[: None if options.full else -1]
   modules = _table(('module', 'parameter set', 'error'), _module_rows())
   whole = _table(('network', 'parameter set', 'pass', *_COLUMNS), _network_rows(variants))
   of_losses = _table(('loss', 'error of the value', 'error of the gradient'), _loss_rows())
   _PAGE.parent.mkdir(exist_ok=True)
-  _PAGE.write_text(_TEXT.format(
+  _PAGE.write_text(
+    _TEXT.format(
       command='python benchmarks/parity.py' + (' --full' if options.full else ''),
       date=datetime.date.today().isoformat(),
-      python=platform.python_version(), device=jax.devices()[0].device_kind,
+      python=platform.python_version(),
+      device=jax.devices()[0].device_kind,
       versions=', '.join(f'{name} {importlib.metadata.version(name)}' for name in _VERSIONS),
-      module_tolerance=case.TOLERANCE, network_tolerance=network.TOLERANCE, modules=modules, network=whole,
-      loss_tolerance=losses.TOLERANCE, loss_examples=', '.join(losses.examples()), losses=of_losses,
-      file=_file_errors()))
+      module_tolerance=case.TOLERANCE,
+      network_tolerance=network.TOLERANCE,
+      modules=modules,
+      network=whole,
+      loss_tolerance=losses.TOLERANCE,
+      loss_examples=', '.join(losses.examples()),
+      losses=of_losses,
+      file=_file_errors(),
+    )
+  )
 
 
 if __name__ == '__main__':

@@ -63,51 +63,65 @@ def parts(spec: AlphaFoldSpec, case: turns.Case) -> Iterator[Part]:
   z, pair_mask = normal(num_res, num_res, e.c_z), jnp.ones((num_res, num_res))
   batch = jax.tree.map(jnp.asarray, _batch(case, rng))
   previous = recycling.initial_recycled(num_res, e.c_m, e.c_z)
-  yield Part('sampling, input and recycling embedders', 1, None, functools.partial(_embedding, spec),
-             (key, batch, previous))
+  yield Part(
+    'sampling, input and recycling embedders', 1, None, functools.partial(_embedding, spec), (key, batch, previous)
+  )
   of_pair = flops.pair_flops(num_res)
-  for prefix, stack, depth, channels in ((_EXTRA, spec.extra_msa, case.num_extra, e.c_extra),
-                                         ('', spec.evoformer, case.num_msa, e.c_m)):
+  for prefix, stack, depth, channels in (
+    (_EXTRA, spec.extra_msa, case.num_extra, e.c_extra),
+    ('', spec.evoformer, case.num_msa, e.c_m),
+  ):
     m, mask = normal(depth, num_res, channels), jnp.ones((depth, num_res))
     of_msa = flops.msa_flops(num_res, depth, is_extra=bool(prefix))
     for name, update in _msa_updates(stack).items():
-      yield Part(prefix + _words(name), stack.num_block, of_msa[name], _stacked(update), (m, z, mask, pair_mask),
-                 _STACK)
+      yield Part(
+        prefix + _words(name), stack.num_block, of_msa[name], _stacked(update), (m, z, mask, pair_mask), _STACK
+      )
   both = spec.evoformer.num_block + spec.extra_msa.num_block
   for name, update in _pair_updates(spec.evoformer.pair).items():
     yield Part(_words(name), both, of_pair[name], _stacked(update), (normal(1), z, None, pair_mask), _STACK)
   single = normal(num_res, spec.c_s)
   yield Part('structure module', 1, None, functools.partial(_structure, spec), (single, z, batch))
   representations = schema.Representations(
-      msa=normal(case.num_msa, num_res, e.c_m), single=single, pair=z, structure_module=single)
-  yield Part('heads, confidence', 1, None, functools.partial(_heads, spec),
-             (representations, previous.atom_positions, batch.seq_mask))
+    msa=normal(case.num_msa, num_res, e.c_m), single=single, pair=z, structure_module=single
+  )
+  yield Part(
+    'heads, confidence',
+    1,
+    None,
+    functools.partial(_heads, spec),
+    (representations, previous.atom_positions, batch.seq_mask),
+  )
 
 
 def _words(name: str) -> str:
-  return {'multiplication_outgoing': 'triangle multiplication, outgoing',
-          'multiplication_incoming': 'triangle multiplication, incoming',
-          'attention_starting': 'triangle attention, starting',
-          'attention_ending': 'triangle attention, ending'}.get(name, name.replace('_', ' '))
+  return {
+    'multiplication_outgoing': 'triangle multiplication, outgoing',
+    'multiplication_incoming': 'triangle multiplication, incoming',
+    'attention_starting': 'triangle attention, starting',
+    'attention_ending': 'triangle attention, ending',
+  }.get(name, name.replace('_', ' '))
 
 
 def _msa_updates(s: EvoformerSpec) -> dict[str, Callable]:
   """One block's updates before those of pairs: (m, z, MSA mask, pair mask) -> (m, z)."""
   return {
-      'row_attention': lambda m, z, mask, _: (msa.MSARowAttentionWithPairBias(s.num_head)(m, z, mask), z),
-      'column_attention': lambda m, z, mask, _: (COLUMN_ATTENTION[s.column_attention](s.num_head)(m, mask), z),
-      'transition': lambda m, z, mask, _: (Transition(s.transition_factor)(m), z),
-      'outer_product_mean': lambda m, z, mask, _: (m, msa.OuterProductMean(s.c_outer)(z, m, mask)),
+    'row_attention': lambda m, z, mask, _: (msa.MSARowAttentionWithPairBias(s.num_head)(m, z, mask), z),
+    'column_attention': lambda m, z, mask, _: (COLUMN_ATTENTION[s.column_attention](s.num_head)(m, mask), z),
+    'transition': lambda m, z, mask, _: (Transition(s.transition_factor)(m), z),
+    'outer_product_mean': lambda m, z, mask, _: (m, msa.OuterProductMean(s.c_outer)(z, m, mask)),
   }
 
 
 def _pair_updates(s: pair.PairSpec) -> dict[str, Callable]:
   """Those of pairs."""
+
   def triangle(name):
     return lambda m, z, _, mask: (m, pair.PAIR_UPDATES[name][0](s, name)(z, mask))
 
   return {name: triangle(name) for name in s.order} | {
-      'pair_transition': lambda m, z, _, mask: (m, Transition(s.transition_factor)(z))}
+    'pair_transition': lambda m, z, _, mask: (m, Transition(s.transition_factor)(z))
+  }
 
 
 def _stacked(update: Callable) -> Callable:
@@ -120,7 +134,8 @@ def _stacked(update: Callable) -> Callable:
 def _embedding(spec: AlphaFoldSpec, key: jax.Array, batch: schema.Batch, previous: schema.Recycled) -> Any:
   sample = sampling.sample_msa(key, batch.msa, spec.sampling)
   m, z = embedders.InputEmbedder(spec.embedder, name='input_embedder')(
-      embedders.target_features(batch), embedders.msa_features(batch, sample), batch.residue_index)
+    embedders.target_features(batch), embedders.msa_features(batch, sample), batch.residue_index
+  )
   first_row, update = embedders.RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)
   extra = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(embedders.extra_msa_features(sample))
   return m.at[0].add(first_row), z + update, extra
@@ -132,8 +147,9 @@ def _structure(spec: AlphaFoldSpec, single: jax.Array, z: jax.Array, batch: sche
 
 
 def _heads(spec: AlphaFoldSpec, representations: schema.Representations, positions: jax.Array, mask: jax.Array) -> Any:
-  outputs = types.SimpleNamespace(logits=Heads(spec.heads, name='heads')(representations),
-                                  structure=types.SimpleNamespace(atom_positions=positions))
+  outputs = types.SimpleNamespace(
+    logits=Heads(spec.heads, name='heads')(representations), structure=types.SimpleNamespace(atom_positions=positions)
+  )
   return confidence.summarise(outputs, mask)
 
 
@@ -149,6 +165,7 @@ def _batch(case: turns.Case, rng: np.random.Generator) -> schema.Batch:
 
 def seconds(part: Part, kernels: ops.Kernels, repeats: int) -> float:
   """What one of a part takes."""
+
   def run(*arguments):
     with ops.use_kernels(kernels):
       return part.function(*arguments)
@@ -168,9 +185,18 @@ def seconds(part: Part, kernels: ops.Kernels, repeats: int) -> float:
 def measure(case: turns.Case, repeats: int) -> dict:
   """All parts and the whole pass at one size."""
   extra_blocks = min(case.num_block, 4)
-  spec = make_spec(configs.changed(configs.model_config(_MODEL), {
-      'evoformer.num_block': case.num_block, 'extra_msa.num_block': extra_blocks, 'sampling.num_msa': case.num_msa,
-      'sampling.num_extra': case.num_extra, 'sampling.masked_fraction': 0.0}))
+  spec = make_spec(
+    configs.changed(
+      configs.model_config(_MODEL),
+      {
+        'evoformer.num_block': case.num_block,
+        'extra_msa.num_block': extra_blocks,
+        'sampling.num_msa': case.num_msa,
+        'sampling.num_extra': case.num_extra,
+        'sampling.masked_fraction': 0.0,
+      },
+    )
+  )
   rate, rows = flops.matmul_rate(), []
   for part in parts(spec, case):
     one = seconds(part, spec.kernels, repeats)
@@ -185,21 +211,30 @@ def measure(case: turns.Case, repeats: int) -> dict:
 def table(results: list[Mapping[str, Any]], command: str) -> str:
   """The results in Markdown."""
   first = results[0]
-  lines = [f'One pass of {_MODEL}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} '
-           f'extra alignment rows, float32. {turns.versions()}. Command: `{command}`']
+  lines = [
+    f'One pass of {_MODEL}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} '
+    f'extra alignment rows, float32. {turns.versions()}. Command: `{command}`'
+  ]
   for result in results:
     whole = result['seconds']
-    lines += ['', f'{result["num_res"]} residues; {result["rate"] / 1e9:.0f} GFLOP/s in a large matrix product.', '',
-              '| part | times | ms each | s of the pass | of the pass | of the matrix-product rate |',
-              '|:--|--:|--:|--:|--:|--:|']
+    lines += [
+      '',
+      f'{result["num_res"]} residues; {result["rate"] / 1e9:.0f} GFLOP/s in a large matrix product.',
+      '',
+      '| part | times | ms each | s of the pass | of the pass | of the matrix-product rate |',
+      '|:--|--:|--:|--:|--:|--:|',
+    ]
     for row in result['parts']:
       taken = row['count'] * row['seconds']
       share = f'{row["flops"] / row["seconds"] / result["rate"]:.0%}' if row['flops'] else ''
-      lines.append(f'| {row["part"]} | {row["count"]} | {1e3 * row["seconds"]:.1f} | {taken:.2f} | '
-                   f'{taken / whole:.0%} | {share} |')
+      lines.append(
+        f'| {row["part"]} | {row["count"]} | {1e3 * row["seconds"]:.1f} | {taken:.2f} | {taken / whole:.0%} | {share} |'
+      )
     rest = whole - sum(row['count'] * row['seconds'] for row in result['parts'])
-    lines += [f'| between them | | | {rest:.2f} | {rest / whole:.0%} | |',
-              f'| **whole pass** | | | **{whole:.2f}** | | **{result["share"]:.0%}** |']
+    lines += [
+      f'| between them | | | {rest:.2f} | {rest / whole:.0%} | |',
+      f'| **whole pass** | | | **{whole:.2f}** | | **{result["share"]:.0%}** |',
+    ]
   return '\n'.join(lines)
 
 
@@ -212,8 +247,10 @@ def main() -> None:
   parser.add_argument('--repeats', type=int, default=3, help='timed runs (default: %(default)s)')
   parser.add_argument('--json', action='store_true', help='print one JSON object per size, and write no table')
   given = parser.parse_args()
-  results = [measure(predict_vs_alphafold.Case(num_res, given.num_msa, given.num_extra, given.num_block), given.repeats)
-             for num_res in given.num_res]
+  results = [
+    measure(predict_vs_alphafold.Case(num_res, given.num_msa, given.num_extra, given.num_block), given.repeats)
+    for num_res in given.num_res
+  ]
   if given.json:
     print('\n'.join(map(json.dumps, results)))
     return

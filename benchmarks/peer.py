@@ -13,6 +13,7 @@ def oracle() -> Any:
   """tests/oracle.py, which feeds both programs the same."""
   sys.path.insert(0, str(turns.ROOT / 'tests'))
   import oracle
+
   return oracle
 
 
@@ -26,6 +27,7 @@ def fused(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       new = name.replace('/left_projection//', '/projection//').replace('/left_gate//', '/gate//')
       renamed[new] = np.concatenate([array, arrays[name.replace('/left_', '/right_')]], axis=-1)
     elif '/right_' not in name:
-      renamed[name.replace('/layer_norm_input//', '/left_norm_input//')
-              .replace('/center_layer_norm//', '/center_norm//')] = array
+      renamed[
+        name.replace('/layer_norm_input//', '/left_norm_input//').replace('/center_layer_norm//', '/center_norm//')
+      ] = array
   return renamed

@@ -36,10 +36,15 @@ class Case(turns.Case):
 def _inputs(case: Case):
   """Our configuration, official arrays, and a batch whose rows are drawn in the same order every time."""
   from alphafold_jax.weights import random
+
   oracle = peer.oracle()
   config = oracle.our_configuration(
-      _MODEL, case.num_block, sampling__num_msa=case.num_msa, sampling__num_extra=case.num_extra,
-      sampling__masked_fraction=0.0)
+    _MODEL,
+    case.num_block,
+    sampling__num_msa=case.num_msa,
+    sampling__num_extra=case.num_extra,
+    sampling__masked_fraction=0.0,
+  )
   batch = oracle.random_batch(case.num_res, case.num_msa + case.num_extra, num_templates=0)
   return config, random.random_official(config), batch
 
@@ -53,6 +58,7 @@ def _ours(case: Case) -> turns.Program:
   from alphafold_jax import tuning
   from alphafold_jax.model import alphafold, passes
   from alphafold_jax.weights import official
+
   config, arrays, batch = _inputs(case)
   config = configs.changed(config, {'dtype': case.dtype, 'kernels.implementation': tuning.preferred()})
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
@@ -75,15 +81,19 @@ def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns
 
   from alphafold_jax import confidence
   from alphafold_jax.model import recycling
+
   config, arrays, batch = _inputs(case)
   oracle = peer.oracle()
   theirs = peer_config.model_config(_MODEL)  # its projections are fused by default
-  theirs.update_from_flattened_dict({
+  theirs.update_from_flattened_dict(
+    {
       'model.global_config.bfloat16': case.dtype == 'bfloat16',
       'model.global_config.subbatch_size': subbatch_size,
       'model.global_config.use_pallas': kernels,
       'model.embeddings_and_evoformer.evoformer_num_block': case.num_block,
-      'model.embeddings_and_evoformer.extra_msa_stack_num_block': config.extra_msa.num_block})
+      'model.embeddings_and_evoformer.extra_msa_stack_num_block': config.extra_msa.num_block,
+    }
+  )
   previous = recycling.initial_recycled(case.num_res, config.embedder.c_m, config.embedder.c_z)
   features = oracle.make_features(batch, case.num_msa, case.num_extra) | oracle.recycled(previous)
 
@@ -92,19 +102,21 @@ def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns
 
   arguments = (oracle.pass_params(peer.fused(arrays)), jax.random.PRNGKey(0), jax.device_put(features))
   return turns.Program(
-      jax.jit(hk.transform(one_pass).apply), lambda _: arguments,
-      lambda result: float(confidence.plddt(result['predicted_lddt']['logits']).mean()))
+    jax.jit(hk.transform(one_pass).apply),
+    lambda _: arguments,
+    lambda result: float(confidence.plddt(result['predicted_lddt']['logits']).mean()),
+  )
 
 
 SIDES = {
-    'ours': _ours,
-    'peer, subbatch_size 4': functools.partial(_peer, subbatch_size=4),
-    'peer, no subbatches': functools.partial(_peer, subbatch_size=None),
-    'peer, its kernels': functools.partial(_peer, subbatch_size=4, kernels=True),
+  'ours': _ours,
+  'peer, subbatch_size 4': functools.partial(_peer, subbatch_size=4),
+  'peer, no subbatches': functools.partial(_peer, subbatch_size=None),
+  'peer, its kernels': functools.partial(_peer, subbatch_size=4, kernels=True),
 }
 _COMPARED = {
-    'float32': ('ours', 'peer, subbatch_size 4', 'peer, no subbatches'),
-    'bfloat16': ('ours', 'peer, subbatch_size 4', 'peer, its kernels'),
+  'float32': ('ours', 'peer, subbatch_size 4', 'peer, no subbatches'),
+  'bfloat16': ('ours', 'peer, subbatch_size 4', 'peer, its kernels'),
 }
 
 
@@ -114,45 +126,65 @@ _COMPARED = {
 def compare(case: Case, repeats: int, passes: int) -> dict:
   """Measures all sides; ours is compared with the fastest of the peer's."""
   import flops
+
   sides = turns.compare(__file__, _COMPARED[case.dtype], case, repeats, passes)
   fastest = min((side for side in sides if side != 'ours'), key=lambda side: sides[side]['seconds'])
   rate = flops.matmul_rate(dtype=case.dtype)  # of a large matrix product here; then the shares of it that both reach
   count = flops.pass_flops(case.num_res, case.num_msa, case.num_extra, case.num_block, min(case.num_block, 4))
   share, peer_share = (round(count / sides[side]['seconds'] / rate, 3) for side in ('ours', fastest))
   return {
-      **turns.ratios(sides['ours'], sides[fastest]), **dataclasses.asdict(case), 'repeats': repeats, 'passes': passes,
-      'fastest_peer': fastest, 'sides': sides, 'matmul_rate': rate, 'matmul_share': share,
-      'peer_matmul_share': peer_share}
+    **turns.ratios(sides['ours'], sides[fastest]),
+    **dataclasses.asdict(case),
+    'repeats': repeats,
+    'passes': passes,
+    'fastest_peer': fastest,
+    'sides': sides,
+    'matmul_rate': rate,
+    'matmul_share': share,
+    'peer_matmul_share': peer_share,
+  }
 
 
 def table(results: list[dict], command: str) -> str:
   """The results in Markdown."""
   first = results[0]
   lines = [
-      f'One pass of {_MODEL}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} extra '
-      f'alignment rows, {first["dtype"]}, random weights.',
-      turns.conditions(first['repeats'], first['passes'], command), '',
-      '| residues | side | compile, s | one pass, s | peak memory above import and weights, MiB | mean pLDDT |',
-      '|--:|:--|--:|--:|--:|--:|']
+    f'One pass of {_MODEL}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} extra '
+    f'alignment rows, {first["dtype"]}, random weights.',
+    turns.conditions(first['repeats'], first['passes'], command),
+    '',
+    '| residues | side | compile, s | one pass, s | peak memory above import and weights, MiB | mean pLDDT |',
+    '|--:|:--|--:|--:|--:|--:|',
+  ]
   for result in results:
     for side, m in result['sides'].items():
       lines.append(
-          f'| {result["num_res"]} | {side} | {m["compile_seconds"]:.1f} | {m["seconds"]:.2f} | '
-          f'{m["memory_bytes"] / 2**20:.0f} | {m["score"]:.3f} |')
-  lines += ['', '| residues | compile, ours/peer | time, ours/peer | memory, ours/peer | '
-            'share of matrix-product rate, ours | peer |', '|--:|--:|--:|--:|--:|--:|']
+        f'| {result["num_res"]} | {side} | {m["compile_seconds"]:.1f} | {m["seconds"]:.2f} | '
+        f'{m["memory_bytes"] / 2**20:.0f} | {m["score"]:.3f} |'
+      )
+  lines += [
+    '',
+    '| residues | compile, ours/peer | time, ours/peer | memory, ours/peer | '
+    'share of matrix-product rate, ours | peer |',
+    '|--:|--:|--:|--:|--:|--:|',
+  ]
   for r in results:
     lines.append(
-        f'| {r["num_res"]} | {r["compile_ratio"]:.2f} | **{r["time_ratio"]:.2f}** | **{r["memory_ratio"]:.2f}** | '
-        f'{r["matmul_share"]:.0%} | {r["peer_matmul_share"]:.0%} |')
+      f'| {r["num_res"]} | {r["compile_ratio"]:.2f} | **{r["time_ratio"]:.2f}** | **{r["memory_ratio"]:.2f}** | '
+      f'{r["matmul_share"]:.0%} | {r["peer_matmul_share"]:.0%} |'
+    )
   return '\n'.join(lines)
 
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   turns.add_flags(parser, SIDES, sizes=(64, 128, 256), repeats=2, passes=2)
-  parser.add_argument('--dtype', choices=list(_COMPARED), default='float32',
-                      help='bfloat16: for GPUs, beside the kernels of the peer (default: %(default)s)')
+  parser.add_argument(
+    '--dtype',
+    choices=list(_COMPARED),
+    default='float32',
+    help='bfloat16: for GPUs, beside the kernels of the peer (default: %(default)s)',
+  )
   args = parser.parse_args()
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # this process measures a GPU's rate between sides
   cases = [Case(n, args.num_msa, args.num_extra, args.num_block, args.dtype) for n in args.num_res]

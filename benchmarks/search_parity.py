@@ -53,8 +53,10 @@ def of_jackhmmer() -> Iterator[Row]:
 
 def of_mmseqs() -> Iterator[Row]:
   chosen = queries('mmseqs')
-  recorded = {'release18_thrice': ("colabfold_search's commands, MMseqs2 18", 3),
-              'debian14_once': ('the same with MMseqs2 14, one round', 1)}
+  recorded = {
+    'release18_thrice': ("colabfold_search's commands, MMseqs2 18", 3),
+    'debian14_once': ('the same with MMseqs2 14, one round', 1),
+  }
   with tempfile.TemporaryDirectory() as folder:
     making.build(SAMPLE, Path(folder, 'db'), 2)
     database = parse(f'uniref30={folder}/db')

@@ -29,6 +29,7 @@ def one_process(num_res: int, depth: int, model_name: str) -> dict[str, float]:
   import alphafold_jax as afj
   from alphafold_jax import devices
   from alphafold_jax.data import alignment, features
+
   devices.use_compilation_cache()
   imported = time.perf_counter()
   model = afj.load_model(model_name, 'random')
@@ -39,13 +40,19 @@ def one_process(num_res: int, depth: int, model_name: str) -> dict[str, float]:
   batch = features.make_batch(alignment.parse_a3m(text, 'random rows'), num_templates=0)
   counted = []
   jax.monitoring.register_event_duration_secs_listener(
-      lambda event, seconds, **_: counted.append(seconds) if event.startswith(_COMPILING) else None)
+    lambda event, seconds, **_: counted.append(seconds) if event.startswith(_COMPILING) else None
+  )
   began = time.perf_counter()
   passes = afj.predict(model, batch, num_recycle=2).passes
   seconds = time.perf_counter() - began
   later = min(one.seconds for one in passes[1:])
-  return {'import': imported - start, 'parameters': loaded - imported, 'compiling': seconds - len(passes) * later,
-          'of it counted by JAX': sum(counted), 'pass': later}
+  return {
+    'import': imported - start,
+    'parameters': loaded - imported,
+    'compiling': seconds - len(passes) * later,
+    'of it counted by JAX': sum(counted),
+    'pass': later,
+  }
 
 
 def main() -> None:
@@ -61,25 +68,50 @@ def main() -> None:
     return
   sides = {}
   with tempfile.TemporaryDirectory() as cache:
-    environment = os.environ | {'XDG_CACHE_HOME': cache, 'PYTHONPATH': os.pathsep.join(
-        [str(turns.ROOT), os.environ.get('PYTHONPATH', '')])}
+    environment = os.environ | {
+      'XDG_CACHE_HOME': cache,
+      'PYTHONPATH': os.pathsep.join([str(turns.ROOT), os.environ.get('PYTHONPATH', '')]),
+    }
     for side in ('first', 'second'):
-      done = subprocess.run([sys.executable, __file__, '--inside', '--num-res', str(given.num_res), '--depth',
-                             str(given.depth), '--model', given.model], env=environment, check=True,
-                            capture_output=True, text=True)
+      done = subprocess.run(
+        [
+          sys.executable,
+          __file__,
+          '--inside',
+          '--num-res',
+          str(given.num_res),
+          '--depth',
+          str(given.depth),
+          '--model',
+          given.model,
+        ],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+      )
       sides[side] = json.loads(done.stdout.splitlines()[-1])
   if given.json:
     print(json.dumps(sides))
     return
   stages = list(sides['first'])
-  lines = [f'{given.model}, {given.num_res} residues, {given.depth} alignment rows. {turns.versions()}. Command: '
-           f'`{" ".join(["python", "benchmarks/startup.py", *sys.argv[1:]])}`', '',
-           f'| process | {", s | ".join(stages)}, s |', '|:--|' + '--:|' * len(stages)]
+  lines = [
+    f'{given.model}, {given.num_res} residues, {given.depth} alignment rows. {turns.versions()}. Command: '
+    f'`{" ".join(["python", "benchmarks/startup.py", *sys.argv[1:]])}`',
+    '',
+    f'| process | {", s | ".join(stages)}, s |',
+    '|:--|' + '--:|' * len(stages),
+  ]
   for side, seconds in sides.items():
     lines.append(f'| {side} | {" | ".join(f"{seconds[stage]:.2f}" for stage in stages)} |')
   share, counted = (sides['second'][stage] / sides['first'][stage] for stage in ('compiling', 'of it counted by JAX'))
-  text = '\n'.join([*lines, '', f'Compiling in the second process takes {share:.0%} of that in the first, '
-                    f'{counted:.0%} as JAX counts.'])
+  text = '\n'.join(
+    [
+      *lines,
+      '',
+      f'Compiling in the second process takes {share:.0%} of that in the first, {counted:.0%} as JAX counts.',
+    ]
+  )
   print(text)
   turns.write_section('startup', text)
 

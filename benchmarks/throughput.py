@@ -35,8 +35,18 @@ _LETTERS = np.array(list('ACDEFGHIKLMNPQRSTVWY'))
 _LOOP = 'plain loop'
 _FILES = ('pdb', 'mmcif', 'scores', 'plddt_plot')
 _PAE_FILES = ('pae', 'pae_plot')
-_COLUMNS = ('side', 'proteins', 'proteins an hour', 'residues a second', 'programs', 'compiling', 'padding of residues',
-            'of pairs', 'between passes, s each', 'peak memory, MiB')
+_COLUMNS = (
+  'side',
+  'proteins',
+  'proteins an hour',
+  'residues a second',
+  'programs',
+  'compiling',
+  'padding of residues',
+  'of pairs',
+  'between passes, s each',
+  'peak memory, MiB',
+)
 
 
 class Protein(NamedTuple):
@@ -82,9 +92,23 @@ def write_alignments(folder: Path, queries: Sequence[str], depth: int, seed: int
 
 def queued(inputs: Path, out: Path, given: argparse.Namespace, workers: int) -> dict:
   """The command on all proteins."""
-  command = [sys.executable, '-m', 'alphafold_jax', 'predict', str(inputs), str(out), '--workers', str(workers),
-             '--model-type', given.model_type, '--num-models', '1', '--num-recycle', str(given.num_recycle),
-             *(['--params', given.params] if given.params else [])]
+  command = [
+    sys.executable,
+    '-m',
+    'alphafold_jax',
+    'predict',
+    str(inputs),
+    str(out),
+    '--workers',
+    str(workers),
+    '--model-type',
+    given.model_type,
+    '--num-models',
+    '1',
+    '--num-recycle',
+    str(given.num_recycle),
+    *(['--params', given.params] if given.params else []),
+  ]
   seconds, peak, _ = _run(command)
   proteins, ended = [], []
   for path in sorted(out.glob('.results/*/*.npz'), key=lambda path: path.stat().st_mtime):
@@ -111,11 +135,12 @@ def loop(inputs: Path, out: Path, given: argparse.Namespace) -> dict:
 def loop_inside(inputs: str, out: str, model_type: str, params: str, num_recycle: str, count: str) -> None:
   """The plain loop, in its own process; prints a line of JSON for each protein."""
   import alphafold_jax as afj
+
   name = {'mini': 'mini', 'alphafold2': 'model_1', 'alphafold2_ptm': 'model_1_ptm'}[model_type]
   model = afj.load_model(name, params or None)
   paths = sorted(Path(inputs).glob('*.a3m'), key=lambda path: len(path.read_text()))
   exactly = mock.patch.object(padding, 'residue_bucket', lambda num_res, num_devices=1: num_res)  # nothing is padded
-  for path in paths[::max(1, len(paths) // int(count))][:int(count)]:
+  for path in paths[:: max(1, len(paths) // int(count))][: int(count)]:
     start = time.perf_counter()
     with exactly:
       predicted = afj.predict(model, afj.read_queries(path)[0], name=path.stem, num_recycle=int(num_recycle))
@@ -127,11 +152,14 @@ def loop_inside(inputs: str, out: str, model_type: str, params: str, num_recycle
 def _run(command: Sequence[str]) -> tuple[float, int, str]:
   """Seconds, peak bytes of all its processes, and what it printed; the folder for compiled programs is empty."""
   with tempfile.TemporaryDirectory() as cache, contextlib.ExitStack() as stack:
-    environment = os.environ | {'XDG_CACHE_HOME': cache, 'PYTHONPATH': os.pathsep.join(
-        [str(turns.ROOT), os.environ.get('PYTHONPATH', '')])}
+    environment = os.environ | {
+      'XDG_CACHE_HOME': cache,
+      'PYTHONPATH': os.pathsep.join([str(turns.ROOT), os.environ.get('PYTHONPATH', '')]),
+    }
     start = time.perf_counter()
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          start_new_session=True) as process:
+    with subprocess.Popen(
+      command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
       peak = stack.enter_context(_watched(process.pid))
       output, errors = process.communicate()
     if process.returncode:
@@ -164,16 +192,23 @@ def _resident(session: int) -> Iterator[int]:
         yield int((folder / 'statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
-def _figures(side: str, proteins: Sequence[Protein], seconds: float, peak: int, host: float | None,
-             programs: int) -> dict:
+def _figures(
+  side: str, proteins: Sequence[Protein], seconds: float, peak: int, host: float | None, programs: int
+) -> dict:
   num_res, padded = (np.array([getattr(protein, name) for protein in proteins]) for name in ('num_res', 'padded'))
   return {
-      'side': side, 'proteins': len(proteins), 'seconds': seconds, 'proteins_an_hour': 3600 * len(proteins) / seconds,
-      'residues_a_second': float(num_res.sum() / seconds), 'programs': programs,
-      'compiling': sum(protein.compiling for protein in proteins) / sum(sum(protein.passes) for protein in proteins),
-      'padding': 1 - float(num_res.sum() / padded.sum()),
-      'pair_padding': 1 - float((num_res**2).sum() / (padded**2).sum()),
-      'host_seconds': host, 'memory_bytes': peak}
+    'side': side,
+    'proteins': len(proteins),
+    'seconds': seconds,
+    'proteins_an_hour': 3600 * len(proteins) / seconds,
+    'residues_a_second': float(num_res.sum() / seconds),
+    'programs': programs,
+    'compiling': sum(protein.compiling for protein in proteins) / sum(sum(protein.passes) for protein in proteins),
+    'padding': 1 - float(num_res.sum() / padded.sum()),
+    'pair_padding': 1 - float((num_res**2).sum() / (padded**2).sum()),
+    'host_seconds': host,
+    'memory_bytes': peak,
+  }
 
 
 # --- All sides ---
@@ -182,21 +217,28 @@ def _figures(side: str, proteins: Sequence[Protein], seconds: float, peak: int, 
 def table(sides: Sequence[dict], given: argparse.Namespace, command: str) -> str:
   """The results in Markdown."""
   lines = [
-      f'{given.num_proteins} proteins of {_SHORTEST} to {given.max_length} residues, {given.depth} alignment rows '
-      f'each, {given.model_type}{" with random weights" if given.params == "random" else ""}, '
-      f'{given.num_recycle} recycles; {os.cpu_count()} cores; {turns.versions()}. Command: `{command}`', '',
-      f'| {" | ".join(_COLUMNS)} |', '|:--|' + '--:|' * (len(_COLUMNS) - 1)]
+    f'{given.num_proteins} proteins of {_SHORTEST} to {given.max_length} residues, {given.depth} alignment rows '
+    f'each, {given.model_type}{" with random weights" if given.params == "random" else ""}, '
+    f'{given.num_recycle} recycles; {os.cpu_count()} cores; {turns.versions()}. Command: `{command}`',
+    '',
+    f'| {" | ".join(_COLUMNS)} |',
+    '|:--|' + '--:|' * (len(_COLUMNS) - 1),
+  ]
   for s in sides:
     lines.append(
-        f'| {s["side"]} | {s["proteins"]} | {s["proteins_an_hour"]:.0f} | {s["residues_a_second"]:.1f} | '
-        f'{s["programs"]} | {s["compiling"]:.0%} | {s["padding"]:.0%} | {s["pair_padding"]:.0%} | '
-        f'{"" if s["host_seconds"] is None else format(s["host_seconds"], ".2f")} | {s["memory_bytes"] / 2**20:.0f} |')
+      f'| {s["side"]} | {s["proteins"]} | {s["proteins_an_hour"]:.0f} | {s["residues_a_second"]:.1f} | '
+      f'{s["programs"]} | {s["compiling"]:.0%} | {s["padding"]:.0%} | {s["pair_padding"]:.0%} | '
+      f'{"" if s["host_seconds"] is None else format(s["host_seconds"], ".2f")} | {s["memory_bytes"] / 2**20:.0f} |'
+    )
   by_name = {s['side']: s for s in sides}
   if _LOOP in by_name and '1 worker' in by_name:
     loop, one = by_name[_LOOP], by_name['1 worker']
     hidden = max(0.0, 1 - one['host_seconds'] / loop['host_seconds'])
-    lines += ['', f'One worker: {one["residues_a_second"] / loop["residues_a_second"]:.1f} times the residues a second '
-              f"of the loop; {hidden:.0%} of the host's time passes beside the device's."]
+    lines += [
+      '',
+      f'One worker: {one["residues_a_second"] / loop["residues_a_second"]:.1f} times the residues a second '
+      f"of the loop; {hidden:.0%} of the host's time passes beside the device's.",
+    ]
   return '\n'.join(lines)
 
 
@@ -208,8 +250,12 @@ def main() -> None:
   parser.add_argument('--seed', type=int, default=0, help='of lengths and letters (default: %(default)s)')
   parser.add_argument('--workers', type=int, nargs='*', default=(1, 2), help='numbers of workers (default: 1 2)')
   parser.add_argument('--loop', type=int, default=8, help='proteins of the plain loop; 0: none (default: %(default)s)')
-  parser.add_argument('--model-type', default='mini', choices=('mini', 'alphafold2', 'alphafold2_ptm'),
-                      help='its first model is run (default: %(default)s)')
+  parser.add_argument(
+    '--model-type',
+    default='mini',
+    choices=('mini', 'alphafold2', 'alphafold2_ptm'),
+    help='its first model is run (default: %(default)s)',
+  )
   parser.add_argument('--params', help='a parameter file or folder, or "random", which it is where mini is not there')
   parser.add_argument('--num-recycle', type=int, default=3, help='default: %(default)s')
   parser.add_argument('--json', action='store_true', help='print one JSON object per side, and write no table')
@@ -219,6 +265,7 @@ def main() -> None:
     loop_inside(*given.inside)
     return
   from alphafold_jax.weights import shipped
+
   if given.params is None and given.model_type == 'mini' and not shipped.exists():
     given.params = 'random'
   with tempfile.TemporaryDirectory() as folder:

@@ -37,14 +37,20 @@ def _inputs(case: Case):
   from alphafold_jax import config as configs
   from alphafold_jax import experiments
   from alphafold_jax.weights import random
+
   changes = {
-      'evoformer.num_block': case.num_block, 'extra_msa.num_block': min(case.num_block, 4),
-      'sampling.num_msa': case.num_msa, 'sampling.num_extra': case.num_extra, 'sampling.masked_fraction': 0.0}
+    'evoformer.num_block': case.num_block,
+    'extra_msa.num_block': min(case.num_block, 4),
+    'sampling.num_msa': case.num_msa,
+    'sampling.num_extra': case.num_extra,
+    'sampling.masked_fraction': 0.0,
+  }
   if not case.dropout:
     changes |= dict.fromkeys(configs.DROPOUT, 0.0)
   config = configs.changed(
-      experiments.experiment_config('train_initial', _MODEL),
-      {f'model.{key}': value for key, value in changes.items()} | {'step.batch_size': 1, 'step.max_passes': 1})
+    experiments.experiment_config('train_initial', _MODEL),
+    {f'model.{key}': value for key, value in changes.items()} | {'step.batch_size': 1, 'step.max_passes': 1},
+  )
   return config, random.random_official(config.model), _example(case)
 
 
@@ -53,13 +59,18 @@ def _example(case: Case):
   import numpy as np
 
   from alphafold_jax.constants import residues
+
   batch = peer.oracle().random_batch(case.num_res, case.num_msa + case.num_extra, num_templates=0)
   rng = np.random.default_rng(1)
   positions = np.cumsum(rng.normal(0, 2.2, (case.num_res, 1, 3)), axis=0) + rng.normal(0, 1.2, (case.num_res, 37, 3))
   mask = residues.ATOM37_MASK[batch.aatype] * (rng.random((case.num_res, 37)) < 0.95)
   targets = dataclasses.replace(
-      batch.targets, atom_positions=np.float32(positions * mask[..., None]), atom_mask=np.float32(mask),
-      resolution=np.float32(2.0), use_clamped_fape=np.float32(1.0))
+    batch.targets,
+    atom_positions=np.float32(positions * mask[..., None]),
+    atom_mask=np.float32(mask),
+    resolution=np.float32(2.0),
+    use_clamped_fape=np.float32(1.0),
+  )
   return dataclasses.replace(batch, targets=targets)
 
 
@@ -71,6 +82,7 @@ def _ours(case: Case) -> turns.Program:
   from alphafold_jax.train import specs
   from alphafold_jax.train import step as steps
   from alphafold_jax.weights import official
+
   config, arrays, batch = _inputs(case)
   spec = specs.make_step_spec(config)
 
@@ -91,6 +103,7 @@ def _whole_step(case: Case) -> turns.Program:
   from alphafold_jax.train import sharding, specs
   from alphafold_jax.train import step as steps
   from alphafold_jax.weights import official
+
   config, arrays, batch = _inputs(case)
   spec, mesh = specs.make_step_spec(config), sharding.make_mesh(devices=jax.devices()[:1])
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config.model))
@@ -112,11 +125,14 @@ def _peer(case: Case) -> turns.Program:
   from alphafold.model import modules
 
   from alphafold_jax.model import recycling
+
   config, arrays, batch = _inputs(case)
   oracle, model = peer.oracle(), config.model
   from parity import losses
+
   theirs = peer_config.model_config(_MODEL).model  # its projections are fused by default
-  theirs.update_from_flattened_dict({
+  theirs.update_from_flattened_dict(
+    {
       'global_config.bfloat16': jax.default_backend() != 'cpu',
       'global_config.use_remat': True,
       'global_config.deterministic': not case.dropout,
@@ -125,8 +141,10 @@ def _peer(case: Case) -> turns.Program:
       # The losses of initial training: neither violations nor experimentally resolved atoms.
       'heads.structure_module.structural_violation_loss_weight': 0.0,
       'heads.structure_module.compute_in_graph_metrics': False,
-      'heads.experimentally_resolved.weight': 0.0})
-  hidden = SimpleNamespace(tokens=batch.msa.tokens[:case.num_msa], mask=np.zeros((case.num_msa, case.num_res), 'f4'))
+      'heads.experimentally_resolved.weight': 0.0,
+    }
+  )
+  hidden = SimpleNamespace(tokens=batch.msa.tokens[: case.num_msa], mask=np.zeros((case.num_msa, case.num_res), 'f4'))
   fields = oracle.make_features(batch, case.num_msa, case.num_extra)
   fields |= losses.official_fields(batch, SimpleNamespace(masked_msa=hidden)) | {'seq_length': case.num_res}
   fields = jax.tree.map(lambda x: np.asarray(x)[None], fields)  # one draw of the alignment
@@ -138,7 +156,8 @@ def _peer(case: Case) -> turns.Program:
 
   arguments = (oracle.pass_params(peer.fused(arrays)), jax.random.PRNGKey(0), jax.device_put(fields), previous)
   return turns.Program(
-      jax.jit(jax.value_and_grad(hk.transform(loss).apply)), lambda _: arguments, lambda result: float(result[0]))
+    jax.jit(jax.value_and_grad(hk.transform(loss).apply)), lambda _: arguments, lambda result: float(result[0])
+  )
 
 
 SIDES = {'ours': _ours, 'ours, whole step': _whole_step, 'peer': _peer}
@@ -151,11 +170,17 @@ def compare(case: Case, repeats: int, passes: int) -> dict:
   """Measures all sides: value and gradient are compared."""
   import flops
   import jax
+
   sides = turns.compare(__file__, SIDES, case, repeats, passes)
   count = flops.step_flops(case.num_res, case.num_msa, case.num_extra, case.num_block, min(case.num_block, 4))
   result = {
-      **turns.ratios(sides['ours'], sides['peer']), **dataclasses.asdict(case), 'repeats': repeats, 'passes': passes,
-      'device': jax.devices()[0].device_kind, 'sides': sides}
+    **turns.ratios(sides['ours'], sides['peer']),
+    **dataclasses.asdict(case),
+    'repeats': repeats,
+    'passes': passes,
+    'device': jax.devices()[0].device_kind,
+    'sides': sides,
+  }
   for measured in sides.values():
     measured['tflops'] = round(count / measured['seconds'] / 1e12, 3)
   return result
@@ -165,20 +190,25 @@ def table(results: list[dict], command: str) -> str:
   """The results in Markdown."""
   first = results[0]
   lines = [
-      f'Value and gradient of the loss of `train_initial` on one example and one pass of {_MODEL}, '
-      f'{first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} extra alignment rows, '
-      f'random weights, on {first["device"]}.', turns.conditions(first['repeats'], first['passes'], command), '',
-      '| crop | side | compile, s | one step, s | TFLOP/s | peak memory above import and weights, MiB | loss |',
-      '|--:|:--|--:|--:|--:|--:|--:|']
+    f'Value and gradient of the loss of `train_initial` on one example and one pass of {_MODEL}, '
+    f'{first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} extra alignment rows, '
+    f'random weights, on {first["device"]}.',
+    turns.conditions(first['repeats'], first['passes'], command),
+    '',
+    '| crop | side | compile, s | one step, s | TFLOP/s | peak memory above import and weights, MiB | loss |',
+    '|--:|:--|--:|--:|--:|--:|--:|',
+  ]
   for result in results:
     for side, m in result['sides'].items():
       lines.append(
-          f'| {result["num_res"]} | {side} | {m["compile_seconds"]:.1f} | {m["seconds"]:.2f} | {m["tflops"]:.3g} | '
-          f'{m["memory_bytes"] / 2**20:.0f} | {m["score"]:.3f} |')
+        f'| {result["num_res"]} | {side} | {m["compile_seconds"]:.1f} | {m["seconds"]:.2f} | {m["tflops"]:.3g} | '
+        f'{m["memory_bytes"] / 2**20:.0f} | {m["score"]:.3f} |'
+      )
   lines += ['', '| crop | compile, ours/peer | time, ours/peer | memory, ours/peer |', '|--:|--:|--:|--:|']
   lines += [
-      f'| {r["num_res"]} | {r["compile_ratio"]:.2f} | **{r["time_ratio"]:.2f}** | **{r["memory_ratio"]:.2f}** |'
-      for r in results]
+    f'| {r["num_res"]} | {r["compile_ratio"]:.2f} | **{r["time_ratio"]:.2f}** | **{r["memory_ratio"]:.2f}** |'
+    for r in results
+  ]
   return '\n'.join(lines)
 
 

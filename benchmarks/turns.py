@@ -52,6 +52,7 @@ class Program(NamedTuple):
 def measure(program: Program, passes: int) -> dict[str, float]:
   """Compiles, runs once and then `passes` times, and reports seconds and bytes above what the arguments take."""
   import jax
+
   inputs = jax.block_until_ready(program.arguments(None))
   before = _start_memory()
   start = time.perf_counter()
@@ -68,16 +69,21 @@ def measure(program: Program, passes: int) -> dict[str, float]:
     cpu_seconds.append(time.process_time() - cpu_start)
   analysis = compiled.memory_analysis()
   return {
-      'compile_seconds': compile_seconds, 'seconds': statistics.median(seconds[1:]), 'first_seconds': seconds[0],
-      'cpu_seconds': statistics.median(cpu_seconds[1:]),
-      'memory_bytes': _peak_memory() - before, 'compile_memory_bytes': compile_peak,
-      'planned_bytes': analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
-      'score': program.score(result)}
+    'compile_seconds': compile_seconds,
+    'seconds': statistics.median(seconds[1:]),
+    'first_seconds': seconds[0],
+    'cpu_seconds': statistics.median(cpu_seconds[1:]),
+    'memory_bytes': _peak_memory() - before,
+    'compile_memory_bytes': compile_peak,
+    'planned_bytes': analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
+    'score': program.score(result),
+  }
 
 
 def _start_memory() -> int:
   """Bytes in use, and on CPUs forgets the peak so far, which was that of making the arguments."""
   import jax
+
   stats = jax.devices()[0].memory_stats()
   if stats:
     return stats['bytes_in_use']
@@ -88,6 +94,7 @@ def _start_memory() -> int:
 def _peak_memory() -> int:
   """Peak bytes of the accelerator, or of the process."""
   import jax
+
   stats = jax.devices()[0].memory_stats()
   return stats['peak_bytes_in_use'] if stats else _host_memory('VmHWM')
 
@@ -104,8 +111,9 @@ def compare(script: str, sides: Iterable[str], case: Any, repeats: int, passes: 
       turns[side].append(_run_side(script, side, case, passes))
       print(f'{side}: {json.dumps(turns[side][-1])}', file=sys.stderr, flush=True)
   return {
-      side: {key: statistics.median(turn[key] for turn in results) for key in results[0]}
-      for side, results in turns.items()}
+    side: {key: statistics.median(turn[key] for turn in results) for key in results[0]}
+    for side, results in turns.items()
+  }
 
 
 def _run_side(script: str, side: str, case: Any, passes: int) -> dict[str, float]:
@@ -113,8 +121,10 @@ def _run_side(script: str, side: str, case: Any, passes: int) -> dict[str, float
   for field in dataclasses.fields(case):
     flag, value = field.name.replace('_', '-'), getattr(case, field.name)
     command += [f'--{"" if value else "no-"}{flag}'] if isinstance(value, bool) else [f'--{flag}', str(value)]
-  environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
-                              'JAX_ENABLE_COMPILATION_CACHE': 'false'}
+  environment = os.environ | {
+    'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
+    'JAX_ENABLE_COMPILATION_CACHE': 'false',
+  }
   done = subprocess.run(command, env=environment, capture_output=True, text=True)
   if done.returncode:
     raise SystemExit(f'{side} at {case} failed:\n{done.stderr[-3000:]}')
@@ -127,24 +137,33 @@ def ratios(ours: Mapping[str, float], peer: Mapping[str, float]) -> dict[str, fl
   return {name: round(ours[key] / peer[key], 3) for name, key in keys.items()}
 
 
-def add_flags(parser: argparse.ArgumentParser, sides: Iterable[str], sizes: tuple[int, ...], repeats: int,
-              passes: int) -> None:
+def add_flags(
+  parser: argparse.ArgumentParser, sides: Iterable[str], sizes: tuple[int, ...], repeats: int, passes: int
+) -> None:
   """The flags that all such benchmarks have."""
-  parser.add_argument('--num-res', type=int, nargs='+', default=sizes,
-                      help=f'residues (default: {" ".join(map(str, sizes))})')
+  parser.add_argument(
+    '--num-res', type=int, nargs='+', default=sizes, help=f'residues (default: {" ".join(map(str, sizes))})'
+  )
   parser.add_argument('--num-msa', type=int, default=128, help='clustered alignment rows (default: %(default)s)')
   parser.add_argument('--num-extra', type=int, default=1024, help='extra alignment rows (default: %(default)s)')
   parser.add_argument('--num-block', type=int, default=48, help='Evoformer blocks (fewer for a quick look)')
   parser.add_argument('--repeats', type=int, default=repeats, help='processes of each side (default: %(default)s)')
-  parser.add_argument('--passes', type=int, default=passes,
-                      help='timed runs in each process, after one to warm up (default: %(default)s)')
+  parser.add_argument(
+    '--passes', type=int, default=passes, help='timed runs in each process, after one to warm up (default: %(default)s)'
+  )
   parser.add_argument('--json', action='store_true', help='print one JSON object per size, and write no table')
   parser.add_argument('--side', choices=list(sides), help='measure one side in this process')
 
 
-def main(script: str, args: argparse.Namespace, sides: Mapping[str, Callable[[Any], Program]], cases: Sequence[Any],
-         compare: Callable[[Any, int, int], dict], table: Callable[[list[dict], str], str],
-         section: str | None) -> None:
+def main(
+  script: str,
+  args: argparse.Namespace,
+  sides: Mapping[str, Callable[[Any], Program]],
+  cases: Sequence[Any],
+  compare: Callable[[Any, int, int], dict],
+  table: Callable[[list[dict], str], str],
+  section: str | None,
+) -> None:
   """What such a benchmark does with its flags.
 
   Args:
@@ -175,8 +194,10 @@ def conditions(repeats: int, passes: int, command: str) -> str:
   """Machine, versions, date and command, for above a table."""
   info = Path('/proc/cpuinfo')
   name = re.search(r'model name\s*: (.*)', info.read_text())[1] if info.exists() else platform.processor()
-  return (f'{os.cpu_count()} cores of {name}; {versions("alphafold-colabfold")}; medians of {repeats} processes with '
-          f'{passes} timed runs each. Command: `{command}`')
+  return (
+    f'{os.cpu_count()} cores of {name}; {versions("alphafold-colabfold")}; medians of {repeats} processes with '
+    f'{passes} timed runs each. Command: `{command}`'
+  )
 
 
 def versions(*packages: str) -> str:

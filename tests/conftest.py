@@ -12,8 +12,14 @@ import pytest
 _CACHE = pytest.StashKey[str]()
 _EMITTERS = 'xla_cpu_use_fusion_emitters'
 _LONGEST = (  # each takes minutes
-    'test_training_step.py', 'test_training_run.py', 'test_parity_network.py', 'test_gradients.py', 'test_jobs.py',
-    'test_cli.py', 'test_network.py')
+  'test_training_step.py',
+  'test_training_run.py',
+  'test_parity_network.py',
+  'test_gradients.py',
+  'test_jobs.py',
+  'test_cli.py',
+  'test_network.py',
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

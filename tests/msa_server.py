@@ -39,11 +39,15 @@ def entry(name, sequence, rows=('A', 'C')):
 
 def cif(sequence, chain='A'):
   """An mmCIF file of a straight chain of alanines."""
-  lines = [f'ATOM {i} C CA . ALA {chain} 1 {i} ? {3.8 * i:.3f} 0.000 0.000 1.00 10.00 ? {i} ALA {chain} CA 1'
-           for i in range(1, len(sequence) + 1)]
-  names = ('group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id label_entity_id '
-           'label_seq_id pdbx_PDB_ins_code Cartn_x Cartn_y Cartn_z occupancy B_iso_or_equiv pdbx_formal_charge '
-           'auth_seq_id auth_comp_id auth_asym_id auth_atom_id pdbx_PDB_model_num').split()
+  lines = [
+    f'ATOM {i} C CA . ALA {chain} 1 {i} ? {3.8 * i:.3f} 0.000 0.000 1.00 10.00 ? {i} ALA {chain} CA 1'
+    for i in range(1, len(sequence) + 1)
+  ]
+  names = (
+    'group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id label_entity_id '
+    'label_seq_id pdbx_PDB_ins_code Cartn_x Cartn_y Cartn_z occupancy B_iso_or_equiv pdbx_formal_charge '
+    'auth_seq_id auth_comp_id auth_asym_id auth_atom_id pdbx_PDB_model_num'
+  ).split()
   return 'data_TEST\n#\nloop_\n' + ''.join(f'_atom_site.{name}\n' for name in names) + '\n'.join(lines) + '\n#\n'
 
 
@@ -91,9 +95,12 @@ class MsaServer(http.server.ThreadingHTTPServer):
   def results(self, ticket):
     """The files of a ticket."""
     batch = self.batches[ticket].items()
-    files = {'uniref.a3m': '\0'.join(entry(*item) for item in batch) + '\0',
-             ENV: '\0'.join(entry(*item, rows='E') for item in batch) + '\0',
-             'pdb70.m8': self.table, 'msa.sh': '#!/bin/sh\n'}
+    files = {
+      'uniref.a3m': '\0'.join(entry(*item) for item in batch) + '\0',
+      ENV: '\0'.join(entry(*item, rows='E') for item in batch) + '\0',
+      'pdb70.m8': self.table,
+      'msa.sh': '#!/bin/sh\n',
+    }
     return tar_gz(self.change(files), self.extra)
 
   def template_archive(self, targets):

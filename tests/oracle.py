@@ -31,19 +31,21 @@ from alphafold_jax.weights.official import PREFIX
 Arrays = Mapping[str, np.ndarray]
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time, what most of a test's time goes to
 AS_USERS = (  # as they compile it: the whole run of tests does without XLA's fusion emitters, if it can (conftest.py)
-    {'xla_cpu_use_fusion_emitters': True} if 'fusion_emitters' in os.environ.get('XLA_FLAGS', '') else None)
+  {'xla_cpu_use_fusion_emitters': True} if 'fusion_emitters' in os.environ.get('XLA_FLAGS', '') else None
+)
 
 _EVOFORMER = 'model.embeddings_and_evoformer'
 _UNFUSED = {
-    f'{_EVOFORMER}.{stack}.triangle_multiplication_{direction}.fuse_projection_weights': False
-    for stack in ('evoformer', 'template.template_pair_stack') for direction in ('outgoing', 'incoming')
+  f'{_EVOFORMER}.{stack}.triangle_multiplication_{direction}.fuse_projection_weights': False
+  for stack in ('evoformer', 'template.template_pair_stack')
+  for direction in ('outgoing', 'incoming')
 }
 _PLAIN = {  # float32, no dropout; its own chunking changes nothing and takes long to compile
-    'model.global_config.bfloat16': False,
-    'model.global_config.deterministic': True,
-    'model.global_config.subbatch_size': None,
-    f'{_EVOFORMER}.evoformer.outer_product_mean.chunk_size': None,
-    f'{_EVOFORMER}.template.subbatch_size': None,
+  'model.global_config.bfloat16': False,
+  'model.global_config.deterministic': True,
+  'model.global_config.subbatch_size': None,
+  f'{_EVOFORMER}.evoformer.outer_product_mean.chunk_size': None,
+  f'{_EVOFORMER}.template.subbatch_size': None,
 }
 
 
@@ -80,9 +82,7 @@ def pass_params(arrays: Arrays) -> dict[str, dict[str, jax.Array]]:
   return haiku_params(arrays, PREFIX.removesuffix('alphafold_iteration/'))
 
 
-def run_pass(
-    config: config_dict.ConfigDict, params: Mapping[str, Any], fields: Mapping[str, Any]
-) -> dict[str, Any]:
+def run_pass(config: config_dict.ConfigDict, params: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
   """One pass of the whole network on features with recycled values; equal configurations compile once."""
   return _compiled_pass(config_dict.FrozenConfigDict(config.model))(params, jax.random.PRNGKey(0), fields)
 
@@ -99,17 +99,19 @@ def _compiled_pass(model: config_dict.FrozenConfigDict) -> Callable[..., dict[st
 def recycled(previous: schema.Recycled) -> dict[str, Any]:
   """The last pass's values under the oracle's names."""
   return {
-      'prev_msa_first_row': previous.msa_first_row,
-      'prev_pair': previous.pair,
-      'prev_pos': previous.atom_positions,
+    'prev_msa_first_row': previous.msa_first_row,
+    'prev_pair': previous.pair,
+    'prev_pos': previous.atom_positions,
   }
 
 
 def next_recycled(result: Mapping[str, Any]) -> schema.Recycled:
   """What the oracle recycles, as ours."""
   return schema.Recycled(
-      msa_first_row=result['representations']['msa_first_row'], pair=result['representations']['pair'],
-      atom_positions=result['structure_module']['final_atom_positions'])
+    msa_first_row=result['representations']['msa_first_row'],
+    pair=result['representations']['pair'],
+    atom_positions=result['structure_module']['final_atom_positions'],
+  )
 
 
 def make_features(batch: schema.Batch, num_msa: int, num_extra: int) -> dict[str, np.ndarray]:
@@ -117,27 +119,27 @@ def make_features(batch: schema.Batch, num_msa: int, num_extra: int) -> dict[str
   msa, templates = batch.msa, batch.templates
   num_res = len(batch.aatype)
   protein = {
-      'aatype': batch.aatype,
-      'between_segment_residues': np.zeros(num_res, np.int32),
-      'residue_index': batch.residue_index,
-      'seq_mask': batch.seq_mask,
-      'msa': msa.tokens[:num_msa],
-      'msa_mask': msa.mask[:num_msa],
-      'deletion_matrix': msa.deletions[:num_msa],
-      'extra_msa': msa.tokens[num_msa:],
-      'extra_msa_mask': msa.mask[num_msa:],
-      'extra_deletion_matrix': msa.deletions[num_msa:],
-      'template_aatype': templates.aatype,
-      'template_all_atom_positions': templates.atom_positions,
-      'template_all_atom_masks': templates.atom_mask,
-      'template_mask': templates.mask,
+    'aatype': batch.aatype,
+    'between_segment_residues': np.zeros(num_res, np.int32),
+    'residue_index': batch.residue_index,
+    'seq_mask': batch.seq_mask,
+    'msa': msa.tokens[:num_msa],
+    'msa_mask': msa.mask[:num_msa],
+    'deletion_matrix': msa.deletions[:num_msa],
+    'extra_msa': msa.tokens[num_msa:],
+    'extra_msa_mask': msa.mask[num_msa:],
+    'extra_deletion_matrix': msa.deletions[num_msa:],
+    'template_aatype': templates.aatype,
+    'template_all_atom_positions': templates.atom_positions,
+    'template_all_atom_masks': templates.atom_mask,
+    'template_mask': templates.mask,
   }
   steps = (
-      data_transforms.make_atom14_masks,
-      data_transforms.make_pseudo_beta('template_'),
-      data_transforms.nearest_neighbor_clusters(),
-      data_transforms.summarize_clusters(),
-      data_transforms.make_msa_feat(),
+    data_transforms.make_atom14_masks,
+    data_transforms.make_pseudo_beta('template_'),
+    data_transforms.nearest_neighbor_clusters(),
+    data_transforms.summarize_clusters(),
+    data_transforms.make_msa_feat(),
   )
   for step in steps:
     protein = step(protein)
@@ -153,12 +155,14 @@ def features_of_a3m(text: str, config: config_dict.ConfigDict, num_extra: int) -
   query = msa.sequences[0]
   raw = pipeline.make_sequence_features(query, 'query', len(query)) | pipeline.make_msa_features([msa])
   config = config.copy_and_resolve_references()
-  config.update_from_flattened_dict({
+  config.update_from_flattened_dict(
+    {
       'data.common.num_recycle': 0,
       'data.common.max_extra_msa': num_extra,
       'data.eval.masked_msa_replace_fraction': 0.0,
       'data.eval.max_msa_clusters': len(msa.sequences),
-  })
+    }
+  )
   return {name: value[0] for name, value in official_pipeline.np_example_to_features(raw, config, 0).items()}
 
 
@@ -175,8 +179,12 @@ def random_batch(num_res: int = 17, depth: int = 12, num_templates: int = 4, see
   tokens[0] = batch.aatype
   deletions = rng.integers(0, 8, tokens.shape) * (rng.random(tokens.shape) < 0.2)
   msa = schema.Msa(
-      tokens=tokens, deletions=deletions.astype(np.float32), mask=np.ones(tokens.shape, np.float32),
-      pinned=np.ones(depth, np.float32), profile=features.profile(tokens))
+    tokens=tokens,
+    deletions=deletions.astype(np.float32),
+    mask=np.ones(tokens.shape, np.float32),
+    pinned=np.ones(depth, np.float32),
+    profile=features.profile(tokens),
+  )
   return dataclasses.replace(batch, msa=msa, templates=_random_templates(rng, batch.aatype, num_templates))
 
 
@@ -202,5 +210,4 @@ def _random_templates(rng: np.random.Generator, aatype: np.ndarray, num_template
   positions *= atom_mask[..., None]
   mask = np.ones(num_templates, np.float32)
   mask[2:][-1:] = 0
-  return schema.Templates(
-      aatype=aatype, atom_positions=positions.astype(np.float32), atom_mask=atom_mask, mask=mask)
+  return schema.Templates(aatype=aatype, atom_positions=positions.astype(np.float32), atom_mask=atom_mask, mask=mask)

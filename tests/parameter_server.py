@@ -112,7 +112,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     self.end_headers()
     body = content[start:]
     if server.cuts:
-      body = body[:server.cuts.pop(0)]
+      body = body[: server.cuts.pop(0)]
     server.requests.append((wanted, len(body)))
     self.wfile.write(body)
 

@@ -17,17 +17,25 @@ from alphafold_jax.weights.random import random_params
 
 _PAIR = {'num_head': 2, 'c_triangle': 8, 'transition_factor': 2}
 _SECTIONS = {
-    'embedder': {'c_m': 32, 'c_z': 24, 'c_extra': 16},
-    'templates': {'c_t': 16, 'num_block': 2, 'num_head': 2},
-    'templates.pair': _PAIR,
-    'extra_msa': {'num_block': 2, 'num_head': 2, 'c_outer': 4, 'transition_factor': 2},
-    'extra_msa.pair': _PAIR,
-    'evoformer': {'num_block': 2, 'num_head': 4, 'c_outer': 8, 'transition_factor': 2},
-    'evoformer.pair': _PAIR,
-    'structure': {'num_layer': 3, 'c_s': 24, 'num_head': 3, 'c_qk': 4, 'c_v': 5, 'num_point_qk': 2, 'num_point_v': 3,
-                  'c_angle': 8},
-    'heads': {'c_plddt': 12},
-    'sampling': {'num_msa': 4, 'num_extra': 6},
+  'embedder': {'c_m': 32, 'c_z': 24, 'c_extra': 16},
+  'templates': {'c_t': 16, 'num_block': 2, 'num_head': 2},
+  'templates.pair': _PAIR,
+  'extra_msa': {'num_block': 2, 'num_head': 2, 'c_outer': 4, 'transition_factor': 2},
+  'extra_msa.pair': _PAIR,
+  'evoformer': {'num_block': 2, 'num_head': 4, 'c_outer': 8, 'transition_factor': 2},
+  'evoformer.pair': _PAIR,
+  'structure': {
+    'num_layer': 3,
+    'c_s': 24,
+    'num_head': 3,
+    'c_qk': 4,
+    'c_v': 5,
+    'num_point_qk': 2,
+    'num_point_v': 3,
+    'c_angle': 8,
+  },
+  'heads': {'c_plddt': 12},
+  'sampling': {'num_msa': 4, 'num_extra': 6},
 }
 SIZES = {f'{section}.{key}': value for section, keys in _SECTIONS.items() for key, value in keys.items()} | {'c_s': 24}
 DETERMINISTIC = {'sampling.masked_fraction': 0.0}  # with the pinned rows of `make_batch`
@@ -43,8 +51,10 @@ def params(seed: int = 0) -> alphafold.Params:
 def layer_of(params: alphafold.Params, stack: str, layer: int = 0) -> alphafold.Params:
   """The parameters of one block of a stack, such as 'evoformer/', under the block's own name."""
   return {
-      name.removeprefix(stack): {leaf: array[layer] for leaf, array in leaves.items()}
-      for name, leaves in params.items() if name.startswith(stack)}
+    name.removeprefix(stack): {leaf: array[layer] for leaf, array in leaves.items()}
+    for name, leaves in params.items()
+    if name.startswith(stack)
+  }
 
 
 def make_config(**changes: Any):
@@ -104,6 +114,7 @@ def comparable(outputs: schema.Outputs) -> schema.Outputs:
 
 def assert_close(ours: Any, other: Any, tolerance: float = 1e-5) -> None:
   """Every array within a share of the other's largest value."""
+
   def check(path, a, b):
     assert a.shape == b.shape, jax.tree_util.keystr(path)
     error = np.max(np.abs(a - b), initial=0) / max(np.max(np.abs(b), initial=0), 1e-6)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions of the small network, and the program that makes them on simulated devices.
 
-  python tests/small_predictions.py RESULT.npz
+python tests/small_predictions.py RESULT.npz
 """
 
 import os
@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 if __name__ == '__main__':
-  os.environ['XLA_FLAGS'] = ' '.join((
-      os.environ.get('XLA_FLAGS', ''), '--xla_force_host_platform_device_count=8', '--xla_backend_optimization_level=0',
-      '--xla_llvm_disable_expensive_passes=true'))  # compiled fast, run slowly
+  os.environ['XLA_FLAGS'] = ' '.join(
+    (
+      os.environ.get('XLA_FLAGS', ''),
+      '--xla_force_host_platform_device_count=8',
+      '--xla_backend_optimization_level=0',
+      '--xla_llvm_disable_expensive_passes=true',
+    )
+  )  # compiled fast, run slowly
   os.environ['JAX_PLATFORMS'] = 'cpu'
 
 import jax
@@ -25,8 +30,13 @@ from alphafold_jax.model import alphafold, passes
 from alphafold_jax.weights.random import random_params
 
 _SHALLOW = {  # most of these tests' time goes to compilation
-    'templates.num_block': 1, 'extra_msa.num_block': 1, 'evoformer.num_block': 1, 'structure.num_layer': 2,
-    'structure.num_transition_layer': 1, 'structure.num_angle_block': 1}
+  'templates.num_block': 1,
+  'extra_msa.num_block': 1,
+  'evoformer.num_block': 1,
+  'structure.num_layer': 2,
+  'structure.num_transition_layer': 1,
+  'structure.num_angle_block': 1,
+}
 FIELDS = ('atom_positions', 'plddt', 'pae', 'ptm', 'mean_plddt', 'contact_probability')
 
 
@@ -41,14 +51,15 @@ class Case(NamedTuple):
 
 _DRAWN = {'num_recycle': 1, 'use_dropout': True, 'num_ensemble': 2, 'keep_representations': True}
 CASES = {
-    'eleven': Case(11, 3, {'num_recycle': 2}, (2, 3, 8)),
-    'sixteen': Case(16, 3, {'num_recycle': 2}, (2, 8)),  # the same programs
-    'twenty-four': Case(24, 0, _DRAWN, (2, 8)),
+  'eleven': Case(11, 3, {'num_recycle': 2}, (2, 3, 8)),
+  'sixteen': Case(16, 3, {'num_recycle': 2}, (2, 8)),  # the same programs
+  'twenty-four': Case(24, 0, _DRAWN, (2, 8)),
 }
 
 
 def make_model() -> prediction.Model:
   import small_network
+
   config = small_network.make_config(**_SHALLOW)
   return prediction.Model(name='model_1_ptm', config=config, params=random_params(config, 0), source='random')
 
@@ -56,6 +67,7 @@ def make_model() -> prediction.Model:
 def run(model: prediction.Model, case: Case, num_devices: int) -> dict[str, np.ndarray]:
   """What a person gets, and how each pass went."""
   import small_network
+
   batch = small_network.make_batch(pinned=False, num_res=case.num_res, num_templates=case.num_templates)
   result = prediction.predict(model, batch, seed=1, num_devices=num_devices, **case.settings)
   found = {name: np.asarray(getattr(result, name)) for name in FIELDS}

@@ -15,11 +15,17 @@ from alphafold_jax import cli, prediction
 
 SEQUENCE = 'MKTAYIAKQRQISFVKSHFS'
 OTHER = 'GSHMKELAARLDQTFWVNPC'
-NETWORK = ('--config', 'evoformer.num_block=1', '--config', 'extra_msa.num_block=1', '--config',
-           'structure.num_layer=2')
+NETWORK = (
+  '--config',
+  'evoformer.num_block=1',
+  '--config',
+  'extra_msa.num_block=1',
+  '--config',
+  'structure.num_layer=2',
+)
 SMALL = ('--params', 'random', *NETWORK, '--num-recycle', '0', '--skip-output', 'plots')
 ALONE = (*SMALL, '--msa-mode', 'single_sequence', '--num-models', '1')
-A3M = f'>q\n{SEQUENCE}\n' + ''.join(f'>{i}\n{SEQUENCE[:i]}{"-" * 4}{SEQUENCE[i + 4:]}\n' for i in range(12))
+A3M = f'>q\n{SEQUENCE}\n' + ''.join(f'>{i}\n{SEQUENCE[:i]}{"-" * 4}{SEQUENCE[i + 4 :]}\n' for i in range(12))
 
 
 def predict(source, out, *flags) -> int:
@@ -35,22 +41,36 @@ def fasta(path, **sequences):
 
 def environment() -> dict[str, str]:
   """The environment in which another process shares the compiled programs of the tests."""
-  return os.environ | {'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
-                       'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5'}
+  return os.environ | {
+    'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
+  }
 
 
 def python(code: str, *arguments) -> subprocess.CompletedProcess:
   """Runs Python code in a process of its own."""
-  return subprocess.run([sys.executable, '-c', code, *map(str, arguments)], env=environment(), text=True,
-                        capture_output=True, timeout=300, check=False)
+  return subprocess.run(
+    [sys.executable, '-c', code, *map(str, arguments)],
+    env=environment(),
+    text=True,
+    capture_output=True,
+    timeout=300,
+    check=False,
+  )
 
 
 def in_terminal(*arguments) -> str:
   """Runs the command in a process of its own on a terminal; returns all that was shown, and it must end well."""
   mine, its = pty.openpty()
   command = [sys.executable, '-m', 'alphafold_jax', *map(str, arguments)]
-  with subprocess.Popen(command, stdout=its, stderr=its, stdin=its, close_fds=True,
-                        env=environment() | {'TERM': 'xterm', 'COLUMNS': '100', 'LINES': '40'}) as process:
+  with subprocess.Popen(
+    command,
+    stdout=its,
+    stderr=its,
+    stdin=its,
+    close_fds=True,
+    env=environment() | {'TERM': 'xterm', 'COLUMNS': '100', 'LINES': '40'},
+  ) as process:
     os.close(its)
     shown = b''
     with contextlib.suppress(OSError):  # the other end is closed

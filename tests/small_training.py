@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training step of the small network on random examples, and the program that runs it on simulated devices.
 
-  python tests/small_training.py RESULT.npz LAYOUT...   # layouts: 1x1, 8x1, 1x8, 2x4, pmap
+python tests/small_training.py RESULT.npz LAYOUT...   # layouts: 1x1, 8x1, 1x8, 2x4, pmap
 """
 
 import functools
@@ -10,9 +10,14 @@ import sys
 from pathlib import Path
 
 if __name__ == '__main__':
-  os.environ['XLA_FLAGS'] = ' '.join((
-      os.environ.get('XLA_FLAGS', ''), '--xla_force_host_platform_device_count=8', '--xla_backend_optimization_level=0',
-      '--xla_llvm_disable_expensive_passes=true'))  # compiled fast, run slowly
+  os.environ['XLA_FLAGS'] = ' '.join(
+    (
+      os.environ.get('XLA_FLAGS', ''),
+      '--xla_force_host_platform_device_count=8',
+      '--xla_backend_optimization_level=0',
+      '--xla_llvm_disable_expensive_passes=true',
+    )
+  )  # compiled fast, run slowly
   os.environ['JAX_PLATFORMS'] = 'cpu'
 
 import dataclasses
@@ -33,28 +38,64 @@ from alphafold_jax.weights.random import random_params
 
 NUM_RES, DEPTH, BATCH = 16, 9, 8
 LOSSES = LossSpec(
-    backbone_fape=0.5, side_chain_fape=0.0, torsion=0.5, angle_norm=0.01, distogram=0.3, masked_msa=2.0, plddt=0.01,
-    experimentally_resolved=0.01, pae=0.1, violation=0.0)
+  backbone_fape=0.5,
+  side_chain_fape=0.0,
+  torsion=0.5,
+  angle_norm=0.01,
+  distogram=0.3,
+  masked_msa=2.0,
+  plddt=0.01,
+  experimentally_resolved=0.01,
+  pae=0.1,
+  violation=0.0,
+)
 OPTIMIZER = OptimizerSpec(
-    learning_rate=1e-3, warmup_samples=16, decay_samples=1_000_000, decay_factor=0.95, b1=0.9, b2=0.999, epsilon=1e-6,
-    clip_norm=0.1, ema_decay=0.999)
+  learning_rate=1e-3,
+  warmup_samples=16,
+  decay_samples=1_000_000,
+  decay_factor=0.95,
+  b1=0.9,
+  b2=0.999,
+  epsilon=1e-6,
+  clip_norm=0.1,
+  ema_decay=0.999,
+)
 DROPOUT = {
-    'extra_msa.msa_dropout': 0.15, 'extra_msa.pair.dropout': 0.25,
-    'evoformer.msa_dropout': 0.15, 'evoformer.pair.dropout': 0.25, 'structure.dropout': 0.1}
+  'extra_msa.msa_dropout': 0.15,
+  'extra_msa.pair.dropout': 0.25,
+  'evoformer.msa_dropout': 0.15,
+  'evoformer.pair.dropout': 0.25,
+  'structure.dropout': 0.1,
+}
 
 
 def make_config():
   """The small network with one block of each kind and no templates: most of these tests' time goes to compilation."""
   import small_network
-  return small_network.make_config(**DROPOUT | {
-      'templates': None, 'sampling.num_msa': 5, 'extra_msa.num_block': 1, 'evoformer.num_block': 1,
-      'structure.num_layer': 1, 'structure.num_transition_layer': 1, 'structure.num_angle_block': 1})
+
+  return small_network.make_config(
+    **DROPOUT
+    | {
+      'templates': None,
+      'sampling.num_msa': 5,
+      'extra_msa.num_block': 1,
+      'evoformer.num_block': 1,
+      'structure.num_layer': 1,
+      'structure.num_transition_layer': 1,
+      'structure.num_angle_block': 1,
+    }
+  )
 
 
 def make_spec(**changes) -> StepSpec:
   spec = StepSpec(
-      network=alphafold.make_spec(make_config()), loss=LOSSES, optimizer=OPTIMIZER, batch_size=BATCH,
-      examples_at_once=1, max_passes=2)
+    network=alphafold.make_spec(make_config()),
+    loss=LOSSES,
+    optimizer=OPTIMIZER,
+    batch_size=BATCH,
+    examples_at_once=1,
+    max_passes=2,
+  )
   return dataclasses.replace(spec, **changes)
 
 
@@ -67,19 +108,28 @@ def params():
 def make_example(seed: int, num_res: int = 13) -> schema.Batch:
   """A random chain with a random walk for a structure, some atoms missing; padded to NUM_RES."""
   from alphafold_jax.constants import residues
+
   rng = np.random.default_rng(seed)
   sequence = ''.join(rng.choice(list(residues.RESTYPES), num_res))
   batch = features.make_batch(sequence, num_templates=0)
   tokens = rng.integers(0, 22, (DEPTH, num_res)).astype(np.int32)
   tokens[0] = batch.aatype
   msa = dataclasses.replace(
-      batch.msa, tokens=tokens, deletions=rng.integers(0, 3, tokens.shape).astype(np.float32),
-      mask=np.ones(tokens.shape, np.float32), pinned=np.eye(1, DEPTH, dtype=np.float32)[0])
+    batch.msa,
+    tokens=tokens,
+    deletions=rng.integers(0, 3, tokens.shape).astype(np.float32),
+    mask=np.ones(tokens.shape, np.float32),
+    pinned=np.eye(1, DEPTH, dtype=np.float32)[0],
+  )
   positions = np.cumsum(rng.normal(0, 2.2, (num_res, 1, 3)), axis=0) + rng.normal(0, 1.2, (num_res, 37, 3))
   mask = residues.ATOM37_MASK[batch.aatype] * (rng.random((num_res, 37)) < 0.95)
   targets = dataclasses.replace(
-      batch.targets, atom_positions=(positions * mask[..., None]).astype(np.float32), atom_mask=mask.astype(np.float32),
-      resolution=np.float32(1.8), use_clamped_fape=np.float32(seed % 2))
+    batch.targets,
+    atom_positions=(positions * mask[..., None]).astype(np.float32),
+    atom_mask=mask.astype(np.float32),
+    resolution=np.float32(1.8),
+    use_clamped_fape=np.float32(seed % 2),
+  )
   batch = dataclasses.replace(batch, msa=msa, targets=targets)
   return padding.pad_batch(batch, {'num_res': NUM_RES, 'num_seq': DEPTH})
 
@@ -92,6 +142,7 @@ def make_batch(num: int = BATCH) -> schema.Batch:
 def run(layout: str, spec: StepSpec, num_steps: int = 2):
   """The state after each of some steps and its metrics, on a mesh such as 2x4 (data x model), or under pmap."""
   import small_network
+
   state = jax.device_get(steps.initial_state(spec, jax.random.key(0), params()))
   key, batch = jax.random.key(1), make_batch(spec.batch_size)
   states, told = [], []
@@ -109,7 +160,7 @@ def run(layout: str, spec: StepSpec, num_steps: int = 2):
       told.append(metrics)
     return states, told
   data, model = map(int, layout.split('x'))
-  mesh = sharding.make_mesh(model, jax.devices()[:data * model])
+  mesh = sharding.make_mesh(model, jax.devices()[: data * model])
   step = sharding.sharded_step(spec, mesh)
   state, spread = sharding.on_every_device(state, mesh), sharding.spread(batch, 0, mesh)
   step = step.lower(state, key, *spread).compile(small_network.FAST)
@@ -128,11 +179,14 @@ def templates_over(num_devices: int) -> dict[str, np.ndarray]:
 
   from alphafold_jax.model import templates
   from alphafold_jax.ops import axial
+
   network = small_network.make_spec(**{'templates.pair.dropout': 0.25})
   batch = jax.tree.map(jnp.asarray, small_network.make_batch(num_res=NUM_RES))
   rng = np.random.default_rng(0)
-  z, for_z, m, for_m = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in (
-      (NUM_RES, NUM_RES, 24), (NUM_RES, NUM_RES, 24), (5, NUM_RES, 32), (8, NUM_RES, 32)))
+  z, for_z, m, for_m = (
+    jnp.asarray(rng.normal(size=size), jnp.float32)
+    for size in ((NUM_RES, NUM_RES, 24), (NUM_RES, NUM_RES, 24), (5, NUM_RES, 32), (8, NUM_RES, 32))
+  )
 
   def weighed():
     context = templates.TemplateEmbedder(network.templates, 32)(batch.templates, batch.seq_mask, jnp.float32)
@@ -148,13 +202,15 @@ def templates_over(num_devices: int) -> dict[str, np.ndarray]:
     def share(params):
       with axial.sharded_over('model' if num_devices > 1 else None):
         return part.apply(params, jax.random.key(2)) / num_devices
+
     value, gradient = jax.value_and_grad(share)(params)
     return jax.lax.psum((value, gradient), 'model')
 
   mesh = sharding.make_mesh(num_devices, jax.devices()[:num_devices])
   whole = jax.sharding.PartitionSpec()
-  value, gradient = jax.jit(jax.shard_map(
-      share_of_gradient, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False))(random)
+  value, gradient = jax.jit(
+    jax.shard_map(share_of_gradient, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False)
+  )(random)
   return {'value': np.asarray(value), 'gradient': np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradient)])}
 
 

@@ -37,7 +37,8 @@ def of_case(found, case, num_devices):
 
 
 @pytest.mark.parametrize(
-    ('case', 'num_devices'), [(name, number) for name, case in CASES.items() for number in case.devices])
+  ('case', 'num_devices'), [(name, number) for name, case in CASES.items() for number in case.devices]
+)
 def test_a_prediction_does_not_depend_on_the_number_of_devices(found, case, num_devices):
   one, many = of_case(found, case, 1), of_case(found, case, num_devices)
   num_res, num_recycle = CASES[case].num_res, CASES[case].settings['num_recycle']
@@ -91,4 +92,10 @@ def test_devices_split_pair_arrays_by_rows_and_alignments_by_columns():
   split = {name: spec for name, spec in specs.items() if spec}
   rows, columns = ('model',), (None, 'model')
   assert split == {
-      'pair': rows, 'distogram': rows, 'pae': rows, 'contact_probability': rows, 'msa': columns, 'masked_msa': columns}
+    'pair': rows,
+    'distogram': rows,
+    'pae': rows,
+    'contact_probability': rows,
+    'msa': columns,
+    'masked_msa': columns,
+  }

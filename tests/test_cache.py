@@ -43,8 +43,9 @@ def real(tmp_path_factory):
     shutil.copy(path, folder)
   (folder / 'msa').mkdir()
   shutil.copy(MIT_MSA, folder / 'msa')
-  summary = build_cache([folder / MIT.name, folder / TNF.name], folder / 'cache', alignments=folder / 'msa',
-                        processes=1)
+  summary = build_cache(
+    [folder / MIT.name, folder / TNF.name], folder / 'cache', alignments=folder / 'msa', processes=1
+  )
   return summary, open_cache(folder / 'cache')
 
 
@@ -104,11 +105,15 @@ def test_pack_and_unpack_are_inverse():
   mask = (rng.random((num_res, 37)) < 0.3).astype(np.float32)
   mask[4] = 0  # an unresolved residue
   record = packing.Record(
-    id='some é', sequence='A' * num_res, residue_index=np.cumsum(rng.integers(1, 9, num_res)).astype(np.int32),
+    id='some é',
+    sequence='A' * num_res,
+    residue_index=np.cumsum(rng.integers(1, 9, num_res)).astype(np.int32),
     atom_positions=(np.round(rng.normal(0, 5, (num_res, 37, 3)) + 900, 3) * mask[..., None]).astype(np.float32),
-    atom_mask=mask, tokens=rng.integers(0, 22, (num_seq, num_res)).astype(np.uint8),
+    atom_mask=mask,
+    tokens=rng.integers(0, 22, (num_seq, num_res)).astype(np.uint8),
     deletions=rng.integers(0, 255, (num_seq, num_res)).astype(np.uint8),
-    profile=rng.dirichlet(np.ones(22), num_res).astype(np.float32), resolution=2.25,
+    profile=rng.dirichlet(np.ones(22), num_res).astype(np.float32),
+    resolution=2.25,
     confidence=rng.uniform(0, 100, num_res).astype(np.float32),
   )
   back = packing.unpack(packing.pack(record))
@@ -191,13 +196,21 @@ def test_insertion_codes_count_on_by_one(tmp_path):
 
 
 def test_the_table_names_clusters_splits_and_what_to_leave_out(tmp_path):
-  table = small_cache.write_table(tmp_path / 't.csv', [
-    {'id': 'one', 'c30': 'x', 'part': 'train', 'resolution': 2.5, 'odd': ''},
-    {'id': 'two', 'c30': 'x', 'part': 'validation', 'resolution': '', 'odd': 'clash'},
-  ])
+  table = small_cache.write_table(
+    tmp_path / 't.csv',
+    [
+      {'id': 'one', 'c30': 'x', 'part': 'train', 'resolution': 2.5, 'odd': ''},
+      {'id': 'two', 'c30': 'x', 'part': 'validation', 'resolution': '', 'odd': 'clash'},
+    ],
+  )
   structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
-  summary = build_cache(structures, tmp_path / 'cache', table=table, processes=1,
-                        columns={'cluster': 'c30', 'split': 'part', 'exclude': 'odd'})
+  summary = build_cache(
+    structures,
+    tmp_path / 'cache',
+    table=table,
+    processes=1,
+    columns={'cluster': 'c30', 'split': 'part', 'exclude': 'odd'},
+  )
   (entry,) = open_cache(tmp_path / 'cache').entries
   assert (entry.id, entry.cluster, entry.split, entry.resolution) == ('one', 'x', 'train', 2.5)
   assert 'excludes two (clash)' in reasons(summary) and 'does not list three' in reasons(summary)
@@ -208,16 +221,22 @@ def test_clusters_may_come_from_mmseqs(tmp_path):
   structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
   build_cache(structures, tmp_path / 'cache', clusters=tmp_path / 'clu.tsv', processes=1)
   assert {e.id: e.cluster for e in open_cache(tmp_path / 'cache').entries} == {
-    'one': 'one', 'two': 'one', 'three': 'three'}
+    'one': 'one',
+    'two': 'one',
+    'three': 'three',
+  }
 
 
-@pytest.mark.parametrize(('text', 'columns', 'said'), [
-  ('id,cluster\none,1\n', {'clustr': 'x'}, 'no column clustr'),
-  ('id,cluster\none,1\n', {'cluster': 'c30'}, "has no column 'c30'; it has id, cluster"),
-  ('name\none\n', {}, "has no column 'id'"),
-  ('id\none\none\n', {}, "line 3: chain 'one' is listed twice"),
-  ('id,resolution\none,good\n', {}, "line 2: the resolution is 'good'"),
-])
+@pytest.mark.parametrize(
+  ('text', 'columns', 'said'),
+  [
+    ('id,cluster\none,1\n', {'clustr': 'x'}, 'no column clustr'),
+    ('id,cluster\none,1\n', {'cluster': 'c30'}, "has no column 'c30'; it has id, cluster"),
+    ('name\none\n', {}, "has no column 'id'"),
+    ('id\none\none\n', {}, "line 3: chain 'one' is listed twice"),
+    ('id,resolution\none,good\n', {}, "line 2: the resolution is 'good'"),
+  ],
+)
 def test_a_wrong_table_is_named(tmp_path, text, columns, said):
   (tmp_path / 't.csv').write_text(text)
   structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
@@ -297,8 +316,9 @@ def test_a_broken_alignment_is_reported(tmp_path):
 def test_a_deep_alignment_keeps_its_query_order_and_whole_profile(tmp_path):
   own = SEQUENCES['three']
   rng = np.random.default_rng(5)
-  rows = [''.join(np.where(rng.random(40) < 0.5, list(own), list(small_cache.random_sequence(rng, 40))))
-          for _ in range(100)]
+  rows = [
+    ''.join(np.where(rng.random(40) < 0.5, list(own), list(small_cache.random_sequence(rng, 40)))) for _ in range(100)
+  ]
   _, entry, record = aligned(tmp_path, own, own, rows, max_rows=20)
   assert (entry.depth, entry.depth_found) == (20, 101)
   everything = np.stack([encode(row) for row in [own, *rows]])

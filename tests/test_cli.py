@@ -16,12 +16,31 @@ from alphafold_jax import cli, devices, prediction, screen
 from alphafold_jax.weights import store
 
 
-@pytest.mark.parametrize('command', [
-    [], ['predict'], ['params'], ['params', 'download'], ['params', 'list'], ['params', 'verify'], ['doctor'], ['msa'],
-    ['db'], ['db', 'build'], ['db', 'download'], ['db', 'list'], ['cache'], ['cache', 'list'], ['cache', 'clean']])
+@pytest.mark.parametrize(
+  'command',
+  [
+    [],
+    ['predict'],
+    ['params'],
+    ['params', 'download'],
+    ['params', 'list'],
+    ['params', 'verify'],
+    ['doctor'],
+    ['msa'],
+    ['db'],
+    ['db', 'build'],
+    ['db', 'download'],
+    ['db', 'list'],
+    ['cache'],
+    ['cache', 'list'],
+    ['cache', 'clean'],
+  ],
+)
 def test_help_needs_neither_jax_nor_numpy(command):
-  code = ('import sys; from alphafold_jax import cli; code = cli.main(sys.argv[1:]); '
-          'sys.exit(code or {"jax", "numpy", "rich"} & set(sys.modules) or None)')
+  code = (
+    'import sys; from alphafold_jax import cli; code = cli.main(sys.argv[1:]); '
+    'sys.exit(code or {"jax", "numpy", "rich"} & set(sys.modules) or None)'
+  )
   done = python(code, *command, '--help')
   assert done.returncode == 0, done.stderr
   assert done.stdout.startswith('usage: alphafold-jax') and 'Traceback' not in done.stderr
@@ -32,9 +51,18 @@ def test_version_is_told(capsys):
   assert re.fullmatch(r'alphafold-jax \d+\.\d+\.\d+\n', capsys.readouterr().out)
 
 
-@pytest.mark.parametrize('arguments', [
-    [], ['fold'], ['predict'], ['predict', 'x.fasta'], ['predict', 'a', 'b', '--fast'],
-    ['predict', 'a', 'b', '--num-mod', '3'], ['params']])
+@pytest.mark.parametrize(
+  'arguments',
+  [
+    [],
+    ['fold'],
+    ['predict'],
+    ['predict', 'x.fasta'],
+    ['predict', 'a', 'b', '--fast'],
+    ['predict', 'a', 'b', '--num-mod', '3'],
+    ['params'],
+  ],
+)
 def test_wrong_usage_exits_2(arguments, capsys):
   assert cli.main(arguments) == 2
   assert 'usage' in ''.join(capsys.readouterr())
@@ -50,21 +78,21 @@ def test_flags_of_colabfold_that_mean_nothing_here_yet_are_refused_by_name(flag,
 
 NPZ = b'PK\x03\x04 not really an archive'
 BAD_INPUT = {
-    'empty.fasta': (b'', 'the file is empty'),
-    'headless.fasta': (SEQUENCE.encode(), "stands before any '>' header"),
-    'digits.fasta': (b'>p\nMKT12AY\n', "'1' in record 'p' is a digit"),
-    'stop.fasta': (b'>p\nMK*TAY\n', 'is a stop in the middle'),
-    'chain.fasta': (b'>p\nMKTAY:\n', 'joins the chains of a complex'),
-    'nothing.fasta': (b'>p\n\n', 'has no sequence'),
-    'binary.fasta': (bytes(range(256)), 'does not occur in text'),
-    'wide.fasta': ('>p\nMKTAY\n'.encode('utf-16'), 'UTF-16'),
-    'cut.fasta.gz': (gzip.compress(b'>p\nMKTAY\n' * 50)[:-9], 'break off before their end'),
-    'rows.a3m': (b'>q\nMKTAY\n>1\nMKTA\n', "record '1' has 4 aligned columns, expected 5"),
-    'gap.a3m': (b'>q\nMK-AY\n>1\nMKTAY\n', 'is a gap in the query'),
-    'columns.csv': (b'name,seq\np,MKTAY\n', "no column 'id' and 'sequence'"),
-    'strange.xyz': (b'>p\nMKTAY\n', "unknown kind of file '.xyz'"),
-    'unknown.fasta': (b'>p\nXXXX\n', 'of unknown type'),
-    'features.npz': (NPZ, 'not an .npz archive, or a truncated one'),
+  'empty.fasta': (b'', 'the file is empty'),
+  'headless.fasta': (SEQUENCE.encode(), "stands before any '>' header"),
+  'digits.fasta': (b'>p\nMKT12AY\n', "'1' in record 'p' is a digit"),
+  'stop.fasta': (b'>p\nMK*TAY\n', 'is a stop in the middle'),
+  'chain.fasta': (b'>p\nMKTAY:\n', 'joins the chains of a complex'),
+  'nothing.fasta': (b'>p\n\n', 'has no sequence'),
+  'binary.fasta': (bytes(range(256)), 'does not occur in text'),
+  'wide.fasta': ('>p\nMKTAY\n'.encode('utf-16'), 'UTF-16'),
+  'cut.fasta.gz': (gzip.compress(b'>p\nMKTAY\n' * 50)[:-9], 'break off before their end'),
+  'rows.a3m': (b'>q\nMKTAY\n>1\nMKTA\n', "record '1' has 4 aligned columns, expected 5"),
+  'gap.a3m': (b'>q\nMK-AY\n>1\nMKTAY\n', 'is a gap in the query'),
+  'columns.csv': (b'name,seq\np,MKTAY\n', "no column 'id' and 'sequence'"),
+  'strange.xyz': (b'>p\nMKTAY\n', "unknown kind of file '.xyz'"),
+  'unknown.fasta': (b'>p\nXXXX\n', 'of unknown type'),
+  'features.npz': (NPZ, 'not an .npz archive, or a truncated one'),
 }
 
 
@@ -92,7 +120,9 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
   assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
     (['--num-models', '9'], 'num_models=9: must be 1 to 5'),
     (['--model-order', '1,1'], 'each at most once'),
     (['--model-type', 'alphafold2', '--rank', 'ptm'], 'give no pTM'),
@@ -110,7 +140,8 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
     (['--kernels', 'fastest'], "kernel 'fastest' is not one of"),
     (['--devices', '0'], 'num_devices=0: must be 1 or more'),
     (['--custom-template-path', 'nowhere'], 'nowhere: no such file or folder of templates'),
-])
+  ],
+)
 def test_a_flag_that_cannot_be_exits_2_by_name(flags, message, tmp_path, capsys):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
   assert predict(source, tmp_path / 'out', *ALONE, *flags) == 2
@@ -120,8 +151,16 @@ def test_a_flag_that_cannot_be_exits_2_by_name(flags, message, tmp_path, capsys)
 
 def test_a_template_that_is_no_structure_exits_2(tmp_path, capsys):
   (tmp_path / 't.cif').write_text('hello')
-  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *ALONE, '--custom-template-path',
-                 str(tmp_path / 't.cif')) == 2
+  assert (
+    predict(
+      fasta(tmp_path / 'p.fasta', p=SEQUENCE),
+      tmp_path / 'out',
+      *ALONE,
+      '--custom-template-path',
+      str(tmp_path / 't.cif'),
+    )
+    == 2
+  )
   assert 't.cif: neither PDB nor mmCIF' in capsys.readouterr().err
 
 
@@ -175,8 +214,11 @@ def test_without_a_terminal_there_are_plain_lines_with_times(tmp_path, capsys):
   assert 'q: B read as D' in lines and 'WARNING: RANDOM WEIGHTS: NOT A PREDICTION' in lines
   assert re.search(r'\[1/2\] p model_1_ptm, seed 0: compiling for up to 24 residues', lines)
   assert re.search(r'\[2/2\] q model_1_ptm, seed 0: running', lines)
-  assert re.search(r'\[1/2\] p model_1_ptm, seed 0, pass 2 of 2: pLDDT \d+\.\d, pTM 0\.\d\d, moved \d+\.\d Å, '
-                   r'\d+\.\d s, \d:\d\d:\d\d left in all', lines)
+  assert re.search(
+    r'\[1/2\] p model_1_ptm, seed 0, pass 2 of 2: pLDDT \d+\.\d, pTM 0\.\d\d, moved \d+\.\d Å, '
+    r'\d+\.\d s, \d:\d\d:\d\d left in all',
+    lines,
+  )
   assert 'RANDOM WEIGHTS: NOT A PREDICTION' in table.splitlines()[0]
   assert re.search(r'^p +1 +model_1_ptm +0 +\d\d\.\d +0\.\d\d +\d+\.\d s +\d+$', table, re.MULTILINE)
   assert max(map(len, table.splitlines()[:4])) <= 100 and '2 proteins: 2 done' in table
@@ -227,7 +269,9 @@ def test_an_unexpected_error_is_one_line_here_and_a_traceback_in_the_log(tmp_pat
   assert (tmp_path / 'out' / 'log.txt').read_text().count('Traceback') == 2
   failures = load_json(tmp_path / 'out' / 'failures.json')
   assert [(one['job'], one['stage'], one['error']) for one in failures] == [
-      ('p', 'predict', 'ZeroDivisionError'), ('q', 'predict', 'ZeroDivisionError')]
+    ('p', 'predict', 'ZeroDivisionError'),
+    ('q', 'predict', 'ZeroDivisionError'),
+  ]
   assert predict(source, tmp_path / 'out', *ALONE, '--debug-logging') == 1
   assert 'Traceback' in capsys.readouterr().out
 
@@ -241,8 +285,13 @@ def test_an_error_outside_the_proteins_says_where_the_details_are(tmp_path, caps
 
 
 def test_the_whole_program_runs_as_a_module(tmp_path):
-  done = subprocess.run([sys.executable, '-m', 'alphafold_jax', 'predict', str(tmp_path / 'no.fasta'), 'out'],
-                        capture_output=True, text=True, check=False, timeout=60)
+  done = subprocess.run(
+    [sys.executable, '-m', 'alphafold_jax', 'predict', str(tmp_path / 'no.fasta'), 'out'],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=60,
+  )
   assert done.returncode == 2 and done.stderr.startswith('alphafold-jax: error: ') and done.stdout == ''
 
 

@@ -37,10 +37,17 @@ def _relative(ours, theirs):
 
 
 def _outputs(num_res, has_pae=True):
-  logits = schema.Logits(distogram=_logits(num_res, num_res, 64), masked_msa=None, plddt=_logits(num_res, 50),
-                         experimentally_resolved=None, pae=_logits(num_res, num_res, 64, seed=1) if has_pae else None)
-  structure = schema.Structure(**{field: None for field in schema.Structure.__dataclass_fields__} | {
-      'atom_positions': _logits(num_res, 37, 3, seed=2)})
+  logits = schema.Logits(
+    distogram=_logits(num_res, num_res, 64),
+    masked_msa=None,
+    plddt=_logits(num_res, 50),
+    experimentally_resolved=None,
+    pae=_logits(num_res, num_res, 64, seed=1) if has_pae else None,
+  )
+  structure = schema.Structure(
+    **{field: None for field in schema.Structure.__dataclass_fields__}
+    | {'atom_positions': _logits(num_res, 37, 3, seed=2)}
+  )
   return schema.Outputs(structure=structure, logits=logits, representations=None, masked_msa=None, recycled=None)
 
 
@@ -80,8 +87,10 @@ def test_iptm_equals_the_official_one():
 
 def test_ranking_by_multimer_equals_the_official_one():
   asym_id, mask, outputs = np.arange(30) // 12 + 1, np.ones(30, np.float32), _outputs(30)
-  result = {'predicted_lddt': {'logits': outputs.logits.plddt},
-            'predicted_aligned_error': {'logits': outputs.logits.pae, 'breaks': BREAKS, 'asym_id': asym_id}}
+  result = {
+    'predicted_lddt': {'logits': outputs.logits.plddt},
+    'predicted_aligned_error': {'logits': outputs.logits.pae, 'breaks': BREAKS, 'asym_id': asym_id},
+  }
   ours = summarise(outputs, mask, asym_id)
   for by in ('plddt', 'ptm', 'iptm', 'multimer'):
     theirs = oracle.get_confidence_metrics(result, mask, rank_by=by)['ranking_confidence']
@@ -178,8 +187,9 @@ def test_iptm_is_given_only_when_chains_are_told_apart():
 @pytest.mark.parametrize('where', ['positions', 'plddt', 'pae'])
 def test_a_number_that_is_not_finite_is_noticed(where, value):
   outputs = _outputs(12)
-  array = {'positions': outputs.structure.atom_positions, 'plddt': outputs.logits.plddt,
-           'pae': outputs.logits.pae}[where]
+  array = {'positions': outputs.structure.atom_positions, 'plddt': outputs.logits.plddt, 'pae': outputs.logits.pae}[
+    where
+  ]
   array[7, 3, 0 if array.ndim == 3 else ...] = value
   assert bool(summarise(_outputs(12), np.ones(12)).finite)
   assert not bool(summarise(outputs, np.ones(12)).finite)

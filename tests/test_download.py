@@ -255,7 +255,7 @@ def test_an_archive_tampered_with_after_its_first_download_is_refused(server, tm
   fetch(server, tmp_path)
   before = {name: (tmp_path / name).read_bytes() for name in ALL}
   at = server.content.index(b'params_model_1_ptm.npz') + 20_000
-  server.content = server.content[:at] + bytes([server.content[at] ^ 1]) + server.content[at + 1:]
+  server.content = server.content[:at] + bytes([server.content[at] ^ 1]) + server.content[at + 1 :]
   with pytest.raises(WeightsError, match=r'is not what it was on .*tampered'):
     fetch(server, tmp_path, force=True)
   assert {name: (tmp_path / name).read_bytes() for name in ALL} == before
@@ -277,18 +277,22 @@ def special(name, kind=tarfile.REGTYPE, target='', size=0):
   return info
 
 
-@pytest.mark.parametrize('member, fault', [
-  (special('../params_model_1.npz', size=3), 'leaves its directory'),
-  (special('a/../../b', size=3), 'leaves its directory'),
-  (special('/tmp/params_model_1.npz', size=3), 'leaves its directory'),
-  (special('..\\x', size=3), 'leaves its directory'),
-  (special('params_model_1.npz', tarfile.SYMTYPE, '/etc/passwd'), 'link or a special file'),
-  (special('hard', tarfile.LNKTYPE, 'LICENSE'), 'link or a special file'),
-  (special('pipe', tarfile.FIFOTYPE), 'link or a special file'),
-  (special('device', tarfile.CHRTYPE), 'link or a special file'),
-  (special('params_model_1.npz', size=5 << 30), 'claims 5.0 GiB'),
-  (special('params_model_1.npz', size=3), 'holds params_model_1.npz twice'),
-], ids=lambda value: value if isinstance(value, str) else value.name)
+@pytest.mark.parametrize(
+  'member, fault',
+  [
+    (special('../params_model_1.npz', size=3), 'leaves its directory'),
+    (special('a/../../b', size=3), 'leaves its directory'),
+    (special('/tmp/params_model_1.npz', size=3), 'leaves its directory'),
+    (special('..\\x', size=3), 'leaves its directory'),
+    (special('params_model_1.npz', tarfile.SYMTYPE, '/etc/passwd'), 'link or a special file'),
+    (special('hard', tarfile.LNKTYPE, 'LICENSE'), 'link or a special file'),
+    (special('pipe', tarfile.FIFOTYPE), 'link or a special file'),
+    (special('device', tarfile.CHRTYPE), 'link or a special file'),
+    (special('params_model_1.npz', size=5 << 30), 'claims 5.0 GiB'),
+    (special('params_model_1.npz', size=3), 'holds params_model_1.npz twice'),
+  ],
+  ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_an_archive_with_a_harmful_member_is_refused_whole(tmp_path, member, fault):
   archive = tmp_path / 'bad.tar'
   archive.write_bytes(tar_of(good_members(), extra=[member]))

@@ -76,10 +76,13 @@ def wide_run(averaged, tmp_path_factory):
 def their_prediction(folder: Path, batch: schema.Batch) -> dict[str, Any]:
   """What alphafold-colabfold predicts with the file in a folder: its own loader, settings and runner."""
   config = official_config.model_config(MODEL)
-  config.update_from_flattened_dict({
+  config.update_from_flattened_dict(
+    {
       'model.global_config.bfloat16': False,
       'model.embeddings_and_evoformer.evoformer_num_block': DEPTH['evoformer.num_block'],
-      'model.embeddings_and_evoformer.extra_msa_stack_num_block': DEPTH['extra_msa.num_block']})
+      'model.embeddings_and_evoformer.extra_msa_stack_num_block': DEPTH['extra_msa.num_block'],
+    }
+  )
   params = official_data.get_model_haiku_params(MODEL, str(folder))
   runner = official_model.RunModel(config, params, jit_kwargs={'compiler_options': oracle.FAST})
   fields = oracle.make_features(batch, ROWS['sampling.num_msa'], ROWS['sampling.num_extra'])
@@ -96,10 +99,10 @@ def test_an_exported_file_gives_the_same_prediction_in_alphafold_colabfold(wide_
   model = prediction.Model(name=MODEL, config=NETWORK, params=params, source='here')
   ours = prediction.predict(model, batch, num_recycle=0, masked_msa_fraction=0.0, dtype='float32')
   pairs = {
-      'positions': (ours.atom_positions, theirs['structure_module']['final_atom_positions']),
-      'pLDDT': (ours.plddt, theirs['plddt']),
-      'PAE': (ours.pae, theirs['predicted_aligned_error']),
-      'pTM': (ours.ptm, theirs['ptm']),
+    'positions': (ours.atom_positions, theirs['structure_module']['final_atom_positions']),
+    'pLDDT': (ours.plddt, theirs['plddt']),
+    'PAE': (ours.pae, theirs['predicted_aligned_error']),
+    'pTM': (ours.ptm, theirs['ptm']),
   }
   for name, (our, their) in pairs.items():
     assert relative_error(our, their) <= 1e-4, name
@@ -141,8 +144,9 @@ def tuned_run(small_config, published, tmp_path_factory):
   """A run begun with `--init-from` that file, saved before its first step."""
   folder = tmp_path_factory.mktemp('tuned')
   build_cache([DATA / '4zey.cif.gz'], folder / 'set', processes=1)
-  run = loop.Run(loop.Options(
-      directory=folder / 'run', config=small_config, data=(folder / 'set',), init_from=published))
+  run = loop.Run(
+    loop.Options(directory=folder / 'run', config=small_config, data=(folder / 'set',), init_from=published)
+  )
   run.begin()
   assert run.checkpoints.save(0, run.state, {}, run.config) and run.checkpoints.wait()
   run.checkpoints.close()

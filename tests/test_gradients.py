@@ -18,9 +18,9 @@ from alphafold_jax.model.evoformer import evoformer_stack
 
 # Whatever these add to attention logits is the same for all keys, and softmax does not see it.
 UNSEEN = (
-    'row_attention/pair_norm//offset',
-    'structure_module/layer/ipa/k//b',
-    'structure_module/pair_logits//b',
+  'row_attention/pair_norm//offset',
+  'structure_module/layer/ipa/k//b',
+  'structure_module/pair_logits//b',
 )
 NUM_RES, PADDED = small_network.NUM_RES, {'num_res': 13, 'num_seq': 12, 'num_templ': 4}
 
@@ -91,8 +91,10 @@ def test_rematerialisation_changes_neither_values_nor_gradients():
     apply = hk.transform(trunk).apply
     step = jax.value_and_grad(lambda params, *inputs: apply(params, None, *inputs), argnums=(0, 1, 2))
     below = {
-        name.removeprefix('template_embedder/'): leaves for name, leaves in params().items()
-        if name.startswith(('evoformer/', 'template_embedder/pair_stack'))}
+      name.removeprefix('template_embedder/'): leaves
+      for name, leaves in params().items()
+      if name.startswith(('evoformer/', 'template_embedder/pair_stack'))
+    }
     program = jax.jit(step).lower(below, m, z, features)
     return program.as_text(), jax.device_get(program.compile(small_network.FAST)(below, m, z, features))
 

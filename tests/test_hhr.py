@@ -36,7 +36,8 @@ def test_hits_are_those_of_the_official_parser():
     assert hit.probability_sum == theirs.sum_probs
     assert len(hit.pairs) == theirs.aligned_cols
     assert [(q, hit.start + t) for q, t in hit.pairs] == [
-        (q, t) for q, t in zip(theirs.indices_query, theirs.indices_hit, strict=True) if q >= 0 and t >= 0]
+      (q, t) for q, t in zip(theirs.indices_query, theirs.indices_hit, strict=True) if q >= 0 and t >= 0
+    ]
 
 
 def test_evalues_are_read():
@@ -63,14 +64,17 @@ def test_a_result_that_breaks_off_is_refused():
     parse_hhr('\n'.join(LINES[:last_stretch]), 'x.hhr')
 
 
-@pytest.mark.parametrize(('line', 'old', 'new', 'message'), [
+@pytest.mark.parametrize(
+  ('line', 'old', 'new', 'message'),
+  [
     (1, '>', '', "expected '>' and the name of the hit"),
     (2, 'Sum_probs=', 'Sum=', 'expected the scores Sum_probs, E-value, Aligned_cols'),
     (2, 'Sum_probs=', 'Sum_probs=x', 'expected the scores Sum_probs, E-value, Aligned_cols'),
     (4, 'MVT', 'MV', 'is no stretch of an alignment'),  # letters and numbers disagree
     (4, 'MVT', 'M*T', 'is no stretch of an alignment'),
     (4, ' 1 M', ' 2 M', 'is no stretch of an alignment'),
-])
+  ],
+)
 def test_a_damaged_line_is_named(line, old, new, message):
   with pytest.raises(InputError, match=f'x.hhr, line {FIRST + line + 1}: .*{message}'):
     parse_hhr(changed(line, old, new), 'x.hhr')
@@ -104,8 +108,10 @@ def write_hh_database(prefix: Path, alignments: dict[str, str]) -> databases.Dat
 @pytest.fixture(scope='module')
 def alignments():
   """Real alignments of two families, each under the name of a structure; MIT domain and a metal-binding protein."""
-  return {name: gzip.decompress((DATA / 'templates' / f'{name}.a3m.gz').read_bytes()).decode()
-          for name in ('4zey_A', '3u8v_A')}
+  return {
+    name: gzip.decompress((DATA / 'templates' / f'{name}.a3m.gz').read_bytes()).decode()
+    for name in ('4zey_A', '3u8v_A')
+  }
 
 
 @pytest.fixture(scope='module')

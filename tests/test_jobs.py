@@ -53,24 +53,60 @@ def finished(tmp_path_factory):
   """A run with an alignment, two models, two seeds and everything that can be saved."""
   folder = tmp_path_factory.mktemp('finished')
   (folder / 'p.a3m').write_text(A3M)
-  arguments = ['predict', str(folder / 'p.a3m'), str(folder / 'out'), '--params', 'random', *NETWORK,
-               '--num-recycle', '1', '--num-models', '2', '--num-seeds', '2', '--random-seed', '7',
-               '--save-all', '--save-recycles', '--save-single-representations', '--save-pair-representations']
+  arguments = [
+    'predict',
+    str(folder / 'p.a3m'),
+    str(folder / 'out'),
+    '--params',
+    'random',
+    *NETWORK,
+    '--num-recycle',
+    '1',
+    '--num-models',
+    '2',
+    '--num-seeds',
+    '2',
+    '--random-seed',
+    '7',
+    '--save-all',
+    '--save-recycles',
+    '--save-single-representations',
+    '--save-pair-representations',
+  ]
   assert cli.main(arguments) == 0
   return folder / 'out'
 
 
 def test_a_job_leaves_the_files_that_colabfold_would(finished):
-  ranked = [path.name.split('_unrelaxed_')[1].removesuffix('.pdb')
-            for path in sorted(finished.glob('p_unrelaxed_rank_00?_*seed_00?.pdb'))]
+  ranked = [
+    path.name.split('_unrelaxed_')[1].removesuffix('.pdb')
+    for path in sorted(finished.glob('p_unrelaxed_rank_00?_*seed_00?.pdb'))
+  ]
   assert [name[:9] for name in ranked] == ['rank_001_', 'rank_002_', 'rank_003_', 'rank_004_']
   assert {name[9:] for name in ranked} == {tag(model, seed) for model in (1, 2) for seed in (7, 8)}
-  expected = {'p.a3m', 'p.done.txt', 'p_coverage.png', 'p_plddt.png', 'p_pae.png', 'p_predicted_aligned_error_v1.json',
-              'config.json', 'cite.bibtex', 'log.txt', 'summary.csv'}
+  expected = {
+    'p.a3m',
+    'p.done.txt',
+    'p_coverage.png',
+    'p_plddt.png',
+    'p_pae.png',
+    'p_predicted_aligned_error_v1.json',
+    'config.json',
+    'cite.bibtex',
+    'log.txt',
+    'summary.csv',
+  }
   for name in ranked:
-    expected |= {f'p_unrelaxed_{name}.pdb', f'p_unrelaxed_{name}.cif', f'p_scores_{name}.json', f'p_all_{name}.npz',
-                 f'p_single_repr_{name}.npy', f'p_pair_repr_{name}.npy', f'p_unrelaxed_{name}.r0.pdb',
-                 f'p_unrelaxed_{name}.r1.pdb'}
+    expected |= {
+      f'p_unrelaxed_{name}.pdb',
+      f'p_unrelaxed_{name}.cif',
+      f'p_scores_{name}.json',
+      f'p_all_{name}.npz',
+      f'p_single_repr_{name}.npy',
+      f'p_pair_repr_{name}.npy',
+      f'p_unrelaxed_{name}.r0.pdb',
+      f'p_unrelaxed_{name}.r1.pdb',
+    }
   assert names(finished) == expected
 
 
@@ -119,8 +155,21 @@ def test_summary_csv_has_a_row_for_each_prediction(finished):
 
 def test_config_json_repeats_the_run(finished, tmp_path):
   config = load_json(finished / 'config.json')
-  assert {'version', 'date', 'command', 'input', 'options', 'models', 'seeds', 'device', 'packages', 'jobs', 'python',
-          'platform', 'templates'} <= set(config)
+  assert {
+    'version',
+    'date',
+    'command',
+    'input',
+    'options',
+    'models',
+    'seeds',
+    'device',
+    'packages',
+    'jobs',
+    'python',
+    'platform',
+    'templates',
+  } <= set(config)
   assert config['seeds'] == [7, 8] and list(config['models']) == ['model_1_ptm', 'model_2_ptm']
   assert config['models']['model_1_ptm']['parameters'] == 'random'
   assert config['models']['model_1_ptm']['config']['evoformer']['num_block'] == 1
@@ -148,8 +197,24 @@ def test_ranking_by_ptm_and_models_without_pae(tmp_path):
   assert len(ptms) == 3 and ptms == sorted(ptms, reverse=True)
   by_plddt = sorted(record['predictions'], key=lambda row: -row['mean_plddt'])
   assert [row['model'] for row in by_plddt] != [row['model'] for row in record['predictions']]
-  assert predict(source, tmp_path / 'plain', '--params', 'random', *NETWORK, '--num-recycle', '0', '--num-models', '1',
-                 '--msa-mode', 'single_sequence', '--model-type', 'alphafold2') == 0
+  assert (
+    predict(
+      source,
+      tmp_path / 'plain',
+      '--params',
+      'random',
+      *NETWORK,
+      '--num-recycle',
+      '0',
+      '--num-models',
+      '1',
+      '--msa-mode',
+      'single_sequence',
+      '--model-type',
+      'alphafold2',
+    )
+    == 0
+  )
   assert names(tmp_path / 'plain') >= {'p_unrelaxed_rank_001_alphafold2_model_1_seed_000.pdb', 'p_plddt.png'}
   assert not list((tmp_path / 'plain').glob('p_p*ae*'))
   assert set(load_json(next((tmp_path / 'plain').glob('p_scores_*')))) == {'plddt', 'notes'}
@@ -176,8 +241,15 @@ def test_skipped_outputs_are_not_written(tmp_path):
   assert predict(source, tmp_path / 'out', *ALONE, '--skip-output', 'msa,pae_json') == 0
   name = tag(rank=1)
   assert names(tmp_path / 'out') == {
-      f'p_unrelaxed_{name}.pdb', f'p_unrelaxed_{name}.cif', f'p_scores_{name}.json', 'p.done.txt', 'config.json',
-      'cite.bibtex', 'log.txt', 'summary.csv'}
+    f'p_unrelaxed_{name}.pdb',
+    f'p_unrelaxed_{name}.cif',
+    f'p_scores_{name}.json',
+    'p.done.txt',
+    'config.json',
+    'cite.bibtex',
+    'log.txt',
+    'summary.csv',
+  }
 
 
 def test_zip_packs_a_job_and_is_resumed_too(tmp_path, monkeypatch):
@@ -207,8 +279,10 @@ def test_a_second_run_computes_nothing_and_does_not_load_jax(tmp_path):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=OTHER), tmp_path / 'out'
   assert predict(source, out, *TWO) == 0
   before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.name.startswith(('p', 'q'))}
-  code = ('import sys; from alphafold_jax import cli; code = cli.main(sys.argv[1:]); print("jax" in sys.modules); '
-          'sys.exit(code)')
+  code = (
+    'import sys; from alphafold_jax import cli; code = cli.main(sys.argv[1:]); print("jax" in sys.modules); '
+    'sys.exit(code)'
+  )
   done = python(code, 'predict', source, out, *TWO)
   assert done.returncode == 0 and done.stdout.endswith('False\n'), done.stdout + done.stderr
   assert done.stdout.count('already done') == 3 and '2 proteins: 2 already done' in done.stdout
@@ -263,7 +337,9 @@ def test_other_settings_are_computed_again_and_stale_files_removed(tmp_path, mon
   assert predict(source, out, *ALONE, '--random-seed', '1') == 0
   assert not computed  # seed 1 of model 1 is there
   assert {path.name for path in out.glob('*.pdb')} == {
-      f'p_unrelaxed_{tag(1, 1, rank=1)}.pdb', 'p_unrelaxed_rank_001_mine.pdb'}
+    f'p_unrelaxed_{tag(1, 1, rank=1)}.pdb',
+    'p_unrelaxed_rank_001_mine.pdb',
+  }
   assert predict(source, out, *ALONE, '--random-seed', '1', '--num-recycle', '1') == 0
   assert computed == [('p', 'model_1_ptm', 1)]
   assert len(load_json(next(out.glob('p_scores_*.json')))['plddt']) == len(SEQUENCE)
@@ -327,8 +403,9 @@ def test_recycles_asked_for_later_are_computed_and_kept_for_resuming(tmp_path, m
 
 def test_another_parameter_file_is_another_prediction(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
-  config = jobs.Options(config={'evoformer.num_block': 1, 'extra_msa.num_block': 1, 'structure.num_layer': 2},
-                        params='random').model_config('model_3_ptm')
+  config = jobs.Options(
+    config={'evoformer.num_block': 1, 'extra_msa.num_block': 1, 'structure.num_layer': 2}, params='random'
+  ).model_config('model_3_ptm')
   path = tmp_path / 'params_model_3_ptm.npz'
   flags = (*ALONE, '--params', str(path))
   official.save_official(path, random_params(config, seed=1), config)
@@ -359,23 +436,32 @@ def test_the_key_is_that_of_the_content():
   deletions[3, 3] = 1
   base = prediction_key(options_for_keys())
   other = [
-      prediction_key(options_for_keys(), Query('p', SEQUENCE)),
-      prediction_key(options_for_keys(), Query('p', SEQUENCE, dataclasses.replace(alignment, deletions=deletions))),
-      prediction_key(options_for_keys(), Query('p', SEQUENCE, parse_a3m('\n'.join(A3M.splitlines()[:-2]), 'p'))),
-      prediction_key(options_for_keys(), templates='t'),
-      prediction_key(options_for_keys(), model='model_2_ptm'),
-      prediction_key(options_for_keys(), params='abc'),
-      prediction_key(options_for_keys(), seed=1),
-      prediction_key(options_for_keys(max_extra_seq=7)),
-      prediction_key(options_for_keys(config={'evoformer.num_block': 2})),
-      *(prediction_key(options_for_keys(settings=settings.Settings(**change))) for change in (
-          {'num_recycle': 2}, {'use_dropout': True}, {'dtype': 'bfloat16'}, {'max_msa': (8, 8)},
-          {'masked_msa_fraction': 0.0}, {'num_ensemble': 2}, {'recycle_early_stop_tolerance': 0.5})),
+    prediction_key(options_for_keys(), Query('p', SEQUENCE)),
+    prediction_key(options_for_keys(), Query('p', SEQUENCE, dataclasses.replace(alignment, deletions=deletions))),
+    prediction_key(options_for_keys(), Query('p', SEQUENCE, parse_a3m('\n'.join(A3M.splitlines()[:-2]), 'p'))),
+    prediction_key(options_for_keys(), templates='t'),
+    prediction_key(options_for_keys(), model='model_2_ptm'),
+    prediction_key(options_for_keys(), params='abc'),
+    prediction_key(options_for_keys(), seed=1),
+    prediction_key(options_for_keys(max_extra_seq=7)),
+    prediction_key(options_for_keys(config={'evoformer.num_block': 2})),
+    *(
+      prediction_key(options_for_keys(settings=settings.Settings(**change)))
+      for change in (
+        {'num_recycle': 2},
+        {'use_dropout': True},
+        {'dtype': 'bfloat16'},
+        {'max_msa': (8, 8)},
+        {'masked_msa_fraction': 0.0},
+        {'num_ensemble': 2},
+        {'recycle_early_stop_tolerance': 0.5},
+      )
+    ),
   ]
   assert len({base, *other}) == len(other) + 1
   same = [
-      prediction_key(options_for_keys(), Query('another name', SEQUENCE, alignment, source='elsewhere')),
-      prediction_key(options_for_keys(num_models=2, num_seeds=3, rank='ptm', zip=True, sort_queries_by='none')),
+    prediction_key(options_for_keys(), Query('another name', SEQUENCE, alignment, source='elsewhere')),
+    prediction_key(options_for_keys(num_models=2, num_seeds=3, rank='ptm', zip=True, sort_queries_by='none')),
   ]
   assert set(same) == {base}
   no_templates = [prediction_key(options_for_keys(), templates=t, model='model_3_ptm') for t in (None, 't')]
@@ -420,7 +506,7 @@ def test_an_alignment_that_turns_out_bad_when_its_turn_comes_costs_only_itself(t
   (source / 'q.a3m').write_text(f'>q\n{OTHER}\n')
   monkeypatch.setattr(inputs, '_CHECK_AT_START', 1)
   assert predict(source, out, *SMALL, '--num-models', '1') == 1
-  failure, = load_json(out / 'failures.json')
+  (failure,) = load_json(out / 'failures.json')
   assert failure['job'] == 'p' and 'p.a3m, line 3' in failure['message'] and (out / 'q.done.txt').exists()
   (source / 'q.a3m').unlink()
   (source / 'r.a3m').write_text(f'>q\n{OTHER}\n>1\nM\n')
@@ -441,7 +527,7 @@ def test_nan_is_a_failure_of_its_model_and_never_written(tmp_path, monkeypatch):
   monkeypatch.setattr(prediction, 'load_model', broken)
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   assert predict(source, out, *ALONE, '--num-models', '3', '--dtype', 'float32') == 1
-  failure, = load_json(out / 'failures.json')
+  (failure,) = load_json(out / 'failures.json')
   assert (failure['error'], failure['model'], failure['seed']) == ('NumericalError', 'model_2_ptm', 0)
   assert 'p: model_2_ptm gave NaN or infinity in pass 0' in failure['message']
   assert not [path for path in out.rglob('*model_2*')] and len(list(out.glob('p_unrelaxed_rank_00[12]_*.pdb'))) == 2
@@ -480,7 +566,7 @@ def test_a_protein_too_large_fails_at_once_and_the_others_run(tmp_path, monkeypa
   monkeypatch.setattr(planning, 'plan', small)
   source, out = fasta(tmp_path / 'p.fasta', large='A' * 40, p=SEQUENCE), tmp_path / 'out'
   assert predict(source, out, *TWO) == 1
-  failure, = load_json(out / 'failures.json')
+  (failure,) = load_json(out / 'failures.json')
   assert failure['job'] == 'large' and failure['error'] == 'ResourceError' and (out / 'p.done.txt').exists()
   assert 'ResourceError: needs 99.0 GiB' in capsys.readouterr().out
 
@@ -541,7 +627,7 @@ def test_a_full_disk_ends_the_run_with_nothing_half_written(tmp_path, monkeypatc
   shown = capsys.readouterr().out
   assert 'the disk is full; make room' in shown and 'No further protein is run' in shown
   assert '2 proteins: 1 failed, 1 not run' in shown and 'Traceback' not in shown
-  failure, = load_json(out / 'failures.json')
+  (failure,) = load_json(out / 'failures.json')
   assert failure['stage'] == 'output' and 'disk is full' in failure['message']
   assert not [path for path in out.rglob('*') if path.name.endswith('.part') or 'p_scores' in path.name]
   computed = count_predictions(monkeypatch)
@@ -590,12 +676,16 @@ def test_features_made_first_give_the_same_prediction(tmp_path):
 def test_a_damaged_features_file_costs_only_itself(tmp_path):
   (tmp_path / 'in').mkdir()
   fasta(tmp_path / 'q.fasta', q=SEQUENCE)
-  assert cli.main(['predict', str(tmp_path / 'q.fasta'), str(tmp_path / 'in'), '--msa-only', '--msa-mode',
-                   'single_sequence']) == 0
+  assert (
+    cli.main(
+      ['predict', str(tmp_path / 'q.fasta'), str(tmp_path / 'in'), '--msa-only', '--msa-mode', 'single_sequence']
+    )
+    == 0
+  )
   content = (tmp_path / 'in' / 'q.features.npz').read_bytes()
-  (tmp_path / 'in' / 'r.features.npz').write_bytes(content[:len(content) // 2])
+  (tmp_path / 'in' / 'r.features.npz').write_bytes(content[: len(content) // 2])
   assert predict(tmp_path / 'in', tmp_path / 'out', *SMALL, '--num-models', '1') == 1
-  failure, = load_json(tmp_path / 'out' / 'failures.json')
+  (failure,) = load_json(tmp_path / 'out' / 'failures.json')
   assert failure['job'] == 'r' and 'r.features.npz' in failure['message'] and (tmp_path / 'out' / 'q.done.txt').exists()
 
 
@@ -604,7 +694,7 @@ def test_templates_that_fit_are_used_and_others_skipped_with_the_reason(tmp_path
   assert predict(source, tmp_path / 'plain', *ALONE, '--num-models', '3', '--model-order', '1,3,2') == 0
   folder = tmp_path / 'templates'
   folder.mkdir()
-  fitting = (tmp_path / 'plain' / f'p_unrelaxed_{tag(3, rank=3)}.pdb')
+  fitting = tmp_path / 'plain' / f'p_unrelaxed_{tag(3, rank=3)}.pdb'
   fitting = fitting if fitting.exists() else next((tmp_path / 'plain').glob('*.pdb'))
   (folder / 'good.pdb').write_text(fitting.read_text())
   kinds = '|'.join(('LYS', 'SER', 'GLN', 'ILE', 'ALA', 'PHE', 'ARG', 'VAL', 'HIS'))
@@ -641,9 +731,20 @@ def test_models_and_seeds_run_in_the_order_asked_for(tmp_path, monkeypatch):
 
 
 def test_proteins_are_ordered_as_asked():
-  found = [inputs.Job(name, Query(name, 'A' * n, alignment and parse_a3m(f'>q\n{"A" * n}\n' + ''.join(
-      f'>{i}\n{"C" * (i + 1)}{"A" * (n - i - 1)}\n' for i in range(alignment)), name)))
-      for name, n, alignment in (('a', 30, 1), ('b', 10, 3), ('c', 20, 0))]
+  found = [
+    inputs.Job(
+      name,
+      Query(
+        name,
+        'A' * n,
+        alignment
+        and parse_a3m(
+          f'>q\n{"A" * n}\n' + ''.join(f'>{i}\n{"C" * (i + 1)}{"A" * (n - i - 1)}\n' for i in range(alignment)), name
+        ),
+      ),
+    )
+    for name, n, alignment in (('a', 30, 1), ('b', 10, 3), ('c', 20, 0))
+  ]
 
   def order(by, seed=0):
     return ''.join(job.name for job in inputs.in_order(found, jobs.Options(sort_queries_by=by, random_seed=seed)))
@@ -662,9 +763,13 @@ def test_a_single_parameter_file_names_its_model(tmp_path):
 
 
 def test_programs_can_run_jobs_too(tmp_path):
-  options = jobs.Options(num_models=1, params='random', skip_output=frozenset({'plots'}), config={
-      'evoformer.num_block': 1, 'extra_msa.num_block': 1, 'structure.num_layer': 2},
-      settings=settings.Settings(num_recycle=1))
+  options = jobs.Options(
+    num_models=1,
+    params='random',
+    skip_output=frozenset({'plots'}),
+    config={'evoformer.num_block': 1, 'extra_msa.num_block': 1, 'structure.num_layer': 2},
+    settings=settings.Settings(num_recycle=1),
+  )
   queries = [Query('one', SEQUENCE, parse_a3m(f'>q\n{SEQUENCE}\n', 'one')), Query('two', SEQUENCE)]
   summary = jobs.run(queries, tmp_path / 'out', options)
   assert [(one.job, one.status) for one in summary.outcomes] == [('one', 'done'), ('two', 'failed')]

@@ -22,8 +22,13 @@ from alphafold_jax.ops import attention, colabfold_attention, cudnn_attention, c
 CPU, GPU = seam.Place('cpu', gradients=False), seam.Place('gpu', gradients=False)
 TRAINING = seam.Place('gpu', gradients=True)
 FAST = test_ops.FAST
-CASES = ('self-attention, heads of 8', 'self-attention, heads of 16, no bias', 'self-attention, heads of 32',
-         'self-attention, columns', 'self-attention, one row')
+CASES = (
+  'self-attention, heads of 8',
+  'self-attention, heads of 16, no bias',
+  'self-attention, heads of 32',
+  'self-attention, columns',
+  'self-attention, one row',
+)
 
 
 def plain(q, k, v, mask_and_bias, scale):
@@ -51,7 +56,8 @@ def core(request, monkeypatch):
   if request.param == 'cudnn':
     return lambda *arguments: cudnn_attention.attend(*arguments, implementation='xla')
   module, name = {'colabfold': ('colabfold_kernels', 'tri_flash'), 'cuequivariance': ('cuequivariance_jax', None)}[
-      request.param]
+    request.param
+  ]
   stand_in = types.SimpleNamespace(pallas_attention=pallas_attention, triangle_attention=triangle_attention)
   monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{name: stand_in}) if name else stand_in)
   return {'colabfold': colabfold_attention, 'cuequivariance': cuequivariance_attention}[request.param].attend
@@ -74,8 +80,13 @@ def test_what_surrounds_a_kernel_equals_the_reference_in_values_and_gradients(na
 
 def arguments(dtype='float32', rows=4, keys=8, heads=2, dim=8, bias=True):
   draw = test_ops.Draw(dtype)
-  return (draw.normal(rows, keys, 16), draw.norm(16), test_ops.attention_weights(draw, 16, heads, dim),
-          draw.mask(rows, keys), draw.normal(heads, keys, keys) if bias else None)
+  return (
+    draw.normal(rows, keys, 16),
+    draw.norm(16),
+    test_ops.attention_weights(draw, 16, heads, dim),
+    draw.mask(rows, keys),
+    draw.normal(heads, keys, keys) if bias else None,
+  )
 
 
 def run(implementation, *given, platform=''):
@@ -92,9 +103,13 @@ def test_a_kernel_that_cannot_run_here_is_refused_with_its_reason(name):
     run(name, *arguments())
 
 
-@pytest.mark.parametrize(('name', 'package'), [
+@pytest.mark.parametrize(
+  ('name', 'package'),
+  [
     ('colabfold', r'colabfold-kernels.*alphafold-jax\[colabfold\]'),
-    ('cuequivariance', r'cuequivariance-jax.*alphafold-jax\[cuequivariance-cu13\]')])
+    ('cuequivariance', r'cuequivariance-jax.*alphafold-jax\[cuequivariance-cu13\]'),
+  ],
+)
 def test_a_kernel_whose_package_is_missing_says_what_to_install(monkeypatch, name, package):
   monkeypatch.setattr('importlib.util.find_spec', lambda _: None)
   with pytest.raises(ValueError, match=package.replace('cu13', 'cu12') if 'cu13' in package else package):
@@ -110,14 +125,18 @@ def test_what_a_kernel_declines_is_computed_by_another_and_the_log_says_so(caplo
   assert 'self_attention: xla_chunked in place of cudnn, which does not take activations in float32' in caplog.text
 
 
-@pytest.mark.parametrize(('place', 'given', 'reason'), [
+@pytest.mark.parametrize(
+  ('place', 'given', 'reason'),
+  [
     (GPU, arguments('bfloat16'), None),
     (GPU, arguments('bfloat16', dim=12), 'heads of 12 channels'),
     (GPU, arguments('bfloat16', keys=7), None),
     (TRAINING, arguments('bfloat16', keys=7), r'an odd number of residues \(7\) in training'),
     (TRAINING, arguments('bfloat16', keys=7, bias=False), None),
     (TRAINING, arguments('float32'), 'activations in float32'),
-], ids=['half', 'narrow', 'odd', 'odd in training', 'odd in training, no bias', 'float32'])
+  ],
+  ids=['half', 'narrow', 'odd', 'odd in training', 'odd in training, no bias', 'float32'],
+)
 def test_cudnn_declines_what_it_cannot_compute(place, given, reason):
   x, _, *rest = given
   said = cudnn_attention.declines(place, x, *rest)
@@ -130,11 +149,14 @@ def test_single_operations_can_be_given_kernels_of_their_own():
   assert seam.choices('self_attention=cudnn, transition=xla') == {'self_attention': 'cudnn', 'transition': 'xla'}
 
 
-@pytest.mark.parametrize(('text', 'message'), [
+@pytest.mark.parametrize(
+  ('text', 'message'),
+  [
     ('fastest', "kernel 'fastest' is not one of .*'cudnn'"),
     ('attention=xla', "'attention' is not one of the operations .*'self_attention'"),
     ('transition=cudnn', "kernel 'cudnn' is not one of .*, those of transition"),
-])
+  ],
+)
 def test_kernels_that_do_not_exist_are_refused_by_name(text, message):
   with pytest.raises(ValueError, match=message):
     seam.choices(text)

@@ -91,7 +91,8 @@ def test_without_published_parameters_the_small_model_runs_and_the_first_line_sa
 def test_its_files_are_ranked_under_its_name(finished):
   ranked = sorted(path.name for path in finished.glob('p_unrelaxed_rank_*_seed_00?.pdb'))
   assert {name[12:] for name in ranked} == {
-      f'rank_00{rank}_mini_model_1_seed_00{seed}.pdb' for rank, seed in enumerate(_seeds_by_score(finished), 1)}
+    f'rank_00{rank}_mini_model_1_seed_00{seed}.pdb' for rank, seed in enumerate(_seeds_by_score(finished), 1)
+  }
   assert names(finished) >= {'p_pae.png', 'p_predicted_aligned_error_v1.json', 'p_plddt.png', 'p_coverage.png'}
 
 
@@ -164,8 +165,9 @@ def test_published_parameters_in_a_data_directory_of_alphafold_are_the_default_t
   assert jobs.Options().family == 'alphafold2_ptm'
 
 
-@pytest.mark.parametrize('choices', [
-    {'params': 'somewhere'}, {'params': 'random'}, {'model_type': 'alphafold2_ptm'}, {'model_order': (3,)}])
+@pytest.mark.parametrize(
+  'choices', [{'params': 'somewhere'}, {'params': 'random'}, {'model_type': 'alphafold2_ptm'}, {'model_order': (3,)}]
+)
 def test_who_asks_for_published_models_gets_no_other(machine, choices):
   assert jobs.Options(**choices).family == 'alphafold2_ptm'
 

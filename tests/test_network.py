@@ -55,24 +55,30 @@ def test_what_stands_in_padding_does_not_matter():
 
   msa, templates, is_res = batch.msa, batch.templates, batch.seq_mask
   rewritten = dataclasses.replace(
-      batch,
-      aatype=scribble(batch.aatype, is_res, 3),
-      soft_sequence=scribble(batch.soft_sequence, is_res, rng.random(batch.soft_sequence.shape)),
-      residue_index=scribble(batch.residue_index, is_res, 999),
-      msa=dataclasses.replace(
-          msa, tokens=scribble(msa.tokens, msa.mask, rng.integers(0, 22, msa.tokens.shape)),
-          deletions=scribble(msa.deletions, msa.mask, 9), profile=scribble(msa.profile, is_res, 0.1)),
-      templates=dataclasses.replace(templates, aatype=scribble(templates.aatype, templates.mask, 5)))
+    batch,
+    aatype=scribble(batch.aatype, is_res, 3),
+    soft_sequence=scribble(batch.soft_sequence, is_res, rng.random(batch.soft_sequence.shape)),
+    residue_index=scribble(batch.residue_index, is_res, 999),
+    msa=dataclasses.replace(
+      msa,
+      tokens=scribble(msa.tokens, msa.mask, rng.integers(0, 22, msa.tokens.shape)),
+      deletions=scribble(msa.deletions, msa.mask, 9),
+      profile=scribble(msa.profile, is_res, 0.1),
+    ),
+    templates=dataclasses.replace(templates, aatype=scribble(templates.aatype, templates.mask, 5)),
+  )
   assert_close(
-      padding.crop(run(spec, rewritten, previous), {'num_res': NUM_RES}),
-      padding.crop(run(spec, batch, previous), {'num_res': NUM_RES}))
+    padding.crop(run(spec, rewritten, previous), {'num_res': NUM_RES}),
+    padding.crop(run(spec, batch, previous), {'num_res': NUM_RES}),
+  )
 
 
 def test_empty_template_slots_equal_no_templates():
   spec, batch = make_spec(**DETERMINISTIC), make_batch()
   empty, none = (
-      run(spec, dataclasses.replace(batch, templates=features.empty_templates(slots, NUM_RES)), make_recycled())
-      for slots in (3, 0))
+    run(spec, dataclasses.replace(batch, templates=features.empty_templates(slots, NUM_RES)), make_recycled())
+    for slots in (3, 0)
+  )
   assert_close(empty, none)
 
 
@@ -97,8 +103,9 @@ def test_vmap_over_two_proteins_equals_one_after_the_other():
 def test_jit_changes_nothing_but_rounding():
   spec, rng = make_spec(), np.random.default_rng(0)
   m, z = jnp.asarray(rng.normal(size=(4, 7, 32))), jnp.asarray(rng.normal(size=(7, 7, 24)))
-  block = hk.transform(lambda m, z: evoformer.EvoformerBlock(spec.evoformer, name='block')(
-      m, z, jnp.ones((4, 7)), jnp.ones((7, 7)))).apply
+  block = hk.transform(
+    lambda m, z: evoformer.EvoformerBlock(spec.evoformer, name='block')(m, z, jnp.ones((4, 7)), jnp.ones((7, 7)))
+  ).apply
   first = small_network.layer_of(params(), 'evoformer/')
   assert_close(jax.jit(block)(first, None, m, z), block(first, None, m, z))
 
@@ -152,13 +159,17 @@ def test_a_motion_of_the_recycled_structure_changes_nothing(plain):
 def test_a_motion_of_templates_changes_nothing_but_angles_to_a_residue_before_the_first():
   batch = make_batch()
   templates = dataclasses.replace(
-      batch.templates, aatype=np.tile(batch.aatype, (3, 1)), atom_mask=np.ones((3, NUM_RES, 37), np.float32),
-      atom_positions=np.random.default_rng(0).normal(size=(3, NUM_RES, 37, 3)).astype(np.float32) * 5)
+    batch.templates,
+    aatype=np.tile(batch.aatype, (3, 1)),
+    atom_mask=np.ones((3, NUM_RES, 37), np.float32),
+    atom_positions=np.random.default_rng(0).normal(size=(3, NUM_RES, 37, 3)).astype(np.float32) * 5,
+  )
   moved = dataclasses.replace(templates, atom_positions=np.asarray(motion().apply(templates.atom_positions)))
   prepare = jax.jit(alphafold.network(make_spec()).prepare)
   ours, other = (
-      jax.device_get(prepare(params(), None, dataclasses.replace(batch, templates=t)).templates)
-      for t in (templates, moved))
+    jax.device_get(prepare(params(), None, dataclasses.replace(batch, templates=t)).templates)
+    for t in (templates, moved)
+  )
   assert_close(other.pair, ours.pair)
   assert_close(other.rows[:, 1:], ours.rows[:, 1:], 1e-4)
 
@@ -195,8 +206,10 @@ def test_the_change_between_structures_is_that_of_distances_of_real_residues():
 
 def test_a_misspelt_or_missing_setting_is_an_error_before_anything_is_traced():
   config = small_network.make_config().to_dict()
-  for broken in (config | {'evoformer': config['evoformer'] | {'num_blocks': 3}},
-                 {key: value for key, value in config.items() if key != 'heads'}):
+  for broken in (
+    config | {'evoformer': config['evoformer'] | {'num_blocks': 3}},
+    {key: value for key, value in config.items() if key != 'heads'},
+  ):
     with pytest.raises(ValueError, match='the configuration does not fit the network.*(num_blocks|heads)'):
       alphafold.make_spec(broken)
 
@@ -209,8 +222,9 @@ def test_a_prediction_says_what_the_logits_of_all_pairs_would(dtype, chunk_bytes
   previous = dataclasses.replace(previous, pair=jnp.asarray(previous.pair, dtype))
   context = jax.jit(network.prepare)(params(), jax.random.key(0), batch)
   whole, rows = (
-      jax.jit(function, compiler_options=FAST)(params(), jax.random.key(1), batch, context, previous)
-      for function in (network.iterate, network.predict))
+    jax.jit(function, compiler_options=FAST)(params(), jax.random.key(1), batch, context, previous)
+    for function in (network.iterate, network.predict)
+  )
   assert rows.recycled.pair.dtype == dtype and whole.recycled.pair.dtype == jnp.float32
   expected = (confidence.summarise(whole, batch.seq_mask), whole.structure.atom_positions)
   found = (rows.confidence, rows.structure.atom_positions)

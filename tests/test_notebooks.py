@@ -11,10 +11,10 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
 SMALL = {
-    'num_models': 1,
-    'num_recycle': 0,
-    'parameters': 'random',
-    'more_flags': '--config evoformer.num_block=1 --config extra_msa.num_block=1 --config structure.num_layer=2',
+  'num_models': 1,
+  'num_recycle': 0,
+  'parameters': 'random',
+  'more_flags': '--config evoformer.num_block=1 --config extra_msa.num_block=1 --config structure.num_layer=2',
 }
 
 
@@ -30,8 +30,9 @@ def execute(folder: Path, **parameters) -> nbformat.NotebookNode:
 
 
 def outputs(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
-  return [output.data[kind] for cell in notebook.cells for output in cell.get('outputs', [])
-          if kind in output.get('data', {})]
+  return [
+    output.data[kind] for cell in notebook.cells for output in cell.get('outputs', []) if kind in output.get('data', {})
+  ]
 
 
 @pytest.mark.parametrize('given', ['sequence', 'alignment'])

@@ -51,7 +51,8 @@ def test_converted_parameters_are_exactly_what_the_network_asks_for(name):
   ours = jax.eval_shape(lambda given: _convert_abstractly(given, full), shapes)
   wanted = jax.eval_shape(alphafold.network(alphafold.make_spec(full)).init, jax.random.key(0), _batch())
   assert {k: {n: x.shape for n, x in v.items()} for k, v in ours.items()} == {
-      k: {n: x.shape for n, x in v.items()} for k, v in wanted.items()}
+    k: {n: x.shape for n, x in v.items()} for k, v in wanted.items()
+  }
 
 
 def _convert_abstractly(given, full):

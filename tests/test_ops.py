@@ -46,9 +46,14 @@ class Draw:
 def attention_weights(draw: Draw, c: int, heads: int, dim: int, shared_kv: bool = False) -> ops.AttentionWeights:
   kv = (dim,) if shared_kv else (heads, dim)
   return ops.AttentionWeights(
-      q=draw.weight(c, heads, dim, fan_in=c), k=draw.weight(c, *kv, fan_in=c), v=draw.weight(c, *kv, fan_in=c),
-      gate_w=draw.weight(c, heads, dim, fan_in=c), gate_b=draw.normal(heads, dim),
-      out_w=draw.weight(heads, dim, c, fan_in=heads * dim), out_b=draw.normal(c))
+    q=draw.weight(c, heads, dim, fan_in=c),
+    k=draw.weight(c, *kv, fan_in=c),
+    v=draw.weight(c, *kv, fan_in=c),
+    gate_w=draw.weight(c, heads, dim, fan_in=c),
+    gate_b=draw.normal(heads, dim),
+    out_w=draw.weight(heads, dim, c, fan_in=heads * dim),
+    out_b=draw.normal(c),
+  )
 
 
 class Case(NamedTuple):
@@ -71,8 +76,13 @@ def _factors(shape, shared_axis):
 def _self_attention(rows, keys, c, heads, dim, bias=True, axis=0, keep=None):
   def arguments(draw):
     x = draw.normal(rows, keys, c)
-    return (x.swapaxes(0, axis), draw.norm(c), attention_weights(draw, c, heads, dim), draw.mask(rows, keys),
-            draw.normal(heads, keys, keys) if bias else None)
+    return (
+      x.swapaxes(0, axis),
+      draw.norm(c),
+      attention_weights(draw, c, heads, dim),
+      draw.mask(rows, keys),
+      draw.normal(heads, keys, keys) if bias else None,
+    )
 
   def run(*given):
     factors = _factors(given[0].shape, keep)
@@ -82,18 +92,38 @@ def _self_attention(rows, keys, c, heads, dim, bias=True, axis=0, keep=None):
 
 
 def _global_attention(rows, keys, c, heads, dim, axis=0):
-  return Case('global_attention', functools.partial(ops.global_attention, axis=axis), lambda draw: (
-      draw.normal(rows, keys, c).swapaxes(0, axis), draw.norm(c),
-      attention_weights(draw, c, heads, dim, shared_kv=True), draw.mask(rows, keys)))
+  return Case(
+    'global_attention',
+    functools.partial(ops.global_attention, axis=axis),
+    lambda draw: (
+      draw.normal(rows, keys, c).swapaxes(0, axis),
+      draw.norm(c),
+      attention_weights(draw, c, heads, dim, shared_kv=True),
+      draw.mask(rows, keys),
+    ),
+  )
 
 
 def _outer_product_mean(num_seq, num_res, c, hidden, c_z):
-  return Case('outer_product_mean', ops.outer_product_mean, lambda draw: (
-      draw.normal(num_res, num_res, c_z), draw.normal(num_seq, num_res, c), draw.norm(c), ops.OuterProductWeights(
-          left_w=draw.weight(c, hidden, fan_in=c), left_b=draw.normal(hidden),
-          right_w=draw.weight(c, hidden, fan_in=c), right_b=draw.normal(hidden),
-          out_w=draw.weight(hidden, hidden, c_z, fan_in=hidden**2), out_b=draw.normal(c_z, scale=1e-3)),
-      draw.mask(num_seq, num_res).at[:, 3].set(0)), (0, 1, 2, 3))  # column 3: no sequence at all
+  return Case(
+    'outer_product_mean',
+    ops.outer_product_mean,
+    lambda draw: (
+      draw.normal(num_res, num_res, c_z),
+      draw.normal(num_seq, num_res, c),
+      draw.norm(c),
+      ops.OuterProductWeights(
+        left_w=draw.weight(c, hidden, fan_in=c),
+        left_b=draw.normal(hidden),
+        right_w=draw.weight(c, hidden, fan_in=c),
+        right_b=draw.normal(hidden),
+        out_w=draw.weight(hidden, hidden, c_z, fan_in=hidden**2),
+        out_b=draw.normal(c_z, scale=1e-3),
+      ),
+      draw.mask(num_seq, num_res).at[:, 3].set(0),
+    ),
+    (0, 1, 2, 3),
+  )  # column 3: no sequence at all
 
 
 def _triangle(num_res, c, hidden, outgoing, keep=None):
@@ -101,48 +131,80 @@ def _triangle(num_res, c, hidden, outgoing, keep=None):
     factors = _factors(given[0].shape, keep)
     return ops.triangle_multiplication(*given, outgoing=outgoing, keep=factors)
 
-  return Case('triangle_multiplication', run, lambda draw: (
-      draw.normal(num_res, num_res, c), draw.norm(c), ops.TriangleWeights(
-          proj_w=draw.weight(c, 2 * hidden, fan_in=c), proj_b=draw.normal(2 * hidden),
-          gate_w=draw.weight(c, 2 * hidden, fan_in=c), gate_b=draw.normal(2 * hidden),
-          norm_scale=1 + draw.normal(hidden, scale=0.1), norm_offset=draw.normal(hidden, scale=0.1),
-          out_w=draw.weight(hidden, c, fan_in=hidden), out_b=draw.normal(c),
-          out_gate_w=draw.weight(c, c, fan_in=c), out_gate_b=draw.normal(c)), draw.mask(num_res, num_res)))
+  return Case(
+    'triangle_multiplication',
+    run,
+    lambda draw: (
+      draw.normal(num_res, num_res, c),
+      draw.norm(c),
+      ops.TriangleWeights(
+        proj_w=draw.weight(c, 2 * hidden, fan_in=c),
+        proj_b=draw.normal(2 * hidden),
+        gate_w=draw.weight(c, 2 * hidden, fan_in=c),
+        gate_b=draw.normal(2 * hidden),
+        norm_scale=1 + draw.normal(hidden, scale=0.1),
+        norm_offset=draw.normal(hidden, scale=0.1),
+        out_w=draw.weight(hidden, c, fan_in=hidden),
+        out_b=draw.normal(c),
+        out_gate_w=draw.weight(c, c, fan_in=c),
+        out_gate_b=draw.normal(c),
+      ),
+      draw.mask(num_res, num_res),
+    ),
+  )
 
 
 def _transition(rows, columns, c, factor):
-  return Case('transition', ops.transition, lambda draw: (
-      draw.normal(rows, columns, c), draw.norm(c), ops.TransitionWeights(
-          w_in=draw.weight(c, factor * c, fan_in=c), b_in=draw.normal(factor * c),
-          w_out=draw.weight(factor * c, c, fan_in=factor * c), b_out=draw.normal(c))))
+  return Case(
+    'transition',
+    ops.transition,
+    lambda draw: (
+      draw.normal(rows, columns, c),
+      draw.norm(c),
+      ops.TransitionWeights(
+        w_in=draw.weight(c, factor * c, fan_in=c),
+        b_in=draw.normal(factor * c),
+        w_out=draw.weight(factor * c, c, fan_in=factor * c),
+        b_out=draw.normal(c),
+      ),
+    ),
+  )
 
 
 CASES = {
-    'self-attention, heads of 8': _self_attention(11, 13, 24, 3, 8),
-    'self-attention, heads of 16, no bias': _self_attention(7, 9, 20, 2, 16, bias=False),
-    'self-attention, heads of 32': _self_attention(9, 17, 64, 2, 32),
-    'self-attention, columns': _self_attention(10, 6, 16, 2, 8, axis=1),
-    'self-attention, dropout shared by rows': _self_attention(10, 6, 16, 2, 8, keep=0),
-    'self-attention, columns, dropout shared by rows': _self_attention(10, 6, 16, 2, 8, axis=1, keep=0),
-    'self-attention, one row': _self_attention(2, 1, 16, 2, 8),
-    'global attention, heads of 8': _global_attention(11, 13, 24, 3, 8),
-    'global attention, heads of 32': _global_attention(5, 33, 64, 2, 32),
-    'global attention, columns': _global_attention(5, 12, 16, 2, 8, axis=1),
-    'outer product mean': _outer_product_mean(6, 37, 12, 5, 7),
-    'outer product mean, many sequences': _outer_product_mean(90, 19, 12, 5, 7),
-    'triangle multiplication, outgoing': _triangle(11, 24, 70, outgoing=True),
-    'triangle multiplication, incoming': _triangle(13, 16, 40, outgoing=False),
-    'triangle multiplication, dropout shared by columns': _triangle(13, 16, 40, outgoing=True, keep=1),
-    'transition': _transition(11, 5, 12, 4),
+  'self-attention, heads of 8': _self_attention(11, 13, 24, 3, 8),
+  'self-attention, heads of 16, no bias': _self_attention(7, 9, 20, 2, 16, bias=False),
+  'self-attention, heads of 32': _self_attention(9, 17, 64, 2, 32),
+  'self-attention, columns': _self_attention(10, 6, 16, 2, 8, axis=1),
+  'self-attention, dropout shared by rows': _self_attention(10, 6, 16, 2, 8, keep=0),
+  'self-attention, columns, dropout shared by rows': _self_attention(10, 6, 16, 2, 8, axis=1, keep=0),
+  'self-attention, one row': _self_attention(2, 1, 16, 2, 8),
+  'global attention, heads of 8': _global_attention(11, 13, 24, 3, 8),
+  'global attention, heads of 32': _global_attention(5, 33, 64, 2, 32),
+  'global attention, columns': _global_attention(5, 12, 16, 2, 8, axis=1),
+  'outer product mean': _outer_product_mean(6, 37, 12, 5, 7),
+  'outer product mean, many sequences': _outer_product_mean(90, 19, 12, 5, 7),
+  'triangle multiplication, outgoing': _triangle(11, 24, 70, outgoing=True),
+  'triangle multiplication, incoming': _triangle(13, 16, 40, outgoing=False),
+  'triangle multiplication, dropout shared by columns': _triangle(13, 16, 40, outgoing=True, keep=1),
+  'transition': _transition(11, 5, 12, 4),
 }
 _HALF = (  # tried in bfloat16 too
-    'self-attention, heads of 8', 'self-attention, heads of 32', 'global attention, heads of 8', 'outer product mean',
-    'triangle multiplication, outgoing', 'transition')
+  'self-attention, heads of 8',
+  'self-attention, heads of 32',
+  'global attention, heads of 8',
+  'outer product mean',
+  'triangle multiplication, outgoing',
+  'transition',
+)
 HERE = seam.Place('cpu', gradients=True)
 RUNS = [  # case, implementation, dtype, bytes per slice; kernels for other devices: test_kernels.py
-    (name, row, dtype, chunk_bytes) for name, case in CASES.items() for row, how in seam.OPERATIONS[case.name].items()
-    if row != 'xla' and not how.missing(HERE)
-    for dtype, chunk_bytes in [('float32', 2**30), ('float32', 1), *([('bfloat16', 9000)] if name in _HALF else [])]]
+  (name, row, dtype, chunk_bytes)
+  for name, case in CASES.items()
+  for row, how in seam.OPERATIONS[case.name].items()
+  if row != 'xla' and not how.missing(HERE)
+  for dtype, chunk_bytes in [('float32', 2**30), ('float32', 1), *([('bfloat16', 9000)] if name in _HALF else [])]
+]
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time
 
 

@@ -48,10 +48,15 @@ class Prediction:
 def _recorded(name):
   with np.load(DATA / f'{name}.npz') as arrays:
     return Prediction(
-        aatype=arrays['aatype'], atom_positions=arrays['structure_module/final_atom_positions'],
-        atom_mask=arrays['structure_module/final_atom_mask'], plddt=arrays['plddt'],
-        residue_index=arrays['residue_index'], asym_id=np.ones(len(arrays['aatype']), int),
-        pae=arrays['predicted_aligned_error'], ptm=float(arrays['ptm']))
+      aatype=arrays['aatype'],
+      atom_positions=arrays['structure_module/final_atom_positions'],
+      atom_mask=arrays['structure_module/final_atom_mask'],
+      plddt=arrays['plddt'],
+      residue_index=arrays['residue_index'],
+      asym_id=np.ones(len(arrays['aatype']), int),
+      pae=arrays['predicted_aligned_error'],
+      ptm=float(arrays['ptm']),
+    )
 
 
 def _made_up(sequence, chain_lengths=None, seed=0):
@@ -62,11 +67,15 @@ def _made_up(sequence, chain_lengths=None, seed=0):
   chain_lengths = chain_lengths or [num_res]
   mask = np.asarray(residues.ATOM37_MASK)[aatype]
   return Prediction(
-      aatype=aatype, atom_mask=mask, plddt=rng.uniform(20, 100, num_res),
-      atom_positions=(rng.uniform(-150, 150, (num_res, 37, 3)) * mask[..., None]).astype(np.float32),
-      residue_index=np.concatenate([np.arange(n) for n in chain_lengths]),
-      asym_id=np.repeat(np.arange(len(chain_lengths)) + 1, chain_lengths),
-      pae=rng.uniform(0, 31, (num_res, num_res)).astype(np.float32), ptm=0.5)
+    aatype=aatype,
+    atom_mask=mask,
+    plddt=rng.uniform(20, 100, num_res),
+    atom_positions=(rng.uniform(-150, 150, (num_res, 37, 3)) * mask[..., None]).astype(np.float32),
+    residue_index=np.concatenate([np.arange(n) for n in chain_lengths]),
+    asym_id=np.repeat(np.arange(len(chain_lengths)) + 1, chain_lengths),
+    pae=rng.uniform(0, 31, (num_res, num_res)).astype(np.float32),
+    ptm=0.5,
+  )
 
 
 def _changed(prediction, **changes):
@@ -74,10 +83,10 @@ def _changed(prediction, **changes):
 
 
 CASES = {
-    **{name: _recorded(name) for name in RECORDED},
-    'unknown residues': _made_up('XMKXXWACX'),
-    'homodimer and another': _made_up('MKTAYWMKTAYWGGHH', [6, 6, 4]),
-    'gap in numbering': _changed(_made_up('ARNDCQEGHILKMFPSTWYV'), residue_index=np.r_[0:10, 109:119]),
+  **{name: _recorded(name) for name in RECORDED},
+  'unknown residues': _made_up('XMKXXWACX'),
+  'homodimer and another': _made_up('MKTAYWMKTAYWGGHH', [6, 6, 4]),
+  'gap in numbering': _changed(_made_up('ARNDCQEGHILKMFPSTWYV'), residue_index=np.r_[0:10, 109:119]),
 }
 
 
@@ -105,16 +114,24 @@ def _biopython_atoms(text, parser):
     warnings.simplefilter('error')
     models = list(parser.get_structure('test', io.StringIO(text)))
   assert len(models) == 1
-  return {(chain.id, residue.id[1], residue.resname, atom.name):
-          [f'{x:.3f}' for x in atom.coord] + [f'{atom.bfactor:.2f}']
-          for chain in models[0] for residue in chain for atom in residue}
+  return {
+    (chain.id, residue.id[1], residue.resname, atom.name): [f'{x:.3f}' for x in atom.coord] + [f'{atom.bfactor:.2f}']
+    for chain in models[0]
+    for residue in chain
+    for atom in residue
+  }
 
 
 def _gemmi_atoms(structure):
   assert len(structure) == 1
-  return {(chain.name, residue.seqid.num, residue.name, atom.name):
-          [f'{x:.3f}' for x in atom.pos.tolist()] + [f'{atom.b_iso:.2f}']
-          for chain in structure[0] for residue in chain for atom in residue if atom.element.name == atom.name[0]}
+  return {
+    (chain.name, residue.seqid.num, residue.name, atom.name): [f'{x:.3f}' for x in atom.pos.tolist()]
+    + [f'{atom.b_iso:.2f}']
+    for chain in structure[0]
+    for residue in chain
+    for atom in residue
+    if atom.element.name == atom.name[0]
+  }
 
 
 def _gemmi_mmcif(text):
@@ -140,8 +157,10 @@ def test_mmcif_is_read_back_by_gemmi_unchanged(prediction):
 
 def _letters(prediction):
   """The sequence of each chain, X where unknown."""
-  return {asym: ''.join((residues.RESTYPES + ('X',))[a] for a in prediction.aatype[prediction.asym_id == asym])
-          for asym in dict.fromkeys(prediction.asym_id.tolist())}
+  return {
+    asym: ''.join((residues.RESTYPES + ('X',))[a] for a in prediction.aatype[prediction.asym_id == asym])
+    for asym in dict.fromkeys(prediction.asym_id.tolist())
+  }
 
 
 @pytest.mark.parametrize('text_format', ['pdb', 'cif'])
@@ -161,15 +180,22 @@ def test_sequence_keeps_residues_that_have_no_atoms(prediction, text_format):
 
 
 def _oracle_pdb(prediction):
-  return oracle.to_pdb(oracle.Protein(
-      atom_positions=prediction.atom_positions, aatype=prediction.aatype, atom_mask=prediction.atom_mask,
-      residue_index=prediction.residue_index + 1, chain_index=prediction.asym_id - 1,
-      b_factors=np.repeat(prediction.plddt[:, None], 37, axis=1)))
+  return oracle.to_pdb(
+    oracle.Protein(
+      atom_positions=prediction.atom_positions,
+      aatype=prediction.aatype,
+      atom_mask=prediction.atom_mask,
+      residue_index=prediction.residue_index + 1,
+      chain_index=prediction.asym_id - 1,
+      b_factors=np.repeat(prediction.plddt[:, None], 37, axis=1),
+    )
+  )
 
 
 def test_pdb_coordinates_equal_the_official_ones_line_by_line(prediction):
   def body(text):
     return [line for line in text.splitlines() if line[:6] in ('ATOM  ', 'TER   ', 'ENDMDL', 'END   ')]
+
   ours, theirs = body(pdb.to_pdb(prediction)), body(_oracle_pdb(prediction))
   # One difference on purpose: a chain that ends in unknown residues is closed after its last atom's residue.
   ours, theirs = ([re.sub('^(TER .{13}).*', r'\1', line) for line in lines] for lines in (ours, theirs))
@@ -187,11 +213,14 @@ def test_every_pdb_line_has_80_columns_and_ascii_only(prediction):
   assert {len(line) for line in text.splitlines()} == {80}
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
     ({'atom_positions': np.full((4, 37, 3), 12345.0)}, 'chain A residue 1 atom N: coordinate 12345.000'),
     ({'atom_positions': np.full((4, 37, 3), -1000.0)}, 'chain A residue 1 atom N: coordinate -1000.000'),
     ({'residue_index': np.array([0, 1, 2, 9999])}, 'residue 10000'),
-])
+  ],
+)
 def test_pdb_refuses_what_breaks_a_column_and_mmcif_takes_it(changes, message):
   prediction = _changed(_made_up('MKTA'), **changes)
   with pytest.raises(errors.InputError, match=f'{message}.*write mmCIF'):
@@ -239,16 +268,39 @@ def test_mmcif_has_plddt_of_every_residue_and_of_the_whole(prediction):
 
 def test_mmcif_has_the_categories_of_modelcif():
   categories = set(_block(CASES['5AWL_1'], model_name='model_1_ptm', version='1').get_mmcif_category_names())
-  assert categories >= {f'_{name}.' for name in (
-      'entry', 'struct', 'audit_conform', 'entity', 'entity_poly', 'entity_poly_seq', 'struct_asym', 'chem_comp',
-      'software', 'citation', 'ma_software_group', 'ma_data', 'ma_target_entity', 'ma_target_entity_instance',
-      'ma_protocol_step', 'ma_model_list', 'ma_qa_metric', 'ma_qa_metric_global', 'ma_qa_metric_local', 'atom_site',
-      'atom_type', 'pdbx_poly_seq_scheme', 'pdbx_data_usage')}
+  assert categories >= {
+    f'_{name}.'
+    for name in (
+      'entry',
+      'struct',
+      'audit_conform',
+      'entity',
+      'entity_poly',
+      'entity_poly_seq',
+      'struct_asym',
+      'chem_comp',
+      'software',
+      'citation',
+      'ma_software_group',
+      'ma_data',
+      'ma_target_entity',
+      'ma_target_entity_instance',
+      'ma_protocol_step',
+      'ma_model_list',
+      'ma_qa_metric',
+      'ma_qa_metric_global',
+      'ma_qa_metric_local',
+      'atom_site',
+      'atom_type',
+      'pdbx_poly_seq_scheme',
+      'pdbx_data_usage',
+    )
+  }
 
 
 def test_mmcif_is_read_by_the_modelcif_library():
-  system, = modelcif.reader.read(io.StringIO(mmcif.to_mmcif(CASES['homodimer and another'], 'a job', version='1.2')))
-  (_, model), = system._all_models()
+  (system,) = modelcif.reader.read(io.StringIO(mmcif.to_mmcif(CASES['homodimer and another'], 'a job', version='1.2')))
+  ((_, model),) = system._all_models()
   assert [asym.id for asym in model.assembly] == ['A', 'B', 'C']
   assert len(list(model.get_atoms())) == CASES['homodimer and another'].atom_mask.sum()
   assert [(s.name, s.version) for s in system.software] == [('alphafold_jax', '1.2')]
@@ -281,20 +333,23 @@ def test_odd_names_leave_the_mmcif_readable(name):
 
 
 WRITERS = {
-    'pdb': pdb.to_pdb,
-    'mmcif': lambda prediction: mmcif.to_mmcif(prediction, 'test'),
-    'scores': scores.scores_json,
-    'pae': scores.pae_json,
-    'pae_afdb': scores.pae_json_afdb,
+  'pdb': pdb.to_pdb,
+  'mmcif': lambda prediction: mmcif.to_mmcif(prediction, 'test'),
+  'scores': scores.scores_json,
+  'pae': scores.pae_json,
+  'pae_afdb': scores.pae_json_afdb,
 }
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
-@pytest.mark.parametrize(('field', 'index', 'message'), [
+@pytest.mark.parametrize(
+  ('field', 'index', 'message'),
+  [
     ('atom_positions', (2, 1, 0), 'residue 3 of chain 1: atom CA'),
     ('plddt', 3, 'residue 4 of chain 1: pLDDT is'),
     ('pae', (1, 2), 'residue 2 of chain 1: pae is'),
-])
+  ],
+)
 @pytest.mark.parametrize('writer', WRITERS)
 def test_numbers_that_are_not_finite_are_refused_with_their_place(writer, field, index, message, value):
   prediction = _made_up('MKTA')
@@ -365,15 +420,15 @@ def _alignment(num_seq, num_res):
 
 
 PICTURES = {
-    'coverage': lambda: plots.coverage(_alignment(300, 120), 'job', [70, 50]),
-    'coverage of one residue and row': lambda: plots.coverage(_alignment(1, 1)),
-    'coverage, large': lambda: plots.coverage(_alignment(5000, 2000)),
-    'plddt': lambda: plots.plddt([CASES['5AWL_1'], CASES['6A5J']], ['rank_001', 'rank_002'], 'costs $1_000 {x}'),
-    'plddt of one residue': lambda: plots.plddt([_made_up('G')], ['rank_001']),
-    'plddt, large': lambda: plots.plddt([_made_up('G' * 2000, seed=s) for s in range(5)], list('abcde')),
-    'pae': lambda: plots.pae([CASES['5AWL_1']] * 7, [f'rank_00{i}_alphafold2_ptm' for i in range(7)], 'job'),
-    'pae of one residue': lambda: plots.pae([_made_up('G')], ['rank_001']),
-    'pae, large': lambda: plots.pae([_made_up('G' * 2000, [1500, 500])], ['rank_001']),
+  'coverage': lambda: plots.coverage(_alignment(300, 120), 'job', [70, 50]),
+  'coverage of one residue and row': lambda: plots.coverage(_alignment(1, 1)),
+  'coverage, large': lambda: plots.coverage(_alignment(5000, 2000)),
+  'plddt': lambda: plots.plddt([CASES['5AWL_1'], CASES['6A5J']], ['rank_001', 'rank_002'], 'costs $1_000 {x}'),
+  'plddt of one residue': lambda: plots.plddt([_made_up('G')], ['rank_001']),
+  'plddt, large': lambda: plots.plddt([_made_up('G' * 2000, seed=s) for s in range(5)], list('abcde')),
+  'pae': lambda: plots.pae([CASES['5AWL_1']] * 7, [f'rank_00{i}_alphafold2_ptm' for i in range(7)], 'job'),
+  'pae of one residue': lambda: plots.pae([_made_up('G')], ['rank_001']),
+  'pae, large': lambda: plots.pae([_made_up('G' * 2000, [1500, 500])], ['rank_001']),
 }
 
 
@@ -388,13 +443,13 @@ def test_plots_are_small_png_files_that_show_something(picture):
 
 def test_coverage_line_counts_the_rows_without_a_gap():
   tokens = np.array([[0, 1, 2, 3], [0, 1, 21, 21], [5, 21, 21, 21]])
-  line, = plots.coverage(tokens).axes[0].lines
+  (line,) = plots.coverage(tokens).axes[0].lines
   assert line.get_ydata().tolist() == [3, 2, 1, 1, 1]
 
 
 def test_most_similar_rows_are_drawn_on_top():
   tokens = np.array([[0, 1, 2, 3], [5, 5, 5, 5], [0, 1, 2, 5]])
-  image, = plots.coverage(tokens).axes[0].images
+  (image,) = plots.coverage(tokens).axes[0].images
   assert image.get_array()[:, 0].tolist() == [0, 75, 100]
   assert image.origin == 'lower'
 
@@ -433,11 +488,21 @@ def test_files_have_colabfolds_names(tmp_path):
   report = _report(best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10))
   written = files.write(report, tmp_path / 'out', files.FORMATS)
   ranks = ['rank_001_alphafold2_ptm_model_1_seed_007', 'rank_002_alphafold2_ptm_model_2_seed_007']
-  expected = {'job_predicted_aligned_error_v1.json', 'job_predicted_aligned_error_afdb.json', 'job_coverage.png',
-              'job_plddt.png', 'job_pae.png'}
+  expected = {
+    'job_predicted_aligned_error_v1.json',
+    'job_predicted_aligned_error_afdb.json',
+    'job_coverage.png',
+    'job_plddt.png',
+    'job_pae.png',
+  }
   for rank in ranks:
-    expected |= {f'job_unrelaxed_{rank}.pdb', f'job_unrelaxed_{rank}.cif', f'job_scores_{rank}.json',
-                 f'job_single_repr_{rank}.npy', f'job_pair_repr_{rank}.npy'}
+    expected |= {
+      f'job_unrelaxed_{rank}.pdb',
+      f'job_unrelaxed_{rank}.cif',
+      f'job_scores_{rank}.json',
+      f'job_single_repr_{rank}.npy',
+      f'job_pair_repr_{rank}.npy',
+    }
   assert {path.name for path in written.paths} == set(os.listdir(tmp_path / 'out')) == expected
   assert not written.skipped
   assert np.load(tmp_path / 'out' / f'job_pair_repr_{ranks[0]}.npy', allow_pickle=False).shape == (10, 10, 4)
@@ -459,8 +524,11 @@ def test_notes_are_loud_in_every_structure_and_score_file(tmp_path):
   report = _report(CASES['5AWL_1'], origin=files.Origin(model_name='model_1_ptm', notes=(LOUD,)))
   for path in files.write(report, tmp_path, ['pdb', 'mmcif', 'scores', 'pae', 'pae_afdb']).paths:
     assert LOUD in path.read_text()
-  assert (tmp_path / 'job_unrelaxed_rank_001_alphafold2_ptm_model_1_seed_007.pdb').read_text().startswith(
-      f'REMARK   6 {LOUD}')
+  assert (
+    (tmp_path / 'job_unrelaxed_rank_001_alphafold2_ptm_model_1_seed_007.pdb')
+    .read_text()
+    .startswith(f'REMARK   6 {LOUD}')
+  )
   block = gemmi.cif.read_string(mmcif.to_mmcif(CASES['5AWL_1'], 'job', notes=(LOUD,))).sole_block()
   assert LOUD in block.find_value('_struct.title')
   assert [LOUD in text for text in block.find_values('_pdbx_data_usage.details')] == [True, False]
@@ -491,14 +559,18 @@ def test_unknown_format_and_job_names_with_a_slash_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize('call', ['fsync', 'replace'])
-@pytest.mark.parametrize(('code', 'kind', 'message'), [
+@pytest.mark.parametrize(
+  ('code', 'kind', 'message'),
+  [
     (errno.ENOSPC, errors.ResourceError, 'disk is full'),
     (errno.EACCES, errors.InputError, 'you may write to'),
-])
+  ],
+)
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch, call, code, kind, message):
   def fail(*_):
     raise OSError(code, os.strerror(code))
-  path, = files.write(_report(CASES['5AWL_1']), tmp_path, ['pdb']).paths
+
+  (path,) = files.write(_report(CASES['5AWL_1']), tmp_path, ['pdb']).paths
   old = path.read_text()
   monkeypatch.setattr(os, call, fail)
   with pytest.raises(kind, match=f'{re.escape(str(path))}: .*{message}'):
@@ -509,6 +581,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeyp
 def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
   def interrupt(*_):
     raise KeyboardInterrupt
+
   monkeypatch.setattr(os, 'fsync', interrupt)
   with pytest.raises(KeyboardInterrupt):
     files.write(_report(CASES['5AWL_1']), tmp_path, ['scores'])
@@ -526,4 +599,12 @@ def test_a_folder_that_is_a_file_and_a_name_too_long_are_explained(tmp_path):
 
 def test_chain_names_follow_the_pdbs_order():
   assert [predicted.chain_name(i) for i in (0, 25, 26, 27, 51, 52, 701, 702)] == [
-      'A', 'Z', 'AA', 'BA', 'ZA', 'AB', 'ZZ', 'AAA']
+    'A',
+    'Z',
+    'AA',
+    'BA',
+    'ZA',
+    'AB',
+    'ZZ',
+    'AAA',
+  ]

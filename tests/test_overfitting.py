@@ -18,12 +18,21 @@ from alphafold_jax.train import step as steps
 
 PROTEIN = Path(__file__).parent / 'data' / '1aie_A.cif.gz'  # 31 residues, a strand and a helix
 CHANGES = {
-    'model.c_s': 32, 'model.embedder.c_z': 32, 'model.evoformer.num_block': 2,
-    'model.structure.c_s': 32, 'model.structure.num_layer': 3, 'model.heads.num_pae_bins': 0,
-    'model.sampling.masked_fraction': 0.0, 'data.num_rows': 1,  # the sequence alone, always the same
-    'optimizer.learning_rate': 4e-3, 'optimizer.warmup_samples': 50, 'optimizer.ema_decay': 0.9,
-    'loss.pae': 0.0, 'loss.experimentally_resolved': 0.0,
-    'step.batch_size': 1, 'step.max_passes': 1,
+  'model.c_s': 32,
+  'model.embedder.c_z': 32,
+  'model.evoformer.num_block': 2,
+  'model.structure.c_s': 32,
+  'model.structure.num_layer': 3,
+  'model.heads.num_pae_bins': 0,
+  'model.sampling.masked_fraction': 0.0,
+  'data.num_rows': 1,  # the sequence alone, always the same
+  'optimizer.learning_rate': 4e-3,
+  'optimizer.warmup_samples': 50,
+  'optimizer.ema_decay': 0.9,
+  'loss.pae': 0.0,
+  'loss.experimentally_resolved': 0.0,
+  'step.batch_size': 1,
+  'step.max_passes': 1,
 }
 STEPS_AT_ONCE, MOST_STEPS = 50, 1000
 
@@ -42,6 +51,7 @@ def test_one_protein_is_learnt_to_lddt_ca_above_0_95(tmp_path):
   def some_steps(state):
     def one_step(state, _):
       return steps.train_step(spec, state, jax.random.key(1), batch, jnp.arange(1))
+
     state, metrics = jax.lax.scan(one_step, state, None, length=STEPS_AT_ONCE)
     return state, metrics.loss
 

@@ -113,7 +113,8 @@ def test_every_imported_package_is_declared(metadata):
   declared.add('jaxlib')  # jax pins the one that fits it
   providers = importlib.metadata.packages_distributions()
   missing = {
-    name: path for name, path in imported_packages().items()
+    name: path
+    for name, path in imported_packages().items()
     if not declared & {dist.lower().replace('_', '-') for dist in providers.get(name, [name])}
   }
   assert missing == {}

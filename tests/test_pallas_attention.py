@@ -40,17 +40,17 @@ class Case(NamedTuple):
 
 
 CASES = {
-    'heads of 8': Case(5, 20, 37, 8),
-    'heads of 8, in order': Case(3, 20, 37, 8, blocks=IN_ORDER),
-    'heads of 16, no bias': Case(3, 33, 16, 16, bias=False),
-    'heads of 16, no bias, in order': Case(3, 17, 18, 16, bias=False, blocks=IN_ORDER),
-    'heads of 32, whole blocks': Case(4, 32, 32, 32),
-    'heads of 32, one mask for all rows': Case(3, 18, 20, 32, one_mask=True),
-    'heads of 32, one mask for all rows, in order': Case(3, 18, 20, 32, one_mask=True, blocks=IN_ORDER),
-    'heads of 8, bfloat16': Case(5, 20, 37, 8, dtype='bfloat16'),
-    'heads of 32, bfloat16, in order': Case(3, 18, 20, 32, dtype='bfloat16', blocks=IN_ORDER),
-    'one row, query and key': Case(1, 1, 1, 24),
-    'blocks larger than the sequences': Case(3, 5, 20, 16, blocks=Blocks(64, 32)),
+  'heads of 8': Case(5, 20, 37, 8),
+  'heads of 8, in order': Case(3, 20, 37, 8, blocks=IN_ORDER),
+  'heads of 16, no bias': Case(3, 33, 16, 16, bias=False),
+  'heads of 16, no bias, in order': Case(3, 17, 18, 16, bias=False, blocks=IN_ORDER),
+  'heads of 32, whole blocks': Case(4, 32, 32, 32),
+  'heads of 32, one mask for all rows': Case(3, 18, 20, 32, one_mask=True),
+  'heads of 32, one mask for all rows, in order': Case(3, 18, 20, 32, one_mask=True, blocks=IN_ORDER),
+  'heads of 8, bfloat16': Case(5, 20, 37, 8, dtype='bfloat16'),
+  'heads of 32, bfloat16, in order': Case(3, 18, 20, 32, dtype='bfloat16', blocks=IN_ORDER),
+  'one row, query and key': Case(1, 1, 1, 24),
+  'blocks larger than the sequences': Case(3, 5, 20, 16, blocks=Blocks(64, 32)),
 }
 HEADS = 2
 
@@ -154,7 +154,9 @@ def test_rows_in_slices_give_what_all_rows_give(name, monkeypatch):
 # ------------------------------------------------------------------------------------------ other platforms
 
 KERNEL_CALLS = {  # what a kernel is in a program, by version of jax
-    'cuda': ('__gpu$xla.gpu.triton', 'triton_kernel_call_ffi'), 'tpu': ('tpu_custom_call',)}
+  'cuda': ('__gpu$xla.gpu.triton', 'triton_kernel_call_ffi'),
+  'tpu': ('tpu_custom_call',),
+}
 
 
 def lowered(platform: str, function, *shapes) -> str:
@@ -196,13 +198,13 @@ def test_declines_says_why():
   assert pallas_attention.declines('tpu', 'bfloat16', (5120, 8, 384, 8), 384) is None
   shape = (1024, 4, 1024, 32)
   for reason, *call in [
-      ('needs a GPU or TPU, not cpu', 'cpu', 'float32', shape, 1024),
-      ('float32 and bfloat16, not float64', 'gpu', 'float64', shape, 1024),
-      ('float32 and bfloat16, not float16', 'gpu', 'float16', shape, 1024),
-      ('up to 128 channels per head, not 160', 'gpu', 'float32', (2, 4, 64, 160), 64),
-      ('up to 2048 queries and keys on a tpu, not 1024 and 2049', 'tpu', 'float32', shape, 2049),
-      ('2^31 elements or more', 'gpu', 'float32', (1, 8, 2**14, 32), 2**14),  # the bias
-      ('2^31 elements or more', 'gpu', 'float32', (1, 8, 1, 32), 2**23),  # the keys
+    ('needs a GPU or TPU, not cpu', 'cpu', 'float32', shape, 1024),
+    ('float32 and bfloat16, not float64', 'gpu', 'float64', shape, 1024),
+    ('float32 and bfloat16, not float16', 'gpu', 'float16', shape, 1024),
+    ('up to 128 channels per head, not 160', 'gpu', 'float32', (2, 4, 64, 160), 64),
+    ('up to 2048 queries and keys on a tpu, not 1024 and 2049', 'tpu', 'float32', shape, 2049),
+    ('2^31 elements or more', 'gpu', 'float32', (1, 8, 2**14, 32), 2**14),  # the bias
+    ('2^31 elements or more', 'gpu', 'float32', (1, 8, 1, 32), 2**23),  # the keys
   ]:
     assert reason in pallas_attention.declines(*call)
   assert pallas_attention.declines('gpu', 'float32', (1, 8, 2**14 - 128, 32), 2**14) is None
@@ -219,12 +221,17 @@ def test_declines_where_jax_has_lost_the_backend(monkeypatch, request):
   assert count_kernels('tpu', lowered('tpu', pallas_attention.attend, shape, shape, shape, mask)) == 1
 
 
-@pytest.mark.parametrize(('num_rows', 'per_row'), [
-    (1, 2**31 - 1), (2, 2**30), (4096, 4096 * 128), (5120, 8 * 16384 * 16), (10240, 4 * 10240 * 32), (7, 10**9)])
+@pytest.mark.parametrize(
+  ('num_rows', 'per_row'),
+  [(1, 2**31 - 1), (2, 2**30), (4096, 4096 * 128), (5120, 8 * 16384 * 16), (10240, 4 * 10240 * 32), (7, 10**9)],
+)
 def test_slices_stay_below_the_limit_and_are_no_more_than_needed(num_rows, per_row):
   slices = offsets.row_slices(num_rows, per_row)
   assert [row for start, stop in slices for row in (start, stop)] == [
-      0, *(stop for _, stop in slices[:-1] for _ in range(2)), num_rows]
+    0,
+    *(stop for _, stop in slices[:-1] for _ in range(2)),
+    num_rows,
+  ]
   longest = max(stop - start for start, stop in slices)
   assert longest * per_row < 2**31
   assert longest - min(stop - start for start, stop in slices) <= 1

@@ -19,7 +19,9 @@ SMALL = pallas_transition.Blocks(16, 32)
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time
 TOLERANCE = {'float32': 2e-6, 'bfloat16': 2e-2}  # of the largest value
 KERNEL_CALLS = {  # what a kernel is in a program, by version of jax
-    'cuda': ('__gpu$xla.gpu.triton', 'triton_kernel_call_ffi'), 'tpu': ('tpu_custom_call',)}
+  'cuda': ('__gpu$xla.gpu.triton', 'triton_kernel_call_ffi'),
+  'tpu': ('tpu_custom_call',),
+}
 
 
 def draw(rows: int, columns: int, channels: int, factor: int, dtype: str):
@@ -30,8 +32,11 @@ def draw(rows: int, columns: int, channels: int, factor: int, dtype: str):
 
   hidden = factor * channels
   return normal(rows, columns, channels), ops.TransitionWeights(
-      w_in=normal(channels, hidden, scale=channels**-0.5), b_in=normal(hidden),
-      w_out=normal(hidden, channels, scale=hidden**-0.5), b_out=normal(channels))
+    w_in=normal(channels, hidden, scale=channels**-0.5),
+    b_in=normal(hidden),
+    w_out=normal(hidden, channels, scale=hidden**-0.5),
+    b_out=normal(channels),
+  )
 
 
 def value_and_gradients(function, x, w):
@@ -55,8 +60,10 @@ def assert_equals_the_reference(rows, columns, channels, factor, dtype):
     assert np.abs(mine - theirs).max() <= TOLERANCE[dtype] * np.abs(theirs).max()  # fails on nan
 
 
-@pytest.mark.parametrize(('rows', 'columns', 'channels', 'factor', 'dtype'), [
-    (5, 7, 16, 4, 'float32'), (4, 8, 32, 2, 'float32'), (1, 1, 16, 4, 'float32'), (5, 7, 16, 4, 'bfloat16')])
+@pytest.mark.parametrize(
+  ('rows', 'columns', 'channels', 'factor', 'dtype'),
+  [(5, 7, 16, 4, 'float32'), (4, 8, 32, 2, 'float32'), (1, 1, 16, 4, 'float32'), (5, 7, 16, 4, 'bfloat16')],
+)
 def test_the_kernel_equals_the_reference_in_values_and_gradients(rows, columns, channels, factor, dtype):
   assert_equals_the_reference(rows, columns, channels, factor, dtype)
 
@@ -83,11 +90,11 @@ def test_declines_says_why():
   assert pallas_transition.declines('gpu', 'bfloat16', 128, 512, '9.0') is None
   assert pallas_transition.declines('tpu', 'float32', 256, 1024) is None
   for reason, *call in [
-      ('needs a GPU or TPU, not cpu', 'cpu', 'float32', 128, 512),
-      ('needs compute capability 8.0, not 7.0', 'gpu', 'float32', 128, 512, '7.0'),
-      ('takes float32 and bfloat16, not float64', 'gpu', 'float64', 128, 512),
-      ('power of two of channels from 16 to 256, not 96', 'gpu', 'float32', 96, 384),
-      ('power of two of channels from 16 to 256, not 512', 'gpu', 'float32', 512, 2048),
-      ('multiple of 128 hidden channels, not 64', 'gpu', 'float32', 16, 64),
+    ('needs a GPU or TPU, not cpu', 'cpu', 'float32', 128, 512),
+    ('needs compute capability 8.0, not 7.0', 'gpu', 'float32', 128, 512, '7.0'),
+    ('takes float32 and bfloat16, not float64', 'gpu', 'float64', 128, 512),
+    ('power of two of channels from 16 to 256, not 96', 'gpu', 'float32', 96, 384),
+    ('power of two of channels from 16 to 256, not 512', 'gpu', 'float32', 512, 2048),
+    ('multiple of 128 hidden channels, not 64', 'gpu', 'float32', 16, 64),
   ]:
     assert reason in pallas_transition.declines(*call)

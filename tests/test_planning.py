@@ -108,9 +108,10 @@ def test_a_refusal_says_what_is_needed_and_there_and_would_fit_and_what_to_do():
     planning.plan(this, 4096, 16 * GIB)
   needed = this.needed(4096, planning.ladder(this.spec.kernels)[-1]) / GIB
   assert str(refused.value) == (
-      f'4096 residues (padded) and 1536 alignment rows need about {needed:.1f} GiB, and 16.0 GiB are free: '
-      f'about {this.longest(16 * GIB)} residues would fit; use a device with more memory, or more devices (--devices), '
-      'or predict the protein in parts, or --dtype bfloat16, or a shallower alignment (--max-msa 128:256)')
+    f'4096 residues (padded) and 1536 alignment rows need about {needed:.1f} GiB, and 16.0 GiB are free: '
+    f'about {this.longest(16 * GIB)} residues would fit; use a device with more memory, or more devices (--devices), '
+    'or predict the protein in parts, or --dtype bfloat16, or a shallower alignment (--max-msa 128:256)'
+  )
 
 
 def test_a_refusal_suggests_the_devices_that_are_there_if_they_are_enough():
@@ -142,6 +143,7 @@ def plain(model):
 @pytest.fixture
 def tried(monkeypatch):
   """The bytes of a slice of every attempt; as many as `tried.fails` run out of memory, in the pass `tried.at`."""
+
   class Tried(list):
     fails, at = 0, 1
     alive = ()  # arrays on the device before each attempt
@@ -169,8 +171,10 @@ def test_running_out_of_memory_leads_a_step_down_to_the_same_numbers(model, plai
   found = prediction.predict(model, SEQUENCE, num_recycle=1, on_pass=lambda one, _: seen.append(one.index))
   small_network.assert_close(found.atom_positions, plain.atom_positions)
   assert tried == [0, 2 * 2**20] and seen == [0, 0, 1] and len(found.passes) == 2
-  assert ('query: the device ran out of memory with kernels auto in slices of 8 MiB; beginning again with kernels auto '
-          'in slices of 2 MiB') in caplog.text
+  assert (
+    'query: the device ran out of memory with kernels auto in slices of 8 MiB; beginning again with kernels auto '
+    'in slices of 2 MiB'
+  ) in caplog.text
 
 
 def test_the_next_attempt_finds_the_memory_of_the_last_one_free(model, plain, tried):
@@ -247,8 +251,9 @@ def test_a_plan_takes_what_the_compiler_says_or_a_little_more():
     context = jax.eval_shape(programs.prepare, params, key, batch)
     lowered = programs.one_pass.lower(params, key, batch, context, previous)
     stats = lowered.compile(compiler_options=small_network.FAST).memory_analysis()
-    stated = (stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
-              + stats.temp_size_in_bytes)
+    stated = (
+      stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes
+    )
     # The scratch of fused products, two slices, is not stated; the rest of the estimate is fitted a little high.
     assert stated <= step.needed <= 1.25 * stated + 2 * seam.budget(step.kernels)
     assert stated <= most

@@ -15,7 +15,7 @@ from alphafold_jax.weights import notes, official, random, store
 
 SMALL = {'evoformer__num_block': 1, 'extra_msa__num_block': 1, 'structure__num_layer': 2}
 SEQUENCE = 'MKTAYIAKQRQISFVKSHFSRQ'
-A3M = f'>q\n{SEQUENCE}\n' + ''.join(f'>{i}\n{SEQUENCE[:i]}{"-" * 4}{SEQUENCE[i + 4:]}\n' for i in range(12))
+A3M = f'>q\n{SEQUENCE}\n' + ''.join(f'>{i}\n{SEQUENCE[:i]}{"-" * 4}{SEQUENCE[i + 4 :]}\n' for i in range(12))
 
 
 @pytest.fixture(scope='module')
@@ -120,14 +120,17 @@ def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
   assert tried == ['bfloat16', 'float32']
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
     ({'num_recycle': -1}, 'num_recycle=-1'),
     ({'num_ensemble': 0}, 'num_ensemble=0'),
     ({'max_msa': (0, 5)}, 'such as 512:1024'),
     ({'masked_msa_fraction': 1.5}, 'between 0 and 1'),
     ({'dtype': 'float16'}, 'float32 or bfloat16'),
     ({'num_recycles': 3}, "no setting 'num_recycles'"),
-])
+  ],
+)
 def test_a_setting_that_cannot_be_is_refused_by_name(model, changes, message):
   with pytest.raises(errors.InputError, match=message):
     afj.predict(model, SEQUENCE, **changes)
@@ -141,8 +144,10 @@ def test_max_msa_limits_the_rows(model):
 def test_saving_writes_files_under_the_usual_names(predicted, tmp_path):
   paths = predicted.save(tmp_path, job='p1')
   assert sorted(path.name for path in paths) == [
-      'p1_scores_alphafold2_ptm_model_3_seed_000.json', 'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.cif',
-      'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.pdb']
+    'p1_scores_alphafold2_ptm_model_3_seed_000.json',
+    'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.cif',
+    'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.pdb',
+  ]
   assert notes.RANDOM.text in (tmp_path / 'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.pdb').read_text()
 
 

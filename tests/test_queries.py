@@ -313,7 +313,7 @@ STOCKHOLM = '# STOCKHOLM 1.0\n\nq MK-TAYI\na/1-6 MKA.AYI\n\nq AKQ-\na/1-6 A-QR\n
 @pytest.mark.parametrize('name', ['p.sto', 'p.stk', 'p.a3m'])
 def test_a_stockholm_alignment_is_read_as_what_it_is(tmp_path, name, check):
   (tmp_path / name).write_text(STOCKHOLM)
-  query, = scan_queries(tmp_path / name, check_alignments=check).queries
+  (query,) = scan_queries(tmp_path / name, check_alignments=check).queries
   assert query.sequence == 'MKTAYIAKQ' and query.name == 'p'
   same = parse_a3m('>q\nMKTAYIAKQ\n>a/1-6\nMKa-AYIA-Qr\n', 'x')
   np.testing.assert_array_equal(query.load_alignment().tokens, same.tokens)

@@ -51,8 +51,14 @@ def own_environment():
 
 def started(*arguments, code='import sys, stand_in; sys.exit(stand_in.main())'):
   """Starts Python code in a process of its own."""
-  return subprocess.Popen([sys.executable, '-c', code, *map(str, arguments)], env=own_environment(), text=True,
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+  return subprocess.Popen(
+    [sys.executable, '-c', code, *map(str, arguments)],
+    env=own_environment(),
+    text=True,
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+  )
 
 
 def test_of_several_processes_one_gets_a_protein_also_after_all_died(tmp_path):
@@ -102,9 +108,16 @@ def test_a_claim_counts_while_its_process_lives_and_renews_it(tmp_path, monkeypa
   assert not claims.stands(path)  # which a process would see that was only suspended
 
 
-@pytest.mark.parametrize(('machine', 'pid', 'age', 'is_over'), [
-    ('elsewhere', 1, 100, False), ('elsewhere', 1, 130, True), ('here', 'own', 100, False),
-    ('here', 'own', 130, True), ('here', 2**22 + 1, 0, True)])
+@pytest.mark.parametrize(
+  ('machine', 'pid', 'age', 'is_over'),
+  [
+    ('elsewhere', 1, 100, False),
+    ('elsewhere', 1, 130, True),
+    ('here', 'own', 100, False),
+    ('here', 'own', 130, True),
+    ('here', 2**22 + 1, 0, True),
+  ],
+)
 def test_a_claim_is_abandoned_after_two_minutes_or_when_its_process_is_dead(machine, pid, age, is_over, tmp_path):
   (tmp_path / 'p').mkdir()
   path = tmp_path / 'p' / 'claim.7'
@@ -148,10 +161,18 @@ def test_a_shard_helps_with_all_that_is_not_its_own():
   assert [len(part) for part in queue.shares(found[:2], 5)].count(1) == 2
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['--shard', '0/4'], 'numbered from 1 to 4'), (['--shard', '5/4'], 'numbered from 1 to 4'),
-    (['--shard', '1/0'], '--shard 1/0'), (['--shard', '/16'], 'I/N, such as 3/16'), (['--shard', '3'], 'I/N'),
-    (['--shard', '1/2', '--overwrite-existing-results'], 'do not go together'), (['--workers', '0'], '1 or more')])
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--shard', '0/4'], 'numbered from 1 to 4'),
+    (['--shard', '5/4'], 'numbered from 1 to 4'),
+    (['--shard', '1/0'], '--shard 1/0'),
+    (['--shard', '/16'], 'I/N, such as 3/16'),
+    (['--shard', '3'], 'I/N'),
+    (['--shard', '1/2', '--overwrite-existing-results'], 'do not go together'),
+    (['--workers', '0'], '1 or more'),
+  ],
+)
 def test_a_shard_or_a_number_of_workers_that_cannot_be_exits_2(flags, message, tmp_path, capsys):
   assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *ALONE, *flags) == 2
   assert message in capsys.readouterr().err and not (tmp_path / 'out').exists()
@@ -248,7 +269,7 @@ def test_a_protein_that_workers_die_of_twice_has_failed_and_the_others_are_done(
   assert predict(source, out, *stand_in.FLAGS, '--workers', '2') == 1
   assert tries(out) == {'a': 1, 'kill': 2, 'b': 1}
   assert statuses(out) == {'a': 'done', 'kill': 'failed', 'b': 'done'}
-  failure, = load_json(out / 'failures.json')
+  (failure,) = load_json(out / 'failures.json')
   assert failure['error'] == 'WorkerDied' and 'SIGKILL' in failure['message'] and '--workers' in failure['message']
 
 
@@ -307,9 +328,17 @@ def test_two_workers_give_what_one_process_gives_also_when_one_is_killed(tmp_pat
 # ------------------------------------------------------------------------------------------ devices
 
 
-@pytest.mark.parametrize(('visible', 'num_workers', 'expected'), [
-    ('0,1,2,3', None, ['0', '1', '2', '3']), ('4,GPU-ab', None, ['4', 'GPU-ab']), ('0,1,2,3', 2, ['0,1', '2,3']),
-    ('2,-1,3', None, [None]), ('', None, [None]), ('0,1', 1, [None])])
+@pytest.mark.parametrize(
+  ('visible', 'num_workers', 'expected'),
+  [
+    ('0,1,2,3', None, ['0', '1', '2', '3']),
+    ('4,GPU-ab', None, ['4', 'GPU-ab']),
+    ('0,1,2,3', 2, ['0,1', '2,3']),
+    ('2,-1,3', None, [None]),
+    ('', None, [None]),
+    ('0,1', 1, [None]),
+  ],
+)
 def test_every_worker_has_gpus_of_its_own(visible, num_workers, expected, monkeypatch):
   monkeypatch.delenv('JAX_PLATFORMS', raising=False)
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)

@@ -24,9 +24,12 @@ def random_msa(num_seq: int = 11, num_res: int = 9, seed: int = 0) -> schema.Msa
   tokens = rng.integers(0, 22, (num_seq, num_res)).astype(np.int32)
   tokens[:, 0], tokens[:, 1] = np.divmod(np.arange(num_seq), 20)
   return schema.Msa(
-      tokens=tokens, deletions=rng.integers(0, 5, tokens.shape).astype(np.float32),
-      mask=np.ones(tokens.shape, np.float32), pinned=np.eye(1, num_seq, dtype=np.float32)[0],
-      profile=features.profile(tokens))
+    tokens=tokens,
+    deletions=rng.integers(0, 5, tokens.shape).astype(np.float32),
+    mask=np.ones(tokens.shape, np.float32),
+    pinned=np.eye(1, num_seq, dtype=np.float32)[0],
+    profile=features.profile(tokens),
+  )
 
 
 @functools.cache
@@ -57,8 +60,10 @@ def test_every_row_becomes_a_cluster_or_an_extra_row_once(seed):
 def test_rows_keep_their_deletions():
   msa = random_msa()
   drawn = sample(0, msa, dataclasses.replace(SPEC, num_extra=100))
-  pairs = rows_of(np.concatenate([drawn.target.tokens, drawn.deletions], axis=1),
-                  np.concatenate([drawn.extra_tokens, drawn.extra_deletions], axis=1))
+  pairs = rows_of(
+    np.concatenate([drawn.target.tokens, drawn.deletions], axis=1),
+    np.concatenate([drawn.extra_tokens, drawn.extra_deletions], axis=1),
+  )
   assert pairs == rows_of(np.concatenate([msa.tokens, msa.deletions], axis=1))
 
 
@@ -198,15 +203,19 @@ def test_clusters_equal_alphafolds(num_clusters, num_rest):
   rng = np.random.default_rng(num_rest)
   shape, rest = (num_clusters, 13), (num_rest, 13)
   protein = {
-      'msa': rng.integers(0, 23, shape).astype(np.int32),  # 22: masked before clustering
-      'msa_mask': np.ones(shape, np.float32),
-      'deletion_matrix': rng.integers(0, 9, shape).astype(np.float32),
-      'extra_msa': rng.integers(0, 22, rest).astype(np.int32),
-      'extra_msa_mask': np.ones(rest, np.float32),
-      'extra_deletion_matrix': rng.integers(0, 9, rest).astype(np.float32),
+    'msa': rng.integers(0, 23, shape).astype(np.int32),  # 22: masked before clustering
+    'msa_mask': np.ones(shape, np.float32),
+    'deletion_matrix': rng.integers(0, 9, shape).astype(np.float32),
+    'extra_msa': rng.integers(0, 22, rest).astype(np.int32),
+    'extra_msa_mask': np.ones(rest, np.float32),
+    'extra_deletion_matrix': rng.integers(0, 9, rest).astype(np.float32),
   }
-  ours = jax.jit(cluster)(*(protein[name] for name in (
-      'msa', 'deletion_matrix', 'msa_mask', 'extra_msa', 'extra_deletion_matrix', 'extra_msa_mask')))
+  ours = jax.jit(cluster)(
+    *(
+      protein[name]
+      for name in ('msa', 'deletion_matrix', 'msa_mask', 'extra_msa', 'extra_deletion_matrix', 'extra_msa_mask')
+    )
+  )
   theirs = data_transforms.summarize_clusters()(data_transforms.nearest_neighbor_clusters()(dict(protein)))
   np.testing.assert_allclose(ours[0], theirs['cluster_profile'], atol=1e-6)
   np.testing.assert_allclose(ours[1], theirs['cluster_deletion_mean'], rtol=1e-6)

@@ -119,12 +119,19 @@ def test_templates_are_searched_for_by_the_alignment_and_kept_apart(cache):
   assert find(engine, cache, ['MKV'])[0] == found('MKV') and engine.asked == [['MKV']]
 
 
-@pytest.mark.parametrize('damage', [
-    lambda content: content[:len(content) // 2], lambda content: b'', lambda content: b'no gzip',
-    lambda content: gzip.compress(b'{}\n{}\n'), lambda content: gzip.compress(b'{"format": 1}\n[1, 2]\n')])
+@pytest.mark.parametrize(
+  'damage',
+  [
+    lambda content: content[: len(content) // 2],
+    lambda content: b'',
+    lambda content: b'no gzip',
+    lambda content: gzip.compress(b'{}\n{}\n'),
+    lambda content: gzip.compress(b'{"format": 1}\n[1, 2]\n'),
+  ],
+)
 def test_a_damaged_entry_is_searched_for_again(cache, damage):
   find(Engine(), cache, ['MKV'])
-  path, = cache.folder.glob('??/*')
+  (path,) = cache.folder.glob('??/*')
   path.write_bytes(damage(path.read_bytes()))
   engine = Engine()
   assert find(engine, cache, ['MKV'])[0] == found('MKV') and engine.asked == [['MKV']]
@@ -160,8 +167,11 @@ PROCESS = textwrap.dedent("""
 
 def process(cache, seconds, *sequences):
   here = os.path.dirname(os.path.abspath(__file__))
-  return subprocess.Popen([sys.executable, '-c', PROCESS, here, str(cache.folder), str(seconds), *sequences],
-                          stdout=subprocess.PIPE, text=True)
+  return subprocess.Popen(
+    [sys.executable, '-c', PROCESS, here, str(cache.folder), str(seconds), *sequences],
+    stdout=subprocess.PIPE,
+    text=True,
+  )
 
 
 def test_two_processes_at_once_make_a_search_once(cache):
@@ -188,7 +198,7 @@ def test_the_search_of_a_killed_process_is_made_by_the_one_that_waits(cache):
 
 def test_the_cache_is_listed_and_cleaned_by_a_command(cache, capsys):
   find(Engine(), cache, ['MKV', 'AAAA'])
-  old, = [entry for entry in cache.entries() if entry.num_res == 3]
+  (old,) = [entry for entry in cache.entries() if entry.num_res == 3]
   os.utime(old.path, (0, time.time() - 10 * 86400))
   assert cli.main(['cache', 'list', '--search-cache', str(cache.folder)]) == 0
   shown = capsys.readouterr().out.splitlines()
@@ -201,14 +211,17 @@ def test_the_cache_is_listed_and_cleaned_by_a_command(cache, capsys):
 
 
 def test_the_rows_of_all_databases_follow_the_query_in_order():
-  rows = (Rows('uniref90', '>query\nMKV\n>a/1-3\nMKI\n>b\nM-I\n', 3), Rows('mgnify', '>query\nMKV\n', 1),
-          Rows('bfd', '>query\nMKV\n>c\nMaKV', 2))
+  rows = (
+    Rows('uniref90', '>query\nMKV\n>a/1-3\nMKI\n>b\nM-I\n', 3),
+    Rows('mgnify', '>query\nMKV\n', 1),
+    Rows('bfd', '>query\nMKV\n>c\nMaKV', 2),
+  )
   assert alignment_text('my  protein', 'MKV', Found(rows)) == '>my protein\nMKV\n>a/1-3\nMKI\n>b\nM-I\n>c\nMaKV\n'
 
 
 def test_entries_name_no_place_and_no_sequence_of_others(cache):
   """What is kept can be carried to another machine: nothing in it depends on where it was made."""
   find(Engine(), cache, ['MKV'])
-  path, = cache.folder.glob('??/*')
+  (path,) = cache.folder.glob('??/*')
   heading, content = map(json.loads, gzip.decompress(path.read_bytes()).decode().splitlines())
   assert set(heading) == {'format', 'num_res', 'engine', 'num_rows'} and set(content) == {'rows', 'hits', 'notes'}

@@ -24,8 +24,13 @@ from alphafold_jax.transfer.fetch import Patience
 
 IMPATIENT = Patience(deadline=20, timeout=5, retries=4, backoff=0.01)
 PROTEINS = b'>one\nMKTAYIAKQRQ\n>two\nDAEFRHDSGYE\n' + os.urandom(60_000).hex().encode()
-MEMBERS = {'small_db': b'MKT\n', 'small_db.index': b'0\t0\t4\n', 'small_db.dbtype': bytes(4), 'small_db_h': b'one\n',
-           'small_db_h.dbtype': bytes(4)}
+MEMBERS = {
+  'small_db': b'MKT\n',
+  'small_db.index': b'0\t0\t4\n',
+  'small_db.dbtype': bytes(4),
+  'small_db_h': b'one\n',
+  'small_db_h.dbtype': bytes(4),
+}
 
 
 def tar_gz(members, extra=()):
@@ -59,15 +64,17 @@ def address(server, name):
 
 def sequences(server, **settings):
   """A set that is one FASTA file."""
-  return StandardSet('proteins', address(server, 'proteins.fasta.gz'), len(server.content), 'uniref90', 'CC0',
-                     **settings)
+  return StandardSet(
+    'proteins', address(server, 'proteins.fasta.gz'), len(server.content), 'uniref90', 'CC0', **settings
+  )
 
 
 def archive(server, members=MEMBERS, extra=()):
   """A set that is an archive of an MMseqs2 database."""
   server.content = tar_gz(members, extra)
-  return StandardSet('small', address(server, 'small.db.tar.gz'), len(server.content), 'uniref30', 'CC0', MMSEQS,
-                     'small_db', 200)
+  return StandardSet(
+    'small', address(server, 'small.db.tar.gz'), len(server.content), 'uniref30', 'CC0', MMSEQS, 'small_db', 200
+  )
 
 
 def fetch(one, folder, **settings):
@@ -166,8 +173,11 @@ def test_room_for_what_is_unpacked_is_asked_for_file_by_file_and_the_download_ke
   assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize('content', [b'<html>Sign in</html>', gzip.compress(b'<html>'), b'\x1f\x8bnonsense', b''],
-                         ids=['page', 'packed page', 'no gzip', 'nothing'])
+@pytest.mark.parametrize(
+  'content',
+  [b'<html>Sign in</html>', gzip.compress(b'<html>'), b'\x1f\x8bnonsense', b''],
+  ids=['page', 'packed page', 'no gzip', 'nothing'],
+)
 def test_a_page_instead_of_sequences_is_refused_and_not_kept(server, tmp_path, content):
   server.content = content
   one = StandardSet('proteins', address(server, 'proteins.fasta.gz'), 1000, 'uniref90', 'CC0')
@@ -185,16 +195,20 @@ def test_a_damaged_archive_is_refused_and_not_kept(server, tmp_path, length):
   assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize('member, fault', [
-  (special('../small_db', size=3), 'leaves its directory'),
-  (special('/tmp/small_db', size=3), 'leaves its directory'),
-  (special('link', tarfile.SYMTYPE, '/etc/passwd'), 'link or a special file'),
-  (special('link', tarfile.SYMTYPE, '../x'), 'link or a special file'),
-  (special('link', tarfile.SYMTYPE, '..'), 'link or a special file'),
-  (special('hard', tarfile.LNKTYPE, 'small_db'), 'link or a special file'),
-  (special('device', tarfile.CHRTYPE), 'link or a special file'),
-  (special('small_db', size=3), 'holds small_db twice'),
-], ids=lambda value: value if isinstance(value, str) else value.name)
+@pytest.mark.parametrize(
+  'member, fault',
+  [
+    (special('../small_db', size=3), 'leaves its directory'),
+    (special('/tmp/small_db', size=3), 'leaves its directory'),
+    (special('link', tarfile.SYMTYPE, '/etc/passwd'), 'link or a special file'),
+    (special('link', tarfile.SYMTYPE, '../x'), 'link or a special file'),
+    (special('link', tarfile.SYMTYPE, '..'), 'link or a special file'),
+    (special('hard', tarfile.LNKTYPE, 'small_db'), 'link or a special file'),
+    (special('device', tarfile.CHRTYPE), 'link or a special file'),
+    (special('small_db', size=3), 'holds small_db twice'),
+  ],
+  ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_an_archive_with_a_harmful_member_is_refused_whole(server, tmp_path, member, fault):
   with pytest.raises(TransferError, match=fault):
     fetch(archive(server, extra=[member]), tmp_path / 'inner')

@@ -113,8 +113,10 @@ def test_a_plain_file_gives_the_same_as_a_packed_one(of_sample, tmp_path):
 def test_rows_beyond_the_roles_cap_are_counted_and_not_kept(tmp_path, monkeypatch, role, cap):
   rows = best.Best(cap, 1e-4, 1e-3)
   letters = random.Random(0)
-  hits = [best.Hit(letters.uniform(50, 100), f'{i:06}', 1e-20, (best.Domain(1e-20, f'{i:06}'), best.Domain(1.0, 'no')))
-          for i in range(6 * cap)]
+  hits = [
+    best.Hit(letters.uniform(50, 100), f'{i:06}', 1e-20, (best.Domain(1e-20, f'{i:06}'), best.Domain(1.0, 'no')))
+    for i in range(6 * cap)
+  ]
   for begin in range(0, len(hits), 100):
     rows.add(hits[begin : begin + 100], begin + 100)
   records, num_found = rows.records(len(hits))
@@ -129,8 +131,11 @@ def test_each_database_gives_rows_with_its_cap_in_the_order_of_merging(of_sample
   for path in (one, two):
     path.write_bytes(SAMPLE.read_bytes())
   told = []
-  [result] = found(Hmmer([database(one, 'mgnify'), database(two, 'uniref90')], 2), [QUERIES['3u8v_A']],
-                   lambda fraction, text: told.append(fraction))
+  [result] = found(
+    Hmmer([database(one, 'mgnify'), database(two, 'uniref90')], 2),
+    [QUERIES['3u8v_A']],
+    lambda fraction, text: told.append(fraction),
+  )
   assert [rows.database for rows in result.rows] == ['uniref90', 'mgnify']
   assert names(result.rows[0]) == names(everything)
   assert names(result.rows[1]) == names(everything)[:500] and result.rows[1].num_found == everything.num_found
@@ -146,8 +151,11 @@ def test_rows_of_equal_names_are_all_kept(tmp_path):
 def test_odd_but_harmless_files_are_read(tmp_path):
   path = tmp_path / 'odd.fasta'
   protein = PROTEIN.encode()
-  path.write_bytes(b'\n>caf\xe9 Latin-1\r\n%s\r\n%s*\r\n' % (protein[:40].lower(), protein[40:])
-                   + b'>empty\n\n>nucleotides\nACGT\n>breaks off in the middle\n' + protein[:60])
+  path.write_bytes(
+    b'\n>caf\xe9 Latin-1\r\n%s\r\n%s*\r\n' % (protein[:40].lower(), protein[40:])
+    + b'>empty\n\n>nucleotides\nACGT\n>breaks off in the middle\n'
+    + protein[:60]
+  )
   for company in ([], [QUERIES['ubiquitin']]):
     result = found(Hmmer([database(path)], 2), [PROTEIN, *company])[0]
     assert names(result.rows[0]) == ['café/1-84', 'breaks/1-60']
@@ -164,19 +172,19 @@ def test_sequences_too_long_for_hmmer_are_left_out_with_a_note(tmp_path):
 
 
 BAD = {
-    'empty': (b'', 'the file is empty'),
-    'blank': (b'\n\n', 'the file is empty'),
-    'header': (b'MKTAYIAK\n', "no '>' header"),
-    'alignment': (b'# STOCKHOLM 1.0\n', "no '>' header"),
-    'dna': (b'>chromosome\n' + b'ACGTTGCANN' * 20, 'DNA or RNA'),
-    'rna': (b'>one\n' + b'acguugca' * 20 + b'\n>two\n' + b'acguugca' * 20, 'DNA or RNA'),
-    'truncated': (gzip.compress(os.urandom(100_000).hex().replace('0', '>a\n').encode())[:30_000], 'break off'),
-    'damaged': (gzip.compress(b'>a\nMKTA\n' * 999, mtime=0)[:-8] + bytes(8), 'damaged gzip data'),
-    'binary': (b'>a\nMK\0\x01\xffTA\n', "record 'a', line 1 of its sequence, column 3: '\\x00' is no residue"),
-    'digit': (b'>a\nMKTA\n>b words\nMKTA\nMK7A\n', "record 'b', line 2 of its sequence, column 3: '7' is no residue"),
-    'gap': (b'>a\nMKTA\n>b\nMK-A\n', 'without gaps'),
-    'nameless': (b'>a\nMKTA\n> \nMKTAW\n', "the '>' header above the sequence 'MKTAW' has no name"),
-    'zstd': (b'\x28\xb5\x2f\xfd0123', 'zstd data; unpack the file'),
+  'empty': (b'', 'the file is empty'),
+  'blank': (b'\n\n', 'the file is empty'),
+  'header': (b'MKTAYIAK\n', "no '>' header"),
+  'alignment': (b'# STOCKHOLM 1.0\n', "no '>' header"),
+  'dna': (b'>chromosome\n' + b'ACGTTGCANN' * 20, 'DNA or RNA'),
+  'rna': (b'>one\n' + b'acguugca' * 20 + b'\n>two\n' + b'acguugca' * 20, 'DNA or RNA'),
+  'truncated': (gzip.compress(os.urandom(100_000).hex().replace('0', '>a\n').encode())[:30_000], 'break off'),
+  'damaged': (gzip.compress(b'>a\nMKTA\n' * 999, mtime=0)[:-8] + bytes(8), 'damaged gzip data'),
+  'binary': (b'>a\nMK\0\x01\xffTA\n', "record 'a', line 1 of its sequence, column 3: '\\x00' is no residue"),
+  'digit': (b'>a\nMKTA\n>b words\nMKTA\nMK7A\n', "record 'b', line 2 of its sequence, column 3: '7' is no residue"),
+  'gap': (b'>a\nMKTA\n>b\nMK-A\n', 'without gaps'),
+  'nameless': (b'>a\nMKTA\n> \nMKTAW\n', "the '>' header above the sequence 'MKTAW' has no name"),
+  'zstd': (b'\x28\xb5\x2f\xfd0123', 'zstd data; unpack the file'),
 }
 
 
@@ -208,9 +216,13 @@ def test_a_database_of_another_kind_or_none_is_refused(tmp_path):
     Hmmer([database(tmp_path / 'gone.fasta')], 1)
 
 
-@pytest.mark.parametrize(('change', 'said'), [
+@pytest.mark.parametrize(
+  ('change', 'said'),
+  [
     (lambda path: path.write_text('>a\nMKTA\n'), 'changed while it was searched'),
-    (lambda path: path.unlink(missing_ok=True), 'cannot be read')])
+    (lambda path: path.unlink(missing_ok=True), 'cannot be read'),
+  ],
+)
 def test_a_database_that_changes_or_disappears_while_it_is_read_is_refused(tmp_path, change, said):
   base = written(tmp_path / 'a.fasta', [('a', PROTEIN), ('b', PROTEIN)])
   searching = Hmmer([base], 1).search([PROTEIN], lambda fraction, text: change(base.path))
@@ -247,7 +259,8 @@ def test_a_query_that_fails_does_not_disturb_the_others(tmp_path, monkeypatch):
 
   monkeypatch.setattr(hmmer, '_kept', failing)
   good, digit, empty, memory, overflow, last = found(
-      Hmmer([base], 2), [PROTEIN, 'MK1', '', 'MKTAYIAK', 'MKTAYIAKQ', QUERIES['ubiquitin']])
+    Hmmer([base], 2), [PROTEIN, 'MK1', '', 'MKTAYIAK', 'MKTAYIAKQ', QUERIES['ubiquitin']]
+  )
   assert names(good.rows[0]) == ['a/1-84'] and names(last.rows[0]) == ['b/1-76']
   assert isinstance(digit, InputError) and "'1' is no residue" in str(digit)
   assert isinstance(empty, InputError) and 'empty' in str(empty)

@@ -117,7 +117,7 @@ def test_clusters_are_opened_as_by_colabfolds_commands(clustered):
 
 def test_every_alignment_begins_with_the_query_as_it_was_given(plain):
   sequence = QUERIES['4zey_A'][:30] + 'UOBZJX' + QUERIES['4zey_A'][36:]
-  result, = found(MMseqs([plain], 1, ungapped=True), [sequence])
+  (result,) = found(MMseqs([plain], 1, ungapped=True), [sequence])
   alignment = parse_a3m(result.rows[0].a3m, 'found')
   assert alignment.query == sequence
   assert len(alignment.names) > 100
@@ -127,7 +127,7 @@ def test_every_alignment_begins_with_the_query_as_it_was_given(plain):
 def test_databases_give_their_rows_apart_in_the_order_of_merging(few, clustered):
   environment = databases.Database('env', few.path, few.kind)
   first, second = [MMseqs(order, 1, ungapped=True) for order in ([environment, clustered], [clustered, environment])]
-  result, = found(first, [QUERIES['4zey_A']])
+  (result,) = found(first, [QUERIES['4zey_A']])
   assert [rows.database for rows in result.rows] == ['uniref30', 'env']
   assert min(rows.num_found for rows in result.rows) > 10
   assert [result] == found(second, [QUERIES['4zey_A']])
@@ -161,9 +161,9 @@ def test_more_queries_than_fit_one_run_keep_their_places(few, monkeypatch):
 
 
 def test_a_role_caps_its_rows_and_tells_how_many_there_were(few, monkeypatch):
-  whole, = found(MMseqs([few], 1, ungapped=True), [QUERIES['4zey_A']])
+  (whole,) = found(MMseqs([few], 1, ungapped=True), [QUERIES['4zey_A']])
   monkeypatch.setitem(databases.ROLES, 'custom', databases.Role(4, max_rows=11))
-  capped, = found(MMseqs([few], 1, ungapped=True), [QUERIES['4zey_A']])
+  (capped,) = found(MMseqs([few], 1, ungapped=True), [QUERIES['4zey_A']])
   assert rows_of(capped) == rows_of(whole)[:10]
   assert capped.rows[0].num_found == whole.rows[0].num_found > 20
 
@@ -188,8 +188,20 @@ def test_template_hits_are_those_of_the_program(few, folder):
   engine = MMseqs([few, databases.parse(str(folder / 'pdb100'))], 1, iterations=1, ungapped=True)
   results = found(engine, queries)
   (folder / 'some.fasta').write_text(''.join(f'>{i}\n{sequence}\n' for i, sequence in enumerate(queries)))
-  call('easy-search', folder / 'some.fasta', folder / 'pdb100', folder / 'hits.tsv', folder / 'tmp_hits', '-a',
-       '-e', '0.1', '--prefilter-mode', '1', '--format-output', 'query,target,qstart,tstart,qaln,taln,evalue')
+  call(
+    'easy-search',
+    folder / 'some.fasta',
+    folder / 'pdb100',
+    folder / 'hits.tsv',
+    folder / 'tmp_hits',
+    '-a',
+    '-e',
+    '0.1',
+    '--prefilter-mode',
+    '1',
+    '--format-output',
+    'query,target,qstart,tstart,qaln,taln,evalue',
+  )
   expected: dict[int, list] = {i: [] for i in range(len(results))}
   num_gapped = 0
   for line in (folder / 'hits.tsv').read_text().splitlines():
@@ -224,8 +236,13 @@ def aligned_pairs(query: int, query_row: str, row: str):
 def test_the_identity_tells_what_shapes_the_result(few, clustered):
   base = MMseqs([few], 1).identity()
   assert base == MMseqs([few], 2).identity()
-  others = [MMseqs([clustered], 1), MMseqs([few], 1, sensitivity=5.0), MMseqs([few], 1, iterations=1),
-            MMseqs([few], 1, ungapped=True), MMseqs([few, clustered], 1)]
+  others = [
+    MMseqs([clustered], 1),
+    MMseqs([few], 1, sensitivity=5.0),
+    MMseqs([few], 1, iterations=1),
+    MMseqs([few], 1, ungapped=True),
+    MMseqs([few, clustered], 1),
+  ]
   assert len({str(other.identity()) for other in [*others, MMseqs([few], 1)]}) == 6
 
 
@@ -243,6 +260,7 @@ esac
 @pytest.fixture
 def fake(tmp_path, monkeypatch, few):
   """Puts a shell script in the place of mmseqs, which does as told when it comes to the search."""
+
   def make(search: str) -> MMseqs:
     program = tmp_path / 'mmseqs'
     program.write_text(FAKE.format(search=search))
@@ -251,15 +269,19 @@ def fake(tmp_path, monkeypatch, few):
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'tmp'))
     monkeypatch.setenv('ALPHAFOLD_JAX_MMSEQS', str(program))
     return MMseqs([few], 1)
+
   return make
 
 
-@pytest.mark.parametrize('search, kind, message', [
+@pytest.mark.parametrize(
+  'search, kind, message',
+  [
     ('kill -KILL $$', SearchError, 'mmseqs search on .*few was ended by SIGKILL; .*memory'),
     ('echo "Cannot fit databases into 3M"; exit 7', SearchError, r'mmseqs search on .*few failed \(7\).*Cannot fit'),
     ('exit 1', SearchError, 'failed'),
     ('echo "write error: No space left on device" >&2; exit 1', ResourceError, 'disk is full.*TMPDIR'),
-])
+  ],
+)
 def test_a_step_that_fails_is_named_and_leaves_nothing(fake, tmp_path, search, kind, message):
   engine = fake(search)
   with pytest.raises(kind, match=message):
@@ -286,8 +308,9 @@ def test_however_a_run_is_ended_no_process_and_no_file_stays(fake, tmp_path, few
       engine = mmseqs.MMseqs([databases.parse({str(few.path)!r})], 1)
       list(engine.search(['MKV'], lambda fraction, text: None))
   """)
-  run = subprocess.Popen([sys.executable, '-c', code], env=os.environ | {'TMPDIR': str(tmp_path / 'tmp')},
-                         stderr=subprocess.DEVNULL)
+  run = subprocess.Popen(
+    [sys.executable, '-c', code], env=os.environ | {'TMPDIR': str(tmp_path / 'tmp')}, stderr=subprocess.DEVNULL
+  )
   with open(tmp_path / 'alive') as alive:
     assert alive.readline() == 'here\n'
     assert list((tmp_path / 'tmp').iterdir())
@@ -348,13 +371,17 @@ def _of_profiles(path: Path) -> None:
   path.with_name('db.dbtype').write_bytes(struct.pack('<i', 2))
 
 
-@pytest.mark.parametrize('damage, message', [
-    (_of_dna, 'of nucleotides.*db build'), (_of_profiles, 'of profiles'),
+@pytest.mark.parametrize(
+  'damage, message',
+  [
+    (_of_dna, 'of nucleotides.*db build'),
+    (_of_profiles, 'of profiles'),
     (lambda path: path.unlink(), 'file of the sequences is missing'),
     (lambda path: path.with_name('db.index').unlink(), 'db.index is missing'),
     (lambda path: path.with_name('db.index').write_text(''), 'no sequences'),
     (lambda path: path.with_name('db_seq.dbtype').write_bytes(bytes(4)), 'clusters'),
-])
+  ],
+)
 def test_a_database_that_cannot_be_searched_is_refused_by_name(few, tmp_path, damage, message):
   for file in databases.files_of(few):
     if file.suffix != '.fasta':
@@ -388,13 +415,20 @@ def _write(path: Path, content: bytes | str) -> Path:
   return path
 
 
-@pytest.mark.parametrize('name, content, message', [
+@pytest.mark.parametrize(
+  'name, content, message',
+  [
     ('cut.fasta.gz', gzip.compress(b'>a\n' + 1000 * b'MKVLW')[:-9], 'break off'),
-    ('empty.fasta', '', 'empty'), ('bare.fasta', '>a\n>b\n', 'no residue'), ('dna.fasta', '>a\n' + 'ACGT' * 50, 'DNA'),
+    ('empty.fasta', '', 'empty'),
+    ('bare.fasta', '>a\n>b\n', 'no residue'),
+    ('dna.fasta', '>a\n' + 'ACGT' * 50, 'DNA'),
     ('twice.fasta', '>a x\nMKV\n>b\nMKL\n>a y\nMKI\n', "records 1 and 3 are both named 'a'"),
-    ('aligned.fasta', '>a-b\nMKV\n>b\nMK\nV-L\n', "record 'b': '-'"), ('text.fasta', 'MKV', "no '>' header"),
+    ('aligned.fasta', '>a-b\nMKV\n>b\nMK\nV-L\n', "record 'b': '-'"),
+    ('text.fasta', 'MKV', "no '>' header"),
     ('packed.fasta', gzip.compress(b'>a\nMKV\n'), '.gz'),
-], ids=['cut', 'empty', 'bare', 'dna', 'twice', 'aligned', 'text', 'packed'])
+  ],
+  ids=['cut', 'empty', 'bare', 'dna', 'twice', 'aligned', 'text', 'packed'],
+)
 def test_a_file_that_makes_no_database_is_refused_by_name(tmp_path, name, content, message):
   with pytest.raises(InputError, match=f'{name}.*{message}'):
     mmseqs_databases.build(_write(tmp_path / name, content), tmp_path / 'db', 1)
@@ -439,11 +473,14 @@ def test_a_build_that_is_killed_leaves_nothing_that_looks_done(tmp_path, monkeyp
 
 def test_an_index_is_made_on_demand(tmp_path, monkeypatch):
   """By a stand-in, because the table of even a tiny database takes a gigabyte."""
-  program = _write(tmp_path / 'mmseqs', r"""#!/bin/sh
+  program = _write(
+    tmp_path / 'mmseqs',
+    r"""#!/bin/sh
     case "$1" in
       createindex) echo > "$2.idx"; echo > "$2.idx.index" ;;
       createdb) printf "0\t0\t5\n" > "$3.index"; printf "\0\0\0\0" > "$3.dbtype"; echo > "$3" ;;
-    esac""")
+    esac""",
+  )
   program.chmod(0o755)
   monkeypatch.setenv('ALPHAFOLD_JAX_MMSEQS', str(program))
   mmseqs_databases.build(_write(tmp_path / 'a.fasta', '>a\nMKV\n'), tmp_path / 'db', 1, index=True)

@@ -15,23 +15,46 @@ from alphafold_jax.search.options import MODES, PUBLIC_HOST, SearchOptions
 @pytest.fixture
 def folder(tmp_path):
   """A folder of databases as AlphaFold's scripts and `db build` leave them, empty inside."""
-  for name in ('uniref90/uniref90.fasta', 'mgnify/mgy_clusters_2022_05.fa', 'uniprot/uniprot.fasta',
-               'small_bfd/bfd-first_non_consensus_sequences.fasta', 'pdb_seqres/pdb_seqres.txt', 'mine.fasta.gz',
-               'bfd/bfd_metaclust_a3m.ffindex', 'pdb70/pdb70_a3m.ffindex', 'readme.txt',
-               'uniref30_2302_db.dbtype', 'uniref30_2302_db_h.dbtype', 'uniref30_2302_db_seq.dbtype',
-               'uniref30_2302_db_seq_h.dbtype', 'uniref30_2302_db', 'colabfold_envdb_202108_db.dbtype',
-               'colabfold_envdb_202108_db_h.dbtype', 'colabfold_envdb_202108_db', 'pdb_mmcif/mmcif_files/1abc.cif'):
+  for name in (
+    'uniref90/uniref90.fasta',
+    'mgnify/mgy_clusters_2022_05.fa',
+    'uniprot/uniprot.fasta',
+    'small_bfd/bfd-first_non_consensus_sequences.fasta',
+    'pdb_seqres/pdb_seqres.txt',
+    'mine.fasta.gz',
+    'bfd/bfd_metaclust_a3m.ffindex',
+    'pdb70/pdb70_a3m.ffindex',
+    'readme.txt',
+    'uniref30_2302_db.dbtype',
+    'uniref30_2302_db_h.dbtype',
+    'uniref30_2302_db_seq.dbtype',
+    'uniref30_2302_db_seq_h.dbtype',
+    'uniref30_2302_db',
+    'colabfold_envdb_202108_db.dbtype',
+    'colabfold_envdb_202108_db_h.dbtype',
+    'colabfold_envdb_202108_db',
+    'pdb_mmcif/mmcif_files/1abc.cif',
+  ):
     path = tmp_path / 'data' / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('>a\nMKV\n')
   return tmp_path / 'data'
 
 
-@pytest.mark.parametrize(('name', 'role', 'kind'), [
-    ('uniref90/uniref90.fasta', 'uniref90', FASTA), ('mgnify/mgy_clusters_2022_05.fa', 'mgnify', FASTA),
-    ('small_bfd/bfd-first_non_consensus_sequences.fasta', 'small_bfd', FASTA), ('mine.fasta.gz', 'custom', FASTA),
-    ('bfd/bfd_metaclust', 'bfd', HHSUITE), ('pdb70/pdb70', 'pdb70', HHSUITE), ('uniref30_2302_db', 'uniref30', MMSEQS),
-    ('colabfold_envdb_202108_db', 'env', MMSEQS), ('pdb_seqres/pdb_seqres.txt', 'pdb_seqres', FASTA)])
+@pytest.mark.parametrize(
+  ('name', 'role', 'kind'),
+  [
+    ('uniref90/uniref90.fasta', 'uniref90', FASTA),
+    ('mgnify/mgy_clusters_2022_05.fa', 'mgnify', FASTA),
+    ('small_bfd/bfd-first_non_consensus_sequences.fasta', 'small_bfd', FASTA),
+    ('mine.fasta.gz', 'custom', FASTA),
+    ('bfd/bfd_metaclust', 'bfd', HHSUITE),
+    ('pdb70/pdb70', 'pdb70', HHSUITE),
+    ('uniref30_2302_db', 'uniref30', MMSEQS),
+    ('colabfold_envdb_202108_db', 'env', MMSEQS),
+    ('pdb_seqres/pdb_seqres.txt', 'pdb_seqres', FASTA),
+  ],
+)
 def test_role_and_kind_are_told_by_name_and_files(folder, name, role, kind):
   assert parse(str(folder / name)) == Database(role, folder / name, kind)
   assert parse(f'custom={folder / name}') == Database('custom', folder / name, kind)
@@ -40,10 +63,17 @@ def test_role_and_kind_are_told_by_name_and_files(folder, name, role, kind):
 def test_every_database_in_a_folder_is_found_once(folder):
   found = {(one.role, one.path.name) for one in databases.found_in(folder)}
   assert found == {
-      ('uniref90', 'uniref90.fasta'), ('mgnify', 'mgy_clusters_2022_05.fa'), ('uniprot', 'uniprot.fasta'),
-      ('small_bfd', 'bfd-first_non_consensus_sequences.fasta'), ('pdb_seqres', 'pdb_seqres.txt'),
-      ('custom', 'mine.fasta.gz'), ('bfd', 'bfd_metaclust'), ('pdb70', 'pdb70'), ('uniref30', 'uniref30_2302_db'),
-      ('env', 'colabfold_envdb_202108_db')}
+    ('uniref90', 'uniref90.fasta'),
+    ('mgnify', 'mgy_clusters_2022_05.fa'),
+    ('uniprot', 'uniprot.fasta'),
+    ('small_bfd', 'bfd-first_non_consensus_sequences.fasta'),
+    ('pdb_seqres', 'pdb_seqres.txt'),
+    ('custom', 'mine.fasta.gz'),
+    ('bfd', 'bfd_metaclust'),
+    ('pdb70', 'pdb70'),
+    ('uniref30', 'uniref30_2302_db'),
+    ('env', 'colabfold_envdb_202108_db'),
+  }
 
 
 def test_a_folder_stands_for_what_the_search_can_use(folder):
@@ -62,7 +92,9 @@ def test_a_name_that_holds_an_equals_sign_is_a_name(tmp_path):
   assert parse(str(tmp_path / 'a=b.fasta')).role == 'custom'
 
 
-@pytest.mark.parametrize(('settings', 'word'), [
+@pytest.mark.parametrize(
+  ('settings', 'word'),
+  [
     ({'mode': 'guess'}, 'choose one of'),
     ({'mode': 'hmmer'}, '--msa-mode hmmer needs a FASTA file'),
     ({'mode': 'mmseqs2'}, 'db build'),
@@ -73,26 +105,50 @@ def test_a_name_that_holds_an_equals_sign_is_a_name(tmp_path):
     ({'mode': 'hmmer', 'databases': ('{}/pdb_mmcif',)}, 'databases in it: none'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt')}, 'only with --templates'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'templates': True}, 'pdb_seqres=FILE.txt'),
-    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt'), 'templates': True},
-     '--local-pdb-path'),
-    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt'), 'templates': True,
-      'local_pdb_path': '{}/none'}, 'no such folder'),
+    (
+      {'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt'), 'templates': True},
+      '--local-pdb-path',
+    ),
+    (
+      {
+        'mode': 'hmmer',
+        'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt'),
+        'templates': True,
+        'local_pdb_path': '{}/none',
+      },
+      'no such folder',
+    ),
     ({'mode': 'single_sequence', 'templates': True}, '--custom-template-path'),
     ({'mode': 'single_sequence', 'databases': ('{}/mine.fasta.gz',)}, 'cannot search'),
     ({'mode': 'server', 'databases': ('{}/mine.fasta.gz',)}, 'the server has its own'),
     ({'mode': 'server', 'offline': True}, '--offline forbids'),
     ({'mode': 'mmseqs2_uniref', 'offline': True}, '--offline forbids'),
-    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt', '{}/pdb70/pdb70'),
-      'templates': True, 'local_pdb_path': '{}'}, 'templates are searched for in one'),
+    (
+      {
+        'mode': 'hmmer',
+        'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt', '{}/pdb70/pdb70'),
+        'templates': True,
+        'local_pdb_path': '{}',
+      },
+      'templates are searched for in one',
+    ),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'gpu': True}, '--gpu: of use only with --msa-mode mmseqs2'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'host_url': 'https://x.org'}, '--host-url: of use only'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'local_pdb_path': '{}'}, 'of use only with --templates'),
     ({'mode': 'server', 'templates': True, 'local_pdb_path': '{}'}, 'a server sends its own'),
     ({'mode': 'server', 'max_template_date': '2020-01-01'}, '--max-template-date: of use only'),
-    ({'mode': 'server', 'num_threads': 0}, '1 or more')])
+    ({'mode': 'server', 'num_threads': 0}, '1 or more'),
+  ],
+)
 def test_what_cannot_be_done_is_refused_with_the_remedy(folder, settings, word):
-  settings = {key: tuple(text.format(folder) for text in value) if key == 'databases' else
-              value.format(folder) if key == 'local_pdb_path' else value for key, value in settings.items()}
+  settings = {
+    key: tuple(text.format(folder) for text in value)
+    if key == 'databases'
+    else value.format(folder)
+    if key == 'local_pdb_path'
+    else value
+    for key, value in settings.items()
+  }
   with pytest.raises(InputError, match=word.replace('(', r'\(')):
     SearchOptions(**settings)
 

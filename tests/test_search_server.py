@@ -69,8 +69,10 @@ def test_each_sequence_gets_the_rows_of_both_databases_in_the_order_of_merging(h
   assert host.asked[0][1] == f'>101\n{FIRST}\n>102\n{SECOND}\n>103\n{THIRD}\n'
 
 
-@pytest.mark.parametrize('use_env, filtered, mode', [
-  (True, True, 'env'), (False, True, 'all'), (True, False, 'env-nofilter'), (False, False, 'nofilter')])
+@pytest.mark.parametrize(
+  'use_env, filtered, mode',
+  [(True, True, 'env'), (False, True, 'all'), (True, False, 'env-nofilter'), (False, False, 'nofilter')],
+)
 def test_the_mode_says_which_databases_and_whether_to_filter(host, use_env, filtered, mode):
   found = find(host, use_env=use_env, filter=filtered)
   assert host.modes == [mode]
@@ -245,11 +247,14 @@ def test_a_ticket_that_is_no_ticket_is_not_used(host):
 # Refusals
 
 
-@pytest.mark.parametrize('code, pattern', [
-  (401, 'asks for credentials, or does not know those given: check user name and password'),
-  (403, r'answered 403 Forbidden \(blocked: too many\).*does not serve you'),
-  (404, 'answered 404 Not Found.*Check the address'),
-])
+@pytest.mark.parametrize(
+  'code, pattern',
+  [
+    (401, 'asks for credentials, or does not know those given: check user name and password'),
+    (403, r'answered 403 Forbidden \(blocked: too many\).*does not serve you'),
+    (404, 'answered 404 Not Found.*Check the address'),
+  ],
+)
 def test_a_refusal_is_final_and_says_what_to_do(host, code, pattern):
   host.plans['submit'] = [Answer(b'blocked:\n too many', code)]
   fails(host, pattern)
@@ -265,8 +270,10 @@ def test_a_connection_that_is_refused_is_told_after_some_tries():
 
 def failing(reason):
   """A client whose connection fails for this reason."""
+
   def open_url(*args, **kwargs):
     raise urllib.error.URLError(reason)
+
   made = client.Client('https://msa.example', client.Credentials(), contact='', timeout=1, clock=Waits().clock)
   made._opener.open = open_url
   made.begin(1000)
@@ -276,8 +283,10 @@ def failing(reason):
 def test_an_unknown_host_name_and_a_bad_certificate_are_told_at_once():
   certificate = ssl.SSLCertVerificationError(1, 'certificate verify failed')
   certificate.verify_message = 'self-signed certificate'
-  for reason, pattern in ((socket.gaierror(-2, 'Name or service not known'), 'host name cannot be resolved'),
-                          (certificate, 'self-signed certificate.*SSL_CERT_FILE')):
+  for reason, pattern in (
+    (socket.gaierror(-2, 'Name or service not known'), 'host name cannot be resolved'),
+    (certificate, 'self-signed certificate.*SSL_CERT_FILE'),
+  ):
     with pytest.raises(SearchError, match=pattern):
       failing(reason).ask('queue', bytes)
 
@@ -291,13 +300,17 @@ def changed(host, change):
   return find(host)
 
 
-@pytest.mark.parametrize('change, pattern', [
-  (lambda text: '\0'.join(text.split('\0')[::2]), 'no alignments of the sequence DAEFRH'),
-  (lambda text: text + entry('102', SECOND), '2 alignments of the sequence DAEFRH'),
-  (lambda text: text.replace('>102\n', '>999\n'), 'no alignments of the sequence DAEFRH'),
-  (lambda text: text.replace(f'>102\n{SECOND}', f'>102\n{FIRST}'), 'is that of another sequence, MKTAYI'),
-  (lambda text: text.replace(f'A{SECOND[1:]}', f'A{SECOND[1:-5]}'), "row 'HitA'.*another number of columns"),
-], ids=['missing', 'duplicate', 'foreign', 'other query', 'short row'])
+@pytest.mark.parametrize(
+  'change, pattern',
+  [
+    (lambda text: '\0'.join(text.split('\0')[::2]), 'no alignments of the sequence DAEFRH'),
+    (lambda text: text + entry('102', SECOND), '2 alignments of the sequence DAEFRH'),
+    (lambda text: text.replace('>102\n', '>999\n'), 'no alignments of the sequence DAEFRH'),
+    (lambda text: text.replace(f'>102\n{SECOND}', f'>102\n{FIRST}'), 'is that of another sequence, MKTAYI'),
+    (lambda text: text.replace(f'A{SECOND[1:]}', f'A{SECOND[1:-5]}'), "row 'HitA'.*another number of columns"),
+  ],
+  ids=['missing', 'duplicate', 'foreign', 'other query', 'short row'],
+)
 def test_a_faulty_alignment_is_its_sequence_s_error_only(host, change, pattern):
   found = changed(host, change)
   assert isinstance(found[1], SearchError) and re.search(pattern, str(found[1]))
@@ -328,18 +341,22 @@ def special(name, kind=tarfile.REGTYPE, target='', size=0):
   return info
 
 
-@pytest.mark.parametrize('member, fault', [
-  (special('../uniref.a3m', size=3), 'leaves its directory'),
-  (special('a/../../b', size=3), 'leaves its directory'),
-  (special('/etc/cron.d/x', size=3), 'leaves its directory'),
-  (special('..\\x', size=3), 'leaves its directory'),
-  (special('uniref.a3m', tarfile.SYMTYPE, '/etc/passwd'), 'link or a special file'),
-  (special('hard', tarfile.LNKTYPE, 'uniref.a3m'), 'link or a special file'),
-  (special('pipe', tarfile.FIFOTYPE), 'link or a special file'),
-  (special('device', tarfile.CHRTYPE), 'link or a special file'),
-  (special('device', tarfile.BLKTYPE), 'link or a special file'),
-  (special('uniref.a3m', size=3), 'twice'),
-], ids=lambda value: value if isinstance(value, str) else value.name)
+@pytest.mark.parametrize(
+  'member, fault',
+  [
+    (special('../uniref.a3m', size=3), 'leaves its directory'),
+    (special('a/../../b', size=3), 'leaves its directory'),
+    (special('/etc/cron.d/x', size=3), 'leaves its directory'),
+    (special('..\\x', size=3), 'leaves its directory'),
+    (special('uniref.a3m', tarfile.SYMTYPE, '/etc/passwd'), 'link or a special file'),
+    (special('hard', tarfile.LNKTYPE, 'uniref.a3m'), 'link or a special file'),
+    (special('pipe', tarfile.FIFOTYPE), 'link or a special file'),
+    (special('device', tarfile.CHRTYPE), 'link or a special file'),
+    (special('device', tarfile.BLKTYPE), 'link or a special file'),
+    (special('uniref.a3m', size=3), 'twice'),
+  ],
+  ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_a_hostile_archive_is_refused_whole_and_writes_nothing(host, tmp_path, monkeypatch, member, fault):
   monkeypatch.chdir(tmp_path)
   host.extra = [member]
@@ -368,8 +385,9 @@ def test_a_decompression_bomb_is_bounded():
 def test_a_deadline_that_is_over_is_told_and_the_ticket_kept(host, tmp_path):
   host.plans['poll'] = [Answer({'status': 'RUNNING'})] * 1000
   waits = Waits()
-  message = fails(host, 'no result within the 2 h allowed, the last word was: state RUNNING', waits=waits,
-                  tickets=tmp_path)
+  message = fails(
+    host, 'no result within the 2 h allowed, the last word was: state RUNNING', waits=waits, tickets=tmp_path
+  )
   assert 'Run the same command again' in message
   assert 7100 < waits.time <= 7200
   assert len(list(tmp_path.iterdir())) == 1
@@ -392,9 +410,11 @@ def test_a_later_run_asks_for_the_old_ticket(host, tmp_path):
 
 def test_a_killed_process_leaves_its_ticket_to_the_next(host, tmp_path):
   host.plans['poll'] = [Answer({'status': 'RUNNING'})] * 1000
-  code = ('import sys; from alphafold_jax.search.server.engine import Host, Server; from pathlib import Path;'
-          'engine = Server(Host(sys.argv[1], tickets=Path(sys.argv[2])));'
-          f'list(engine.search({(FIRST, SECOND)!r}, lambda fraction, text: print(text, flush=True)))')
+  code = (
+    'import sys; from alphafold_jax.search.server.engine import Host, Server; from pathlib import Path;'
+    'engine = Server(Host(sys.argv[1], tickets=Path(sys.argv[2])));'
+    f'list(engine.search({(FIRST, SECOND)!r}, lambda fraction, text: print(text, flush=True)))'
+  )
   root = Path(search.__file__).parents[2]
   child = subprocess.Popen([sys.executable, '-c', code, host.url, str(tmp_path)], cwd=root, stdout=subprocess.PIPE)
   assert child.stdout.readline().startswith(b'searching')
@@ -424,7 +444,7 @@ def test_a_ticket_is_kept_until_all_its_results_are_taken(host, tmp_path):
 def test_a_damaged_ticket_file_is_not_believed(host, tmp_path):
   host.plans['poll'] = [Answer({'status': 'RUNNING'})]
   fails(host, 'no result', tickets=tmp_path, deadline=1)
-  ticket, = tmp_path.iterdir()
+  (ticket,) = tmp_path.iterdir()
   for content in ('', '{', '{"ticket": "../x"}', '[]'):
     ticket.write_text(content)
     assert len(find(host, tickets=tmp_path)) == 3
@@ -467,18 +487,21 @@ def test_credentials_do_not_go_out_unencrypted():
     Server(Host('https://msa.example', credentials=secret))
 
 
-@pytest.mark.parametrize('settings, pattern', [
-  ({'url': 'https://me:sesame@msa.example'}, 'give them apart'),
-  ({'url': 'ftp://msa.example'}, 'not the address of a server'),
-  ({'url': 'msa.example'}, 'not the address of a server'),
-  ({'url': 'https://msa.example/?key=1'}, 'not the address of a server'),
-  ({'url': 'https://[1'}, 'not the address of a server'),
-  ({'url': 'https://msa.example:port'}, 'not the address of a server'),
-  ({'url': 'https://msa.example', 'credentials': Credentials(key='sesame\n')}, 'check for blanks and line ends'),
-  ({'url': 'https://msa.example', 'credentials': Credentials(user='a:b', password='sesame')}, 'colon'),
-  ({'url': 'https://msa.example', 'contact': 'a\nb'}, 'give a mail address'),
-  ({'url': 'https://msa.example', 'batch': 0}, 'must be greater than 0'),
-])
+@pytest.mark.parametrize(
+  'settings, pattern',
+  [
+    ({'url': 'https://me:sesame@msa.example'}, 'give them apart'),
+    ({'url': 'ftp://msa.example'}, 'not the address of a server'),
+    ({'url': 'msa.example'}, 'not the address of a server'),
+    ({'url': 'https://msa.example/?key=1'}, 'not the address of a server'),
+    ({'url': 'https://[1'}, 'not the address of a server'),
+    ({'url': 'https://msa.example:port'}, 'not the address of a server'),
+    ({'url': 'https://msa.example', 'credentials': Credentials(key='sesame\n')}, 'check for blanks and line ends'),
+    ({'url': 'https://msa.example', 'credentials': Credentials(user='a:b', password='sesame')}, 'colon'),
+    ({'url': 'https://msa.example', 'contact': 'a\nb'}, 'give a mail address'),
+    ({'url': 'https://msa.example', 'batch': 0}, 'must be greater than 0'),
+  ],
+)
 def test_settings_that_cannot_be_used_are_refused_without_a_request(settings, pattern):
   with pytest.raises(InputError, match=pattern) as caught:
     Server(Host(**settings))
@@ -506,17 +529,32 @@ def test_the_identity_is_of_server_and_mode_only(host):
 def line(name, target, start, cigar, target_start, evalue='1E-20'):
   """One line of the server's table."""
   counts = [(int(n), step) for n, step in re.findall(r'(\d+)([MID])', cigar)]
-  end, target_end = (at - 1 + sum(n for n, step in counts if step in kinds)
-                     for at, kinds in ((start, 'MI'), (target_start, 'MD')))
-  columns = [name, target, '0.9', sum(n for n, _ in counts), 0, 0, start, end, target_start, target_end, evalue, 76,
-             cigar]
+  end, target_end = (
+    at - 1 + sum(n for n, step in counts if step in kinds) for at, kinds in ((start, 'MI'), (target_start, 'MD'))
+  )
+  columns = [
+    name,
+    target,
+    '0.9',
+    sum(n for n, _ in counts),
+    0,
+    0,
+    start,
+    end,
+    target_start,
+    target_end,
+    evalue,
+    76,
+    cigar,
+  ]
   return '\t'.join(map(str, columns)) + '\n'
 
 
 def test_template_hits_have_the_residue_pairs_of_their_cigars(host, tmp_path):
   host.templates = {'1ABC_A': 'GG' + SECOND[:20] + 'WW' + SECOND[21:], '2xyz_B': SECOND}
-  host.table = (line('102', '1ABC_A', 1, '20M1I2D21M', 3) + line('102', '2xyz_B', 2, '41M', 2)
-                + line('102', '1ABC_A', 1, '5M', 3))
+  host.table = (
+    line('102', '1ABC_A', 1, '20M1I2D21M', 3) + line('102', '2xyz_B', 2, '41M', 2) + line('102', '1ABC_A', 1, '5M', 3)
+  )
   found = find(host, templates=True, structures=tmp_path / 'cif')
   first, second = found[1].hits
   assert (first.entry, first.chain, first.start, first.evalue) == ('1abc', 'A', 2, 1e-20)
@@ -533,7 +571,8 @@ def test_templates_are_fetched_in_groups_of_twenty_at_most_and_each_once(host, t
   host.templates = {f'1a{i:02d}_A': FIRST for i in range(30)}
   names = list(host.templates)
   host.table = ''.join(line('101', name, 1, '33M', 1) for name in names[:25]) + ''.join(
-    line('102', name, 1, '10M', 1) for name in names[10:])
+    line('102', name, 1, '10M', 1) for name in names[10:]
+  )
   found = find(host, templates=True, structures=tmp_path)
   groups = [what.split(',') for kind, what in host.asked if kind == 'template']
   assert [len(group) for group in groups] == [20, 10]
@@ -562,10 +601,16 @@ def test_a_template_request_that_fails_for_good_ends_the_search(host):
 
 def test_lines_that_do_not_fit_are_left_out_with_a_note(host):
   host.templates = {'1abc_A': FIRST, '2abc_A': 'MKT', '3abc_A': FIRST, '4abc_A': FIRST}
-  host.table = (line('101', '1abc_A', 1, '33M', 1) + line('101', '2abc_A', 1, '33M', 1)
-                + line('101', '3abc_A', 20, '33M', 1) + line('101', '../..', 1, '33M', 1) + 'nonsense\n'
-                + line('101', '1abc_A', 0, '3M', 1) + line('101', '4abc_A', 1, '999999M', 1)
-                + line('101', '5abc_A', 1, '9999999M', 1))
+  host.table = (
+    line('101', '1abc_A', 1, '33M', 1)
+    + line('101', '2abc_A', 1, '33M', 1)
+    + line('101', '3abc_A', 20, '33M', 1)
+    + line('101', '../..', 1, '33M', 1)
+    + 'nonsense\n'
+    + line('101', '1abc_A', 0, '3M', 1)
+    + line('101', '4abc_A', 1, '999999M', 1)
+    + line('101', '5abc_A', 1, '9999999M', 1)
+  )
   found = find(host, [FIRST], templates=True)[0]
   assert [hit.name for hit in found.hits] == ['1abc_A']
   assert found.notes[0].startswith('4 lines of') and '2abc_A, 3abc_A, 4abc_A' in found.notes[1]

@@ -22,8 +22,13 @@ EXAMPLES = Path(__file__).parents[1] / 'examples'
 DATABASE = EXAMPLES / 'database' / 'uniref_sample.fasta.gz'
 QUERY = EXAMPLES / 'single_sequence' / '4zey_A.fasta'
 SEARCH = ('--msa-mode', 'hmmer', '--database', f'uniref90={DATABASE}', '--num-threads', '2')
-TEMPLATES = ('--templates', '--database', str(EXAMPLES / 'database' / 'pdb_seqres_sample.txt'), '--local-pdb-path',
-             str(EXAMPLES / 'templates'))
+TEMPLATES = (
+  '--templates',
+  '--database',
+  str(EXAMPLES / 'database' / 'pdb_seqres_sample.txt'),
+  '--local-pdb-path',
+  str(EXAMPLES / 'templates'),
+)
 ONE_MODEL = ('--params', 'random', *NETWORK, '--num-recycle', '0', '--num-models', '1')
 
 
@@ -51,8 +56,12 @@ class Fake:
         raise SearchError('the server has gone')
       watch(index / len(sequences), 'searching')
       text = f'>query\n{sequence}\n>row\n{sequence[:-1]}-\n'
-      yield index, (SearchError(f'{sequence[:5]} is refused') if sequence in self.refused else
-                    Found((Rows('uniref90', text, 2),)))
+      yield (
+        index,
+        (
+          SearchError(f'{sequence[:5]} is refused') if sequence in self.refused else Found((Rows('uniref90', text, 2),))
+        ),
+      )
 
 
 @pytest.fixture
@@ -121,7 +130,7 @@ def test_a_protein_whose_search_fails_is_on_record_and_the_others_go_on(tmp_path
   fake.refused = [OTHER]
   source = fasta(tmp_path / 'p.fasta', good=SEQUENCE, bad=OTHER)
   assert predict(source, tmp_path / 'out', '--msa-only', *FAKE) == 1
-  failure, = load_json(tmp_path / 'out' / 'failures.json')
+  (failure,) = load_json(tmp_path / 'out' / 'failures.json')
   assert (failure['job'], failure['stage'], failure['error']) == ('bad', 'search', 'SearchError')
   assert (tmp_path / 'out' / 'good.features.npz').is_file()
 
@@ -163,8 +172,10 @@ def test_a_results_folder_needs_no_cache_to_go_on(tmp_path, fake, monkeypatch):
 def test_ten_thousand_sequences_in_one_file(fake, monkeypatch):
   monkeypatch.setattr(atomic.os, 'fsync', lambda file: None)  # with twenty thousand files that takes minutes
   letters = 'ACDEFGHIKLMNPQRSTVWY'
-  sequences = {f'p{i}': f'{SEQUENCE}{letters[i // 400 % 20]}{letters[i // 20 % 20]}{letters[i % 20]}{"AC"[i // 8000]}'
-               for i in range(10_000)}
+  sequences = {
+    f'p{i}': f'{SEQUENCE}{letters[i // 400 % 20]}{letters[i // 20 % 20]}{letters[i % 20]}{"AC"[i // 8000]}'
+    for i in range(10_000)
+  }
   in_memory = Path('/dev/shm')
   with tempfile.TemporaryDirectory(dir=in_memory if in_memory.is_dir() else None) as folder:
     monkeypatch.setenv('ALPHAFOLD_JAX_SEARCHES', f'{folder}/searches')

@@ -102,8 +102,11 @@ def test_find_params_takes_a_file_a_directory_and_a_data_directory(tmp_path, mon
 def test_find_params_says_on_one_screen_what_to_run(tmp_path, monkeypatch):
   monkeypatch.setenv('ALPHAFOLD_JAX_PARAMS', str(tmp_path / 'none'))
   (tmp_path / 'params_model_3.npz').write_bytes(parameter_file(1))
-  for place, words in ((None, 'no params_model_1_ptm.npz there'), (tmp_path, 'it holds params_model_3.npz'),
-                       (tmp_path / 'no', 'no such file or directory')):
+  for place, words in (
+    (None, 'no params_model_1_ptm.npz there'),
+    (tmp_path, 'it holds params_model_3.npz'),
+    (tmp_path / 'no', 'no such file or directory'),
+  ):
     with pytest.raises(WeightsError) as caught:
       store.find_params('model_1_ptm', place)
     text = str(caught.value)

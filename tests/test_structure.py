@@ -24,9 +24,13 @@ def inputs() -> dict:
   mask = np.ones(NUM_RES)
   mask[4] = 0
   arrays = {
-      's': rng.normal(size=(NUM_RES, SPEC.c_s)), 's_initial': rng.normal(size=(NUM_RES, SPEC.c_s)),
-      'z': rng.normal(size=(NUM_RES, NUM_RES, 24)), 'pair_logits': rng.normal(size=(NUM_RES, NUM_RES, SPEC.num_head)),
-      'mask': mask, 'frames': Rigid(rotation=turns, translation=2 * rng.normal(size=(NUM_RES, 3)))}
+    's': rng.normal(size=(NUM_RES, SPEC.c_s)),
+    's_initial': rng.normal(size=(NUM_RES, SPEC.c_s)),
+    'z': rng.normal(size=(NUM_RES, NUM_RES, 24)),
+    'pair_logits': rng.normal(size=(NUM_RES, NUM_RES, SPEC.num_head)),
+    'mask': mask,
+    'frames': Rigid(rotation=turns, translation=2 * rng.normal(size=(NUM_RES, 3))),
+  }
   return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), arrays)
 
 
@@ -41,22 +45,29 @@ def below(scope: str) -> dict:
 
 @jax.jit
 def attention(x: dict) -> jax.Array:
-  module = hk.transform(lambda: structure.InvariantPointAttention(SPEC, name='ipa')(
-      x['s'], x['z'], x['pair_logits'], x['frames'], x['mask']))
+  module = hk.transform(
+    lambda: structure.InvariantPointAttention(SPEC, name='ipa')(
+      x['s'], x['z'], x['pair_logits'], x['frames'], x['mask']
+    )
+  )
   return module.apply(below('structure_module/layer/'), None)
 
 
 @jax.jit
 def layer(x: dict) -> tuple[jax.Array, Rigid, jax.Array]:
-  module = hk.transform(lambda: structure.StructureLayer(SPEC, name='layer')(
-      x['s'], x['frames'], x['s_initial'], x['z'], x['pair_logits'], x['mask']))
+  module = hk.transform(
+    lambda: structure.StructureLayer(SPEC, name='layer')(
+      x['s'], x['frames'], x['s_initial'], x['z'], x['pair_logits'], x['mask']
+    )
+  )
   return module.apply(below('structure_module/'), None)
 
 
 @jax.jit
 def fold(x: dict) -> tuple[jax.Array, object]:
-  module = hk.transform(lambda: structure.StructureModule(SPEC, name='structure_module')(
-      x['s'], x['z'], jnp.arange(NUM_RES), x['mask']))
+  module = hk.transform(
+    lambda: structure.StructureModule(SPEC, name='structure_module')(x['s'], x['z'], jnp.arange(NUM_RES), x['mask'])
+  )
   return module.apply(params(), None)
 
 

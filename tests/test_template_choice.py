@@ -28,8 +28,10 @@ from alphafold_jax.search.templates.library import Library, entry_and_chain, rel
 DATA = Path(__file__).parent / 'data'
 EXAMPLES = Path(__file__).parents[1] / 'examples'
 DEAMINASES = ('2nx8', '1vq2', '2a8n')  # released 2007-08-21, 2004-12-21, 2005-09-27
-YEAST = ('MVTGGMASKWDQKGMDIAYEEAALGYKEGGVPIGGCLINNKDGSVLGRGHNMRFQKGSATLHGEISTLENCGRLEGKVYKDTTLYTTLSPCDMCTGAIIMYGIPRC'
-         'VVGENVNFKSKGEKYLQTRGHEVVVVDDERCKKIMKQFIDERPQDWFEDIGE')
+YEAST = (
+  'MVTGGMASKWDQKGMDIAYEEAALGYKEGGVPIGGCLINNKDGSVLGRGHNMRFQKGSATLHGEISTLENCGRLEGKVYKDTTLYTTLSPCDMCTGAIIMYGIPRC'
+  'VVGENVNFKSKGEKYLQTRGHEVVVVDDERCKKIMKQFIDERPQDWFEDIGE'
+)
 MIT = 'GMEGPLNLAHQQSRRADRLLAAGKYEEAISCHKKAAAYLSEAMKLTQSEQAHLSLELQRDSHMKQLLLIQERWKRAQREERLKA'
 OFFICIAL_ORDER = [residue_constants.ID_TO_HHBLITS_AA[i] for i in range(22)]
 
@@ -38,8 +40,11 @@ OFFICIAL_ORDER = [residue_constants.ID_TO_HHBLITS_AA[i] for i in range(22)]
 def folder(tmp_path_factory) -> Path:
   """Structures as AlphaFold keeps them: 2nx8.cif."""
   folder = tmp_path_factory.mktemp('mmcif_files')
-  for path in (*(DATA / 'templates' / f'{name}.cif.gz' for name in DEAMINASES), DATA / '4zey.cif.gz',
-               *(EXAMPLES / 'templates' / f'{name}_A.cif.gz' for name in ('2crb', '1c1y', '1mh1'))):
+  for path in (
+    *(DATA / 'templates' / f'{name}.cif.gz' for name in DEAMINASES),
+    DATA / '4zey.cif.gz',
+    *(EXAMPLES / 'templates' / f'{name}_A.cif.gz' for name in ('2crb', '1c1y', '1mh1')),
+  ):
     (folder / f'{path.name[:4]}.cif').write_text(read_text(path))
   return folder
 
@@ -67,8 +72,9 @@ def deaminase(folder):
 def accepted_by_alphafold(hit: Hit, query: str) -> bool:
   """AlphaFold 2.3.2's filters; the installed fork of it has all of them but the date taken out."""
   length = len(hit.sequence)
-  return len(hit.pairs) / len(query) > 0.1 and not (hit.sequence in query and length / len(query) > 0.95) and (
-      length >= 10)
+  return (
+    len(hit.pairs) / len(query) > 0.1 and not (hit.sequence in query and length / len(query) > 0.95) and (length >= 10)
+  )
 
 
 def official(monkeypatch, featurizer, query: str, hits: list[Hit], folder: Path, max_date: str):
@@ -77,12 +83,19 @@ def official(monkeypatch, featurizer, query: str, hits: list[Hit], folder: Path,
   monkeypatch.setattr(mmcif_parsing, 'PDBData', SimpleNamespace(protein_letters_3to1=protein_letters_3to1_extended))
   mmcif_parsing.parse.cache_clear()
   theirs = [
-      parsers.TemplateHit(
-          index=i, name=hit.name, aligned_cols=len(hit.pairs), sum_probs=hit.probability_sum,
-          query=query[hit.pairs[0][0]:], hit_sequence=hit.sequence, indices_query=[q for q, _ in hit.pairs],
-          indices_hit=[hit.start + t for _, t in hit.pairs])
-      for i, hit in enumerate(hits, start=1)
-      if accepted_by_alphafold(hit, query) and (folder / f'{hit.entry}.cif').exists()]
+    parsers.TemplateHit(
+      index=i,
+      name=hit.name,
+      aligned_cols=len(hit.pairs),
+      sum_probs=hit.probability_sum,
+      query=query[hit.pairs[0][0] :],
+      hit_sequence=hit.sequence,
+      indices_query=[q for q, _ in hit.pairs],
+      indices_hit=[hit.start + t for _, t in hit.pairs],
+    )
+    for i, hit in enumerate(hits, start=1)
+    if accepted_by_alphafold(hit, query) and (folder / f'{hit.entry}.cif').exists()
+  ]
   made = featurizer(str(folder), max_date, 20, colabfold_binaries.binary_path('kalign'), None, None)
   return made.get_templates(query, theirs).features
 
@@ -90,22 +103,26 @@ def official(monkeypatch, featurizer, query: str, hits: list[Hit], folder: Path,
 def assert_same(chosen, features, where=slice(None)) -> None:
   """Equal names, order, letters, masks and positions."""
   assert [template.name for template in chosen.templates] == [
-      name.decode() for name in features['template_domain_names']]
+    name.decode() for name in features['template_domain_names']
+  ]
   for i, template in enumerate(chosen.templates):
     letters = [OFFICIAL_ORDER[token] for token in features['template_aatype'][i].argmax(-1)]
     assert [residues.MSA_ALPHABET[token] for token in template.aatype[where]] == np.array(letters)[where].tolist()
     np.testing.assert_array_equal(template.atom_mask[where], features['template_all_atom_masks'][i][where])
-    np.testing.assert_allclose(template.atom_positions[where], features['template_all_atom_positions'][i][where],
-                               atol=1e-3)
+    np.testing.assert_allclose(
+      template.atom_positions[where], features['template_all_atom_positions'][i][where], atol=1e-3
+    )
 
 
-@pytest.mark.parametrize(('max_date', 'names'), [
-    ('2020-05-14', ['2nx8_A', '1vq2_A', '2a8n_B']), ('2006-01-01', ['1vq2_A', '2a8n_B'])])
+@pytest.mark.parametrize(
+  ('max_date', 'names'), [('2020-05-14', ['2nx8_A', '1vq2_A', '2a8n_B']), ('2006-01-01', ['1vq2_A', '2a8n_B'])]
+)
 def test_templates_of_hhsearch_are_alphafolds(max_date, names, profile_hits, folder, monkeypatch):
   chosen = choose(YEAST, profile_hits, Library(folder), Settings(max_date=max_date))
   assert [template.name for template in chosen.templates] == names
-  assert_same(chosen, official(monkeypatch, official_templates.HhsearchHitFeaturizer, YEAST, profile_hits, folder,
-                               max_date))
+  assert_same(
+    chosen, official(monkeypatch, official_templates.HhsearchHitFeaturizer, YEAST, profile_hits, folder, max_date)
+  )
 
 
 @pytest.mark.parametrize(('query', 'names'), [('4zey_A', ['2crb_A']), ('1ctq_A', ['1c1y_A', '1mh1_A'])])
@@ -116,8 +133,9 @@ def test_templates_of_hmmsearch_are_alphafolds(query, names, folder, monkeypatch
   chosen = choose(sequence, hits, Library(folder), Settings(max_date='2021-01-01'))
   assert [template.name for template in chosen.templates] == names
   assert f'{query}: the query itself, ' in ''.join(chosen.skipped)
-  assert_same(chosen, official(monkeypatch, official_templates.HmmsearchHitFeaturizer, sequence, hits, folder,
-                               '2021-01-01'))
+  assert_same(
+    chosen, official(monkeypatch, official_templates.HmmsearchHitFeaturizer, sequence, hits, folder, '2021-01-01')
+  )
 
 
 def test_selenomethionine_and_a_tag_are_placed_as_alphafold_does(folder, monkeypatch):
@@ -126,20 +144,22 @@ def test_selenomethionine_and_a_tag_are_placed_as_alphafold_does(folder, monkeyp
   hits = [Hit('4zey', 'A', MIT[3:80], tuple((i + 3, i) for i in range(77)), 3)]
   chosen = choose(query, hits, Library(folder))
   assert len(chosen.templates) == 1
-  assert_same(chosen, official(monkeypatch, official_templates.HmmsearchHitFeaturizer, query, hits, folder,
-                               '2100-01-01'))
+  assert_same(
+    chosen, official(monkeypatch, official_templates.HmmsearchHitFeaturizer, query, hits, folder, '2100-01-01')
+  )
 
 
 def test_other_letters_in_the_file_are_realigned_as_alphafold_does(deaminase, folder, monkeypatch):
   """The hit misses two residues of the file's sequence and has three others."""
   letters = deaminase.sequence[10:60] + deaminase.sequence[62:150]
   for place in (20, 70, 71):
-    letters = letters[:place] + ('A' if letters[place] != 'A' else 'G') + letters[place + 1:]
+    letters = letters[:place] + ('A' if letters[place] != 'A' else 'G') + letters[place + 1 :]
   hits = [hit_of(deaminase, sequence=letters, pairs=tuple((i + 5, i) for i in range(len(letters))), start=10)]
   chosen = choose(YEAST, hits, Library(folder))
   assert 'aligned to the sequence in the file' in chosen.accepted[0]
-  assert_same(chosen, official(monkeypatch, official_templates.HmmsearchHitFeaturizer, YEAST, hits, folder,
-                               '2100-01-01'))
+  assert_same(
+    chosen, official(monkeypatch, official_templates.HmmsearchHitFeaturizer, YEAST, hits, folder, '2100-01-01')
+  )
   assert chosen.templates[0].residue_map[5 + 60] == 72  # behind the gap
 
 
@@ -172,16 +192,20 @@ def test_hits_are_ranked_by_their_sum_of_probabilities(profile_hits, folder):
   backwards = choose(YEAST, profile_hits[::-1], Library(folder))
   assert [one.name for one in backwards.templates] == ['2nx8_A', '1vq2_A', '2a8n_B']
   assert [one.name for one in choose(YEAST, profile_hits, Library(folder), Settings(max_templates=1)).templates] == [
-      '2nx8_A']
+    '2nx8_A'
+  ]
 
 
-@pytest.mark.parametrize(('changes', 'reason'), [
+@pytest.mark.parametrize(
+  ('changes', 'reason'),
+  [
     ({'pairs': tuple((i, i) for i in range(15))}, 'aligned to 9% of the query, more than 10% are needed'),
     ({'sequence': YEAST, 'pairs': tuple((i, i) for i in range(158))}, 'the query itself, 158 of its 158 residues'),
     ({'pairs': tuple((i + 100, i) for i in range(100))}, 'found for another query'),
     ({'entry': '9xyz'}, 'no file of entry 9xyz'),
     ({'sequence': 'W' * 100}, 'only 0% identical to that of the hit, 90% are needed'),
-])
+  ],
+)
 def test_a_hit_that_cannot_serve_is_skipped_with_the_reason(changes, reason, deaminase, folder):
   chosen = choose(YEAST, [hit_of(deaminase, 10, 110, **changes)], Library(folder))
   assert not chosen.templates and len(chosen.skipped) == 1
@@ -232,8 +256,10 @@ def test_x_stands_for_any_residue(deaminase, folder):
 
 def test_a_hit_in_a_repeat_stays_where_it_was_found(tmp_path):
   repeat = 'MKVLAAGIVGLCAK'
-  lines = [f'ATOM  {i + 1:5d}  CA  ALA A{i + 1:4d}    {3.8 * i:8.3f}{0:8.3f}{0:8.3f}  1.00 20.00           C\n'
-           for i in range(28)]
+  lines = [
+    f'ATOM  {i + 1:5d}  CA  ALA A{i + 1:4d}    {3.8 * i:8.3f}{0:8.3f}{0:8.3f}  1.00 20.00           C\n'
+    for i in range(28)
+  ]
   (tmp_path / 'repeat.pdb').write_text(''.join(lines))
   hit = Hit('repeat', 'A', 'A' * 14, tuple((i, i) for i in range(14)), start=14)
   chosen = choose(repeat, [hit], Library(tmp_path))
@@ -241,8 +267,10 @@ def test_a_hit_in_a_repeat_stays_where_it_was_found(tmp_path):
 
 
 def test_a_chain_that_is_not_there_is_named(deaminase, tmp_path):
-  lines = [f'ATOM  {i + 1:5d}  CA  ALA {"AB"[i // 20]}{i + 1:4d}    {3.8 * i:8.3f}{0:8.3f}{0:8.3f}  1.00 20.00\n'
-           for i in range(40)]
+  lines = [
+    f'ATOM  {i + 1:5d}  CA  ALA {"AB"[i // 20]}{i + 1:4d}    {3.8 * i:8.3f}{0:8.3f}{0:8.3f}  1.00 20.00\n'
+    for i in range(40)
+  ]
   (tmp_path / '2nx8.pdb').write_text(''.join(lines))
   chosen = choose(YEAST, [hit_of(deaminase, 10, 110, chain='Q')], Library(tmp_path))
   assert chosen.skipped == ("2nx8_Q: no chain 'Q' in the file, which has A, B",)
@@ -251,14 +279,18 @@ def test_a_chain_that_is_not_there_is_named(deaminase, tmp_path):
 def test_a_damaged_file_is_skipped_by_name(deaminase, folder, tmp_path):
   text = (folder / '2nx8.cif').read_text()
   (tmp_path / '2nx8.cif').write_text(text[: text.index('_atom_site.') + 2000])
-  skipped, = choose(YEAST, [hit_of(deaminase, 10, 110)], Library(tmp_path)).skipped
+  (skipped,) = choose(YEAST, [hit_of(deaminase, 10, 110)], Library(tmp_path)).skipped
   assert skipped.startswith('2nx8_A: ') and '2nx8.cif' in skipped
 
 
 def test_coordinates_far_apart_are_refused(deaminase, folder, tmp_path):
   lines = (folder / '2nx8.cif').read_text().splitlines()
-  shifted = ['ATOM ' + line[5:].replace(words[10], '900.000', 1) if (words := line.split())[:1] == ['ATOM']
-             and words[3] == 'CA' and words[8] == '50' else line for line in lines]
+  shifted = [
+    'ATOM ' + line[5:].replace(words[10], '900.000', 1)
+    if (words := line.split())[:1] == ['ATOM'] and words[3] == 'CA' and words[8] == '50'
+    else line
+    for line in lines
+  ]
   assert shifted != lines
   (tmp_path / '2nx8.cif').write_text('\n'.join(shifted))
   assert 'the file is damaged' in choose(YEAST, [hit_of(deaminase, 10, 110)], Library(tmp_path)).skipped[0]
@@ -269,8 +301,9 @@ def test_one_residue_with_coordinates_is_enough(seen, deaminase, folder, tmp_pat
   """AlphaFold asks for five atoms; here all but one or none of the aligned residues lost theirs."""
   lost = {str(number) for number in range(21, 41)} - seen
   lines = (folder / '2nx8.cif').read_text().splitlines()
-  (tmp_path / '2nx8.cif').write_text('\n'.join(
-      line for line in lines if not (line.startswith('ATOM ') and line.split()[8] in lost)))
+  (tmp_path / '2nx8.cif').write_text(
+    '\n'.join(line for line in lines if not (line.startswith('ATOM ') and line.split()[8] in lost))
+  )
   hits = [hit_of(deaminase, 20, 40)]
   chosen = choose(YEAST, hits, Library(tmp_path))
   theirs = official(monkeypatch, official_templates.HmmsearchHitFeaturizer, YEAST, hits, tmp_path, '2100-01-01')
@@ -283,10 +316,11 @@ def test_one_residue_with_coordinates_is_enough(seen, deaminase, folder, tmp_pat
 
 def test_withdrawn_and_replaced_entries(deaminase, folder, tmp_path):
   (tmp_path / 'obsolete.dat').write_text(
-      ' LIST OF OBSOLETE COORDINATE ENTRIES AND SUCCESSORS\n'
-      'OBSLTE    06-NOV-19 6G9Y\n'
-      'OBSLTE    31-JUL-94 1OLD     2NX8\n'
-      'OBSLTE    26-SEP-06 2H33     2JM5 2OWI\n')
+    ' LIST OF OBSOLETE COORDINATE ENTRIES AND SUCCESSORS\n'
+    'OBSLTE    06-NOV-19 6G9Y\n'
+    'OBSLTE    31-JUL-94 1OLD     2NX8\n'
+    'OBSLTE    26-SEP-06 2H33     2JM5 2OWI\n'
+  )
   library = Library(folder, tmp_path / 'obsolete.dat')
   assert library.current('2h33') == '2jm5' and library.current('4zey') == '4zey'
   official_table = official_templates._parse_obsolete(str(tmp_path / 'obsolete.dat'))
@@ -301,8 +335,11 @@ def test_kalign_is_asked_for_only_where_it_is_needed(deaminase, folder, monkeypa
   monkeypatch.setitem(__import__('sys').modules, 'kalign', None)
   assert choose(YEAST, [hit_of(deaminase, 10, 110)], Library(folder)).templates
   with pytest.raises(SearchError, match='kalign is not installed'):
-    choose(YEAST, [hit_of(deaminase, sequence='A' + deaminase.sequence[12:111], pairs=tuple(
-        (i, i) for i in range(100)))], Library(folder))
+    choose(
+      YEAST,
+      [hit_of(deaminase, sequence='A' + deaminase.sequence[12:111], pairs=tuple((i, i) for i in range(100)))],
+      Library(folder),
+    )
 
 
 @pytest.mark.parametrize('date', ['2020', '2020-13-01', '20200101', 'today'])
@@ -319,9 +356,20 @@ def test_no_hits_give_no_templates(folder):
 # The folder
 
 
-@pytest.mark.parametrize('layout', [
-    '4zey.cif', '4zey.cif.gz', '4ZEY.cif', 'ze/4zey.cif.gz', 'pdb4zey.ent', 'ze/pdb4zey.ent.gz', '4zey_A.cif.gz',
-    '4zey.pdb', '4zey.mmcif'])
+@pytest.mark.parametrize(
+  'layout',
+  [
+    '4zey.cif',
+    '4zey.cif.gz',
+    '4ZEY.cif',
+    'ze/4zey.cif.gz',
+    'pdb4zey.ent',
+    'ze/pdb4zey.ent.gz',
+    '4zey_A.cif.gz',
+    '4zey.pdb',
+    '4zey.mmcif',
+  ],
+)
 def test_an_entry_is_found_in_the_usual_layouts(layout, tmp_path):
   path = tmp_path / layout
   path.parent.mkdir(exist_ok=True)
@@ -355,22 +403,25 @@ def test_release_dates_are_alphafolds(name, folder):
 
 
 def test_the_release_date_of_a_pdb_file_is_its_first_revision(tmp_path):
-  (tmp_path / 'x.pdb').write_text('REVDAT   2   24-FEB-09 1MUL    1       VERSN\n'
-                                  'REVDAT   1   17-JUL-96 1MUL    0\n')
+  (tmp_path / 'x.pdb').write_text('REVDAT   2   24-FEB-09 1MUL    1       VERSN\nREVDAT   1   17-JUL-96 1MUL    0\n')
   assert release_date(tmp_path / 'x.pdb') == '1996-07-17'
   (tmp_path / 'y.pdb').write_text('ATOM\n')
   assert release_date(tmp_path / 'y.pdb') is None
 
 
 def test_a_history_without_a_loop_is_read(tmp_path):
-  (tmp_path / 'x.cif').write_text('data_x\n_pdbx_audit_revision_history.ordinal 1\n'
-                                  "_pdbx_audit_revision_history.revision_date '2015-05-06'\n_cell.length_a 1\n")
+  (tmp_path / 'x.cif').write_text(
+    'data_x\n_pdbx_audit_revision_history.ordinal 1\n'
+    "_pdbx_audit_revision_history.revision_date '2015-05-06'\n_cell.length_a 1\n"
+  )
   assert release_date(tmp_path / 'x.cif') == '2015-05-06'
   (tmp_path / 'y.cif.gz').write_bytes(gzip.compress(b'_pdbx_audit_revision_history.revision_date ?\n'))
   assert release_date(tmp_path / 'y.cif.gz') is None
 
 
-@pytest.mark.parametrize(('name', 'parts'), [
-    ('4ZEY_A', ('4zey', 'A')), ('4zey_AAA', ('4zey', 'AAA')), ('2wga', ('2wga', '')), ('My_one_B', ('My_one', 'B'))])
+@pytest.mark.parametrize(
+  ('name', 'parts'),
+  [('4ZEY_A', ('4zey', 'A')), ('4zey_AAA', ('4zey', 'AAA')), ('2wga', ('2wga', '')), ('My_one_B', ('My_one', 'B'))],
+)
 def test_names_of_entries_and_chains(name, parts):
   assert entry_and_chain(name) == parts

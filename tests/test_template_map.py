@@ -31,7 +31,7 @@ def write(tmp_path):
 def test_pairs_place_residues_where_they_say(write):
   pairs = [[i, i + 5] for i in range(40)]
   chosen = read_template_map(write([{'structure': str(TNF), 'chain': 'D', 'pairs': pairs}]))
-  template, = for_query(chosen, 'any', SEQUENCE)
+  (template,) = for_query(chosen, 'any', SEQUENCE)
   same = template_from_structure(SEQUENCE, TNF, 'D', residue_map=[tuple(pair) for pair in pairs])
   assert template.residue_map == dict(pairs)
   np.testing.assert_array_equal(template.atom_positions, same.atom_positions)
@@ -62,7 +62,9 @@ def test_a_template_that_cannot_be_placed_is_an_error_with_its_place(write):
     for_query(chosen, 'any', SEQUENCE)
 
 
-@pytest.mark.parametrize(('content', 'message'), [
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
     ('[{"structure": }]', r'line 1, column 16: not JSON'),
     ({}, 'expected a list of templates'),
     ([], 'expected a list of templates'),
@@ -77,7 +79,8 @@ def test_a_template_that_cannot_be_placed_is_an_error_with_its_place(write):
     ([{'structure': str(TNF), 'pairs': [[True, 2]]}], r'not \[true, 2\]'),
     ([{'structure': str(TNF), 'pairs': {'0': 1}}], r'not {"0": 1}'),
     ([{'structure': str(TNF), 'pairs': [], 'alignment': 'x.a3m'}], 'give "pairs" or "alignment", not both'),
-])
+  ],
+)
 def test_a_wrong_file_is_refused_at_its_place(content, message, write):
   path = write(content)
   with pytest.raises(InputError, match=re.escape(str(path)) + '.*' + message):

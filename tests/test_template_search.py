@@ -42,7 +42,8 @@ def test_hits_and_columns_are_those_that_alphafold_reads_from_the_program(query)
     assert hit.sequence == theirs.hit_sequence.replace('-', '')
     assert len(hit.pairs) == theirs.aligned_cols
     assert [(q, hit.start + t) for q, t in hit.pairs] == [
-        (q, t) for q, t in zip(theirs.indices_query, theirs.indices_hit, strict=True) if t >= 0]
+      (q, t) for q, t in zip(theirs.indices_query, theirs.indices_hit, strict=True) if t >= 0
+    ]
 
 
 @pytest.mark.parametrize('query', QUERIES)
@@ -104,12 +105,16 @@ def test_a_ragged_alignment_is_refused():
     hmmsearch.search('>q\nMKVL\n>a\nMKV\n', seqres())
 
 
-@pytest.mark.parametrize(('content', 'message'), [
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
     (b'', 'the file is empty'),
     (b'hello', "there is no '>' header at the beginning"),
     (gzip.compress(SAMPLE.read_bytes())[:9000], 'the gzip data break off'),
     (b'>1abc_A mol:protein\nMK1L\n', "'1abc_A', line 1 of its sequence, column 3: '1' is no residue"),
-], ids=['empty', 'text', 'cut', 'symbol'])
+  ],
+  ids=['empty', 'text', 'cut', 'symbol'],
+)
 def test_a_bad_database_is_refused_by_name(content, message, tmp_path):
   path = tmp_path / 'pdb_seqres.txt'
   path.write_bytes(content)

@@ -45,8 +45,13 @@ def cache(tmp_path_factory):
   folder = tmp_path_factory.mktemp('cache')
   table = folder / 'table.csv'
   table.write_text('id,split\n4zey_A,train\n1u5y_D,validation\n')
-  summary = build_cache([DATA / '4zey.cif.gz', DATA / '1u5y_D.cif.gz'], folder / 'set', table=table,
-                        alignments=DATA / '4zey_A.a3m.gz', processes=1)
+  summary = build_cache(
+    [DATA / '4zey.cif.gz', DATA / '1u5y_D.cif.gz'],
+    folder / 'set',
+    table=table,
+    alignments=DATA / '4zey_A.a3m.gz',
+    processes=1,
+  )
   assert summary.splits == {'train': 1, 'validation': 1}
   return str(folder / 'set')
 
@@ -125,7 +130,8 @@ def test_a_run_that_goes_on_ends_as_one_that_never_stopped(whole_run, cache, tmp
   assert train(run, cache) == 0
   assert_same_bits(saved(run), saved(whole_run))
   assert [line['loss'] for line in lines(run / 'metrics.csv')] == [
-      line['loss'] for line in lines(whole_run / 'metrics.csv')]
+    line['loss'] for line in lines(whole_run / 'metrics.csv')
+  ]
 
 
 def test_lines_written_after_the_last_checkpoint_are_dropped_when_it_goes_on(whole_run, cache, tmp_path):
@@ -139,9 +145,24 @@ def test_lines_written_after_the_last_checkpoint_are_dropped_when_it_goes_on(who
 
 def endless(run, cache, *more: str) -> subprocess.Popen:
   """A process that trains until it is stopped."""
-  command = [sys.executable, '-m', 'alphafold_jax', 'train', str(run), '--data', cache, '--config', CONFIG,
-             '--config', 'run.num_samples=1000000', '--config', 'run.checkpoint_every=1000000',
-             '--config', 'run.validate_every=0', *more]
+  command = [
+    sys.executable,
+    '-m',
+    'alphafold_jax',
+    'train',
+    str(run),
+    '--data',
+    cache,
+    '--config',
+    CONFIG,
+    '--config',
+    'run.num_samples=1000000',
+    '--config',
+    'run.checkpoint_every=1000000',
+    '--config',
+    'run.validate_every=0',
+    *more,
+  ]
   return subprocess.Popen(command, env=small_runs.environment())
 
 
@@ -199,8 +220,9 @@ def test_two_processes_train_as_one_and_stop_together(whole_run, cache, tmp_path
   for name in ('loss', 'gradient_norm'):
     np.testing.assert_allclose(float(told[0][name]), float(alone[0][name]), rtol=1e-5)
     # Looser: Adam makes as large a change of a gradient that is all rounding.
-    np.testing.assert_allclose([float(line[name]) for line in told[1:4]],
-                               [float(line[name]) for line in alone[1:]], rtol=1e-2)
+    np.testing.assert_allclose(
+      [float(line[name]) for line in told[1:4]], [float(line[name]) for line in alone[1:]], rtol=1e-2
+    )
   assert [line['num_passes'] for line in told[:4]] == [line['num_passes'] for line in alone]
   assert int(saved(run).step) == len(told)
   for log in ('log.txt', 'log_1.txt'):
@@ -241,8 +263,10 @@ def test_a_full_disk_leaves_the_checkpoint_before_valid(cache, tmp_path, monkeyp
 
   def save(self, step, *args, **kwargs):
     if step > 2:
+
       def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, 'No space left on device')
+
       monkeypatch.setattr(self._manager, 'save', full)
     return real(self, step, *args, **kwargs)
 
@@ -287,8 +311,11 @@ def test_without_a_training_set_the_command_says_what_to_run(tmp_path, capsys):
 
 
 def test_a_run_starts_from_the_best_of_another(whole_run, cache, tmp_path):
-  run = loop.Run(loop.Options(
-      directory=tmp_path / 'run', config=small_experiment.get_config(), data=(Path(cache),), init_from=whole_run))
+  run = loop.Run(
+    loop.Options(
+      directory=tmp_path / 'run', config=small_experiment.get_config(), data=(Path(cache),), init_from=whole_run
+    )
+  )
   run.begin()
   assert int(run.state.step) == 0
   assert_same_bits(jax.device_get(run.state.params), parameters.load_averaged(whole_run)[0])

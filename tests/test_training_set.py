@@ -29,11 +29,18 @@ SPEC = DataSpec(crop_size=48, num_rows=16, num_templates=0, length_floor=25, len
 @pytest.fixture(scope='module')
 def cache(tmp_path_factory) -> Cache:
   folder = tmp_path_factory.mktemp('set')
-  table = small_cache.write_table(folder / 't.csv', [
-    {'id': name, 'cluster': CLUSTERS[name], 'split': 'validation' if name == 'held' else 'train',
-     'resolution': 9.5 if name == 'coarse' else ''}
-    for name in SEQUENCES
-  ])
+  table = small_cache.write_table(
+    folder / 't.csv',
+    [
+      {
+        'id': name,
+        'cluster': CLUSTERS[name],
+        'split': 'validation' if name == 'held' else 'train',
+        'resolution': 9.5 if name == 'coarse' else '',
+      }
+      for name in SEQUENCES
+    ],
+  )
   return small_cache.make_cache(folder, SEQUENCES, depth=60, table=table)
 
 
@@ -62,7 +69,13 @@ def test_validation_coarse_and_monotonous_chains_are_never_drawn(cache):
   examples = TrainingSet([cache], SPEC, seed=0, batch_size=4)
   assert {examples.example(i)[0] for i in range(200)} == {'a', 'b', 'c', 'd', 'e'}
   assert examples.describe()['experimental'] == {
-    'chains': 5, 'clusters': 3, 'with alignment': 5, 'split validation': 1, 'resolution': 1, 'single residue': 1}
+    'chains': 5,
+    'clusters': 3,
+    'with alignment': 5,
+    'split validation': 1,
+    'resolution': 1,
+    'single residue': 1,
+  }
 
 
 def test_clusters_are_drawn_alike_and_long_chains_more_often(cache):
@@ -104,10 +117,13 @@ def test_nothing_to_draw_from_is_an_error_that_counts(cache, predicted):
     TrainingSet([cache], dataclasses.replace(SPEC, distillation_fraction=0.5), seed=0, batch_size=4)
 
 
-@pytest.mark.parametrize(('field', 'value', 'said'), [
-  ('crop_size', 0, 'data.crop_size is 0; expected a whole number above 0'),
-  ('clamped_fraction', 90, 'data.clamped_fraction is 90; expected a share from 0 to 1'),
-])
+@pytest.mark.parametrize(
+  ('field', 'value', 'said'),
+  [
+    ('crop_size', 0, 'data.crop_size is 0; expected a whole number above 0'),
+    ('clamped_fraction', 90, 'data.clamped_fraction is 90; expected a share from 0 to 1'),
+  ],
+)
 def test_numbers_that_make_no_sense_are_refused(field, value, said):
   with pytest.raises(InputError, match=said):
     DataSpec(**{field: value})
@@ -164,12 +180,16 @@ def test_rows_are_of_the_alignment_with_the_query_first(cache):
     name, batch = examples.example(i)
     record = record_of(cache, name)
     num, start = int(batch.seq_mask.sum()), int(batch.residue_index[0])
-    everything = {(t.tobytes(), d.tobytes()) for t, d in zip(
-      record.tokens[:, start : start + num], record.deletions[:, start : start + num], strict=True)}
+    everything = {
+      (t.tobytes(), d.tobytes())
+      for t, d in zip(record.tokens[:, start : start + num], record.deletions[:, start : start + num], strict=True)
+    }
     depth = int((batch.msa.mask.sum(axis=1) > 0).sum())
     depths.append(depth)
-    rows = {(t.astype(np.uint8).tobytes(), d.astype(np.uint8).tobytes()) for t, d in zip(
-      batch.msa.tokens[:depth, :num], batch.msa.deletions[:depth, :num], strict=True)}
+    rows = {
+      (t.astype(np.uint8).tobytes(), d.astype(np.uint8).tobytes())
+      for t, d in zip(batch.msa.tokens[:depth, :num], batch.msa.deletions[:depth, :num], strict=True)
+    }
     assert rows <= everything
     np.testing.assert_array_equal(batch.msa.tokens[0, :num], batch.aatype[:num])
     assert batch.msa.pinned.tolist() == [1] + [0] * 15
@@ -236,8 +256,9 @@ def test_templates_are_relatives_on_the_right_residues(tmp_path):
   own = small_cache.random_sequence(rng, 50)
   mutant = ''.join(np.where(rng.random(50) < 0.3, list(small_cache.random_sequence(rng, 50)), list(own)))
   sequences = {'own': own, 'rel': 'GSG' + mutant, 'part': own[3:45]}
-  table = small_cache.write_table(tmp_path / 't.csv', [
-    {'id': name, 'cluster': 1, 'split': 'train'} for name in sequences])
+  table = small_cache.write_table(
+    tmp_path / 't.csv', [{'id': name, 'cluster': 1, 'split': 'train'} for name in sequences]
+  )
   cache = small_cache.make_cache(tmp_path, sequences, table=table)
   spec = dataclasses.replace(SPEC, crop_size=50, num_templates=4)
   examples = TrainingSet([cache], spec, seed=0, batch_size=4)
@@ -258,16 +279,27 @@ def test_templates_are_relatives_on_the_right_residues(tmp_path):
   assert set(counts) == {0, 1}  # of n hits Uniform[0, n] are shown
 
 
-@pytest.mark.parametrize(('own', 'other', 'shown'), [
-  ('2010-01-01', '2009-12-31', True), ('2010-01-01', '2010-01-01', False), ('2010-01-01', '2010-01-02', False),
-  ('2010-01-01', '', True), ('', '2010-01-01', True)])
+@pytest.mark.parametrize(
+  ('own', 'other', 'shown'),
+  [
+    ('2010-01-01', '2009-12-31', True),
+    ('2010-01-01', '2010-01-01', False),
+    ('2010-01-01', '2010-01-02', False),
+    ('2010-01-01', '', True),
+    ('', '2010-01-01', True),
+  ],
+)
 def test_templates_came_out_before_the_chain(tmp_path, own, other, shown):
   rng = np.random.default_rng(2)
   sequence = small_cache.random_sequence(rng, 50)
   mutant = ''.join(np.where(rng.random(50) < 0.3, list(small_cache.random_sequence(rng, 50)), list(sequence)))
-  table = small_cache.write_table(tmp_path / 't.csv', [
-    {'id': name, 'cluster': 1, 'split': 'train', 'release_date': date}
-    for name, date in (('own', own), ('rel', other))])
+  table = small_cache.write_table(
+    tmp_path / 't.csv',
+    [
+      {'id': name, 'cluster': 1, 'split': 'train', 'release_date': date}
+      for name, date in (('own', own), ('rel', other))
+    ],
+  )
   cache = small_cache.make_cache(tmp_path, {'own': sequence, 'rel': mutant}, table=table)
   examples = TrainingSet([cache], dataclasses.replace(SPEC, crop_size=50, num_templates=1), seed=0, batch_size=4)
   drawn = [batch.templates.mask.sum() for name, batch in map(examples.example, range(40)) if name == 'own']

@@ -45,7 +45,7 @@ def test_loss_and_gradients_do_not_depend_on_the_devices(on_devices, layout):
     np.testing.assert_allclose(many[name], one[name], rtol=1e-5)
   losses = many['.losses'].reshape(-1)
   assert losses.shape[0] in (8, 1)  # pmap: of the first device only
-  np.testing.assert_allclose(losses, one['.losses'][:len(losses)], rtol=1e-5)
+  np.testing.assert_allclose(losses, one['.losses'][: len(losses)], rtol=1e-5)
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -81,8 +81,10 @@ def spec():
 
 @pytest.fixture(scope='module')
 def one_step(spec):
-  return jax.jit(lambda state, key, batch: steps.train_step(spec, state, key, batch, jnp.arange(2)),
-                 compiler_options=small_network.FAST)
+  return jax.jit(
+    lambda state, key, batch: steps.train_step(spec, state, key, batch, jnp.arange(2)),
+    compiler_options=small_network.FAST,
+  )
 
 
 @pytest.fixture(scope='module')
@@ -110,8 +112,9 @@ def test_the_gradient_flows_through_the_last_pass_only(spec):
   params = small_training.params()
   previous = jax.jit(first_pass, compiler_options=small_network.FAST)(params)
   expected = jax.jit(jax.grad(by_hand), compiler_options=small_network.FAST)(params, previous)
-  ours = jax.jit(jax.grad(lambda p: steps.recycled_loss(spec, p, key, example, jnp.int32(2))[0]),
-                 compiler_options=small_network.FAST)(params)
+  ours = jax.jit(
+    jax.grad(lambda p: steps.recycled_loss(spec, p, key, example, jnp.int32(2))[0]), compiler_options=small_network.FAST
+  )(params)
   largest = optax.tree_utils.tree_max(jax.tree.map(jnp.abs, expected))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(largest)), ours, expected)
 
@@ -143,8 +146,10 @@ def test_each_example_is_clipped_by_itself(one_step, spec, state):
 
 def test_examples_side_by_side_give_what_they_give_one_after_another(spec, one_step, state):
   together = dataclasses.replace(spec, examples_at_once=2)
-  step = jax.jit(lambda state, key, batch: steps.train_step(together, state, key, batch, jnp.arange(2)),
-                 compiler_options=small_network.FAST)
+  step = jax.jit(
+    lambda state, key, batch: steps.train_step(together, state, key, batch, jnp.arange(2)),
+    compiler_options=small_network.FAST,
+  )
   batch, key = small_training.make_batch(2), jax.random.key(0)
   (a, told_a), (b, told_b) = step(state, key, batch), one_step(state, key, batch)
   np.testing.assert_allclose(told_a.losses, told_b.losses, rtol=1e-5)
@@ -166,8 +171,10 @@ def test_adam_is_adam():
   np.testing.assert_allclose(direction['w'], [1, -1], rtol=2e-4)
 
 
-@pytest.mark.parametrize(('changes', 'crop', 'what'), [
-    ({'batch_size': 7}, 64, 'step.batch_size=7'), ({'examples_at_once': 3}, 64, 'step.examples_at_once=3')])
+@pytest.mark.parametrize(
+  ('changes', 'crop', 'what'),
+  [({'batch_size': 7}, 64, 'step.batch_size=7'), ({'examples_at_once': 3}, 64, 'step.examples_at_once=3')],
+)
 def test_sizes_that_cannot_be_split_are_refused_by_name(changes, crop, what):
   mesh = jax.sharding.AbstractMesh((2, 2), ('data', 'model'))
   with pytest.raises(sharding.InputError, match=what):

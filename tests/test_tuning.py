@@ -24,12 +24,12 @@ def failing(x, w):
 
 
 ROWS = {
-    'slow': seam.Row(slow),
-    'wrong': seam.Row(lambda x, w: 1.5 * TRANSITION['xla'](x, w)),
-    'not a number': seam.Row(lambda x, w: jnp.nan * x),
-    'failing': seam.Row(failing),
-    'elsewhere': seam.Row(failing, missing=lambda place: f'needs more than a {place.platform}'),
-    'choosy': seam.Row(failing, declines=lambda place, x, w: f'activations in {x.dtype}'),
+  'slow': seam.Row(slow),
+  'wrong': seam.Row(lambda x, w: 1.5 * TRANSITION['xla'](x, w)),
+  'not a number': seam.Row(lambda x, w: jnp.nan * x),
+  'failing': seam.Row(failing),
+  'elsewhere': seam.Row(failing, missing=lambda place: f'needs more than a {place.platform}'),
+  'choosy': seam.Row(failing, declines=lambda place, x, w: f'activations in {x.dtype}'),
 }
 
 
@@ -61,9 +61,13 @@ def test_kernels_that_are_wrong_or_fail_or_run_elsewhere_are_left_out_with_their
 
 
 def test_the_fastest_of_those_that_compute_the_same_is_chosen():
-  trials = [tuning.Trial('transition', 'xla_chunked', 2.0, 0.0), tuning.Trial('transition', 'xla', 1.0, 0.0),
-            tuning.Trial('self_attention', 'xla_chunked', 1.0, 0.0), tuning.Trial('self_attention', 'cudnn', 2.0, 0.0),
-            tuning.Trial('global_attention', 'xla_chunked', reason='failed')]
+  trials = [
+    tuning.Trial('transition', 'xla_chunked', 2.0, 0.0),
+    tuning.Trial('transition', 'xla', 1.0, 0.0),
+    tuning.Trial('self_attention', 'xla_chunked', 1.0, 0.0),
+    tuning.Trial('self_attention', 'cudnn', 2.0, 0.0),
+    tuning.Trial('global_attention', 'xla_chunked', reason='failed'),
+  ]
   assert tuning.fastest(trials) == 'transition=xla'
   assert tuning.fastest(trials[2:]) == 'auto'
 

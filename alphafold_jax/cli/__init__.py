@@ -21,10 +21,10 @@ from alphafold_jax.version import __version__
 
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
 _LATER = {  # flags of colabfold_batch
-    '--pdb-hit-file': 'reading template hits from a file',
-    **dict.fromkeys(('--amber', '--num-relax', '--use-gpu-relax'), 'relaxation'),
-    **dict.fromkeys(('--pair-mode', '--pair-strategy', '--calc-extra-ptm'), 'the prediction of complexes'),
-    '--initial-guess': 'an initial guess',
+  '--pdb-hit-file': 'reading template hits from a file',
+  **dict.fromkeys(('--amber', '--num-relax', '--use-gpu-relax'), 'relaxation'),
+  **dict.fromkeys(('--pair-mode', '--pair-strategy', '--calc-extra-ptm'), 'the prediction of complexes'),
+  '--initial-guess': 'an initial guess',
 }
 
 
@@ -120,8 +120,11 @@ def _terminable() -> Iterator[None]:
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-      prog=PROGRAM, description='AlphaFold 2 in JAX: predict protein structures, and train the network that does.',
-      allow_abbrev=False, epilog=f'{PROGRAM} COMMAND --help lists the flags of a command.')
+    prog=PROGRAM,
+    description='AlphaFold 2 in JAX: predict protein structures, and train the network that does.',
+    allow_abbrev=False,
+    epilog=f'{PROGRAM} COMMAND --help lists the flags of a command.',
+  )
   parser.add_argument('--version', action='version', version=f'{PROGRAM} {__version__}')
   commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
   for command in COMMANDS:

@@ -19,8 +19,10 @@ def run(given: argparse.Namespace) -> int:
       entry.path.unlink(missing_ok=True)
   print(f'Searches in {cache.folder}')
   for entry in entries:
-    print(f'  {entry.key[:12]}  {entry.used:%Y-%m-%d %H:%M}  {entry.engine:<10} {entry.num_res:>6} residues '
-          f'{entry.num_rows:>7} rows  {human_size(entry.num_bytes):>10}')
+    print(
+      f'  {entry.key[:12]}  {entry.used:%Y-%m-%d %H:%M}  {entry.engine:<10} {entry.num_res:>6} residues '
+      f'{entry.num_rows:>7} rows  {human_size(entry.num_bytes):>10}'
+    )
   done = 'removed, ' if given.action == 'clean' else ''
   print(f'{len(entries)} in all, {done}{human_size(sum(entry.num_bytes for entry in entries))}')
   return 0
@@ -29,13 +31,17 @@ def run(given: argparse.Namespace) -> int:
 def add(commands: Any) -> None:
   parser = commands.add_parser('cache', help='list or remove kept searches', allow_abbrev=False)
   actions = parser.add_subparsers(title='actions', metavar='ACTION', required=True, dest='action')
-  texts = {'list': 'the searches that are kept, those not used for longest first',
-           'clean': 'remove searches, all or those not used for some time'}
+  texts = {
+    'list': 'the searches that are kept, those not used for longest first',
+    'clean': 'remove searches, all or those not used for some time',
+  }
   for action, text in texts.items():
     one = actions.add_parser(action, help=text, description=f'{text[0].upper()}{text[1:]}.', allow_abbrev=False)
     one.set_defaults(run=run, action=action)
-    one.add_argument('--search-cache', metavar='DIR', help="folder (default: $ALPHAFOLD_JAX_SEARCHES or the user's "
-                     'cache)')
+    one.add_argument(
+      '--search-cache', metavar='DIR', help="folder (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)"
+    )
     if action == 'clean':
-      one.add_argument('--older-than', type=float, metavar='DAYS', default=0.0,
-                       help='only those not used for so many days')
+      one.add_argument(
+        '--older-than', type=float, metavar='DAYS', default=0.0, help='only those not used for so many days'
+      )

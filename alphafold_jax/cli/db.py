@@ -15,8 +15,7 @@ def build(given: argparse.Namespace) -> int:
 
   out = pathlib.Path(given.out)
   threads = given.num_threads or len(os.sched_getaffinity(0))
-  making.build(pathlib.Path(given.fasta), out, threads, index=given.index, overwrite=given.overwrite,
-                         watch=_told)
+  making.build(pathlib.Path(given.fasta), out, threads, index=given.index, overwrite=given.overwrite, watch=_told)
   print(f'{out}: an MMseqs2 database; search it with --msa-mode mmseqs2 --database {out}')
   return 0
 
@@ -70,18 +69,31 @@ def list_found(given: argparse.Namespace) -> int:
 def add(commands: Any) -> None:
   parser = commands.add_parser('db', help='make, download or list sequence databases', allow_abbrev=False)
   actions = parser.add_subparsers(title='actions', metavar='ACTION', required=True)
-  one = actions.add_parser('build', help='an MMseqs2 database from a FASTA file', allow_abbrev=False, description=(
-      'Makes an MMseqs2 database of the proteins in a FASTA file (also .gz). It appears whole or not at all.'))
+  one = actions.add_parser(
+    'build',
+    help='an MMseqs2 database from a FASTA file',
+    allow_abbrev=False,
+    description=(
+      'Makes an MMseqs2 database of the proteins in a FASTA file (also .gz). It appears whole or not at all.'
+    ),
+  )
   one.add_argument('fasta', metavar='FASTA')
   one.add_argument('out', metavar='OUT', help="what the database's files begin with")
-  one.add_argument('--index', **flags.SWITCH, help='index it as well: faster searches of few sequences, about seven '
-                   'times the room')
+  one.add_argument(
+    '--index', **flags.SWITCH, help='index it as well: faster searches of few sequences, about seven times the room'
+  )
   one.add_argument('--overwrite', **flags.SWITCH, help='replace a database that is there')
   one.add_argument('--num-threads', type=int, metavar='N', help='default: all processors')
   one.set_defaults(run=build)
-  one = actions.add_parser('download', help='fetch standard databases', allow_abbrev=False, description=(
+  one = actions.add_parser(
+    'download',
+    help='fetch standard databases',
+    allow_abbrev=False,
+    description=(
       'Fetches databases from their publishers: goes on where an earlier try stopped, checks them, and does not begin '
-      'without room on the disk. Without a name it lists them.'))
+      'without room on the disk. Without a name it lists them.'
+    ),
+  )
   one.add_argument('names', nargs='*', metavar='NAME')
   one.add_argument('--folder', metavar='DIR', help="default: $ALPHAFOLD_JAX_DATABASES or the user's cache")
   one.add_argument('--sha256', metavar='HEX', help='the digest that the download must have')

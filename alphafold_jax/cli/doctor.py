@@ -13,8 +13,11 @@ def run(given: argparse.Namespace) -> int:
 
 def add(commands: Any) -> None:
   parser = commands.add_parser(
-      'doctor', help='what this machine has for predictions, and what is missing', allow_abbrev=False,
-      description='Says what this machine computes on, where parameters and compiled programs are, and what to do '
-                  'about what is missing. Exit code 1 if predictions are not possible yet.')
+    'doctor',
+    help='what this machine has for predictions, and what is missing',
+    allow_abbrev=False,
+    description='Says what this machine computes on, where parameters and compiled programs are, and what to do '
+    'about what is missing. Exit code 1 if predictions are not possible yet.',
+  )
   parser.add_argument('--data', metavar='DIR', help='folder of the parameters')
   parser.set_defaults(run=run)

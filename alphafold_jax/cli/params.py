@@ -22,8 +22,9 @@ def run(given: argparse.Namespace) -> int:
     return official.official_shapes(config.model_config(model))
 
   if given.action == 'download':
-    rows = store.download(given.archive, given.data, source=given.source, sha256=given.sha256, expected=expected,
-                          force=given.force)
+    rows = store.download(
+      given.archive, given.data, source=given.source, sha256=given.sha256, expected=expected, force=given.force
+    )
   elif given.action == 'list':
     rows = store.list_params(given.data)
   else:
@@ -49,27 +50,32 @@ def export(given: argparse.Namespace) -> int:
 
 def add(commands: Any) -> None:
   params = commands.add_parser(
-      'params', help='download, list or verify the published parameters; export trained ones', allow_abbrev=False)
+    'params', help='download, list or verify the published parameters; export trained ones', allow_abbrev=False
+  )
   actions = params.add_subparsers(title='actions', metavar='ACTION', required=True, dest='action')
   texts = {
-      'download': 'fetch the published parameters (resumes; CC BY 4.0)',
-      'list': 'which parameters are on this machine',
-      'verify': 'compare every file with its recorded digest, and its arrays with the models',
+    'download': 'fetch the published parameters (resumes; CC BY 4.0)',
+    'list': 'which parameters are on this machine',
+    'verify': 'compare every file with its recorded digest, and its arrays with the models',
   }
   for action, text in texts.items():
     parser = actions.add_parser(action, help=text, description=text[0].upper() + text[1:] + '.', allow_abbrev=False)
     parser.add_argument('--data', metavar='DIR', help="folder (default: $ALPHAFOLD_JAX_PARAMS or the user's cache)")
     parser.set_defaults(run=run, action=action)
     if action == 'download':
-      parser.add_argument('--archive', default='2022-12-06', metavar='NAME', help='which one, or an address '
-                          '(default: %(default)s)')
+      parser.add_argument(
+        '--archive', default='2022-12-06', metavar='NAME', help='which one, or an address (default: %(default)s)'
+      )
       parser.add_argument('--from', dest='source', metavar='FILE', help='an archive that is on this machine already')
       parser.add_argument('--sha256', metavar='HEX', help='the digest that the archive must have')
       parser.add_argument('--force', action='store_true', help='fetch again even if all is there')
   parser = actions.add_parser(
-      'export', help='write trained parameters in the published layout', allow_abbrev=False,
-      description='Writes the averaged parameters of a training run as an official .npz, and beside it a notice of '
-                  'where they come from.')
+    'export',
+    help='write trained parameters in the published layout',
+    allow_abbrev=False,
+    description='Writes the averaged parameters of a training run as an official .npz, and beside it a notice of '
+    'where they come from.',
+  )
   parser.add_argument('run_dir', metavar='RUN_DIR', help='folder of the run')
   parser.add_argument('out', metavar='OUT.npz', help='the file to write')
   parser.add_argument('--step', type=int, metavar='N', help='of the checkpoint (default: the best by validation)')

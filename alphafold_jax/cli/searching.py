@@ -36,25 +36,34 @@ def _name(flag: str) -> str:
 
 _FIELDS = {'--database': 'databases'}
 SEARCH: Mapping[str, dict[str, Any]] = {
-    '--database': {'metavar': '[ROLE=]PATH', 'action': 'append', 'default': [],
-                   'help': 'what is searched; repeat for several: FASTA files for hmmer (also .gz), MMseqs2 databases '
-                   'for mmseqs2. ROLE is uniref90, mgnify, bfd, small_bfd, uniprot, uniref30, env, or of templates '
-                   'pdb_seqres, pdb70, pdb100; by default the file name tells'},
-    '--host-url': {'metavar': 'URL', 'help': f'the server of --msa-mode server (default: {PUBLIC_HOST})'},
-    '--host-user': {'metavar': 'NAME', 'help': 'user name on a private server; its password is read from '
-                    'ALPHAFOLD_JAX_HOST_PASSWORD, an API key from ALPHAFOLD_JAX_HOST_API_KEY'},
-    '--offline': {**flags.SWITCH, 'help': 'refuse whatever would contact another machine'},
-    '--num-threads': {'type': int, 'metavar': 'N', 'help': 'of the search (default: all processors)'},
-    '--gpu': {**flags.SWITCH, 'help': 'let MMseqs2 search on a GPU, if it can'},
-    '--search-cache': {'metavar': 'DIR', 'help': 'where searches are kept (default: $ALPHAFOLD_JAX_SEARCHES or the '
-                       "user's cache)"},
+  '--database': {
+    'metavar': '[ROLE=]PATH',
+    'action': 'append',
+    'default': [],
+    'help': 'what is searched; repeat for several: FASTA files for hmmer (also .gz), MMseqs2 databases '
+    'for mmseqs2. ROLE is uniref90, mgnify, bfd, small_bfd, uniprot, uniref30, env, or of templates '
+    'pdb_seqres, pdb70, pdb100; by default the file name tells',
+  },
+  '--host-url': {'metavar': 'URL', 'help': f'the server of --msa-mode server (default: {PUBLIC_HOST})'},
+  '--host-user': {
+    'metavar': 'NAME',
+    'help': 'user name on a private server; its password is read from '
+    'ALPHAFOLD_JAX_HOST_PASSWORD, an API key from ALPHAFOLD_JAX_HOST_API_KEY',
+  },
+  '--offline': {**flags.SWITCH, 'help': 'refuse whatever would contact another machine'},
+  '--num-threads': {'type': int, 'metavar': 'N', 'help': 'of the search (default: all processors)'},
+  '--gpu': {**flags.SWITCH, 'help': 'let MMseqs2 search on a GPU, if it can'},
+  '--search-cache': {
+    'metavar': 'DIR',
+    'help': "where searches are kept (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)",
+  },
 }
 TEMPLATES: Mapping[str, dict[str, Any]] = {
-    '--templates': {**flags.SWITCH, 'help': 'find templates by the alignment as well (models 1 and 2 only)'},
-    '--local-pdb-path': {'metavar': 'DIR', 'help': 'folder of the structures (mmCIF or PDB) of a template search'},
-    '--obsolete-pdbs-path': {'metavar': 'FILE', 'help': "the PDB's obsolete.dat: entries withdrawn or replaced"},
-    '--max-template-date': {'metavar': 'YYYY-MM-DD', 'help': 'no templates released later'},
-    '--max-template-hits': {'type': int, 'metavar': 'N', 'help': 'hits to look at (default: 20)'},
+  '--templates': {**flags.SWITCH, 'help': 'find templates by the alignment as well (models 1 and 2 only)'},
+  '--local-pdb-path': {'metavar': 'DIR', 'help': 'folder of the structures (mmCIF or PDB) of a template search'},
+  '--obsolete-pdbs-path': {'metavar': 'FILE', 'help': "the PDB's obsolete.dat: entries withdrawn or replaced"},
+  '--max-template-date': {'metavar': 'YYYY-MM-DD', 'help': 'no templates released later'},
+  '--max-template-hits': {'type': int, 'metavar': 'N', 'help': 'hits to look at (default: 20)'},
 }
 ALL = {**SEARCH, **TEMPLATES}
 

@@ -27,8 +27,11 @@ def run(given: argparse.Namespace) -> int:
   from alphafold_jax.train import loop, sharding
 
   options = loop.Options(
-      directory=directory, config=_config(given), data=tuple(map(pathlib.Path, given.data)),
-      init_from=pathlib.Path(given.init_from) if given.init_from else None)
+    directory=directory,
+    config=_config(given),
+    data=tuple(map(pathlib.Path, given.data)),
+    init_from=pathlib.Path(given.init_from) if given.init_from else None,
+  )
   if given.hosts:
     sharding.join_hosts(None if given.hosts == 'auto' else given.hosts)
   if not given.no_compilation_cache:
@@ -75,12 +78,16 @@ _file_or_change.__name__ = 'FILE.py or KEY=VALUE'
 
 def add(commands: Any) -> None:
   train = commands.add_parser(
-      'train', help='train the network, from scratch or from given parameters', allow_abbrev=False,
-      usage=f'{flags.PROGRAM} train RUN_DIR --data CACHE [flags]',
-      formatter_class=argparse.RawDescriptionHelpFormatter,
-      description=(
-          'Trains the network on all devices there are. A run that was stopped or killed goes on from its last\n'
-          'checkpoint when the same command is given again. docs/training.md has the commands for clusters and pods.'))
+    'train',
+    help='train the network, from scratch or from given parameters',
+    allow_abbrev=False,
+    usage=f'{flags.PROGRAM} train RUN_DIR --data CACHE [flags]',
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    description=(
+      'Trains the network on all devices there are. A run that was stopped or killed goes on from its last\n'
+      'checkpoint when the same command is given again. docs/training.md has the commands for clusters and pods.'
+    ),
+  )
   train.set_defaults(run=run)
   train.add_argument('run_dir', metavar='RUN_DIR', help='folder of the run: checkpoints, metrics.csv, log.txt')
   for flag, settings in _FLAGS.items():
@@ -88,20 +95,33 @@ def add(commands: Any) -> None:
 
 
 _FLAGS: dict[str, dict[str, Any]] = {
-    '--data': {'metavar': 'CACHE', 'action': 'append', 'default': [],
-               'help': f'training set written by `{flags.PROGRAM} dataset`; repeat for several, such as one of '
-               'predicted structures, which is mixed in as data.distillation_fraction says'},
-    '--experiment': {'choices': _NAMES, 'default': 'train_initial', 'help': 'which recipe (default: %(default)s)'},
-    '--model': {'metavar': 'NAME', 'help': 'train this model instead of the one of the experiment, such as '
-                'model_3_ptm'},
-    '--config': {'type': _file_or_change, 'metavar': 'FILE.py|KEY=VALUE', 'action': 'append', 'default': [],
-                 'help': 'an experiment from a file with get_config(), or a change such as '
-                 'optimizer.learning_rate=5e-4; also --config.optimizer.learning_rate=5e-4'},
-    '--init-from': {'metavar': 'PATH', 'help': 'start from these parameters: an official .npz, or the folder of '
-                    'another run'},
-    '--hosts': {'metavar': 'ADDRESS,N,I', 'help': 'this is process I of N, which meet at ADDRESS (host:port) of the '
-                'first; "auto" on TPU pods and under SLURM'},
-    '--plot': {**flags.SWITCH, 'help': 'only draw the curves of the run so far to RUN_DIR/curves.png'},
-    '--no-compilation-cache': {**flags.SWITCH, 'help': 'do not keep compiled programs for later runs'},
-    '--quiet': {**flags.SWITCH, 'help': 'show warnings and errors only; RUN_DIR/log.txt is complete all the same'},
+  '--data': {
+    'metavar': 'CACHE',
+    'action': 'append',
+    'default': [],
+    'help': f'training set written by `{flags.PROGRAM} dataset`; repeat for several, such as one of '
+    'predicted structures, which is mixed in as data.distillation_fraction says',
+  },
+  '--experiment': {'choices': _NAMES, 'default': 'train_initial', 'help': 'which recipe (default: %(default)s)'},
+  '--model': {'metavar': 'NAME', 'help': 'train this model instead of the one of the experiment, such as model_3_ptm'},
+  '--config': {
+    'type': _file_or_change,
+    'metavar': 'FILE.py|KEY=VALUE',
+    'action': 'append',
+    'default': [],
+    'help': 'an experiment from a file with get_config(), or a change such as '
+    'optimizer.learning_rate=5e-4; also --config.optimizer.learning_rate=5e-4',
+  },
+  '--init-from': {
+    'metavar': 'PATH',
+    'help': 'start from these parameters: an official .npz, or the folder of another run',
+  },
+  '--hosts': {
+    'metavar': 'ADDRESS,N,I',
+    'help': 'this is process I of N, which meet at ADDRESS (host:port) of the '
+    'first; "auto" on TPU pods and under SLURM',
+  },
+  '--plot': {**flags.SWITCH, 'help': 'only draw the curves of the run so far to RUN_DIR/curves.png'},
+  '--no-compilation-cache': {**flags.SWITCH, 'help': 'do not keep compiled programs for later runs'},
+  '--quiet': {**flags.SWITCH, 'help': 'show warnings and errors only; RUN_DIR/log.txt is complete all the same'},
 }

@@ -28,7 +28,8 @@ def stockholm_to_a3m(text: str, source: str) -> str:
   records = []
   for name, row in rows.items():
     parts = (
-        row[start:end] if columns else row[start:end].replace('-', '').lower() for start, end, columns in stretches)
+      row[start:end] if columns else row[start:end].replace('-', '').lower() for start, end, columns in stretches
+    )
     header = f'{name} {descriptions[name]}' if name in descriptions else name
     records.append(f'>{header}\n{"".join(parts)}\n')
   return ''.join(records)

@@ -39,8 +39,9 @@ class ChosenTemplate:
       InputError: it cannot be placed there.
     """
     try:
-      return template_from_structure(query_sequence, self.structure, self.chain, residue_map=self.pairs,
-                                     alignment=self.alignment)
+      return template_from_structure(
+        query_sequence, self.structure, self.chain, residue_map=self.pairs, alignment=self.alignment
+      )
     except InputError as error:
       raise InputError(f'{self.source}: {error}') from None
 
@@ -84,8 +85,9 @@ def _entry(entry: Any, folder: Path, source: str) -> ChosenTemplate:
     raise InputError(f'{source}: the key "structure" is missing; it names a PDB or mmCIF file')
   if 'pairs' in entry and 'alignment' in entry:
     raise InputError(f'{source}: give "pairs" or "alignment", not both')
-  return ChosenTemplate(source, **{key: _FIELDS[key](value, folder, f'{source}, {key!r}')
-                                   for key, value in entry.items()})
+  return ChosenTemplate(
+    source, **{key: _FIELDS[key](value, folder, f'{source}, {key!r}') for key, value in entry.items()}
+  )
 
 
 def _text(value: Any, _: Path, where: str) -> str:

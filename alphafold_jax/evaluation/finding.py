@@ -65,8 +65,9 @@ class Found:
   left_out: list[str] = dataclasses.field(default_factory=list)  # predictions that a table does not name
 
 
-def find(predictions: str | Path, references: str | Path, *, pairs: str | Path | None = None,
-         every_rank: bool = False) -> Found:
+def find(
+  predictions: str | Path, references: str | Path, *, pairs: str | Path | None = None, every_rank: bool = False
+) -> Found:
   """Finds predictions and their references; the rules are those of this module's docstring.
 
   Args:
@@ -94,9 +95,10 @@ def find(predictions: str | Path, references: str | Path, *, pairs: str | Path |
   if not found:
     path, _ = next(iter(unmatched.values()))
     raise InputError(
-        f'none of the {len(predicted)} predictions in {predictions} has a reference among the {len(known)} in '
-        f'{references}; the first is {path.name}, the first reference {next(iter(known.values())).name}; name '
-        'references like predictions, or give a table with the columns prediction and reference')
+      f'none of the {len(predicted)} predictions in {predictions} has a reference among the {len(known)} in '
+      f'{references}; the first is {path.name}, the first reference {next(iter(known.values())).name}; name '
+      'references like predictions, or give a table with the columns prediction and reference'
+    )
   return Found(pairs=found, unmatched=unmatched, unused=[path for path in known.values() if path not in used])
 
 
@@ -150,12 +152,16 @@ def _structure_files(path: Path) -> list[tuple[Path, str]]:
     files = sorted(path.iterdir())
   except OSError as error:
     raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
-  found = [(file, named['stem']) for file in files
-           if not file.name.startswith('.') and file.is_file() and (named := _STRUCTURE.fullmatch(file.name))]
+  found = [
+    (file, named['stem'])
+    for file in files
+    if not file.name.startswith('.') and file.is_file() and (named := _STRUCTURE.fullmatch(file.name))
+  ]
   if not found:
     hint = '; unpack the .zip files in it' if any(file.suffix == '.zip' for file in files) else ''
-    raise InputError(f'{path}: no structure file (.pdb, .ent, .cif or .mmcif, also .gz) among its {len(files)} '
-                     f'entries{hint}')
+    raise InputError(
+      f'{path}: no structure file (.pdb, .ent, .cif or .mmcif, also .gz) among its {len(files)} entries{hint}'
+    )
   return found
 
 
@@ -182,8 +188,10 @@ def _match(predicted: Predicted, known: Mapping[str, Path], serves_all: bool) ->
       return reference
   if serves_all:
     return Reference(next(iter(known.values())))
-  raise InputError(f'no reference is called like {predicted.id!r}; rename one, or give a table with the columns '
-                   'prediction and reference')
+  raise InputError(
+    f'no reference is called like {predicted.id!r}; rename one, or give a table with the columns '
+    'prediction and reference'
+  )
 
 
 def _by_name(name: str, known: Mapping[str, Path]) -> Reference | None:
@@ -203,8 +211,9 @@ def _last_part(name: str) -> str:
   return re.split(r'[_.-]', name)[-1]
 
 
-def _by_table(table: str | Path, predicted: Sequence[Predicted], known: Mapping[str, Path], predictions: Path,
-              references: Path) -> Found:
+def _by_table(
+  table: str | Path, predicted: Sequence[Predicted], known: Mapping[str, Path], predictions: Path, references: Path
+) -> Found:
   """Pairs as a table has them; entries are ids or files in the two folders."""
   by_id: dict[str, list[Predicted]] = {}
   for one in predicted:
@@ -225,8 +234,12 @@ def _by_table(table: str | Path, predicted: Sequence[Predicted], known: Mapping[
   if not found:
     raise InputError(f'{table}: no rows; give a prediction and its reference on each line')
   named = {one.id for one, _ in found}
-  return Found(pairs=found, unmatched={}, unused=[path for path in known.values() if path not in used],
-               left_out=list(dict.fromkeys(one.id for one in predicted if one.id not in named)))
+  return Found(
+    pairs=found,
+    unmatched={},
+    unused=[path for path in known.values() if path not in used],
+    left_out=list(dict.fromkeys(one.id for one in predicted if one.id not in named)),
+  )
 
 
 def _named_reference(name: str, known: Mapping[str, Path]) -> Reference | None:
@@ -241,8 +254,9 @@ def _rows(table: str | Path) -> Iterable[tuple[int, dict[str, str]]]:
   reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
   columns = [str(name).strip().casefold() for name in reader.fieldnames or ()]
   if not {'prediction', 'reference'} <= set(columns):
-    raise InputError(f'{table}: the first line has the columns {", ".join(columns) or "(none)"}; it needs prediction '
-                     'and reference')
+    raise InputError(
+      f'{table}: the first line has the columns {", ".join(columns) or "(none)"}; it needs prediction and reference'
+    )
   reader.fieldnames = columns
   for row in reader:
     values = {name: (value or '').strip() for name, value in row.items() if isinstance(name, str)}

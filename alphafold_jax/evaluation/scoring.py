@@ -95,8 +95,9 @@ def score_target(predicted: Predicted, reference: Reference, limits: Limits, *, 
     identity=matched.identity,
     coverage=matched.coverage,
     scores=scores,
-    violations=count_violations(encode(canonical(chain.sequence)), chain.atom_positions, chain.atom_mask,
-                                neighbours(chain)),
+    violations=count_violations(
+      encode(canonical(chain.sequence)), chain.atom_positions, chain.atom_mask, neighbours(chain)
+    ),
     plddt=None if plddt is None else plddt[matched.partner[common]],
     residue_lddt_ca=100 * scores.residue_lddt_ca[common],
     ptm=_predicted_scores(predicted).get('ptm'),
@@ -106,8 +107,10 @@ def score_target(predicted: Predicted, reference: Reference, limits: Limits, *, 
 def _only_chain(path: Path) -> Chain:
   chains = read_chains(path)
   if len(chains) > 1:
-    raise InputError(f'{path}: holds the protein chains {", ".join(chains)}; complexes are not evaluated, give a '
-                     'prediction of one chain')
+    raise InputError(
+      f'{path}: holds the protein chains {", ".join(chains)}; complexes are not evaluated, give a '
+      'prediction of one chain'
+    )
   return next(iter(chains.values()))
 
 

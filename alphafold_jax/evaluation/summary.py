@@ -166,8 +166,11 @@ def calibrate(targets: Sequence[Target]) -> Calibration | None:
     return None
   predicted, true = (np.concatenate(part) for part in zip(*pairs))
   bins = _bins(predicted, true)
-  means = [(one.mean_plddt, 100 * one.scores.lddt_ca_residue_mean) for one in targets
-           if one.plddt is not None and one.scores.lddt_ca_residue_mean is not None]
+  means = [
+    (one.mean_plddt, 100 * one.scores.lddt_ca_residue_mean)
+    for one in targets
+    if one.plddt is not None and one.scores.lddt_ca_residue_mean is not None
+  ]
   tm_scores = [(one.ptm, one.scores.tm_score) for one in targets if one.ptm is not None]
   return Calibration(
     residues=len(predicted),

@@ -30,9 +30,7 @@ class Violations:
   share: float  # of the residues that have atoms, 0..1
 
 
-def count_violations(
-  aatype: np.ndarray, positions: np.ndarray, mask: np.ndarray, bonded: np.ndarray
-) -> Violations:
+def count_violations(aatype: np.ndarray, positions: np.ndarray, mask: np.ndarray, bonded: np.ndarray) -> Violations:
   """Counts what is impossible in a structure.
 
   Args:

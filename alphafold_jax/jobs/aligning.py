@@ -38,8 +38,14 @@ class Summary:
     return int(bool(self.failures))
 
 
-def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: SearchOptions, *,
-        screen: Screen | None = None, command: Sequence[str] | None = None) -> Summary:
+def run(
+  source: str | Path | Query | Sequence[Query],
+  out: str | Path,
+  options: SearchOptions,
+  *,
+  screen: Screen | None = None,
+  command: Sequence[str] | None = None,
+) -> Summary:
   """Searches for homologues of all proteins of a source and writes `OUT/NAME.a3m`.
 
   Args:

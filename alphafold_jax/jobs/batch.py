@@ -41,8 +41,14 @@ _MAX_NOTES = 5  # proteins whose notes are shown one by one
 _POLL = 2.0  # seconds between looks at what others do
 
 
-def run(source: str | Path | Query | Sequence[Query], out: str | Path, options: Options | None = None, *,
-        screen: Screen | None = None, command: Sequence[str] | None = None) -> Summary:
+def run(
+  source: str | Path | Query | Sequence[Query],
+  out: str | Path,
+  options: Options | None = None,
+  *,
+  screen: Screen | None = None,
+  command: Sequence[str] | None = None,
+) -> Summary:
   """Predicts all proteins of a source and writes their files, resuming what an earlier run left.
 
   Args:
@@ -97,8 +103,17 @@ def _output_folder(out: str | Path, source: Any) -> Path:
 class _Batch:
   """One run; `run` is its story."""
 
-  def __init__(self, source, out: Path, options: Options, found: Inputs, templates: TemplateSource | None,
-               models: Models | None, command, places: Sequence[Place]):
+  def __init__(
+    self,
+    source,
+    out: Path,
+    options: Options,
+    found: Inputs,
+    templates: TemplateSource | None,
+    models: Models | None,
+    command,
+    places: Sequence[Place],
+  ):
     self._source, self._out, self._options, self._command, self._places = source, out, options, command, places
     self._found, self._templates, self._models = found, templates, models
     self._keys = models and keys.Keys(options, models.digests, templates and templates.identity())
@@ -133,11 +148,16 @@ class _Batch:
     jobs, failures = self._found.jobs, self._found.failures
     lengths = [job.num_res for job in jobs]
     shown = f'{min(lengths)} to {max(lengths)}' if min(lengths) < max(lengths) else str(lengths[0])
-    _log.info('%s of %s residues%s', number(len(jobs), 'protein'), shown,
-              f'; {len(failures)} more cannot be used' if failures else '')
+    _log.info(
+      '%s of %s residues%s',
+      number(len(jobs), 'protein'),
+      shown,
+      f'; {len(failures)} more cannot be used' if failures else '',
+    )
     if self._templates and all(self._options.model_config(name).templates is None for name in self._options.models):
-      _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them',
-                   ', '.join(self._options.models))
+      _log.warning(
+        'templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(self._options.models)
+      )
     for note in self._found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
@@ -145,8 +165,11 @@ class _Batch:
       extra = None if len(noted) <= _MAX_NOTES else TOLD
       _log.warning('%s: %s', job.name, '; '.join(job.query.notes), extra=extra)
     if len(noted) > _MAX_NOTES:
-      _log.warning('%d proteins were not read quite as written (letters mapped, rows left out); see %s', len(noted),
-                   self._summary.path(report.LOG))
+      _log.warning(
+        '%d proteins were not read quite as written (letters mapped, rows left out); see %s',
+        len(noted),
+        self._summary.path(report.LOG),
+      )
     for i, failure in enumerate(failures):
       _log.error('%s', failure.message, extra=None if i < _MAX_NOTES else TOLD)
     if self._options.shard:
@@ -176,14 +199,16 @@ class _Batch:
     report.write_citations(self._out, self._options.search)
     self._warn_of_little_room(own)
     per_job = len(self._options.seeds) * sum(
-        self._options.model_config(name).num_recycle + 1 for name in self._options.models)
-    places = self._places[:max(1, len(own) + len(others))]
+      self._options.model_config(name).num_recycle + 1 for name in self._options.models
+    )
+    places = self._places[: max(1, len(own) + len(others))]
     sizes = Counter(residue_bucket(job.num_res) for job in own)
     clock = Clock(Counter({size: count * per_job for size, count in sizes.items()}), len(own), len(places))
     setup = Setup(self._out, self._options, self._models, self._keys, self._templates)
     with Claims(self._out / HIDDEN) as claims, progress.displayed(clock, console) as shown:
-      proteins = Queue(own, others, self._book, claims, clock, passes_per_job=per_job,
-                       waits=self._options.shard is None)
+      proteins = Queue(
+        own, others, self._book, claims, clock, passes_per_job=per_job, waits=self._options.shard is None
+      )
       try:
         if len(places) == 1:
           self._predict_here(setup, proteins, shown)
@@ -213,8 +238,17 @@ class _Batch:
       digest = self._models.digests[name] if self._models else None
       params[name] = {'file': str(file.absolute()), 'sha256': digest} if file else digest
     templates = self._templates.facts() if self._templates else {}
-    report.write_config(self._out, self._source, self._options, self._command, params, device,
-                        self._book.read_jobs(), templates, self._summary.notes)
+    report.write_config(
+      self._out,
+      self._source,
+      self._options,
+      self._command,
+      params,
+      device,
+      self._book.read_jobs(),
+      templates,
+      self._summary.notes,
+    )
 
   def _warn_of_little_room(self, pending: Sequence[Job]) -> None:
     """Compares what the files will take with what the disk has."""
@@ -267,8 +301,11 @@ class _Batch:
       return  # stopped before it had looked at the others' proteins: another shard will tell
     report.write_summary(self._summary)
     elsewhere = {outcome.job for outcome in self._summary.outcomes if outcome.status == ELSEWHERE}
-    finished = [(job, record) for job in self._found.jobs
-                if job.name in elsewhere and (record := self._book.record(job)) is not None]
+    finished = [
+      (job, record)
+      for job in self._found.jobs
+      if job.name in elsewhere and (record := self._book.record(job)) is not None
+    ]
     for job, record in finished:
       self._book.kept(job, record)
     if finished:

@@ -25,8 +25,15 @@ _log = logging.getLogger(__name__)
 class Book:
   """Keeps what is known; failures are entered into the run's summary as they come."""
 
-  def __init__(self, out: Path, options: Options, found: Sequence[Job], templates: TemplateSource | None,
-               made_by: Keys | None, summary: Summary):
+  def __init__(
+    self,
+    out: Path,
+    options: Options,
+    found: Sequence[Job],
+    templates: TemplateSource | None,
+    made_by: Keys | None,
+    summary: Summary,
+  ):
     """Takes the proteins of the run, and the keys of its predictions unless it makes none."""
     self._out, self._options, self._templates, self._keys = out, options, templates, made_by
     self._summary = summary
@@ -53,8 +60,14 @@ class Book:
     """The jobs, bare sequences with what a search finds for them; those that cannot be searched for have failed."""
     if not any(map(self._needs_search, jobs)):
       return list(jobs)
-    return searching.run(jobs, self._search, self._options.search, self._folder, console,
-                         lambda job, error: self.fail(job, 'search', type(error).__name__, str(error)))
+    return searching.run(
+      jobs,
+      self._search,
+      self._options.search,
+      self._folder,
+      console,
+      lambda job, error: self.fail(job, 'search', type(error).__name__, str(error)),
+    )
 
   def at_hand(self, job: Job) -> Job | None:
     """The job with its alignment; None as long as that has yet to be searched for."""
@@ -123,8 +136,7 @@ class Book:
 
   def fail(self, job: Job, stage: str, error: str, message: str) -> None:
     """Puts a protein on record as failed."""
-    self.end(Outcome(job.name, FAILED),
-             [Failure(job.name, job.query.name, job.query.source, stage, error, message)])
+    self.end(Outcome(job.name, FAILED), [Failure(job.name, job.query.name, job.query.source, stage, error, message)])
 
   def failures_of(self, name: str) -> list[Failure]:
     return [failure for failure in self._summary.failures if failure.job == name]

@@ -15,10 +15,16 @@ def bibtex(search: SearchOptions | None) -> str:
 
 
 _MMSEQS = ('mmseqs', 'colabfold')
-_OF_MODE = {'single_sequence': (), 'hmmer': ('hmmer', 'pyhmmer'), 'mmseqs2': _MMSEQS, 'server': _MMSEQS,
-            'mmseqs2_uniref_env': _MMSEQS, 'mmseqs2_uniref': _MMSEQS}
+_OF_MODE = {
+  'single_sequence': (),
+  'hmmer': ('hmmer', 'pyhmmer'),
+  'mmseqs2': _MMSEQS,
+  'server': _MMSEQS,
+  'mmseqs2_uniref_env': _MMSEQS,
+  'mmseqs2_uniref': _MMSEQS,
+}
 _ENTRIES = {
-    'alphafold': """\
+  'alphafold': """\
 @article{Jumper2021,
   author = {Jumper, John and Evans, Richard and Pritzel, Alexander and Green, Tim and Figurnov, Michael and
     Ronneberger, Olaf and Tunyasuvunakool, Kathryn and Bates, Russ and {\\v{Z}}{\\'i}dek, Augustin and
@@ -36,7 +42,7 @@ _ENTRIES = {
   doi = {10.1038/s41586-021-03819-2},
 }
 """,
-    'hmmer': """\
+  'hmmer': """\
 @article{Eddy2011,
   author = {Eddy, Sean R.},
   title = {Accelerated profile {HMM} searches},
@@ -47,7 +53,7 @@ _ENTRIES = {
   doi = {10.1371/journal.pcbi.1002195},
 }
 """,
-    'pyhmmer': """\
+  'pyhmmer': """\
 @article{Larralde2023,
   author = {Larralde, Martin and Zeller, Georg},
   title = {{PyHMMER}: a {Python} library binding to {HMMER} for efficient sequence analysis},
@@ -58,7 +64,7 @@ _ENTRIES = {
   doi = {10.1093/bioinformatics/btad214},
 }
 """,
-    'mmseqs': """\
+  'mmseqs': """\
 @article{Steinegger2017,
   author = {Steinegger, Martin and S{\\"o}ding, Johannes},
   title = {{MMseqs2} enables sensitive protein sequence searching for the analysis of massive data sets},
@@ -69,7 +75,7 @@ _ENTRIES = {
   doi = {10.1038/nbt.3988},
 }
 """,
-    'colabfold': """\
+  'colabfold': """\
 @article{Mirdita2022,
   author = {Mirdita, Milot and Sch{\\"u}tze, Konstantin and Moriwaki, Yoshitaka and Heo, Lim and
     Ovchinnikov, Sergey and Steinegger, Martin},
@@ -81,7 +87,7 @@ _ENTRIES = {
   doi = {10.1038/s41592-022-01488-1},
 }
 """,
-    'hhsuite': """\
+  'hhsuite': """\
 @article{Steinegger2019,
   author = {Steinegger, Martin and Meier, Markus and Mirdita, Milot and V{\\"o}hringer, Harald and
     Haunsberger, Stephan J. and S{\\"o}ding, Johannes},
@@ -93,7 +99,7 @@ _ENTRIES = {
   doi = {10.1186/s12859-019-3019-7},
 }
 """,
-    'kalign': """\
+  'kalign': """\
 @article{Lassmann2020,
   author = {Lassmann, Timo},
   title = {{Kalign} 3: multiple sequence alignment of large datasets},

@@ -30,11 +30,13 @@ _CHECK_AT_START = 50  # alignments; of more, only the query is read before their
 _UNKNOWN = frozenset('XJO')
 _TABLES = ('.csv', '.tsv')
 _NOTHING_KNOWN = (
-    'every residue is of unknown type (X, J or O), so there is nothing to build; give the real residue types')
+  'every residue is of unknown type (X, J or O), so there is nothing to build; give the real residue types'
+)
 _BARE = (
-    'a bare sequence, and nothing was said about homologues. Give an alignment (.a3m, or a CSV table with a column '
-    'a3mpath), or choose how to search: --msa-mode hmmer or mmseqs2 with --database, or server, which sends the '
-    'sequence to another machine; or say --msa-mode single_sequence to fold it as it is, which is far less accurate')
+  'a bare sequence, and nothing was said about homologues. Give an alignment (.a3m, or a CSV table with a column '
+  'a3mpath), or choose how to search: --msa-mode hmmer or mmseqs2 with --database, or server, which sends the '
+  'sequence to another machine; or say --msa-mode single_sequence to fold it as it is, which is far less accurate'
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,7 +147,7 @@ def _is_small(path: Path, entries: Sequence[Path]) -> bool:
 
 def _feature_query(path: Path) -> Query | FailedQuery:
   """Name and sequence in a features file; the rest is read when its job comes."""
-  stem = path.name[:-len(_FEATURES)].removesuffix('.features')
+  stem = path.name[: -len(_FEATURES)].removesuffix('.features')
   try:
     with np.load(path, allow_pickle=False) as archive:
       metadata = json.loads(archive['__format__'].tobytes())['metadata']
@@ -180,9 +182,9 @@ def in_order(jobs: Sequence[Job], options: Options, depths: Mapping[str, int] | 
     return residue_bucket(job.num_res), msa_depth_bucket(depths[job.name]), job.num_res
 
   orders = {
-      'length': buckets,
-      'longest': lambda job: [-size for size in buckets(job)],
-      'msa_depth': lambda job: (depths[job.name], job.num_res),
+    'length': buckets,
+    'longest': lambda job: [-size for size in buckets(job)],
+    'msa_depth': lambda job: (depths[job.name], job.num_res),
   }
   return sorted(jobs, key=orders[by])
 
@@ -225,11 +227,9 @@ def load_batch(job: Job, templates: Any | None) -> Any:
   placed = templates.place(job) if templates else None
   if job.features is None:
     alignment = job.query.load_alignment()
-    for note in (alignment.notes if alignment else ()):
+    for note in alignment.notes if alignment else ():
       if note not in job.query.notes:
         _log.info('%s: %s', job.name, note)
     return prediction.as_batch(alignment or job.query.sequence, placed)
   batch, _ = features.load_features(job.features)
   return batch if placed is None else dataclasses.replace(batch, templates=placed)
-
-

@@ -51,8 +51,16 @@ def of_files(files: Sequence[Path]) -> str:
   return of_json([hashlib.sha256(read_bytes(file)).hexdigest() for file in files])
 
 
-_FILE_OPTIONS = ('rank', 'stop_at_score', 'save_all', 'save_recycles', 'save_single_representations',
-                 'save_pair_representations', 'skip_output', 'zip')
+_FILE_OPTIONS = (
+  'rank',
+  'stop_at_score',
+  'save_all',
+  'save_recycles',
+  'save_single_representations',
+  'save_pair_representations',
+  'skip_output',
+  'zip',
+)
 
 
 class Keys:
@@ -67,13 +75,15 @@ class Keys:
 
   def _model_key(self, options, name, params, templates):
     config = options.model_config(name).to_dict()
-    return of_json({
+    return of_json(
+      {
         'format': _FORMAT,
         'version': '.'.join(__version__.split('.')[:2]),
         'config': config,
         'params': params,
         'templates': templates if config['templates'] is not None else None,
-    })
+      }
+    )
 
   def prediction(self, input_key: str, model: str, seed: int) -> str:
     """What makes a prediction: input, templates where the model takes any, settings, parameters, seed, this version."""

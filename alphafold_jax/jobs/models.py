@@ -34,8 +34,9 @@ class Models:
       wrong, _ = npz.shape_problems(npz.read_shapes(path), official.official_shapes(options.model_config(name)))
       if wrong:
         raise WeightsError(
-            f'{path}: {len(wrong)} arrays do not fit {name} (is it the file of another model?)\n  '
-            + '\n  '.join(wrong[:5]))
+          f'{path}: {len(wrong)} arrays do not fit {name} (is it the file of another model?)\n  '
+          + '\n  '.join(wrong[:5])
+        )
       self.digests[name] = store.verify_file(path) or files.digest(path)['sha256']
 
   @property

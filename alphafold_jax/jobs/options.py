@@ -66,18 +66,21 @@ class Options:
         shown = ', '.join(choice for choice in choices if choice)
         raise InputError(f'{name}={getattr(self, name)!r}: choose one of {shown}')
     last = self.random_seed + self.num_seeds - 1
-    order_is_good = bool(self.model_order) and set(self.model_order) <= set(ORDER) and (
-        len(set(self.model_order)) == len(self.model_order))
+    order_is_good = (
+      bool(self.model_order)
+      and set(self.model_order) <= set(ORDER)
+      and (len(set(self.model_order)) == len(self.model_order))
+    )
     checks = {
-        'num_models': (1 <= self.num_models <= 5, 'must be 1 to 5'),
-        'model_order': (order_is_good, 'must hold numbers from 1 to 5, each at most once, such as (3, 4, 5)'),
-        'num_seeds': (self.num_seeds >= 1, 'must be 1 or more'),
-        'random_seed': (0 <= self.random_seed and last <= MAX_SEED, f'seeds must lie between 0 and {MAX_SEED}'),
-        'max_seq': (self.max_seq is None or self.max_seq >= 1, 'must be 1 or more'),
-        'max_extra_seq': (self.max_extra_seq is None or self.max_extra_seq >= 1, 'must be 1 or more'),
-        'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
-        'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
-        'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
+      'num_models': (1 <= self.num_models <= 5, 'must be 1 to 5'),
+      'model_order': (order_is_good, 'must hold numbers from 1 to 5, each at most once, such as (3, 4, 5)'),
+      'num_seeds': (self.num_seeds >= 1, 'must be 1 or more'),
+      'random_seed': (0 <= self.random_seed and last <= MAX_SEED, f'seeds must lie between 0 and {MAX_SEED}'),
+      'max_seq': (self.max_seq is None or self.max_seq >= 1, 'must be 1 or more'),
+      'max_extra_seq': (self.max_extra_seq is None or self.max_extra_seq >= 1, 'must be 1 or more'),
+      'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
+      'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
+      'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
     }
     for name, (good, rule) in checks.items():
       if not good:
@@ -85,8 +88,11 @@ class Options:
     self._check_shard()
     if owned := {'dtype', 'name'} & set(self.config):
       raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
-    sources = {'--custom-template-path': self.custom_template_path, '--template-map': self.template_map,
-               '--templates': self.search is not None and self.search.templates}
+    sources = {
+      '--custom-template-path': self.custom_template_path,
+      '--template-map': self.template_map,
+      '--templates': self.search is not None and self.search.templates,
+    }
     if len(said := [flag for flag, value in sources.items() if value]) > 1:
       raise InputError(f'{" and ".join(said)}: templates come from one place; give one of these')
     if self.settings.max_msa is not None and (self.max_seq or self.max_extra_seq):
@@ -101,11 +107,15 @@ class Options:
       return
     number, count = self.shard
     if not 1 <= number <= count:
-      raise InputError(f'--shard {number}/{count}: shards are numbered from 1 to {max(count, 1)}; with SLURM, sbatch '
-                       '--array=1-N goes with --shard $SLURM_ARRAY_TASK_ID/N')
+      raise InputError(
+        f'--shard {number}/{count}: shards are numbered from 1 to {max(count, 1)}; with SLURM, sbatch '
+        '--array=1-N goes with --shard $SLURM_ARRAY_TASK_ID/N'
+      )
     if self.overwrite_existing_results:
-      raise InputError('--shard and --overwrite-existing-results do not go together: by the results shards tell what '
-                       'the others have done. Give a new output folder')
+      raise InputError(
+        '--shard and --overwrite-existing-results do not go together: by the results shards tell what '
+        'the others have done. Give a new output folder'
+      )
 
   @functools.cached_property
   def family(self) -> str:
@@ -129,8 +139,9 @@ class Options:
       number = configs.model_number(named)
       if configs.model_type(named) != self.family or number not in order:
         raise InputError(
-            f'{self.params}: holds {named}, but the options ask for {self.family}, numbers {list(order)}; '
-            'name a folder with all parameter files, or leave out model_type and model_order')
+          f'{self.params}: holds {named}, but the options ask for {self.family}, numbers {list(order)}; '
+          'name a folder with all parameter files, or leave out model_type and model_order'
+        )
       order = (number,)
     if self.family in configs.OWN_MODELS:
       if self.model_order != ORDER:
@@ -138,11 +149,12 @@ class Options:
       return (self.family,)
     if not named and self._is_one_file() and min(len(order), self.num_models) > 1:
       raise InputError(
-          f'{self.params}: one parameter file, but {min(len(order), self.num_models)} models to run; say which it is, '
-          f'such as --model-type alphafold2_ptm --model-order 3 or --model-type {shipped.MODEL}, or name a folder of '
-          'params_model_*.npz')
+        f'{self.params}: one parameter file, but {min(len(order), self.num_models)} models to run; say which it is, '
+        f'such as --model-type alphafold2_ptm --model-order 3 or --model-type {shipped.MODEL}, or name a folder of '
+        'params_model_*.npz'
+      )
     suffix = '' if self.family == 'alphafold2' else '_ptm'
-    return tuple(f'model_{number}{suffix}' for number in order[:self.num_models])
+    return tuple(f'model_{number}{suffix}' for number in order[: self.num_models])
 
   @property
   def seeds(self) -> range:
@@ -183,7 +195,10 @@ class Options:
     """The options as JSON can hold them."""
     search = self.search and self.search.as_json()
     plain = dataclasses.asdict(dataclasses.replace(self, search=None)) | {
-        'search': search, 'skip_output': sorted(self.skip_output), 'config': dict(self.config)}
+      'search': search,
+      'skip_output': sorted(self.skip_output),
+      'config': dict(self.config),
+    }
     return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items()}
 
   def _is_one_file(self) -> bool:

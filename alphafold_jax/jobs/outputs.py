@@ -47,9 +47,10 @@ class JobFiles:
     """Arrays that the wanted files need beside the result itself."""
     options = self.options
     return (
-        *(('single', 'pair') if options.keep_representations else ()),
-        *(('contact_probability',) if options.save_all else ()),
-        *(('pass_positions', 'pass_plddt') if options.save_recycles else ()))
+      *(('single', 'pair') if options.keep_representations else ()),
+      *(('contact_probability',) if options.save_all else ()),
+      *(('pass_positions', 'pass_plddt') if options.save_recycles else ()),
+    )
 
   def write_prediction(self, prediction: Any, tag: str) -> None:
     """Writes one prediction's files, not yet ranked."""
@@ -122,10 +123,18 @@ class JobFiles:
       names = [self._zip(names)]
     self._remove_all_but(names)
     record = {
-        'job': self.job.name, 'name': self.job.query.name, 'source': self.job.query.source,
-        'num_res': self.job.num_res, 'num_rows': len(batch.msa.tokens), 'version': __version__,
-        'finished': datetime.datetime.now().astimezone().isoformat(timespec='seconds'), **facts, 'key': key,
-        'predictions': [_row(rank, result) for rank, result in enumerate(order, 1)], 'files': sorted(names)}
+      'job': self.job.name,
+      'name': self.job.query.name,
+      'source': self.job.query.source,
+      'num_res': self.job.num_res,
+      'num_rows': len(batch.msa.tokens),
+      'version': __version__,
+      'finished': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
+      **facts,
+      'key': key,
+      'predictions': [_row(rank, result) for rank, result in enumerate(order, 1)],
+      'files': sorted(names),
+    }
     if key is not None:
       atomic.write_text(self.done_path, json.dumps(record, indent=1) + '\n')
     for result in order if key is not None else ():
@@ -177,8 +186,13 @@ class JobFiles:
     query = self.job.query
     metadata = {'name': query.name, 'sequence': query.sequence, 'source': query.source, 'version': __version__}
     features.save_features(self.out / name, batch, metadata)
-    return {'job': self.job.name, 'num_res': self.job.num_res, 'num_rows': len(batch.msa.tokens), 'predictions': [],
-            'files': [name]}
+    return {
+      'job': self.job.name,
+      'num_res': self.job.num_res,
+      'num_rows': len(batch.msa.tokens),
+      'predictions': [],
+      'files': [name],
+    }
 
   # ---------------------------------------------------------------------------------------- what was done before
 
@@ -284,9 +298,16 @@ def _one_line(name: str) -> str:
 
 def _row(rank: int, result: Result) -> dict[str, Any]:
   ptm = None if result.ptm is None else round(result.ptm, 4)
-  return {'rank': rank, 'tag': result.tag, 'model': result.model_name, 'seed': result.seed,
-          'mean_plddt': round(result.mean_plddt, 2), 'ptm': ptm, 'passes': len(result.passes),
-          'seconds': round(result.seconds, 2)}
+  return {
+    'rank': rank,
+    'tag': result.tag,
+    'model': result.model_name,
+    'seed': result.seed,
+    'mean_plddt': round(result.mean_plddt, 2),
+    'ptm': ptm,
+    'passes': len(result.passes),
+    'seconds': round(result.seconds, 2),
+  }
 
 
 def _at_pass(prediction: Any, index: int) -> Any:

@@ -29,10 +29,12 @@ def places(num_workers: int | None, num_devices: int = 1) -> list[Place]:
     return [Place(f'worker {i + 1}', cores=cores) for i, cores in enumerate(_shared_cores(count))]
   if count * num_devices > len(gpus):
     needs = f'{num_devices} (--devices {num_devices})' if num_devices > 1 else 'one'
-    raise InputError(f'--workers {count}: there are {len(gpus)} GPUs ({", ".join(gpus)}), and each worker needs '
-                     f'{needs}; --workers {max(1, len(gpus) // num_devices)} is the most')
+    raise InputError(
+      f'--workers {count}: there are {len(gpus)} GPUs ({", ".join(gpus)}), and each worker needs '
+      f'{needs}; --workers {max(1, len(gpus) // num_devices)} is the most'
+    )
   each = len(gpus) // count
-  own = [','.join(gpus[i * each:(i + 1) * each]) for i in range(count)]
+  own = [','.join(gpus[i * each : (i + 1) * each]) for i in range(count)]
   return [Place(f'worker {i + 1} (GPU {names})', {'CUDA_VISIBLE_DEVICES': names}) for i, names in enumerate(own)]
 
 
@@ -58,4 +60,4 @@ def _shared_cores(count: int) -> list[frozenset[int]]:
   """The processors dealt out to so many processes; all to each where there are too few or they cannot be chosen."""
   cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
   each = len(cores) // count
-  return [frozenset(cores[i * each:(i + 1) * each]) for i in range(count)]
+  return [frozenset(cores[i * each : (i + 1) * each]) for i in range(count)]

@@ -66,8 +66,16 @@ class _Protein:
 class Predictor:
   """Runs the jobs of a process one after the other, the host's work on the one before and the one to come beside."""
 
-  def __init__(self, out: Path, options: Options, models: Models, keys: Keys, templates: TemplateSource | None,
-               progress: Progress, ended: Callable[[Outcome, list[Failure]], None]):
+  def __init__(
+    self,
+    out: Path,
+    options: Options,
+    models: Models,
+    keys: Keys,
+    templates: TemplateSource | None,
+    progress: Progress,
+    ended: Callable[[Outcome, list[Failure]], None],
+  ):
     """Takes the run, and what is told how each protein ended, perhaps from another thread."""
     self._out, self._options, self._models, self._keys = out, options, models, keys
     self._progress, self._ended = progress, ended
@@ -105,8 +113,11 @@ class Predictor:
       self._ended(Outcome(job.name, FAILED), protein.failures)
       return
     num_templates = int(np.sum(protein.batch.templates.mask))
-    sizes = [number(job.num_res, 'residue'), number(len(protein.batch.msa.tokens), 'alignment row'),
-             *([number(num_templates, 'template')] if num_templates else [])]
+    sizes = [
+      number(job.num_res, 'residue'),
+      number(len(protein.batch.msa.tokens), 'alignment row'),
+      *([number(num_templates, 'template')] if num_templates else []),
+    ]
     self._progress.job(assignment.index, job.name, ', '.join(sizes))
     self._write(protein, 'output', lambda: protein.files.start_anew(assignment.input_key))
     self._predict_all(protein)
@@ -136,8 +147,15 @@ class Predictor:
     key = None if protein.failures else self._keys.job(protein.assignment.input_key)
     record = protein.files.finish(protein.found, protein.batch, key, {'notes': list(protein.found[0].notes)})
     best = record['predictions'][0]
-    _log.info('%s: best of %d is %s, seed %d, pLDDT %.1f; %d files', protein.job.name, len(protein.found),
-              best['model'], best['seed'], best['mean_plddt'], len(record['files']))
+    _log.info(
+      '%s: best of %d is %s, seed %d, pLDDT %.1f; %d files',
+      protein.job.name,
+      len(protein.found),
+      best['model'],
+      best['seed'],
+      best['mean_plddt'],
+      len(record['files']),
+    )
     return Outcome(protein.job.name, PARTIAL if protein.failures else DONE, record['predictions'], record['files'])
 
   def _predict_all(self, protein: _Protein) -> None:
@@ -211,8 +229,15 @@ class Predictor:
       self._progress.passed(step, size, one, self._num_passes[name], is_first and one.index == 0)
 
     predicted = prediction.predict(
-        model, protein.batch, seed=seed, name=job.query.name, settings=self._settings, on_pass=on_pass, plan=plan,
-        make_room=make_room)
+      model,
+      protein.batch,
+      seed=seed,
+      name=job.query.name,
+      settings=self._settings,
+      on_pass=on_pass,
+      plan=plan,
+      make_room=make_room,
+    )
     check_finite(predicted)
     key = self._keys.prediction(protein.assignment.input_key, name, seed)
 
@@ -220,15 +245,24 @@ class Predictor:
       result = results.save(files.folder, part, key, predicted, _extras(files.extras, predicted, passes))
       files.write_prediction(predicted, part)
       protein.found.append(result)
-      _log.info('%s %s, seed %d: %s, %s, %.1f s', job.name, name, seed, _scores(result),
-                number(len(result.passes) - 1, 'recycle'), result.seconds)
+      _log.info(
+        '%s %s, seed %d: %s, %s, %.1f s',
+        job.name,
+        name,
+        seed,
+        _scores(result),
+        number(len(result.passes) - 1, 'recycle'),
+        result.seconds,
+      )
 
     self._write(protein, 'predict', write, name, seed)
     return results.score(predicted, self._options.ranking)
 
-  def _write(self, protein: _Protein, stage: str, task: Callable[[], None], model: str | None = None,
-             seed: int | None = None) -> None:
+  def _write(
+    self, protein: _Protein, stage: str, task: Callable[[], None], model: str | None = None, seed: int | None = None
+  ) -> None:
     """Has files of a protein written, unless they could not be before, or it is not ours any more."""
+
     def write():
       with self._failing(protein, stage, model, seed):
         if protein.is_over:
@@ -270,8 +304,9 @@ class Predictor:
     return True
 
   @contextlib.contextmanager
-  def _failing(self, protein: _Protein, stage: str, model: str | None = None,
-               seed: int | None = None) -> Iterator[None]:
+  def _failing(
+    self, protein: _Protein, stage: str, model: str | None = None, seed: int | None = None
+  ) -> Iterator[None]:
     """Turns what goes wrong inside the block into a failure of the protein, except what concerns the whole run."""
     job = protein.job
     try:
@@ -284,12 +319,17 @@ class Predictor:
       if stage != 'input' and (isinstance(error, OSError) or isinstance(error.__cause__, OSError)):
         raise CannotWrite(job.name, type(error).__name__, str(error)) from error
       message = str(error) or type(error).__name__
-      protein.failures.append(Failure(job.name, job.query.name, job.query.source, stage, type(error).__name__, message,
-                                      model, seed))
+      protein.failures.append(
+        Failure(job.name, job.query.name, job.query.source, stage, type(error).__name__, message, model, seed)
+      )
       expected = isinstance(error, AlphaFoldError)
       where = f'{job.name} {model}, seed {seed}' if model else job.name
-      _log.error('%s: %s', where, message if expected else f'{type(error).__name__}: {message}',
-                 exc_info=None if expected else error)
+      _log.error(
+        '%s: %s',
+        where,
+        message if expected else f'{type(error).__name__}: {message}',
+        exc_info=None if expected else error,
+      )
 
 
 def _scores(result: Result) -> str:
@@ -304,10 +344,10 @@ def _extras(wanted: tuple[str, ...], prediction: Any, passes: list[Any]) -> dict
   """The arrays that only some outputs need."""
   kept = prediction.representations
   values: dict[str, Callable[[], np.ndarray]] = {
-      'single': lambda: kept.single,
-      'pair': lambda: kept.pair,
-      'contact_probability': lambda: prediction.contact_probability,
-      'pass_positions': lambda: np.stack([positions for positions, _ in passes]),
-      'pass_plddt': lambda: np.stack([plddt for _, plddt in passes]),
+    'single': lambda: kept.single,
+    'pair': lambda: kept.pair,
+    'contact_probability': lambda: prediction.contact_probability,
+    'pass_positions': lambda: np.stack([positions for positions, _ in passes]),
+    'pass_plddt': lambda: np.stack([plddt for _, plddt in passes]),
   }
   return {name: values[name]() for name in wanted}

@@ -63,8 +63,17 @@ def of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> tuple[list[J
 class Queue:
   """The proteins that are left, and the claims on them."""
 
-  def __init__(self, own: Sequence[Job], others: Sequence[Job], book: Book, claims: Claims, clock: Clock, *,
-               passes_per_job: int = 1, waits: bool = True):
+  def __init__(
+    self,
+    own: Sequence[Job],
+    others: Sequence[Job],
+    book: Book,
+    claims: Claims,
+    clock: Clock,
+    *,
+    passes_per_job: int = 1,
+    waits: bool = True,
+  ):
     """Starts a queue.
 
     Args:
@@ -171,9 +180,13 @@ class Queue:
       return
     if not self._told:
       shown = ', '.join(f'{name} ({claim})' for name, claim in list(held.items())[:_SHOWN])
-      _log.info('nothing else is left; %s %s that others work on: %s%s',
-                'waiting for' if self._waits else 'looking whether they are alive:', number(len(held), 'protein'),
-                shown, ', ...' * (len(held) > _SHOWN))
+      _log.info(
+        'nothing else is left; %s %s that others work on: %s%s',
+        'waiting for' if self._waits else 'looking whether they are alive:',
+        number(len(held), 'protein'),
+        shown,
+        ', ...' * (len(held) > _SHOWN),
+      )
       self._told = True
     for name, claim in () if self._waits else held.items():
       if self._seen.setdefault(name, claim) != claim:  # it was renewed meanwhile

@@ -23,7 +23,12 @@ from alphafold_jax.version import __version__
 from alphafold_jax.weights.notes import Note
 
 FAILURES, CONFIG, NAMES, SUMMARY, CITATIONS = (
-    'failures.json', 'config.json', 'names.json', 'summary.csv', 'cite.bibtex')
+  'failures.json',
+  'config.json',
+  'names.json',
+  'summary.csv',
+  'cite.bibtex',
+)
 LOG = 'log.txt'
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
 ELSEWHERE = 'elsewhere'  # another process is at it
@@ -133,9 +138,17 @@ def write_citations(out: Path, search: SearchOptions | None) -> None:
   atomic.write_text(out / CITATIONS, citations.bibtex(search))
 
 
-def write_config(out: Path, source: Any, options: Options, command: Sequence[str] | None, params: Mapping[str, Any],
-                 device: Mapping[str, Any], jobs: Sequence[tuple[Job, str]], templates: Mapping[str, str],
-                 notes: Sequence[Note] = ()) -> None:
+def write_config(
+  out: Path,
+  source: Any,
+  options: Options,
+  command: Sequence[str] | None,
+  params: Mapping[str, Any],
+  device: Mapping[str, Any],
+  jobs: Sequence[tuple[Job, str]],
+  templates: Mapping[str, str],
+  notes: Sequence[Note] = (),
+) -> None:
   """Writes config.json: everything needed to repeat the run.
 
   Args:
@@ -151,26 +164,35 @@ def write_config(out: Path, source: Any, options: Options, command: Sequence[str
   """
   given = str(Path(source).absolute()) if isinstance(source, str | Path) else f'{len(jobs)} queries of a program'
   content = {
-      'program': 'alphafold_jax',
-      'version': __version__,
-      'date': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
-      **({'notes': [note.text for note in notes]} if notes else {}),
-      'command': list(command) if command else None,
-      'working_directory': str(Path.cwd()),
-      'input': given,
-      'output': str(out.absolute()),
-      'options': options.as_json(),
-      'models': {name: {'parameters': params[name], 'config': options.model_config(name).to_dict()}
-                 for name in options.models},
-      'seeds': list(options.seeds),
-      'templates': dict(templates),
-      'device': dict(device),
-      'python': platform.python_version(),
-      'platform': platform.platform(),
-      'packages': {name: _package_version(name) for name in _PACKAGES},
-      'jobs': [{'job': job.name, 'name': job.query.name, 'source': job.query.source, 'num_res': job.num_res,
-                'alignment': str(job.features or job.alignment_path or '') or None, 'input_sha256': digest}
-               for job, digest in jobs],
+    'program': 'alphafold_jax',
+    'version': __version__,
+    'date': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
+    **({'notes': [note.text for note in notes]} if notes else {}),
+    'command': list(command) if command else None,
+    'working_directory': str(Path.cwd()),
+    'input': given,
+    'output': str(out.absolute()),
+    'options': options.as_json(),
+    'models': {
+      name: {'parameters': params[name], 'config': options.model_config(name).to_dict()} for name in options.models
+    },
+    'seeds': list(options.seeds),
+    'templates': dict(templates),
+    'device': dict(device),
+    'python': platform.python_version(),
+    'platform': platform.platform(),
+    'packages': {name: _package_version(name) for name in _PACKAGES},
+    'jobs': [
+      {
+        'job': job.name,
+        'name': job.query.name,
+        'source': job.query.source,
+        'num_res': job.num_res,
+        'alignment': str(job.features or job.alignment_path or '') or None,
+        'input_sha256': digest,
+      }
+      for job, digest in jobs
+    ],
   }
   atomic.write_text(out / of_shard(CONFIG, options.shard), _dump(content))
 
@@ -194,8 +216,15 @@ def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
   from rich.console import Console
 
   text = io.StringIO()
-  console = Console(file=text, width=min(width or _WIDTH, 120), force_terminal=live, no_color=not live, highlight=False,
-                    color_system='auto' if live else None, legacy_windows=False)
+  console = Console(
+    file=text,
+    width=min(width or _WIDTH, 120),
+    force_terminal=live,
+    no_color=not live,
+    highlight=False,
+    color_system='auto' if live else None,
+    legacy_windows=False,
+  )
   if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions and outcome.ours]:
     best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
     heading = 'Best prediction of each protein' if best_only else 'Predictions'
@@ -214,8 +243,14 @@ def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
 def _table(live: bool, title: str | None = None):
   from rich import box, table
 
-  return table.Table(title=title, title_justify='left', title_style='bold red', box=box.SIMPLE_HEAD if live else None,
-                     pad_edge=False, header_style='bold')
+  return table.Table(
+    title=title,
+    title_justify='left',
+    title_style='bold red',
+    box=box.SIMPLE_HEAD if live else None,
+    pad_edge=False,
+    header_style='bold',
+  )
 
 
 def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool):
@@ -229,8 +264,17 @@ def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool)
       ptm = '-' if row['ptm'] is None else f'{row["ptm"]:.2f}'
       first = [outcome.job, str(len(outcome.files)), '' if outcome.status == DONE else outcome.status]
       job, num_files, remark = first if i == 0 else ('', '', '')
-      grid.add_row(job, str(row['rank']), row['model'], str(row['seed']), f'{row["mean_plddt"]:.1f}', ptm,
-                   _time(row['seconds']), num_files, remark)
+      grid.add_row(
+        job,
+        str(row['rank']),
+        row['model'],
+        str(row['seed']),
+        f'{row["mean_plddt"]:.1f}',
+        ptm,
+        _time(row['seconds']),
+        num_files,
+        remark,
+      )
   if len(outcomes) > _MAX_ROWS:
     grid.add_row('...', *[''] * 7, f'{len(outcomes) - _MAX_ROWS} more')
   return grid
@@ -247,7 +291,7 @@ def _failures_table(summary: Summary, live: bool):
   grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=24)
   grid.add_column('At', no_wrap=True)
   grid.add_column('Why', overflow='fold')
-  for failure in summary.failures[:_MAX_ROWS // 3]:
+  for failure in summary.failures[: _MAX_ROWS // 3]:
     where = failure.model or failure.stage
     grid.add_row(failure.job, where, Text(f'{failure.error}: {failure.message}'))
   if len(summary.failures) > _MAX_ROWS // 3:
@@ -271,6 +315,7 @@ def _closing_lines(summary: Summary) -> list[str]:
 def _counted(outcomes: Sequence[Outcome]) -> str:
   """'3 proteins: 2 done, 1 failed'."""
   of_status = Counter(outcome.status for outcome in outcomes)
-  counts = [f'{of_status[status]} {status}' for status in (DONE, KEPT, PARTIAL, FAILED, ELSEWHERE, NOT_RUN)
-            if of_status[status]]
+  counts = [
+    f'{of_status[status]} {status}' for status in (DONE, KEPT, PARTIAL, FAILED, ELSEWHERE, NOT_RUN) if of_status[status]
+  ]
   return f'{number(len(outcomes), "protein")}{": " * bool(counts)}{", ".join(counts)}'

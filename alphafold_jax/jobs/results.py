@@ -71,8 +71,15 @@ class Result:
         arrays |= _read(path)[1]
     kept = SimpleNamespace(single=arrays.pop('single'), pair=arrays.pop('pair'))
     return SimpleNamespace(
-        **arrays, representations=None if kept.single is None else kept, model_name=self.model_name, seed=self.seed,
-        mean_plddt=self.mean_plddt, ptm=self.ptm, passes=self.passes, notes=self.notes)
+      **arrays,
+      representations=None if kept.single is None else kept,
+      model_name=self.model_name,
+      seed=self.seed,
+      mean_plddt=self.mean_plddt,
+      ptm=self.ptm,
+      passes=self.passes,
+      notes=self.notes,
+    )
 
   def drop_extras(self) -> None:
     _extras_path(self.path).unlink(missing_ok=True)
@@ -95,8 +102,15 @@ def save(folder: Path, tag: str, key: str, prediction: Any, extras: Mapping[str,
   """
   passes = [dataclasses.asdict(one) for one in prediction.passes]
   header = {
-      'key': key, 'tag': tag, 'model_name': prediction.model_name, 'seed': prediction.seed,
-      'mean_plddt': prediction.mean_plddt, 'ptm': prediction.ptm, 'passes': passes, 'notes': list(prediction.notes)}
+    'key': key,
+    'tag': tag,
+    'model_name': prediction.model_name,
+    'seed': prediction.seed,
+    'mean_plddt': prediction.mean_plddt,
+    'ptm': prediction.ptm,
+    'passes': passes,
+    'notes': list(prediction.notes),
+  }
   arrays = {name: getattr(prediction, name) for name in _ARRAYS}
   if prediction.pae is not None:
     arrays['pae'] = prediction.pae
@@ -117,7 +131,7 @@ def find(folder: Path, tag: str, key: str, extras: Collection[str]) -> Result | 
       return None
     num_res = len(arrays['aatype'])
     for name in (*_ARRAYS, *(['pae'] if header['ptm'] is not None else [])):
-      if arrays[name].shape[:1 + (name in _PAIRS)] != (num_res,) * (1 + (name in _PAIRS)):
+      if arrays[name].shape[: 1 + (name in _PAIRS)] != (num_res,) * (1 + (name in _PAIRS)):
         raise ValueError(f'array {name!r} has shape {arrays[name].shape}')
       if not np.isfinite(arrays[name]).all():
         raise ValueError(f'array {name!r} holds NaN or infinity')
@@ -135,9 +149,15 @@ def find(folder: Path, tag: str, key: str, extras: Collection[str]) -> Result | 
 
 def _result(path: Path, header: Mapping[str, Any]) -> Result:
   return Result(
-      path=path, tag=header['tag'], model_name=header['model_name'], seed=int(header['seed']),
-      mean_plddt=float(header['mean_plddt']), ptm=None if header['ptm'] is None else float(header['ptm']),
-      passes=tuple(header['passes']), notes=tuple(header['notes']))
+    path=path,
+    tag=header['tag'],
+    model_name=header['model_name'],
+    seed=int(header['seed']),
+    mean_plddt=float(header['mean_plddt']),
+    ptm=None if header['ptm'] is None else float(header['ptm']),
+    passes=tuple(header['passes']),
+    notes=tuple(header['notes']),
+  )
 
 
 def _extras_path(path: Path) -> Path:

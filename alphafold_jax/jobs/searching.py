@@ -68,8 +68,14 @@ def found_before(job: Job, search: Search, folder: Path) -> Job | None:
   return kept.give(job) if kept.alignment.is_file() else None
 
 
-def run(jobs: Sequence[Job], search: Search, options: SearchOptions, folder_of: Callable[[Job], Path], console: Any,
-        fail: Callable[[Job, AlphaFoldError], None]) -> list[Job]:
+def run(
+  jobs: Sequence[Job],
+  search: Search,
+  options: SearchOptions,
+  folder_of: Callable[[Job], Path],
+  console: Any,
+  fail: Callable[[Job, AlphaFoldError], None],
+) -> list[Job]:
   """Searches for the bare sequences among the jobs.
 
   Args:
@@ -108,8 +114,9 @@ def tell_failure(job: Job, error: AlphaFoldError) -> None:
   _log.error('%s: %s', job.name, error, extra=TOLD if getattr(error, 'told', False) else None)
 
 
-def found_for(jobs: Sequence[Job], search: Search, options: SearchOptions,
-              console: Any) -> Iterator[tuple[Job, Found | AlphaFoldError]]:
+def found_for(
+  jobs: Sequence[Job], search: Search, options: SearchOptions, console: Any
+) -> Iterator[tuple[Job, Found | AlphaFoldError]]:
   """What is found for each protein, or why nothing is, as it comes; those of one sequence share a search.
 
   Args:

@@ -81,8 +81,16 @@ class Setup:
       fitting.append((planning.longest(config, free, num_devices, num_templ), rows))
     longest, rows = min(fitting)
     where, each = ('this device', '') if num_devices == 1 else (f'{num_devices} devices together', ' on each')
-    _log.info('%sup to about %s residues fit %s (%.1f GiB free%s, %s alignment rows, %s)', who, f'{longest:,}', where,
-              free / 2**30, each, rows, dtype)
+    _log.info(
+      '%sup to about %s residues fit %s (%.1f GiB free%s, %s alignment rows, %s)',
+      who,
+      f'{longest:,}',
+      where,
+      free / 2**30,
+      each,
+      rows,
+      dtype,
+    )
 
   def predictor(self, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]) -> Predictor:
     """What predicts.

@@ -73,9 +73,10 @@ class GivenStructures:
         continue
       if template.identity < self.MIN_IDENTITY or template.coverage < self.MIN_COVERAGE:
         skipped.append(
-            f'template {template.name} skipped: {template.identity:.0%} of the aligned residues are identical (needed '
-            f'{self.MIN_IDENTITY:.0%}), {template.coverage:.0%} of the protein is covered (needed '
-            f'{self.MIN_COVERAGE:.0%})')
+          f'template {template.name} skipped: {template.identity:.0%} of the aligned residues are identical (needed '
+          f'{self.MIN_IDENTITY:.0%}), {template.coverage:.0%} of the protein is covered (needed '
+          f'{self.MIN_COVERAGE:.0%})'
+        )
       else:
         found.append(template)
     found.sort(key=lambda template: -template.identity * template.coverage)
@@ -86,8 +87,13 @@ class GivenStructures:
     for template in found[MOST:]:
       _log.info('%s: template %s left out: %d others fit better', job.name, template.name, MOST)
     for template in found[:MOST]:
-      _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, 100 * template.identity,
-                100 * template.coverage)
+      _log.info(
+        '%s: template %s: %.0f%% identical, covers %.0f%%',
+        job.name,
+        template.name,
+        100 * template.identity,
+        100 * template.coverage,
+      )
     return templates.stack_templates(found[:MOST], MOST) if found else None
 
 
@@ -101,7 +107,8 @@ class FoundStructures:
       atomic.make_folder(options.structures)
     self._library = library.Library(options.structures, options.obsolete_pdbs_path)
     self._settings = choice.Settings(
-        max_templates=min(MOST, options.max_template_hits), max_date=options.max_template_date)
+      max_templates=min(MOST, options.max_template_hits), max_date=options.max_template_date
+    )
 
   def identity(self) -> str:
     """What the choice among hits depends on."""
@@ -140,8 +147,11 @@ class FoundStructures:
     for line in chosen.skipped:
       _log.info('%s: template skipped: %s', job.name, line)
     if not chosen.templates:
-      _log.warning('%s: no template is used: %s', job.name, f'none of {number(len(hits), "hit")} could be, see log.txt'
-                   if hits else 'no known structure was found')
+      _log.warning(
+        '%s: no template is used: %s',
+        job.name,
+        f'none of {number(len(hits), "hit")} could be, see log.txt' if hits else 'no known structure was found',
+      )
       return None
     return templates.stack_templates(chosen.templates, MOST)
 
@@ -188,8 +198,13 @@ class MappedStructures:
 
     placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
     for template in placed:
-      _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, 100 * template.identity,
-                100 * template.coverage)
+      _log.info(
+        '%s: template %s: %.0f%% identical, covers %.0f%%',
+        job.name,
+        template.name,
+        100 * template.identity,
+        100 * template.coverage,
+      )
     return templates.stack_templates(placed, MOST) if placed else None
 
 

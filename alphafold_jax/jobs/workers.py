@@ -29,11 +29,13 @@ _GRACE = 10.0  # seconds that a worker has to end
 _MAX_STARTS = 2  # in a row that come to nothing
 _MAX_DEATHS = 2  # of workers, by one protein
 _REMEDIES = {
-    signal.SIGKILL: "The machine's memory ran out, or somebody ended it; try fewer --workers or a shallower alignment "
-                    '(--max-msa 128:256)',
-    **dict.fromkeys((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE),
-                    'A fault in a driver or library; see what was printed, and try another version of JAX or of the '
-                    'driver, or --no-compilation-cache'),
+  signal.SIGKILL: "The machine's memory ran out, or somebody ended it; try fewer --workers or a shallower alignment "
+  '(--max-msa 128:256)',
+  **dict.fromkeys(
+    (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE),
+    'A fault in a driver or library; see what was printed, and try another version of JAX or of the '
+    'driver, or --no-compilation-cache',
+  ),
 }
 
 
@@ -60,8 +62,11 @@ class _Worker:
     context = multiprocessing.get_context('spawn')
     self.connection, its = context.Pipe()
     self.process = context.Process(
-        target=worker.main, args=(its, setup, self.place, _package_log.getEffectiveLevel()), name=self.place.name,
-        daemon=True)
+      target=worker.main,
+      args=(its, setup, self.place, _package_log.getEffectiveLevel()),
+      name=self.place.name,
+      daemon=True,
+    )
     self.process.start()
     its.close()  # so that its end is closed when the process ends
 
@@ -83,8 +88,14 @@ class _Worker:
 class Workers:
   """The workers of a run."""
 
-  def __init__(self, places: Sequence[Place], setup: Any, queue: Queue, progress: Progress,
-               on_ready: Callable[[dict[str, Any]], None]):
+  def __init__(
+    self,
+    places: Sequence[Place],
+    setup: Any,
+    queue: Queue,
+    progress: Progress,
+    on_ready: Callable[[dict[str, Any]], None],
+  ):
     """Gets ready to start them.
 
     Args:
@@ -173,8 +184,14 @@ class Workers:
   def _failed(self, one: _Worker, error: Exception) -> None:
     raise error
 
-  _DEALS = {'ready': _is_ready, 'free': _is_free, 'ended': _ended, 'log': _logged, 'progress': _progressed,
-            'failed': _failed}
+  _DEALS = {
+    'ready': _is_ready,
+    'free': _is_free,
+    'ended': _ended,
+    'log': _logged,
+    'progress': _progressed,
+    'failed': _failed,
+  }
 
   # ---------------------------------------------------------------------------------------- deaths
 
@@ -197,8 +214,10 @@ class Workers:
     self._workers.remove(one)
     _log.error('%s ended %d times as it started; it is not started again', one.place.name, _MAX_STARTS)
     if not self._workers:
-      raise ResourceError(f'no worker could be started: they ended {how}. --workers 1 runs in this process and may '
-                          f'show why. {_remedy(one.process.exitcode)}')
+      raise ResourceError(
+        f'no worker could be started: they ended {how}. --workers 1 runs in this process and may '
+        f'show why. {_remedy(one.process.exitcode)}'
+      )
 
   def _give_up(self, assignment: Assignment, how: str, exit_code: int) -> None:
     query = assignment.job.query

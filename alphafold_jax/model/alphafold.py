@@ -88,20 +88,23 @@ class AlphaFold:
       pair = representations.pair.astype(jnp.float32)
       representations = dataclasses.replace(representations, pair=pair)
       return schema.Outputs(
-          structure=structure,
-          logits=Heads(self.spec.heads, name='heads')(representations),
-          representations=representations,
-          masked_msa=target,
-          recycled=schema.Recycled(msa_first_row=first_row, pair=pair, atom_positions=structure.atom_positions))
+        structure=structure,
+        logits=Heads(self.spec.heads, name='heads')(representations),
+        representations=representations,
+        masked_msa=target,
+        recycled=schema.Recycled(msa_first_row=first_row, pair=pair, atom_positions=structure.atom_positions),
+      )
 
   def predict(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Predicted:
     """One pass with what a prediction takes from it: no logits of pairs, and pairs in the trunk's dtype."""
     with ops.use_kernels(self.spec.kernels):
       first_row, representations, structure, _ = self._fold(batch, context, previous)
       score = Heads(self.spec.heads, name='heads').confidence(
-          representations.pair, representations.structure_module, structure.atom_positions, batch.seq_mask)
+        representations.pair, representations.structure_module, structure.atom_positions, batch.seq_mask
+      )
       recycled = schema.Recycled(
-          msa_first_row=first_row, pair=representations.pair, atom_positions=structure.atom_positions)
+        msa_first_row=first_row, pair=representations.pair, atom_positions=structure.atom_positions
+      )
       return Predicted(structure=structure, confidence=score, representations=representations, recycled=recycled)
 
   def _fold(self, batch, context, previous):
@@ -110,7 +113,8 @@ class AlphaFold:
     single = Linear(self.spec.c_s, name='single')(first_row)  # Alg. 6 line 12
     with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
       structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
-          single, pair.astype(jnp.float32), batch.aatype, batch.seq_mask)  # line 21
+        single, pair.astype(jnp.float32), batch.aatype, batch.seq_mask
+      )  # line 21
     representations = schema.Representations(msa=msa, single=single, pair=pair, structure_module=structure_single)
     return first_row, representations, structure, target
 
@@ -135,8 +139,11 @@ class AlphaFold:
     num_msa, num_res = min(self.spec.sampling.num_msa, batch.msa.tokens.shape[0]), batch.aatype.shape[0]
     e, own = self.spec.embedder, num_res // axial.num_shares()
     return (
-        jnp.zeros((num_msa, own, e.c_m)), jnp.zeros((num_res, e.c_m)), jnp.zeros((own, num_res, e.c_z)),
-        schema.MaskedMsa(tokens=jnp.zeros((num_msa, own), jnp.int32), mask=jnp.zeros((num_msa, own))))
+      jnp.zeros((num_msa, own, e.c_m)),
+      jnp.zeros((num_res, e.c_m)),
+      jnp.zeros((own, num_res, e.c_z)),
+      schema.MaskedMsa(tokens=jnp.zeros((num_msa, own), jnp.int32), mask=jnp.zeros((num_msa, own))),
+    )
 
   def _trunk(self, key, batch, context, previous):
     """Lines 4-18: msa [N_clust, N_res, c_m], its first row, pair, and the masked-MSA target."""
@@ -152,8 +159,10 @@ class AlphaFold:
     spec, dtype = self.spec, self.dtype
     pair_mask = axial.share(batch.seq_mask, 0)[:, None] * batch.seq_mask[None]
     m, z = InputEmbedder(spec.embedder, name='input_embedder')(  # line 5
-        embedders.target_features(batch).astype(dtype), embedders.msa_features(batch, sample).astype(dtype),
-        batch.residue_index)
+      embedders.target_features(batch).astype(dtype),
+      embedders.msa_features(batch, sample).astype(dtype),
+      batch.residue_index,
+    )
     first_row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
     m = m.at[0].add(first_row.astype(dtype))
     z += pair.astype(dtype)
@@ -161,7 +170,8 @@ class AlphaFold:
       attention = TemplatePointwiseAttention(spec.templates, name='template_attention')
       z += attention(z, context.templates.pair, context.templates.mask)  # lines 12, 13
     a = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(
-        embedders.extra_msa_features(sample).astype(dtype))  # lines 14, 15
+      embedders.extra_msa_features(sample).astype(dtype)
+    )  # lines 14, 15
     _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', a, z, sample.extra_mask, pair_mask)  # line 16
     msa_mask = sample.mask
     if context.templates is not None:
@@ -174,6 +184,7 @@ _IN_FLOAT32 = ('scale', 'offset', 'norm_scale', 'norm_offset')  # of normalisati
 
 def _in_dtype(dtype: jnp.dtype):
   """Lets modules inside see their float32 parameters in the trunk's dtype; gradients stay float32."""
+
   def getter(next_getter, value, context):
     value = next_getter(value)
     return value if context.full_name.rsplit('/', 1)[-1] in _IN_FLOAT32 else value.astype(dtype)
@@ -223,15 +234,16 @@ def make_spec(config: Mapping[str, Any]) -> AlphaFoldSpec:
   """
   try:
     return AlphaFoldSpec(
-        sampling=SamplingSpec(**config['sampling']),
-        embedder=EmbedderSpec(**config['embedder']),
-        templates=_with_pair(TemplateSpec, config['templates']) if config['templates'] is not None else None,
-        extra_msa=_with_pair(EvoformerSpec, config['extra_msa']),
-        evoformer=_with_pair(EvoformerSpec, config['evoformer']),
-        structure=StructureSpec(**config['structure']),
-        heads=HeadsSpec(**config['heads']),
-        kernels=ops.Kernels(**config['kernels']),
-        **{key: config[key] for key in ('c_s', 'num_ensemble', 'dtype')})
+      sampling=SamplingSpec(**config['sampling']),
+      embedder=EmbedderSpec(**config['embedder']),
+      templates=_with_pair(TemplateSpec, config['templates']) if config['templates'] is not None else None,
+      extra_msa=_with_pair(EvoformerSpec, config['extra_msa']),
+      evoformer=_with_pair(EvoformerSpec, config['evoformer']),
+      structure=StructureSpec(**config['structure']),
+      heads=HeadsSpec(**config['heads']),
+      kernels=ops.Kernels(**config['kernels']),
+      **{key: config[key] for key in ('c_s', 'num_ensemble', 'dtype')},
+    )
   except (TypeError, KeyError) as error:
     raise ValueError(f'the configuration does not fit the network: {error}') from error
 

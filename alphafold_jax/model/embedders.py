@@ -74,7 +74,7 @@ class InputEmbedder(hk.Module):
     self.spec = spec
 
   def __call__(
-      self, target: jax.Array, msa: jax.Array, residue_index: jax.Array
+    self, target: jax.Array, msa: jax.Array, residue_index: jax.Array
   ) -> tuple[jax.Array, jax.Array]:  # target [N_res, 22], msa [N_clust, N_res, 49] of a device's share
     own = axial.share(target, 0)
     left = Linear(self.spec.c_z, name='left')(own)  # line 1

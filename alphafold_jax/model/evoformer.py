@@ -43,7 +43,7 @@ class EvoformerBlock(hk.Module):
     self.spec = spec
 
   def __call__(
-      self, m: jax.Array, z: jax.Array, msa_mask: jax.Array, pair_mask: jax.Array
+    self, m: jax.Array, z: jax.Array, msa_mask: jax.Array, pair_mask: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
     s = self.spec
     m = MSARowAttentionWithPairBias(s.num_head, s.msa_dropout, name='row_attention')(m, z, msa_mask)  # line 2
@@ -54,7 +54,7 @@ class EvoformerBlock(hk.Module):
 
 
 def evoformer_stack(
-    spec: EvoformerSpec, name: str, m: jax.Array, z: jax.Array, msa_mask: jax.Array, pair_mask: jax.Array
+  spec: EvoformerSpec, name: str, m: jax.Array, z: jax.Array, msa_mask: jax.Array, pair_mask: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   """Runs `spec.num_block` blocks with parameters stacked along a leading axis, compiled once (Alg. 6 line 1)."""
 

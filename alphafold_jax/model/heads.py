@@ -39,16 +39,16 @@ class Heads(hk.Module):
 
     half = head('distogram', s.num_distogram_bins)(r.pair)  # Suppl. 1.9.8
     return schema.Logits(
-        distogram=half + axial.transpose(half),
-        masked_msa=head('masked_msa', s.num_masked_msa_classes)(r.msa),  # Suppl. 1.9.9
-        plddt=PerResidueLDDT(s, name='plddt')(r.structure_module),
-        experimentally_resolved=head('experimentally_resolved', s.num_atoms)(r.single),  # Suppl. 1.9.10
-        pae=head('pae', s.num_pae_bins)(r.pair) if s.num_pae_bins else None,  # Suppl. 1.9.7
+      distogram=half + axial.transpose(half),
+      masked_msa=head('masked_msa', s.num_masked_msa_classes)(r.msa),  # Suppl. 1.9.9
+      plddt=PerResidueLDDT(s, name='plddt')(r.structure_module),
+      experimentally_resolved=head('experimentally_resolved', s.num_atoms)(r.single),  # Suppl. 1.9.10
+      pae=head('pae', s.num_pae_bins)(r.pair) if s.num_pae_bins else None,  # Suppl. 1.9.7
     )
 
   @hk.name_like('__call__')
   def confidence(
-      self, pair: jax.Array, structure_single: jax.Array, atom_positions: jax.Array, mask: jax.Array
+    self, pair: jax.Array, structure_single: jax.Array, atom_positions: jax.Array, mask: jax.Array
   ) -> confidence.Confidence:
     """`confidence.summarise` of the logits, of which those of pairs are made and summed up a few rows at a time.
 
@@ -70,8 +70,9 @@ class Heads(hk.Module):
     num_values = 2 * c_z + 3 * max(s.num_distogram_bins, s.num_pae_bins)
     bytes_per_row = 4 * pair.shape[1] * num_values
     if axial.num_shares() == 1:  # no transposed copy of all pairs
-      pairs = slicing.map_rows(lambda rows, columns: of_rows(rows, columns.swapaxes(0, 1)), (pair,), bytes_per_row,
-                               columns=((pair, 1),))
+      pairs = slicing.map_rows(
+        lambda rows, columns: of_rows(rows, columns.swapaxes(0, 1)), (pair,), bytes_per_row, columns=((pair, 1),)
+      )
     else:
       pairs = slicing.map_rows(of_rows, (pair, axial.transpose(pair)), bytes_per_row)
     return confidence.of_summaries(PerResidueLDDT(s, name='plddt')(structure_single), pairs, atom_positions, mask)

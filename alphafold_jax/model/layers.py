@@ -12,10 +12,10 @@ from alphafold_jax.ops import axial
 
 # Suppl. 1.11.4 "Parameters initialization".
 INITIALIZERS = {
-    'linear': lambda: hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal'),
-    'relu': lambda: hk.initializers.VarianceScaling(2.0, 'fan_in', 'truncated_normal'),
-    'glorot': lambda: hk.initializers.VarianceScaling(1.0, 'fan_avg', 'uniform'),
-    'zeros': lambda: jnp.zeros,  # the last layer of each residual update, gates, and logits
+  'linear': lambda: hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal'),
+  'relu': lambda: hk.initializers.VarianceScaling(2.0, 'fan_in', 'truncated_normal'),
+  'glorot': lambda: hk.initializers.VarianceScaling(1.0, 'fan_avg', 'uniform'),
+  'zeros': lambda: jnp.zeros,  # the last layer of each residual update, gates, and logits
 }
 
 
@@ -57,12 +57,19 @@ class LayerNorm(hk.Module):
   def weights(self, c: int) -> ops.NormWeights:
     """Its parameters alone, for operations that normalise by themselves."""
     return ops.NormWeights(
-        scale=hk.get_parameter('scale', (c,), init=jnp.ones), offset=hk.get_parameter('offset', (c,), init=jnp.zeros))
+      scale=hk.get_parameter('scale', (c,), init=jnp.ones), offset=hk.get_parameter('offset', (c,), init=jnp.zeros)
+    )
 
 
 def attention_weights(
-    c_q: int, c_out: int, num_head: int, head_dim: int, *, c_kv: int | None = None, shared_kv: bool = False,
-    gated: bool = True,
+  c_q: int,
+  c_out: int,
+  num_head: int,
+  head_dim: int,
+  *,
+  c_kv: int | None = None,
+  shared_kv: bool = False,
+  gated: bool = True,
 ) -> ops.AttentionWeights:
   """Creates one attention layer's parameters in the module that calls it.
 
@@ -80,13 +87,13 @@ def attention_weights(
   kv = (head_dim,) if shared_kv else heads
   kv_width = head_dim if shared_kv else width
   return ops.AttentionWeights(
-      q=_parameter('q', (c_q, *heads), 'glorot', c_q, width),
-      k=_parameter('k', (c_kv, *kv), 'glorot', c_kv, kv_width),
-      v=_parameter('v', (c_kv, *kv), 'glorot', c_kv, kv_width),
-      gate_w=_parameter('gate_w', (c_q, *heads), 'zeros', c_q, width) if gated else None,
-      gate_b=hk.get_parameter('gate_b', heads, init=jnp.ones) if gated else None,
-      out_w=_parameter('out_w', (*heads, c_out), 'zeros', width, c_out),
-      out_b=hk.get_parameter('out_b', (c_out,), init=jnp.zeros),
+    q=_parameter('q', (c_q, *heads), 'glorot', c_q, width),
+    k=_parameter('k', (c_kv, *kv), 'glorot', c_kv, kv_width),
+    v=_parameter('v', (c_kv, *kv), 'glorot', c_kv, kv_width),
+    gate_w=_parameter('gate_w', (c_q, *heads), 'zeros', c_q, width) if gated else None,
+    gate_b=hk.get_parameter('gate_b', heads, init=jnp.ones) if gated else None,
+    out_w=_parameter('out_w', (*heads, c_out), 'zeros', width, c_out),
+    out_b=hk.get_parameter('out_b', (c_out,), init=jnp.zeros),
   )
 
 
@@ -100,12 +107,16 @@ class Transition(hk.Module):
   def __call__(self, x: jax.Array) -> jax.Array:  # [A, B, c]
     c = x.shape[-1]
     norm = LayerNorm(name='norm').weights(c)  # line 1
-    return ops.transition(x, norm, ops.TransitionWeights(  # lines 2, 3
+    return ops.transition(
+      x,
+      norm,
+      ops.TransitionWeights(  # lines 2, 3
         w_in=_parameter('w_in', (c, self.factor * c), 'relu', c, self.factor * c),
         b_in=hk.get_parameter('b_in', (self.factor * c,), init=jnp.zeros),
         w_out=_parameter('w_out', (self.factor * c, c), 'zeros', self.factor * c, c),
         b_out=hk.get_parameter('b_out', (c,), init=jnp.zeros),
-    ))
+      ),
+    )
 
 
 def dropout(x: jax.Array, rate: float) -> jax.Array:
@@ -115,7 +126,7 @@ def dropout(x: jax.Array, rate: float) -> jax.Array:
 
 
 def dropout_factors(
-    shape: tuple[int, ...], rate: float, shared_axis: int | None = None, sharded_axis: int | None = None
+  shape: tuple[int, ...], rate: float, shared_axis: int | None = None, sharded_axis: int | None = None
 ) -> jax.Array | None:
   """What dropout multiplies an array of that shape by: 0 or 1 / (1 - rate) (Suppl. 1.11.6); None: there is no dropout.
 

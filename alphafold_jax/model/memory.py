@@ -10,7 +10,7 @@ _GATHERED_COLUMNS = 2 * 16  # of each device, ops/outer_product.py
 
 
 def pass_bytes(
-    spec: AlphaFoldSpec, num_res: int, depth: int, num_templates: int, num_params: int, num_devices: int = 1
+  spec: AlphaFoldSpec, num_res: int, depth: int, num_templates: int, num_params: int, num_devices: int = 1
 ) -> int:
   """Peak bytes of one pass on each device, at padded sizes, parameters included.
 
@@ -38,10 +38,7 @@ def pass_bytes(
   msa = (num_msa + num_templates) * own * e.c_m
   extra = num_extra * own * e.c_extra
   templates = num_templates * own * num_res * spec.templates.c_t if spec.templates else 0
-  moments = (
-      2 * pair + 2.2 * msa,
-      2 * pair + msa + 3 * extra,
-      3.2 * pair + msa + 4.3 * channels * own * num_res)
+  moments = (2 * pair + 2.2 * msa, 2 * pair + msa + 3 * extra, 3.2 * pair + msa + 4.3 * channels * own * num_res)
   columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
   gathered = 2 * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
   cast_params = num_params if item < 4 else 0

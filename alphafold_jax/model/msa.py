@@ -71,11 +71,17 @@ class OuterProductMean(hk.Module):
     c_m, c_z, hidden = m.shape[-1], z.shape[-1], self.c_hidden
     norm = LayerNorm(name='norm').weights(c_m)  # line 1
     linear = hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal')
-    return ops.outer_product_mean(z, m, norm, ops.OuterProductWeights(  # lines 2-4
+    return ops.outer_product_mean(
+      z,
+      m,
+      norm,
+      ops.OuterProductWeights(  # lines 2-4
         left_w=hk.get_parameter('left_w', (c_m, hidden), init=linear),
         left_b=hk.get_parameter('left_b', (hidden,), init=jnp.zeros),
         right_w=hk.get_parameter('right_w', (c_m, hidden), init=linear),
         right_b=hk.get_parameter('right_b', (hidden,), init=jnp.zeros),
         out_w=hk.get_parameter('out_w', (hidden, hidden, c_z), init=jnp.zeros),
         out_b=hk.get_parameter('out_b', (c_z,), init=jnp.zeros),
-    ), mask)
+      ),
+      mask,
+    )

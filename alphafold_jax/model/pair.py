@@ -26,7 +26,10 @@ class TriangleMultiplication(hk.Module):
     c_z, hidden = z.shape[-1], self.c_hidden
     linear = hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal')
     norm = LayerNorm(name='norm').weights(c_z)  # line 1
-    return ops.triangle_multiplication(z, norm, ops.TriangleWeights(  # lines 2-4
+    return ops.triangle_multiplication(
+      z,
+      norm,
+      ops.TriangleWeights(  # lines 2-4
         proj_w=hk.get_parameter('proj_w', (c_z, 2 * hidden), init=linear),
         proj_b=hk.get_parameter('proj_b', (2 * hidden,), init=jnp.zeros),
         gate_w=hk.get_parameter('gate_w', (c_z, 2 * hidden), init=jnp.zeros),
@@ -37,7 +40,11 @@ class TriangleMultiplication(hk.Module):
         out_b=hk.get_parameter('out_b', (c_z,), init=jnp.zeros),
         out_gate_w=hk.get_parameter('out_gate_w', (c_z, c_z), init=jnp.zeros),
         out_gate_b=hk.get_parameter('out_gate_b', (c_z,), init=jnp.ones),
-    ), mask, outgoing=self.outgoing, keep=keep)
+      ),
+      mask,
+      outgoing=self.outgoing,
+      keep=keep,
+    )
 
 
 class TriangleAttention(hk.Module):
@@ -74,10 +81,10 @@ class PairSpec:
 
 # name -> (module, the axis that shares its dropout mask)
 PAIR_UPDATES = {
-    'multiplication_outgoing': (lambda s, name: TriangleMultiplication(s.c_triangle, outgoing=True, name=name), 0),
-    'multiplication_incoming': (lambda s, name: TriangleMultiplication(s.c_triangle, outgoing=False, name=name), 0),
-    'attention_starting': (lambda s, name: TriangleAttention(s.num_head, starting=True, name=name), 0),
-    'attention_ending': (lambda s, name: TriangleAttention(s.num_head, starting=False, name=name), 1),
+  'multiplication_outgoing': (lambda s, name: TriangleMultiplication(s.c_triangle, outgoing=True, name=name), 0),
+  'multiplication_incoming': (lambda s, name: TriangleMultiplication(s.c_triangle, outgoing=False, name=name), 0),
+  'attention_starting': (lambda s, name: TriangleAttention(s.num_head, starting=True, name=name), 0),
+  'attention_ending': (lambda s, name: TriangleAttention(s.num_head, starting=False, name=name), 1),
 }
 
 

@@ -98,11 +98,12 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
     predicted = network.predict(params, key, batch, context, previous)
     positions = predicted.structure.atom_positions
     return Result(
-        recycled=predicted.recycled,
-        atom_mask=predicted.structure.atom_mask,
-        confidence=predicted.confidence,
-        change=recycling.distance_change(previous.atom_positions, positions, batch.seq_mask),
-        representations=predicted.representations if keep_representations else None)
+      recycled=predicted.recycled,
+      atom_mask=predicted.structure.atom_mask,
+      confidence=predicted.confidence,
+      change=recycling.distance_change(previous.atom_positions, positions, batch.seq_mask),
+      representations=predicted.representations if keep_representations else None,
+    )
 
   def initial(batch):
     return recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z, spec.dtype)
@@ -110,21 +111,29 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
   if num_devices == 1:
     identity = ('one_pass', spec, keep_representations)
     return Programs(
-        jax.jit(network.prepare), Program(one_pass, identity, donate_argnums=4), jax.jit(initial), everywhere=None)
+      jax.jit(network.prepare), Program(one_pass, identity, donate_argnums=4), jax.jit(initial), everywhere=None
+    )
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
   result = Result(
-      recycled=recycled, atom_mask=P(), confidence=axial.partition(confidence.Confidence, _MODEL), change=P(),
-      representations=axial.partition(schema.Representations, _MODEL) if keep_representations else None)
+    recycled=recycled,
+    atom_mask=P(),
+    confidence=axial.partition(confidence.Confidence, _MODEL),
+    change=P(),
+    representations=axial.partition(schema.Representations, _MODEL) if keep_representations else None,
+  )
   return Programs(
-      jax.jit(_shared(network.prepare, mesh, (P(), P(), P()), context)),
-      Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled), result), donate_argnums=4),
-      jax.jit(_shared(initial, mesh, (P(),), recycled)), everywhere=NamedSharding(mesh, P()))
+    jax.jit(_shared(network.prepare, mesh, (P(), P(), P()), context)),
+    Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled), result), donate_argnums=4),
+    jax.jit(_shared(initial, mesh, (P(),), recycled)),
+    everywhere=NamedSharding(mesh, P()),
+  )
 
 
 def _shared(function: Callable, mesh: Mesh, in_specs: tuple, out_specs: Any) -> Callable:
   """A function of whole arrays, or of what another such function gave, whose work all devices of a mesh share."""
+
   def of_device(*arguments):
     with axial.sharded_over(_MODEL):
       return function(*arguments)

@@ -19,9 +19,10 @@ def initial_recycled(num_res: int, c_m: int, c_z: int, dtype: str = 'float32') -
     dtype: of the pair representation, if it is not to take the room of float32: the trunk's own
   """
   return schema.Recycled(
-      msa_first_row=jnp.zeros((num_res, c_m)),
-      pair=jnp.zeros((num_res // axial.num_shares(), num_res, c_z), dtype),
-      atom_positions=jnp.zeros((num_res, 37, 3)))
+    msa_first_row=jnp.zeros((num_res, c_m)),
+    pair=jnp.zeros((num_res // axial.num_shares(), num_res, c_z), dtype),
+    atom_positions=jnp.zeros((num_res, 37, 3)),
+  )
 
 
 def distance_change(previous: jax.Array, current: jax.Array, mask: jax.Array) -> jax.Array:
@@ -34,6 +35,7 @@ def distance_change(previous: jax.Array, current: jax.Array, mask: jax.Array) ->
   Returns:
     scalar, Å
   """
+
   def distances(positions):
     ca = positions[:, _CA]
     return jnp.sqrt(jnp.sum(jnp.square(axial.share(ca, 0)[:, None] - ca[None]), axis=-1))

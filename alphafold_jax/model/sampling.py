@@ -90,8 +90,12 @@ def mask_rows(key: jax.Array, tokens: jax.Array, profile: jax.Array, spec: Sampl
 
 
 def cluster(
-    tokens: jax.Array, deletions: jax.Array, mask: jax.Array,
-    rest_tokens: jax.Array, rest_deletions: jax.Array, rest_mask: jax.Array,
+  tokens: jax.Array,
+  deletions: jax.Array,
+  mask: jax.Array,
+  rest_tokens: jax.Array,
+  rest_deletions: jax.Array,
+  rest_mask: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
   """Gives each remaining row to the cluster centre it agrees with most and averages the members.
 
@@ -111,8 +115,9 @@ def cluster(
   size = math.ceil(rest_tokens.shape[0] / num_steps)
   missing = num_steps * size - rest_tokens.shape[0]
   steps = tuple(
-      jnp.pad(x, ((0, missing), (0, 0))).reshape(num_steps, size, num_res)
-      for x in (rest_tokens, rest_deletions, rest_mask))
+    jnp.pad(x, ((0, missing), (0, 0))).reshape(num_steps, size, num_res)
+    for x in (rest_tokens, rest_deletions, rest_mask)
+  )
 
   def add_rows(sums, rows):
     row_tokens, row_deletions, row_mask = rows
@@ -159,7 +164,13 @@ def sample_msa(key: jax.Array, msa: schema.Msa, spec: SamplingSpec) -> MsaSample
   profile, deletion_mean = cluster(tokens, deletions, mask, rest_tokens, rest_deletions, rest_mask)
   num_extra = min(spec.num_extra, num_rest)
   return MsaSample(
-      tokens=tokens, deletions=deletions, mask=mask, profile=profile, deletion_mean=deletion_mean,
-      target=schema.MaskedMsa(tokens=true_tokens, mask=masked * mask),
-      extra_tokens=rest_tokens[:num_extra], extra_deletions=rest_deletions[:num_extra],
-      extra_mask=rest_mask[:num_extra])
+    tokens=tokens,
+    deletions=deletions,
+    mask=mask,
+    profile=profile,
+    deletion_mean=deletion_mean,
+    target=schema.MaskedMsa(tokens=true_tokens, mask=masked * mask),
+    extra_tokens=rest_tokens[:num_extra],
+    extra_deletions=rest_deletions[:num_extra],
+    extra_mask=rest_mask[:num_extra],
+  )

@@ -143,7 +143,7 @@ class StructureModule(hk.Module):
     self.spec = spec
 
   def __call__(
-      self, single: jax.Array, pair: jax.Array, aatype: jax.Array, mask: jax.Array
+    self, single: jax.Array, pair: jax.Array, aatype: jax.Array, mask: jax.Array
   ) -> tuple[jax.Array, schema.Structure]:
     """Folds the chain.
 
@@ -185,9 +185,13 @@ class StructureModule(hk.Module):
     groups = atoms.torsion_frames(aatype, frames[-1], angles[-1])
     atom14 = atoms.atom14_positions(aatype, groups)
     return schema.Structure(
-        atom_positions=atoms.atom14_to_atom37(atom14, aatype),
-        atom_mask=jnp.asarray(residues.ATOM37_MASK)[aatype],
-        frame_rotations=frames.rotation, frame_translations=frames.translation,
-        angles=angles, unnormalized_angles=raw_angles,
-        group_rotations=groups.rotation, group_translations=groups.translation,
-        atom14_positions=atom14)
+      atom_positions=atoms.atom14_to_atom37(atom14, aatype),
+      atom_mask=jnp.asarray(residues.ATOM37_MASK)[aatype],
+      frame_rotations=frames.rotation,
+      frame_translations=frames.translation,
+      angles=angles,
+      unnormalized_angles=raw_angles,
+      group_rotations=groups.rotation,
+      group_translations=groups.translation,
+      atom14_positions=atom14,
+    )

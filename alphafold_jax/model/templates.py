@@ -56,14 +56,17 @@ def pair_features(aatype: jax.Array, positions: jax.Array, atom_mask: jax.Array,
   own_backbone, own_beta_mask, own_types = axial.share((backbone, beta_mask, types), 0)
   mask = (own_backbone[:, None] * backbone[None])[..., None]
   shape = mask.shape[:2]
-  features = jnp.concatenate([
+  features = jnp.concatenate(
+    [
       distance_bins(beta, spec.min_distance, spec.max_distance, spec.num_bins),
       (own_beta_mask[:, None] * beta_mask[None])[..., None],
       jnp.broadcast_to(types[None], (*shape, 22)),
       jnp.broadcast_to(own_types[:, None], (*shape, 22)),
       jnp.zeros((*shape, 3)),
       mask,
-  ], axis=-1)
+    ],
+    axis=-1,
+  )
   return features * mask
 
 
@@ -138,9 +141,7 @@ class TemplateEmbedder(hk.Module):
     return TemplateContext(pair=pair, rows=rows, rows_mask=rows_mask, mask=templates.mask)
 
 
-def append_rows(
-    m: jax.Array, msa_mask: jax.Array, context: TemplateContext
-) -> tuple[jax.Array, jax.Array]:
+def append_rows(m: jax.Array, msa_mask: jax.Array, context: TemplateContext) -> tuple[jax.Array, jax.Array]:
   """Puts the templates' torsion rows after the MSA's (Alg. 2 line 8)."""
   rows, rows_mask = axial.share(context.rows, 1), axial.share(context.rows_mask, 1)
   return jnp.concatenate([m, rows]), jnp.concatenate([msa_mask, rows_mask])

@@ -21,8 +21,14 @@ from alphafold_jax.errors import AlphaFoldError
 
 _log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parents[1]
-_KERNELS = ('triton_kernel_call', 'triton_kernel_call_ffi', '__gpu$xla.gpu.triton', 'tpu_custom_call',
-            '__cudnn$fmhaSoftmax', '__cudnn$fmhaScaleBiasSoftmax')
+_KERNELS = (
+  'triton_kernel_call',
+  'triton_kernel_call_ffi',
+  '__gpu$xla.gpu.triton',
+  'tpu_custom_call',
+  '__cudnn$fmhaSoftmax',
+  '__cudnn$fmhaScaleBiasSoftmax',
+)
 _SETTINGS = ('jax_default_matmul_precision', 'jax_enable_x64', 'jax_threefry_partitionable')
 _ALLOWED = tuple(jax.export.DisabledSafetyCheck.custom_call(name) for name in _KERNELS)
 

@@ -15,7 +15,21 @@ from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
 
 __all__ = [
-    'AttentionWeights', 'Kernels', 'NormWeights', 'OuterProductWeights', 'TransitionWeights', 'TriangleWeights',
-    'attend', 'axial', 'global_attention', 'layer_norm', 'outer_product_mean', 'pair_bias', 'self_attention',
-    'taking_gradients', 'transition', 'triangle_multiplication', 'use_kernels',
+  'AttentionWeights',
+  'Kernels',
+  'NormWeights',
+  'OuterProductWeights',
+  'TransitionWeights',
+  'TriangleWeights',
+  'attend',
+  'axial',
+  'global_attention',
+  'layer_norm',
+  'outer_product_mean',
+  'pair_bias',
+  'self_attention',
+  'taking_gradients',
+  'transition',
+  'triangle_multiplication',
+  'use_kernels',
 ]

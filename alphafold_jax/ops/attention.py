@@ -118,6 +118,7 @@ def _self_attention_by(attend_heads, empty_rows: bool):
     attend_heads: maps q, k, v [B, H, S, D], mask [B, S] and bias [H, S, S] to averages [B, H, S, D]
     empty_rows: whether it averages rows uniformly whose keys are all masked; if not, that is done here
   """
+
   def self_attention(x, w, mask, bias):
     mask = jnp.broadcast_to(mask, x.shape[:2])
     q, k, v = (jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
@@ -154,8 +155,14 @@ def _global_bytes(x, w, *_):
 
 
 def self_attention(
-    x: jax.Array, norm: NormWeights, weights: AttentionWeights, mask: jax.Array, bias: jax.Array | None = None, *,
-    keep: jax.Array | None = None, axis: int = 0,
+  x: jax.Array,
+  norm: NormWeights,
+  weights: AttentionWeights,
+  mask: jax.Array,
+  bias: jax.Array | None = None,
+  *,
+  keep: jax.Array | None = None,
+  axis: int = 0,
 ) -> jax.Array:
   """Adds to every row its gated self-attention, with an optional bias per head shared by all rows.
 
@@ -174,8 +181,15 @@ def self_attention(
   shape = x.swapaxes(0, axis)  # of it only the shape is used
   row = seam.choose('self_attention', shape, weights, mask, bias)
   return residual.update(
-      lambda x, mask: row(x, weights, mask, bias), x, norm, keep, ((mask, 0),), row.bytes_per_row(shape, weights),
-      axis=axis, at_least=8)
+    lambda x, mask: row(x, weights, mask, bias),
+    x,
+    norm,
+    keep,
+    ((mask, 0),),
+    row.bytes_per_row(shape, weights),
+    axis=axis,
+    at_least=8,
+  )
 
 
 def pair_bias(z: jax.Array, norm: NormWeights, w: jax.Array) -> jax.Array:
@@ -191,11 +205,12 @@ def pair_bias(z: jax.Array, norm: NormWeights, w: jax.Array) -> jax.Array:
   """
   # By rows, for no more of z is to be there normalised.
   return slicing.map_rows(
-      lambda z: jnp.dot(layer_norm(z, *norm), w), (z,), z.dtype.itemsize * z.shape[1] * z.shape[2], at_least=8)
+    lambda z: jnp.dot(layer_norm(z, *norm), w), (z,), z.dtype.itemsize * z.shape[1] * z.shape[2], at_least=8
+  )
 
 
 def global_attention(
-    x: jax.Array, norm: NormWeights, weights: AttentionWeights, mask: jax.Array, *, axis: int = 0
+  x: jax.Array, norm: NormWeights, weights: AttentionWeights, mask: jax.Array, *, axis: int = 0
 ) -> jax.Array:
   """Adds to every row the gated attention of its mean query (Algorithm 19), linear in S.
 
@@ -212,13 +227,17 @@ def global_attention(
   shape = x.swapaxes(0, axis)  # of it only the shape is used
   row = seam.choose('global_attention', shape, weights, mask)
   return residual.update(
-      lambda x, mask: row(x, weights, mask), x, norm, None, ((mask, 0),), row.bytes_per_row(shape, weights), axis=axis)
+    lambda x, mask: row(x, weights, mask), x, norm, None, ((mask, 0),), row.bytes_per_row(shape, weights), axis=axis
+  )
 
 
 def _kernel(module) -> seam.Row:
   return seam.Row(
-      _self_attention_by(module.attend, empty_rows=False), _projections_bytes, module.missing,
-      getattr(module, 'declines', seam.no_reason))
+    _self_attention_by(module.attend, empty_rows=False),
+    _projections_bytes,
+    module.missing,
+    getattr(module, 'declines', seam.no_reason),
+  )
 
 
 def _pallas_declines(place, x, w, *_):
@@ -227,15 +246,23 @@ def _pallas_declines(place, x, w, *_):
   return pallas_attention.declines(place.platform, x.dtype, (rows, num_head, num_keys, head_dim), num_keys)
 
 
-SELF_ATTENTION = seam.operation('self_attention', {
+SELF_ATTENTION = seam.operation(
+  'self_attention',
+  {
     'xla': seam.Row(_self_attention_xla),
     'xla_chunked': seam.Row(_self_attention_fused, _fused_bytes),
     'pallas': seam.Row(
-        _self_attention_by(pallas_attention.attend, empty_rows=True), _projections_bytes, pallas_platforms.missing,
-        _pallas_declines),
+      _self_attention_by(pallas_attention.attend, empty_rows=True),
+      _projections_bytes,
+      pallas_platforms.missing,
+      _pallas_declines,
+    ),
     'cudnn': _kernel(cudnn_attention),
     'colabfold': _kernel(colabfold_attention),
     'cuequivariance': _kernel(cuequivariance_attention),
-})
-GLOBAL_ATTENTION = seam.operation('global_attention', {
-    'xla': seam.Row(_global_attention_xla), 'xla_chunked': seam.Row(_global_attention_xla, _global_bytes)})
+  },
+)
+GLOBAL_ATTENTION = seam.operation(
+  'global_attention',
+  {'xla': seam.Row(_global_attention_xla), 'xla_chunked': seam.Row(_global_attention_xla, _global_bytes)},
+)

@@ -68,8 +68,10 @@ def transpose(x: jax.Array) -> jax.Array:
 
 
 def by_columns(
-    update: Callable[[jax.Array, jax.Array, jax.Array | None, int], jax.Array], x: jax.Array, mask: jax.Array,
-    keep: jax.Array | None,
+  update: Callable[[jax.Array, jax.Array, jax.Array | None, int], jax.Array],
+  x: jax.Array,
+  mask: jax.Array,
+  keep: jax.Array | None,
 ) -> jax.Array:
   """Updates the columns of a pair array as rows would be: along axis 1, or where that is split along axis 0 of the
   transposed array.
@@ -133,6 +135,7 @@ def whole(tree: Any) -> Any:
 
 def partition(cls: type, name: str) -> Any:
   """How devices split the arrays of a schema type, for `jax.shard_map`: a PartitionSpec in place of each."""
+
   def of_field(field):
     axis = split_axis(field.metadata['axes'])
     return P() if axis is None else P(*[None] * axis, name)

@@ -31,8 +31,9 @@ def declines(place: Place, x, weights, mask, bias) -> str | None:  # of self_att
   return None
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None,
-           implementation: str = 'cudnn') -> jax.Array:
+def attend(
+  q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None, implementation: str = 'cudnn'
+) -> jax.Array:
   """Softmax attention; what comes out for a row whose keys are all masked is undefined.
 
   Args:

@@ -18,8 +18,10 @@ def missing(place: Place) -> str | None:
     return 'the kernels of cuEquivariance need an NVIDIA GPU'
   for module, package in _PACKAGES.items():
     if importlib.util.find_spec(module) is None:
-      return (f"the package {package} is not installed; pip install 'alphafold-jax[{EXTRA}-cu12]' or "
-              f"'alphafold-jax[{EXTRA}-cu13]', whichever CUDA JAX has")
+      return (
+        f"the package {package} is not installed; pip install 'alphafold-jax[{EXTRA}-cu12]' or "
+        f"'alphafold-jax[{EXTRA}-cu13]', whichever CUDA JAX has"
+      )
   return None
 
 
@@ -33,5 +35,6 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.
   if bias is None:
     bias = jnp.zeros((q.shape[1], q.shape[2], k.shape[2]), q.dtype)
   out, *_ = cuequivariance_jax.triangle_attention(
-      q[None], k[None], v[None], bias[None, None], mask[None, :, None, None] > 0, 1.0)
+    q[None], k[None], v[None], bias[None, None], mask[None, :, None, None] > 0, 1.0
+  )
   return out[0]

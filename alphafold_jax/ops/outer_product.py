@@ -53,8 +53,11 @@ def _outer_first(left, right, w):
   """
   left = axial.gather(left, 0)
   (num_left, num_seq, h), num_right = left.shape, right.shape[1]
-  outer = jnp.dot(left.swapaxes(1, 2).reshape(num_left * h, num_seq), right.reshape(num_seq, num_right * h),
-                  preferred_element_type=jnp.float32)
+  outer = jnp.dot(
+    left.swapaxes(1, 2).reshape(num_left * h, num_seq),
+    right.reshape(num_seq, num_right * h),
+    preferred_element_type=jnp.float32,
+  )
   outer = outer.astype(left.dtype).reshape(num_left, h, num_right, h).swapaxes(1, 2)
   outer = outer.reshape(num_left * num_right, h * h)
   total = jnp.dot(outer, w.out_w.reshape(h * h, -1), preferred_element_type=jnp.float32)
@@ -68,7 +71,7 @@ def _map_first(left, right, w):
 
 
 def outer_product_mean(
-    z: jax.Array, m: jax.Array, norm: NormWeights, weights: OuterProductWeights, mask: jax.Array
+  z: jax.Array, m: jax.Array, norm: NormWeights, weights: OuterProductWeights, mask: jax.Array
 ) -> jax.Array:
   """Adds to each pair the mean outer product of its two columns over the sequences present in both.
 
@@ -86,8 +89,10 @@ def outer_product_mean(
   both_w, both_b = jnp.concatenate([w.left_w, w.right_w], 1), jnp.concatenate([w.left_b, w.right_b])
   # Normalised a few sequences at a time: all of m once more is the largest array of a deep alignment.
   factors = slicing.map_rows(
-      lambda m, mask: mask[..., None].astype(m.dtype) * (jnp.dot(layer_norm(m, *norm), both_w) + both_b), (m, mask),
-      4 * m.shape[1] * m.shape[2])
+    lambda m, mask: mask[..., None].astype(m.dtype) * (jnp.dot(layer_norm(m, *norm), both_w) + both_b),
+    (m, mask),
+    4 * m.shape[1] * m.shape[2],
+  )
   left, right = jnp.split(factors, 2, axis=-1)
   left = left.swapaxes(0, 1)
   row = seam.choose('outer_product_mean', left, right, w)
@@ -100,8 +105,10 @@ def outer_product_mean(
 
   # Each slice reads all of `right`, which only pays for enough rows.
   return slicing.update_rows(
-      mean, z, ((left, 0), (mask.T.astype(jnp.float32), 0)), row.bytes_per_row(left, right, w), at_least=16)
+    mean, z, ((left, 0), (mask.T.astype(jnp.float32), 0)), row.bytes_per_row(left, right, w), at_least=16
+  )
 
 
-OUTER_PRODUCT_MEAN = seam.operation('outer_product_mean', {
-    'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_by_cost, _bytes_per_row)})
+OUTER_PRODUCT_MEAN = seam.operation(
+  'outer_product_mean', {'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_by_cost, _bytes_per_row)}
+)

@@ -54,8 +54,8 @@ class Blocks:
 # share a core; backwards the gradient of the logits stands beside them, and beyond 32 channels queries and values weigh
 # as much. TPU: blocks of 128 lanes.
 _BLOCKS = {
-    'gpu': ((32, Blocks(64, 64), Blocks(64, 32)), (128, Blocks(64, 32), Blocks(32, 32))),
-    'tpu': ((128, Blocks(128, 128, least=128, sequential=True), Blocks(128, 128, least=128, sequential=True)),),
+  'gpu': ((32, Blocks(64, 64), Blocks(64, 32)), (128, Blocks(64, 32), Blocks(32, 32))),
+  'tpu': ((128, Blocks(128, 128, least=128, sequential=True), Blocks(128, 128, least=128, sequential=True)),),
 }
 # A TPU's program has all keys (or all queries) of a row and head in fast memory, 128 lanes wide whatever D is. Those of
 # the keys' gradient take most: five arrays, each twice, 10 MiB of 16 at 2048 queries.
@@ -63,7 +63,7 @@ _MOST_POSITIONS = {'gpu': math.inf, 'tpu': 2048}
 
 
 def declines(
-    platform: str, dtype: Any, shape: Sequence[int], num_keys: int, compute_capability: str = ''
+  platform: str, dtype: Any, shape: Sequence[int], num_keys: int, compute_capability: str = ''
 ) -> str | None:
   """Why `attend` cannot serve a call, or None where it can.
 
@@ -91,8 +91,14 @@ def declines(
 
 
 def attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None = None, *,
-    interpret: bool = False, blocks: Blocks | None = None
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  mask: jax.Array,
+  bias: jax.Array | None = None,
+  *,
+  interpret: bool = False,
+  blocks: Blocks | None = None,
 ) -> jax.Array:
   """Softmax attention; logits, softmax and sums in float32; differentiable in q, k, v and bias.
 
@@ -155,8 +161,9 @@ def _on_platform(way, run, setting, x):
   dim = x.q.shape[-1]
   if setting.interpret or setting.blocks:
     return run(setting._replace(blocks=setting.blocks or _blocks('gpu', dim, way)), x)
-  choices = {platform: functools.partial(run, setting._replace(blocks=_blocks(platform, dim, way)))
-             for platform in _BLOCKS}
+  choices = {
+    platform: functools.partial(run, setting._replace(blocks=_blocks(platform, dim, way))) for platform in _BLOCKS
+  }
   return pallas_platforms.run(choices, x)
 
 
@@ -234,7 +241,7 @@ def _call_backwards(setting, x):
   blocks = setting.blocks
   to_queries = functools.partial(pallas_kernels.to_queries, blocks.keys)
   to_keys = functools.partial(pallas_kernels.to_keys, blocks.queries)
-  q, = _call(to_queries, _BY_QUERIES, setting, x, [('bhi0', x.q.shape, x.q.dtype)])
+  (q,) = _call(to_queries, _BY_QUERIES, setting, x, [('bhi0', x.q.shape, x.q.dtype)])
   k, v = _call(to_keys, _BY_KEYS, setting, x, [('bhj0', x.k.shape, x.k.dtype), ('bhj0', x.v.shape, x.v.dtype)])
   bias = None if x.bias is None else _bias_gradient(setting, x)[:, :num_queries, :num_keys]
   return q[:, :, :num_queries, :dim], k[:, :, :num_keys, :dim], v[:, :, :num_keys, :dim], bias
@@ -250,7 +257,7 @@ def _bias_gradient(setting, x):
   num_sums = 1 if setting.blocks.sequential else math.ceil(num_rows / group)
   axis = _order(_BY_PAIRS, setting).index('b')
   kernel = functools.partial(pallas_kernels.to_bias, num_rows, group, axis, setting.blocks.sequential)
-  sums, = _call(kernel, _BY_PAIRS, setting, x, [('bhij', (num_sums, *x.bias.shape), jnp.float32)], group)
+  (sums,) = _call(kernel, _BY_PAIRS, setting, x, [('bhij', (num_sums, *x.bias.shape), jnp.float32)], group)
   return jnp.sum(sums, axis=0)
 
 
@@ -268,8 +275,12 @@ def _call(kernel: Callable[..., None], walk: _Walk, setting: _Setting, x: Arrays
   blocks = setting.blocks
   order = _order(walk, setting)
   num_rows, num_head, num_queries, _ = x.q.shape
-  count = {'b': math.ceil(num_rows / group), 'h': num_head, 'i': num_queries // blocks.queries,
-           'j': x.k.shape[2] // blocks.keys}
+  count = {
+    'b': math.ceil(num_rows / group),
+    'h': num_head,
+    'i': num_queries // blocks.queries,
+    'j': x.k.shape[2] // blocks.keys,
+  }
   length = {'b': 1, 'B': group, 'h': 1, 'i': blocks.queries, 'j': blocks.keys}
 
   def spec(letters, shape):
@@ -279,14 +290,16 @@ def _call(kernel: Callable[..., None], walk: _Walk, setting: _Setting, x: Arrays
     return pl.BlockSpec(block, lambda *ids: tuple(0 if axis < 0 else ids[axis] for axis in axes))
 
   return pl.pallas_call(
-      kernel,
-      out_shape=[jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in outputs],
-      grid=tuple(count[axis] for axis in order),
-      in_specs=[Arrays(*(
-          None if array is None else spec(letters, array.shape) for letters, array in zip(walk.arrays, x)))],
-      out_specs=[spec(letters, shape) for letters, shape, _ in outputs],
-      compiler_params=None if setting.interpret or blocks.sequential else pallas_platforms.triton(blocks.warps),
-      interpret=setting.interpret)(x)
+    kernel,
+    out_shape=[jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in outputs],
+    grid=tuple(count[axis] for axis in order),
+    in_specs=[
+      Arrays(*(None if array is None else spec(letters, array.shape) for letters, array in zip(walk.arrays, x)))
+    ],
+    out_specs=[spec(letters, shape) for letters, shape, _ in outputs],
+    compiler_params=None if setting.interpret or blocks.sequential else pallas_platforms.triton(blocks.warps),
+    interpret=setting.interpret,
+  )(x)
 
 
 def _padded(setting: _Setting, x: Arrays) -> tuple[_Setting, Arrays]:
@@ -295,15 +308,18 @@ def _padded(setting: _Setting, x: Arrays) -> tuple[_Setting, Arrays]:
   num_queries, dim = x.q.shape[2:]
   num_keys = x.k.shape[2]
   blocks = dataclasses.replace(
-      blocks, queries=min(blocks.queries, max(blocks.least, _power_of_two(num_queries))),
-      keys=min(blocks.keys, max(blocks.least, _power_of_two(num_keys))))
+    blocks,
+    queries=min(blocks.queries, max(blocks.least, _power_of_two(num_queries))),
+    keys=min(blocks.keys, max(blocks.least, _power_of_two(num_keys))),
+  )
   more = {'q': -num_queries % blocks.queries, 's': -num_keys % blocks.keys, 'd': _power_of_two(dim) - dim, '.': 0}
   axes = Arrays('..qd', '..sd', '..sd', '..s', '.qs', '..qd', '..q.', '..q.')
 
   def pad(array, letters, value):
     added = [(0, more[letter]) for letter in letters]
-    return array if array is None or not any(after for _, after in added) else jnp.pad(
-        array, added, constant_values=value)
+    return (
+      array if array is None or not any(after for _, after in added) else jnp.pad(array, added, constant_values=value)
+    )
 
   padding = Arrays(*[0] * len(x))._replace(fill=-jnp.inf)  # no weight, also in rows without keys
   return setting._replace(blocks=blocks), Arrays(*(pad(*each) for each in zip(x, axes, padding)))

@@ -75,8 +75,10 @@ def to_keys(block: int, x: Arrays, to_k: Any, to_v: Any) -> None:
     q, gradient = x.q[0, 0, queries], x.gradient[0, 0, queries]
     bias = None if x.bias is None else x.bias[0, queries]
     weights, to_logits = _tile(q, k, v, fill, bias, gradient, x.lse[0, 0, queries], x.delta[0, 0, queries])
-    return (totals[0] + _dot(to_logits.astype(q.dtype), q, 0, 0),
-            totals[1] + _dot(weights.astype(gradient.dtype), gradient, 0, 0))
+    return (
+      totals[0] + _dot(to_logits.astype(q.dtype), q, 0, 0),
+      totals[1] + _dot(weights.astype(gradient.dtype), gradient, 0, 0),
+    )
 
   zeros = jnp.zeros(k.shape, jnp.float32)
   totals = _over_blocks(x.q.shape[2], block, step, (zeros, zeros))
@@ -136,4 +138,5 @@ def _dot(a, b, a_axis, b_axis):
 def _over_blocks(size, block, step, start):
   """Carries `start` through step(slice, carry) over all blocks of an axis."""
   return jax.lax.fori_loop(
-      0, size // block, lambda index, carry: step(pl.ds(pl.multiple_of(index * block, block), block), carry), start)
+    0, size // block, lambda index, carry: step(pl.ds(pl.multiple_of(index * block, block), block), carry), start
+  )

@@ -36,8 +36,8 @@ class Blocks:
 # Platform: (largest bytes of a position, blocks). GPU: the sums of a block are float32, 64 registers a thread; what the
 # products read stays below the 99 KiB of shared memory of small GPUs. TPU: 128 lanes, all weights in fast memory.
 _BLOCKS = {
-    'gpu': ((256, Blocks(64, 32)), (512, Blocks(64, 32, warps=8)), (1024, Blocks(32, 16))),
-    'tpu': ((1024, Blocks(256, 128)),),
+  'gpu': ((256, Blocks(64, 32)), (512, Blocks(64, 32, warps=8)), (1024, Blocks(32, 16))),
+  'tpu': ((1024, Blocks(256, 128)),),
 }
 _MOST_CHANNELS = 256
 
@@ -100,8 +100,9 @@ def transition(x: jax.Array, weights: Any, *, interpret: bool = False, blocks: B
 def _transition(setting, x, w):
   if setting.interpret or setting.blocks:
     return _forwards(setting.interpret, setting.blocks or _blocks('gpu', x), False, (x, w))
-  choices = {platform: functools.partial(_forwards, False, _blocks(platform, x), platform == 'gpu')
-             for platform in _BLOCKS}
+  choices = {
+    platform: functools.partial(_forwards, False, _blocks(platform, x), platform == 'gpu') for platform in _BLOCKS
+  }
   return pallas_platforms.run(choices, (x, w))
 
 
@@ -144,13 +145,14 @@ def _call(interpret, blocks, triton, x, w):
   block = pl.BlockSpec((blocks.positions, channels), lambda number: (number, 0))
   everything = jax.tree.map(lambda array: pl.BlockSpec(array.shape, lambda number: (0, 0)), w)
   out = pl.pallas_call(
-      functools.partial(_kernel, blocks.hidden),
-      out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype),
-      grid=(len(x) // blocks.positions,),
-      in_specs=[block, everything],
-      out_specs=block,
-      compiler_params=pallas_platforms.triton(blocks.warps) if triton else None,
-      interpret=interpret)(x, w)
+    functools.partial(_kernel, blocks.hidden),
+    out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype),
+    grid=(len(x) // blocks.positions,),
+    in_specs=[block, everything],
+    out_specs=block,
+    compiler_params=pallas_platforms.triton(blocks.warps) if triton else None,
+    interpret=interpret,
+  )(x, w)
   return out[:num_positions]
 
 

@@ -14,8 +14,15 @@ from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
 
 def update(
-    function: Callable[..., jax.Array], x: jax.Array, norm: NormWeights, keep: jax.Array | None,
-    rows: slicing.Rows, bytes_per_row: int, *, axis: int = 0, at_least: int = 1,
+  function: Callable[..., jax.Array],
+  x: jax.Array,
+  norm: NormWeights,
+  keep: jax.Array | None,
+  rows: slicing.Rows,
+  bytes_per_row: int,
+  *,
+  axis: int = 0,
+  at_least: int = 1,
 ) -> jax.Array:
   """x + keep * function(layer_norm(x), *rows), in slices of one axis that keep to the budget.
 
@@ -31,8 +38,13 @@ def update(
   """
   if keep is None:
     return slicing.update_rows(
-        lambda x, *rows: function(layer_norm(x, *norm), *rows).astype(x.dtype), x, rows, bytes_per_row, axis=axis,
-        at_least=at_least)
+      lambda x, *rows: function(layer_norm(x, *norm), *rows).astype(x.dtype),
+      x,
+      rows,
+      bytes_per_row,
+      axis=axis,
+      at_least=at_least,
+    )
   keep = keep.swapaxes(0, axis)
   shared = keep.shape[0] == 1  # all rows have the same
 
@@ -41,4 +53,5 @@ def update(
     return (factor * function(layer_norm(x, *norm), *rows)).astype(x.dtype)
 
   return slicing.update_rows(
-      dropped, x, rows if shared else (*rows, (keep, 0)), bytes_per_row, axis=axis, at_least=at_least)
+    dropped, x, rows if shared else (*rows, (keep, 0)), bytes_per_row, axis=axis, at_least=at_least
+  )

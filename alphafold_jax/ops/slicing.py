@@ -14,8 +14,11 @@ Rows = tuple[tuple[jax.Array, int], ...]  # arrays, and the axis of each along w
 
 
 def map_rows(
-    function: Callable[..., jax.Array], rows: tuple[jax.Array, ...], bytes_per_row: int, at_least: int = 1,
-    columns: Rows = (),
+  function: Callable[..., jax.Array],
+  rows: tuple[jax.Array, ...],
+  bytes_per_row: int,
+  at_least: int = 1,
+  columns: Rows = (),
 ) -> jax.Array:
   """Applies a function of [B, ...] arrays to slices of their leading axis, as large as the budget allows.
 
@@ -48,8 +51,13 @@ def map_rows(
 
 
 def update_rows(
-    function: Callable[..., jax.Array], x: jax.Array, rows: Rows, bytes_per_row: int, *, axis: int = 0,
-    at_least: int = 1,
+  function: Callable[..., jax.Array],
+  x: jax.Array,
+  rows: Rows,
+  bytes_per_row: int,
+  *,
+  axis: int = 0,
+  at_least: int = 1,
 ) -> jax.Array:
   """Adds to an array what a function makes of it, slice by slice and in place: the update is never there as a whole.
 
@@ -128,15 +136,17 @@ def _sliced_backwards(function, size, axes, adds, arguments, gradient):
 
   def one_slice(carry, start):
     gradients, total = carry
-    to_new, = _cut(gradients[:1], start, size, axes)
+    (to_new,) = _cut(gradients[:1], start, size, axes)
     old, *parts = _cut((x if adds else gradients[0], *rows), start, size, axes)
     _, backwards = jax.vjp(
-        lambda old, parts, shared: function(old, *parts, *shared), _leading(old, axis), tuple(parts), shared)
+      lambda old, parts, shared: function(old, *parts, *shared), _leading(old, axis), tuple(parts), shared
+    )
     to_old, to_parts, to_shared = backwards(_leading(to_new, axis))
     to_old = to_new + _leading(to_old, axis) if adds else jnp.zeros_like(to_new)
     gradients = tuple(
-        jax.lax.dynamic_update_slice_in_dim(whole, new, start, along)
-        for whole, new, along in zip(gradients, (to_old, *to_parts), axes, strict=True))
+      jax.lax.dynamic_update_slice_in_dim(whole, new, start, along)
+      for whole, new, along in zip(gradients, (to_old, *to_parts), axes, strict=True)
+    )
     return (gradients, jax.tree.map(lambda old, new: old + new.astype(old.dtype), total, to_shared)), None
 
   zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), shared)

@@ -42,8 +42,11 @@ def transition(x: jax.Array, norm: NormWeights, weights: TransitionWeights) -> j
   return residual.update(lambda x: row(x, weights), x, norm, None, (), row.bytes_per_row(x, weights))
 
 
-TRANSITION = seam.operation('transition', {
+TRANSITION = seam.operation(
+  'transition',
+  {
     'xla': seam.Row(_xla),
     'xla_chunked': seam.Row(_xla, _bytes_per_row),
     'pallas': seam.Row(pallas_transition.transition, _pallas_bytes, pallas_platforms.missing, _pallas_declines),
-})
+  },
+)

@@ -91,8 +91,13 @@ def _out_bytes(z, w, *_):
 
 
 def triangle_multiplication(
-    z: jax.Array, norm: NormWeights, weights: TriangleWeights, mask: jax.Array, *, outgoing: bool,
-    keep: jax.Array | None = None,
+  z: jax.Array,
+  norm: NormWeights,
+  weights: TriangleWeights,
+  mask: jax.Array,
+  *,
+  outgoing: bool,
+  keep: jax.Array | None = None,
 ) -> jax.Array:
   """Adds to each edge ij what the two other edges of all triangles ijk make.
 
@@ -119,5 +124,6 @@ def triangle_multiplication(
   return residual.update(last_line, z, norm, keep, ((product, 1),), row.bytes_per_row(z, w))
 
 
-TRIANGLE_MULTIPLICATION = seam.operation('triangle_multiplication', {
-    'xla': seam.Row(_product_xla), 'xla_chunked': seam.Row(_product_by_channel, _out_bytes)})
+TRIANGLE_MULTIPLICATION = seam.operation(
+  'triangle_multiplication', {'xla': seam.Row(_product_xla), 'xla_chunked': seam.Row(_product_by_channel, _out_bytes)}
+)

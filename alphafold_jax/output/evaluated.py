@@ -83,9 +83,7 @@ def targets_csv(summary: Any, measures: Measures) -> str:
 def distributions_csv(summary: Any) -> str:
   """One row for each measure."""
   rows = [{'score': name, **dataclasses.asdict(statistics)} for name, statistics in summary.statistics.items()]
-  return _csv(
-    ('score', 'targets', 'mean', 'lower_quartile', 'median', 'upper_quartile', 'minimum', 'maximum'), rows
-  )
+  return _csv(('score', 'targets', 'mean', 'lower_quartile', 'median', 'upper_quartile', 'minimum', 'maximum'), rows)
 
 
 def thresholds_csv(summary: Any) -> str:
@@ -169,8 +167,16 @@ def _distribution_lines(summary: Any) -> list[str]:
   for name, one in shown.items():
     title, decimals = _SHOWN[name]
     number = lambda value, decimals=decimals: _number(value, decimals)  # noqa: E731
-    rows.append([title, number(one.mean), number(one.median), f'{number(one.lower_quartile)} to '
-                 f'{number(one.upper_quartile)}', f'{number(one.minimum)} to {number(one.maximum)}', str(one.targets)])
+    rows.append(
+      [
+        title,
+        number(one.mean),
+        number(one.median),
+        f'{number(one.lower_quartile)} to {number(one.upper_quartile)}',
+        f'{number(one.minimum)} to {number(one.maximum)}',
+        str(one.targets),
+      ]
+    )
   return _aligned(rows)
 
 
@@ -180,8 +186,9 @@ def _threshold_lines(summary: Any) -> list[str]:
   lines = []
   for name in dict.fromkeys(share.score for share in summary.shares):
     parts = [f'{share.share:.0%} below {share.below:g} Å' for share in summary.shares if share.score == name]
-    lines.append(f'{_SHOWN[name][0].removesuffix(" (Å)")}: {", ".join(parts)}; median '
-                 f'{summary.statistics[name].median:.2f} Å')
+    lines.append(
+      f'{_SHOWN[name][0].removesuffix(" (Å)")}: {", ".join(parts)}; median {summary.statistics[name].median:.2f} Å'
+    )
   return lines
 
 
@@ -189,9 +196,11 @@ def _calibration_lines(summary: Any) -> list[str]:
   one = summary.calibration
   if one is None:
     return []
-  return [f'pLDDT against true lDDT-CA of {one.residues:,} residues: Pearson {_number(one.pearson, 2)}, mean absolute '
-          f'deviation {one.mean_absolute_deviation:.1f}, on average {abs(one.mean_deviation):.1f} too '
-          f'{"high" if one.mean_deviation > 0 else "low"}']
+  return [
+    f'pLDDT against true lDDT-CA of {one.residues:,} residues: Pearson {_number(one.pearson, 2)}, mean absolute '
+    f'deviation {one.mean_absolute_deviation:.1f}, on average {abs(one.mean_deviation):.1f} too '
+    f'{"high" if one.mean_deviation > 0 else "low"}'
+  ]
 
 
 def _failure_lines(summary: Any) -> list[str]:

@@ -50,12 +50,22 @@ def _rmsd_curves(axes: Axes, summary: Any, measures: Any) -> None:
   for name, (title, colour) in _CURVES.items():
     values = np.sort([measures[name](one) for one in summary.best])
     share = 100 * np.arange(1, len(values) + 1) / len(values)
-    axes.step([0, *values, max(_WIDEST, values[-1])], [0, *share, share[-1]], where='post', color=colour, linewidth=1.8,
-              label=title)
+    axes.step(
+      [0, *values, max(_WIDEST, values[-1])],
+      [0, *share, share[-1]],
+      where='post',
+      color=colour,
+      linewidth=1.8,
+      label=title,
+    )
     for limit in {one.below for one in summary.shares if one.score == name}:
       axes.axvline(limit, color=colour, linewidth=0.8, linestyle=':')
-  axes.set(xlim=(0, _WIDEST), ylim=(0, 102), ylabel='Targets below (%)',
-           xlabel='r.m.s.d.95 (Å); dotted: the limits quoted for CASP14')
+  axes.set(
+    xlim=(0, _WIDEST),
+    ylim=(0, 102),
+    ylabel='Targets below (%)',
+    xlabel='r.m.s.d.95 (Å); dotted: the limits quoted for CASP14',
+  )
   axes.set_title('Distance from the experiment', fontsize=11)
   axes.legend(frameon=False, loc='lower right', fontsize=9)
 
@@ -65,8 +75,12 @@ def _reliability(axes: Axes, summary: Any, measures: Any) -> None:
   calibration = summary.calibration
   bins = [one for one in calibration.bins if one.residues]
   counts = axes.twinx()
-  counts.bar([(one.start + one.end) / 2 for one in calibration.bins], [one.residues for one in calibration.bins],
-             width=0.9 * (calibration.bins[0].end - calibration.bins[0].start), color='0.9')
+  counts.bar(
+    [(one.start + one.end) / 2 for one in calibration.bins],
+    [one.residues for one in calibration.bins],
+    width=0.9 * (calibration.bins[0].end - calibration.bins[0].start),
+    color='0.9',
+  )
   counts.set_ylabel('Residues', color=_GREY)
   counts.tick_params(colors=_GREY)
   axes.set_zorder(counts.get_zorder() + 1)
@@ -75,16 +89,21 @@ def _reliability(axes: Axes, summary: Any, measures: Any) -> None:
   axes.plot([one.predicted for one in bins], [one.true for one in bins], 'o-', color=_BLUE, linewidth=1.6)
   axes.set(xlim=(0, 100), ylim=(0, 100), xlabel='pLDDT', ylabel='True lDDT-CA (mean of the bin)')
   counts.yaxis.set_major_locator(MaxNLocator(integer=True))
-  axes.set_title(f'Residues: {_correlation(calibration.pearson)}mean absolute deviation '
-                 f'{calibration.mean_absolute_deviation:.1f}', fontsize=11)
+  axes.set_title(
+    f'Residues: {_correlation(calibration.pearson)}mean absolute deviation {calibration.mean_absolute_deviation:.1f}',
+    fontsize=11,
+  )
 
 
 def _by_target(axes: Axes, summary: Any, measures: Any) -> None:
   """Mean pLDDT and lDDT-CA of each target."""
   for low, high, colour, _ in PLDDT_BANDS:
     axes.axvspan(low, high, color=colour, alpha=0.15, linewidth=0)
-  points = [(one.mean_plddt, 100 * one.scores.lddt_ca_residue_mean) for one in summary.best
-            if one.plddt is not None and one.scores.lddt_ca_residue_mean is not None]
+  points = [
+    (one.mean_plddt, 100 * one.scores.lddt_ca_residue_mean)
+    for one in summary.best
+    if one.plddt is not None and one.scores.lddt_ca_residue_mean is not None
+  ]
   axes.plot([0, 100], [0, 100], color=_GREY, linewidth=1, linestyle='--')
   axes.plot(*np.array(points).T, 'o', markersize=4, alpha=0.6, color=_BLUE, markeredgewidth=0)
   axes.set(xlim=(0, 100), ylim=(0, 100), xlabel='Mean pLDDT', ylabel='True lDDT-CA (mean of the residues)')

@@ -102,15 +102,18 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise errors.InputError(
-        f'{folder}: cannot be made ({error.strerror}); choose a folder that you may write to') from error
+      f'{folder}: cannot be made ({error.strerror}); choose a folder that you may write to'
+    ) from error
 
 
 def _parts(report: Report, per_prediction: bool) -> list[Report]:
   """The report split into its predictions, or whole."""
   if not per_prediction:
     return [report]
-  return [dataclasses.replace(report, predictions=[prediction], tags=[tag])
-          for prediction, tag in zip(report.predictions, report.tags, strict=True)]
+  return [
+    dataclasses.replace(report, predictions=[prediction], tags=[tag])
+    for prediction, tag in zip(report.predictions, report.tags, strict=True)
+  ]
 
 
 # ------------------------------------------------------------------------------------------ the formats
@@ -122,8 +125,14 @@ def _pdb(report):
 
 def _mmcif(report):
   origin = report.origin
-  return mmcif.to_mmcif(report.predictions[0], report.job, model_name=origin.model_name, version=origin.version,
-                        notes=origin.notes, date=origin.date)
+  return mmcif.to_mmcif(
+    report.predictions[0],
+    report.job,
+    model_name=origin.model_name,
+    version=origin.version,
+    notes=origin.notes,
+    date=origin.date,
+  )
 
 
 def _scores(report):
@@ -166,18 +175,19 @@ def _representation(name):
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(values), allow_pickle=False)
     return buffer.getbuffer()
+
   return render
 
 
 FORMATS = {
-    'pdb': Format('{job}_unrelaxed_{tag}.pdb', _pdb),
-    'mmcif': Format('{job}_unrelaxed_{tag}.cif', _mmcif),
-    'scores': Format('{job}_scores_{tag}.json', _scores),
-    'single': Format('{job}_single_repr_{tag}.npy', _representation('single')),
-    'pair': Format('{job}_pair_repr_{tag}.npy', _representation('pair')),
-    'pae': Format('{job}_predicted_aligned_error_v1.json', _pae),  # of the best prediction, as the following
-    'pae_afdb': Format('{job}_predicted_aligned_error_afdb.json', _pae_afdb),
-    'coverage_plot': Format('{job}_coverage.png', _coverage_plot),
-    'plddt_plot': Format('{job}_plddt.png', _plddt_plot),
-    'pae_plot': Format('{job}_pae.png', _pae_plot),
+  'pdb': Format('{job}_unrelaxed_{tag}.pdb', _pdb),
+  'mmcif': Format('{job}_unrelaxed_{tag}.cif', _mmcif),
+  'scores': Format('{job}_scores_{tag}.json', _scores),
+  'single': Format('{job}_single_repr_{tag}.npy', _representation('single')),
+  'pair': Format('{job}_pair_repr_{tag}.npy', _representation('pair')),
+  'pae': Format('{job}_predicted_aligned_error_v1.json', _pae),  # of the best prediction, as the following
+  'pae_afdb': Format('{job}_predicted_aligned_error_afdb.json', _pae_afdb),
+  'coverage_plot': Format('{job}_coverage.png', _coverage_plot),
+  'plddt_plot': Format('{job}_plddt.png', _plddt_plot),
+  'pae_plot': Format('{job}_pae.png', _pae_plot),
 }

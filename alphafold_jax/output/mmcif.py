@@ -22,12 +22,26 @@ from alphafold_jax.output.predicted import Predicted, Residue
 
 DISCLAIMER = 'Predicted, not observed, coordinates. The B-factor column holds pLDDT, 0 to 100.'
 ALPHAFOLD_2 = dict(
-    title='Highly accurate protein structure prediction with AlphaFold', journal='Nature', volume=596,
-    page_range=(583, 589), year=2021, authors=[], pmid='34265844', doi='10.1038/s41586-021-03819-2')
+  title='Highly accurate protein structure prediction with AlphaFold',
+  journal='Nature',
+  volume=596,
+  page_range=(583, 589),
+  year=2021,
+  authors=[],
+  pmid='34265844',
+  doi='10.1038/s41586-021-03819-2',
+)
 
 
-def to_mmcif(prediction: Predicted, name: str, *, model_name: str = '', version: str = '',
-             notes: Sequence[str] = (), date: datetime.date | None = None) -> str:
+def to_mmcif(
+  prediction: Predicted,
+  name: str,
+  *,
+  model_name: str = '',
+  version: str = '',
+  notes: Sequence[str] = (),
+  date: datetime.date | None = None,
+) -> str:
   """The prediction as the text of a ModelCIF file.
 
   Args:
@@ -42,8 +56,11 @@ def to_mmcif(prediction: Predicted, name: str, *, model_name: str = '', version:
     NumericalError: it holds NaN or infinity.
   """
   chains = predicted.chains(prediction)
-  system = modelcif.System(title=': '.join([*notes, f'predicted structure of {_ascii(name)}']), id=_identifier(name),
-                           model_details=' '.join([*notes, DISCLAIMER]))
+  system = modelcif.System(
+    title=': '.join([*notes, f'predicted structure of {_ascii(name)}']),
+    id=_identifier(name),
+    model_details=' '.join([*notes, DISCLAIMER]),
+  )
   system.comments += [_ascii(note) for note in notes]
   system.data_usage += [ihm.Disclaimer(_ascii(text)) for text in (*notes, DISCLAIMER)]
   if date is not None:
@@ -72,35 +89,51 @@ class _Model(modelcif.model.AbInitioModel):
     super().__init__(modelcif.Assembly(asym_units, name='Predicted assembly'), name=name)
     self._asym_units, self._chains = asym_units, chains
     for asym, chain in zip(asym_units, chains):
-      self.not_modeled_residue_ranges += [modelcif.model.NotModeledResidueRange(asym, number, number)
-                                          for number, residue in enumerate(chain, start=1) if not residue.atoms]
+      self.not_modeled_residue_ranges += [
+        modelcif.model.NotModeledResidueRange(asym, number, number)
+        for number, residue in enumerate(chain, start=1)
+        if not residue.atoms
+      ]
 
   def get_atoms(self) -> Iterator[modelcif.model.Atom]:
     for asym, chain in zip(self._asym_units, self._chains):
       for number, residue in enumerate(chain, start=1):
         for atom in residue.atoms:
           x, y, z = atom.position
-          yield modelcif.model.Atom(asym_unit=asym, type_symbol=atom.element, seq_id=number, atom_id=atom.name,
-                                    x=x, y=y, z=z, biso=residue.plddt, occupancy=1.0)
+          yield modelcif.model.Atom(
+            asym_unit=asym,
+            type_symbol=atom.element,
+            seq_id=number,
+            atom_id=atom.name,
+            x=x,
+            y=y,
+            z=z,
+            biso=residue.plddt,
+            occupancy=1.0,
+          )
 
 
 class _GlobalPlddt(modelcif.qa_metric.Global, modelcif.qa_metric.PLDDT):
   """Mean predicted lDDT of the C-alpha atoms over all residues, 0 to 100"""
+
   name = 'pLDDT'
 
 
 class _LocalPlddt(modelcif.qa_metric.Local, modelcif.qa_metric.PLDDT):
   """Predicted lDDT of the C-alpha atom, 0 to 100"""
+
   name = 'pLDDT'
 
 
 class _Ptm(modelcif.qa_metric.Global, modelcif.qa_metric.PTM):
   """Predicted TM-score, 0 to 1"""
+
   name = 'pTM'
 
 
 class _Iptm(modelcif.qa_metric.Global, modelcif.qa_metric.IpTM):
   """Predicted TM-score between chains, 0 to 1"""
+
   name = 'ipTM'
 
 
@@ -129,16 +162,28 @@ def _asym_units(chains, description) -> list[modelcif.AsymUnit]:
 
 def _protocol(model, software, model_name):
   protocol = modelcif.protocol.Protocol()
-  protocol.steps.append(modelcif.protocol.ModelingStep(
-      input_data=modelcif.data.DataGroup(_unique(asym.entity for asym in model.assembly)), output_data=model,
-      name='Structure prediction', details=f'parameters: {model_name or "not named"}', software=software))
+  protocol.steps.append(
+    modelcif.protocol.ModelingStep(
+      input_data=modelcif.data.DataGroup(_unique(asym.entity for asym in model.assembly)),
+      output_data=model,
+      name='Structure prediction',
+      details=f'parameters: {model_name or "not named"}',
+      software=software,
+    )
+  )
   return protocol
 
 
 def _software(version):
   return modelcif.Software(
-      name='alphafold_jax', classification='model building', description='AlphaFold 2 in JAX and Haiku', location=None,
-      type='package', version=version or None, citation=ihm.Citation(**ALPHAFOLD_2))
+    name='alphafold_jax',
+    classification='model building',
+    description='AlphaFold 2 in JAX and Haiku',
+    location=None,
+    type='package',
+    version=version or None,
+    citation=ihm.Citation(**ALPHAFOLD_2),
+  )
 
 
 def _unique(items) -> list:

@@ -47,12 +47,15 @@ def _check_fits(chains: list[list[Residue]]) -> None:
   for chain_id, chain in zip(CHAIN_IDS, chains):
     for residue in chain:
       if residue.number > MAX_RESIDUE_NUMBER or len(chain) > MAX_RESIDUE_NUMBER:
-        raise errors.InputError(f'chain {chain_id}: residue {residue.number} of {len(chain)} is beyond '
-                                f'{MAX_RESIDUE_NUMBER}: {REMEDY}')
+        raise errors.InputError(
+          f'chain {chain_id}: residue {residue.number} of {len(chain)} is beyond {MAX_RESIDUE_NUMBER}: {REMEDY}'
+        )
       for atom in residue.atoms:
         if not all(low < x < high for x in atom.position):
-          raise errors.InputError(f'chain {chain_id} residue {residue.number} atom {atom.name}: coordinate '
-                                  f'{max(atom.position, key=abs):.3f} Å: {REMEDY}')
+          raise errors.InputError(
+            f'chain {chain_id} residue {residue.number} atom {atom.name}: coordinate '
+            f'{max(atom.position, key=abs):.3f} Å: {REMEDY}'
+          )
 
 
 def _remarks(texts: Sequence[str]) -> Iterator[str]:
@@ -65,7 +68,7 @@ def _remarks(texts: Sequence[str]) -> Iterator[str]:
 def _seqres(chain_id: str, chain: list[Residue]) -> Iterator[str]:
   """The whole sequence, 13 residues to a line."""
   for row, start in enumerate(range(0, len(chain), 13)):
-    names = ' '.join(residue.name for residue in chain[start:start + 13])
+    names = ' '.join(residue.name for residue in chain[start : start + 13])
     yield f'SEQRES{(row + 1) % 1000:>4} {chain_id}{len(chain):>5}  {names}'
 
 
@@ -80,8 +83,10 @@ def _coordinates(chains: list[list[Residue]]) -> Iterator[str]:
         serial += 1
         name = atom.name if len(atom.name) == 4 else f' {atom.name:<3}'
         x, y, z = atom.position
-        yield (f'ATOM  {serial:>5} {name} {place}    {x:8.3f}{y:8.3f}{z:8.3f}'
-               f'  1.00{residue.plddt:6.2f}          {atom.element:>2}')
+        yield (
+          f'ATOM  {serial:>5} {name} {place}    {x:8.3f}{y:8.3f}{z:8.3f}'
+          f'  1.00{residue.plddt:6.2f}          {atom.element:>2}'
+        )
         last = place
     if last is not None:
       serial += 1

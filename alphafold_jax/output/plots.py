@@ -20,8 +20,11 @@ from alphafold_jax.output import predicted
 from alphafold_jax.output.predicted import Predicted
 
 PLDDT_BANDS = (  # from, to, colour, name: AlphaFold DB's
-    (90, 100, '#0053D6', 'very high'), (70, 90, '#65CBF3', 'confident'),
-    (50, 70, '#FFDB13', 'low'), (0, 50, '#FF7D45', 'very low'))
+  (90, 100, '#0053D6', 'very high'),
+  (70, 90, '#65CBF3', 'confident'),
+  (50, 70, '#FFDB13', 'low'),
+  (0, 50, '#FF7D45', 'very low'),
+)
 MAX_PAE = 30  # Å, end of the colour scale
 MAX_PIXELS = 1000  # of an image's side; larger arrays are thinned or averaged
 MAX_BYTES = 150_000  # of a PNG
@@ -46,10 +49,25 @@ def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] =
   image = np.ma.masked_array(np.broadcast_to(100 * identity[order, None], (len(order), num_res)), ~present[order])
 
   figure, axes = _figure(_heading(title, f'alignment of {num_seq:,} sequence{"s" * (num_seq != 1)}'), (8, 4.5))
-  drawn = axes.imshow(image, cmap='viridis', vmin=0, vmax=100, aspect='auto', origin='lower', interpolation='nearest',
-                      extent=(0.5, num_res + 0.5, 0, num_seq))
-  axes.step(np.arange(0.5, num_res + 1), _repeat_last(present.sum(axis=0)), where='post', color='black', linewidth=1.2,
-            label='sequences covering the position', path_effects=[withStroke(linewidth=3, foreground='white')])
+  drawn = axes.imshow(
+    image,
+    cmap='viridis',
+    vmin=0,
+    vmax=100,
+    aspect='auto',
+    origin='lower',
+    interpolation='nearest',
+    extent=(0.5, num_res + 0.5, 0, num_seq),
+  )
+  axes.step(
+    np.arange(0.5, num_res + 1),
+    _repeat_last(present.sum(axis=0)),
+    where='post',
+    color='black',
+    linewidth=1.2,
+    label='sequences covering the position',
+    path_effects=[withStroke(linewidth=3, foreground='white')],
+  )
   axes.set(xlabel='Position', ylabel='Sequences', ylim=(0, 1.04 * num_seq))
   axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
   axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -64,14 +82,27 @@ def plddt(predictions: Sequence[Predicted], labels: Sequence[str], title: str = 
   figure, axes = _figure(_heading(title, 'predicted lDDT per residue'), (9.5, 4.5))
   for low, high, colour, name in PLDDT_BANDS:
     axes.axhspan(low, high, color=colour, alpha=0.22, linewidth=0)
-    axes.text(1.005, (low + high) / 2, f'{name}\n{low}–{high}', transform=axes.get_yaxis_transform(), va='center',
-              fontsize=8, color='0.25')
+    axes.text(
+      1.005,
+      (low + high) / 2,
+      f'{name}\n{low}–{high}',
+      transform=axes.get_yaxis_transform(),
+      va='center',
+      fontsize=8,
+      color='0.25',
+    )
   colours = matplotlib.colormaps['plasma'](np.linspace(0, 0.8, max(len(predictions), 2)))
   for i, (prediction, label) in reversed(list(enumerate(zip(predictions, labels)))):  # the best is drawn last, on top
     num_res = len(prediction.plddt)
     shown = _escape(f'{label}, mean {predicted.mean_plddt(prediction):.1f}') if i < LEGEND_ROWS else None
-    axes.plot(np.arange(1, num_res + 1), prediction.plddt, color=colours[i], linewidth=1.6 if i == 0 else 1.1,
-              marker='o' if num_res < 3 else None, label=shown)
+    axes.plot(
+      np.arange(1, num_res + 1),
+      prediction.plddt,
+      color=colours[i],
+      linewidth=1.6 if i == 0 else 1.1,
+      marker='o' if num_res < 3 else None,
+      label=shown,
+    )
   num_res = len(predictions[0].plddt)
   axes.set(xlabel='Position', ylabel='pLDDT (0–100)', xlim=(0.5, num_res + 0.5), ylim=(0, 100))
   axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -79,8 +110,15 @@ def plddt(predictions: Sequence[Predicted], labels: Sequence[str], title: str = 
   handles, shown = axes.get_legend_handles_labels()
   hidden = len(predictions) - LEGEND_ROWS
   heading = f'best {LEGEND_ROWS} of {len(predictions)} models' if hidden > 0 else None
-  figure.legend(handles[::-1], shown[::-1], loc='outside lower center', ncols=2 if len(shown) > 1 else 1,
-                frameon=False, fontsize=8, title=heading)
+  figure.legend(
+    handles[::-1],
+    shown[::-1],
+    loc='outside lower center',
+    ncols=2 if len(shown) > 1 else 1,
+    frameon=False,
+    fontsize=8,
+    title=heading,
+  )
   return figure
 
 
@@ -95,12 +133,18 @@ def pae(predictions: Sequence[Predicted], labels: Sequence[str], title: str = ''
   figure = Figure(figsize=(side * columns + 1.2, (side + 0.35) * rows + 0.4), layout='compressed')
   figure.suptitle(_heading(title, 'predicted aligned error'), fontsize=11)
   grid = figure.subplots(rows, columns, squeeze=False)
-  for axes in grid.flat[len(shown):]:
+  for axes in grid.flat[len(shown) :]:
     axes.remove()
   for i, (axes, (prediction, label)) in enumerate(zip(grid.flat, shown)):
     num_res = len(prediction.pae)
-    drawn = axes.imshow(_shrink(np.asarray(prediction.pae, np.float32)), cmap='Greens_r', vmin=0, vmax=MAX_PAE,
-                        interpolation='nearest', extent=(0.5, num_res + 0.5, num_res + 0.5, 0.5))
+    drawn = axes.imshow(
+      _shrink(np.asarray(prediction.pae, np.float32)),
+      cmap='Greens_r',
+      vmin=0,
+      vmax=MAX_PAE,
+      interpolation='nearest',
+      extent=(0.5, num_res + 0.5, num_res + 0.5, 0.5),
+    )
     axes.set_title(_escape(label.replace('_alphafold2', '\nalphafold2')), fontsize=7)
     axes.tick_params(labelsize=7)
     for axis in (axes.xaxis, axes.yaxis):
@@ -108,7 +152,7 @@ def pae(predictions: Sequence[Predicted], labels: Sequence[str], title: str = ''
     axes.set_xlabel('Scored residue', fontsize=8)
     axes.set_ylabel('Aligned residue' if i % columns == 0 else '', fontsize=8)
     _chain_borders(axes, _chain_lengths(prediction), both=True)
-  bar = figure.colorbar(drawn, ax=list(grid.flat[:len(shown)]), shrink=0.75, aspect=16, pad=0.015)
+  bar = figure.colorbar(drawn, ax=list(grid.flat[: len(shown)]), shrink=0.75, aspect=16, pad=0.015)
   bar.set_label('Expected position error (Å)', fontsize=8)
   bar.ax.tick_params(labelsize=7)
   return figure
@@ -119,8 +163,9 @@ def png(figure: Figure, max_bytes: int = MAX_BYTES) -> bytes:
   for dpi in (150, 120, 100, 80, 60, 45):
     rendered, small = io.BytesIO(), io.BytesIO()
     figure.savefig(rendered, format='png', dpi=dpi, facecolor='white')
-    image = Image.open(rendered).convert('RGB').quantize(256, method=Image.Quantize.MAXCOVERAGE,
-                                                         dither=Image.Dither.NONE)
+    image = (
+      Image.open(rendered).convert('RGB').quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    )
     image.save(small, format='png', optimize=True, dpi=(dpi, dpi))
     if small.tell() <= max_bytes:
       break

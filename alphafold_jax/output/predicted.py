@@ -48,8 +48,9 @@ def chains(prediction: Predicted) -> list[list[Residue]]:
   """
   check_finite(prediction)
   if not np.any(np.asarray(prediction.atom_mask) > 0.5):
-    raise errors.InputError('the prediction has no atoms to write: every residue is of unknown type (X); '
-                            'give the real residue types')
+    raise errors.InputError(
+      'the prediction has no atoms to write: every residue is of unknown type (X); give the real residue types'
+    )
   asym_ids = np.asarray(prediction.asym_id)
   first = sorted(np.unique(asym_ids, return_index=True)[1])
   return [[_residue(prediction, i) for i in np.flatnonzero(asym_ids == asym_ids[start])] for start in first]
@@ -83,8 +84,12 @@ def mean_plddt(prediction: Predicted) -> float:
 def _residue(prediction, i) -> Residue:
   aatype = int(prediction.aatype[i])
   name = 'UNK' if aatype >= residues.UNKNOWN else residues.RESTYPE_1TO3[residues.RESTYPES[aatype]]
-  return Residue(name, int(prediction.residue_index[i]) + 1, round(float(prediction.plddt[i]), 2),
-                 tuple(_atoms(prediction.atom_positions[i], prediction.atom_mask[i])))
+  return Residue(
+    name,
+    int(prediction.residue_index[i]) + 1,
+    round(float(prediction.plddt[i]), 2),
+    tuple(_atoms(prediction.atom_positions[i], prediction.atom_mask[i])),
+  )
 
 
 def _atoms(positions, mask) -> Iterator[Atom]:
@@ -107,5 +112,6 @@ def _check_scores(prediction, name, values):
 
 def _not_finite(prediction, i, what, value):
   return errors.NumericalError(
-      f'residue {int(prediction.residue_index[i]) + 1} of chain {int(prediction.asym_id[i])}: {what} is {value}, '
-      'not a finite number; nothing was written; run again in float32')
+    f'residue {int(prediction.residue_index[i]) + 1} of chain {int(prediction.asym_id[i])}: {what} is {value}, '
+    'not a finite number; nothing was written; run again in float32'
+  )

@@ -32,15 +32,27 @@ def scores_json(prediction: Predicted, notes: Sequence[str] = ()) -> str:
 def pae_json(prediction: Predicted, notes: Sequence[str] = ()) -> str:
   """ColabFold's form: one object, errors to two decimals."""
   _require_pae(prediction)
-  return _dump({'predicted_aligned_error': _rounded(prediction.pae, 2),
-                'max_predicted_aligned_error': _maximum(prediction.pae), **_noted(notes)})
+  return _dump(
+    {
+      'predicted_aligned_error': _rounded(prediction.pae, 2),
+      'max_predicted_aligned_error': _maximum(prediction.pae),
+      **_noted(notes),
+    }
+  )
 
 
 def pae_json_afdb(prediction: Predicted, notes: Sequence[str] = ()) -> str:
   """AlphaFold's and AlphaFold DB's form: a list of one object, errors to one decimal."""
   _require_pae(prediction)
-  return _dump([{'predicted_aligned_error': _rounded(prediction.pae, 1),
-                 'max_predicted_aligned_error': AFDB_MAX_PAE, **_noted(notes)}])
+  return _dump(
+    [
+      {
+        'predicted_aligned_error': _rounded(prediction.pae, 1),
+        'max_predicted_aligned_error': AFDB_MAX_PAE,
+        **_noted(notes),
+      }
+    ]
+  )
 
 
 def _noted(notes: Sequence[str]) -> dict[str, list[str]]:

@@ -69,8 +69,9 @@ class Best:
     limit = self._max_domain_evalue
     records = [domain.record for hit in hits for domain in hit.domains if domain.pvalue * num_hits <= limit]
     num_others = sum(
-        self._significant(of_hit, num_targets) and own * num_hits <= limit
-        for of_hit, own in zip(self._other_domains[::2], self._other_domains[1::2], strict=True))
+      self._significant(of_hit, num_targets) and own * num_hits <= limit
+      for of_hit, own in zip(self._other_domains[::2], self._other_domains[1::2], strict=True)
+    )
     return records[: self._max_records], len(records) + num_others
 
   def _significant(self, pvalue: float, num_targets: int) -> bool:

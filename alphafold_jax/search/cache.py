@@ -72,8 +72,9 @@ class Cache:
     try:
       self._lock = open(self.folder / 'lock', 'a+b')  # noqa: SIM115 (open as long as the cache)
     except OSError as error:
-      raise InputError(f'{self.folder}: cannot be written ({error.strerror}); name another folder by --search-cache '
-                       f'or {VARIABLE}') from None
+      raise InputError(
+        f'{self.folder}: cannot be written ({error.strerror}); name another folder by --search-cache or {VARIABLE}'
+      ) from None
 
   def get(self, key: str) -> Found | None:
     """What an earlier search found; a damaged entry is removed and counts as none."""
@@ -99,8 +100,12 @@ class Cache:
       ResourceError: the disk is full.
       InputError: the folder cannot be written.
     """
-    heading = {'format': _FORMAT, 'num_res': len(sequence), 'engine': engine,
-               'num_rows': sum(rows.a3m.count('>') - 1 for rows in found.rows) + 1}
+    heading = {
+      'format': _FORMAT,
+      'num_res': len(sequence),
+      'engine': engine,
+      'num_rows': sum(rows.a3m.count('>') - 1 for rows in found.rows) + 1,
+    }
     atomic.make_folder(self._path(key).parent)
     with atomic.replacing(self._path(key)) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
       packed.write(f'{json.dumps(heading)}\n{json.dumps(dataclasses.asdict(found))}\n')
@@ -129,14 +134,28 @@ class Cache:
         with gzip.open(path, 'rt', encoding='utf-8') as file:
           heading = json.loads(file.readline())
         used = datetime.datetime.fromtimestamp(about.st_mtime).astimezone()
-        yield Entry(path.name.removesuffix(_SUFFIX), path, about.st_size, used, heading['num_res'], heading['engine'],
-                    heading['num_rows'])
+        yield Entry(
+          path.name.removesuffix(_SUFFIX),
+          path,
+          about.st_size,
+          used,
+          heading['num_res'],
+          heading['engine'],
+          heading['num_rows'],
+        )
       except FileNotFoundError:  # another process removed it
         continue
       except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         _log.warning('%s: damaged (%s); `alphafold-jax cache clean` removes it', path, error)
-        yield Entry(path.name.removesuffix(_SUFFIX), path, path.stat().st_size,
-                    datetime.datetime.fromtimestamp(0).astimezone(), 0, 'damaged', 0)
+        yield Entry(
+          path.name.removesuffix(_SUFFIX),
+          path,
+          path.stat().st_size,
+          datetime.datetime.fromtimestamp(0).astimezone(),
+          0,
+          'damaged',
+          0,
+        )
 
   def close(self) -> None:
     """Gives back all rights that are held."""

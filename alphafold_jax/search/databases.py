@@ -34,17 +34,17 @@ class Role:
 
 
 ROLES: dict[str, Role] = {
-    'uniref90': Role(0, 10_000, looks=r'uniref90'),
-    'bfd': Role(1, looks=r'^bfd'),
-    'small_bfd': Role(1, looks=r'bfd-first|small_bfd'),
-    'mgnify': Role(2, 501, looks=r'mgy|mgnify'),
-    'uniprot': Role(3, 50_000, looks=r'uniprot', only_if_named=True),  # AlphaFold pairs chains by it
-    'custom': Role(4, 10_000, only_if_named=True),
-    'uniref30': Role(0, looks=r'uniref30'),  # MMseqs2
-    'env': Role(1, looks=r'colabfold_envdb|envdb|spire'),  # MMseqs2
-    'pdb_seqres': Role(0, templates=True, looks=r'pdb_seqres'),  # hmmsearch
-    'pdb70': Role(0, templates=True, looks=r'pdb70'),  # hhsearch
-    'pdb100': Role(0, templates=True, looks=r'pdb100'),  # MMseqs2
+  'uniref90': Role(0, 10_000, looks=r'uniref90'),
+  'bfd': Role(1, looks=r'^bfd'),
+  'small_bfd': Role(1, looks=r'bfd-first|small_bfd'),
+  'mgnify': Role(2, 501, looks=r'mgy|mgnify'),
+  'uniprot': Role(3, 50_000, looks=r'uniprot', only_if_named=True),  # AlphaFold pairs chains by it
+  'custom': Role(4, 10_000, only_if_named=True),
+  'uniref30': Role(0, looks=r'uniref30'),  # MMseqs2
+  'env': Role(1, looks=r'colabfold_envdb|envdb|spire'),  # MMseqs2
+  'pdb_seqres': Role(0, templates=True, looks=r'pdb_seqres'),  # hmmsearch
+  'pdb70': Role(0, templates=True, looks=r'pdb70'),  # hhsearch
+  'pdb100': Role(0, templates=True, looks=r'pdb100'),  # MMseqs2
 }
 
 
@@ -115,7 +115,7 @@ def parse(text: str) -> Database:
 def _missing(path: Path) -> str:
   if path.is_dir():
     return 'a folder, which has no role; name the database itself'
-  return ('no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with')
+  return 'no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with'
 
 
 def _kind(path: Path) -> str | None:
@@ -129,8 +129,14 @@ def _kind(path: Path) -> str | None:
 
 def _role_of(path: Path) -> str:
   name = path.name.lower()
-  return next((role for role, known in sorted(ROLES.items(), key=lambda item: -len(item[0]))
-               if known.looks and re.search(known.looks, name)), 'custom')
+  return next(
+    (
+      role
+      for role, known in sorted(ROLES.items(), key=lambda item: -len(item[0]))
+      if known.looks and re.search(known.looks, name)
+    ),
+    'custom',
+  )
 
 
 def in_order(databases: Iterable[Database]) -> list[Database]:
@@ -139,8 +145,8 @@ def in_order(databases: Iterable[Database]) -> list[Database]:
 
 
 _PARTS = {  # what follows a database's name in those of its files
-    MMSEQS: re.compile(r'(_(h|seq|seq_h|aln|ca|ss|mapping|taxonomy))?(\.(idx|dbtype|index|lookup|source|\d+))*'),
-    HHSUITE: re.compile(r'_(a3m|hhm|cs219)\.ff(data|index)'),
+  MMSEQS: re.compile(r'(_(h|seq|seq_h|aln|ca|ss|mapping|taxonomy))?(\.(idx|dbtype|index|lookup|source|\d+))*'),
+  HHSUITE: re.compile(r'_(a3m|hhm|cs219)\.ff(data|index)'),
 }
 
 
@@ -149,8 +155,11 @@ def files_of(database: Database) -> list[Path]:
   if database.kind == FASTA:
     return [database.path]
   start, parts = database.path.name, _PARTS[database.kind]
-  return [path for path in _entries(database.path.parent) if path.name.startswith(start) and path.is_file()
-          and parts.fullmatch(path.name.removeprefix(start))]
+  return [
+    path
+    for path in _entries(database.path.parent)
+    if path.name.startswith(start) and path.is_file() and parts.fullmatch(path.name.removeprefix(start))
+  ]
 
 
 def identity(database: Database) -> dict[str, str | int]:

@@ -41,8 +41,14 @@ class _UnusableError(TransferError):
   """What was fetched is not what was wanted, and is not worth keeping."""
 
 
-def download(chosen: str | StandardSet, folder: Path | str, *, sha256: str | None = None, force: bool = False,
-             patience: Patience = Patience()) -> Database:
+def download(
+  chosen: str | StandardSet,
+  folder: Path | str,
+  *,
+  sha256: str | None = None,
+  force: bool = False,
+  patience: Patience = Patience(),
+) -> Database:
   """Makes sure that a standard database is in a folder; does nothing if it is there and unchanged.
 
   Args:
@@ -99,21 +105,28 @@ def _purpose(one: StandardSet) -> str:
   return f'fetching {one.name} ({human_size(one.num_bytes)}) and unpacking it ({least}{unpacked})'
 
 
-def _check(one: StandardSet, part: Path, wanted: str | None, stated_md5: str | None,
-           known: Mapping[str, Any] | None) -> str:
+def _check(
+  one: StandardSet, part: Path, wanted: str | None, stated_md5: str | None, known: Mapping[str, Any] | None
+) -> str:
   """The SHA-256 of what was fetched, provided that it is the one asked for, stated and recorded."""
   with meter(f'checking {one.file}') as progress:
     found = digest(part, ('sha256', 'md5') if stated_md5 else ('sha256',), progress.position)
   if wanted is not None and found['sha256'] != wanted:
-    raise _UnusableError(f'{one.url}: its SHA-256 is {found["sha256"]}, asked for was {wanted}. It was damaged on its '
-                         'way, or is not the one meant. Check digest and address, then run the command again.')
+    raise _UnusableError(
+      f'{one.url}: its SHA-256 is {found["sha256"]}, asked for was {wanted}. It was damaged on its '
+      'way, or is not the one meant. Check digest and address, then run the command again.'
+    )
   if stated_md5 is not None and found['md5'] != stated_md5:
-    raise _UnusableError(f'{one.url}: its MD5 is {found["md5"]}, the server states {stated_md5}. It was damaged on its '
-                         'way. Run the command again.')
+    raise _UnusableError(
+      f'{one.url}: its MD5 is {found["md5"]}, the server states {stated_md5}. It was damaged on its '
+      'way. Run the command again.'
+    )
   if known and wanted is None and not one.changes and known['sha256'] != found['sha256']:
-    raise _UnusableError(f'{one.url}: not what it was on {known.get("date")}: SHA-256 was {known["sha256"]}, is '
-                         f'{found["sha256"]}. It may have been tampered with. If its publisher says that it was '
-                         'replaced, fetch it into a new folder.')
+    raise _UnusableError(
+      f'{one.url}: not what it was on {known.get("date")}: SHA-256 was {known["sha256"]}, is '
+      f'{found["sha256"]}. It may have been tampered with. If its publisher says that it was '
+      'replaced, fetch it into a new folder.'
+    )
   return found['sha256']
 
 
@@ -148,8 +161,10 @@ def _check_fasta(one: StandardSet, part: Path) -> None:
   except (*_BROKEN, OSError) as error:
     raise _UnusableError(f'{one.url}: damaged gzip data ({error}). Run the command again.') from None
   if first != b'>' or packed != one.file.endswith('.gz'):
-    raise _UnusableError(f'{one.url}: what came is no FASTA file, but perhaps the page of a proxy. Check the address '
-                         'and your proxy settings.')
+    raise _UnusableError(
+      f'{one.url}: what came is no FASTA file, but perhaps the page of a proxy. Check the address '
+      'and your proxy settings.'
+    )
 
 
 def _unpack(one: StandardSet, part: Path, staging: Path, progress: Meter) -> None:
@@ -175,8 +190,9 @@ def _unpack(one: StandardSet, part: Path, staging: Path, progress: Meter) -> Non
       while stream.read(CHUNK):  # to the end, where the gzip checksum is
         pass
   except _BROKEN as error:
-    raise _UnusableError(f'{one.url}: the archive is damaged ({error or type(error).__name__}). Run the command '
-                         'again.') from None
+    raise _UnusableError(
+      f'{one.url}: the archive is damaged ({error or type(error).__name__}). Run the command again.'
+    ) from None
   for name, target in links.items():
     if (staging / target).is_file() and not (staging / name).exists():
       with disk_errors(staging / name):
@@ -206,8 +222,9 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
   except FileNotFoundError:
     return {}
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-    raise TransferError(f'{path}: not a record of downloads ({error}). Restore it, or remove it and fetch the '
-                        'databases again.') from None
+    raise TransferError(
+      f'{path}: not a record of downloads ({error}). Restore it, or remove it and fetch the databases again.'
+    ) from None
 
 
 def _remember(folder: Path, one: StandardSet, sha256: str, files: list[str]) -> None:
@@ -222,6 +239,8 @@ def _remember(folder: Path, one: StandardSet, sha256: str, files: list[str]) -> 
 def _untouched(folder: Path, known: Mapping[str, Any]) -> bool:
   """Whether size and time of all files are those recorded."""
   with contextlib.suppress(OSError):
-    return all([(folder / file).stat().st_size, (folder / file).stat().st_mtime_ns] == state
-               for file, state in known['files'].items())
+    return all(
+      [(folder / file).stat().st_size, (folder / file).stat().st_mtime_ns] == state
+      for file, state in known['files'].items()
+    )
   return False

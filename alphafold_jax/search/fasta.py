@@ -53,8 +53,10 @@ def chunks(path: Path, size: int = _CHUNK) -> Iterator[Chunk]:
           yield Chunk(path, rest[:end], file.tell())
           rest = rest[end:]
         elif len(rest) > _LONGEST:
-          raise InputError(f"{path}, record {_name(rest)}: over {_LONGEST:,} bytes without a new '>' header; "
-                           'give a FASTA file with one protein a record')
+          raise InputError(
+            f"{path}, record {_name(rest)}: over {_LONGEST:,} bytes without a new '>' header; "
+            'give a FASTA file with one protein a record'
+          )
       if not rest.strip():
         raise InputError(f"{path}: the file is empty; expected '>name' lines, each followed by a sequence")
       yield Chunk(path, rest, file.tell())
@@ -141,6 +143,8 @@ def _complaint(chunk: Chunk) -> str | None:
       if bad := _NO_RESIDUE.search(line):
         symbol = bad[0].decode('latin-1')
         hint = ', without gaps' if symbol == '-' else ''
-        return (f"{chunk.path}, record {name}, line {number} of its sequence, column {bad.start() + 1}: {symbol!r} is "
-                f"no residue; give letters and '*' only{hint}")
+        return (
+          f'{chunk.path}, record {name}, line {number} of its sequence, column {bad.start() + 1}: {symbol!r} is '
+          f"no residue; give letters and '*' only{hint}"
+        )
   return None

@@ -55,8 +55,9 @@ class Search:
     Raises:
       SearchError, InputError, ResourceError: nothing more can be found; what was yielded stands and is kept.
     """
-    alignments = _Stage(self._cache, self._engine.name, lambda sequence: key_of(sequence, self._shaped_by),
-                        self._engine.search)
+    alignments = _Stage(
+      self._cache, self._engine.name, lambda sequence: key_of(sequence, self._shaped_by), self._engine.search
+    )
     if self._templates is None:
       yield from alignments.run(sequences, watch)
       return
@@ -76,7 +77,7 @@ class Search:
     stage = _Stage(self._cache, self._templates.name, self.key, search)
     start = _ENGINE_SHARE + (1 - _ENGINE_SHARE) * done
     try:
-      (_, hits), = stage.run([sequence], lambda fraction, text: watch(start, text))
+      ((_, hits),) = stage.run([sequence], lambda fraction, text: watch(start, text))
     except AlphaFoldError as error:
       return error
     return hits if isinstance(hits, AlphaFoldError) else Found(found.rows, hits.hits, (*found.notes, *hits.notes))
@@ -85,8 +86,9 @@ class Search:
 class _Stage:
   """Looks results up in the cache and makes those that are not there."""
 
-  def __init__(self, cache: Cache, name: str, key: Callable[[str], str],
-               search: Callable[[Sequence[str], Watch], Iterator[Result]]):
+  def __init__(
+    self, cache: Cache, name: str, key: Callable[[str], str], search: Callable[[Sequence[str], Watch], Iterator[Result]]
+  ):
     self._cache, self._name, self._key, self._search = cache, name, key, search
 
   def run(self, sequences: Sequence[str], watch: Watch) -> Iterator[Result]:
@@ -126,8 +128,9 @@ class _Stage:
         left.discard(index)
         yield index, found
       if forgotten := left.intersection(to_search):
-        raise SearchError(f'{self._name}: no result for {len(forgotten)} of {len(to_search)} sequences; this is a '
-                          'fault of the engine')
+        raise SearchError(
+          f'{self._name}: no result for {len(forgotten)} of {len(to_search)} sequences; this is a fault of the engine'
+        )
     finally:
       for index in left:
         self._cache.release(self._key(sequences[index]))
@@ -142,5 +145,5 @@ def alignment_text(name: str, sequence: str, found: Found) -> str:
   for rows in found.rows:
     second = rows.a3m.find('\n>')
     if second >= 0:
-      parts.append(rows.a3m[second + 1:].rstrip('\n') + '\n')
+      parts.append(rows.a3m[second + 1 :].rstrip('\n') + '\n')
   return ''.join(parts)

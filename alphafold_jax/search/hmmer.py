@@ -29,9 +29,13 @@ from alphafold_jax.search.engines import Watch
 from alphafold_jax.search.found import Found, Rows
 
 SETTINGS = {  # AlphaFold 2.3.2, data/tools/jackhmmer.py
-    'F1': 5e-4, 'F2': 5e-5, 'F3': 5e-7,  # --F1, --F2, --F3
-    'E': 1e-4, 'incE': 1e-4,  # -E, --incE
-    'domE': 10.0, 'incdomE': 1e-3,  # jackhmmer's defaults
+  'F1': 5e-4,
+  'F2': 5e-5,
+  'F3': 5e-7,  # --F1, --F2, --F3
+  'E': 1e-4,
+  'incE': 1e-4,  # -E, --incE
+  'domE': 10.0,
+  'incdomE': 1e-3,  # jackhmmer's defaults
 }
 _LONGEST_TARGET = 100_000  # residues; HMMER compares no longer ones
 _GROUP = 50_000  # residues of all queries that share a reading; bounds what their rows take
@@ -114,8 +118,10 @@ class Hmmer:
       raise InputError('the engine hmmer searches FASTA files, and none is given; name them with --database')
     for database in databases:
       if database.kind != FASTA:
-        raise InputError(f'{database.path}: the engine hmmer searches FASTA files, and this is no {FASTA} but an '
-                         f'{database.kind}; name the FASTA file, or choose another engine')
+        raise InputError(
+          f'{database.path}: the engine hmmer searches FASTA files, and this is no {FASTA} but an '
+          f'{database.kind}; name the FASTA file, or choose another engine'
+        )
     self._plan7 = installed.module('pyhmmer.plan7')
     self._easel = installed.module('pyhmmer.easel')
     self._alphabet = self._easel.Alphabet.amino()
@@ -127,8 +133,10 @@ class Hmmer:
   def identity(self) -> Mapping[str, Any]:
     """All that shapes what is found."""
     return {
-        'program': f'pyhmmer {self._easel.__version__}', 'settings': SETTINGS | {'longest_target': _LONGEST_TARGET},
-        'databases': [identity(one) | {'max_rows': one.settings.max_rows} for one in self._databases]}
+      'program': f'pyhmmer {self._easel.__version__}',
+      'settings': SETTINGS | {'longest_target': _LONGEST_TARGET},
+      'databases': [identity(one) | {'max_rows': one.settings.max_rows} for one in self._databases],
+    }
 
   def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[tuple[int, Found | AlphaFoldError]]:
     """Searches for all sequences; those that share a reading of the databases come together."""
@@ -157,8 +165,9 @@ class Hmmer:
       background = self._plan7.Background(self._alphabet)
       _, _, query.model = self._plan7.Builder(self._alphabet).build(sequence, background)
 
-  def _search_database(self, database: Database, group: Sequence[_Query], pool: ThreadPoolExecutor,
-                       stop: threading.Event, notes: list[str]) -> Iterator[tuple[int, str]]:
+  def _search_database(
+    self, database: Database, group: Sequence[_Query], pool: ThreadPoolExecutor, stop: threading.Event, notes: list[str]
+  ) -> Iterator[tuple[int, str]]:
     """Gives each query its rows of one database; yields how far the file was searched, in bytes and in words."""
     queries = [query for query in group if query.error is None]
     best = {query: Best(database.settings.max_rows, SETTINGS['incE'], SETTINGS['incdomE']) for query in queries}

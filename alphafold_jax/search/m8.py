@@ -49,8 +49,14 @@ class Line:
     if q != self.query_end or t != span or q > num_res or self.target_end > len(sequence) or not pairs:
       return None
     entry, chain = self.target.split('_')
-    return Hit(entry.lower(), chain, sequence[self.target_start : self.target_end], tuple(pairs), self.target_start,
-               evalue=self.evalue)
+    return Hit(
+      entry.lower(),
+      chain,
+      sequence[self.target_start : self.target_end],
+      tuple(pairs),
+      self.target_start,
+      evalue=self.evalue,
+    )
 
 
 def read_table(text: str, most: int) -> tuple[dict[str, list[Line]], int]:

@@ -49,26 +49,30 @@ class SearchOptions:
       raise InputError(f'num_threads={self.num_threads}: must be 1 or more')
     self._check_use()
     if self.offline and self.uses_server:
-      raise InputError(f'--offline forbids --msa-mode {self.mode}, which sends the sequences to {self.host_url}; '
-                       f'choose {" or ".join(_KIND_OF_MODE)} with --database')
+      raise InputError(
+        f'--offline forbids --msa-mode {self.mode}, which sends the sequences to {self.host_url}; '
+        f'choose {" or ".join(_KIND_OF_MODE)} with --database'
+      )
     if self.uses_server and self.databases:
       raise InputError(f'--database: not used by --msa-mode {self.mode}, where the server has its own; leave it out')
     if (kind := _KIND_OF_MODE.get(self.mode)) and not databases.of_kind(self.parsed, kind, templates=False):
       article = 'an' if kind.startswith('M') else 'a'
-      raise InputError(f'--msa-mode {self.mode} needs {article} {kind}; name it by --database PATH'
-                       + (f' (`alphafold-jax db build` makes one of a {FASTA})' if kind == MMSEQS else ''))
+      raise InputError(
+        f'--msa-mode {self.mode} needs {article} {kind}; name it by --database PATH'
+        + (f' (`alphafold-jax db build` makes one of a {FASTA})' if kind == MMSEQS else '')
+      )
     self._check_kinds()
     self._check_templates()
 
   def _check_use(self) -> None:
     """Refuses what the chosen way of searching would pass over in silence."""
     uses = {  # flag -> whether it is given, where it is of use, whether that is so
-        '--host-url': (self.host_url != PUBLIC_HOST, '--msa-mode server', self.uses_server),
-        '--host-user': (self.host_user, '--msa-mode server', self.uses_server),
-        '--gpu': (self.gpu, '--msa-mode mmseqs2', self.mode == 'mmseqs2'),
-        '--local-pdb-path': (self.local_pdb_path, '--templates', self.templates and not self.uses_server),
-        '--obsolete-pdbs-path': (self.obsolete_pdbs_path, '--templates', self.templates),
-        '--max-template-date': (self.max_template_date, '--templates', self.templates),
+      '--host-url': (self.host_url != PUBLIC_HOST, '--msa-mode server', self.uses_server),
+      '--host-user': (self.host_user, '--msa-mode server', self.uses_server),
+      '--gpu': (self.gpu, '--msa-mode mmseqs2', self.mode == 'mmseqs2'),
+      '--local-pdb-path': (self.local_pdb_path, '--templates', self.templates and not self.uses_server),
+      '--obsolete-pdbs-path': (self.obsolete_pdbs_path, '--templates', self.templates),
+      '--max-template-date': (self.max_template_date, '--templates', self.templates),
     }
     for flag, (given, where, useful) in uses.items():
       if given and not useful:
@@ -81,25 +85,35 @@ class SearchOptions:
       if not database.settings.templates and database.kind != _KIND_OF_MODE.get(self.mode):
         raise InputError(f'--database {database.path}: a {database.kind}, which --msa-mode {self.mode} cannot search')
       if database.settings.templates and not self.templates:
-        raise InputError(f'--database {database.path}: sequences of known structures, used only with --templates; add '
-                         'that flag, or say ROLE=PATH if it is another kind of database')
+        raise InputError(
+          f'--database {database.path}: sequences of known structures, used only with --templates; add '
+          'that flag, or say ROLE=PATH if it is another kind of database'
+        )
 
   def _check_templates(self) -> None:
     """Refuses a search for templates without something to search, or without structures."""
     if not self.templates:
       return
     if self.mode == SINGLE:
-      raise InputError(f'--templates: they are found by the alignment, and --msa-mode {SINGLE} makes none; give '
-                       'structures by --custom-template-path instead')
+      raise InputError(
+        f'--templates: they are found by the alignment, and --msa-mode {SINGLE} makes none; give '
+        'structures by --custom-template-path instead'
+      )
     if not self.uses_server and self.template_database is None:
-      raise InputError('--templates needs the sequences of known structures: name them by --database '
-                       'pdb_seqres=FILE.txt (hmmsearch) or --database pdb70=PATH (hhsearch)')
+      raise InputError(
+        '--templates needs the sequences of known structures: name them by --database '
+        'pdb_seqres=FILE.txt (hmmsearch) or --database pdb70=PATH (hhsearch)'
+      )
     if len(several := [one for one in self.parsed if one.settings.templates]) > 1:
-      raise InputError(f'--database: {" and ".join(str(one.path) for one in several)} are both sequences of known '
-                       'structures; templates are searched for in one, name that')
+      raise InputError(
+        f'--database: {" and ".join(str(one.path) for one in several)} are both sequences of known '
+        'structures; templates are searched for in one, name that'
+      )
     if self.structures is None:
-      raise InputError('--templates needs the structures themselves: name their folder (mmCIF or PDB files, also .gz) '
-                       'by --local-pdb-path')
+      raise InputError(
+        '--templates needs the structures themselves: name their folder (mmCIF or PDB files, also .gz) '
+        'by --local-pdb-path'
+      )
     if not self.uses_server and not self.structures.is_dir():
       raise InputError(f'--local-pdb-path {self.local_pdb_path}: no such folder')
     if self.max_template_hits < 1:
@@ -129,8 +143,10 @@ class SearchOptions:
     usable += [one for kind in self._template_kinds for one in databases.of_kind(there, kind, templates=True)][:1]
     if not usable:
       shown = ', '.join(f'{one.path.name} ({one.kind})' for one in there[:5]) or 'none'
-      raise InputError(f'--database {folder}: a folder without a database that --msa-mode {self.mode} can search; '
-                       f'databases in it: {shown}. Name files, as ROLE=PATH where the name does not tell the role')
+      raise InputError(
+        f'--database {folder}: a folder without a database that --msa-mode {self.mode} can search; '
+        f'databases in it: {shown}. Name files, as ROLE=PATH where the name does not tell the role'
+      )
     return usable
 
   @property
@@ -214,11 +230,21 @@ def _server(options: SearchOptions, cache: Cache) -> Engine:
   credentials = Credentials()
   if options.host_url != PUBLIC_HOST:  # which asks for none, and must not be told those of another
     credentials = Credentials(
-        user=options.host_user, password=os.environ.get(PASSWORD), key=os.environ.get(API_KEY),
-        key_header=os.environ.get(API_KEY_HEADER, Credentials.key_header))
-  return Server(Host(
-      url=options.host_url, use_env=_SERVER_MODES[options.mode], templates=options.templates, credentials=credentials,
-      structures=_structures_of(cache.folder), tickets=cache.folder / 'tickets'))
+      user=options.host_user,
+      password=os.environ.get(PASSWORD),
+      key=os.environ.get(API_KEY),
+      key_header=os.environ.get(API_KEY_HEADER, Credentials.key_header),
+    )
+  return Server(
+    Host(
+      url=options.host_url,
+      use_env=_SERVER_MODES[options.mode],
+      templates=options.templates,
+      credentials=credentials,
+      structures=_structures_of(cache.folder),
+      tickets=cache.folder / 'tickets',
+    )
+  )
 
 
 _ENGINES: dict[str, Callable[[SearchOptions, Cache], Engine]] = {'hmmer': _hmmer, 'mmseqs2': _mmseqs, 'server': _server}

@@ -49,26 +49,65 @@ class StandardSet:
     return Database(self.role, folder / (self.prefix or self.file), self.kind)
 
 
-STANDARD_SETS: dict[str, StandardSet] = {one.name: one for one in (
-    StandardSet('uniref90', f'{_UNIPROT}/uniref/uniref90/uniref90.fasta.gz', 34_000_000_000, 'uniref90', 'CC BY 4.0',
-                changes=True),
+STANDARD_SETS: dict[str, StandardSet] = {
+  one.name: one
+  for one in (
+    StandardSet(
+      'uniref90', f'{_UNIPROT}/uniref/uniref90/uniref90.fasta.gz', 34_000_000_000, 'uniref90', 'CC BY 4.0', changes=True
+    ),
     StandardSet('mgnify', f'{_ALPHAFOLD}/v2.3/mgy_clusters_2022_05.fa.gz', 67_000_000_000, 'mgnify', 'CC0 1.0'),
-    StandardSet('small_bfd', f'{_ALPHAFOLD}/reduced_dbs/bfd-first_non_consensus_sequences.fasta.gz', 9_600_000_000,
-                'small_bfd', 'CC BY-SA 4.0'),
-    StandardSet('uniprot_trembl', f'{_RELEASE}/uniprot_trembl.fasta.gz', 53_000_000_000, 'uniprot', 'CC BY 4.0',
-                changes=True),
-    StandardSet('uniprot_sprot', f'{_RELEASE}/uniprot_sprot.fasta.gz', 100_000_000, 'uniprot', 'CC BY 4.0',
-                changes=True),
-    StandardSet('pdb_seqres', 'https://files.wwpdb.org/pub/pdb/derived_data/pdb_seqres.txt', 200_000_000, 'pdb_seqres',
-                'CC0 1.0', changes=True),
-    StandardSet('pdb70', f'{_HHSUITE}/pdb70_from_mmcif_200401.tar.gz', 19_500_000_000, 'pdb70',
-                'see https://github.com/soedinglab/hh-suite', HHSUITE, 'pdb70', 56_000_000_000),
-    StandardSet('uniref30', f'{_COLABFOLD}/uniref30_2302.db.tar.gz', 106_729_528_496, 'uniref30', _COLABFOLD_TERMS,
-                MMSEQS, 'uniref30_2302_db'),
-    StandardSet('envdb', f'{_COLABFOLD}/colabfold_envdb_202108.db.tar.gz', 128_500_000_000, 'env', _COLABFOLD_TERMS,
-                MMSEQS, 'colabfold_envdb_202108_db'),
+    StandardSet(
+      'small_bfd',
+      f'{_ALPHAFOLD}/reduced_dbs/bfd-first_non_consensus_sequences.fasta.gz',
+      9_600_000_000,
+      'small_bfd',
+      'CC BY-SA 4.0',
+    ),
+    StandardSet(
+      'uniprot_trembl', f'{_RELEASE}/uniprot_trembl.fasta.gz', 53_000_000_000, 'uniprot', 'CC BY 4.0', changes=True
+    ),
+    StandardSet(
+      'uniprot_sprot', f'{_RELEASE}/uniprot_sprot.fasta.gz', 100_000_000, 'uniprot', 'CC BY 4.0', changes=True
+    ),
+    StandardSet(
+      'pdb_seqres',
+      'https://files.wwpdb.org/pub/pdb/derived_data/pdb_seqres.txt',
+      200_000_000,
+      'pdb_seqres',
+      'CC0 1.0',
+      changes=True,
+    ),
+    StandardSet(
+      'pdb70',
+      f'{_HHSUITE}/pdb70_from_mmcif_200401.tar.gz',
+      19_500_000_000,
+      'pdb70',
+      'see https://github.com/soedinglab/hh-suite',
+      HHSUITE,
+      'pdb70',
+      56_000_000_000,
+    ),
+    StandardSet(
+      'uniref30',
+      f'{_COLABFOLD}/uniref30_2302.db.tar.gz',
+      106_729_528_496,
+      'uniref30',
+      _COLABFOLD_TERMS,
+      MMSEQS,
+      'uniref30_2302_db',
+    ),
+    StandardSet(
+      'envdb',
+      f'{_COLABFOLD}/colabfold_envdb_202108.db.tar.gz',
+      128_500_000_000,
+      'env',
+      _COLABFOLD_TERMS,
+      MMSEQS,
+      'colabfold_envdb_202108_db',
+    ),
     StandardSet('pdb100', f'{_COLABFOLD}/pdb100_230517.fasta.gz', 28_432_889, 'pdb100', _COLABFOLD_TERMS),
-)}
+  )
+}
 
 
 def find_set(name: str) -> StandardSet:

@@ -22,8 +22,9 @@ def _orbax():
   try:
     import orbax.checkpoint as ocp
   except ImportError:
-    raise InputError("training keeps its checkpoints with Orbax, which is not installed; run "
-                     "pip install 'alphafold-jax[train]'") from None
+    raise InputError(
+      "training keeps its checkpoints with Orbax, which is not installed; run pip install 'alphafold-jax[train]'"
+    ) from None
   logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax tells every step of a save there
   return ocp
 
@@ -35,25 +36,31 @@ class Checkpoints:
     self._ocp = ocp = _orbax()
     policies = ocp.checkpoint_managers.preservation_policy
     self._manager = ocp.CheckpointManager(
-        directory.absolute(), item_names=(_STATE, _FEED, _CONFIG),
-        options=ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy([
-                policies.LatestN(keep_last),
-                policies.BestN(get_metric_fn=lambda told: told['score'], n=1, keep_checkpoints_without_metrics=False),
-            ]),
-            best_fn=lambda told: told['score']))
+      directory.absolute(),
+      item_names=(_STATE, _FEED, _CONFIG),
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(
+          [
+            policies.LatestN(keep_last),
+            policies.BestN(get_metric_fn=lambda told: told['score'], n=1, keep_checkpoints_without_metrics=False),
+          ]
+        ),
+        best_fn=lambda told: told['score'],
+      ),
+    )
     self.directory = directory
 
   def save(
-      self, step: int, state: Any, feed: Mapping[str, Any], config: Mapping[str, Any], score: float | None = None
+    self, step: int, state: Any, feed: Mapping[str, Any], config: Mapping[str, Any], score: float | None = None
   ) -> bool:
     """Begins to save; returns False, with a warning in the log, if this save or the one before went wrong.
 
     The checkpoints that are there stay valid whatever happens.
     """
     args = self._ocp.args
-    items = args.Composite(**{
-        _STATE: args.StandardSave(state), _FEED: args.JsonSave(dict(feed)), _CONFIG: args.JsonSave(dict(config))})
+    items = args.Composite(
+      **{_STATE: args.StandardSave(state), _FEED: args.JsonSave(dict(feed)), _CONFIG: args.JsonSave(dict(config))}
+    )
     try:
       self._manager.save(step, args=items, metrics=None if score is None else {'score': score}, force=True)
     except Exception as error:  # a full disk shows as whatever the storage library makes of it
@@ -69,8 +76,13 @@ class Checkpoints:
     return True
 
   def _failed(self, step: int | None, error: Exception) -> bool:
-    _log.warning('%s: the checkpoint of step %s was not saved (%s: %s); the ones before stay valid; free some space',
-                 self.directory, step, type(error).__name__, error)
+    _log.warning(
+      '%s: the checkpoint of step %s was not saved (%s: %s); the ones before stay valid; free some space',
+      self.directory,
+      step,
+      type(error).__name__,
+      error,
+    )
     return False
 
   def latest(self) -> int | None:
@@ -95,16 +107,20 @@ class Checkpoints:
     shapes = jax.tree.map(self._ocp.utils.to_shape_dtype_struct, like)
     try:
       items = self._manager.restore(
-          step, args=args.Composite(**{_STATE: args.StandardRestore(shapes), _FEED: args.JsonRestore()}))
+        step, args=args.Composite(**{_STATE: args.StandardRestore(shapes), _FEED: args.JsonRestore()})
+      )
     except Exception as error:
-      raise InputError(f'{self.directory}: the checkpoint of step {step} cannot be restored ({error}); '
-                       'remove it to go on from the one before') from error
+      raise InputError(
+        f'{self.directory}: the checkpoint of step {step} cannot be restored ({error}); '
+        'remove it to go on from the one before'
+      ) from error
     return items[_STATE], items[_FEED]
 
   def config(self, step: int) -> dict[str, Any]:
     """The configuration of a checkpoint."""
-    return self._manager.restore(
-        step, args=self._ocp.args.Composite(**{_CONFIG: self._ocp.args.JsonRestore()}))[_CONFIG]
+    return self._manager.restore(step, args=self._ocp.args.Composite(**{_CONFIG: self._ocp.args.JsonRestore()}))[
+      _CONFIG
+    ]
 
   def close(self) -> None:
     self._manager.close()

@@ -82,10 +82,10 @@ class Run:
 
     data_spec = specs.make_section(training_set.DataSpec, 'data', config)
     caches = [cache.open_cache(path) for path in options.data]
-    self.examples = training_set.TrainingSet(
-        caches, data_spec, seed=self.run.seed, batch_size=self.spec.batch_size)
+    self.examples = training_set.TrainingSet(caches, data_spec, seed=self.run.seed, batch_size=self.spec.batch_size)
     self.validation = validation.choose_chains(
-        caches, data_spec, self.run.num_validation, self.run.max_validation_length)
+      caches, data_spec, self.run.num_validation, self.run.max_validation_length
+    )
 
     self.num_steps = self.run.num_samples // self.spec.batch_size
     self.skipped = 0  # steps in a row
@@ -132,8 +132,12 @@ class Run:
     step_function = sharding.sharded_step(self.spec, self.mesh)
     key, step, pending = jax.random.key(self.run.seed + 1), self.first_step, None
     feeds = feeding.batches(
-        self.examples, stop=self.num_steps, host=jax.process_index(),
-        num_hosts=jax.process_count(), num_threads=self.run.num_workers)
+      self.examples,
+      stop=self.num_steps,
+      host=jax.process_index(),
+      num_hosts=jax.process_count(),
+      num_threads=self.run.num_workers,
+    )
     if self.feed_state is not None:
       feeds.set_state(self.feed_state)
     told = []
@@ -170,13 +174,27 @@ class Run:
   def _introduce(self) -> None:
     sizes = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
     data, model = self.mesh.shape.values()
-    _log.info('%s: %.1f million parameters, %s, %d devices (%d x data, %d x model) of %d hosts', self.config['name'],
-              sizes / 1e6, jax.devices()[0].device_kind, data * model, data, model, jax.process_count())
+    _log.info(
+      '%s: %.1f million parameters, %s, %d devices (%d x data, %d x model) of %d hosts',
+      self.config['name'],
+      sizes / 1e6,
+      jax.devices()[0].device_kind,
+      data * model,
+      data,
+      model,
+      jax.process_count(),
+    )
     for kind, counts in self.examples.describe().items():
       if counts['chains']:
         removed = ', '.join(f'{count} by {why}' for why, count in counts.items() if why not in _COUNTED)
-        _log.info('%d %s chains in %d clusters, %d with an alignment; left out: %s', counts['chains'], kind,
-                  counts['clusters'], counts['with alignment'], removed or 'none')
+        _log.info(
+          '%d %s chains in %d clusters, %d with an alignment; left out: %s',
+          counts['chains'],
+          kind,
+          counts['clusters'],
+          counts['with alignment'],
+          removed or 'none',
+        )
     _log.info('%d validation chains', len(self.validation))
     what = 'going on after' if self.first_step else 'from'
     _log.info('%s step %d, to step %d (%d samples)', what, self.first_step, self.num_steps, self.run.num_samples)
@@ -193,8 +211,11 @@ class Run:
       self.skipped = 0
       told = [*told, metrics]
     if step % self.run.log_every == 0 and told:
-      self.watch.training(*_training_line(step, self.spec.batch_size, jax.device_get([_scalars(m) for m in told]),
-                                          self.clock, self.num_steps))
+      self.watch.training(
+        *_training_line(
+          step, self.spec.batch_size, jax.device_get([_scalars(m) for m in told]), self.clock, self.num_steps
+        )
+      )
       told = []
     return told
 
@@ -202,13 +223,18 @@ class Run:
     self.skipped += 1
     finite = np.concatenate([np.asarray(shard.data) for shard in _own_shards(metrics.finite)])
     named = [name for name, good in zip(ids, finite, strict=True) if not good]
-    _log.warning('step %d skipped: the gradients of %d examples are not finite%s', step, wrong,
-                 f' ({", ".join(named)})' if named else ' (on another host)')
+    _log.warning(
+      'step %d skipped: the gradients of %d examples are not finite%s',
+      step,
+      wrong,
+      f' ({", ".join(named)})' if named else ' (on another host)',
+    )
     if self.skipped >= self.run.max_skipped:
       raise NumericalError(
-          f'{self.directory}: {self.skipped} steps in a row had gradients that are not finite, the last with '
-          f'{", ".join(named) or "examples of another host"}; look at these examples, or go on from the last '
-          'checkpoint with a lower learning rate or in float32 (model.dtype)')
+        f'{self.directory}: {self.skipped} steps in a row had gradients that are not finite, the last with '
+        f'{", ".join(named) or "examples of another host"}; look at these examples, or go on from the last '
+        'checkpoint with a lower learning rate or in float32 (model.dtype)'
+      )
 
   def _validates(self, step: int) -> bool:
     return bool(self.validation) and self.run.validate_every > 0 and step % self.run.validate_every == 0
@@ -223,8 +249,10 @@ class Run:
     params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.ema)
     found = validation.score_chains(self.spec.network, params, self.validation, self.spec.max_passes)
     means = validation.summary(found)
-    text = (f'step {step}: validation lDDT-CA {means["lddt_ca"]:.3f}, TM {means["tm"]:.3f}, pLDDT {means["plddt"]:.1f} '
-            f'(correlation with lDDT {means["plddt_pearson"]:.2f})')
+    text = (
+      f'step {step}: validation lDDT-CA {means["lddt_ca"]:.3f}, TM {means["tm"]:.3f}, pLDDT {means["plddt"]:.1f} '
+      f'(correlation with lDDT {means["plddt_pearson"]:.2f})'
+    )
     self.watch.validation({'step': step, 'samples': step * self.spec.batch_size} | means, text)
     return means['lddt_ca']
 
@@ -233,8 +261,9 @@ class Run:
 
 
 def _scalars(metrics: Metrics) -> dict[str, Any]:
-  one = {name: getattr(metrics, name) for name in (
-      'loss', 'gradient_norm', 'update_norm', 'learning_rate', 'num_passes')}
+  one = {
+    name: getattr(metrics, name) for name in ('loss', 'gradient_norm', 'update_norm', 'learning_rate', 'num_passes')
+  }
   return one | {f'loss_{name}': value for name, value in metrics.terms.items()}
 
 
@@ -242,15 +271,19 @@ def _training_line(step, batch_size, told, clock, num_steps) -> tuple[dict[str, 
   """Means over the steps since the last line, and the same as a line of text."""
   means = {name: float(np.mean([one[name] for one in told])) for name in told[0]}
   line = {'step': step, 'samples': step * batch_size, 'samples_per_second': clock.samples_per_second} | means
-  text = (f'step {step}/{num_steps}: loss {means["loss"]:.3f}, gradient {means["gradient_norm"]:.2f}, '
-          f'{clock.samples_per_second:.2f} samples/s, {duration(clock.left)} left')
+  text = (
+    f'step {step}/{num_steps}: loss {means["loss"]:.3f}, gradient {means["gradient_norm"]:.2f}, '
+    f'{clock.samples_per_second:.2f} samples/s, {duration(clock.left)} left'
+  )
   return line, text
 
 
 def _line(step: int, num_steps: int, metrics: Metrics, clock: watch.Clock) -> str:
   """What the live display shows of a step."""
-  return (f'step {step}/{num_steps}  loss {float(metrics.loss):.3f}  gradient {float(metrics.gradient_norm):.2f}  '
-          f'{clock.samples_per_second:.2f} samples/s')
+  return (
+    f'step {step}/{num_steps}  loss {float(metrics.loss):.3f}  gradient {float(metrics.gradient_norm):.2f}  '
+    f'{clock.samples_per_second:.2f} samples/s'
+  )
 
 
 def _own_shards(array: jax.Array) -> list[Any]:

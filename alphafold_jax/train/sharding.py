@@ -68,26 +68,28 @@ def check(spec: StepSpec, mesh: Mesh, crop_size: int) -> None:
     raise InputError(f'step.batch_size={spec.batch_size}: no multiple of the {data} devices that share the batch')
   if local % min(local, spec.examples_at_once):
     raise InputError(
-        f'step.examples_at_once={spec.examples_at_once}: the {local} examples of a device are no multiple of it')
+      f'step.examples_at_once={spec.examples_at_once}: the {local} examples of a device are no multiple of it'
+    )
   if crop_size % model:
     raise InputError(f'data.crop_size={crop_size}: no multiple of run.model_devices={model}')
 
 
 def sharded_step(spec: StepSpec, mesh: Mesh) -> Step:
   """The step over a mesh, compiled on first use; the state is donated."""
-  step = functools.partial(
-      train_step, spec, data_axis=DATA, model_axis=MODEL if mesh.shape[MODEL] > 1 else None)
+  step = functools.partial(train_step, spec, data_axis=DATA, model_axis=MODEL if mesh.shape[MODEL] > 1 else None)
   metrics = Metrics(**{name: _METRICS.get(name, P()) for name in Metrics.__dataclass_fields__})
   # Values are not tracked as equal or different between devices (check_vma): the step sums gradients itself.
   mapped = jax.shard_map(
-      step, mesh=mesh, in_specs=(P(), P(), P(DATA), P(DATA)), out_specs=(P(), metrics), check_vma=False)
+    step, mesh=mesh, in_specs=(P(), P(), P(DATA), P(DATA)), out_specs=(P(), metrics), check_vma=False
+  )
   return jax.jit(mapped, donate_argnums=0)
 
 
 def pmapped_step(spec: StepSpec, devices: Any = None) -> Step:
   """The same step under `jax.pmap`; batch and places carry a leading axis of devices."""
   return jax.pmap(
-      functools.partial(train_step, spec, data_axis=DATA), axis_name=DATA, in_axes=(None, None, 0, 0), devices=devices)
+    functools.partial(train_step, spec, data_axis=DATA), axis_name=DATA, in_axes=(None, None, 0, 0), devices=devices
+  )
 
 
 def on_every_device(tree: Any, mesh: Mesh) -> Any:
@@ -106,5 +108,4 @@ def spread(batch: schema.Batch, first: int, mesh: Mesh) -> tuple[schema.Batch, j
   num = len(batch.aatype)
   places = np.arange(first, first + num, dtype=np.int32)
   sharding = NamedSharding(mesh, P(DATA))
-  return jax.tree.map(
-      lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), (batch, places))
+  return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), (batch, places))

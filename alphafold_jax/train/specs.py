@@ -47,8 +47,11 @@ def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:
     model = configs.changed(model, {'dtype': devices.default_dtype()})
   try:
     return StepSpec(
-        network=alphafold.make_spec(model), loss=LossSpec(**config.loss),
-        optimizer=OptimizerSpec(**config.optimizer), **config.step)
+      network=alphafold.make_spec(model),
+      loss=LossSpec(**config.loss),
+      optimizer=OptimizerSpec(**config.optimizer),
+      **config.step,
+    )
   except (TypeError, ValueError) as error:
     raise InputError(f'the configuration does not fit: {error}; see alphafold_jax/experiments.py') from error
 
@@ -67,6 +70,7 @@ def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -
   Returns:
     what has changed of that, in words.
   """
+
   def flat(tree, prefix=''):
     for name, value in tree.items():
       if isinstance(value, dict):
@@ -77,11 +81,15 @@ def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -
   old, new = dict(flat(saved)), dict(flat(config))
   old.pop('origin', None)
   different = {
-      name: f'{name}: {old.get(name, "absent")} there, {new.get(name, "absent")} now' for name in sorted(old | new)
-      if old.get(name) != new.get(name)}
+    name: f'{name}: {old.get(name, "absent")} there, {new.get(name, "absent")} now'
+    for name in sorted(old | new)
+    if old.get(name) != new.get(name)
+  }
   allowed = {name for name in different if name.startswith(MAY_CHANGE) and name != 'run.seed'}
   if refused := [text for name, text in different.items() if name not in allowed]:
     raise InputError(
-        f'{directory}: its checkpoint comes from another configuration:\n  ' + '\n  '.join(refused)
-        + '\ngive the same to go on, or another folder (with --init-from to start from these parameters)')
+      f'{directory}: its checkpoint comes from another configuration:\n  '
+      + '\n  '.join(refused)
+      + '\ngive the same to go on, or another folder (with --init-from to start from these parameters)'
+    )
   return [different[name] for name in sorted(allowed)]

@@ -77,13 +77,22 @@ def initial_state(spec: StepSpec, key: jax.Array, params: Any = None) -> TrainSt
     # Under jit, since Haiku's init computes the whole network.
     params = jax.jit(alphafold.network(spec.network).init)(key, jax.tree.map(jnp.asarray, example))
   return TrainState(
-      step=jnp.int32(0), params=params, ema=jax.tree.map(jnp.copy, params),
-      moments=optimizer.adam(spec.optimizer).init(ravel_pytree(params)[0]), skipped=jnp.int32(0))
+    step=jnp.int32(0),
+    params=params,
+    ema=jax.tree.map(jnp.copy, params),
+    moments=optimizer.adam(spec.optimizer).init(ravel_pytree(params)[0]),
+    skipped=jnp.int32(0),
+  )
 
 
 def train_step(
-    spec: StepSpec, state: TrainState, key: jax.Array, batch: schema.Batch, places: jax.Array,
-    data_axis: str | None = None, model_axis: str | None = None,
+  spec: StepSpec,
+  state: TrainState,
+  key: jax.Array,
+  batch: schema.Batch,
+  places: jax.Array,
+  data_axis: str | None = None,
+  model_axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
   """Takes one step.
 
@@ -132,8 +141,16 @@ def train_step(
   rate = optimizer.learning_rate(spec.optimizer, state.step * spec.batch_size)
   state, update_norm = _updated(spec.optimizer, state, params, gradient, rate, wrong == 0)
   return state, Metrics(
-      loss=means['loss'], terms=means['terms'], gradient_norm=means['gradient_norm'], update_norm=update_norm,
-      learning_rate=rate, num_passes=jnp.int32(num_passes), wrong=wrong, finite=told['finite'], losses=told['loss'])
+    loss=means['loss'],
+    terms=means['terms'],
+    gradient_norm=means['gradient_norm'],
+    update_norm=update_norm,
+    learning_rate=rate,
+    num_passes=jnp.int32(num_passes),
+    wrong=wrong,
+    finite=told['finite'],
+    losses=told['loss'],
+  )
 
 
 def _shared_loss(spec, params, key, example, num_passes, model_axis):
@@ -150,7 +167,7 @@ def _shared_loss(spec, params, key, example, num_passes, model_axis):
 
 
 def recycled_loss(
-    spec: StepSpec, params: Any, key: jax.Array, example: schema.Batch, num_passes: jax.Array | int
+  spec: StepSpec, params: Any, key: jax.Array, example: schema.Batch, num_passes: jax.Array | int
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """The loss of one example after `num_passes` passes, the last of which alone has a gradient: Algorithm 31."""
   network = alphafold.network(spec.network)
@@ -160,7 +177,8 @@ def recycled_loss(
 
   def one_pass(index, previous):
     return network.iterate(
-        fixed_params, jax.random.fold_in(key_passes, index), example, fixed_context, previous).recycled
+      fixed_params, jax.random.fold_in(key_passes, index), example, fixed_context, previous
+    ).recycled
 
   e = spec.network.embedder
   previous = recycling.initial_recycled(example.aatype.shape[0], e.c_m, e.c_z)
@@ -199,6 +217,10 @@ def _updated(spec, state, params, gradient, rate, good):
   ema = jnp.where(good, optimizer.average(spec, ema, params, state.step), ema)
   moments = jax.tree.map(lambda new, old: jnp.where(good, new, old), moments, state.moments)
   state = TrainState(
-      step=state.step + 1, params=as_tree(params), ema=as_tree(ema), moments=moments,
-      skipped=jnp.where(good, 0, state.skipped + 1).astype(jnp.int32))
+    step=state.step + 1,
+    params=as_tree(params),
+    ema=as_tree(ema),
+    moments=moments,
+    skipped=jnp.where(good, 0, state.skipped + 1).astype(jnp.int32),
+  )
   return state, jnp.linalg.norm(update)

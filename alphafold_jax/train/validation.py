@@ -33,9 +33,7 @@ class Score:
   mean_plddt: float  # 0..100
 
 
-def choose_chains(
-    caches: Sequence[Cache], spec: DataSpec, num: int, max_length: int
-) -> list[tuple[str, schema.Batch]]:
+def choose_chains(caches: Sequence[Cache], spec: DataSpec, num: int, max_length: int) -> list[tuple[str, schema.Batch]]:
   """The first chain of each cluster of the split `validation`, up to a number and a length, with its structure."""
   found: dict[str, tuple[str, schema.Batch]] = {}
   for cache in caches:
@@ -48,17 +46,21 @@ def choose_chains(
 
 def spec_for_validation(network: AlphaFoldSpec) -> AlphaFoldSpec:
   """The network as it predicts: without dropout and without masking its alignment."""
+
   def quiet(stack):
-    return dataclasses.replace(
-        stack, msa_dropout=0.0, remat=False, pair=dataclasses.replace(stack.pair, dropout=0.0))
+    return dataclasses.replace(stack, msa_dropout=0.0, remat=False, pair=dataclasses.replace(stack.pair, dropout=0.0))
 
   templates = network.templates
   if templates is not None:
     templates = dataclasses.replace(templates, remat=False, pair=dataclasses.replace(templates.pair, dropout=0.0))
   return dataclasses.replace(
-      network, templates=templates, extra_msa=quiet(network.extra_msa), evoformer=quiet(network.evoformer),
-      structure=dataclasses.replace(network.structure, dropout=0.0),
-      sampling=dataclasses.replace(network.sampling, masked_fraction=0.0))
+    network,
+    templates=templates,
+    extra_msa=quiet(network.extra_msa),
+    evoformer=quiet(network.evoformer),
+    structure=dataclasses.replace(network.structure, dropout=0.0),
+    sampling=dataclasses.replace(network.sampling, masked_fraction=0.0),
+  )
 
 
 @functools.cache
@@ -81,7 +83,7 @@ def folder(spec: AlphaFoldSpec, num_passes: int) -> Callable[..., tuple[jax.Arra
 
 
 def score_chains(
-    spec: AlphaFoldSpec, params: Any, chains: Sequence[tuple[str, schema.Batch]], num_passes: int
+  spec: AlphaFoldSpec, params: Any, chains: Sequence[tuple[str, schema.Batch]], num_passes: int
 ) -> list[Score]:
   """Predicts and scores chains one after another; equal lengths, once padded, share a compilation.
 
@@ -95,11 +97,13 @@ def score_chains(
   key = jax.random.key(0)
   results = []
   for name, batch in chains:
-    sizes = {'num_res': padding.residue_bucket(len(batch.aatype)),
-             'num_seq': padding.msa_depth_bucket(len(batch.msa.tokens))}
+    sizes = {
+      'num_res': padding.residue_bucket(len(batch.aatype)),
+      'num_seq': padding.msa_depth_bucket(len(batch.msa.tokens)),
+    }
     padded = jax.tree.map(jnp.asarray, padding.pad_batch(batch, sizes))
     ca, plddt = jax.device_get(fold(params, key, padded))
-    results.append(_score(name, batch, ca[:len(batch.aatype)], plddt[:len(batch.aatype)]))
+    results.append(_score(name, batch, ca[: len(batch.aatype)], plddt[: len(batch.aatype)]))
   return results
 
 
@@ -107,8 +111,12 @@ def _score(name: str, batch: schema.Batch, ca: np.ndarray, plddt: np.ndarray) ->
   true, mask = batch.targets.atom_positions[:, _CA], batch.targets.atom_mask[:, _CA]
   lddt = scores.lddt_ca(ca, true, mask)
   return Score(
-      id=name, length=len(ca), lddt_ca=float(np.sum(lddt * mask) / np.sum(mask)),
-      tm=float(scores.tm_score(ca, true, mask)), mean_plddt=float(np.mean(plddt)))
+    id=name,
+    length=len(ca),
+    lddt_ca=float(np.sum(lddt * mask) / np.sum(mask)),
+    tm=float(scores.tm_score(ca, true, mask)),
+    mean_plddt=float(np.mean(plddt)),
+  )
 
 
 def summary(found: Sequence[Score]) -> dict[str, float]:
@@ -116,8 +124,8 @@ def summary(found: Sequence[Score]) -> dict[str, float]:
   lddt, tm, plddt = (np.array([getattr(one, name) for one in found]) for name in ('lddt_ca', 'tm', 'mean_plddt'))
   varied = len(found) > 2 and np.std(lddt) > 0 and np.std(plddt) > 0
   return {
-      'lddt_ca': float(np.mean(lddt)),
-      'tm': float(np.mean(tm)),
-      'plddt': float(np.mean(plddt)),
-      'plddt_pearson': float(np.corrcoef(lddt, plddt)[0, 1]) if varied else float('nan'),
+    'lddt_ca': float(np.mean(lddt)),
+    'tm': float(np.mean(tm)),
+    'plddt': float(np.mean(plddt)),
+    'plddt_pearson': float(np.corrcoef(lddt, plddt)[0, 1]) if varied else float('nan'),
   }

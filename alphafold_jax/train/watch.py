@@ -47,8 +47,9 @@ class Table:
     writer = csv.DictWriter(text, self._columns, lineterminator='\n', extrasaction='ignore')
     if header:
       writer.writeheader()
-    writer.writerows({
-        name: f'{value:.6g}' if isinstance(value, float) else value for name, value in line.items()} for line in lines)
+    writer.writerows(
+      {name: f'{value:.6g}' if isinstance(value, float) else value for name, value in line.items()} for line in lines
+    )
     return text.getvalue()
 
 
@@ -136,7 +137,9 @@ def _event_writer(directory: Path, step: int):
   try:
     from tensorboardX import SummaryWriter
   except ImportError:
-    _log.warning("tensorboardX is not installed, so there are no TensorBoard events; metrics.csv has the same numbers "
-                 "(pip install 'alphafold-jax[train]')")
+    _log.warning(
+      'tensorboardX is not installed, so there are no TensorBoard events; metrics.csv has the same numbers '
+      "(pip install 'alphafold-jax[train]')"
+    )
     return None
   return SummaryWriter(str(directory), purge_step=step or None)

@@ -152,8 +152,9 @@ def _where_it_starts(response, url: str, part: pathlib.Path, known: _Part | None
   return have, known
 
 
-def _receive(response, out: BinaryIO, part: pathlib.Path, start: int, total: int | None, meter: Meter,
-             give_up: float) -> int:
+def _receive(
+  response, out: BinaryIO, part: pathlib.Path, start: int, total: int | None, meter: Meter, give_up: float
+) -> int:
   """Writes the body behind `start`; returns the position reached."""
   done = start
   out.seek(start)
@@ -165,7 +166,7 @@ def _receive(response, out: BinaryIO, part: pathlib.Path, start: int, total: int
     view = memoryview(chunk)
     while view:
       with disk_errors(part):
-        view = view[out.write(view):]
+        view = view[out.write(view) :]
     done += len(chunk)
     meter.position(done, total)
     if time.monotonic() > give_up:

@@ -66,8 +66,11 @@ def _write_error(path: pathlib.Path, error: OSError) -> Exception:
   return TransferError(f'{path}: cannot be written ({reason}). Choose a directory that you may write to.')
 
 
-def digest(path: pathlib.Path, algorithms: tuple[str, ...] = ('sha256',),
-           position: Callable[[int, int], None] = lambda done, total: None) -> dict[str, str]:
+def digest(
+  path: pathlib.Path,
+  algorithms: tuple[str, ...] = ('sha256',),
+  position: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, str]:
   """Hexadecimal digests of a file, all in one pass; `position` is told how far it has come."""
   hashes = {name: hashlib.new(name, usedforsecurity=name != 'md5') for name in algorithms}
   try:

@@ -64,8 +64,11 @@ def meter(label: str) -> Iterator[Meter]:
     yield _LogMeter(label)
     return
   columns = (
-    progress.TextColumn('{task.description}'), progress.BarColumn(), progress.DownloadColumn(binary_units=True),
-    progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+    progress.TextColumn('{task.description}'),
+    progress.BarColumn(),
+    progress.DownloadColumn(binary_units=True),
+    progress.TransferSpeedColumn(),
+    progress.TimeRemainingColumn(),
   )
   with progress.Progress(*columns, console=terminal) as display:
     yield _BarMeter(display, label)

@@ -35,8 +35,15 @@ _log = logging.getLogger(__name__)
 Expected = Callable[[str], Mapping[str, Shape]]  # model name -> name and shape of each array of its file
 
 
-def install(archive: Archive, target: pathlib.Path, source: pathlib.Path | None, sha256: str | None,
-            expected: Expected | None, force: bool, patience: Patience) -> None:
+def install(
+  archive: Archive,
+  target: pathlib.Path,
+  source: pathlib.Path | None,
+  sha256: str | None,
+  expected: Expected | None,
+  force: bool,
+  patience: Patience,
+) -> None:
   """Makes sure that the files of an archive are in `target` (the arguments are those of store.download)."""
   sha256 = sha256 and sha256.strip().lower()
   make_directory(target)
@@ -72,8 +79,9 @@ def _complete(target: pathlib.Path, archive: Archive, sha256: str | None) -> boo
   )
 
 
-def _from_server(archive: Archive, target: pathlib.Path, staging: pathlib.Path, sha256: str | None, force: bool,
-                 patience: Patience) -> tuple[pathlib.Path, str, dict[str, str]]:
+def _from_server(
+  archive: Archive, target: pathlib.Path, staging: pathlib.Path, sha256: str | None, force: bool, patience: Patience
+) -> tuple[pathlib.Path, str, dict[str, str]]:
   """Fetches, checks and unpacks; an archive that is not the right one is removed, to be fetched anew."""
   parts = urllib.parse.urlsplit(archive.url)
   if parts.scheme == 'http' and parts.hostname not in ('localhost', '127.0.0.1', '::1') and sha256 is None:
@@ -92,8 +100,9 @@ def _from_server(archive: Archive, target: pathlib.Path, staging: pathlib.Path, 
     raise
 
 
-def _from_file(archive: Archive, target: pathlib.Path, staging: pathlib.Path, source: pathlib.Path,
-               sha256: str | None) -> tuple[str, dict[str, str]]:
+def _from_file(
+  archive: Archive, target: pathlib.Path, staging: pathlib.Path, source: pathlib.Path, sha256: str | None
+) -> tuple[str, dict[str, str]]:
   """Checks and unpacks an archive that is on this machine, and leaves it where it is."""
   if not source.is_file():
     raise WeightsError(f'{source}: no such file. Name the parameter archive, as from {ARCHIVES[DEFAULT_ARCHIVE].url}.')
@@ -101,8 +110,9 @@ def _from_file(archive: Archive, target: pathlib.Path, staging: pathlib.Path, so
   return _check_archive(archive, target, source, sha256, None), _unpack(archive, source, staging)
 
 
-def _check_archive(archive: Archive, target: pathlib.Path, path: pathlib.Path, sha256: str | None,
-                   stated_md5: str | None) -> str:
+def _check_archive(
+  archive: Archive, target: pathlib.Path, path: pathlib.Path, sha256: str | None, stated_md5: str | None
+) -> str:
   """The archive's SHA-256, provided that it is the one asked for, stated and recorded."""
   with meter(f'checking {archive.name}') as progress:
     found = digest(path, ('sha256', 'md5') if stated_md5 else ('sha256',), progress.position)
@@ -139,8 +149,9 @@ def _unpack(archive: Archive, path: pathlib.Path, staging: pathlib.Path) -> dict
   return digests
 
 
-def _check_files(archive: Archive, target: pathlib.Path, staging: pathlib.Path, digests: Mapping[str, str],
-                 expected: Expected | None) -> None:
+def _check_files(
+  archive: Archive, target: pathlib.Path, staging: pathlib.Path, digests: Mapping[str, str], expected: Expected | None
+) -> None:
   """Raises unless each unpacked file is readable, has its model's arrays, and does not contradict the record."""
   recorded = manifest.read(target)['files']
   for model in archive.models:
@@ -162,8 +173,9 @@ def _check_files(archive: Archive, target: pathlib.Path, staging: pathlib.Path, 
       _log.warning('%s: arrays that %s does not use: %s', file, model, _some(surplus))
 
 
-def _move(archive: Archive, target: pathlib.Path, staging: pathlib.Path, digests: Mapping[str, str],
-          facts: Mapping) -> None:
+def _move(
+  archive: Archive, target: pathlib.Path, staging: pathlib.Path, digests: Mapping[str, str], facts: Mapping
+) -> None:
   """Moves the checked files into place, writes the notice, and last the manifest."""
   content = manifest.read(target)
   for file, sha256 in digests.items():
@@ -175,7 +187,10 @@ def _move(archive: Archive, target: pathlib.Path, staging: pathlib.Path, digests
     licence_file = 'the text is in LICENSE.' if LICENCE_FILE in digests else 'the archive held no LICENSE file.'
     atomic.write_text(target / 'NOTICE.txt', NOTICE.format(url=archive.url, licence_file=licence_file))
   content['archives'][archive.name] = {
-    'url': archive.url, 'date': manifest.today(), 'licence': archive.licence, **facts,
+    'url': archive.url,
+    'date': manifest.today(),
+    'licence': archive.licence,
+    **facts,
   }
   manifest.write(target, content)
   _log.info('installed %d parameter files in %s (%s)', len(archive.models), target, archive.licence)

@@ -101,8 +101,10 @@ def _remember(path: pathlib.Path, sha256: str) -> None:
       entry = content['files'].get(path.name)
       if held and entry and entry['sha256'] == sha256 and not untouched(path, entry):
         stat = path.stat()
-        write(path.parent, content | {
-          'files': content['files'] | {path.name: entry | {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}}
-        })
+        write(
+          path.parent,
+          content
+          | {'files': content['files'] | {path.name: entry | {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}}},
+        )
   except (WeightsError, OSError, RuntimeError):  # a directory that is only read from
     pass

@@ -15,10 +15,12 @@ class Note(NamedTuple):
 
 RANDOM = Note(
   'RANDOM WEIGHTS: NOT A PREDICTION',
-  'The structures mean nothing; for real ones run `alphafold-jax params download` and leave out --params random')
+  'The structures mean nothing; for real ones run `alphafold-jax params download` and leave out --params random',
+)
 MINI = Note(
   'MINI MODEL: small, far less accurate than AlphaFold 2',
-  "For AlphaFold 2's own accuracy run `alphafold-jax params download` (CC BY 4.0, about 5 GB)")
+  "For AlphaFold 2's own accuracy run `alphafold-jax params download` (CC BY 4.0, about 5 GB)",
+)
 
 
 def note_of(model: str, is_random: bool) -> Note | None:

@@ -52,18 +52,26 @@ def _norm(ours: str, official: str, *shape: int) -> Iterator[Rule]:
 
 
 def _attention(
-    ours: str, official: str, stack: Shape, c: int, heads: int, dim: int, *, c_kv: int | None = None,
-    shared_kv: bool = False, gated: bool = True,
+  ours: str,
+  official: str,
+  stack: Shape,
+  c: int,
+  heads: int,
+  dim: int,
+  *,
+  c_kv: int | None = None,
+  shared_kv: bool = False,
+  gated: bool = True,
 ) -> Iterator[Rule]:
   kv = (dim,) if shared_kv else (heads, dim)
   shapes = {
-      'q': ('query_w', (c, heads, dim)),
-      'k': ('key_w', (c_kv or c, *kv)),
-      'v': ('value_w', (c_kv or c, *kv)),
-      'gate_w': ('gating_w', (c, heads, dim)),
-      'gate_b': ('gating_b', (heads, dim)),
-      'out_w': ('output_w', (heads, dim, c)),
-      'out_b': ('output_b', (c,)),
+    'q': ('query_w', (c, heads, dim)),
+    'k': ('key_w', (c_kv or c, *kv)),
+    'v': ('value_w', (c_kv or c, *kv)),
+    'gate_w': ('gating_w', (c, heads, dim)),
+    'gate_b': ('gating_b', (heads, dim)),
+    'out_w': ('output_w', (heads, dim, c)),
+    'out_b': ('output_b', (c,)),
   }
   for name, (theirs, shape) in shapes.items():
     if gated or not name.startswith('gate'):
@@ -107,17 +115,20 @@ def _triangle_attention(ours: str, official: str, stack: Shape, c: int, heads: i
 def _pair_block(ours: str, official: str, stack: Shape, c: int, pair: Mapping[str, Any]) -> Iterator[Rule]:
   for direction in ('outgoing', 'incoming'):
     yield from _triangle_multiplication(
-        f'{ours}/multiplication_{direction}', f'{official}/triangle_multiplication_{direction}', stack, c,
-        pair['c_triangle'])
+      f'{ours}/multiplication_{direction}',
+      f'{official}/triangle_multiplication_{direction}',
+      stack,
+      c,
+      pair['c_triangle'],
+    )
   for node in ('starting', 'ending'):
     yield from _triangle_attention(
-        f'{ours}/attention_{node}', f'{official}/triangle_attention_{node}_node', stack, c, pair['num_head'])
+      f'{ours}/attention_{node}', f'{official}/triangle_attention_{node}_node', stack, c, pair['num_head']
+    )
   yield from _transition(f'{ours}/transition', f'{official}/pair_transition', stack, c, pair['transition_factor'])
 
 
-def _evoformer_block(
-    ours: str, official: str, section: Mapping[str, Any], c_m: int, c_z: int
-) -> Iterator[Rule]:
+def _evoformer_block(ours: str, official: str, section: Mapping[str, Any], c_m: int, c_z: int) -> Iterator[Rule]:
   stack, heads, hidden = (section['num_block'],), section['num_head'], section['c_outer']
   dim = c_m // heads
   row, column, outer = f'{ours}/row_attention', f'{ours}/column_attention', f'{ours}/outer_product_mean'
@@ -165,14 +176,19 @@ def _templates(t: Mapping[str, Any], c_m: int, c_z: int) -> Iterator[Rule]:
   yield from _linear('template_embedder/pair_stack/embed', f'{single}/embedding2d', 88, c_t)
   yield from _norm('template_embedder/pair_stack/norm', f'{single}/output_layer_norm', c_t)
   yield from _pair_block(
-      'template_embedder/pair_stack/stack/block', f'{single}/template_pair_stack/__layer_stack_no_state',
-      (t['num_block'],), c_t, t['pair'])
+    'template_embedder/pair_stack/stack/block',
+    f'{single}/template_pair_stack/__layer_stack_no_state',
+    (t['num_block'],),
+    c_t,
+    t['pair'],
+  )
   their_attention = 'evoformer/template_embedding/attention'
   yield from _attention('template_attention', their_attention, (), c_z, heads, c_t // heads, c_kv=c_t, gated=False)
 
 
 def _points_to_ours(heads: int, *parts: int) -> Callable[[np.ndarray], Arrays]:
   """From all x, all y, all z of `sum(parts)` points per head to one array [..., H * P * 3] per part."""
+
   def convert(array):
     array = array.reshape(*array.shape[:-1], 3, heads, sum(parts))
     array = np.moveaxis(array, -3, -1)  # [..., H, P, 3]
@@ -205,15 +221,30 @@ def _invariant_point_attention(ours: str, official: str, s: Mapping[str, Any], c
 
   def convert(names, theirs, width, to_ours, to_official):
     for end, leaf, shape in (('w', 'weights', (c, width)), ('b', 'bias', (width,))):
-      yield Rule((f'{official}/{theirs}//{leaf}',), (shape,), tuple(f'{ours}/{name}//{end}' for name in names),
-                 to_ours, to_official)
+      yield Rule(
+        (f'{official}/{theirs}//{leaf}',),
+        (shape,),
+        tuple(f'{ours}/{name}//{end}' for name in names),
+        to_ours,
+        to_official,
+      )
 
   yield from _linear(f'{ours}/q', f'{official}/q_scalar', c, heads * dim_qk)
   yield from convert(('k', 'v'), 'kv_scalar', heads * (dim_qk + dim_v), split_heads, join_heads)
-  yield from convert(('q_points',), 'q_point_local', 3 * heads * points_qk,
-                     _points_to_ours(heads, points_qk), _points_to_official(heads, points_qk))
-  yield from convert(('k_points', 'v_points'), 'kv_point_local', 3 * heads * (points_qk + points_v),
-                     _points_to_ours(heads, points_qk, points_v), _points_to_official(heads, points_qk, points_v))
+  yield from convert(
+    ('q_points',),
+    'q_point_local',
+    3 * heads * points_qk,
+    _points_to_ours(heads, points_qk),
+    _points_to_official(heads, points_qk),
+  )
+  yield from convert(
+    ('k_points', 'v_points'),
+    'kv_point_local',
+    3 * heads * (points_qk + points_v),
+    _points_to_ours(heads, points_qk, points_v),
+    _points_to_official(heads, points_qk, points_v),
+  )
   yield _same(f'{ours}//point_weight', f'{official}//trainable_point_weights', heads)
   yield from _linear('structure_module/pair_logits', f'{official}/attention_2d', c_z, heads)
   yield from _linear(f'{ours}/out', f'{official}/output_projection', heads * (dim_v + 4 * points_v + c_z), c)
@@ -279,7 +310,7 @@ def official_shapes(config: Mapping[str, Any]) -> dict[str, Shape]:
 
 
 def from_official(
-    arrays: Mapping[str, np.ndarray], config: Mapping[str, Any], source: str = 'arrays', strict: bool = False
+  arrays: Mapping[str, np.ndarray], config: Mapping[str, Any], source: str = 'arrays', strict: bool = False
 ) -> dict[str, dict[str, np.ndarray]]:
   """Turns published arrays into our parameters, float32 in whatever precision they were stored.
 
@@ -297,11 +328,13 @@ def from_official(
   if wrong or (strict and surplus):
     problems = [*wrong, *(surplus if strict else [])]
     raise WeightsError(
-        f'{source}: {len(problems)} arrays do not fit {config["name"]} (is it the file of another model?)\n  '
-        + '\n  '.join(problems[:5]))
+      f'{source}: {len(problems)} arrays do not fit {config["name"]} (is it the file of another model?)\n  '
+      + '\n  '.join(problems[:5])
+    )
   if surplus:
-    _log.warning('%s: %d arrays are not part of %s and are not used, such as %s', source, len(surplus), config['name'],
-                 surplus[0])
+    _log.warning(
+      '%s: %d arrays are not part of %s and are not used, such as %s', source, len(surplus), config['name'], surplus[0]
+    )
   params: dict[str, dict[str, np.ndarray]] = {}
   for rule in rules(config):
     converted = rule.to_ours(*(np.asarray(arrays[PREFIX + name], np.float32) for name in rule.official))
@@ -322,7 +355,7 @@ def to_official(params: Mapping[str, Mapping[str, Any]], config: Mapping[str, An
 
 
 def load_official(
-    path: str | Path, config: Mapping[str, Any], strict: bool = False
+  path: str | Path, config: Mapping[str, Any], strict: bool = False
 ) -> dict[str, dict[str, np.ndarray]]:
   """Reads a published `.npz` as the parameters of a model.
 

@@ -53,8 +53,9 @@ def find() -> Path:
   return path()
 
 
-def store(params: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], path: str | Path,
-          origin: str = '') -> int:
+def store(
+  params: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], path: str | Path, origin: str = ''
+) -> int:
   """Writes parameters as the file that ships, whole or not at all.
 
   Args:
@@ -82,7 +83,8 @@ def store(params: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], pa
   if size > MAX_BYTES:
     raise WeightsError(
       f'{path}: {human_size(size)} are more than the {human_size(MAX_BYTES)} that a package may weigh; make the model '
-      'smaller')
+      'smaller'
+    )
   with atomic.replacing(path) as file:
     file.write(content.getbuffer())
   return size

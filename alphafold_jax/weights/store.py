@@ -35,8 +35,20 @@ from alphafold_jax.weights.published import (
 )
 
 __all__ = [
-  'ARCHIVES', 'DEFAULT_ARCHIVE', 'MODELS', 'Archive', 'Entry', 'Patience', 'default_directory', 'download',
-  'file_name', 'find_params', 'has_published', 'list_params', 'verify', 'verify_file',
+  'ARCHIVES',
+  'DEFAULT_ARCHIVE',
+  'MODELS',
+  'Archive',
+  'Entry',
+  'Patience',
+  'default_directory',
+  'download',
+  'file_name',
+  'find_params',
+  'has_published',
+  'list_params',
+  'verify',
+  'verify_file',
 ]
 
 PathLike = str | os.PathLike
@@ -60,9 +72,16 @@ class Entry:
     return self.status in ('installed', 'verified', 'unrecorded')
 
 
-def download(archive: str | Archive = DEFAULT_ARCHIVE, directory: PathLike | None = None, *,
-             source: PathLike | None = None, sha256: str | None = None, expected: Expected | None = None,
-             force: bool = False, patience: Patience = Patience()) -> list[Entry]:
+def download(
+  archive: str | Archive = DEFAULT_ARCHIVE,
+  directory: PathLike | None = None,
+  *,
+  source: PathLike | None = None,
+  sha256: str | None = None,
+  expected: Expected | None = None,
+  force: bool = False,
+  patience: Patience = Patience(),
+) -> list[Entry]:
   """Installs the parameters of an archive; does nothing if they are there and unchanged.
 
   Args:

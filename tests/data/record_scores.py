@@ -46,8 +46,10 @@ def tm_score(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
 
 
 def _write_pdb(path: Path, points: np.ndarray) -> str:
-  lines = [f'ATOM  {i:>5}  CA  ALA A{i:>4}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C'
-           for i, (x, y, z) in enumerate(points, start=1)]
+  lines = [
+    f'ATOM  {i:>5}  CA  ALA A{i:>4}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C'
+    for i, (x, y, z) in enumerate(points, start=1)
+  ]
   path.write_text('\n'.join([*lines, 'TER', 'END', '']))
   return str(path)
 

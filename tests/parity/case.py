@@ -41,13 +41,14 @@ def relative_error(ours: Any, theirs: Any) -> float:
 def errors(case: Case, masks: str) -> dict[str, float]:
   """The error of every output of a case."""
   arrays = {
-      name: np.zeros_like(array) if any(part in name for part in case.silenced) else array
-      for name, array in _arrays().items()
+    name: np.zeros_like(array) if any(part in name for part in case.silenced) else array
+    for name, array in _arrays().items()
   }
   x, key = make_inputs(masks), jax.random.PRNGKey(0)
   ours = _compiled(case.ours)(_our_params(arrays, case), key, x)
   theirs = _their_compiled(case.theirs)(
-      oracle.haiku_params(arrays, official.PREFIX + case.their_scope, case.layer), key, x)
+    oracle.haiku_params(arrays, official.PREFIX + case.their_scope, case.layer), key, x
+  )
   if not isinstance(ours, dict):
     ours, theirs = {'': ours}, {'': theirs}
   return {name: relative_error(ours[name], theirs[name]) for name in theirs}
@@ -73,6 +74,8 @@ def _our_params(arrays, case):
   for module, leaves in official.from_official(arrays, OURS).items():
     for scope in case.our_scopes:
       if module.startswith(scope):
-        params.setdefault(module.removeprefix(scope), {
-            leaf: jnp.asarray(value if case.layer is None else value[case.layer]) for leaf, value in leaves.items()})
+        params.setdefault(
+          module.removeprefix(scope),
+          {leaf: jnp.asarray(value if case.layer is None else value[case.layer]) for leaf, value in leaves.items()},
+        )
   return params

@@ -23,7 +23,8 @@ _NUM_RES, _NUM_SEQ, _NUM_EXTRA = 13, 7, 9
 _CLUSTERS, _REST = 5, 4  # rows of the batch that become clusters, and extra rows
 
 OURS = oracle.our_configuration(
-    PARAMETER_SET, 1, sampling__num_msa=_CLUSTERS, sampling__num_extra=_REST, sampling__masked_fraction=0.0)
+  PARAMETER_SET, 1, sampling__num_msa=_CLUSTERS, sampling__num_extra=_REST, sampling__masked_fraction=0.0
+)
 SPEC = alphafold.make_spec(OURS)
 THEIRS = oracle.configuration(PARAMETER_SET, 1).model
 
@@ -73,13 +74,23 @@ def make_inputs(masks: str, seed: int = 0) -> Inputs:
   batch = dataclasses.replace(batch, seq_mask=seq_mask, templates=given)
   atom_positions = (5 * normal(num_res, 1, 3) + normal(num_res, 37, 3)).astype(np.float32)
   previous = schema.Recycled(
-      msa_first_row=normal(num_res, 256), pair=normal(num_res, num_res, 128), atom_positions=atom_positions)
+    msa_first_row=normal(num_res, 256), pair=normal(num_res, num_res, 128), atom_positions=atom_positions
+  )
   return Inputs(
-      m=normal(_NUM_SEQ, num_res, 256), extra=normal(_NUM_EXTRA, num_res, 64), z=normal(num_res, num_res, 128),
-      t=normal(len(batch.templates.mask), num_res, num_res, 64), features=normal(num_res, num_res, 88),
-      single=normal(num_res, 384), s=normal(num_res, 384), seq_mask=seq_mask,
-      msa_mask=np.ones((_NUM_SEQ, num_res), np.float32) if is_full else ragged(_NUM_SEQ, num_res),
-      extra_mask=np.ones((_NUM_EXTRA, num_res), np.float32) if is_full else ragged(_NUM_EXTRA, num_res),
-      pair_mask=np.ones((num_res, num_res), np.float32) if is_full else ragged(num_res, num_res),
-      quaternion=turns.as_quat(scalar_first=True).astype(np.float32), frames=frames, batch=batch, previous=previous,
-      official=oracle.make_features(batch, _CLUSTERS, _REST) | oracle.recycled(previous))
+    m=normal(_NUM_SEQ, num_res, 256),
+    extra=normal(_NUM_EXTRA, num_res, 64),
+    z=normal(num_res, num_res, 128),
+    t=normal(len(batch.templates.mask), num_res, num_res, 64),
+    features=normal(num_res, num_res, 88),
+    single=normal(num_res, 384),
+    s=normal(num_res, 384),
+    seq_mask=seq_mask,
+    msa_mask=np.ones((_NUM_SEQ, num_res), np.float32) if is_full else ragged(_NUM_SEQ, num_res),
+    extra_mask=np.ones((_NUM_EXTRA, num_res), np.float32) if is_full else ragged(_NUM_EXTRA, num_res),
+    pair_mask=np.ones((num_res, num_res), np.float32) if is_full else ragged(num_res, num_res),
+    quaternion=turns.as_quat(scalar_first=True).astype(np.float32),
+    frames=frames,
+    batch=batch,
+    previous=previous,
+    official=oracle.make_features(batch, _CLUSTERS, _REST) | oracle.recycled(previous),
+  )

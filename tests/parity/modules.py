@@ -4,7 +4,13 @@
 from parity import embedding, structure, trunk
 
 CASES = {
-    case.name: case for case in (
-        *trunk.cases('evoformer'), *trunk.cases('extra MSA'), *embedding.template_cases(), *embedding.embedder_cases(),
-        *structure.structure_cases(), *structure.head_cases())
+  case.name: case
+  for case in (
+    *trunk.cases('evoformer'),
+    *trunk.cases('extra MSA'),
+    *embedding.template_cases(),
+    *embedding.embedder_cases(),
+    *structure.structure_cases(),
+    *structure.head_cases(),
+  )
 }

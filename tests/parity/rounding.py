@@ -63,8 +63,9 @@ def drifts(sizes: Sizes, seed: int, optimised: bool = False) -> dict[str, Drift]
     optimised: whether the programs are compiled with the compiler's optimisation, which takes longer.
   """
   return {
-      side: drift(*(predict(sizes, seed, dtype, optimised) for dtype in ('bfloat16', 'float32')))
-      for side, predict in SIDES.items()}
+    side: drift(*(predict(sizes, seed, dtype, optimised) for dtype in ('bfloat16', 'float32')))
+    for side, predict in SIDES.items()
+  }
 
 
 def _ours(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
@@ -76,8 +77,9 @@ def _ours(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
   for index in range(sizes.num_pass):
     outputs = one_pass(params, jax.random.key(index), batch, alphafold.Context(templates=None), previous)
     previous = outputs.recycled
-  return Predicted(np.asarray(outputs.structure.atom_positions[:, _CA]),
-                   np.asarray(confidence.plddt(outputs.logits.plddt)))
+  return Predicted(
+    np.asarray(outputs.structure.atom_positions[:, _CA]), np.asarray(confidence.plddt(outputs.logits.plddt))
+  )
 
 
 def _theirs(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
@@ -88,8 +90,9 @@ def _theirs(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
   for _ in range(sizes.num_pass):
     result = one_pass(params, jax.random.PRNGKey(0), features | oracle.recycled(previous))
     previous = oracle.next_recycled(result)
-  return Predicted(np.asarray(previous.atom_positions[:, _CA]),
-                   np.asarray(confidence.plddt(result['predicted_lddt']['logits'])))
+  return Predicted(
+    np.asarray(previous.atom_positions[:, _CA]), np.asarray(confidence.plddt(result['predicted_lddt']['logits']))
+  )
 
 
 SIDES = {'ours': _ours, 'official': _theirs}
@@ -97,8 +100,13 @@ SIDES = {'ours': _ours, 'official': _theirs}
 
 def _configuration(sizes: Sizes, dtype: str) -> config_dict.ConfigDict:
   return oracle.our_configuration(
-      _MODEL, sizes.num_block, dtype=dtype, sampling__num_msa=sizes.num_msa, sampling__num_extra=sizes.num_extra,
-      sampling__masked_fraction=0.0)
+    _MODEL,
+    sizes.num_block,
+    dtype=dtype,
+    sampling__num_msa=sizes.num_msa,
+    sampling__num_extra=sizes.num_extra,
+    sampling__masked_fraction=0.0,
+  )
 
 
 @functools.lru_cache(maxsize=1)

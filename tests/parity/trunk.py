@@ -36,25 +36,30 @@ def cases(stack: str) -> Iterator[Case]:
     return Case(f'{stack}: {name}', ours, theirs, scopes, their_scope, layer=0)
 
   yield case(
-      'row attention with pair bias (Alg. 7)',
-      lambda x: msa.MSARowAttentionWithPairBias(spec.num_head, name='row_attention')(m(x), x.z, mask(x)) - m(x),
-      lambda x: modules.MSARowAttentionWithPairBias(config.msa_row_attention_with_pair_bias, _GLOBAL)(
-          m(x), mask(x), x.z))
+    'row attention with pair bias (Alg. 7)',
+    lambda x: msa.MSARowAttentionWithPairBias(spec.num_head, name='row_attention')(m(x), x.z, mask(x)) - m(x),
+    lambda x: modules.MSARowAttentionWithPairBias(config.msa_row_attention_with_pair_bias, _GLOBAL)(m(x), mask(x), x.z),
+  )
   column = modules.MSAColumnGlobalAttention if is_extra else modules.MSAColumnAttention
   yield case(
-      'global column attention (Alg. 19)' if is_extra else 'column attention (Alg. 8)',
-      lambda x: evoformer.COLUMN_ATTENTION[spec.column_attention](spec.num_head, name='column_attention')(
-          m(x), mask(x)) - m(x),
-      lambda x: column(config.msa_column_attention, _GLOBAL)(m(x), mask(x)))
+    'global column attention (Alg. 19)' if is_extra else 'column attention (Alg. 8)',
+    lambda x: (
+      evoformer.COLUMN_ATTENTION[spec.column_attention](spec.num_head, name='column_attention')(m(x), mask(x)) - m(x)
+    ),
+    lambda x: column(config.msa_column_attention, _GLOBAL)(m(x), mask(x)),
+  )
   yield case(
-      'MSA transition (Alg. 9)',
-      lambda x: layers.Transition(spec.transition_factor, name='transition')(m(x)) - m(x),
-      lambda x: modules.Transition(config.msa_transition, _GLOBAL, name='msa_transition')(m(x), mask(x)))
+    'MSA transition (Alg. 9)',
+    lambda x: layers.Transition(spec.transition_factor, name='transition')(m(x)) - m(x),
+    lambda x: modules.Transition(config.msa_transition, _GLOBAL, name='msa_transition')(m(x), mask(x)),
+  )
   yield case(
-      'outer product mean (Alg. 10)',
-      lambda x: _by_presence(
-          msa.OuterProductMean(spec.c_outer, name='outer_product_mean')(jnp.zeros_like(x.z), m(x), mask(x)), mask(x)),
-      lambda x: _by_presence(modules.OuterProductMean(config.outer_product_mean, _GLOBAL, 128)(m(x), mask(x)), mask(x)))
+    'outer product mean (Alg. 10)',
+    lambda x: _by_presence(
+      msa.OuterProductMean(spec.c_outer, name='outer_product_mean')(jnp.zeros_like(x.z), m(x), mask(x)), mask(x)
+    ),
+    lambda x: _by_presence(modules.OuterProductMean(config.outer_product_mean, _GLOBAL, 128)(m(x), mask(x)), mask(x)),
+  )
   yield from pair_cases(stack, spec.pair, config, scopes[0] + 'pair/', their_scope, lambda x: x.z)
 
   def our_block(x):
@@ -67,8 +72,13 @@ def cases(stack: str) -> Iterator[Case]:
     return {'msa': new['msa']} | _by_presence(new['pair'], mask(x))
 
   yield Case(
-      f'{stack}: whole block (Alg. {18 if is_extra else 6})', our_block, their_block,
-      (scopes[0].removesuffix('block/'),), 'evoformer/', layer=0)
+    f'{stack}: whole block (Alg. {18 if is_extra else 6})',
+    our_block,
+    their_block,
+    (scopes[0].removesuffix('block/'),),
+    'evoformer/',
+    layer=0,
+  )
 
 
 def _by_presence(z: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
@@ -79,24 +89,36 @@ def _by_presence(z: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
 
 def pair_cases(stack, spec, config, our_scope, their_scope, z) -> Iterator[Case]:
   """The triangle updates and the transition of a stack's block."""
+
   def case(name, ours, theirs):
     return Case(f'{stack}: {name}', ours, theirs, (our_scope,), their_scope, layer=0)
 
   for direction, algorithm in (('outgoing', 11), ('incoming', 12)):
     yield case(
-        f'triangle multiplication, {direction} (Alg. {algorithm})',
-        lambda x, d=direction: pair.TriangleMultiplication(
-            spec.c_triangle, outgoing=d == 'outgoing', name=f'multiplication_{d}')(z(x), x.pair_mask) - z(x),
-        lambda x, name=f'triangle_multiplication_{direction}': modules.TriangleMultiplication(
-            config[name], _GLOBAL, name=name)(z(x), x.pair_mask))
+      f'triangle multiplication, {direction} (Alg. {algorithm})',
+      lambda x, d=direction: (
+        pair.TriangleMultiplication(spec.c_triangle, outgoing=d == 'outgoing', name=f'multiplication_{d}')(
+          z(x), x.pair_mask
+        )
+        - z(x)
+      ),
+      lambda x, name=f'triangle_multiplication_{direction}': modules.TriangleMultiplication(
+        config[name], _GLOBAL, name=name
+      )(z(x), x.pair_mask),
+    )
   for node, algorithm in (('starting', 13), ('ending', 14)):
     yield case(
-        f'triangle attention, {node} node (Alg. {algorithm})',
-        lambda x, node=node: pair.TriangleAttention(
-            spec.num_head, starting=node == 'starting', name=f'attention_{node}')(z(x), x.pair_mask) - z(x),
-        lambda x, name=f'triangle_attention_{node}_node': modules.TriangleAttention(
-            config[name], _GLOBAL, name=name)(z(x), x.pair_mask))
+      f'triangle attention, {node} node (Alg. {algorithm})',
+      lambda x, node=node: (
+        pair.TriangleAttention(spec.num_head, starting=node == 'starting', name=f'attention_{node}')(z(x), x.pair_mask)
+        - z(x)
+      ),
+      lambda x, name=f'triangle_attention_{node}_node': modules.TriangleAttention(config[name], _GLOBAL, name=name)(
+        z(x), x.pair_mask
+      ),
+    )
   yield case(
-      'pair transition (Alg. 15)',
-      lambda x: layers.Transition(spec.transition_factor, name='transition')(z(x)) - z(x),
-      lambda x: modules.Transition(config.pair_transition, _GLOBAL, name='pair_transition')(z(x), x.pair_mask))
+    'pair transition (Alg. 15)',
+    lambda x: layers.Transition(spec.transition_factor, name='transition')(z(x)) - z(x),
+    lambda x: modules.Transition(config.pair_transition, _GLOBAL, name='pair_transition')(z(x), x.pair_mask),
+  )

@@ -159,8 +159,11 @@ def _parse(sources: list[Path], job: chain_reading.Job, processes: int | None) -
 def _unused(libraries: list[Library], named: set[str]) -> list[tuple[str, str]]:
   """Alignments of which nothing has been said yet."""
   paths = (str(path) for library in libraries for path in library.paths)
-  return [(path, 'an alignment that no chain took: none has its sequence, or each has a better one')
-          for path in paths if path not in named]
+  return [
+    (path, 'an alignment that no chain took: none has its sequence, or each has a better one')
+    for path in paths
+    if path not in named
+  ]
 
 
 def _num_cpus() -> int:
@@ -168,9 +171,7 @@ def _num_cpus() -> int:
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def _write_records(
-  path: Path, results, total: int, skipped: list, progress
-) -> tuple[list[cache.Entry], set[str]]:
+def _write_records(path: Path, results, total: int, skipped: list, progress) -> tuple[list[cache.Entry], set[str]]:
   """Writes every chain to the record file; says in `skipped` what was left out.
 
   Returns:

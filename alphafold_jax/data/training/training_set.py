@@ -29,8 +29,14 @@ from alphafold_jax.errors import InputError
 _log = logging.getLogger(__name__)
 _EXAMPLE, _CLAMPED = 0, 1  # streams of random numbers
 _SIZES = ('crop_size', 'num_rows', 'length_floor', 'length_cap')
-_SHARES = ('deletion_block_fraction', 'single_sequence_fraction', 'clamped_fraction', 'max_single_residue',
-           'alignment_fraction', 'distillation_fraction')
+_SHARES = (
+  'deletion_block_fraction',
+  'single_sequence_fraction',
+  'clamped_fraction',
+  'max_single_residue',
+  'alignment_fraction',
+  'distillation_fraction',
+)
 _MAX_DRAWS = 50  # broken records in a row before training is given up
 
 
@@ -78,8 +84,11 @@ class _Pool:
   def relatives(self, chosen: int) -> list[int]:
     """The other chains of a chain's cluster, but for those known to have come out no earlier (Suppl. 1.2.3)."""
     own = self.entries[chosen]
-    return [i for i in self.clusters[own.cluster]
-            if i != chosen and not (own.release_date and self.entries[i].release_date >= own.release_date)]
+    return [
+      i
+      for i in self.clusters[own.cluster]
+      if i != chosen and not (own.release_date and self.entries[i].release_date >= own.release_date)
+    ]
 
 
 class TrainingSet:

@@ -32,8 +32,10 @@ _EXPAND = '--expansion-mode 0 -e inf'.split()
 _EXPAND_FIRST = '--expand-filter-clusters 1 --max-seq-id 0.95'.split()
 _REALIGN = '-e 10 --max-accept 100000 --alt-ali 10 -a'.split()
 _FILTER = '--qid 0 --qsc 0.8 --diff 0 --max-seq-id 1.0 --filter-min-enable 100'.split()
-_ALIGNMENT = ('--msa-format-mode 6 --filter-msa 1 --filter-min-enable 1000 --diff 3000 --qid 0.0,0.2,0.4,0.6,0.8,1.0 '
-              '--qsc 0 --max-seq-id 0.95').split()
+_ALIGNMENT = (
+  '--msa-format-mode 6 --filter-msa 1 --filter-min-enable 1000 --diff 3000 --qid 0.0,0.2,0.4,0.6,0.8,1.0 '
+  '--qsc 0 --max-seq-id 0.95'
+).split()
 _COLUMNS = 'target,qstart,qend,tstart,tend,evalue,cigar,tseq'
 
 
@@ -56,8 +58,16 @@ class MMseqs:
 
   name = 'mmseqs2'
 
-  def __init__(self, databases: Sequence[Database], num_threads: int, *, gpu: bool = False, sensitivity: float = 8.0,
-               iterations: int = 3, ungapped: bool = False):
+  def __init__(
+    self,
+    databases: Sequence[Database],
+    num_threads: int,
+    *,
+    gpu: bool = False,
+    sensitivity: float = 8.0,
+    iterations: int = 3,
+    ungapped: bool = False,
+  ):
     """Checks program and databases.
 
     Args:
@@ -75,8 +85,11 @@ class MMseqs:
     self._program = mmseqs_program.find()
     self._num_threads = num_threads
     self._settings = Settings(sensitivity, iterations, ungapped, gpu)
-    self._databases = [(one, layout(one, gpu=gpu)) for templates in (False, True)
-                       for one in database_files.of_kind(databases, MMSEQS, templates=templates)]
+    self._databases = [
+      (one, layout(one, gpu=gpu))
+      for templates in (False, True)
+      for one in database_files.of_kind(databases, MMSEQS, templates=templates)
+    ]
     if not any(not one.settings.templates for one, _ in self._databases):
       raise InputError('MMseqs2 has no database for alignments to search; name one, such as --database uniref30=PATH')
     if gpu:
@@ -84,8 +97,12 @@ class MMseqs:
 
   @functools.cached_property
   def _identity(self) -> dict[str, Any]:
-    return {'engine': self.name, 'version': mmseqs_program.version(self._program), **dataclasses.asdict(self._settings),
-            'databases': [database_files.identity(one) for one, _ in self._databases]}
+    return {
+      'engine': self.name,
+      'version': mmseqs_program.version(self._program),
+      **dataclasses.asdict(self._settings),
+      'databases': [database_files.identity(one) for one, _ in self._databases],
+    }
 
   def identity(self) -> Mapping[str, Any]:
     """Program version, settings and databases."""
@@ -106,8 +123,10 @@ class MMseqs:
   def _run(self, place: Workplace, sequences: Sequence[str], watch: Watch) -> None:
     """All steps for some sequences; the results then lie in the folders rows0, rows1, ... by database."""
     _write_queries(place, sequences)
-    steps = [recipe(number, one.settings.templates, target, self._settings)
-             for number, (one, target) in enumerate(self._databases)]
+    steps = [
+      recipe(number, one.settings.templates, target, self._settings)
+      for number, (one, target) in enumerate(self._databases)
+    ]
     total, done = sum(step.weight for part in steps for step in part), 0.0
     for number, ((one, _), part) in enumerate(zip(self._databases, steps)):
       (place.folder / f'{number}').mkdir()
@@ -130,8 +149,10 @@ class MMseqs:
         taken = [hit for hit in (_hit(line, len(sequence)) for line in lines) if hit is not None]
         hits += taken
         if left_out := len(lines) - len(taken):
-          notes.append(f'{left_out} of {len(lines)} template hits in {one.path.name} left out: their names are not '
-                       'of the form 4zey_A')
+          notes.append(
+            f'{left_out} of {len(lines)} template hits in {one.path.name} left out: their names are not '
+            'of the form 4zey_A'
+          )
       else:
         rows.append(_rows(one, text, sequence))
     if len(sequence) < _SHORTEST and not any(one.num_found for one in rows):
@@ -148,8 +169,9 @@ class MMseqs:
         place.run(Step.of('ungappedprefilter', 'queries', 'padded', 'found', '--gpu', 1))
       except SearchError as error:
         raise SearchError(
-            f'{self._program} cannot search on a GPU ({error}); leave out --gpu, or name a build for GPUs '
-            f'(https://github.com/soedinglab/MMseqs2/releases) in {mmseqs_program.VARIABLE}') from None
+          f'{self._program} cannot search on a GPU ({error}); leave out --gpu, or name a build for GPUs '
+          f'(https://github.com/soedinglab/MMseqs2/releases) in {mmseqs_program.VARIABLE}'
+        ) from None
 
 
 def _write_queries(place: Workplace, sequences: Sequence[str]) -> None:
@@ -175,16 +197,37 @@ def _alignment_steps(number: int, target: Layout, settings: Settings) -> Iterato
   load = ('--db-load-mode', target.load_mode)
   found, profile = f'{number}/found', f'profile{number}'
   query = _profile_of_first(settings) if number else 'queries'
-  yield Step.of('search', query, target.path, found, f'{number}/tmp', '--num-iterations', settings.iterations, *load,
-                *_SEARCH, *_way_to_search(settings, settings.sensitivity), weight=30)
+  yield Step.of(
+    'search',
+    query,
+    target.path,
+    found,
+    f'{number}/tmp',
+    '--num-iterations',
+    settings.iterations,
+    *load,
+    *_SEARCH,
+    *_way_to_search(settings, settings.sensitivity),
+    weight=30,
+  )
   if settings.iterations > 1:
     yield Step.of('mvdb', f'{number}/tmp/latest/profile_{settings.iterations - 2}', profile, weight=0)
     yield Step.of('lndb', 'queries_h', f'{profile}_h', weight=0)
   else:
     profile = query
   if target.alignments is not None:
-    yield Step.of('expandaln', query, target.members, found, target.alignments, f'{number}/members', *load, *_EXPAND,
-                  *(() if number else _EXPAND_FIRST), weight=4)
+    yield Step.of(
+      'expandaln',
+      query,
+      target.members,
+      found,
+      target.alignments,
+      f'{number}/members',
+      *load,
+      *_EXPAND,
+      *(() if number else _EXPAND_FIRST),
+      weight=4,
+    )
     found = f'{number}/members'
   yield Step.of('align', profile, target.members, found, f'{number}/aligned', *load, *_REALIGN, weight=10)
   yield Step.of('filterresult', 'queries', target.members, f'{number}/aligned', f'{number}/filtered', *load, *_FILTER)
@@ -195,10 +238,29 @@ def _template_steps(number: int, target: Layout, settings: Settings) -> Iterator
   """Search with the profile, and write a table of the hits."""
   load = ('--db-load-mode', target.load_mode)
   query, found = _profile_of_first(settings), f'{number}/found'
-  yield Step.of('search', query, target.path, found, f'{number}/tmp', *load, *_TEMPLATE_SEARCH,
-                *_way_to_search(settings, _TEMPLATE_SENSITIVITY), weight=5)
-  yield Step.of('convertalis', query, target.headers, found, f'{number}/result', *load, '--format-output', _COLUMNS,
-                '--db-output', 1)
+  yield Step.of(
+    'search',
+    query,
+    target.path,
+    found,
+    f'{number}/tmp',
+    *load,
+    *_TEMPLATE_SEARCH,
+    *_way_to_search(settings, _TEMPLATE_SENSITIVITY),
+    weight=5,
+  )
+  yield Step.of(
+    'convertalis',
+    query,
+    target.headers,
+    found,
+    f'{number}/result',
+    *load,
+    '--format-output',
+    _COLUMNS,
+    '--db-output',
+    1,
+  )
 
 
 def _profile_of_first(settings: Settings) -> str:
@@ -217,8 +279,9 @@ def _rows(database: Database, text: str, sequence: str) -> Rows:
   records = text.split('\n>')[1:]
   most = database.settings.max_rows
   kept = records if most is None else records[: most - 1]
-  return Rows(database.role, ''.join([f'>query\n{sequence}\n', *(f'>{record.rstrip()}\n' for record in kept)]),
-              len(records))
+  return Rows(
+    database.role, ''.join([f'>query\n{sequence}\n', *(f'>{record.rstrip()}\n' for record in kept)]), len(records)
+  )
 
 
 def _hit(line: str, num_res: int) -> Hit | None:

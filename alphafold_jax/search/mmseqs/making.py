@@ -63,8 +63,10 @@ def layout(database: Database, *, gpu: bool = False) -> Layout:
   _check(path, gpu)
   clustered = [part for part in ('_seq', '_aln') if _with(path, part, '.dbtype').is_file()]
   if len(clustered) == 1:
-    raise InputError(f'{path}: of its clusters only {path.name}{clustered[0]} is there, and not the other of _seq and '
-                     '_aln; copy or unpack all of its files again')
+    raise InputError(
+      f'{path}: of its clusters only {path.name}{clustered[0]} is there, and not the other of _seq and '
+      '_aln; copy or unpack all of its files again'
+    )
   if _with(path, '.idx.index').is_file():
     index = _with(path, '.idx')
     return Layout(path, index, index if clustered else None, index, load_mode=2)
@@ -80,25 +82,37 @@ def _with(path: Path, *endings: str) -> Path:
 def _check(path: Path, gpu: bool) -> None:
   """Refuses a database that the program would search without a word or end with an obscure one."""
   try:
-    kind, = struct.unpack('<i', _with(path, '.dbtype').read_bytes()[:4])
+    (kind,) = struct.unpack('<i', _with(path, '.dbtype').read_bytes()[:4])
     empty = not _with(path, '.index').stat().st_size
   except (OSError, struct.error):
-    raise InputError(f'{path}: {path.name}.dbtype or {path.name}.index is missing or damaged; copy the database again, '
-                     f'or {_MADE_BY}') from None
+    raise InputError(
+      f'{path}: {path.name}.dbtype or {path.name}.index is missing or damaged; copy the database again, or {_MADE_BY}'
+    ) from None
   if kind & 0xFFFF != _PROTEIN:
-    raise InputError(f'{path}: an MMseqs2 database of {_TYPES.get(kind & 0xFFFF, "another kind")}, where one of '
-                     f'proteins is needed; {_MADE_BY}')
+    raise InputError(
+      f'{path}: an MMseqs2 database of {_TYPES.get(kind & 0xFFFF, "another kind")}, where one of '
+      f'proteins is needed; {_MADE_BY}'
+    )
   if not path.is_file() and not _with(path, '.0').is_file():
     raise InputError(f'{path}: the file of the sequences is missing; copy the database again, or {_MADE_BY}')
   if empty:
     raise InputError(f'{path}: holds no sequences; {_MADE_BY}')
   if gpu and not kind & _FOR_GPU:
-    raise InputError(f'{path}: was not made for GPUs; run `mmseqs makepaddedseqdb {path} {path}_gpu` and name that '
-                     'database, or search without --gpu')
+    raise InputError(
+      f'{path}: was not made for GPUs; run `mmseqs makepaddedseqdb {path} {path}_gpu` and name that '
+      'database, or search without --gpu'
+    )
 
 
-def build(fasta: Path | str, out: Path | str, num_threads: int, *, index: bool = False, overwrite: bool = False,
-          watch: Callable[[float, str], None] = lambda fraction, text: None) -> None:
+def build(
+  fasta: Path | str,
+  out: Path | str,
+  num_threads: int,
+  *,
+  index: bool = False,
+  overwrite: bool = False,
+  watch: Callable[[float, str], None] = lambda fraction, text: None,
+) -> None:
   """Makes an MMseqs2 database of a FASTA file; it is there whole or not at all.
 
   Args:
@@ -117,8 +131,9 @@ def build(fasta: Path | str, out: Path | str, num_threads: int, *, index: bool =
   fasta, out = Path(fasta).expanduser().resolve(), Path(out).expanduser().resolve()
   program = mmseqs_program.find()
   if not overwrite and (parts := [part for part in _PARTS if _with(out, part, '.dbtype').exists()]):
-    raise InputError(f'{out}: there is a database already ({out.name}{parts[0]}); choose another name or say '
-                     '--overwrite')
+    raise InputError(
+      f'{out}: there is a database already ({out.name}{parts[0]}); choose another name or say --overwrite'
+    )
   if out == fasta or (out.is_file() and not _with(out, '.index').exists()):
     raise InputError(f'{out}: a file that is no database has this name; choose another name')
   atomic.make_folder(out.parent)
@@ -192,10 +207,13 @@ def _records(text: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _complaint(fasta: Path, names: Sequence[bytes], sequences: Sequence[bytes]) -> InputError:
   """What is said of a symbol that is no residue."""
-  name, symbol = next((name, bad[:1]) for name, lines in zip(names, sequences)
-                      if (bad := lines.translate(None, _RESIDUES + _WHITE)))
-  return InputError(f'{fasta}, record {name.decode("latin-1")!r}: {symbol.decode("latin-1")!r} is no residue; give '
-                    'letters A-Z only, without gaps')
+  name, symbol = next(
+    (name, bad[:1]) for name, lines in zip(names, sequences) if (bad := lines.translate(None, _RESIDUES + _WHITE))
+  )
+  return InputError(
+    f'{fasta}, record {name.decode("latin-1")!r}: {symbol.decode("latin-1")!r} is no residue; give '
+    'letters A-Z only, without gaps'
+  )
 
 
 def _check_names(fasta: Path, digests: np.ndarray) -> None:
@@ -205,8 +223,10 @@ def _check_names(fasta: Path, digests: np.ndarray) -> None:
   names = (name for chunk in fasta_files.chunks(fasta, _CHUNK) for name, _ in _records(chunk.text))
   for number, name in enumerate(names if alike else (), start=1):
     if hash(name) in alike and (before := seen.setdefault(name, number)) != number:
-      raise InputError(f'{fasta}: records {before} and {number} are both named {name.decode("latin-1")!r}; give each '
-                       'sequence a name of its own')
+      raise InputError(
+        f'{fasta}: records {before} and {number} are both named {name.decode("latin-1")!r}; give each '
+        'sequence a name of its own'
+      )
 
 
 def _check_room(out: Path, num_bytes: int, num_indexed: int | None) -> None:
@@ -214,8 +234,10 @@ def _check_room(out: Path, num_bytes: int, num_indexed: int | None) -> None:
   fixed, each = _INDEX_ROOM
   needed = _ROOM * num_bytes + (0 if num_indexed is None else fixed + each * num_indexed)
   if (free := shutil.disk_usage(out.parent).free) < needed:
-    raise ResourceError(f'{out.parent}: {free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB are needed; make room or '
-                        'choose another place')
+    raise ResourceError(
+      f'{out.parent}: {free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB are needed; make room or '
+      'choose another place'
+    )
 
 
 def _check_count(index: Path, expected: int, fasta: Path) -> None:

@@ -86,12 +86,22 @@ class Workplace:
     """
     last: collections.deque[str] = collections.deque(maxlen=_TOLD_LINES)
     call = [self.program, step.command, *step.arguments, '-v', '1']
-    environment = os.environ | {'MMSEQS_NUM_THREADS': str(self.num_threads),
-                                'MMSEQS_CALL_DEPTH': '1'}  # leaves the table of settings out of the output
+    environment = os.environ | {
+      'MMSEQS_NUM_THREADS': str(self.num_threads),
+      'MMSEQS_CALL_DEPTH': '1',
+    }  # leaves the table of settings out of the output
     try:
       with subprocess.Popen(
-          call, cwd=self.folder, env=environment, process_group=self.group, stdin=subprocess.DEVNULL,
-          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace') as process:
+        call,
+        cwd=self.folder,
+        env=environment,
+        process_group=self.group,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='replace',
+      ) as process:
         try:
           last.extend(line.strip() for line in process.stdout if line.strip())
         except BaseException:
@@ -105,8 +115,10 @@ class Workplace:
   def _failure(self, step: Step, code: int, last: list[str]) -> Exception:
     """What is said of a step that failed."""
     if any(_FULL_DISK in line for line in last) or shutil.disk_usage(self.folder).free < _NO_SPACE:
-      return ResourceError(f'{self.folder}: the disk is full; make room, or choose another place (TMPDIR says where '
-                           'searches put what they find)')
+      return ResourceError(
+        f'{self.folder}: the disk is full; make room, or choose another place (TMPDIR says where '
+        'searches put what they find)'
+      )
     ended = f'was ended by {signal.Signals(-code).name}' if code < 0 else f'failed ({code})'
     memory = '; the system does so when memory runs out' if code in (-signal.SIGKILL, 128 + signal.SIGKILL) else ''
     on = f' on {step.about}' if step.about else ''
@@ -128,10 +140,17 @@ def workplace(program: Path, num_threads: int, parent: Path | None = None) -> It
   try:
     folder = tempfile.mkdtemp(prefix='.mmseqs-', dir=parent)
   except OSError as error:
-    raise ResourceError(f'{parent or "temporary files"}: no folder can be made there ({error.strerror}); make room, or '
-                        'name another place in TMPDIR') from error
-  guard = subprocess.Popen(['sh', '-c', _GUARD, 'guard', folder], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL, process_group=0)
+    raise ResourceError(
+      f'{parent or "temporary files"}: no folder can be made there ({error.strerror}); make room, or '
+      'name another place in TMPDIR'
+    ) from error
+  guard = subprocess.Popen(
+    ['sh', '-c', _GUARD, 'guard', folder],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+    process_group=0,
+  )
   try:
     yield Workplace(program, Path(folder), guard.pid, num_threads)
   finally:

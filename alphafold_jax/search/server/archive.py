@@ -35,8 +35,9 @@ def read(packed: bytes, wanted: re.Pattern[str], source: str, largest: int = LAR
     with tarfile.open(fileobj=stream, mode='r|') as tar:
       for member in tar:
         if what := fault(member, largest):
-          raise SearchError(f'{source}: archive member {member.name!r} {what}; nothing of it was used. Do not trust '
-                            'this server')
+          raise SearchError(
+            f'{source}: archive member {member.name!r} {what}; nothing of it was used. Do not trust this server'
+          )
         name = member.name.rpartition('/')[2]
         if not member.isfile() or not wanted.fullmatch(name):
           continue
@@ -66,6 +67,8 @@ class _Bounded(io.RawIOBase):
     chunk = self._stream.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
     self._left -= len(chunk)
     if self._left < 0:
-      raise SearchError(f'{self._source}: the archive unpacks to more than {self._largest >> 20} MiB, which no result '
-                        'has reason to; nothing of it was used')
+      raise SearchError(
+        f'{self._source}: the archive unpacks to more than {self._largest >> 20} MiB, which no result '
+        'has reason to; nothing of it was used'
+      )
     return chunk

@@ -69,8 +69,10 @@ class Credentials:
       made['Authorization'] = f'Basic {base64.b64encode(pair).decode()}'
     if self.key is not None:
       if not _HEADER_NAME.fullmatch(self.key_header) or not _HEADER_VALUE.fullmatch(self.key):
-        raise InputError(f'the API key in header {self.key_header!r} holds characters that a header cannot; '
-                         'check for blanks and line ends around it')
+        raise InputError(
+          f'the API key in header {self.key_header!r} holds characters that a header cannot; '
+          'check for blanks and line ends around it'
+        )
       made[self.key_header] = self.key
     return made
 
@@ -102,8 +104,10 @@ class _SameServer(urllib.request.HTTPRedirectHandler):
 
   def redirect_request(self, req, fp, code, msg, headers, newurl):
     to = urllib.parse.urlsplit(newurl)
-    raise SearchError(f'{self._url}: the server redirects to {to.scheme}://{to.netloc.rpartition("@")[2]}, where '
-                      'nothing is sent unasked; if you trust that address, give it with --host-url')
+    raise SearchError(
+      f'{self._url}: the server redirects to {to.scheme}://{to.netloc.rpartition("@")[2]}, where '
+      'nothing is sent unasked; if you trust that address, give it with --host-url'
+    )
 
 
 class Client:
@@ -169,9 +173,11 @@ class Client:
     """
     seconds = max(min(first * 2.0 ** min(step, 10), _LONGEST_WAIT) * random.uniform(0.75, 1.25), at_least)
     if self._clock.now() + seconds > self._give_up:
-      raise SearchError(f'{self.url}: no result within the {duration(self._seconds)} allowed, the last word was: '
-                        f'{reason}. Run the same command again later: a search that the server has begun is asked for, '
-                        'not begun anew. Or allow more time, or use another server (--host-url)')
+      raise SearchError(
+        f'{self.url}: no result within the {duration(self._seconds)} allowed, the last word was: '
+        f'{reason}. Run the same command again later: a search that the server has begun is asked for, '
+        'not begun anew. Or allow more time, or use another server (--host-url)'
+      )
     self._clock.sleep(seconds)
 
   def _send(self, path: str, form: Mapping[str, str] | None) -> bytes:
@@ -215,21 +221,29 @@ class Client:
     if error.code in _PASSING:
       return PassingError(what, _asked_wait(error.headers))
     if error.code == 401:
-      return SearchError(f'{self.url}: {what}. It asks for credentials, or does not know those given: check user name '
-                         'and password, or the API key and the name of its header')
+      return SearchError(
+        f'{self.url}: {what}. It asks for credentials, or does not know those given: check user name '
+        'and password, or the API key and the name of its header'
+      )
     if error.code == 403:
-      return SearchError(f'{self.url}: {what}. It does not serve you: your address may have been blocked for too many '
-                         f'requests, or it wants credentials. {_ELSEWHERE}')
+      return SearchError(
+        f'{self.url}: {what}. It does not serve you: your address may have been blocked for too many '
+        f'requests, or it wants credentials. {_ELSEWHERE}'
+      )
     return RefusedError(f'{self.url}: {what}. Check the address: {_ELSEWHERE}')
 
   def _failure(self, reason: object) -> Exception:
     """What a failure to connect means."""
     if isinstance(reason, ssl.SSLCertVerificationError):
-      return SearchError(f'{self.url}: its certificate cannot be checked ({reason.verify_message}). Behind a proxy '
-                         'that opens TLS, or for a private server, set SSL_CERT_FILE to the certificate that signed it')
+      return SearchError(
+        f'{self.url}: its certificate cannot be checked ({reason.verify_message}). Behind a proxy '
+        'that opens TLS, or for a private server, set SSL_CERT_FILE to the certificate that signed it'
+      )
     if isinstance(reason, socket.gaierror) and not self._answered:
-      return SearchError(f'{self.url}: the host name cannot be resolved ({reason.strerror}). Check the address and the '
-                         f'connection. {_ELSEWHERE}')
+      return SearchError(
+        f'{self.url}: the host name cannot be resolved ({reason.strerror}). Check the address and the '
+        f'connection. {_ELSEWHERE}'
+      )
     return PassingError(f'no connection ({reason})')
 
   def _quoted(self, text: str) -> str:

@@ -28,8 +28,12 @@ from alphafold_jax.search.server.tickets import Tickets, is_ticket
 _FILES = {'uniref': 'uniref.a3m', 'env': 'bfd.mgnify30.metaeuk30.smag30.a3m'}  # by database, in the order of merging
 _TABLE = 'pdb70.m8'
 _MODES = {(True, True): 'env', (False, True): 'all', (True, False): 'env-nofilter', (False, False): 'nofilter'}
-_WAITING = {'PENDING': 'waiting in the queue', 'RUNNING': 'searching', 'RATELIMIT': 'waiting: too many requests',
-            'MAINTENANCE': 'waiting: the server is under maintenance'}
+_WAITING = {
+  'PENDING': 'waiting in the queue',
+  'RUNNING': 'searching',
+  'RATELIMIT': 'waiting: too many requests',
+  'MAINTENANCE': 'waiting: the server is under maintenance',
+}
 _STATES = (*_WAITING, 'UNKNOWN', 'COMPLETE', 'ERROR')
 _FIRST_NAME = 101  # as ColabFold numbers them, so that its server knows a batch that was sent before
 _FIRST_POLL, _SLOWEST_POLL = 5.0, 2  # seconds; times this is doubled
@@ -85,8 +89,10 @@ class Server:
       InputError: they cannot be used.
     """
     if host.batch < 1 or host.deadline <= 0 or host.timeout <= 0:
-      raise InputError(f'{host.url}: batch ({host.batch}), deadline ({host.deadline:g} s) and timeout '
-                       f'({host.timeout:g} s) must be greater than 0')
+      raise InputError(
+        f'{host.url}: batch ({host.batch}), deadline ({host.deadline:g} s) and timeout '
+        f'({host.timeout:g} s) must be greater than 0'
+      )
     self._host = host
     self._client = Client(host.url, host.credentials, contact=host.contact, timeout=host.timeout, clock=clock)
     self._tickets = Tickets(host.tickets)
@@ -101,13 +107,16 @@ class Server:
     self._errors, size = 0, self._host.batch
     numbered = list(enumerate(sequences))
     for start in range(0, len(numbered), size):
+
       def tell(text: str, done: float = start / len(numbered)) -> None:
         watch(done, f'{text} ({self._client.url})')
+
       yield from self._batch(numbered[start : start + size], tell)
     watch(1.0, 'done')
 
-  def _batch(self, numbered: Sequence[tuple[int, str]],
-             tell: Callable[[str], None]) -> Iterator[tuple[int, Found | AlphaFoldError]]:
+  def _batch(
+    self, numbered: Sequence[tuple[int, str]], tell: Callable[[str], None]
+  ) -> Iterator[tuple[int, Found | AlphaFoldError]]:
     """The results of one ticket; a batch that the server fails on is halved until the sequence at fault is alone."""
     sequences = {str(_FIRST_NAME + i): sequence for i, (_, sequence) in enumerate(numbered)}
     key = self._tickets.key(self._client.url, self._host.mode, list(sequences.values()))
@@ -129,8 +138,9 @@ class Server:
     hits = self._hits(files, sequences, tell)
     for (index, sequence), name in zip(numbered, sequences, strict=True):
       try:
-        rows = tuple(_rows(database, entries[database].get(name, []), sequence, self._client.url)
-                     for database in entries)
+        rows = tuple(
+          _rows(database, entries[database].get(name, []), sequence, self._client.url) for database in entries
+        )
         yield index, Found(rows, *hits[name])
       except SearchError as error:
         yield index, error
@@ -152,8 +162,9 @@ class Server:
       if state == 'ERROR':
         raise self._failed(sequences)
       self._client.wait(attempt, 'the server does not know its ticket')
-    raise SearchError(f'{self._client.url}: the server forgot its ticket {_MOST_SUBMISSIONS} times; try again later, '
-                      'or tell its people')
+    raise SearchError(
+      f'{self._client.url}: the server forgot its ticket {_MOST_SUBMISSIONS} times; try again later, or tell its people'
+    )
 
   def _submit(self, sequences: Mapping[str, str], key: str, tell: Callable[[str], None]) -> str:
     """A ticket for the batch. Sent twice, a batch gets the same ticket: the server files it by its content."""
@@ -187,8 +198,10 @@ class Server:
   def _failed(self, sequences: Mapping[str, str]) -> _TicketError:
     first = next(iter(sequences.values()))
     what = f'the sequence {first[:30]}...' if len(sequences) == 1 else f'a ticket of {len(sequences)} sequences'
-    return _TicketError(f'{self._client.url}: the server reports ERROR for {what}; check that these are proteins, and '
-                        'try again in an hour')
+    return _TicketError(
+      f'{self._client.url}: the server reports ERROR for {what}; check that these are proteins, and '
+      'try again in an hour'
+    )
 
   def _alignments(self, packed: bytes) -> dict[str, str]:
     """The texts of a result archive, which must hold all databases that were asked for."""
@@ -196,12 +209,15 @@ class Server:
     names = [*needed, _TABLE] if self._host.templates else needed
     files = archive.read(packed, re.compile('|'.join(map(re.escape, names))), self._client.url)
     if missing := [name for name in needed if name not in files]:
-      raise SearchError(f'{self._client.url}: the results lack {", ".join(missing)}; this server does not search as '
-                        "ColabFold's does, use another or a mode without that database")
+      raise SearchError(
+        f'{self._client.url}: the results lack {", ".join(missing)}; this server does not search as '
+        "ColabFold's does, use another or a mode without that database"
+      )
     return files
 
-  def _hits(self, files: Mapping[str, str], sequences: Mapping[str, str],
-            tell: Callable[[str], None]) -> dict[str, tuple[tuple[Hit, ...], tuple[str, ...]]]:
+  def _hits(
+    self, files: Mapping[str, str], sequences: Mapping[str, str], tell: Callable[[str], None]
+  ) -> dict[str, tuple[tuple[Hit, ...], tuple[str, ...]]]:
     """Template hits and notes for each sequence of a batch."""
     if not self._host.templates:
       return {name: ((), ()) for name in sequences}
@@ -279,8 +295,10 @@ def _rows(database: str, entries: Sequence[str], sequence: str, url: str) -> Row
   """
   source = f'{url}, {_FILES[database]}'
   if len(entries) != 1:
-    raise SearchError(f'{source}: {len(entries) or "no"} alignments of the sequence {sequence[:30]}..., not one; '
-                      'try again, or tell the people of the server')
+    raise SearchError(
+      f'{source}: {len(entries) or "no"} alignments of the sequence {sequence[:30]}..., not one; '
+      'try again, or tell the people of the server'
+    )
   try:
     records, _ = split_records(entries[0], source)
   except InputError as error:
@@ -290,8 +308,10 @@ def _rows(database: str, entries: Sequence[str], sequence: str, url: str) -> Row
     raise SearchError(f'{source}: the alignment of {sequence[:30]}... is that of another sequence, {query[:30]}...')
   for record in records:
     if len(record.text.translate(_NO_COLUMN)) != len(sequence):
-      raise SearchError(f'{source}: row {record.id!r} of the alignment of {sequence[:30]}... has another number of '
-                        f'columns than the {len(sequence)} of the query')
+      raise SearchError(
+        f'{source}: row {record.id!r} of the alignment of {sequence[:30]}... has another number of '
+        f'columns than the {len(sequence)} of the query'
+      )
   rows = ''.join(f'>{record.name}\n{record.text}\n' for record in records[1:])
   # The name it was sent under depends on its place in the batch, and the same search must give the same text.
   return Rows(database, f'>query\n{sequence}\n{rows}', len(records) - 1)

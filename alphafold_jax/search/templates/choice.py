@@ -113,8 +113,9 @@ def _check_new(aligned: bytes, seen: set[bytes]) -> None:
     raise InputError('shows the same residues as a template before it')
 
 
-def _place(query: str, hit: Hit, library: Library, max_date: str | None,
-           read: Callable[[Path], Mapping[str, Chain]]) -> tuple[Template, str]:
+def _place(
+  query: str, hit: Hit, library: Library, max_date: str | None, read: Callable[[Path], Mapping[str, Chain]]
+) -> tuple[Template, str]:
   """The template of a hit, and a line on it."""
   entry = library.current(hit.entry)
   path = library.find(entry, hit.chain)
@@ -128,8 +129,10 @@ def _place(query: str, hit: Hit, library: Library, max_date: str | None,
   template = template_from_chain(query, chain, pairs, name=f'{entry}_{chain.id}', source=str(path), min_resolved=0)
   if (atoms := int(template.atom_mask.sum())) < _MIN_ATOMS:
     raise InputError(f'{path}: {atoms} atoms of chain {chain.id} align to the query, {_MIN_ATOMS} are needed')
-  line = (f'{template.name}: {template.identity:.0%} identical, covers {template.coverage:.0%}, '
-          f'{f"released {released}" if released else "release date unknown"}')
+  line = (
+    f'{template.name}: {template.identity:.0%} identical, covers {template.coverage:.0%}, '
+    f'{f"released {released}" if released else "release date unknown"}'
+  )
   return template, line + (f'; {note}' if note else '')
 
 
@@ -174,6 +177,7 @@ def _realigned(part: str, whole: str) -> dict[int, int]:
     p, w = p + (a != '-'), w + (b != '-')
   identity = same / min(len(part), len(whole))
   if identity < _MIN_SAME:
-    raise InputError(f'the sequence in the file is only {identity:.0%} identical to that of the hit, '
-                     f'{_MIN_SAME:.0%} are needed')
+    raise InputError(
+      f'the sequence in the file is only {identity:.0%} identical to that of the hit, {_MIN_SAME:.0%} are needed'
+    )
   return pairs

@@ -54,8 +54,12 @@ def make(database: Database, num_threads: int) -> TemplateEngine:
 
 def _hmmsearch(database: Database, num_threads: int) -> TemplateEngine:
   version = f'pyhmmer {installed.module("pyhmmer").__version__}'
-  return _Engine('hmmsearch', version, database, lambda a3m, watch: hmmsearch.search(
-      a3m, database, num_threads=num_threads, watch=watch))
+  return _Engine(
+    'hmmsearch',
+    version,
+    database,
+    lambda a3m, watch: hmmsearch.search(a3m, database, num_threads=num_threads, watch=watch),
+  )
 
 
 def _hhsearch(database: Database, num_threads: int) -> TemplateEngine:

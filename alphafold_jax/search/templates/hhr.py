@@ -48,10 +48,12 @@ def parse_hhr(text: str, source: str) -> list[Hit]:
   table = next((i for i, line in enumerate(lines) if line.startswith(' No Hit')), None)
   if table is None:
     raise InputError(f"{source}: no HH-suite result: the table of hits, ' No Hit', is missing")
-  num_hits = sum(bool(_TABLE_ROW.match(line)) for line in lines[table + 1:(starts or [len(lines)])[0]])
+  num_hits = sum(bool(_TABLE_ROW.match(line)) for line in lines[table + 1 : (starts or [len(lines)])[0]])
   if num_hits != len(starts):
-    raise InputError(f'{source}: the table lists {num_hits} hits, but {len(starts)} alignments follow; the file breaks '
-                     'off or was made with options that leave alignments out')
+    raise InputError(
+      f'{source}: the table lists {num_hits} hits, but {len(starts)} alignments follow; the file breaks '
+      'off or was made with options that leave alignments out'
+    )
   return [_hit(lines, start, end, source) for start, end in itertools.pairwise([*starts, len(lines)])]
 
 
@@ -70,18 +72,20 @@ def _hit(lines: list[str], start: int, end: int, source: str) -> Hit:
     raise InputError(f'{source}, line {start + 3}: expected the scores {", ".join(_SCORES)}') from None
   pairs = _pairs(query, template)
   if len(query.letters) != len(template.letters) or len(pairs) != aligned:
-    raise InputError(f'{source}, line {start + 1}: hit {name} is said to have {aligned:.0f} aligned columns, but '
-                     f'{len(pairs)} are there; the file breaks off or is damaged')
+    raise InputError(
+      f'{source}, line {start + 1}: hit {name} is said to have {aligned:.0f} aligned columns, but '
+      f'{len(pairs)} are there; the file breaks off or is damaged'
+    )
   entry, chain = entry_and_chain(name)
   return Hit(
-      entry=entry,
-      chain=chain,
-      sequence=template.letters.replace('-', ''),
-      pairs=pairs,
-      start=template.start - 1,
-      description=description.strip(),
-      probability_sum=probability_sum,
-      evalue=evalue,
+    entry=entry,
+    chain=chain,
+    sequence=template.letters.replace('-', ''),
+    pairs=pairs,
+    start=template.start - 1,
+    description=description.strip(),
+    probability_sum=probability_sum,
+    evalue=evalue,
   )
 
 

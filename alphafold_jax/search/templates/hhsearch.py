@@ -62,10 +62,24 @@ def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[Hit]:
   with tempfile.TemporaryDirectory(prefix='alphafold-jax-') as folder:
     query, result = Path(folder, 'query.a3m'), Path(folder, 'result.hhr')
     atomic.write_text(query, a3m)
-    command = [program(), '-i', query, '-o', result, '-d', database.path, '-maxseq', _MAX_ROWS, '-cpu', num_threads,
-               '-v', 1]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, errors='replace',
-                          stdin=subprocess.DEVNULL)
+    command = [
+      program(),
+      '-i',
+      query,
+      '-o',
+      result,
+      '-d',
+      database.path,
+      '-maxseq',
+      _MAX_ROWS,
+      '-cpu',
+      num_threads,
+      '-v',
+      1,
+    ]
+    done = subprocess.run(
+      [str(word) for word in command], capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL
+    )
     if done.returncode or not result.is_file():
       words = (done.stderr.strip() or done.stdout.strip() or 'it said nothing')[-_SHOWN:]
       raise SearchError(f'{database.path}: hhsearch ended with status {done.returncode}: {words}')

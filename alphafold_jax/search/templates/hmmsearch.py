@@ -23,8 +23,9 @@ _COLUMN = re.compile('[A-Z-][a-z]*')  # a residue or gap, and the insertion behi
 _MOLECULE = re.compile(r'\bmol:(\w+)')  # pdb_seqres also holds nucleic acids
 
 
-def search(a3m: str, database: Database, *, num_threads: int = 1, watch: Watch = lambda fraction, text: None
-           ) -> list[Hit]:
+def search(
+  a3m: str, database: Database, *, num_threads: int = 1, watch: Watch = lambda fraction, text: None
+) -> list[Hit]:
   """Structures whose sequences fit an alignment, best first; several stretches of one chain are several hits.
 
   Args:
@@ -48,8 +49,12 @@ def search(a3m: str, database: Database, *, num_threads: int = 1, watch: Watch =
       raise SearchError(f'{path}: hmmsearch cannot search it ({error})') from None
     watch(chunk.position / path.stat().st_size, f'hmmsearch: {path.name}')
   found = parts[0].merge(*parts[1:])  # with the E-values of a search of the whole
-  return [_hit(one.name, one.description or '', domain)
-          for one in found.included for domain in one.domains.included if _is_protein(one.description or '')]
+  return [
+    _hit(one.name, one.description or '', domain)
+    for one in found.included
+    for domain in one.domains.included
+    if _is_protein(one.description or '')
+  ]
 
 
 def _profile(pyhmmer, a3m: str) -> Any:
@@ -91,11 +96,11 @@ def _hit(name: str, description: str, domain: Any) -> Hit:
       pairs.append((q, t))
     q, t = q + (not letter.islower()), t + letter.isalpha()
   return Hit(
-      entry=entry,
-      chain=chain,
-      sequence=aligned.target_sequence.replace('-', '').upper(),
-      pairs=tuple(pairs),
-      start=aligned.target_from - 1,
-      description=description,
-      evalue=domain.i_evalue,
+    entry=entry,
+    chain=chain,
+    sequence=aligned.target_sequence.replace('-', '').upper(),
+    pairs=tuple(pairs),
+    start=aligned.target_from - 1,
+    description=description,
+    evalue=domain.i_evalue,
   )
