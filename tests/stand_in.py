@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import cli
-from alphafold_jax.jobs import batch
-from alphafold_jax.jobs.report import DONE, FAILED, Failure, Outcome
-from alphafold_jax.jobs.starting import Setup
+from alphafold_jax.runs import batch
+from alphafold_jax.runs.files.report import DONE, FAILED, Failure, Outcome
+from alphafold_jax.runs.fleet.starting import Setup
 
 FLAGS = ('--params', 'random', '--num-models', '1', '--msa-mode', 'single_sequence')
 
 
 @dataclasses.dataclass(frozen=True)
 class StandIn:
-  """Instead of jobs.starting.Setup."""
+  """Instead of runs.fleet.starting.Setup."""
 
   out: Path
   options: Any
@@ -40,7 +40,7 @@ class StandIn:
 
 
 class _Predictor:
-  """Instead of jobs.predicting.Predictor."""
+  """Instead of runs.fleet.predicting.Predictor."""
 
   def __init__(self, setup, progress, ended):
     self._setup, self._progress, self._ended = setup, progress, ended

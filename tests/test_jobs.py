@@ -30,10 +30,13 @@ from small_runs import (
   raw,
 )
 
-from alphafold_jax import atomic, cli, errors, jobs, planning, prediction, screen, settings
+from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
-from alphafold_jax.jobs import batch, inputs, keys, models, outputs, predicting, progress, report, results
+from alphafold_jax.runs import batch
+from alphafold_jax.runs.files import outputs, report, results
+from alphafold_jax.runs.fleet import models, predicting, progress
+from alphafold_jax.runs.work import inputs, keys
 from alphafold_jax.weights import notes, official
 from alphafold_jax.weights.random import random_params
 
@@ -403,7 +406,7 @@ def test_recycles_asked_for_later_are_computed_and_kept_for_resuming(tmp_path, m
 
 def test_another_parameter_file_is_another_prediction(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
-  config = jobs.Options(
+  config = runs.Options(
     config={'evoformer.num_block': 1, 'extra_msa.num_block': 1, 'structure.num_layer': 2}, params='random'
   ).model_config('model_3_ptm')
   path = tmp_path / 'params_model_3_ptm.npz'
@@ -421,7 +424,7 @@ def test_another_parameter_file_is_another_prediction(tmp_path, monkeypatch):
 
 
 def options_for_keys(**changes):
-  return jobs.Options(params='random', **changes)
+  return runs.Options(params='random', **changes)
 
 
 def prediction_key(options, query=None, templates=None, model='model_1_ptm', params=None, seed=0):
@@ -747,7 +750,7 @@ def test_proteins_are_ordered_as_asked():
   ]
 
   def order(by, seed=0):
-    return ''.join(job.name for job in inputs.in_order(found, jobs.Options(sort_queries_by=by, random_seed=seed)))
+    return ''.join(job.name for job in inputs.in_order(found, runs.Options(sort_queries_by=by, random_seed=seed)))
 
   assert (order('none'), order('length'), order('longest'), order('msa_depth')) == ('abc', 'bca', 'acb', 'cab')
   assert sorted(order('random')) == ['a', 'b', 'c'] and len({order('random', seed) for seed in range(20)}) > 3
@@ -757,13 +760,13 @@ def test_proteins_are_ordered_as_asked():
 def test_a_single_parameter_file_names_its_model(tmp_path):
   path = tmp_path / 'params_model_4.npz'
   path.write_bytes(b'')
-  assert jobs.Options(params=path).models == ('model_4',)
+  assert runs.Options(params=path).models == ('model_4',)
   with pytest.raises(errors.InputError, match='holds model_4, but the options ask for alphafold2_ptm'):
-    jobs.Options(params=path, model_type='alphafold2_ptm')
+    runs.Options(params=path, model_type='alphafold2_ptm')
 
 
 def test_programs_can_run_jobs_too(tmp_path):
-  options = jobs.Options(
+  options = runs.Options(
     num_models=1,
     params='random',
     skip_output=frozenset({'plots'}),
@@ -771,11 +774,11 @@ def test_programs_can_run_jobs_too(tmp_path):
     settings=settings.Settings(num_recycle=1),
   )
   queries = [Query('one', SEQUENCE, parse_a3m(f'>q\n{SEQUENCE}\n', 'one')), Query('two', SEQUENCE)]
-  summary = jobs.run(queries, tmp_path / 'out', options)
+  summary = runs.run(queries, tmp_path / 'out', options)
   assert [(one.job, one.status) for one in summary.outcomes] == [('one', 'done'), ('two', 'failed')]
   assert summary.exit_code == 1 and summary.failures[0].job == 'two'
   assert summary.outcomes[0].predictions[0]['model'] == 'model_1_ptm'
-  again = jobs.run(queries[0], tmp_path / 'out', options)
+  again = runs.run(queries[0], tmp_path / 'out', options)
   assert again.exit_code == 0 and again.outcomes[0].status == 'already done'
 
 

@@ -29,7 +29,7 @@ FLOORS = (
   ('model', 'losses', 'search'),
   ('planning',),
   ('prediction', 'evaluation', 'train'),
-  ('jobs', 'doctor', 'cli', '__main__'),
+  ('runs', 'jobs', 'doctor', 'cli', '__main__'),
 )
 NEVER = {  # the mathematics knows neither files nor settings
   'model': ('data', 'losses', 'config'),

@@ -17,7 +17,7 @@ import pytest
 from small_runs import count_predictions, load_json, names, predict
 
 import alphafold_jax as afj
-from alphafold_jax import cli, errors, jobs
+from alphafold_jax import cli, errors, runs
 from alphafold_jax import config as configs
 from alphafold_jax.cli import predict as command
 from alphafold_jax.data import features, pairwise, structures
@@ -153,27 +153,27 @@ def publish(folder, *models):
 
 
 def test_published_parameters_are_the_default_where_they_are_installed(machine, tmp_path):
-  assert jobs.Options().models == ('mini',)
+  assert runs.Options().models == ('mini',)
   publish(machine, 'model_2_ptm')
-  assert jobs.Options(num_models=2).models == ('model_1_ptm', 'model_2_ptm')
-  assert jobs.Options(model_type='mini').models == ('mini',)
+  assert runs.Options(num_models=2).models == ('model_1_ptm', 'model_2_ptm')
+  assert runs.Options(model_type='mini').models == ('mini',)
 
 
 def test_published_parameters_in_a_data_directory_of_alphafold_are_the_default_too(machine):
   (machine / 'params').mkdir()
   publish(machine / 'params', 'model_1')
-  assert jobs.Options().family == 'alphafold2_ptm'
+  assert runs.Options().family == 'alphafold2_ptm'
 
 
 @pytest.mark.parametrize(
   'choices', [{'params': 'somewhere'}, {'params': 'random'}, {'model_type': 'alphafold2_ptm'}, {'model_order': (3,)}]
 )
 def test_who_asks_for_published_models_gets_no_other(machine, choices):
-  assert jobs.Options(**choices).family == 'alphafold2_ptm'
+  assert runs.Options(**choices).family == 'alphafold2_ptm'
 
 
 def test_the_choice_is_made_once_for_a_run(machine):
-  options = jobs.Options()
+  options = runs.Options()
   publish(machine, 'model_1_ptm')
   assert options.models == ('mini',) and options.family == 'mini'
 
@@ -182,26 +182,26 @@ def test_a_file_of_its_parameters_is_known_by_its_name(machine, tmp_path):
   for name in ('mini.npz', 'params_mini.npz'):
     publish(tmp_path, 'model_1')
     (tmp_path / name).write_bytes(b'')
-    assert jobs.Options(params=tmp_path / name).models == ('mini',)
+    assert runs.Options(params=tmp_path / name).models == ('mini',)
   with pytest.raises(errors.InputError, match='holds mini, but the options ask for alphafold2_ptm'):
-    jobs.Options(params=tmp_path / 'mini.npz', model_type='alphafold2_ptm')
+    runs.Options(params=tmp_path / 'mini.npz', model_type='alphafold2_ptm')
   with pytest.raises(errors.InputError, match='holds model_1, but the options ask for mini'):
-    jobs.Options(params=tmp_path / 'params_model_1.npz', model_type='mini')
+    runs.Options(params=tmp_path / 'params_model_1.npz', model_type='mini')
   (tmp_path / 'mine.npz').write_bytes(b'')
-  assert jobs.Options(params=tmp_path / 'mine.npz', model_type='mini').models == ('mini',)
+  assert runs.Options(params=tmp_path / 'mine.npz', model_type='mini').models == ('mini',)
 
 
 def test_a_single_model_has_no_order(machine):
   with pytest.raises(errors.InputError, match='mini is a single model; leave out model_order'):
-    jobs.Options(model_type='mini', model_order=(3,))
+    runs.Options(model_type='mini', model_order=(3,))
 
 
 def test_the_command_offers_all_model_types_and_no_other():
-  assert command._FLAGS['prediction']['--model-type']['choices'] == jobs.options.MODEL_TYPES
+  assert command._FLAGS['prediction']['--model-type']['choices'] == runs.options.MODEL_TYPES
 
 
 def test_it_can_be_ranked_by_ptm(machine):
-  assert jobs.Options(model_type='mini', rank='ptm').ranking == 'ptm'
+  assert runs.Options(model_type='mini', rank='ptm').ranking == 'ptm'
 
 
 @pytest.mark.parametrize('flags', [['--model-type', 'alphafold2'], ['--model-type', 'alphafold2_ptm']])
@@ -227,8 +227,8 @@ def test_features_alone_need_no_parameters(without, alignment, tmp_path):
 
 
 def test_random_weights_of_it_are_no_prediction(machine, tmp_path):
-  options = jobs.Options(model_type='mini', params='random')
-  assert jobs.models.Models(options).notes == (notes.RANDOM,)
+  options = runs.Options(model_type='mini', params='random')
+  assert runs.fleet.models.Models(options).notes == (notes.RANDOM,)
   assert afj.load_model('mini', params='random').note == notes.RANDOM
 
 

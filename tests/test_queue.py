@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many proteins over many processes: none is done twice and none is lost, whoever dies (jobs/claims.py, workers.py)."""
+"""Many proteins over many processes: none is done twice and none is lost, whoever dies (runs/fleet)."""
 
 import csv
 import functools
@@ -22,7 +22,9 @@ from small_runs import ALONE, OTHER, SEQUENCE, fasta, load_json, names, predict,
 
 from alphafold_jax import errors
 from alphafold_jax.data.queries import Query
-from alphafold_jax.jobs import batch, claims, inputs, overlap, places, queue, workers
+from alphafold_jax.runs import batch
+from alphafold_jax.runs.fleet import claims, overlap, places, queue, workers
+from alphafold_jax.runs.work import inputs
 
 TESTS = Path(__file__).parent
 LETTERS = 'ACDEFGHIKL'
@@ -33,7 +35,7 @@ LETTERS = 'ACDEFGHIKL'
 RACE = """if True:
   import logging, os, sys
   from pathlib import Path
-  from alphafold_jax.jobs.claims import Claims
+  from alphafold_jax.runs.fleet.claims import Claims
   logging.disable()
   mine = Claims(Path(sys.argv[1]))
   print('ready')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a bare sequence to alignments, templates and structures (jobs/searching.py, jobs/aligning.py)."""
+"""From a bare sequence to alignments, templates and structures (runs/work/searching.py, runs/aligning.py)."""
 
 import json
 import sys
@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from small_runs import NETWORK, OTHER, SEQUENCE, fasta, load_json, names, predict
 
-from alphafold_jax import atomic, cli, jobs
+from alphafold_jax import atomic, cli, runs
 from alphafold_jax.data import features
 from alphafold_jax.errors import ResourceError, SearchError
-from alphafold_jax.jobs import aligning, searching
+from alphafold_jax.runs import aligning
+from alphafold_jax.runs.work import searching
 from alphafold_jax.search import options as search_options
 from alphafold_jax.search.found import Found, Rows
 from alphafold_jax.search.options import SearchOptions
@@ -199,7 +200,7 @@ def test_an_engine_is_not_asked_for_proteins_that_have_an_alignment(tmp_path, fa
   fasta(tmp_path / 'in' / 'p.fasta', bare=OTHER)
   assert predict(tmp_path / 'in', tmp_path / 'out', '--msa-only', *FAKE) == 0
   assert fake.asked == [[OTHER]]
-  assert not searching.is_bare(jobs.inputs.find(tmp_path / 'in' / 'given.a3m', jobs.Options()).jobs[0])
+  assert not searching.is_bare(runs.work.inputs.find(tmp_path / 'in' / 'given.a3m', runs.Options()).jobs[0])
 
 
 def test_a_database_that_changed_is_searched_again(tmp_path):

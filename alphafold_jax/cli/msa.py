@@ -8,14 +8,14 @@ from alphafold_jax.cli import flags, searching
 
 
 def run(given: argparse.Namespace) -> int:
-  from alphafold_jax import jobs
+  from alphafold_jax import runs
   from alphafold_jax.errors import InputError
-  from alphafold_jax.jobs import aligning
+  from alphafold_jax.runs import aligning
 
   options = searching.options_of(given)
   if options is None:
     raise InputError(f'--msa-mode is missing; choose one of {", ".join(searching.MODES)}')
-  screen = jobs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
+  screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
   summary = aligning.run(given.input, given.output, options, screen=screen, command=given.command_line)
   if not given.quiet:
     print(f'\n{aligning.closing(summary)}', flush=True)

@@ -8,21 +8,21 @@ from alphafold_jax.cli import flags, searching
 
 
 def run(given: argparse.Namespace) -> int:
-  from alphafold_jax import jobs
+  from alphafold_jax import runs
 
   options = _options(given)
-  screen = jobs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
-  summary = jobs.run(given.input, given.output, options, screen=screen, command=given.command_line)
+  screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
+  summary = runs.run(given.input, given.output, options, screen=screen, command=given.command_line)
   if not given.quiet:
-    from alphafold_jax.jobs import report
+    from alphafold_jax.runs.files import report
 
     print(f'\n{report.closing(summary, live=screen.live)}', flush=True)
   return summary.exit_code
 
 
 def _options(given: argparse.Namespace):
-  """The flags as jobs.Options."""
-  from alphafold_jax import jobs
+  """The flags as runs.Options."""
+  from alphafold_jax import runs
   from alphafold_jax.settings import Settings
 
   settings = Settings(
@@ -60,7 +60,7 @@ def _options(given: argparse.Namespace):
     'shard',
     'workers',
   )
-  return jobs.Options(
+  return runs.Options(
     **{name: getattr(given, name) for name in same},
     search=searching.options_of(given),
     settings=settings,

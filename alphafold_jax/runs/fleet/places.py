@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.jobs.worker import Place
+from alphafold_jax.runs.fleet.worker import Place
 
 _GPUS = Path('/proc/driver/nvidia/gpus')
 

@@ -13,19 +13,21 @@ import numpy as np
 
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.errors import AlphaFoldError, NumericalError, WeightsError
-from alphafold_jax.jobs import claims, inputs, results
-from alphafold_jax.jobs.inputs import Job
-from alphafold_jax.jobs.keys import Keys
-from alphafold_jax.jobs.models import Models
-from alphafold_jax.jobs.options import Options
-from alphafold_jax.jobs.outputs import JobFiles
-from alphafold_jax.jobs.overlap import Ahead, Behind
-from alphafold_jax.jobs.progress import Progress
-from alphafold_jax.jobs.queue import Assignment
-from alphafold_jax.jobs.report import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, Outcome
-from alphafold_jax.jobs.results import Result
-from alphafold_jax.jobs.templates import TemplateSource
 from alphafold_jax.output.files import tag
+from alphafold_jax.runs.files import results
+from alphafold_jax.runs.files.outputs import JobFiles
+from alphafold_jax.runs.files.report import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, Outcome
+from alphafold_jax.runs.files.results import Result
+from alphafold_jax.runs.fleet import claims
+from alphafold_jax.runs.fleet.models import Models
+from alphafold_jax.runs.fleet.overlap import Ahead, Behind
+from alphafold_jax.runs.fleet.progress import Progress
+from alphafold_jax.runs.fleet.queue import Assignment
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import inputs
+from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.work.keys import Keys
+from alphafold_jax.runs.work.templates import TemplateSource
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic
-from alphafold_jax.jobs import citations
-from alphafold_jax.jobs.inputs import Job
-from alphafold_jax.jobs.options import Options
+from alphafold_jax.runs.files import citations
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.screen import number
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__

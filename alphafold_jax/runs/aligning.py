@@ -10,9 +10,9 @@ from pathlib import Path
 from alphafold_jax import atomic
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.jobs import inputs, searching
-from alphafold_jax.jobs.inputs import Job
-from alphafold_jax.jobs.options import Options
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import inputs, searching
+from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.screen import TOLD, Screen, number, reporting
 from alphafold_jax.search.finding import alignment_text
 from alphafold_jax.search.found import Found

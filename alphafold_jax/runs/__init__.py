@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many proteins, from files to ranked files: what `alphafold-jax predict` does, for programs too.
 
-    from alphafold_jax import jobs
+    from alphafold_jax import runs
 
-    summary = jobs.run('proteins/', 'out/', jobs.Options(num_models=2, settings=Settings(num_recycle=6)))
-    search = jobs.SearchOptions('hmmer', databases=('uniref90.fasta.gz',))
-    summary = jobs.run('proteins.fasta', 'out/', jobs.Options(search=search))
+    summary = runs.run('proteins/', 'out/', runs.Options(num_models=2, settings=Settings(num_recycle=6)))
+    search = runs.SearchOptions('hmmer', databases=('uniref90.fasta.gz',))
+    summary = runs.run('proteins.fasta', 'out/', runs.Options(search=search))
 
 options    what a person may choose, checked
 inputs     proteins and templates found and read
@@ -31,9 +31,9 @@ batch      the run over all proteins
 Nothing here loads JAX before there is something to compute.
 """
 
-from alphafold_jax.jobs.batch import run
-from alphafold_jax.jobs.options import Options
-from alphafold_jax.jobs.report import Failure, Outcome, Summary
+from alphafold_jax.runs.batch import run
+from alphafold_jax.runs.files.report import Failure, Outcome, Summary
+from alphafold_jax.runs.options import Options
 from alphafold_jax.screen import Screen
 from alphafold_jax.search.options import SearchOptions
 

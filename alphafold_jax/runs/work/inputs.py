@@ -22,7 +22,7 @@ from alphafold_jax.data.padding import msa_depth_bucket, residue_bucket
 from alphafold_jax.data.queries import FailedQuery, Query, scan_queries
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
-from alphafold_jax.jobs.options import Options
+from alphafold_jax.runs.options import Options
 
 _log = logging.getLogger(__name__)
 _FEATURES = '.npz'
@@ -220,7 +220,7 @@ def depth(job: Job, content: bytes | None = None) -> int:
 
 
 def load_batch(job: Job, templates: Any | None) -> Any:
-  """The unpadded schema.Batch of a job, read and checked now, with what jobs.templates places on it."""
+  """The unpadded schema.Batch of a job, read and checked now, with what runs.work.templates places on it."""
   from alphafold_jax import prediction
   from alphafold_jax.data import features
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
-from alphafold_jax.jobs import keys
-from alphafold_jax.jobs.inputs import Job
-from alphafold_jax.jobs.options import Options
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import keys
+from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.screen import number
 from alphafold_jax.search.found import Hit
 from alphafold_jax.search.options import SearchOptions
@@ -157,7 +157,7 @@ class FoundStructures:
 
 
 def _read_hits(path: Path) -> list[Hit]:
-  """The hits that jobs.searching kept."""
+  """The hits that runs.work.searching kept."""
   content = json.loads(path.read_text(encoding='utf-8'))
   return [Hit(**hit | {'pairs': tuple(map(tuple, hit['pairs']))}) for hit in content]
 

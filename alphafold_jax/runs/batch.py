@@ -15,22 +15,24 @@ from alphafold_jax import atomic
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
-from alphafold_jax.jobs import inputs, keys, progress, queue, report
-from alphafold_jax.jobs.book import Book
-from alphafold_jax.jobs.claims import Claims
-from alphafold_jax.jobs.inputs import Inputs, Job
-from alphafold_jax.jobs.models import Models
-from alphafold_jax.jobs.options import Options
-from alphafold_jax.jobs.outputs import HIDDEN, JobFiles
-from alphafold_jax.jobs.places import places as places_of
-from alphafold_jax.jobs.predicting import CannotWrite
-from alphafold_jax.jobs.progress import Clock, Progress
-from alphafold_jax.jobs.queue import Assignment, Queue
-from alphafold_jax.jobs.report import DONE, ELSEWHERE, FAILED, NOT_RUN, Failure, Outcome, Summary
-from alphafold_jax.jobs.starting import Setup
-from alphafold_jax.jobs.templates import TemplateSource, template_source
-from alphafold_jax.jobs.worker import Place
-from alphafold_jax.jobs.workers import Workers
+from alphafold_jax.runs.files import report
+from alphafold_jax.runs.files.book import Book
+from alphafold_jax.runs.files.outputs import HIDDEN, JobFiles
+from alphafold_jax.runs.files.report import DONE, ELSEWHERE, FAILED, NOT_RUN, Failure, Outcome, Summary
+from alphafold_jax.runs.fleet import progress, queue
+from alphafold_jax.runs.fleet.claims import Claims
+from alphafold_jax.runs.fleet.models import Models
+from alphafold_jax.runs.fleet.places import places as places_of
+from alphafold_jax.runs.fleet.predicting import CannotWrite
+from alphafold_jax.runs.fleet.progress import Clock, Progress
+from alphafold_jax.runs.fleet.queue import Assignment, Queue
+from alphafold_jax.runs.fleet.starting import Setup
+from alphafold_jax.runs.fleet.worker import Place
+from alphafold_jax.runs.fleet.workers import Workers
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import inputs, keys
+from alphafold_jax.runs.work.inputs import Inputs, Job
+from alphafold_jax.runs.work.templates import TemplateSource, template_source
 from alphafold_jax.screen import TOLD, Screen, number, reporting
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.jobs.predicting import CannotWrite
+from alphafold_jax.runs.fleet.predicting import CannotWrite
 from alphafold_jax.screen import TOLD
 
 _package_log = logging.getLogger('alphafold_jax')
@@ -78,7 +78,7 @@ class _Forward(logging.Handler):
 
 
 class _Forwarded:
-  """Stands for jobs.progress.Progress: the parent's is told."""
+  """Stands for runs.fleet.progress.Progress: the parent's is told."""
 
   def __init__(self, channel: _Channel):
     self._channel = channel

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.jobs import inputs, keys, searching
-from alphafold_jax.jobs.inputs import Job
-from alphafold_jax.jobs.keys import Keys
-from alphafold_jax.jobs.options import Options
-from alphafold_jax.jobs.outputs import HIDDEN, JobFiles
-from alphafold_jax.jobs.report import FAILED, KEPT, Failure, Outcome, Summary
-from alphafold_jax.jobs.templates import TemplateSource
+from alphafold_jax.runs.files.outputs import HIDDEN, JobFiles
+from alphafold_jax.runs.files.report import FAILED, KEPT, Failure, Outcome, Summary
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import inputs, keys, searching
+from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.work.keys import Keys
+from alphafold_jax.runs.work.templates import TemplateSource
 from alphafold_jax.search.finding import Search
 from alphafold_jax.search.options import SINGLE
 

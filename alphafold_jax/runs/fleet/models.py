@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax.errors import WeightsError
-from alphafold_jax.jobs.options import RANDOM, Options
+from alphafold_jax.runs.options import RANDOM, Options
 from alphafold_jax.transfer import files
 from alphafold_jax.weights import notes, npz, official, store
 

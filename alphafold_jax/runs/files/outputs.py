@@ -21,11 +21,11 @@ import numpy as np
 from alphafold_jax import atomic
 from alphafold_jax.constants import residues
 from alphafold_jax.data.queries import read_a3m
-from alphafold_jax.jobs import results
-from alphafold_jax.jobs.inputs import Job
-from alphafold_jax.jobs.options import Options
-from alphafold_jax.jobs.results import Result
 from alphafold_jax.output import files
+from alphafold_jax.runs.files import results
+from alphafold_jax.runs.files.results import Result
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)

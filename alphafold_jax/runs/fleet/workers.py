@@ -16,11 +16,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from alphafold_jax.errors import ResourceError
-from alphafold_jax.jobs import worker
-from alphafold_jax.jobs.progress import Progress
-from alphafold_jax.jobs.queue import Assignment, Queue
-from alphafold_jax.jobs.report import FAILED, Failure, Outcome
-from alphafold_jax.jobs.worker import Place
+from alphafold_jax.runs.files.report import FAILED, Failure, Outcome
+from alphafold_jax.runs.fleet import worker
+from alphafold_jax.runs.fleet.progress import Progress
+from alphafold_jax.runs.fleet.queue import Assignment, Queue
+from alphafold_jax.runs.fleet.worker import Place
 
 _package_log = logging.getLogger('alphafold_jax')
 _log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.data.records import read_bytes
-from alphafold_jax.jobs import inputs
-from alphafold_jax.jobs.inputs import Job
-from alphafold_jax.jobs.options import Options
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import inputs
+from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.version import __version__
 
 _FORMAT = 1  # raise it when results of the same content would come out otherwise

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from alphafold_jax.jobs.inputs import Job
+from alphafold_jax.runs.work.inputs import Job
 
 
 class Ahead:

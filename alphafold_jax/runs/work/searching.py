@@ -17,7 +17,7 @@ from typing import Any
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.jobs.inputs import Job
+from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.screen import LIVE, TOLD, Display, duration, number
 from alphafold_jax.search.finding import Search, alignment_text
 from alphafold_jax.search.found import Found
