@@ -9,13 +9,18 @@ A monomer is an assembly of one chain, hence asym_id, entity_id and sym_id on ev
 """
 
 import dataclasses
-from typing import Any
+import typing
+from typing import Any, TypeVar
 
 import jax
 import jax.export
 import numpy as np
 
-Array = jax.Array | np.ndarray
+if typing.TYPE_CHECKING:
+  Array = jax.Array  # what the mathematics takes them for
+else:
+  Array = jax.Array | np.ndarray
+T = TypeVar('T')
 
 
 def array(*axes: str | int, dtype: str = 'float32', fill: float = 0) -> Any:
@@ -23,7 +28,8 @@ def array(*axes: str | int, dtype: str = 'float32', fill: float = 0) -> Any:
   return dataclasses.field(metadata={'axes': axes, 'dtype': dtype, 'fill': fill})
 
 
-def pytree(cls: type) -> type:
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(array,))
+def pytree(cls: type[T]) -> type[T]:
   """Makes a class a frozen, keyword-only dataclass and a JAX pytree, in traced programs on disk too."""
   cls = jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
   jax.export.register_pytree_node_serialization(
