@@ -16,14 +16,14 @@ import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
-from alphafold_jax import devices, ops, planning, schema, tuning
+from alphafold_jax import devices, ops, planning, programs, schema, tuning
 from alphafold_jax.constants import residues
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
-from alphafold_jax.model import alphafold, passes, recycling
+from alphafold_jax.model import alphafold
 from alphafold_jax.ops import seam
 from alphafold_jax.output import files
 from alphafold_jax.settings import Settings
@@ -61,7 +61,7 @@ class Model:
   def has_pae(self) -> bool:
     return bool(self.config.heads.num_pae_bins)
 
-  def prepare(self, params: alphafold.Params, batch: schema.Batch, key: jax.Array | None = None) -> alphafold.Context:
+  def prepare(self, params: alphafold.Params, key: jax.Array | None, batch: schema.Batch) -> alphafold.Context:
     """What all passes share; the key is consumed, and needed with dropout only."""
     return alphafold.network(self.spec).prepare(params, key, batch)
 
@@ -76,9 +76,9 @@ class Model:
     """One pass; the key is consumed."""
     return alphafold.network(self.spec).iterate(params, key, batch, context, previous)
 
-  def initial(self, num_res: int) -> schema.Recycled:
+  def initial(self, batch: schema.Batch) -> schema.Recycled:
     """What the first pass recycles."""
-    return recycling.initial_recycled(num_res, self.config.embedder.c_m, self.config.embedder.c_z)
+    return alphafold.network(self.spec).initial(batch)
 
 
 def load_model(name: str, params: str | Path | None = None, *, strict: bool = False, **changes: Any) -> Model:
@@ -277,7 +277,7 @@ def program_key(model: Model, batch: schema.Batch, settings: Settings, plan: pla
 
 def forget_programs() -> None:
   """Frees the memory of all compiled programs."""
-  passes.compiled.cache_clear()
+  programs.compiled.cache_clear()
   _RAN_OUT.clear()
 
 
@@ -361,15 +361,15 @@ def _run(task, plan, *, name, seed, on_pass) -> Prediction:
     batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
     params = {name: values for name, values in params.items() if not name.startswith('template')}
   spec, keep_representations, num_devices, _ = task.program(plan.kernels)
-  programs = passes.compiled(spec, keep_representations, num_devices)
+  compiled = programs.compiled(spec, keep_representations, num_devices)
   key = jax.random.key(seed)
-  params, padded = programs.put((params, padding.pad_batch(batch, sizes)))
-  context = programs.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
+  params, padded = compiled.put((params, padding.pad_batch(batch, sizes)))
+  context = compiled.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
   result, done = None, []
-  previous = programs.initial(padded)
+  previous = compiled.initial(padded)
   for index in range(config.num_recycle + 1):
     start = time.monotonic()
-    result = programs.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
+    result = compiled.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
     done.append(_finished(result, index, start, name, model.name, config.dtype))
     if on_pass is not None:
       on_pass(done[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(done)))
@@ -379,7 +379,7 @@ def _run(task, plan, *, name, seed, on_pass) -> Prediction:
   return _fetch(model, batch, result, name, seed, tuple(done))
 
 
-def _finished(result: passes.Result, index: int, start: float, name: str, model_name: str, dtype: str) -> Pass:
+def _finished(result: programs.PassResult, index: int, start: float, name: str, model_name: str, dtype: str) -> Pass:
   """Waits for a pass and checks that it gave numbers."""
   score = result.confidence
   mean_plddt, ptm, change, finite = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))
@@ -391,7 +391,7 @@ def _finished(result: passes.Result, index: int, start: float, name: str, model_
 
 
 def _fetch(
-  model: Model, batch: schema.Batch, result: passes.Result, name: str, seed: int, done: tuple[Pass, ...]
+  model: Model, batch: schema.Batch, result: programs.PassResult, name: str, seed: int, done: tuple[Pass, ...]
 ) -> Prediction:
   """Copies a result to the host and cuts the padding off."""
   num_res = len(batch.aatype)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import small_predictions
 
-from alphafold_jax import devices, schema
-from alphafold_jax.model import passes, traced
+from alphafold_jax import devices, programs, schema, traced
 from alphafold_jax.ops import cudnn_attention, pallas_attention
 
 
@@ -104,7 +103,7 @@ def test_programs_with_gpu_kernels_can_be_kept(attend, monkeypatch):
 def test_a_kept_program_still_takes_over_the_memory_it_is_given(folder):
   values = jnp.zeros(1000)
   for _ in ('traced', 'read'):
-    program = passes.Program(lambda values: values + 1, 'one more', donate_argnums=0)
+    program = programs.Program(lambda values: values + 1, 'one more', donate_argnums=0)
     assert program.compile(values).memory_analysis().alias_size_in_bytes == values.nbytes
 
 
@@ -112,7 +111,7 @@ def test_a_kept_prediction_is_the_same_to_the_last_bit(folder):
   model, case = small_predictions.make_model(), small_predictions.Case(16, 0, {'num_recycle': 1}, ())
   found = []
   for _ in ('traced', 'read'):
-    passes.compiled.cache_clear()  # as in another process
+    programs.compiled.cache_clear()  # as in another process
     found.append(small_predictions.run(model, case, num_devices=1))
   assert len(list(folder.glob('traced-*'))) == 1
   jax.tree.map(np.testing.assert_array_equal, *found)

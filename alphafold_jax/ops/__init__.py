@@ -10,6 +10,19 @@ from alphafold_jax.ops import axial
 from alphafold_jax.ops.attention import AttentionWeights, attend, global_attention, pair_bias, self_attention
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 from alphafold_jax.ops.outer_product import OuterProductWeights, outer_product_mean
+from alphafold_jax.ops.pairs import (
+  all_residues,
+  by_rows,
+  dropout,
+  msa_dropout,
+  own_residues,
+  pair_dropout,
+  pairwise,
+  row_attention,
+  symmetric,
+  triangle_attention,
+  zero_pairs,
+)
 from alphafold_jax.ops.seam import Kernels, taking_gradients, use_kernels
 from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
@@ -21,15 +34,26 @@ __all__ = [
   'OuterProductWeights',
   'TransitionWeights',
   'TriangleWeights',
+  'all_residues',
   'attend',
   'axial',
+  'by_rows',
+  'dropout',
   'global_attention',
   'layer_norm',
+  'msa_dropout',
   'outer_product_mean',
+  'own_residues',
   'pair_bias',
+  'pair_dropout',
+  'pairwise',
+  'row_attention',
   'self_attention',
+  'symmetric',
   'taking_gradients',
   'transition',
+  'triangle_attention',
   'triangle_multiplication',
   'use_kernels',
+  'zero_pairs',
 ]

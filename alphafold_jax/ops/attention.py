@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax.ops import (
+  axial,
   colabfold_attention,
   cudnn_attention,
   cuequivariance_attention,
@@ -201,12 +202,13 @@ def pair_bias(z: jax.Array, norm: NormWeights, w: jax.Array) -> jax.Array:
     w: [c_z, H]
 
   Returns:
-    [N, N, H]
+    [H, N, N], of all pairs on every device
   """
   # By rows, for no more of z is to be there normalised.
-  return slicing.map_rows(
+  bias = slicing.map_rows(
     lambda z: jnp.dot(layer_norm(z, *norm), w), (z,), z.dtype.itemsize * z.shape[1] * z.shape[2], at_least=8
   )
+  return jnp.moveaxis(axial.gather(bias, 0), -1, 0)
 
 
 def global_attention(

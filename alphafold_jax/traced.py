@@ -20,7 +20,7 @@ from alphafold_jax import atomic, devices
 from alphafold_jax.errors import AlphaFoldError
 
 _log = logging.getLogger(__name__)
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
 _KERNELS = (
   'triton_kernel_call',
   'triton_kernel_call_ffi',
