@@ -45,7 +45,7 @@ def kept(jitted: Any, identity: Hashable, arguments: tuple) -> Callable:
   except OSError:
     pass  # nobody has traced it yet
   except Exception as error:  # whatever a damaged file leads to
-    _log.info('%s cannot be read and is made anew: %s', path, error)
+    _log.info('%s cannot be read and is written again: %s', path, error)
   try:
     exported = jax.export.export(jitted, disabled_checks=allowed_calls())(*arguments)
     with atomic.replacing(path) as file:

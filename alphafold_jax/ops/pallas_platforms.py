@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where our Pallas kernels run: the backends of this JAX, and the platform that a program is lowered for."""
+"""Where our Pallas kernels run: the backends of this JAX, and the platform that a program is lowered for.
+
+jax 0.12 announces that it will remove the backend for Triton; without it the kernels are not available on GPUs.
+"""
 
 import functools
 import importlib
