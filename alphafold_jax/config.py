@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from alphafold_jax import choices
 from alphafold_jax.errors import InputError
 
 _TRIANGLES_FIRST = ('multiplication_outgoing', 'multiplication_incoming', 'attention_starting', 'attention_ending')
@@ -151,7 +152,7 @@ _MINI = (
     'heads.c_plddt': 64,
   }
 )
-OWN_MODELS: Mapping[str, Mapping[str, Any]] = {'mini': _MINI}
+OWN_MODELS: Mapping[str, Mapping[str, Any]] = {choices.MINI: _MINI}
 
 # Dropout rates of Suppl. 1.11.6, for training and for sampling several structures.
 DROPOUT = {

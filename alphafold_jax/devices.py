@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jaxlib
 
+from alphafold_jax import folders
 from alphafold_jax.errors import InputError
 from alphafold_jax.version import __version__
 
@@ -139,8 +140,7 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
   Args:
     directory: in which; by default `alphafold_jax/xla` in the user's cache.
   """
-  base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'alphafold_jax' / 'xla'
-  folder = Path(directory or base) / machine_key()
+  folder = Path(directory or folders.user_cache('xla')) / machine_key()
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError:

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from alphafold_jax import folders
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.version import __version__
@@ -188,7 +189,7 @@ def _search() -> Iterator[Line]:
       yield _GOOD, 'search', f'{name} {version(program)} ({use}): {program}'
     except AlphaFoldError as error:
       yield _NOTE, 'search', f'{use}: {error}'
-  folder = databases.default_folder()
+  folder = folders.user_cache('databases')
   found = databases.found_in(folder)
   for one in found:
     yield _GOOD, 'database', f'{one.role}: {one.path} ({one.kind}, {human_size(databases.size(one))})'

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
+from alphafold_jax.choices import DTYPES
 from alphafold_jax.errors import InputError
 
 
@@ -37,7 +38,7 @@ class Settings:
         self.masked_msa_fraction is None or 0 <= self.masked_msa_fraction <= 1,
         'must lie between 0 and 1',
       ),
-      'dtype': (self.dtype in (None, 'float32', 'bfloat16'), 'must be float32 or bfloat16'),
+      'dtype': (self.dtype in (None, *DTYPES), f'must be {" or ".join(DTYPES)}'),
       'num_devices': (self.num_devices >= 1, 'must be 1 or more'),
     }
     for name, (good, rule) in checks.items():

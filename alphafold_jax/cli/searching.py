@@ -5,10 +5,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from alphafold_jax import choices
 from alphafold_jax.cli import flags
-
-MODES = ('single_sequence', 'hmmer', 'mmseqs2', 'server', 'mmseqs2_uniref_env', 'mmseqs2_uniref')
-PUBLIC_HOST = 'https://api.colabfold.com'  # search/options.py, which would load more than --help needs
 
 
 def options_of(given: argparse.Namespace):
@@ -23,7 +21,7 @@ def options_of(given: argparse.Namespace):
   values = vars(given)
   if given.msa_mode is None:
     if said := [flag for flag in ALL if values.get(_name(flag)) and flag not in ('--host-url', '--offline')]:
-      raise InputError(f'{said[0]}: of use only with --msa-mode; choose one of {", ".join(MODES)}')
+      raise InputError(f'{said[0]}: of use only with --msa-mode; choose one of {", ".join(choices.MSA_MODES)}')
     return None
   known = {flag: values[_name(flag)] for flag in ALL if _name(flag) in values}
   changed = {_FIELDS.get(flag, _name(flag)): value for flag, value in known.items() if value is not None}
@@ -44,7 +42,7 @@ SEARCH: Mapping[str, dict[str, Any]] = {
     'for mmseqs2. ROLE is uniref90, mgnify, bfd, small_bfd, uniprot, uniref30, env, or of templates '
     'pdb_seqres, pdb70, pdb100; by default the file name tells',
   },
-  '--host-url': {'metavar': 'URL', 'help': f'the server of --msa-mode server (default: {PUBLIC_HOST})'},
+  '--host-url': {'metavar': 'URL', 'help': f'the server of --msa-mode server (default: {choices.PUBLIC_HOST})'},
   '--host-user': {
     'metavar': 'NAME',
     'help': 'user name on a private server; its password is read from '
@@ -70,4 +68,4 @@ ALL = {**SEARCH, **TEMPLATES}
 
 def mode_flag(help_text: str) -> dict[str, dict[str, Any]]:
   """`--msa-mode`, with its help."""
-  return {'--msa-mode': {'choices': MODES, 'help': help_text}}
+  return {'--msa-mode': {'choices': choices.MSA_MODES, 'help': help_text}}

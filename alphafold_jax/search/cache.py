@@ -21,22 +21,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, folders
 from alphafold_jax.errors import InputError
 from alphafold_jax.search.found import Found, Hit, Rows
 
 _log = logging.getLogger(__name__)
 _FORMAT = 1  # raise it when entries of an older program can no longer be used
 _SUFFIX = '.json.gz'
-VARIABLE = 'ALPHAFOLD_JAX_SEARCHES'
-
-
-def default_folder() -> pathlib.Path:
-  """$ALPHAFOLD_JAX_SEARCHES, or a folder in the user's cache."""
-  if given := os.environ.get(VARIABLE):
-    return pathlib.Path(given).expanduser()
-  base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(base) / 'alphafold_jax' / 'searches'
 
 
 def key_of(sequence: str, shaped_by: Mapping[str, Any]) -> str:
@@ -68,12 +59,13 @@ class Cache:
       InputError: it cannot be written.
       ResourceError: the disk is full.
     """
-    self.folder = atomic.make_folder(pathlib.Path(folder).expanduser() if folder else default_folder())
+    self.folder = atomic.make_folder(pathlib.Path(folder).expanduser() if folder else folders.user_cache('searches'))
     try:
       self._lock = open(self.folder / 'lock', 'a+b')  # noqa: SIM115 (open as long as the cache)
     except OSError as error:
+      variable = folders.VARIABLES['searches']
       raise InputError(
-        f'{self.folder}: cannot be written ({error.strerror}); name another folder by --search-cache or {VARIABLE}'
+        f'{self.folder}: cannot be written ({error.strerror}); name another folder by --search-cache or {variable}'
       ) from None
 
   def get(self, key: str) -> Found | None:

@@ -7,7 +7,6 @@ sequences for the alignment or those of known structures (AlphaFold 2.3.2: data/
 
 import dataclasses
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ _WHOLE = 64 << 20  # bytes; larger files are told apart by samples
 _SAMPLE, _NUM_SAMPLES = 1 << 16, 64
 _SEQUENCES = ('.fasta', '.fa', '.faa', '.fas', 'pdb_seqres.txt')
 _NO_DATABASES = ('params', 'pdb_mmcif', 'mmcif_files')  # of AlphaFold's data folder; large
-VARIABLE = 'ALPHAFOLD_JAX_DATABASES'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +57,6 @@ class Database:
   @property
   def settings(self) -> Role:
     return ROLES[self.role]
-
-
-def default_folder() -> Path:
-  """$ALPHAFOLD_JAX_DATABASES, or a folder in the user's cache."""
-  if given := os.environ.get(VARIABLE):
-    return Path(given).expanduser()
-  base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-  return Path(base) / 'alphafold_jax' / 'databases'
 
 
 def found_in(folder: Path) -> list[Database]:

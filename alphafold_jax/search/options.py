@@ -8,20 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import folders
+from alphafold_jax.choices import MSA_MODES, PUBLIC_HOST, SERVER_MODES, SINGLE
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import databases
-from alphafold_jax.search.cache import Cache, default_folder
+from alphafold_jax.search.cache import Cache
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
 from alphafold_jax.search.engines import Engine
 from alphafold_jax.search.finding import Search, TemplateEngine
 
-PUBLIC_HOST = 'https://api.colabfold.com'
 PASSWORD, API_KEY = 'ALPHAFOLD_JAX_HOST_PASSWORD', 'ALPHAFOLD_JAX_HOST_API_KEY'  # never on a command line
 API_KEY_HEADER = 'ALPHAFOLD_JAX_HOST_API_KEY_HEADER'
-SINGLE = 'single_sequence'
-_SERVER_MODES = {'server': True, 'mmseqs2_uniref_env': True, 'mmseqs2_uniref': False}  # with environmental sequences
 _KIND_OF_MODE = {'hmmer': FASTA, 'mmseqs2': MMSEQS}
-MODES = (SINGLE, *_KIND_OF_MODE, *_SERVER_MODES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +41,8 @@ class SearchOptions:
   search_cache: str | Path | None = None  # a folder; None: $ALPHAFOLD_JAX_SEARCHES or the user's cache
 
   def __post_init__(self):
-    if self.mode not in MODES:
-      raise InputError(f'msa_mode={self.mode!r}: choose one of {", ".join(MODES)}')
+    if self.mode not in MSA_MODES:
+      raise InputError(f'msa_mode={self.mode!r}: choose one of {", ".join(MSA_MODES)}')
     if self.num_threads is not None and self.num_threads < 1:
       raise InputError(f'num_threads={self.num_threads}: must be 1 or more')
     self._check_use()
@@ -121,7 +119,7 @@ class SearchOptions:
 
   @property
   def uses_server(self) -> bool:
-    return self.mode in _SERVER_MODES
+    return self.mode in SERVER_MODES
 
   @functools.cached_property
   def parsed(self) -> tuple[Database, ...]:
@@ -181,7 +179,7 @@ class SearchOptions:
   def structures(self) -> Path | None:
     """The folder of the structures that templates are taken from; None if it is not known."""
     if self.uses_server:
-      return _structures_of(Path(self.search_cache) if self.search_cache else default_folder())
+      return _structures_of(Path(self.search_cache or folders.user_cache('searches')))
     if self.local_pdb_path is not None:
       return Path(self.local_pdb_path).expanduser()
     beside = (Path(text).expanduser() / 'pdb_mmcif' / 'mmcif_files' for text in self.databases)  # as AlphaFold has it
@@ -238,7 +236,7 @@ def _server(options: SearchOptions, cache: Cache) -> Engine:
   return Server(
     Host(
       url=options.host_url,
-      use_env=_SERVER_MODES[options.mode],
+      use_env=SERVER_MODES[options.mode],
       templates=options.templates,
       credentials=credentials,
       structures=_structures_of(cache.folder),

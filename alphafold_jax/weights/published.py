@@ -2,10 +2,10 @@
 """Which parameter archives are published, what they hold for this program, and where they are kept here."""
 
 import dataclasses
-import os
 import pathlib
 import urllib.parse
 
+from alphafold_jax import choices, folders
 from alphafold_jax.errors import WeightsError
 
 MODELS = tuple(f'model_{i}{suffix}' for suffix in ('', '_ptm') for i in range(1, 6))
@@ -31,7 +31,7 @@ ARCHIVES = {
   '2022-12-06': Archive(f'{_BASE}alphafold_params_2022-12-06.tar'),  # also holds multimer v3
   '2021-07-14': Archive(f'{_BASE}alphafold_params_2021-07-14.tar'),
 }
-DEFAULT_ARCHIVE = '2022-12-06'
+DEFAULT_ARCHIVE = choices.PARAMETERS
 
 NOTICE = """\
 AlphaFold parameters
@@ -78,8 +78,4 @@ def _by_file_name(name: str) -> Archive:
 
 def default_directory() -> pathlib.Path:
   """Where parameters are kept: $ALPHAFOLD_JAX_PARAMS, or alphafold_jax/params in the user's cache directory."""
-  if chosen := os.environ.get('ALPHAFOLD_JAX_PARAMS'):
-    return pathlib.Path(chosen).expanduser()
-  cache = os.environ.get('XDG_CACHE_HOME', '')
-  base = pathlib.Path(cache) if os.path.isabs(cache) else pathlib.Path('~/.cache').expanduser()
-  return base / 'alphafold_jax' / 'params'
+  return folders.user_cache('params')

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, choices
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.weights import official
 
-MODEL = 'mini'
+MODEL = choices.MINI
 FILE = 'mini.npz'
 MAX_BYTES = 12_000_000  # what a package may weigh
 
