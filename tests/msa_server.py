@@ -13,7 +13,7 @@ import tarfile
 import threading
 import urllib.parse
 
-from alphafold_jax.search.server.client import Clock
+from alphafold_jax.search.server.client import RequestClock
 
 ENV = 'bfd.mgnify30.metaeuk30.smag30.a3m'
 
@@ -189,7 +189,7 @@ class Waits:
 
   @property
   def clock(self):
-    return Clock(now=lambda: self.time, sleep=self.sleep)
+    return RequestClock(now=lambda: self.time, sleep=self.sleep)
 
 
 def bomb(num_bytes):

@@ -16,7 +16,7 @@ import string
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, Record, split_records
+from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, FastaRecord, split_records
 from alphafold_jax.errors import InputError
 
 _NO_LETTER = re.compile('[^A-Za-z]')
@@ -92,7 +92,7 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
   )
 
 
-def _query_letters(record: Record, source: str) -> tuple[str, list[str]]:
+def _query_letters(record: FastaRecord, source: str) -> tuple[str, list[str]]:
   """The query in upper case, and a note if it was not."""
   record.refuse(re.compile('-'), source, 'is a gap in the query (the first row); remove the columns without a residue')
   letters = record.text.replace('.', '')
@@ -120,7 +120,7 @@ def _check_chain_table(comments: list[tuple[int, str]], num_res: int, source: st
       )
 
 
-def _aligned_rows(records: list[Record], query: str, source: str) -> list[str]:
+def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> list[str]:
   """Each record's letters without '.', checked to have one upper-case letter or '-' per residue of the query."""
   rows = [query]
   for record in records[1:]:

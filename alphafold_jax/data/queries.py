@@ -17,7 +17,7 @@ import numpy as np
 from alphafold_jax.data import stockholm
 from alphafold_jax.data.alignment import Alignment, checked, encode, parse_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
-from alphafold_jax.data.records import Record, read_first_record, read_text, split_records
+from alphafold_jax.data.records import FastaRecord, read_first_record, read_text, split_records
 from alphafold_jax.errors import InputError
 
 __all__ = ['FailedQuery', 'Query', 'Scan', 'read_queries', 'scan_queries', 'unique_job_names']
@@ -166,7 +166,7 @@ def _read_fasta(path: Path, check_alignments: bool) -> Iterator[Query | FailedQu
     yield _one(name, f'{path}, record {index} (line {record.line})', _fasta_record, record, path)
 
 
-def _fasta_record(record: Record, path: Path) -> tuple[str, tuple[str, ...], None]:
+def _fasta_record(record: FastaRecord, path: Path) -> tuple[str, tuple[str, ...], None]:
   """Sequence, notes and no alignment."""
   return *read_sequence(record, path), None
 
@@ -219,7 +219,7 @@ def _table_row(path: Path, line: int, row: dict[str, str], check_alignments: boo
 
 def _field_sequence(path: Path, line: int, row: dict[str, str]) -> tuple[str, tuple[str, ...]]:
   """The checked sequence of a table's row."""
-  return read_sequence(Record(row['id'], line, ((line, row['sequence'].strip()),), unit='residue'), path)
+  return read_sequence(FastaRecord(row['id'], line, ((line, row['sequence'].strip()),), unit='residue'), path)
 
 
 def _alignment_query(path: Path, check: bool) -> tuple[str, tuple[str, ...], Path]:
@@ -236,7 +236,7 @@ def read_a3m(path: str | Path) -> str:
   return stockholm.stockholm_to_a3m(text, str(path)) if text.startswith(stockholm.MARK) else text
 
 
-def read_sequence(record: Record, source: str | Path) -> tuple[str, tuple[str, ...]]:
+def read_sequence(record: FastaRecord, source: str | Path) -> tuple[str, tuple[str, ...]]:
   """A record's sequence in upper case, and notes on what was read otherwise than written."""
   notes = []
   if record.text.endswith('*'):

@@ -85,7 +85,7 @@ def decode(content: bytes, source: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class FastaRecord:
   """One '>' header and the lines under it."""
 
   name: str  # the header without '>'
@@ -114,11 +114,11 @@ class Record:
         raise InputError(f'{place}: {symbol!r} in record {self.id!r} {advice}')
 
 
-def split_records(text: str, source: str) -> tuple[list[Record], list[tuple[int, str]]]:
+def split_records(text: str, source: str) -> tuple[list[FastaRecord], list[tuple[int, str]]]:
   """The '>' records of a FASTA or A3M text, and its '#' lines as (line number, text)."""
   if text.startswith('# STOCKHOLM'):
     raise InputError(f'{source}, line 1: this is a Stockholm file; convert it to A3M (reformat.pl sto a3m)')
-  records: list[Record] = []
+  records: list[FastaRecord] = []
   comments: list[tuple[int, str]] = []
   header: tuple[str, int] | None = None
   lines: list[tuple[int, str]] = []
@@ -126,7 +126,7 @@ def split_records(text: str, source: str) -> tuple[list[Record], list[tuple[int,
     line = raw.strip('\0 \t\f')  # NUL at a line's edge separates the blocks that an MSA server joined
     if line.startswith('>'):
       if header is not None:
-        records.append(Record(*header, tuple(lines)))
+        records.append(FastaRecord(*header, tuple(lines)))
       header, lines = (line[1:].strip(), number), []
     elif line.startswith('#'):
       comments.append((number, line))
@@ -137,5 +137,5 @@ def split_records(text: str, source: str) -> tuple[list[Record], list[tuple[int,
   if header is None:
     what = 'the file is empty' if not text.strip('\0 \t\f\r\n') else "there is no '>' header"
     raise InputError(f"{source}: {what}; expected '>name' lines, each followed by a sequence")
-  records.append(Record(*header, tuple(lines)))
+  records.append(FastaRecord(*header, tuple(lines)))
   return records, comments

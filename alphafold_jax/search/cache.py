@@ -23,7 +23,7 @@ from typing import Any
 
 from alphafold_jax import atomic, folders
 from alphafold_jax.errors import InputError
-from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.found import Found
 
 _log = logging.getLogger(__name__)
 _FORMAT = 1  # raise it when entries of an older program can no longer be used
@@ -37,7 +37,7 @@ def key_of(sequence: str, shaped_by: Mapping[str, Any]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class KeptSearch:
   """What is known of a search without reading what it found."""
 
   key: str
@@ -49,7 +49,7 @@ class Entry:
   num_rows: int
 
 
-class Cache:
+class SearchCache:
   """The searches in a folder."""
 
   def __init__(self, folder: pathlib.Path | str | None = None):
@@ -74,7 +74,7 @@ class Cache:
     try:
       with gzip.open(path, 'rt', encoding='utf-8') as file:
         file.readline()  # the heading
-        found = _from_json(json.loads(file.readline()))
+        found = Found.from_json(json.loads(file.readline()))
     except FileNotFoundError:
       return None
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
@@ -100,7 +100,7 @@ class Cache:
     }
     atomic.make_folder(self._path(key).parent)
     with atomic.replacing(self._path(key)) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
-      packed.write(f'{json.dumps(heading)}\n{json.dumps(dataclasses.asdict(found))}\n')
+      packed.write(f'{json.dumps(heading)}\n{json.dumps(found.to_json())}\n')
 
   def claim(self, key: str, *, wait: bool = False) -> bool:
     """Takes the right to make a search; False if another process has it (or never, waiting for that one to end)."""
@@ -118,7 +118,7 @@ class Cache:
     with contextlib.suppress(OSError):
       fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, _place(key))
 
-  def entries(self) -> Iterator[Entry]:
+  def entries(self) -> Iterator[KeptSearch]:
     """All searches in the folder, in no order."""
     for path in self.folder.glob(f'??/*{_SUFFIX}'):
       try:
@@ -126,7 +126,7 @@ class Cache:
         with gzip.open(path, 'rt', encoding='utf-8') as file:
           heading = json.loads(file.readline())
         used = datetime.datetime.fromtimestamp(about.st_mtime).astimezone()
-        yield Entry(
+        yield KeptSearch(
           path.name.removesuffix(_SUFFIX),
           path,
           about.st_size,
@@ -139,7 +139,7 @@ class Cache:
         continue
       except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         _log.warning('%s: damaged (%s); `alphafold-jax cache clean` removes it', path, error)
-        yield Entry(
+        yield KeptSearch(
           path.name.removesuffix(_SUFFIX),
           path,
           path.stat().st_size,
@@ -160,8 +160,3 @@ class Cache:
 def _place(key: str) -> int:
   """Which byte of the lock file stands for a search."""
   return int(key[:14], 16)
-
-
-def _from_json(content: Mapping[str, Any]) -> Found:
-  hits = (Hit(**hit | {'pairs': tuple(map(tuple, hit['pairs']))}) for hit in content['hits'])
-  return Found(tuple(Rows(**rows) for rows in content['rows']), tuple(hits), tuple(content['notes']))

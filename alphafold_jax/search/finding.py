@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from alphafold_jax.errors import AlphaFoldError, SearchError
-from alphafold_jax.search.cache import Cache, key_of
+from alphafold_jax.search.cache import SearchCache, key_of
 from alphafold_jax.search.engines import Engine, Watch
 from alphafold_jax.search.found import Found
 
@@ -33,7 +33,7 @@ class TemplateEngine(Protocol):
 class Search:
   """One way to search, with the cache of what it found."""
 
-  def __init__(self, engine: Engine, templates: TemplateEngine | None, cache: Cache):
+  def __init__(self, engine: Engine, templates: TemplateEngine | None, cache: SearchCache):
     self._engine, self._templates, self._cache = engine, templates, cache
     self._shaped_by = dict(engine.identity())
     self._template_shaped_by = templates and {'engine': self._shaped_by, 'templates': dict(templates.identity())}
@@ -87,7 +87,11 @@ class _Stage:
   """Looks results up in the cache and makes those that are not there."""
 
   def __init__(
-    self, cache: Cache, name: str, key: Callable[[str], str], search: Callable[[Sequence[str], Watch], Iterator[Result]]
+    self,
+    cache: SearchCache,
+    name: str,
+    key: Callable[[str], str],
+    search: Callable[[Sequence[str], Watch], Iterator[Result]],
   ):
     self._cache, self._name, self._key, self._search = cache, name, key, search
 

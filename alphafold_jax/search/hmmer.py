@@ -90,7 +90,7 @@ class _Block:
     return (type(targets)(targets.alphabet, short) if num_skipped else targets), num_skipped
 
 
-class _Part(NamedTuple):
+class _BlockHits(NamedTuple):
   """What some queries found in a block."""
 
   num_targets: int
@@ -195,7 +195,7 @@ class Hmmer:
     if num_skipped:
       notes.append(f'{database.path}: {num_skipped:,} sequences of more than {_LONGEST_TARGET:,} residues not searched')
 
-  def _search_block(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _Part:
+  def _search_block(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _BlockHits:
     """Searches the block with several queries; runs in a worker."""
     targets, num_skipped = block.targets()
     found = []
@@ -205,15 +205,15 @@ class Hmmer:
       with query.failing_alone():
         if query.error is None:
           found.append((query, _kept(self._pipeline().search_hmm(query.model.copy(), targets), query)))
-    return _Part(len(targets), num_skipped, found)
+    return _BlockHits(len(targets), num_skipped, found)
 
-  def _search_alone(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _Part:
+  def _search_alone(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _BlockHits:
     """Searches the block with one query, which is faster while reading; runs in a worker."""
     [query] = queries
     with contextlib.suppress(OSError, *_FAILURES):  # the other way knows what to say or to leave out
       with fasta.as_file(block.chunk, self._alphabet) as targets:
         hits = self._pipeline().search_hmm(query.model.copy(), targets)
-        return _Part(hits.searched_sequences, 0, [(query, _kept(hits, query))])
+        return _BlockHits(hits.searched_sequences, 0, [(query, _kept(hits, query))])
     return self._search_block(block, queries, stop)
 
   def _pipeline(self) -> Any:

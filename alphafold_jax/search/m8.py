@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from alphafold_jax.data.records import split_records
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 
 FILES = re.compile(r'pdb70_a3m\.ff(?:data|index)|[0-9a-z]{4}\.cif')  # of a template archive
 _TARGET = re.compile(r'([0-9][0-9A-Za-z]{3})_([0-9A-Za-z]{1,8})')
@@ -29,7 +29,7 @@ class Line:
   evalue: float
   cigar: str  # M: a pair, I: a residue of the query only, D: one of the target only
 
-  def hit(self, sequence: str, num_res: int) -> Hit | None:
+  def hit(self, sequence: str, num_res: int) -> TemplateHit | None:
     """The hit; None if the line does not fit the sequences.
 
     Args:
@@ -49,7 +49,7 @@ class Line:
     if q != self.query_end or t != span or q > num_res or self.target_end > len(sequence) or not pairs:
       return None
     entry, chain = self.target.split('_')
-    return Hit(
+    return TemplateHit(
       entry.lower(),
       chain,
       sequence[self.target_start : self.target_end],

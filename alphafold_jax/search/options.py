@@ -12,7 +12,7 @@ from alphafold_jax import folders
 from alphafold_jax.choices import MSA_MODES, PUBLIC_HOST, SERVER_MODES, SINGLE
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import databases
-from alphafold_jax.search.cache import Cache
+from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
 from alphafold_jax.search.engines import Engine
 from alphafold_jax.search.finding import Search, TemplateEngine
@@ -171,7 +171,7 @@ class SearchOptions:
       SearchError: a package or program is missing.
       InputError: a database cannot be read, or the cache cannot be written.
     """
-    cache = Cache(self.search_cache)
+    cache = SearchCache(self.search_cache)
     engine = _ENGINES['server' if self.uses_server else self.mode](self, cache)
     return Search(engine, self._template_engine(), cache)
 
@@ -206,13 +206,13 @@ def _structures_of(folder: Path) -> Path:
   return folder.expanduser() / 'structures'
 
 
-def _hmmer(options: SearchOptions, _: Cache) -> Engine:
+def _hmmer(options: SearchOptions, _: SearchCache) -> Engine:
   from alphafold_jax.search.hmmer import Hmmer
 
   return Hmmer(databases.of_kind(options.parsed, FASTA, templates=False), options.threads)
 
 
-def _mmseqs(options: SearchOptions, _: Cache) -> Engine:
+def _mmseqs(options: SearchOptions, _: SearchCache) -> Engine:
   from alphafold_jax.search.mmseqs.engine import MMseqs
 
   chosen = databases.of_kind(options.parsed, MMSEQS, templates=False)
@@ -221,7 +221,7 @@ def _mmseqs(options: SearchOptions, _: Cache) -> Engine:
   return MMseqs(chosen, options.threads, gpu=options.gpu)
 
 
-def _server(options: SearchOptions, cache: Cache) -> Engine:
+def _server(options: SearchOptions, cache: SearchCache) -> Engine:
   from alphafold_jax.search.server.client import Credentials
   from alphafold_jax.search.server.engine import Host, Server
 
@@ -245,4 +245,8 @@ def _server(options: SearchOptions, cache: Cache) -> Engine:
   )
 
 
-_ENGINES: dict[str, Callable[[SearchOptions, Cache], Engine]] = {'hmmer': _hmmer, 'mmseqs2': _mmseqs, 'server': _server}
+_ENGINES: dict[str, Callable[[SearchOptions, SearchCache], Engine]] = {
+  'hmmer': _hmmer,
+  'mmseqs2': _mmseqs,
+  'server': _server,
+}

@@ -46,7 +46,7 @@ class Patience:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Part:
+class _RemoteFile:
   """What the `.part` file is a part of."""
 
   url: str
@@ -132,7 +132,9 @@ def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up
   return now.md5
 
 
-def _where_it_starts(response, url: str, part: pathlib.Path, known: _Part | None, have: int) -> tuple[int, _Part]:
+def _where_it_starts(
+  response, url: str, part: pathlib.Path, known: _RemoteFile | None, have: int
+) -> tuple[int, _RemoteFile]:
   """The offset of the first byte that the response brings, and what the file is a part of."""
   headers = response.headers
   validator = headers.get('ETag')
@@ -143,7 +145,7 @@ def _where_it_starts(response, url: str, part: pathlib.Path, known: _Part | None
   if response.status != 206:
     if have:
       _log.warning('%s: the server sends the file from its beginning; starting over', url)
-    return 0, _Part(url, total, validator, _stated_md5(headers))
+    return 0, _RemoteFile(url, total, validator, _stated_md5(headers))
   span = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', headers.get('Content-Range', '').strip())
   total = int(span[2]) if span and span[2] != '*' else known.total
   if not span or int(span[1]) != have or total != known.total or validator not in (None, known.validator):
@@ -217,10 +219,10 @@ def _note(part: pathlib.Path) -> pathlib.Path:
   return part.with_name(part.name + '.json')
 
 
-def _read_note(part: pathlib.Path, url: str) -> _Part | None:
+def _read_note(part: pathlib.Path, url: str) -> _RemoteFile | None:
   """What the part belongs to; None if that is not known or is another address."""
   try:
-    known = _Part(**json.loads(_note(part).read_text(encoding='utf-8')))
+    known = _RemoteFile(**json.loads(_note(part).read_text(encoding='utf-8')))
   except (OSError, ValueError, TypeError):
     return None
   return known if known.url == url else None

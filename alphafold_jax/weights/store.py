@@ -55,7 +55,7 @@ PathLike = str | os.PathLike
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class ParameterFile:
   """One row of the table of parameter files."""
 
   model: str
@@ -81,7 +81,7 @@ def download(
   expected: Expected | None = None,
   force: bool = False,
   patience: Patience = Patience(),
-) -> list[Entry]:
+) -> list[ParameterFile]:
   """Installs the parameters of an archive; does nothing if they are there and unchanged.
 
   Args:
@@ -105,7 +105,7 @@ def download(
   return [_row(target, recorded, model) for model in chosen.models]
 
 
-def list_params(directory: PathLike | None = None) -> list[Entry]:
+def list_params(directory: PathLike | None = None) -> list[ParameterFile]:
   """One row for each model that this program knows, and for each other parameter file there is; hashes nothing."""
   folder = _folder(directory)
   recorded = manifest.read(folder)
@@ -142,7 +142,7 @@ def has_published() -> bool:
   return any((folder / file_name(model)).is_file() for model in MODELS)
 
 
-def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[Entry]:
+def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[ParameterFile]:
   """Hashes every parameter file again and reads its names and shapes; the rows say what is wrong with each.
 
   Args:
@@ -173,7 +173,7 @@ def _models_in(folder: pathlib.Path, recorded: dict, always: tuple[str, ...]) ->
   return known + sorted(models - set(known))
 
 
-def _row(folder: pathlib.Path, recorded: dict, model: str) -> Entry:
+def _row(folder: pathlib.Path, recorded: dict, model: str) -> ParameterFile:
   path = folder / file_name(model)
   entry = recorded['files'].get(path.name)
   size = None
@@ -186,10 +186,10 @@ def _row(folder: pathlib.Path, recorded: dict, model: str) -> Entry:
   else:
     status = 'installed' if manifest.untouched(path, entry) else 'changed'
   archive = recorded['archives'].get(entry.get('archive'), {}) if entry else {}
-  return Entry(model, path.name, status, size, entry and entry['sha256'], archive.get('licence'))
+  return ParameterFile(model, path.name, status, size, entry and entry['sha256'], archive.get('licence'))
 
 
-def _verified(folder: pathlib.Path, row: Entry, expected: Expected | None) -> Entry:
+def _verified(folder: pathlib.Path, row: ParameterFile, expected: Expected | None) -> ParameterFile:
   """The row after hashing the file and reading its headers."""
   path = folder / row.file
   if row.status == 'missing':

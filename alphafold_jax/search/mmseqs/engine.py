@@ -17,7 +17,7 @@ from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import databases as database_files
 from alphafold_jax.search.databases import MMSEQS, Database
 from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.found import Found, Rows, TemplateHit
 from alphafold_jax.search.m8 import Line
 from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.making import Layout, layout
@@ -40,7 +40,7 @@ _COLUMNS = 'target,qstart,qend,tstart,tend,evalue,cigar,tseq'
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class MMseqsSettings:
   """What a person may choose."""
 
   sensitivity: float = 8.0  # of the search by k-mers
@@ -84,7 +84,7 @@ class MMseqs:
     """
     self._program = mmseqs_program.find()
     self._num_threads = num_threads
-    self._settings = Settings(sensitivity, iterations, ungapped, gpu)
+    self._settings = MMseqsSettings(sensitivity, iterations, ungapped, gpu)
     self._databases = [
       (one, layout(one, gpu=gpu))
       for templates in (False, True)
@@ -140,7 +140,7 @@ class MMseqs:
   def _found(self, folder: Path, index: int, sequence: str) -> Found:
     """What was found for one sequence."""
     rows: list[Rows] = []
-    hits: list[Hit] = []
+    hits: list[TemplateHit] = []
     notes: list[str] = []
     for number, (one, _) in enumerate(self._databases):
       text = (folder / f'rows{number}' / f'{index}').read_text(encoding='utf-8', errors='replace').replace('\0', '')
@@ -181,7 +181,7 @@ def _write_queries(place: Workplace, sequences: Sequence[str]) -> None:
   place.run(Step.of('createdb', 'queries.fasta', 'queries', '--shuffle', 0, '--dbtype', 1))
 
 
-def recipe(number: int, templates: bool, target: Layout, settings: Settings) -> list[Step]:
+def recipe(number: int, templates: bool, target: Layout, settings: MMseqsSettings) -> list[Step]:
   """The steps of searching one database; the first, number 0, leaves a profile for the others.
 
   Everything is made in the folder `number` except the profile and the results, which are unpacked to `rows<number>`,
@@ -192,7 +192,7 @@ def recipe(number: int, templates: bool, target: Layout, settings: Settings) -> 
   return [dataclasses.replace(step, about=str(target.path)) for step in (*steps, unpack)]
 
 
-def _alignment_steps(number: int, target: Layout, settings: Settings) -> Iterator[Step]:
+def _alignment_steps(number: int, target: Layout, settings: MMseqsSettings) -> Iterator[Step]:
   """Search, open the clusters, align to the profile, filter, and write the alignment."""
   load = ('--db-load-mode', target.load_mode)
   found, profile = f'{number}/found', f'profile{number}'
@@ -234,7 +234,7 @@ def _alignment_steps(number: int, target: Layout, settings: Settings) -> Iterato
   yield Step.of('result2msa', 'queries', target.members, f'{number}/filtered', f'{number}/result', *load, *_ALIGNMENT)
 
 
-def _template_steps(number: int, target: Layout, settings: Settings) -> Iterator[Step]:
+def _template_steps(number: int, target: Layout, settings: MMseqsSettings) -> Iterator[Step]:
   """Search with the profile, and write a table of the hits."""
   load = ('--db-load-mode', target.load_mode)
   query, found = _profile_of_first(settings), f'{number}/found'
@@ -263,11 +263,11 @@ def _template_steps(number: int, target: Layout, settings: Settings) -> Iterator
   )
 
 
-def _profile_of_first(settings: Settings) -> str:
+def _profile_of_first(settings: MMseqsSettings) -> str:
   return 'profile0' if settings.iterations > 1 else 'queries'
 
 
-def _way_to_search(settings: Settings, sensitivity: float) -> tuple[str, ...]:
+def _way_to_search(settings: MMseqsSettings, sensitivity: float) -> tuple[str, ...]:
   """By k-mers, or without; releases before 15 know only the first."""
   if not settings.exhaustive:
     return '-s', f'{sensitivity:.1f}'
@@ -284,7 +284,7 @@ def _rows(database: Database, text: str, sequence: str) -> Rows:
   )
 
 
-def _hit(line: str, num_res: int) -> Hit | None:
+def _hit(line: str, num_res: int) -> TemplateHit | None:
   """A line of the table of template hits; None if the name is not of the form 4zey_A."""
   target, query_start, query_end, start, end, evalue, cigar, sequence = line.split('\t')
   if target.count('_') != 1:

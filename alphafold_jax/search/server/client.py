@@ -39,7 +39,7 @@ _ELSEWHERE = 'Another server can be named with --host-url; without internet acce
 
 
 @dataclasses.dataclass(frozen=True)
-class Clock:
+class RequestClock:
   """Time and waiting."""
 
   now: Callable[[], float] = time.monotonic
@@ -113,7 +113,7 @@ class _SameServer(urllib.request.HTTPRedirectHandler):
 class Client:
   """Asks one server."""
 
-  def __init__(self, url: str, credentials: Credentials, *, contact: str, timeout: float, clock: Clock):
+  def __init__(self, url: str, credentials: Credentials, *, contact: str, timeout: float, clock: RequestClock):
     """Sends nothing yet.
 
     Args:

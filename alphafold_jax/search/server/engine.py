@@ -20,9 +20,9 @@ from alphafold_jax.data.records import split_records
 from alphafold_jax.errors import AlphaFoldError, InputError, SearchError
 from alphafold_jax.search import m8
 from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.found import Found, Rows, TemplateHit
 from alphafold_jax.search.server import archive
-from alphafold_jax.search.server.client import Client, Clock, Credentials, PassingError, RefusedError
+from alphafold_jax.search.server.client import Client, Credentials, PassingError, RefusedError, RequestClock
 from alphafold_jax.search.server.tickets import Tickets, is_ticket
 
 _FILES = {'uniref': 'uniref.a3m', 'env': 'bfd.mgnify30.metaeuk30.smag30.a3m'}  # by database, in the order of merging
@@ -42,7 +42,7 @@ _MOST_ERRORS = 7  # tickets in a row; one bad sequence among 20 makes 6 at most
 _MOST_HITS = 20  # per sequence, as in AlphaFold
 _TEMPLATES_AT_ONCE = 20  # the server's limit
 _REWRITTEN = frozenset('BJOUXZ')  # letters that MMseqs2 may give back as others
-_CLOCK = Clock()
+_CLOCK = RequestClock()
 _NO_COLUMN = str.maketrans('', '', string.ascii_lowercase + '.')
 
 
@@ -82,7 +82,7 @@ class Server:
 
   name = 'server'
 
-  def __init__(self, host: Host, clock: Clock = _CLOCK):
+  def __init__(self, host: Host, clock: RequestClock = _CLOCK):
     """Checks the address and the credentials.
 
     Raises:
@@ -217,7 +217,7 @@ class Server:
 
   def _hits(
     self, files: Mapping[str, str], sequences: Mapping[str, str], tell: Callable[[str], None]
-  ) -> dict[str, tuple[tuple[Hit, ...], tuple[str, ...]]]:
+  ) -> dict[str, tuple[tuple[TemplateHit, ...], tuple[str, ...]]]:
     """Template hits and notes for each sequence of a batch."""
     if not self._host.templates:
       return {name: ((), ()) for name in sequences}

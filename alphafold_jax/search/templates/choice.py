@@ -18,8 +18,8 @@ from alphafold_jax.data.structures import Chain, read_chains
 from alphafold_jax.data.templates import Template, template_from_chain
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import installed
-from alphafold_jax.search.found import Hit
-from alphafold_jax.search.templates.library import Library, release_date
+from alphafold_jax.search.found import TemplateHit
+from alphafold_jax.search.templates.library import StructureFolder, release_date
 
 _MIN_ATOMS = 5  # of all aligned residues together
 _MIN_SAME = 0.9  # identity to call the sequence of a hit and that of its file one protein
@@ -28,7 +28,7 @@ _DATE = re.compile(r'\d{4}-\d\d-\d\d')
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class TemplateLimits:
   """What a hit must be to become a template."""
 
   max_templates: int = 4  # Suppl. 1.2.3
@@ -54,7 +54,12 @@ class Chosen:
   skipped: tuple[str, ...]  # a line for each hit that was tried and left out: its name and the reason
 
 
-def choose(query_sequence: str, hits: Sequence[Hit], library: Library, settings: Settings = Settings()) -> Chosen:
+def choose(
+  query_sequence: str,
+  hits: Sequence[TemplateHit],
+  library: StructureFolder,
+  settings: TemplateLimits = TemplateLimits(),
+) -> Chosen:
   """Makes templates of the best hits.
 
   Args:
@@ -87,7 +92,7 @@ def choose(query_sequence: str, hits: Sequence[Hit], library: Library, settings:
   return Chosen(tuple(templates), tuple(accepted), tuple(skipped))
 
 
-def _check_hit(query: str, hit: Hit, settings: Settings) -> None:
+def _check_hit(query: str, hit: TemplateHit, settings: TemplateLimits) -> None:
   """Refuses a hit by what the search says of it."""
   aligned, length = len(hit.pairs) / len(query), len(hit.sequence)
   if aligned <= settings.min_aligned:
@@ -100,7 +105,7 @@ def _check_hit(query: str, hit: Hit, settings: Settings) -> None:
     raise InputError('found for another query: it is aligned to residues that this one does not have')
 
 
-def _aligned_letters(query: str, hit: Hit) -> bytes:
+def _aligned_letters(query: str, hit: TemplateHit) -> bytes:
   """The residue types that a hit puts on the query, as in Template.aatype."""
   letters = ['-'] * len(query)
   for q, t in hit.pairs:
@@ -114,7 +119,11 @@ def _check_new(aligned: bytes, seen: set[bytes]) -> None:
 
 
 def _place(
-  query: str, hit: Hit, library: Library, max_date: str | None, read: Callable[[Path], Mapping[str, Chain]]
+  query: str,
+  hit: TemplateHit,
+  library: StructureFolder,
+  max_date: str | None,
+  read: Callable[[Path], Mapping[str, Chain]],
 ) -> tuple[Template, str]:
   """The template of a hit, and a line on it."""
   entry = library.current(hit.entry)
@@ -136,7 +145,7 @@ def _place(
   return template, line + (f'; {note}' if note else '')
 
 
-def _find_in(chains: Mapping[str, Chain], hit: Hit) -> tuple[Chain, dict[int, int], str]:
+def _find_in(chains: Mapping[str, Chain], hit: TemplateHit) -> tuple[Chain, dict[int, int], str]:
   """The chain that has a hit's residues, the place there of each of them, and how it was found.
 
   The named chain comes first, then any other that has the same letters, then those where X stands for any letter; at

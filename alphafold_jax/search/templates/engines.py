@@ -9,7 +9,7 @@ from alphafold_jax.search import databases, installed
 from alphafold_jax.search.databases import FASTA, HHSUITE, Database
 from alphafold_jax.search.engines import Watch
 from alphafold_jax.search.finding import TemplateEngine, alignment_text
-from alphafold_jax.search.found import Found, Hit
+from alphafold_jax.search.found import Found, TemplateHit
 from alphafold_jax.search.templates import hhsearch, hmmsearch
 
 _DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
@@ -18,7 +18,7 @@ _DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
 class _Engine:
   """One program and its database."""
 
-  def __init__(self, name: str, version: str, database: Database, find: Callable[[str, Watch], list[Hit]]):
+  def __init__(self, name: str, version: str, database: Database, find: Callable[[str, Watch], list[TemplateHit]]):
     self.name, self._version, self._database, self._find = name, version, database, find
 
   def identity(self) -> Mapping[str, Any]:
@@ -65,7 +65,7 @@ def _hmmsearch(database: Database, num_threads: int) -> TemplateEngine:
 def _hhsearch(database: Database, num_threads: int) -> TemplateEngine:
   version = f'hhsearch {hhsearch.version(hhsearch.program())}'
 
-  def find(a3m: str, watch: Watch) -> list[Hit]:
+  def find(a3m: str, watch: Watch) -> list[TemplateHit]:
     watch(0.0, f'hhsearch: {database.path.name}')
     return hhsearch.search(a3m, database, num_threads=num_threads)
 

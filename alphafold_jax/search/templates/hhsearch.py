@@ -13,7 +13,7 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import SearchError
 from alphafold_jax.search import installed
 from alphafold_jax.search.databases import Database
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates.hhr import parse_hhr
 
 _MAX_ROWS = '1000000'  # of the query's alignment, as AlphaFold has it; HH-suite's own limit is 65,535
@@ -47,7 +47,7 @@ def version(path: Path) -> str:
   return first.split()[1] if len(first.split()) > 1 else first
 
 
-def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[Hit]:
+def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[TemplateHit]:
   """Structures whose profiles resemble that of an alignment, in the program's order.
 
   Args:

@@ -14,7 +14,7 @@ from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import fasta, installed
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates.library import entry_and_chain
 
 THRESHOLDS = {'F1': 0.1, 'F2': 0.1, 'F3': 0.1, 'E': 100.0, 'domE': 100.0, 'incE': 100.0, 'incdomE': 100.0}
@@ -25,7 +25,7 @@ _MOLECULE = re.compile(r'\bmol:(\w+)')  # pdb_seqres also holds nucleic acids
 
 def search(
   a3m: str, database: Database, *, num_threads: int = 1, watch: Watch = lambda fraction, text: None
-) -> list[Hit]:
+) -> list[TemplateHit]:
   """Structures whose sequences fit an alignment, best first; several stretches of one chain are several hits.
 
   Args:
@@ -86,7 +86,7 @@ def _is_protein(description: str) -> bool:
   return molecule is None or molecule[1] == 'protein'
 
 
-def _hit(name: str, description: str, domain: Any) -> Hit:
+def _hit(name: str, description: str, domain: Any) -> TemplateHit:
   """One stretch of a structure's sequence; in HMMER's alignment insertions are in lower case."""
   entry, chain = entry_and_chain(name)
   aligned = domain.alignment
@@ -95,7 +95,7 @@ def _hit(name: str, description: str, domain: Any) -> Hit:
     if letter.isupper():
       pairs.append((q, t))
     q, t = q + (not letter.islower()), t + letter.isalpha()
-  return Hit(
+  return TemplateHit(
     entry=entry,
     chain=chain,
     sequence=aligned.target_sequence.replace('-', '').upper(),

@@ -32,7 +32,7 @@ def entry_and_chain(name: str) -> tuple[str, str]:
   return (entry.lower() if _PDB_ID.fullmatch(entry) else entry), chain
 
 
-class Library:
+class StructureFolder:
   """Structures in a folder, by the names of their entries."""
 
   def __init__(self, folder: str | Path, obsolete: str | Path | None = None):
