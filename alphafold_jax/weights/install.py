@@ -5,19 +5,23 @@ Fetch (going on where an earlier try stopped), compare the digest with the one r
 check every file there, move them into place, record. Until the move the target is not touched.
 """
 
+import hashlib
 import logging
+import lzma
 import os
 import pathlib
-import shutil
-import tempfile
+import tarfile
 import urllib.parse
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import TransferError, WeightsError
+from alphafold_jax.transfer import archives
 from alphafold_jax.transfer.fetch import Patience, discard, fetch
-from alphafold_jax.transfer.files import digest, disk_errors, lock, make_directory, require_space
-from alphafold_jax.transfer.meter import meter
+from alphafold_jax.transfer.files import check_digest, disk_errors, lock, make_directory, require_space, staging
+from alphafold_jax.transfer.meter import Meter, meter
 from alphafold_jax.weights import manifest
 from alphafold_jax.weights.npz import Shape, read_shapes, shape_problems
 from alphafold_jax.weights.published import (
@@ -29,9 +33,10 @@ from alphafold_jax.weights.published import (
   Archive,
   file_name,
 )
-from alphafold_jax.weights.unpack import unpack
 
 _log = logging.getLogger(__name__)
+_LARGEST = 2 << 30  # bytes; a published parameter file has 0.4 GB
+_BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
 Expected = Callable[[str], Mapping[str, Shape]]  # model name -> name and shape of each array of its file
 
 
@@ -51,17 +56,15 @@ def install(
     if not force and _complete(target, archive, sha256):
       _log.info('%s: the %d files of %s are installed', target, len(archive.models), archive.name)
       return
-    for stale in target.glob('.unpacking-*'):  # left by a run that was killed: the lock is ours
-      shutil.rmtree(stale, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix='.unpacking-') as staging:
+    with staging(target) as folder:
       if source is None:
-        path, found, digests = _from_server(archive, target, pathlib.Path(staging), sha256, force, patience)
+        path, found, digests = _from_server(archive, target, folder, sha256, force, patience)
       else:
         path = source
-        found, digests = _from_file(archive, target, pathlib.Path(staging), source, sha256)
-      _check_files(archive, target, pathlib.Path(staging), digests, expected)
+        found, digests = _from_file(archive, target, folder, source, sha256)
+      _check_files(archive, target, folder, digests, expected)
       size = path.stat().st_size
-      _move(archive, target, pathlib.Path(staging), digests, {'size': size, 'sha256': found})
+      _move(archive, target, folder, digests, {'size': size, 'sha256': found})
     if source is None:
       discard(path)
 
@@ -80,7 +83,7 @@ def _complete(target: pathlib.Path, archive: Archive, sha256: str | None) -> boo
 
 
 def _from_server(
-  archive: Archive, target: pathlib.Path, staging: pathlib.Path, sha256: str | None, force: bool, patience: Patience
+  archive: Archive, target: pathlib.Path, folder: pathlib.Path, sha256: str | None, force: bool, patience: Patience
 ) -> tuple[pathlib.Path, str, dict[str, str]]:
   """Fetches, checks and unpacks; an archive that is not the right one is removed, to be fetched anew."""
   parts = urllib.parse.urlsplit(archive.url)
@@ -94,53 +97,36 @@ def _from_server(
     stated_md5 = fetch(archive.url, part, progress, patience, reserve=1.0)
   try:
     found = _check_archive(archive, target, part, sha256, stated_md5)
-    return part, found, _unpack(archive, part, staging)
+    return part, found, _unpack(archive, part, folder)
   except (WeightsError, TransferError):
     discard(part)
     raise
 
 
 def _from_file(
-  archive: Archive, target: pathlib.Path, staging: pathlib.Path, source: pathlib.Path, sha256: str | None
+  archive: Archive, target: pathlib.Path, folder: pathlib.Path, source: pathlib.Path, sha256: str | None
 ) -> tuple[str, dict[str, str]]:
   """Checks and unpacks an archive that is on this machine, and leaves it where it is."""
   if not source.is_file():
     raise WeightsError(f'{source}: no such file. Name the parameter archive, as from {ARCHIVES[DEFAULT_ARCHIVE].url}.')
   require_space(target, source.stat().st_size, f'unpacking {source.name}')
-  return _check_archive(archive, target, source, sha256, None), _unpack(archive, source, staging)
+  return _check_archive(archive, target, source, sha256, None), _unpack(archive, source, folder)
 
 
 def _check_archive(
   archive: Archive, target: pathlib.Path, path: pathlib.Path, sha256: str | None, stated_md5: str | None
 ) -> str:
   """The archive's SHA-256, provided that it is the one asked for, stated and recorded."""
-  with meter(f'checking {archive.name}') as progress:
-    found = digest(path, ('sha256', 'md5') if stated_md5 else ('sha256',), progress.position)
-  if sha256 is not None and found['sha256'] != sha256:
-    raise WeightsError(
-      f'{path}: its SHA-256 is {found["sha256"]}, asked for was {sha256}. The file was damaged on its way, or is not '
-      'the one meant; nothing was installed. Check the digest and the address, then run the command again.'
-    )
-  if stated_md5 is not None and found['md5'] != stated_md5:
-    raise WeightsError(
-      f'{path}: its MD5 is {found["md5"]}, the server states {stated_md5}. The file was damaged on its way; nothing '
-      'was installed. Run the command again.'
-    )
   recorded = manifest.read(target)['archives'].get(archive.name)
-  if recorded and recorded['sha256'] != found['sha256']:
-    raise WeightsError(
-      f'{path}: {archive.name} is not what it was on {recorded.get("date")}: SHA-256 was {recorded["sha256"]}, is '
-      f'{found["sha256"]}. It may have been tampered with; nothing was installed. If its publisher says that it was '
-      'replaced, install it into a new directory with --data DIR.'
-    )
-  return found['sha256']
+  with meter(f'checking {archive.name}') as progress:
+    return check_digest(path, str(path), progress.position, asked=sha256, stated_md5=stated_md5, recorded=recorded)
 
 
-def _unpack(archive: Archive, path: pathlib.Path, staging: pathlib.Path) -> dict[str, str]:
+def _unpack(archive: Archive, path: pathlib.Path, folder: pathlib.Path) -> dict[str, str]:
   """Unpacks the files of the archive's models, all of which must be there; returns the SHA-256 of each."""
   wanted = [file_name(model) for model in archive.models]
   with meter(f'unpacking {archive.name}') as progress:
-    digests = unpack(path, staging, {*wanted, LICENCE_FILE}, progress)
+    digests = _extract(path, folder, {*wanted, LICENCE_FILE}, progress)
   if missing := [file for file in wanted if file not in digests]:
     raise WeightsError(
       f'{path}: does not hold {", ".join(missing)}; it is truncated, or another archive. Nothing was installed. '
@@ -149,8 +135,30 @@ def _unpack(archive: Archive, path: pathlib.Path, staging: pathlib.Path) -> dict
   return digests
 
 
+def _extract(path: pathlib.Path, folder: pathlib.Path, wanted: Collection[str], progress: Meter) -> dict[str, str]:
+  """Writes the wanted files of an archive flat into a folder, without trusting it; returns the SHA-256 of each."""
+  advice = f'Nothing was installed. Fetch the archive again ({path.name} as published), and check its source.'
+  digests, total = {}, path.stat().st_size
+  try:
+    with tarfile.open(path, 'r:*') as tar:
+      for name, member in archives.members(tar, _LARGEST):
+        if name in wanted:
+          state = hashlib.sha256()
+          archives.extract(tar, member, folder / name, state.update)
+          digests[name] = state.hexdigest()
+        progress.position(min(member.offset_data + member.size, total), total)
+  except archives.UnsafeArchiveError as error:
+    raise WeightsError(f'{path}: {error}. {advice}') from None
+  except _BROKEN as error:
+    raise WeightsError(
+      f'{path}: not a tar archive, or truncated ({error or type(error).__name__}). {advice}'
+    ) from error
+  progress.position(total, total)
+  return digests
+
+
 def _check_files(
-  archive: Archive, target: pathlib.Path, staging: pathlib.Path, digests: Mapping[str, str], expected: Expected | None
+  archive: Archive, target: pathlib.Path, folder: pathlib.Path, digests: Mapping[str, str], expected: Expected | None
 ) -> None:
   """Raises unless each unpacked file is readable, has its model's arrays, and does not contradict the record."""
   recorded = manifest.read(target)['files']
@@ -162,7 +170,7 @@ def _check_files(
         f'{target / file}: {archive.name} has another {file} than {entry.get("archive")}, installed on '
         f'{entry.get("date")}; nothing was installed. Use a directory of its own for each archive: --data DIR.'
       )
-    shapes = read_shapes(staging / file)
+    shapes = read_shapes(folder / file)
     wrong, surplus = shape_problems(shapes, expected(model)) if expected else ([], [])
     if wrong:
       raise WeightsError(
@@ -174,13 +182,13 @@ def _check_files(
 
 
 def _move(
-  archive: Archive, target: pathlib.Path, staging: pathlib.Path, digests: Mapping[str, str], facts: Mapping
+  archive: Archive, target: pathlib.Path, folder: pathlib.Path, digests: Mapping[str, str], facts: Mapping[str, Any]
 ) -> None:
   """Moves the checked files into place, writes the notice, and last the manifest."""
   content = manifest.read(target)
   for file, sha256 in digests.items():
     with disk_errors(target / file):
-      os.replace(staging / file, target / file)
+      os.replace(folder / file, target / file)
     if file != LICENCE_FILE:
       content['files'][file] = manifest.file_entry(target / file, sha256, archive.name)
   if archive.licence == LICENCE:

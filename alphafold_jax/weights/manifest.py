@@ -12,7 +12,7 @@ import pathlib
 from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.files import digest, lock
-from alphafold_jax.weights.advice import explained
+from alphafold_jax.weights.published import advising
 
 NAME = 'manifest.json'
 _FORMAT = 1
@@ -81,7 +81,7 @@ def verify_file(path: str | pathlib.Path, *, full: bool = False) -> str | None:
     return None
   if not full and untouched(path, entry):
     return entry['sha256']
-  with explained():
+  with advising():
     found = digest(path)['sha256']
   if found != entry['sha256']:
     raise WeightsError(

@@ -18,7 +18,6 @@ from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.fetch import Patience
 from alphafold_jax.transfer.files import digest
 from alphafold_jax.weights import manifest, shipped
-from alphafold_jax.weights.advice import explained
 from alphafold_jax.weights.install import Expected, install
 from alphafold_jax.weights.manifest import verify_file
 from alphafold_jax.weights.npz import read_shapes, shape_problems
@@ -28,6 +27,7 @@ from alphafold_jax.weights.published import (
   LICENCE,
   MODELS,
   Archive,
+  advising,
   archive_of_file,
   default_directory,
   file_name,
@@ -39,7 +39,7 @@ __all__ = [
   'DEFAULT_ARCHIVE',
   'MODELS',
   'Archive',
-  'Entry',
+  'ParameterFile',
   'Patience',
   'default_directory',
   'download',
@@ -98,8 +98,8 @@ def download(
   """
   target = pathlib.Path(directory or default_directory()).expanduser()
   file = None if source is None else pathlib.Path(source).expanduser()
-  chosen = archive_of_file(file) if file and archive == DEFAULT_ARCHIVE else find_archive(archive)
-  with explained():
+  chosen = archive_of_file(file.name) if file and archive == DEFAULT_ARCHIVE else find_archive(archive)
+  with advising():
     install(chosen, target, file, sha256, expected, force, patience)
   recorded = manifest.read(target)
   return [_row(target, recorded, model) for model in chosen.models]
@@ -199,7 +199,7 @@ def _verified(folder: pathlib.Path, row: ParameterFile, expected: Expected | Non
   try:
     verify_file(path, full=True)
     if sha256 is None:
-      with explained():
+      with advising():
         sha256, status = digest(path)['sha256'], 'unrecorded'
       remarks.append('not installed by this program, so there is no digest to compare with')
     shapes = read_shapes(path)
