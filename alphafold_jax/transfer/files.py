@@ -3,8 +3,8 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
+import importlib
 import logging
 import os
 import pathlib
@@ -19,6 +19,7 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import ResourceError, TransferError
 
 _log = logging.getLogger(__name__)
+_fcntl: Any = importlib.import_module('fcntl') if os.name == 'posix' else None
 CHUNK = 1 << 20  # bytes
 _MARGIN = 64 << 20  # bytes left free beside what is written
 _HELD = (errno.EACCES, errno.EAGAIN)
@@ -170,14 +171,13 @@ def lock(directory: pathlib.Path, timeout: float) -> Iterator[bool]:
 def _acquire(file: TextIO, path: pathlib.Path, timeout: float) -> bool:
   give_up = time.monotonic() + timeout
   logged = False
-  while True:
+  while _fcntl is not None:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      _fcntl.flock(file, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
       return True
     except OSError as error:
       if error.errno not in _HELD:
-        _log.warning('%s: this file system cannot lock files; run one download at a time', path)
-        return False
+        break
     if timeout <= 0:
       return False
     file.seek(0)
@@ -191,6 +191,8 @@ def _acquire(file: TextIO, path: pathlib.Path, timeout: float) -> bool:
       _log.info('%s is held by %s; waiting for it to finish', path, owner)
       logged = True
     time.sleep(min(0.2, timeout))
+  _log.warning('%s: files cannot be locked here; run one download at a time', path)
+  return False
 
 
 def human_size(num_bytes: float) -> str:
