@@ -296,13 +296,20 @@ def test_a_place_without_room_for_anything_is_said(fake, tmp_path):
     list(engine.search(['MKV'], lambda fraction, text: None))
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_a_run_is_ended_no_process_and_no_file_stays(fake, tmp_path, few, how):
-  """The stand-in and a child of its own hold a pipe open until they end."""
+  """The stand-in and a child of its own hold a pipe open until they end.
+
+  The process first takes back the signals that a shell may have it ignore, as in the background or under nohup.
+  """
   os.mkfifo(tmp_path / 'alive')
   fake(f'sh -c "exec 9>{tmp_path}/alive; echo here >&9; read x < {tmp_path}/never"')
   os.mkfifo(tmp_path / 'never')
   code = textwrap.dedent(f"""
+      import signal
+      signal.signal(signal.SIGINT, signal.default_int_handler)
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)
       from alphafold_jax.search import databases
       from alphafold_jax.search.mmseqs import engine as mmseqs
       engine = mmseqs.MMseqs([databases.parse({str(few.path)!r})], 1)
