@@ -16,12 +16,12 @@ def build(given: argparse.Namespace) -> int:
 
   out = pathlib.Path(given.out)
   threads = given.num_threads or len(os.sched_getaffinity(0))
-  making.build(pathlib.Path(given.fasta), out, threads, index=given.index, overwrite=given.overwrite, watch=_told)
+  making.build(given.fasta, out, threads, index=given.index, overwrite=given.overwrite, watch=_report)
   print(f'{out}: an MMseqs2 database; search it with --msa-mode mmseqs2 --database {out}')
   return 0
 
 
-def _told(fraction: float, text: str) -> None:
+def _report(fraction: float, text: str) -> None:
   print(f'{fraction:4.0%}  {text}', file=sys.stderr, flush=True)
 
 

@@ -19,7 +19,7 @@ def run(given: argparse.Namespace) -> int:
 
   logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 
-  def expected(model):
+  def expected(model: str) -> dict[str, tuple[int, ...]]:
     return official.official_shapes(config.model_config(model))
 
   if given.action == 'download':

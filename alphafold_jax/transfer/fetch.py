@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Downloads one large file over HTTP, and goes on where an earlier attempt stopped.
 
-Beside the growing `.part` file lies `.part.json`, which says what it is a part of: the address, the length, and the
-validator (ETag or date) by which the server knows the version. A server that has another version by now, or cannot
-send ranges, makes the transfer start over; it never makes two versions run into one file.
+Beside the growing `.part` file, `.part.json` records what it is a part of: the address, the length, and the validator
+(ETag or date) by which the server identifies the version. Where the server has another version by now, or cannot send
+ranges, the transfer starts over; two versions never end up in one file.
 """
 
 import base64
@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import BinaryIO
+from typing import Any, NoReturn
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import TransferError
@@ -47,7 +47,7 @@ class Patience:
 
 @dataclasses.dataclass(frozen=True)
 class _RemoteFile:
-  """What the `.part` file is a part of."""
+  """The file on the server that the `.part` file is a part of."""
 
   url: str
   total: int | None = None
@@ -64,14 +64,21 @@ class _TryAgainError(Exception):
 
 
 def fetch(url: str, part: pathlib.Path, meter: Meter, patience: Patience, reserve: float = 0.0) -> str | None:
-  """Completes `part` with the content of `url`; returns the MD5 that the server states for it, if any.
+  """Completes `part` with the content of `url`.
 
   Args:
     url: an http(s) address.
     part: the file to grow; it is kept, with its `.part.json`, when the transfer fails for good.
-    meter: is told the position.
+    meter: receives the position.
     patience: retries and deadlines.
     reserve: room wanted on the disk beside the file, as a multiple of its length.
+
+  Returns:
+    the MD5 that the server states, if any, in hexadecimal.
+
+  Raises:
+    TransferError: the server cannot be reached or refuses, or the deadline is over.
+    ResourceError: there is no room on the disk.
   """
   if urllib.parse.urlsplit(url).scheme not in ('http', 'https'):
     raise TransferError(f'{url}: not an http or https address.')
@@ -94,7 +101,7 @@ def fetch(url: str, part: pathlib.Path, meter: Meter, patience: Patience, reserv
 
 
 def discard(part: pathlib.Path) -> None:
-  """Removes a part and what is known of it."""
+  """Removes a part and its `.part.json`."""
   for path in (part, _note(part)):
     with disk_errors(path):
       path.unlink(missing_ok=True)
@@ -107,11 +114,11 @@ def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up
   if known and have == known.total:
     meter.position(have, have)
     return known.md5
-  if known is None or known.validator is None or have > (known.total or have):
-    have = 0
   headers = {'User-Agent': f'alphafold-jax/{__version__}', 'Accept-Encoding': 'identity'}
-  if have:
+  if have and known and known.validator is not None and have <= (known.total or have):
     headers |= {'Range': f'bytes={have}-', 'If-Range': known.validator}
+  else:
+    have = 0
   try:
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
       start, now = _where_it_starts(response, url, part, known, have)
@@ -133,9 +140,9 @@ def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up
 
 
 def _where_it_starts(
-  response, url: str, part: pathlib.Path, known: _RemoteFile | None, have: int
+  response: Any, url: str, part: pathlib.Path, known: _RemoteFile | None, have: int
 ) -> tuple[int, _RemoteFile]:
-  """The offset of the first byte that the response brings, and what the file is a part of."""
+  """The offset of the first byte that the response brings, and the file that it is of."""
   headers = response.headers
   validator = headers.get('ETag')
   if validator is None or validator.startswith('W/'):  # a weak tag does not promise equal bytes
@@ -147,15 +154,15 @@ def _where_it_starts(
       _log.warning('%s: the server sends the file from its beginning; starting over', url)
     return 0, _RemoteFile(url, total, validator, _stated_md5(headers))
   span = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', headers.get('Content-Range', '').strip())
-  total = int(span[2]) if span and span[2] != '*' else known.total
-  if not span or int(span[1]) != have or total != known.total or validator not in (None, known.validator):
-    discard(part)
-    raise _TryAgainError('the file on the server has changed, or the server sent another range; starting over')
-  return have, known
+  if known and span and int(span[1]) == have and validator in (None, known.validator):
+    if span[2] in ('*', str(known.total)):
+      return have, known
+  discard(part)
+  raise _TryAgainError('the file on the server has changed, or the server sent another range; starting over')
 
 
 def _receive(
-  response, out: BinaryIO, part: pathlib.Path, start: int, total: int | None, meter: Meter, give_up: float
+  response: Any, out: Any, part: pathlib.Path, start: int, total: int | None, meter: Meter, give_up: float
 ) -> int:
   """Writes the body behind `start`; returns the position reached."""
   done = start
@@ -178,8 +185,8 @@ def _receive(
   return done
 
 
-def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: int) -> None:
-  """Sorts an HTTP error state into passing and final."""
+def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: int) -> NoReturn:
+  """Raises _TryAgainError for an HTTP error state that may pass, else TransferError."""
   with error:
     if error.code == 416 and have:
       discard(part)
@@ -192,8 +199,8 @@ def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: 
     ) from error
 
 
-def _unreachable(reason: object, url: str, have: int) -> None:
-  """Sorts a failure to connect into passing and final."""
+def _unreachable(reason: object, url: str, have: int) -> NoReturn:
+  """Raises _TryAgainError for a failure to connect that may pass, else TransferError."""
   if isinstance(reason, ssl.SSLCertVerificationError):
     raise TransferError(
       f'{url}: its certificate cannot be checked ({reason.verify_message}). Behind a proxy that opens TLS, set '
@@ -204,8 +211,8 @@ def _unreachable(reason: object, url: str, have: int) -> None:
   raise _TryAgainError(f'no connection ({reason})')
 
 
-def _stated_md5(headers) -> str | None:
-  """The MD5 of the whole file as Google Cloud Storage (x-goog-hash) states it, in hexadecimal."""
+def _stated_md5(headers: http.client.HTTPMessage) -> str | None:
+  """The MD5 of the whole file in hexadecimal, as Google Cloud Storage states it (x-goog-hash)."""
   for value in headers.get_all('x-goog-hash') or []:
     for item in value.split(','):
       name, _, code = item.strip().partition('=')
@@ -220,7 +227,7 @@ def _note(part: pathlib.Path) -> pathlib.Path:
 
 
 def _read_note(part: pathlib.Path, url: str) -> _RemoteFile | None:
-  """What the part belongs to; None if that is not known or is another address."""
+  """The file that a part is of; None if that is not recorded or has another address."""
   try:
     known = _RemoteFile(**json.loads(_note(part).read_text(encoding='utf-8')))
   except (OSError, ValueError, TypeError):
