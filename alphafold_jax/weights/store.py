@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published parameters on this machine: download, list, find and verify them.
+"""The published parameters on this machine: downloaded, listed, found and verified.
 
     params_model_1.npz ... params_model_5.npz            monomer
     params_model_1_ptm.npz ... params_model_5_ptm.npz    monomer with predicted aligned error
     LICENSE, NOTICE.txt                                  CC BY 4.0, and where they come from
     manifest.json                                        archive, size, SHA-256 and date of each
 
-Nothing here needs JAX: what names and shapes a model has is passed in, as a function `expected(model)`.
+Nothing here needs JAX: the names and shapes of a model's arrays are passed in, as a function `expected(model)`.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ PathLike = str | os.PathLike
 
 @dataclasses.dataclass(frozen=True)
 class ParameterFile:
-  """One row of the table of parameter files."""
+  """A model's parameter file on this machine, or its absence."""
 
   model: str
   file: str
@@ -69,6 +69,7 @@ class ParameterFile:
 
   @property
   def usable(self) -> bool:
+    """Whether the model can be run with it."""
     return self.status in ('installed', 'verified', 'unrecorded')
 
 
@@ -94,7 +95,11 @@ def download(
     patience: retries and deadlines of the transfer.
 
   Returns:
-    The rows of list_params for the models of the archive.
+    the rows of list_params for the models of the archive.
+
+  Raises:
+    WeightsError: it cannot be fetched, or is not what it should be; nothing is installed then.
+    ResourceError: there is no room for it.
   """
   target = pathlib.Path(directory or default_directory()).expanduser()
   file = None if source is None else pathlib.Path(source).expanduser()
@@ -106,7 +111,11 @@ def download(
 
 
 def list_params(directory: PathLike | None = None) -> list[ParameterFile]:
-  """One row for each model that this program knows, and for each other parameter file there is; hashes nothing."""
+  """One row for each model that this program knows, and for each other parameter file there is; no file is hashed.
+
+  Args:
+    directory: where they are; default_directory() by default.
+  """
   folder = _folder(directory)
   recorded = manifest.read(folder)
   return [_row(folder, recorded, model) for model in _models_in(folder, recorded, MODELS)]
@@ -119,6 +128,9 @@ def find_params(model: str, params: PathLike | None = None) -> pathlib.Path:
     model: such as 'model_1_ptm'.
     params: an .npz file, or a directory with params_{model}.npz in it or in its subdirectory `params`;
       by default default_directory(), or for `mini` the file that ships with the package.
+
+  Raises:
+    WeightsError: it is not there; the message says what to run.
   """
   if model == shipped.MODEL and params is None:
     return shipped.find()
@@ -143,11 +155,17 @@ def has_published() -> bool:
 
 
 def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[ParameterFile]:
-  """Hashes every parameter file again and reads its names and shapes; the rows say what is wrong with each.
+  """Hashes every parameter file again and reads its names and shapes.
 
   Args:
     directory: where they are; default_directory() by default.
     expected: names and shapes a model should have. Without it only digests and readability are checked.
+
+  Returns:
+    a row for each file, with its problems.
+
+  Raises:
+    WeightsError: there are no parameter files.
   """
   folder = _folder(directory)
   recorded = manifest.read(folder)
@@ -194,7 +212,8 @@ def _verified(folder: pathlib.Path, row: ParameterFile, expected: Expected | Non
   path = folder / row.file
   if row.status == 'missing':
     return dataclasses.replace(row, problems=('recorded in manifest.json, but the file is gone',))
-  problems, remarks = [], []
+  problems: list[str] = []
+  remarks: list[str] = []
   sha256, status = row.sha256, 'verified'
   try:
     verify_file(path, full=True)
