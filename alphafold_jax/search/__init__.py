@@ -11,7 +11,7 @@ mmseqs          MMseqs2 on this machine
 server          an MMseqs2 server
 templates       known structures for an alignment; `m8`: MMseqs2's tables of them
 download        the standard databases (`standard_sets`)
-installed       packages and programs of the extra, and what to say when one is missing
+installed       packages and programs of the extra, and the error where one is missing
 
 Nothing here loads JAX but `templates.choice`, which makes features.
 """

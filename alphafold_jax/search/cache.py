@@ -38,15 +38,19 @@ def key_of(sequence: str, shaped_by: Mapping[str, Any]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class KeptSearch:
-  """What is known of a search without reading what it found."""
+  """A search in the cache, without what it found."""
 
-  key: str
   path: pathlib.Path
   num_bytes: int
   used: datetime.datetime  # when it was last made or taken from the cache
-  num_res: int
-  engine: str
-  num_rows: int
+  engine: str = 'damaged'
+  num_res: int = 0
+  num_rows: int = 0
+
+  @property
+  def key(self) -> str:
+    """The name of the search, see `key_of`."""
+    return self.path.name.removesuffix(_SUFFIX)
 
 
 class SearchCache:
@@ -55,11 +59,14 @@ class SearchCache:
   def __init__(self, folder: pathlib.Path | str | None = None):
     """Opens or makes the folder.
 
+    Args:
+      folder: None: the default one.
+
     Raises:
       InputError: it cannot be written.
       ResourceError: the disk is full.
     """
-    self.folder = atomic.make_folder(pathlib.Path(folder).expanduser() if folder else folders.user_cache('searches'))
+    self.folder = atomic.make_folder(pathlib.Path(folder or folders.user_cache('searches')).expanduser())
     try:
       self._lock = open(self.folder / 'lock', 'a+b')  # noqa: SIM115 (open as long as the cache)
     except OSError as error:
@@ -103,7 +110,15 @@ class SearchCache:
       packed.write(f'{json.dumps(heading)}\n{json.dumps(found.to_json())}\n')
 
   def claim(self, key: str, *, wait: bool = False) -> bool:
-    """Takes the right to make a search; False if another process has it (or never, waiting for that one to end)."""
+    """Takes the right to make a search.
+
+    Args:
+      key: of the search.
+      wait: until another process that has the right has ended, instead of giving up.
+
+    Returns:
+      False if another process has it.
+    """
     how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     try:
       fcntl.lockf(self._lock, how, 1, _place(key))
@@ -123,31 +138,16 @@ class SearchCache:
     for path in self.folder.glob(f'??/*{_SUFFIX}'):
       try:
         about = path.stat()
+        used = datetime.datetime.fromtimestamp(about.st_mtime).astimezone()
         with gzip.open(path, 'rt', encoding='utf-8') as file:
           heading = json.loads(file.readline())
-        used = datetime.datetime.fromtimestamp(about.st_mtime).astimezone()
-        yield KeptSearch(
-          path.name.removesuffix(_SUFFIX),
-          path,
-          about.st_size,
-          used,
-          heading['num_res'],
-          heading['engine'],
-          heading['num_rows'],
-        )
+        shown = {name: heading[name] for name in ('engine', 'num_res', 'num_rows')}
       except FileNotFoundError:  # another process removed it
         continue
       except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         _log.warning('%s: damaged (%s); `alphafold-jax cache clean` removes it', path, error)
-        yield KeptSearch(
-          path.name.removesuffix(_SUFFIX),
-          path,
-          path.stat().st_size,
-          datetime.datetime.fromtimestamp(0).astimezone(),
-          0,
-          'damaged',
-          0,
-        )
+        used, shown = datetime.datetime.fromtimestamp(0).astimezone(), {}
+      yield KeptSearch(path, about.st_size, used, **shown)
 
   def close(self) -> None:
     """Gives back all rights that are held."""

@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import installed
@@ -22,7 +22,7 @@ _PACKED = {b'BZh': 'bzip2', b'\xfd7zXZ': 'xz', b'\x28\xb5\x2f\xfd': 'zstd', b'PK
 _HEADER = re.compile(rb'^>.*$', re.MULTILINE)
 _NO_RESIDUE = re.compile(rb'[^A-Za-z*.~_\s]')  # what Easel refuses in a protein
 _NUCLEOTIDES = b'ACGTUNacgtun'
-_NUM_TELLING = 100  # letters, from which nucleotides can be told
+_MIN_LETTERS = 100  # that distinguish nucleotides from residues
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,11 @@ class Chunk:
 
 
 def chunks(path: Path, size: int = _CHUNK) -> Iterator[Chunk]:
-  """A database in chunks of about `size` bytes of text.
+  """A database in chunks.
+
+  Args:
+    path: FASTA, also .gz.
+    size: bytes of text in a chunk, about.
 
   Raises:
     InputError: it cannot be read, or does not begin as FASTA of proteins.
@@ -44,7 +48,7 @@ def chunks(path: Path, size: int = _CHUNK) -> Iterator[Chunk]:
   try:
     with open(path, 'rb') as file:
       packed = file.peek(2)[:2] == _GZIP_MAGIC
-      stream = gzip.GzipFile(fileobj=file) if packed else file
+      stream: io.BufferedIOBase = gzip.GzipFile(fileobj=file) if packed else file
       while new := _read(stream, size, path):
         if not rest:  # after the first chunk there is always one
           _check_beginning(new, path)
@@ -66,7 +70,7 @@ def chunks(path: Path, size: int = _CHUNK) -> Iterator[Chunk]:
     raise InputError(f'{path}: cannot be read ({error.strerror or error})') from None
 
 
-def _read(stream: IO[bytes], size: int, path: Path) -> bytes:
+def _read(stream: io.BufferedIOBase, size: int, path: Path) -> bytes:
   try:
     return stream.read(size)
   except EOFError:
@@ -84,12 +88,16 @@ def _check_beginning(text: bytes, path: Path) -> None:
     shown = text.lstrip()[:20].decode('ascii', 'backslashreplace')
     raise InputError(f"{path}: there is no '>' header at the beginning, but {shown!r}; give a FASTA file")
   letters = b''.join(_HEADER.sub(b'', text).split())
-  if len(letters) >= _NUM_TELLING and len(letters.translate(None, _NUCLEOTIDES)) < 0.1 * len(letters):
+  if len(letters) >= _MIN_LETTERS and len(letters.translate(None, _NUCLEOTIDES)) < 0.1 * len(letters):
     raise InputError(f'{path}: the sequences are DNA or RNA (letters A, C, G, T, U, N); give protein sequences')
 
 
 def digitize(chunk: Chunk, alphabet: Any) -> Any:
   """The records as a `pyhmmer.easel.DigitalSequenceBlock`.
+
+  Args:
+    chunk: of the database.
+    alphabet: a `pyhmmer.easel.Alphabet`.
 
   Raises:
     InputError: a record has no name, or a symbol that is no residue.
@@ -117,7 +125,7 @@ def as_file(chunk: Chunk, alphabet: Any) -> Iterator[Any]:
 
 
 def _in_utf8(text: bytes) -> bytes:
-  """Text whose headers may be Latin-1."""
+  """Text as UTF-8; its headers may be Latin-1."""
   try:
     return text if text.isascii() else text.decode('utf-8').encode()
   except UnicodeDecodeError:

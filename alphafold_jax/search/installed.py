@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages and programs of the extra `search`: found when they are needed, with a clear word when they are missing."""
+"""Packages and programs of the extras for searching, looked for when they are needed."""
 
 import importlib
 import os
@@ -12,7 +12,11 @@ from alphafold_jax.errors import SearchError, how_to_install
 
 
 def module(name: str, extra: str = 'search') -> ModuleType:
-  """A Python package of an extra.
+  """Imports a Python package of an extra.
+
+  Args:
+    name: of the module.
+    extra: what installs it.
 
   Raises:
     SearchError: it is not installed.
@@ -24,7 +28,7 @@ def module(name: str, extra: str = 'search') -> ModuleType:
 
 
 def program(name: str, variable: str, extra: str = 'search', beside: Path | None = None) -> Path:
-  """A program: the one an environment variable names, the one that came with the extra, or that of the PATH.
+  """Finds a program: the one an environment variable names, the one that came with the extra, or that of the PATH.
 
   Args:
     name: of the executable.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person may choose about a search, checked before anything is read; and the engines made from it."""
+"""What a person may choose about a search, checked before anything is searched; and the engines made from it."""
 
 import dataclasses
 import functools
@@ -14,8 +14,8 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.search import databases
 from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
-from alphafold_jax.search.engines import Engine
-from alphafold_jax.search.finding import Search, TemplateEngine
+from alphafold_jax.search.engines import Engine, TemplateEngine
+from alphafold_jax.search.finding import Search
 
 PASSWORD, API_KEY = 'ALPHAFOLD_JAX_HOST_PASSWORD', 'ALPHAFOLD_JAX_HOST_API_KEY'  # never on a command line
 API_KEY_HEADER = 'ALPHAFOLD_JAX_HOST_API_KEY_HEADER'
@@ -40,7 +40,7 @@ class SearchOptions:
   gpu: bool = False  # MMseqs2's own
   search_cache: str | Path | None = None  # a folder; None: $ALPHAFOLD_JAX_SEARCHES or the user's cache
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.mode not in MSA_MODES:
       raise InputError(f'msa_mode={self.mode!r}: choose one of {", ".join(MSA_MODES)}')
     if self.num_threads is not None and self.num_threads < 1:
@@ -63,7 +63,7 @@ class SearchOptions:
     self._check_templates()
 
   def _check_use(self) -> None:
-    """Refuses what the chosen way of searching would pass over in silence."""
+    """Refuses flags that the chosen way of searching would ignore."""
     uses = {  # flag -> whether it is given, where it is of use, whether that is so
       '--host-url': (self.host_url != PUBLIC_HOST, '--msa-mode server', self.uses_server),
       '--host-user': (self.host_user, '--msa-mode server', self.uses_server),
@@ -78,7 +78,7 @@ class SearchOptions:
         raise InputError(f'{flag}: of use only with {where}{remote}; leave it out')
 
   def _check_kinds(self) -> None:
-    """Refuses databases that would be passed over in silence."""
+    """Refuses databases that the chosen way of searching would ignore."""
     for database in self.parsed:
       if not database.settings.templates and database.kind != _KIND_OF_MODE.get(self.mode):
         raise InputError(f'--database {database.path}: a {database.kind}, which --msa-mode {self.mode} cannot search')
@@ -119,6 +119,7 @@ class SearchOptions:
 
   @property
   def uses_server(self) -> bool:
+    """Whether sequences are sent to another machine."""
     return self.mode in SERVER_MODES
 
   @functools.cached_property
@@ -149,18 +150,19 @@ class SearchOptions:
 
   @property
   def _template_kinds(self) -> tuple[str, ...]:
-    """What templates can be searched in, the preferred first."""
+    """Kinds of databases in which templates can be searched, the preferred first."""
     if not self.templates:
       return ()
     return (MMSEQS, FASTA, HHSUITE) if self.mode == 'mmseqs2' else (FASTA, HHSUITE)
 
   @property
   def threads(self) -> int:
+    """How many the engine uses."""
     return self.num_threads or len(os.sched_getaffinity(0))
 
   @property
   def template_database(self) -> Database | None:
-    """What is searched for templates; the first that there is."""
+    """The database that is searched for templates; None if there is none."""
     chosen = (one for kind in self._template_kinds for one in databases.of_kind(self.parsed, kind, templates=True))
     return next(chosen, None)
 
@@ -186,7 +188,7 @@ class SearchOptions:
     return next((folder for folder in beside if folder.is_dir()), None)
 
   def _template_engine(self) -> TemplateEngine | None:
-    """What searches for templates by the alignment; None if nobody does, or the engine itself."""
+    """The engine that searches for templates by the alignment; None if no search is wanted or `Engine` does it."""
     database = self.template_database
     if database is None or database.kind == MMSEQS or self.uses_server:
       return None
@@ -226,7 +228,7 @@ def _server(options: SearchOptions, cache: SearchCache) -> Engine:
   from alphafold_jax.search.server.engine import Host, Server
 
   credentials = Credentials()
-  if options.host_url != PUBLIC_HOST:  # which asks for none, and must not be told those of another
+  if options.host_url != PUBLIC_HOST:  # which asks for none, and must not get those of another server
     credentials = Credentials(
       user=options.host_user,
       password=os.environ.get(PASSWORD),
