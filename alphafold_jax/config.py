@@ -113,7 +113,7 @@ _NO_TEMPLATES = {'templates': None, 'sampling.num_msa': 512}  # Suppl. Table 5: 
 _SHALLOW = {'sampling.num_extra': 1024}  # Suppl. Table 5: models 2, 5
 _PTM = {'heads.num_pae_bins': 64}  # Suppl. 1.9.7
 
-_MONOMERS = {
+_MONOMERS: dict[str, dict[str, Any]] = {
   'model_1': {},
   'model_2': _SHALLOW,
   'model_3': _NO_TEMPLATES,

@@ -41,7 +41,7 @@ _COLUMNS = 'target,qstart,qend,tstart,tend,evalue,cigar,tseq'
 
 @dataclasses.dataclass(frozen=True)
 class MMseqsSettings:
-  """What a person may choose."""
+  """How MMseqs2 searches."""
 
   sensitivity: float = 8.0  # of the search by k-mers
   iterations: int = 3
@@ -50,6 +50,7 @@ class MMseqsSettings:
 
   @property
   def exhaustive(self) -> bool:
+    """Whether the query is compared to every sequence."""
     return self.ungapped or self.gpu
 
 
@@ -105,11 +106,11 @@ class MMseqs:
     }
 
   def identity(self) -> Mapping[str, Any]:
-    """Program version, settings and databases."""
+    """See `Engine.identity`."""
     return self._identity
 
   def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[tuple[int, Found]]:
-    """See `engines.Engine.search`."""
+    """See `Engine.search`."""
     for start in range(0, len(sequences), _BLOCK):
       yield from self._search_block(sequences[start : start + _BLOCK], start, len(sequences), watch)
 
@@ -121,7 +122,7 @@ class MMseqs:
         yield start + index, self._found(place.folder, index, sequence)
 
   def _run(self, place: Workplace, sequences: Sequence[str], watch: Watch) -> None:
-    """All steps for some sequences; the results then lie in the folders rows0, rows1, ... by database."""
+    """Runs all steps for some sequences; the results are in the folders rows0, rows1, ... by database then."""
     _write_queries(place, sequences)
     steps = [
       recipe(number, one.settings.templates, target, self._settings)
@@ -157,7 +158,7 @@ class MMseqs:
         rows.append(_rows(one, text, sequence))
     if len(sequence) < _SHORTEST and not any(one.num_found for one in rows):
       notes.append(f'{len(sequence)} residues are too few for MMseqs2 to find homologues (it needs {_SHORTEST})')
-    hits.sort(key=lambda hit: hit.evalue)
+    hits.sort(key=lambda hit: hit.evalue or 0.0)
     return Found(tuple(rows), tuple(hits), tuple(notes))
 
   def _check_gpu(self) -> None:
@@ -175,7 +176,7 @@ class MMseqs:
 
 
 def _write_queries(place: Workplace, sequences: Sequence[str]) -> None:
-  """Makes the database `queries`, in which sequences go by their index."""
+  """Makes the database `queries`, in which sequences are named by their index."""
   with open(place.folder / 'queries.fasta', 'w', encoding='ascii') as file:
     file.writelines(f'>{index}\n{sequence}\n' for index, sequence in enumerate(sequences))
   place.run(Step.of('createdb', 'queries.fasta', 'queries', '--shuffle', 0, '--dbtype', 1))
@@ -268,14 +269,14 @@ def _profile_of_first(settings: MMseqsSettings) -> str:
 
 
 def _way_to_search(settings: MMseqsSettings, sensitivity: float) -> tuple[str, ...]:
-  """By k-mers, or without; releases before 15 know only the first."""
+  """Arguments for a search by k-mers or an exhaustive one; releases before 15 know only the first."""
   if not settings.exhaustive:
     return '-s', f'{sensitivity:.1f}'
   return '--prefilter-mode', '1', *(('--gpu', '1') if settings.gpu else ())
 
 
 def _rows(database: Database, text: str, sequence: str) -> Rows:
-  """An alignment as A3M: the query as it was given (the program knows fewer letters), then the rows, up to the cap."""
+  """An alignment as A3M: the query as given (MMseqs2 rewrites rare letters), then the rows, up to the role's cap."""
   records = text.split('\n>')[1:]
   most = database.settings.max_rows
   kept = records if most is None else records[: most - 1]
@@ -285,7 +286,7 @@ def _rows(database: Database, text: str, sequence: str) -> Rows:
 
 
 def _hit(line: str, num_res: int) -> TemplateHit | None:
-  """A line of the table of template hits; None if the name is not of the form 4zey_A."""
+  """The hit in a line of the table; None if the name is not of the form 4zey_A."""
   target, query_start, query_end, start, end, evalue, cigar, sequence = line.split('\t')
   if target.count('_') != 1:
     return None

@@ -17,7 +17,7 @@ _READ = 1 << 20
 
 
 def read(packed: bytes, wanted: re.Pattern[str], source: str, largest: int = LARGEST) -> dict[str, str]:
-  """The texts of the wanted members by the last part of their names; nothing is written.
+  """The texts of the wanted members by the last part of their names; nothing is written to the disk.
 
   Args:
     packed: the archive.

@@ -2,8 +2,8 @@
 """Which hits become templates, and how a hit is placed on the query.
 
 The rules are AlphaFold's (AlphaFold 2.3.2: data/templates.py). Hits are tried best first until the model has as many
-templates as it takes; of every hit that is passed over the reason is told. A hit's letters are looked up in the
-structure's file, which decides where its residues stand; if the two differ they are aligned by kalign.
+templates as it takes; each hit that is left out has its reason. A hit's letters are looked up in the structure's file,
+which decides where its residues are; if the two differ they are aligned by kalign.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class TemplateLimits:
   max_subsequence: float = 0.95  # a stretch of the query itself, longer than this share of it, is no template
   min_residues: int = 10
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.max_date is not None:
       try:
         datetime.date.fromisoformat(self.max_date if _DATE.fullmatch(self.max_date) else '')
@@ -47,7 +47,7 @@ class TemplateLimits:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Chosen:
-  """Templates for one query, and what was said of each hit."""
+  """Templates for one query, and a line on each hit that was tried."""
 
   templates: tuple[Template, ...]  # best first
   accepted: tuple[str, ...]  # a line for each template
@@ -60,7 +60,7 @@ def choose(
   library: StructureFolder,
   settings: TemplateLimits = TemplateLimits(),
 ) -> Chosen:
-  """Makes templates of the best hits.
+  """Makes templates of the best hits; one that cannot be a template is skipped, with the reason.
 
   Args:
     query_sequence: one-letter codes.
@@ -68,7 +68,9 @@ def choose(
     library: the structures.
     settings: limits.
   """
-  templates, accepted, skipped = [], [], []
+  templates: list[Template] = []
+  accepted: list[str] = []
+  skipped: list[str] = []
   # pdb_seqres names every chain of every entry, so that many hits show the same residues; pdb70 does not, and there
   # AlphaFold takes what comes.
   ranked = bool(hits) and hits[0].probability_sum is not None
@@ -93,7 +95,7 @@ def choose(
 
 
 def _check_hit(query: str, hit: TemplateHit, settings: TemplateLimits) -> None:
-  """Refuses a hit by what the search says of it."""
+  """Refuses a hit by its own alignment and length, before its structure is read."""
   aligned, length = len(hit.pairs) / len(query), len(hit.sequence)
   if aligned <= settings.min_aligned:
     raise InputError(f'aligned to {aligned:.0%} of the query, more than {settings.min_aligned:.0%} are needed')
@@ -129,10 +131,11 @@ def _place(
   entry = library.current(hit.entry)
   path = library.find(entry, hit.chain)
   released = release_date(path)
-  if max_date is not None and released is None:
-    raise InputError(f'{path}: does not say when it was released, so it may be younger than {max_date}')
-  if max_date is not None and released > max_date:
-    raise InputError(f'released on {released}, later than {max_date}')
+  if max_date is not None:
+    if released is None:
+      raise InputError(f'{path}: does not say when it was released, so it may be younger than {max_date}')
+    if released > max_date:
+      raise InputError(f'released on {released}, later than {max_date}')
   chain, places, note = _find_in(read(path), hit)
   pairs = [(q, places[t]) for q, t in hit.pairs if t in places]
   template = template_from_chain(query, chain, pairs, name=f'{entry}_{chain.id}', source=str(path), min_resolved=0)
@@ -164,7 +167,7 @@ def _find_in(chains: Mapping[str, Chain], hit: TemplateHit) -> tuple[Chain, dict
 
 
 def _start(pattern: str, sequence: str, expected: int) -> int | None:
-  """Where a pattern begins in a sequence: where it is expected, which matters in repeats, or at the first place."""
+  """Where a pattern begins in a sequence: at the expected place, which matters in repeats, else at the first."""
   compiled = re.compile(pattern)
   found = compiled.match(sequence, expected) or compiled.search(sequence)
   return found and found.start()

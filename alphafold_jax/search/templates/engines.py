@@ -16,16 +16,17 @@ _DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
 
 
 class _Engine:
-  """One program and its database."""
+  """One program and its database, as a TemplateEngine."""
 
   def __init__(self, name: str, version: str, database: Database, find: Callable[[str, Watch], list[TemplateHit]]):
     self.name, self._version, self._database, self._find = name, version, database, find
 
   def identity(self) -> Mapping[str, Any]:
+    """See `TemplateEngine.identity`."""
     return {'engine': self.name, 'program': self._version, 'database': databases.identity(self._database)}
 
   def search(self, sequence: str, found: Found, watch: Watch) -> Found:
-    """Searches by UniRef90's rows, as AlphaFold does, or by all where that database was not searched."""
+    """Searches by UniRef90's rows, as AlphaFold does, or by all rows where that database was not searched."""
     rows = next((rows.a3m for rows in found.rows if rows.database == 'uniref90'), None)
     return Found((), tuple(self._find(_distinct(rows or alignment_text('query', sequence, found)), watch)))
 

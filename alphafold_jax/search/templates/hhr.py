@@ -38,7 +38,11 @@ class _Row:
 
 
 def parse_hhr(text: str, source: str) -> list[TemplateHit]:
-  """The hits of an .hhr text in its order; `source` names it in messages.
+  """The hits of an .hhr text in its order.
+
+  Args:
+    text: of the file.
+    source: names it in messages.
 
   Raises:
     InputError: a line is not as it should be, or the text breaks off.

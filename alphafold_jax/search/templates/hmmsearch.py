@@ -7,6 +7,7 @@ settings (AlphaFold 2.3.2: data/tools/hmmbuild.py, hmmsearch.py). The columns of
 
 import io
 import re
+from types import ModuleType
 from typing import Any
 
 from alphafold_jax.data.records import split_records
@@ -31,8 +32,8 @@ def search(
   Args:
     a3m: A3M text, the query first; AlphaFold takes UniRef90's alignment.
     database: a FASTA file with records as `>4zey_A mol:protein length:84 ...`.
-    num_threads: searching side by side.
-    watch: is told how far it has come.
+    num_threads: of the search.
+    watch: called now and then with the progress.
 
   Raises:
     SearchError: pyhmmer is missing, or a sequence is longer than HMMER takes.
@@ -57,8 +58,8 @@ def search(
   ]
 
 
-def _profile(pyhmmer, a3m: str) -> Any:
-  """The profile of an alignment as `hmmbuild --hand` makes it of the Stockholm text AlphaFold gives it."""
+def _profile(pyhmmer: ModuleType, a3m: str) -> Any:
+  """The profile of an alignment, as `hmmbuild --hand` makes it of the Stockholm text that AlphaFold gives it."""
   alphabet = pyhmmer.easel.Alphabet.amino()
   with pyhmmer.easel.MSAFile(io.BytesIO(_stockholm(a3m)), format='stockholm', digital=True, alphabet=alphabet) as file:
     msa = file.read()
@@ -81,7 +82,7 @@ def _stockholm(a3m: str) -> bytes:
 
 
 def _is_protein(description: str) -> bool:
-  """Whether a record is a protein's, by what it says of itself."""
+  """Whether a record is a protein's, by its description."""
   molecule = _MOLECULE.search(description)
   return molecule is None or molecule[1] == 'protein'
 
