@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text files and the '>' records in them: one tolerant reader under FASTA and A3M.
 
-Everything a file can do wrong before its biology matters is caught here: compression that breaks off, encodings,
-binary content, missing headers, symbols that are no residues. Line and column numbers count from 1.
+Whatever can be wrong with a file as a text is caught here: compression that breaks off, encodings, binary content,
+missing headers, symbols that are no residues. Line and column numbers count from 1.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _BYTE_ORDER_MARKS = {
   b'\xff\xfe': 'UTF-16',
   b'\xfe\xff': 'UTF-16',
 }
-_CONTROL = re.compile('[\x01-\x08\x0b\x0e-\x1f\x7f]')  # NUL is dealt with apart: servers join alignments with it
+_CONTROL = re.compile('[\x01-\x08\x0b\x0e-\x1f\x7f]')  # without NUL, with which servers join alignments
 _LINE_END = re.compile('\r\n|\r|\n')
 _HEADER = re.compile(rb'^[\0 \t]*>', re.MULTILINE)
 _HEAD = 1 << 20
@@ -29,7 +29,11 @@ NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-\s]')
 
 
 def read_bytes(path: str | Path) -> bytes:
-  """The file's content, decompressed when it is gzip (told by its first bytes, not by its name)."""
+  """The file's content, decompressed when its first bytes, whatever its name, are those of gzip.
+
+  Raises:
+    InputError: it cannot be read, or its gzip data are damaged.
+  """
   try:
     content = Path(path).read_bytes()
   except FileNotFoundError:
@@ -48,7 +52,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-  """The file's text; InputError when it is not text."""
+  """The file's text, see `read_bytes` and `decode`; InputError when it is not text."""
   return decode(read_bytes(path), str(path))
 
 
@@ -60,13 +64,21 @@ def read_first_record(path: str | Path) -> str:
       with gzip.GzipFile(fileobj=file) if packed else file as stream:
         head = stream.read(_HEAD)
   except (OSError, ValueError, EOFError, zlib.error):
-    return read_text(path)  # it knows what to say
+    return read_text(path)  # raises the error with its message
   second = [found.start() for found in itertools.islice(_HEADER.finditer(head), 2)][1:]
   return decode(head[: second[0]] if second else head, str(path))
 
 
 def decode(content: bytes, source: str) -> str:
-  """Bytes as text: UTF-8 with or without its mark, else Latin-1 (old header lines)."""
+  """Bytes as text: UTF-8 with or without its mark, else Latin-1 (old header lines).
+
+  Args:
+    content: the bytes.
+    source: names the file in messages.
+
+  Raises:
+    InputError: they are not text, or in another encoding.
+  """
   for mark, encoding in _BYTE_ORDER_MARKS.items():
     if content.startswith(mark):
       raise InputError(f'{source}: the file is {encoding} text; save it as UTF-8 (plain text)')
@@ -105,7 +117,13 @@ class FastaRecord:
     return words[0][:80] if words else ''
 
   def refuse(self, symbols: re.Pattern[str], source: str, remedy: str | dict[str, str]) -> None:
-    """Raises InputError at the first character that matches `symbols`; remedies by character, '' for the others."""
+    """Raises InputError at the first character of a certain kind.
+
+    Args:
+      symbols: matches such a character.
+      source: names the file in the message.
+      remedy: ends the message; or remedies by character, with '' for the others.
+    """
     for number, line in self.lines:
       if found := symbols.search(line):
         symbol = found[0]
@@ -115,7 +133,15 @@ class FastaRecord:
 
 
 def split_records(text: str, source: str) -> tuple[list[FastaRecord], list[tuple[int, str]]]:
-  """The '>' records of a FASTA or A3M text, and its '#' lines as (line number, text)."""
+  """The '>' records of a FASTA or A3M text, and its '#' lines as (line number, text).
+
+  Args:
+    text: of the file.
+    source: names it in messages.
+
+  Raises:
+    InputError: it has no records, or text before the first.
+  """
   if text.startswith('# STOCKHOLM'):
     raise InputError(f'{source}, line 1: this is a Stockholm file; convert it to A3M (reformat.pl sto a3m)')
   records: list[FastaRecord] = []
