@@ -7,13 +7,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError
 
 
 @contextlib.contextmanager
-def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO]:
+def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO[Any]]:
   """Opens a temporary file beside `path` that takes its place when the block ends without an error.
 
   Args:

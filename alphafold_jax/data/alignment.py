@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A3M alignments as arrays of integers: tolerant of how they are written, strict about what they say.
+"""A3M alignments as arrays of integers; freely written ones are accepted, inconsistent ones refused.
 
 In A3M the first record is the query; in the others an upper-case letter or '-' stands in a column of the query,
 lower-case letters are insertions between columns ('.' only pads them). Letters become tokens by one table:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetches a standard database: goes on where an earlier try stopped, checks it, unpacks it, and remembers its digest.
+"""Fetches a standard database: goes on where an earlier try stopped, checks it, unpacks it, and records its digest.
 
-`downloads.json` beside the databases says what came from where, and the SHA-256 it had. The publishers state no digests
+`downloads.json` beside the databases records the address and the SHA-256 of each. The publishers state no digests
 beforehand, so the first download is trusted (over TLS, and compared with the MD5 that some servers state) and recorded;
 a set that is not replaced by its publisher must have the recorded digest whenever it is fetched again.
 """
@@ -67,7 +67,7 @@ def download(
 
   Raises:
     TransferError: it cannot be fetched, or is not what it should be.
-    ResourceError: there is no room for it; told before anything is fetched.
+    ResourceError: there is no room for it; nothing was fetched then.
     InputError: there is no such set.
   """
   one = find_set(chosen) if isinstance(chosen, str) else chosen
@@ -94,13 +94,13 @@ def download(
       except UnusableError:
         discard(part)
         raise
-    _remember(folder, one, found, files)
+    _write(folder, one, found, files)
     discard(part)
   return one.database(folder)
 
 
 def _purpose(one: StandardSet) -> str:
-  """What the room on the disk is for."""
+  """What room on the disk is needed for, for messages."""
   if one.prefix is None:
     return f'fetching {one.name} ({human_size(one.num_bytes)})'
   unpacked = human_size(one.unpacked_bytes or one.num_bytes)
@@ -183,7 +183,7 @@ def _unpack(one: StandardSet, part: Path, unpacked: Path, progress: Meter) -> No
 
 
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
-  """What was downloaded into a folder, by name of the set."""
+  """The record of a folder's downloads, by name of the set."""
   path = folder / RECORD
   try:
     sets = json.loads(path.read_text(encoding='utf-8'))['sets']
@@ -198,8 +198,8 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
     ) from None
 
 
-def _remember(folder: Path, one: StandardSet, sha256: str, files: list[str]) -> None:
-  """Records what was installed."""
+def _write(folder: Path, one: StandardSet, sha256: str, files: list[str]) -> None:
+  """Adds a set to the record."""
   states = {file: [(folder / file).stat().st_size, (folder / file).stat().st_mtime_ns] for file in files}
   today = datetime.datetime.now(datetime.UTC).date().isoformat()
   known = {'url': one.url, 'sha256': sha256, 'date': today, 'licence': one.licence, 'files': states}

@@ -177,7 +177,7 @@ class Hmmer:
     if not queries:
       return
 
-    def begun() -> Iterator[tuple[int, list[Future]]]:
+    def begun() -> Iterator[tuple[int, list[Future[_BlockHits]]]]:
       search = self._search_block if len(queries) > 1 else self._search_alone
       for chunk in fasta.chunks(database.path):
         block = _Block(chunk, self._alphabet)

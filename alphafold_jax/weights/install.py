@@ -70,7 +70,7 @@ def install(
 
 
 def _complete(target: pathlib.Path, archive: Archive, sha256: str | None) -> bool:
-  """Whether all files of the archive are installed, unchanged as far as size and time tell."""
+  """Whether all files of the archive are installed, with the recorded sizes and times."""
   recorded = manifest.read(target)
   known = recorded['archives'].get(archive.name, {}).get('sha256')
   if known is None or sha256 not in (None, known):

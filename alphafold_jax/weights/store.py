@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.fetch import Patience
@@ -51,7 +52,7 @@ __all__ = [
   'verify_file',
 ]
 
-PathLike = str | os.PathLike
+PathLike = str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _folder(directory: PathLike | None) -> pathlib.Path:
   return folder
 
 
-def _models_in(folder: pathlib.Path, recorded: dict, always: tuple[str, ...]) -> list[str]:
+def _models_in(folder: pathlib.Path, recorded: dict[str, Any], always: tuple[str, ...]) -> list[str]:
   """Names of the models with a file or a record here, the known ones first."""
   files = {path.name for path in folder.glob('params_*.npz')} | set(recorded['files'])
   models = {file.removeprefix('params_').removesuffix('.npz') for file in files}
@@ -191,7 +192,7 @@ def _models_in(folder: pathlib.Path, recorded: dict, always: tuple[str, ...]) ->
   return known + sorted(models - set(known))
 
 
-def _row(folder: pathlib.Path, recorded: dict, model: str) -> ParameterFile:
+def _row(folder: pathlib.Path, recorded: dict[str, Any], model: str) -> ParameterFile:
   path = folder / file_name(model)
   entry = recorded['files'].get(path.name)
   size = None

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 _READ = 1 << 18  # bytes
 _LARGEST = 1 << 30  # bytes of a packed answer
 _LARGEST_REFUSAL = 1 << 16  # bytes
-_RETRIES = 6  # failures in a row; waits for a server that says it is busy are not among them
+_RETRIES = 6  # failures in a row; the answer that the server is busy is not among them
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds
 _PASSING = (408, 425, 500, 502, 503, 504)
 _BUSY = 429
@@ -90,7 +90,7 @@ class PassingError(Exception):
   def __init__(self, reason: str, wait: float = 0.0, *, counts: bool = True):
     super().__init__(reason)
     self.wait = wait  # seconds the server asks for
-    self.counts = counts  # as a failed try; a server that says it is busy has not failed
+    self.counts = counts  # as a failed try; a busy server has not failed
 
 
 class RefusedError(SearchError):
