@@ -215,12 +215,12 @@ def _hmmer(options: SearchOptions, _: SearchCache) -> Engine:
 
 
 def _mmseqs(options: SearchOptions, _: SearchCache) -> Engine:
-  from alphafold_jax.search.mmseqs.engine import MMseqs
+  from alphafold_jax.search.mmseqs.engine import MMseqs, MMseqsSettings
 
   chosen = databases.of_kind(options.parsed, MMSEQS, templates=False)
   if options.template_database is not None and options.template_database.kind == MMSEQS:
     chosen.append(options.template_database)
-  return MMseqs(chosen, options.threads, gpu=options.gpu)
+  return MMseqs(chosen, options.threads, MMseqsSettings(gpu=options.gpu))
 
 
 def _server(options: SearchOptions, cache: SearchCache) -> Engine:

@@ -43,10 +43,10 @@ _COLUMNS = 'target,qstart,qend,tstart,tend,evalue,cigar,tseq'
 class MMseqsSettings:
   """How MMseqs2 searches."""
 
-  sensitivity: float = 8.0  # of the search by k-mers
-  iterations: int = 3
+  sensitivity: float = 8.0  # of the search by k-mers, 1 to 8
+  iterations: int = 3  # how often the first database is searched
   ungapped: bool = False  # compare to every sequence instead, as GPUs do: faster without an index, for few queries
-  gpu: bool = False
+  gpu: bool = False  # search on a GPU
 
   @property
   def exhaustive(self) -> bool:
@@ -59,41 +59,28 @@ class MMseqs:
 
   name = 'mmseqs2'
 
-  def __init__(
-    self,
-    databases: Sequence[Database],
-    num_threads: int,
-    *,
-    gpu: bool = False,
-    sensitivity: float = 8.0,
-    iterations: int = 3,
-    ungapped: bool = False,
-  ):
+  def __init__(self, databases: Sequence[Database], num_threads: int, settings: MMseqsSettings = MMseqsSettings()):
     """Checks program and databases.
 
     Args:
       databases: MMseqs2 databases; at least one for alignments, the first of which makes the profile.
       num_threads: of the program.
-      gpu: search on a GPU.
-      sensitivity: of the search by k-mers, 1 to 8.
-      iterations: how often the first database is searched.
-      ungapped: compare the query to every sequence instead of looking k-mers up.
+      settings: how to search.
 
     Raises:
       SearchError: the program is missing, or cannot use a GPU.
       InputError: a database cannot be searched.
     """
     self._program = mmseqs_program.find()
-    self._num_threads = num_threads
-    self._settings = MMseqsSettings(sensitivity, iterations, ungapped, gpu)
+    self._num_threads, self._settings = num_threads, settings
     self._databases = [
-      (one, layout(one, gpu=gpu))
+      (one, layout(one, gpu=settings.gpu))
       for templates in (False, True)
       for one in database_files.of_kind(databases, MMSEQS, templates=templates)
     ]
     if not any(not one.settings.templates for one, _ in self._databases):
       raise InputError('MMseqs2 has no database for alignments to search; name one, such as --database uniref30=PATH')
-    if gpu:
+    if settings.gpu:
       self._check_gpu()
 
   @functools.cached_property
@@ -198,38 +185,17 @@ def _alignment_steps(number: int, target: Layout, settings: MMseqsSettings) -> I
   load = ('--db-load-mode', target.load_mode)
   found, profile = f'{number}/found', f'profile{number}'
   query = _profile_of_first(settings) if number else 'queries'
-  yield Step.of(
-    'search',
-    query,
-    target.path,
-    found,
-    f'{number}/tmp',
-    '--num-iterations',
-    settings.iterations,
-    *load,
-    *_SEARCH,
-    *_way_to_search(settings, settings.sensitivity),
-    weight=30,
-  )
+  how = ('--num-iterations', settings.iterations, *load, *_SEARCH, *_way_to_search(settings, settings.sensitivity))
+  yield Step.of('search', query, target.path, found, f'{number}/tmp', *how, weight=30)
   if settings.iterations > 1:
     yield Step.of('mvdb', f'{number}/tmp/latest/profile_{settings.iterations - 2}', profile, weight=0)
     yield Step.of('lndb', 'queries_h', f'{profile}_h', weight=0)
   else:
     profile = query
   if target.alignments is not None:
-    yield Step.of(
-      'expandaln',
-      query,
-      target.members,
-      found,
-      target.alignments,
-      f'{number}/members',
-      *load,
-      *_EXPAND,
-      *(() if number else _EXPAND_FIRST),
-      weight=4,
-    )
-    found = f'{number}/members'
+    clusters, found = found, f'{number}/members'
+    how = (*load, *_EXPAND, *(() if number else _EXPAND_FIRST))
+    yield Step.of('expandaln', query, target.members, clusters, target.alignments, found, *how, weight=4)
   yield Step.of('align', profile, target.members, found, f'{number}/aligned', *load, *_REALIGN, weight=10)
   yield Step.of('filterresult', 'queries', target.members, f'{number}/aligned', f'{number}/filtered', *load, *_FILTER)
   yield Step.of('result2msa', 'queries', target.members, f'{number}/filtered', f'{number}/result', *load, *_ALIGNMENT)
@@ -239,29 +205,10 @@ def _template_steps(number: int, target: Layout, settings: MMseqsSettings) -> It
   """Search with the profile, and write a table of the hits."""
   load = ('--db-load-mode', target.load_mode)
   query, found = _profile_of_first(settings), f'{number}/found'
-  yield Step.of(
-    'search',
-    query,
-    target.path,
-    found,
-    f'{number}/tmp',
-    *load,
-    *_TEMPLATE_SEARCH,
-    *_way_to_search(settings, _TEMPLATE_SENSITIVITY),
-    weight=5,
-  )
-  yield Step.of(
-    'convertalis',
-    query,
-    target.headers,
-    found,
-    f'{number}/result',
-    *load,
-    '--format-output',
-    _COLUMNS,
-    '--db-output',
-    1,
-  )
+  how = (*load, *_TEMPLATE_SEARCH, *_way_to_search(settings, _TEMPLATE_SENSITIVITY))
+  yield Step.of('search', query, target.path, found, f'{number}/tmp', *how, weight=5)
+  table = ('--format-output', _COLUMNS, '--db-output', 1)
+  yield Step.of('convertalis', query, target.headers, found, f'{number}/result', *load, *table)
 
 
 def _profile_of_first(settings: MMseqsSettings) -> str:
@@ -279,10 +226,8 @@ def _rows(database: Database, text: str, sequence: str) -> Rows:
   """An alignment as A3M: the query as given (MMseqs2 rewrites rare letters), then the rows, up to the role's cap."""
   records = text.split('\n>')[1:]
   most = database.settings.max_rows
-  kept = records if most is None else records[: most - 1]
-  return Rows(
-    database.role, ''.join([f'>query\n{sequence}\n', *(f'>{record.rstrip()}\n' for record in kept)]), len(records)
-  )
+  kept = ''.join(f'>{record.rstrip()}\n' for record in records[: most and most - 1])
+  return Rows(database.role, f'>query\n{sequence}\n{kept}', len(records))
 
 
 def _hit(line: str, num_res: int) -> TemplateHit | None:

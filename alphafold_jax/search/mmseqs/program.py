@@ -35,8 +35,8 @@ class Step:
   weight: float = 1.0  # typical share of the time
 
   @classmethod
-  def of(cls, command: str, *arguments: str | Path | int, about: str | Path = '', weight: float = 1.0) -> 'Step':
-    """A step from arguments of any of these types."""
+  def of(cls, command: str, *arguments: object, about: str | Path = '', weight: float = 1.0) -> 'Step':
+    """A step from arguments that are not yet texts."""
     return cls(command, tuple(map(str, arguments)), str(about), weight)
 
 
