@@ -431,7 +431,7 @@ def _write(path: Path, content: bytes | str) -> Path:
     ('bare.fasta', '>a\n>b\n', 'no residue'),
     ('dna.fasta', '>a\n' + 'ACGT' * 50, 'DNA'),
     ('twice.fasta', '>a x\nMKV\n>b\nMKL\n>a y\nMKI\n', "records 1 and 3 are both named 'a'"),
-    ('aligned.fasta', '>a-b\nMKV\n>b\nMK\nV-L\n', "record 'b': '-'"),
+    ('aligned.fasta', '>a-b\nMKV\n>b\nMK\nV-L\n', "record 'b', line 2 of its sequence, column 2: '-'"),
     ('text.fasta', 'MKV', "no '>' header"),
     ('packed.fasta', gzip.compress(b'>a\nMKV\n'), '.gz'),
   ],
@@ -463,7 +463,7 @@ def test_a_database_is_replaced_only_if_asked_and_nothing_else_is_touched(tmp_pa
 def test_a_disk_too_small_is_noticed_before_anything_is_written(tmp_path, monkeypatch):
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 2 << 20})())
   fasta = _write(tmp_path / 'a.fasta', '>a\n' + 'MKVLW' * 200_000)
-  with pytest.raises(ResourceError, match='GB are needed'):
+  with pytest.raises(ResourceError, match='making db needs .* are free'):
     mmseqs_databases.build(fasta, tmp_path / 'db', 1)
   assert [path.name for path in tmp_path.iterdir()] == ['a.fasta']
 

@@ -107,7 +107,7 @@ def digitize(chunk: Chunk, alphabet: Any) -> Any:
     with easel.SequenceFile(io.BytesIO(_in_utf8(chunk.text)), 'fasta', digital=True, alphabet=alphabet) as file:
       return file.read_block()
   except ValueError as error:
-    raise InputError(_complaint(chunk) or f'{chunk.path}, from record {_name(chunk.text)} on: {error}') from None
+    raise InputError(complaint(chunk) or f'{chunk.path}, from record {_name(chunk.text)} on: {error}') from None
 
 
 @contextlib.contextmanager
@@ -138,8 +138,8 @@ def _name(record: bytes) -> str:
   return repr(words[0][:80].decode('utf-8', 'backslashreplace')) if words else ''
 
 
-def _complaint(chunk: Chunk) -> str | None:
-  """What is wrong in the chunk, with its place."""
+def complaint(chunk: Chunk, symbols: re.Pattern[bytes] = _NO_RESIDUE) -> str | None:
+  """The first fault of a chunk, with its place and the remedy: a record without a name, or one of certain symbols."""
   name, number = '', 0  # of the record, of the line in its sequence
   for line in chunk.text.splitlines():
     if line.startswith(b'>'):
@@ -148,7 +148,7 @@ def _complaint(chunk: Chunk) -> str | None:
       number += 1
       if not name:
         return f"{chunk.path}: the '>' header above the sequence {_name(line)} has no name; write one behind the '>'"
-      if bad := _NO_RESIDUE.search(line):
+      if bad := symbols.search(line):
         symbol = bad[0].decode('latin-1')
         hint = ', without gaps' if symbol == '-' else ''
         return (

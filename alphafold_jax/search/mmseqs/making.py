@@ -12,10 +12,10 @@ ColabFold's databases have clusters; a FASTA file's has none.
 import array
 import dataclasses
 import os
-import shutil
+import re
 import string
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from alphafold_jax.search import fasta as fasta_files
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.program import Step
+from alphafold_jax.transfer.files import require_space
 
 _TYPES = {1: 'nucleotides', 2: 'profiles', 5: 'alignments', 6: 'clusters', 12: 'headers'}
 _PARTS = ('', '_h', '_seq', '_seq_h', '_aln', '.idx')
@@ -36,6 +37,7 @@ _ROOM = 3  # times the size of the sequences: while a database is made its parts
 _INDEX_ROOM = 1 << 30, 12  # bytes of a table of k-mers, and bytes per residue
 _CHUNK = 1 << 22  # bytes of FASTA text read at a time
 _RESIDUES, _WHITE = b'*' + string.ascii_letters.encode(), b' \t\r\n'
+_NO_RESIDUE = re.compile(rb'[^A-Za-z*\s]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +188,7 @@ def scan(fasta: Path, watch: Callable[[float], None] = lambda fraction: None) ->
     names, sequences = zip(*_records(chunk.text))
     letters = b''.join(sequences).translate(None, _WHITE)
     if letters.translate(None, _RESIDUES):
-      raise _complaint(fasta, names, sequences)
+      raise InputError(fasta_files.complaint(chunk, _NO_RESIDUE))
     digests.extend(map(hash, names))
     num_residues += len(letters)
     num_bytes += len(chunk.text)
@@ -203,17 +205,6 @@ def _records(text: bytes) -> Iterator[tuple[bytes, bytes]]:
     header, _, lines = record.partition(b'\n')
     words = header.split(maxsplit=1)
     yield words[0] if words else b'', lines
-
-
-def _complaint(fasta: Path, names: Sequence[bytes], sequences: Sequence[bytes]) -> InputError:
-  """The error for a symbol that is no residue."""
-  name, symbol = next(
-    (name, bad[:1]) for name, lines in zip(names, sequences) if (bad := lines.translate(None, _RESIDUES + _WHITE))
-  )
-  return InputError(
-    f'{fasta}, record {name.decode("latin-1")!r}: {symbol.decode("latin-1")!r} is no residue; give '
-    'letters A-Z only, without gaps'
-  )
 
 
 def _check_names(fasta: Path, digests: np.ndarray) -> None:
@@ -233,11 +224,7 @@ def _check_room(out: Path, num_bytes: int, num_indexed: int | None) -> None:
   """Refuses a disk that would be full before the database is made."""
   fixed, each = _INDEX_ROOM
   needed = _ROOM * num_bytes + (0 if num_indexed is None else fixed + each * num_indexed)
-  if (free := shutil.disk_usage(out.parent).free) < needed:
-    raise ResourceError(
-      f'{out.parent}: {free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB are needed; make room or '
-      'choose another place'
-    )
+  require_space(out.parent, needed, f'making {out.name}')
 
 
 def _check_count(index: Path, expected: int, fasta: Path) -> None:
