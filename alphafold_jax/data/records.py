@@ -5,16 +5,18 @@ Whatever can be wrong with a file as a text is caught here: compression that bre
 missing headers, symbols that are no residues. Line and column numbers count from 1.
 """
 
+import contextlib
 import dataclasses
 import gzip
 import itertools
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from alphafold_jax.errors import InputError
 
-_GZIP_MAGIC = b'\x1f\x8b'
+GZIP_MAGIC = b'\x1f\x8b'
 _BYTE_ORDER_MARKS = {
   b'\xff\xfe\x00\x00': 'UTF-32',  # before UTF-16: it begins with the same two bytes
   b'\x00\x00\xfe\xff': 'UTF-32',
@@ -29,26 +31,27 @@ NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-\s]')
 
 
 def read_bytes(path: str | Path) -> bytes:
-  """The file's content, decompressed when its first bytes, whatever its name, are those of gzip.
-
-  Raises:
-    InputError: it cannot be read, or its gzip data are damaged.
-  """
-  try:
+  """The file's content, decompressed when its first bytes, whatever its name, are those of gzip; see `read_errors`."""
+  with read_errors(path):
     content = Path(path).read_bytes()
+    return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+
+
+@contextlib.contextmanager
+def read_errors(path: str | Path) -> Iterator[None]:
+  """Turns a failed reading of a file inside the block, perhaps of gzip data, into an InputError that names the file."""
+  try:
+    yield
+  except InputError:
+    raise
   except FileNotFoundError:
     raise InputError(f'{path}: no such file') from None
-  except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-    reason = getattr(error, 'strerror', None) or error
-    raise InputError(f'{path}: cannot be read ({reason})') from None
-  if not content.startswith(_GZIP_MAGIC):
-    return content
-  try:
-    return gzip.decompress(content)
   except EOFError:
     raise InputError(f'{path}: the gzip data break off before their end; copy or download the file again') from None
-  except (OSError, zlib.error) as error:
+  except (gzip.BadGzipFile, zlib.error) as error:
     raise InputError(f'{path}: damaged gzip data ({error}); copy or download the file again') from None
+  except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+    raise InputError(f'{path}: cannot be read ({getattr(error, "strerror", None) or error})') from None
 
 
 def read_text(path: str | Path) -> str:
@@ -60,7 +63,7 @@ def read_first_record(path: str | Path) -> str:
   """The text up to the second '>' header, without reading on: the query of a large alignment."""
   try:
     with open(path, 'rb') as file:
-      packed = file.peek(2)[:2] == _GZIP_MAGIC
+      packed = file.peek(2)[:2] == GZIP_MAGIC
       with gzip.GzipFile(fileobj=file) if packed else file as stream:
         head = stream.read(_HEAD)
   except (OSError, ValueError, EOFError, zlib.error):

@@ -12,7 +12,6 @@ import functools
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +41,7 @@ class Chain:
   b_factors: np.ndarray  # [num_res] float32, of the CA atom, 0 where unresolved; pLDDT in predicted structures
 
 
+Sequences = dict[str, dict[int, str]]  # by chain: names of residues by their number in the declared sequence
 Place = tuple[int | str, ...]  # a residue in its chain: its position in the sequence, or number and insertion code
 
 
@@ -161,7 +161,7 @@ def _place_atoms(atoms: list[_Atom], positions: np.ndarray, mask: np.ndarray) ->
       positions[[_NH1, _NH2]] = positions[[_NH2, _NH1]]
 
 
-def _read_pdb(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
+def _read_pdb(text: str) -> tuple[list[_Atom], Sequences]:
   """The atoms of the first model; PDB files do not tie atoms to their SEQRES lines, so there are no sequences."""
   structure = PDBParser(QUIET=True).get_structure('', io.StringIO(text))
   atoms = []
@@ -193,16 +193,19 @@ def _is_ligand(is_hetero: bool, residue: str) -> bool:
   return residue not in _LETTERS or (is_hetero and residue in _STANDARD)
 
 
-def _read_mmcif(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
+def _read_mmcif(text: str) -> tuple[list[_Atom], Sequences]:
   """The atoms of the first model, and per chain the residue names of its sequence by their number in it."""
   table = MMCIF2Dict(io.StringIO(text))
   get = functools.partial(_column, table)
   labels, names = get('label_asym_id'), get('label_comp_id')
   if not labels or not names:
     raise InputError('the table _atom_site lacks label_asym_id or label_comp_id')
-  models = get('pdbx_PDB_model_num') or ['1'] * len(labels)
   numbers = get('label_seq_id') or ['.'] * len(labels)
   columns = {
+    'model': get('pdbx_PDB_model_num') or ['1'] * len(labels),
+    'label_asym_id': labels,
+    'label_seq_id': numbers,
+    'comp': names,
     'chain': get('auth_asym_id') or labels,
     'author': get('auth_seq_id') or numbers,
     'insertion': get('pdbx_PDB_ins_code') or ['?'] * len(labels),
@@ -214,26 +217,18 @@ def _read_mmcif(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
     'y': get('Cartn_y'),
     'z': get('Cartn_z'),
   }
-  for item, column in {'model': models, 'label_seq_id': numbers, 'comp': names, **columns}.items():
+  for item, column in columns.items():
     if len(column) != len(labels):
       raise InputError(f'the table _atom_site has {len(labels)} rows but {len(column)} entries of {item}; truncated?')
-  return _mmcif_atoms(models, labels, numbers, names, columns, _polymers(table))
+  return _mmcif_atoms(list(zip(*columns.values())), _polymers(table))
 
 
-def _mmcif_atoms(
-  models: list[str],
-  labels: list[str],
-  numbers: list[str],
-  names: list[str],
-  columns: Mapping[str, list[str]],
-  polymers: Mapping[str, dict[int, str]],
-) -> tuple[list[_Atom], dict[str, dict[int, str]]]:
-  """Atoms and sequences from the columns of _atom_site; chains without a declared sequence go by author numbers."""
+def _mmcif_atoms(rows: list[tuple[str, ...]], polymers: Sequences) -> tuple[list[_Atom], Sequences]:
+  """Atoms and sequences from the rows of _atom_site; chains without a declared sequence go by author numbers."""
   atoms: list[_Atom] = []
-  sequences: dict[str, dict[int, str]] = {}
-  rows = zip(models, labels, numbers, names, *columns.values(), strict=True)
+  sequences: Sequences = {}
   for model, label, number, residue, chain, author, insertion, name, occupancy, b_factor, group, x, y, z in rows:
-    if model != models[0]:
+    if model != rows[0][0]:
       continue
     insertion = '' if insertion in _UNSET else insertion
     polymer = polymers.get(label)
@@ -247,13 +242,13 @@ def _mmcif_atoms(
     else:
       place = (author, insertion)
     full = 1.0 if occupancy in _UNSET else float(occupancy)
-    b_factor = 0.0 if b_factor in _UNSET else float(b_factor)
+    b = 0.0 if b_factor in _UNSET else float(b_factor)
     position = (float(x), float(y), float(z))
-    atoms.append(_Atom(chain, place, f'{author}{insertion}', residue, name, full, b_factor, position))
+    atoms.append(_Atom(chain, place, f'{author}{insertion}', residue, name, full, b, position))
   return atoms, sequences
 
 
-def _polymers(table: MMCIF2Dict) -> dict[str, dict[int, str]]:
+def _polymers(table: MMCIF2Dict) -> Sequences:
   """Residue names by number, for each label_asym_id that is a protein with a declared sequence."""
   entities: dict[str, dict[int, str]] = defaultdict(dict)
   entries = [table.get(f'_entity_poly_seq.{item}', []) for item in ('entity_id', 'num', 'mon_id')]

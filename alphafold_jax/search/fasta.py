@@ -7,17 +7,16 @@ import gzip
 import io
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax.data.records import GZIP_MAGIC, read_errors
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import installed
 
 _CHUNK = 1 << 21  # bytes of text
 _LONGEST = 1 << 26  # bytes of one record
-_GZIP_MAGIC = b'\x1f\x8b'
 _PACKED = {b'BZh': 'bzip2', b'\xfd7zXZ': 'xz', b'\x28\xb5\x2f\xfd': 'zstd', b'PK\x03\x04': 'zip'}
 _HEADER = re.compile(rb'^>.*$', re.MULTILINE)
 _NO_RESIDUE = re.compile(rb'[^A-Za-z*.~_\s]')  # what Easel refuses in a protein
@@ -45,38 +44,24 @@ def chunks(path: Path, size: int = _CHUNK) -> Iterator[Chunk]:
     InputError: it cannot be read, or does not begin as FASTA of proteins.
   """
   rest = b''
-  try:
-    with open(path, 'rb') as file:
-      packed = file.peek(2)[:2] == _GZIP_MAGIC
-      stream: io.BufferedIOBase = gzip.GzipFile(fileobj=file) if packed else file
-      while new := _read(stream, size, path):
-        if not rest:  # after the first chunk there is always one
-          _check_beginning(new, path)
-        rest += new
-        if end := rest.rfind(b'\n>') + 1:
-          yield Chunk(path, rest[:end], file.tell())
-          rest = rest[end:]
-        elif len(rest) > _LONGEST:
-          raise InputError(
-            f"{path}, record {_name(rest)}: over {_LONGEST:,} bytes without a new '>' header; "
-            'give a FASTA file with one protein a record'
-          )
-      if not rest.strip():
-        raise InputError(f"{path}: the file is empty; expected '>name' lines, each followed by a sequence")
-      yield Chunk(path, rest, file.tell())
-  except FileNotFoundError:
-    raise InputError(f'{path}: no such file') from None
-  except OSError as error:
-    raise InputError(f'{path}: cannot be read ({error.strerror or error})') from None
-
-
-def _read(stream: io.BufferedIOBase, size: int, path: Path) -> bytes:
-  try:
-    return stream.read(size)
-  except EOFError:
-    raise InputError(f'{path}: the gzip data break off before their end; copy or download the file again') from None
-  except (gzip.BadGzipFile, zlib.error) as error:
-    raise InputError(f'{path}: damaged gzip data ({error}); copy or download the file again') from None
+  with read_errors(path), open(path, 'rb') as file:
+    packed = file.peek(2)[:2] == GZIP_MAGIC
+    stream: io.BufferedIOBase = gzip.GzipFile(fileobj=file) if packed else file
+    while new := stream.read(size):
+      if not rest:  # after the first chunk there is always one
+        _check_beginning(new, path)
+      rest += new
+      if end := rest.rfind(b'\n>') + 1:
+        yield Chunk(path, rest[:end], file.tell())
+        rest = rest[end:]
+      elif len(rest) > _LONGEST:
+        raise InputError(
+          f"{path}, record {_name(rest)}: over {_LONGEST:,} bytes without a new '>' header; "
+          'give a FASTA file with one protein a record'
+        )
+    if not rest.strip():
+      raise InputError(f"{path}: the file is empty; expected '>name' lines, each followed by a sequence")
+    yield Chunk(path, rest, file.tell())
 
 
 def _check_beginning(text: bytes, path: Path) -> None:

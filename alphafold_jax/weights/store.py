@@ -35,23 +35,6 @@ from alphafold_jax.weights.published import (
   find_archive,
 )
 
-__all__ = [
-  'ARCHIVES',
-  'DEFAULT_ARCHIVE',
-  'MODELS',
-  'Archive',
-  'ParameterFile',
-  'Patience',
-  'default_directory',
-  'download',
-  'file_name',
-  'find_params',
-  'has_published',
-  'list_params',
-  'verify',
-  'verify_file',
-]
-
 PathLike = str | os.PathLike[str]
 
 
