@@ -24,11 +24,10 @@ from alphafold_jax.search import databases
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.standard_sets import StandardSet, find_set
 from alphafold_jax.transfer import archives
-from alphafold_jax.transfer.fetch import Patience, discard, fetch
+from alphafold_jax.transfer.fetch import Patience, check, discard, fetch
 from alphafold_jax.transfer.files import (
   CHUNK,
   UnusableError,
-  check_digest,
   disk_errors,
   human_size,
   lock,
@@ -86,10 +85,10 @@ def download(
       there = part.stat().st_size if part.exists() else 0
       require_space(folder, one.room - min(there, one.num_bytes), _purpose(one))
       _log.info('fetching %s (%s) from %s into %s', one.name, one.licence, one.url, folder)
-      with meter(one.file) as progress:
-        stated_md5 = fetch(one.url, part, progress, patience, reserve=one.room / one.num_bytes - 1)
+      stated_md5 = fetch(one.url, part, patience, reserve=one.room / one.num_bytes - 1)
+      recorded = None if wanted is not None or one.changes else known
       try:
-        found = _check(one, part, wanted, stated_md5, known)
+        found = check(part, one.url, asked=wanted, stated_md5=stated_md5, recorded=recorded)
         files = _place(one, part, unpacked, folder)
       except UnusableError:
         discard(part)
@@ -106,15 +105,6 @@ def _purpose(one: StandardSet) -> str:
   unpacked = human_size(one.unpacked_bytes or one.num_bytes)
   least = '' if one.unpacked_bytes else 'at least '
   return f'fetching {one.name} ({human_size(one.num_bytes)}) and unpacking it ({least}{unpacked})'
-
-
-def _check(
-  one: StandardSet, part: Path, wanted: str | None, stated_md5: str | None, known: Mapping[str, Any] | None
-) -> str:
-  """The SHA-256 of what was fetched, provided that it is the one asked for, stated and recorded."""
-  recorded = None if wanted is not None or one.changes else known
-  with meter(f'checking {one.file}') as progress:
-    return check_digest(part, one.url, progress.position, asked=wanted, stated_md5=stated_md5, recorded=recorded)
 
 
 def _place(one: StandardSet, part: Path, unpacked: Path, folder: Path) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Downloads one large file over HTTP, and goes on where an earlier attempt stopped.
+"""Downloads one large file over HTTP, going on where an earlier attempt stopped, and compares its digest.
 
 Beside the growing `.part` file, `.part.json` records what it is a part of: the address, the length, and the validator
 (ETag or date) by which the server identifies the version. Where the server has another version by now, or cannot send
@@ -22,12 +22,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import TransferError
-from alphafold_jax.transfer.files import disk_errors, human_size, require_space
-from alphafold_jax.transfer.meter import Meter
+from alphafold_jax.transfer.files import UnusableError, digest, disk_errors, human_size, require_space
+from alphafold_jax.transfer.meter import Meter, meter
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -63,13 +64,12 @@ class _TryAgainError(Exception):
     self.wait = wait  # seconds the server asks for
 
 
-def fetch(url: str, part: pathlib.Path, meter: Meter, patience: Patience, reserve: float = 0.0) -> str | None:
+def fetch(url: str, part: pathlib.Path, patience: Patience, reserve: float = 0.0) -> str | None:
   """Completes `part` with the content of `url`.
 
   Args:
     url: an http(s) address.
     part: the file to grow; it is kept, with its `.part.json`, when the transfer fails for good.
-    meter: receives the position.
     patience: retries and deadlines.
     reserve: room wanted on the disk beside the file, as a multiple of its length.
 
@@ -84,20 +84,21 @@ def fetch(url: str, part: pathlib.Path, meter: Meter, patience: Patience, reserv
     raise TransferError(f'{url}: not an http or https address.')
   give_up = time.monotonic() + patience.deadline
   failures = 0
-  while True:
-    before = _size(part)
-    try:
-      return _attempt(url, part, meter, patience.timeout, give_up, reserve)
-    except _TryAgainError as error:
-      failures = 1 if _size(part) > before else failures + 1
-      wait = max(min(patience.backoff * 2 ** (failures - 1), 60.0) * random.uniform(0.75, 1.25), error.wait)
-      if failures > patience.retries or time.monotonic() + wait > give_up:
-        raise TransferError(
-          f'{url}: {error}; gave up with {human_size(_size(part))} in {part}. Run the same command again to go on '
-          'from there.'
-        ) from error
-      _log.warning('%s: %s; next try in %.1f s, from %s', url, error, wait, human_size(_size(part)))
-      time.sleep(wait)
+  with meter(part.name.removesuffix('.part')) as bar:
+    while True:
+      before = _size(part)
+      try:
+        return _attempt(url, part, bar, patience.timeout, give_up, reserve)
+      except _TryAgainError as error:
+        failures = 1 if _size(part) > before else failures + 1
+        wait = max(min(patience.backoff * 2 ** (failures - 1), 60.0) * random.uniform(0.75, 1.25), error.wait)
+        if failures > patience.retries or time.monotonic() + wait > give_up:
+          raise TransferError(
+            f'{url}: {error}; gave up with {human_size(_size(part))} in {part}. Run the same command again to go on '
+            'from there.'
+          ) from error
+        _log.warning('%s: %s; next try in %.1f s, from %s', url, error, wait, human_size(_size(part)))
+        time.sleep(wait)
 
 
 def discard(part: pathlib.Path) -> None:
@@ -107,12 +108,54 @@ def discard(part: pathlib.Path) -> None:
       path.unlink(missing_ok=True)
 
 
-def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up: float, reserve: float) -> str | None:
+def check(
+  path: pathlib.Path,
+  source: str,
+  *,
+  asked: str | None,
+  stated_md5: str | None,
+  recorded: Mapping[str, Any] | None,
+) -> str:
+  """The SHA-256 of a file that was fetched, provided that it is the one expected.
+
+  Args:
+    path: the file.
+    source: its address or name, for messages.
+    asked: SHA-256 that the person gave, if any.
+    stated_md5: MD5 that the server states, if any.
+    recorded: `sha256` and `date` of an earlier transfer, if it must be the same again.
+
+  Raises:
+    UnusableError: it is another file.
+  """
+  with meter(f'checking {path.name.removesuffix(".part")}') as bar:
+    found = digest(path, ('sha256', 'md5') if stated_md5 else ('sha256',), bar.position)
+  sha256 = found['sha256']
+  if asked is not None and sha256 != asked:
+    raise UnusableError(
+      f'{source}: its SHA-256 is {sha256}, asked for was {asked}. It was damaged on its way, or is not the one meant; '
+      'nothing was installed. Check the digest and the address, then run the command again.'
+    )
+  if stated_md5 is not None and found['md5'] != stated_md5:
+    raise UnusableError(
+      f'{source}: its MD5 is {found["md5"]}, the server states {stated_md5}. It was damaged on its way; nothing was '
+      'installed. Run the command again.'
+    )
+  if recorded is not None and sha256 != recorded['sha256']:
+    raise UnusableError(
+      f'{source}: is not what it was on {recorded.get("date")}: SHA-256 was {recorded["sha256"]}, is {sha256}. It may '
+      'have been tampered with; nothing was installed. If its publisher says that it was replaced, install it into a '
+      'new folder.'
+    )
+  return sha256
+
+
+def _attempt(url: str, part: pathlib.Path, bar: Meter, timeout: float, give_up: float, reserve: float) -> str | None:
   """One request: appends what arrives, and raises _TryAgainError unless the file is complete then."""
   known = _read_note(part, url)
   have = _size(part)
   if known and have == known.total:
-    meter.position(have, have)
+    bar.position(have, have)
     return known.md5
   headers = {'User-Agent': f'alphafold-jax/{__version__}', 'Accept-Encoding': 'identity'}
   if have and known and known.validator is not None and have <= (known.total or have):
@@ -127,7 +170,7 @@ def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up
       with disk_errors(part):
         out = open(part, 'r+b' if start else 'wb', buffering=0)
       with out:
-        done = _receive(response, out, part, start, now.total, meter, give_up)
+        done = _receive(response, out, part, start, now.total, bar, give_up)
   except urllib.error.HTTPError as error:
     _refused(error, url, part, have)
   except urllib.error.URLError as error:
@@ -162,7 +205,7 @@ def _where_it_starts(
 
 
 def _receive(
-  response: Any, out: Any, part: pathlib.Path, start: int, total: int | None, meter: Meter, give_up: float
+  response: Any, out: Any, part: pathlib.Path, start: int, total: int | None, bar: Meter, give_up: float
 ) -> int:
   """Writes the body behind `start`; returns the position reached."""
   done = start
@@ -177,7 +220,7 @@ def _receive(
       with disk_errors(part):
         view = view[out.write(view) :]
     done += len(chunk)
-    meter.position(done, total)
+    bar.position(done, total)
     if time.monotonic() > give_up:
       raise _TryAgainError('the time for the whole download is over')
   with disk_errors(part):

@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from alphafold_jax import atomic
@@ -98,49 +98,6 @@ def digest(
   except OSError as error:
     raise TransferError(f'{path}: cannot be read ({error.strerror or error}).') from error
   return {name: state.hexdigest() for name, state in hashes.items()}
-
-
-def check_digest(
-  path: pathlib.Path,
-  source: str,
-  position: Callable[[int, int], None],
-  *,
-  asked: str | None,
-  stated_md5: str | None,
-  recorded: Mapping[str, Any] | None,
-) -> str:
-  """The SHA-256 of a file that was fetched, provided that it is the one expected.
-
-  Args:
-    path: the file.
-    source: its address or name, for messages.
-    position: see `digest`.
-    asked: SHA-256 that the person gave, if any.
-    stated_md5: MD5 that the server states, if any.
-    recorded: `sha256` and `date` of an earlier transfer, if it must be the same again.
-
-  Raises:
-    UnusableError: it is another file.
-  """
-  found = digest(path, ('sha256', 'md5') if stated_md5 else ('sha256',), position)
-  sha256 = found['sha256']
-  if asked is not None and sha256 != asked:
-    raise UnusableError(
-      f'{source}: its SHA-256 is {sha256}, asked for was {asked}. It was damaged on its way, or is not the one meant; '
-      'nothing was installed. Check the digest and the address, then run the command again.'
-    )
-  if stated_md5 is not None and found['md5'] != stated_md5:
-    raise UnusableError(
-      f'{source}: its MD5 is {found["md5"]}, the server states {stated_md5}. It was damaged on its way; nothing was '
-      'installed. Run the command again.'
-    )
-  if recorded is not None and sha256 != recorded['sha256']:
-    raise UnusableError(
-      f'{source}: is not what it was on {recorded.get("date")}: SHA-256 was {recorded["sha256"]}, is {sha256}. It may '
-      'have been tampered with; nothing was installed. If its publisher says that it was replaced, install it into a '
-      'new folder.'
-    )
-  return sha256
 
 
 @contextlib.contextmanager

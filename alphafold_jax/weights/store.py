@@ -19,7 +19,7 @@ from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.fetch import Patience
 from alphafold_jax.transfer.files import digest
 from alphafold_jax.weights import manifest, shipped
-from alphafold_jax.weights.install import Expected, install
+from alphafold_jax.weights.install import Expected, Installation
 from alphafold_jax.weights.manifest import verify_file
 from alphafold_jax.weights.npz import read_shapes, shape_problems
 from alphafold_jax.weights.published import (
@@ -89,7 +89,7 @@ def download(
   file = None if source is None else pathlib.Path(source).expanduser()
   chosen = archive_of_file(file.name) if file and archive == DEFAULT_ARCHIVE else find_archive(archive)
   with advising():
-    install(chosen, target, file, sha256, expected, force, patience)
+    Installation(chosen, target, sha256 and sha256.strip().lower(), expected).run(file, force, patience)
   recorded = manifest.read(target)
   return [_row(target, recorded, model) for model in chosen.models]
 
