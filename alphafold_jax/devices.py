@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jaxlib
 
+from alphafold_jax import folders
 from alphafold_jax.errors import InputError
 from alphafold_jax.ops import seam
 from alphafold_jax.version import __version__
@@ -145,16 +146,12 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
   Args:
     directory: in which; by default `alphafold_jax/xla` in the user's cache.
   """
-  folder = Path(directory or _default_cache()) / machine_key()
+  folder = Path(directory or folders.user_cache('xla')) / machine_key()
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError:
     return None
   return folder if os.access(folder, os.W_OK) else None
-
-
-def _default_cache() -> Path:
-  return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'alphafold_jax' / 'xla'
 
 
 def machine_key() -> str:

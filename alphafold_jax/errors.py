@@ -28,3 +28,11 @@ class ResourceError(AlphaFoldError, RuntimeError):
 
 class NumericalError(AlphaFoldError, ArithmeticError):
   """A prediction that contained NaN or infinity, also in float32."""
+
+
+def how_to_install(extra: str) -> str:
+  """The remedy where an optional package is missing: the command that installs an extra of this package.
+
+  The package is on no index, so its name cannot be installed; the folder of its source can.
+  """
+  return f"run `pip install '.[{extra}]'` in the folder of the source (a clone of the repository)"

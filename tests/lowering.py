@@ -8,7 +8,7 @@ import jax
 from jax import export
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType, use_abstract_mesh
 
-from alphafold_jax.model import traced
+from alphafold_jax import traced
 
 PLATFORMS = ('cuda', 'tpu')
 _CALLS = {  # what a kernel is in a program, by version of jax

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import test_ops
 
-from alphafold_jax import devices, ops, tuning
-from alphafold_jax.model import traced
+from alphafold_jax import devices, ops, traced, tuning
 from alphafold_jax.ops import seam
 from alphafold_jax.ops.transition import TRANSITION, _by_rows
 

@@ -191,7 +191,7 @@ def test_ten_thousand_sequences_in_one_file(fake, monkeypatch):
 def test_a_missing_engine_is_named_with_the_remedy(tmp_path, monkeypatch, capsys):
   monkeypatch.setitem(sys.modules, 'pyhmmer.plan7', None)  # as if it were not installed
   assert cli.main(['msa', str(QUERY), str(tmp_path / 'out'), *SEARCH]) == 2
-  assert "pip install 'alphafold-jax[search]'" in capsys.readouterr().err
+  assert "pip install '.[search]'" in capsys.readouterr().err
 
 
 def test_an_engine_is_not_asked_for_proteins_that_have_an_alignment(tmp_path, fake):

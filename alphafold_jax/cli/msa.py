@@ -4,6 +4,7 @@
 import argparse
 from typing import Any
 
+from alphafold_jax import choices
 from alphafold_jax.cli import flags, searching
 
 
@@ -14,7 +15,7 @@ def run(given: argparse.Namespace) -> int:
 
   options = searching.options_of(given)
   if options is None:
-    raise InputError(f'--msa-mode is missing; choose one of {", ".join(searching.MODES)}')
+    raise InputError(f'--msa-mode is missing; choose one of {", ".join(choices.MSA_MODES)}')
   screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
   summary = aligning.run(given.input, given.output, options, screen=screen, command=given.command_line)
   if not given.quiet:

@@ -4,6 +4,7 @@
 import argparse
 from typing import Any
 
+from alphafold_jax import choices
 from alphafold_jax.cli import flags, searching
 
 
@@ -120,7 +121,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
     },
     '--jobname-prefix': {'metavar': 'NAME', 'help': 'name files NAME_0, NAME_1, ... instead of after the proteins'},
     '--sort-queries-by': {
-      'choices': ('none', 'length', 'longest', 'msa_depth', 'random'),
+      'choices': choices.SORTS,
       'default': 'length',
       'help': 'order of the proteins: length is shortest first (default: %(default)s)',
     },
@@ -143,7 +144,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
       'help': 'how many of the models (default: 5; of mini there is one)',
     },
     '--model-type': {
-      'choices': ('auto', 'alphafold2', 'alphafold2_ptm', 'mini'),
+      'choices': choices.MODEL_TYPES,
       'default': 'auto',
       'help': 'auto is alphafold2_ptm, which also gives PAE and pTM, if published parameters are '
       'installed or named, else mini, the small model that ships with this program',
@@ -151,7 +152,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
     '--model-order': {
       'type': flags.numbers,
       'metavar': '1,2,3,4,5',
-      'default': (1, 2, 3, 4, 5),
+      'default': choices.ORDER,
       'help': 'which models, in which order',
     },
     '--use-dropout': {**flags.SWITCH, 'help': 'dropout as in training, for more varied structures'},
@@ -175,7 +176,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
       'default': 100.0,
       'help': 'run no further models of a protein once one scores more (default: %(default)s)',
     },
-    '--rank': {'choices': ('auto', 'plddt', 'ptm'), 'default': 'auto', 'help': 'auto is mean pLDDT'},
+    '--rank': {'choices': choices.RANKS, 'default': 'auto', 'help': 'auto is mean pLDDT'},
   },
   'output': {
     '--save-all': {**flags.SWITCH, 'help': 'all arrays of each prediction as .npz'},
@@ -218,7 +219,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
       'the installation; those structures mean nothing',
     },
     '--dtype': {
-      'choices': ('float32', 'bfloat16'),
+      'choices': choices.DTYPES,
       'help': "of the network's trunk (default: float32 on CPUs, else bfloat16)",
     },
     '--devices': {

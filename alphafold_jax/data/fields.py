@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks over the array fields of schema types, so that padding, checking and saving never list fields by hand."""
+"""The array fields of schema types one by one, so that padding, checking and saving never list fields by hand."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -11,7 +11,12 @@ from alphafold_jax.errors import InputError
 
 
 def leaves(tree: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field, Any]]:
-  """(dotted name, field, array) of every array in a schema object; fields that are None are passed over."""
+  """(dotted name, field, array) of every array in a schema object; fields that are None are left out.
+
+  Args:
+    tree: the object.
+    prefix: put before the names.
+  """
   for field in dataclasses.fields(tree):
     value = getattr(tree, field.name)
     if dataclasses.is_dataclass(value):
@@ -33,11 +38,21 @@ def map_leaves(function: Callable[[dataclasses.Field, Any], Any], tree: Any) -> 
 
 
 def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = '') -> Any:
-  """The schema object whose arrays stand in a dict under their dotted names; InputError names a missing one."""
+  """The schema object whose arrays are in a dict by their dotted names.
+
+  Args:
+    cls: the schema type.
+    arrays: by name.
+    source: names their origin in messages.
+    prefix: of the names.
+
+  Raises:
+    InputError: an array is missing; the message names it.
+  """
   values = {}
   for field in dataclasses.fields(cls):
     name = f'{prefix}{field.name}'
-    if dataclasses.is_dataclass(field.type):
+    if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
       values[field.name] = from_leaves(field.type, arrays, source, f'{name}.')
     elif name in arrays:
       values[field.name] = arrays[name]
@@ -47,7 +62,15 @@ def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = ''
 
 
 def axis_sizes(tree: Any, source: str = 'batch') -> dict[str, int]:
-  """The size of every named axis; InputError names the array whose shape disagrees."""
+  """The size of every named axis.
+
+  Args:
+    tree: a schema object.
+    source: names it in messages.
+
+  Raises:
+    InputError: two arrays disagree; the message names the second.
+  """
   sizes: dict[str, int] = {}
   first: dict[str, str] = {}
   for name, field, value in leaves(tree):

@@ -48,7 +48,7 @@ class Kept:
     for path in self.folder.iterdir():
       if not path.name.startswith(('.', self.key[:16])):  # another process may be keeping the same
         path.unlink(missing_ok=True)
-    atomic.write_text(self.hits, json.dumps([dataclasses.asdict(hit) for hit in found.hits]) + '\n')
+    atomic.write_text(self.hits, json.dumps([hit.to_json() for hit in found.hits]) + '\n')
     with atomic.replacing(self.alignment) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
       packed.write(alignment_text(job.query.name, job.query.sequence, found))  # the last: all is there once this is
 

@@ -17,7 +17,7 @@ from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
 from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.screen import number
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.options import SearchOptions
 
 _log = logging.getLogger(__name__)
@@ -105,8 +105,8 @@ class FoundStructures:
 
     if options.uses_server:  # which fills the folder
       atomic.make_folder(options.structures)
-    self._library = library.Library(options.structures, options.obsolete_pdbs_path)
-    self._settings = choice.Settings(
+    self._library = library.StructureFolder(options.structures, options.obsolete_pdbs_path)
+    self._settings = choice.TemplateLimits(
       max_templates=min(MOST, options.max_template_hits), max_date=options.max_template_date
     )
 
@@ -121,7 +121,7 @@ class FoundStructures:
     hits = _read_hits(job.hits)
     return keys.of_json([[dataclasses.astuple(hit) for hit in hits], [self._file_of(hit) for hit in hits]])
 
-  def _file_of(self, hit: Hit) -> list[Any]:
+  def _file_of(self, hit: TemplateHit) -> list[Any]:
     """What tells the file of a hit from others; it is too large, and there are too many, to read them all."""
     try:
       path = self._library.find(hit.entry, hit.chain)
@@ -156,10 +156,10 @@ class FoundStructures:
     return templates.stack_templates(chosen.templates, MOST)
 
 
-def _read_hits(path: Path) -> list[Hit]:
+def _read_hits(path: Path) -> list[TemplateHit]:
   """The hits that runs.work.searching kept."""
   content = json.loads(path.read_text(encoding='utf-8'))
-  return [Hit(**hit | {'pairs': tuple(map(tuple, hit['pairs']))}) for hit in content]
+  return [TemplateHit.from_json(hit) for hit in content]
 
 
 class MappedStructures:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of structures: which file holds an entry, when it was released, what replaced it.
+"""A folder of structures: the file of an entry, its release date, the entry that replaced it.
 
 Known layouts: AlphaFold's mmcif_files/4zey.cif, the PDB's own archive (ze/4zey.cif.gz, ze/pdb4zey.ent.gz), and a
-person's own folder (4zey_A.cif.gz, model.pdb). Nothing is listed or read before it is asked for.
+person's own folder (4zey_A.cif.gz, model.pdb). No folder is listed, and no file read before it is needed.
 """
 
 import io
@@ -32,7 +32,7 @@ def entry_and_chain(name: str) -> tuple[str, str]:
   return (entry.lower() if _PDB_ID.fullmatch(entry) else entry), chain
 
 
-class Library:
+class StructureFolder:
   """Structures in a folder, by the names of their entries."""
 
   def __init__(self, folder: str | Path, obsolete: str | Path | None = None):
@@ -77,7 +77,7 @@ class Library:
 
 
 def release_date(path: str | Path) -> str | None:
-  """When an entry was first released, as YYYY-MM-DD; None if its file does not say."""
+  """When an entry was first released, as YYYY-MM-DD; None if that is not in its file."""
   text = read_text(path)
   if history := _HISTORY.search(text):
     table = MMCIF2Dict(io.StringIO(f'data_\n{history[0]}'))

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person chooses by name: the values of flags and options.
+
+Constants only, so that `alphafold-jax --help` lists the names without loading what they stand for. Whatever acts on a
+choice imports its name from here.
+"""
+
+MINI = 'mini'  # the model that ships with the package
+MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', MINI)
+ORDER = (1, 2, 3, 4, 5)  # numbers of the models of a published type
+DTYPES = ('float32', 'bfloat16')  # of the network's trunk
+RANKS = ('auto', 'plddt', 'ptm')
+SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
+SKIPPABLE = ('msa', 'plots', 'pae_json')
+PARAMETERS = '2022-12-06'  # the published archive that is installed by default
+
+SINGLE = 'single_sequence'
+SERVER_MODES = {'server': True, 'mmseqs2_uniref_env': True, 'mmseqs2_uniref': False}  # with environmental sequences
+MSA_MODES = (SINGLE, 'hmmer', 'mmseqs2', *SERVER_MODES)
+PUBLIC_HOST = 'https://api.colabfold.com'  # of the server modes
+
+EXPERIMENTS = ('train_initial', 'train_finetune', 'train_mini')
