@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend import backend
 
+from alphafold_jax import errors
+
 _log = logging.getLogger(__name__)
 
 AUTO, REFERENCE, EVERYWHERE = 'auto', 'xla', 'xla_chunked'
@@ -96,8 +98,8 @@ class Row:
     for package in self.packages:
       if importlib.util.find_spec(package.module) is None:
         names = ' or '.join(package.distributions)
-        remedy = ' or '.join(f"'alphafold-jax[{extra}]'" for extra in package.extras) or names
-        return f'the package {names} is not installed; pip install {remedy}'
+        remedy = errors.how_to_install(*package.extras) if package.extras else f'pip install {names}'
+        return f'the package {names} is not installed; {remedy}'
     return self.unavailable(platform)
 
 
