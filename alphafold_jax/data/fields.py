@@ -46,6 +46,16 @@ def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = ''
   return cls(**values)
 
 
+def filled(cls: type, sizes: dict[str, int]) -> Any:
+  """A schema object, without others inside, that is padding throughout; `sizes` gives each named axis."""
+  values = {}
+  for field in dataclasses.fields(cls):
+    about = field.metadata
+    shape = [sizes[axis] if isinstance(axis, str) else axis for axis in about['axes']]
+    values[field.name] = np.full(shape, about['fill'], about['dtype'])
+  return cls(**values)
+
+
 def axis_sizes(tree: Any, source: str = 'batch') -> dict[str, int]:
   """The size of every named axis; InputError, with the `source`, names the array that disagrees."""
   sizes: dict[str, int] = {}
