@@ -204,11 +204,7 @@ def _unknown(key: str) -> NoReturn:
 
 
 def model_config(name: str) -> config_dict.ConfigDict:
-  """The configuration of a published model, `model_1` to `model_5` and `model_1_ptm` to `model_5_ptm`, or of `mini`.
-
-  Raises:
-    InputError: no such model.
-  """
+  """The configuration of a model of MODELS or OWN_MODELS by its name; InputError if there is none."""
   models = {**MODELS, **OWN_MODELS}
   if name not in models:
     raise InputError(f'there is no model {name!r}; choose one of {", ".join(models)}')

@@ -51,11 +51,7 @@ class Display:
   """One bar for the whole run and a line for what happens now."""
 
   def __init__(self, console: Any):
-    """Shows nothing before `live` is entered.
-
-    Args:
-      console: a `rich.console.Console`.
-    """
+    """Shows nothing on the `rich.console.Console` before `live` is entered."""
     from rich import live, progress, spinner, table
 
     self._bar = progress.Progress(

@@ -70,7 +70,7 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
     drop_duplicates: of rows that are equal in the query's columns keep only the first, as AlphaFold does.
 
   Raises:
-    InputError: a row is not aligned to the query, or holds what is no residue; or it is the alignment of a complex.
+    InputError: a row is not aligned to the query or holds what is no residue, or the alignment is that of a complex.
   """
   records, comments = split_records(text, source)
   notes: list[str] = []

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax import atomic, schema
-from alphafold_jax.constants import residues
 from alphafold_jax.data import fields
 from alphafold_jax.data.alignment import Alignment, single_sequence
 from alphafold_jax.errors import InputError
@@ -84,23 +83,12 @@ def _msa(alignment: Alignment, num_rows: int) -> schema.Msa:
 
 def empty_templates(num_templates: int, num_res: int) -> schema.Templates:
   """Slots without a template: all masked."""
-  return schema.Templates(
-    aatype=np.full((num_templates, num_res), residues.GAP, np.int32),
-    atom_positions=np.zeros((num_templates, num_res, 37, 3), np.float32),
-    atom_mask=np.zeros((num_templates, num_res, 37), np.float32),
-    mask=np.zeros(num_templates, np.float32),
-  )
+  return fields.filled(schema.Templates, {'num_templ': num_templates, 'num_res': num_res})
 
 
 def empty_targets(num_res: int) -> schema.Targets:
   """No known structure: all masked."""
-  return schema.Targets(
-    atom_positions=np.zeros((num_res, 37, 3), np.float32),
-    atom_mask=np.zeros((num_res, 37), np.float32),
-    resolution=np.float32(0),
-    use_clamped_fape=np.float32(0),
-    is_distillation=np.float32(0),
-  )
+  return fields.filled(schema.Targets, {'num_res': num_res})
 
 
 def save_features(path: str | Path, batch: schema.Batch, metadata: dict[str, Any] | None = None) -> None:

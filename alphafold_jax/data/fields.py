@@ -11,12 +11,7 @@ from alphafold_jax.errors import InputError
 
 
 def leaves(tree: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field, Any]]:
-  """(dotted name, field, array) of every array in a schema object; fields that are None are left out.
-
-  Args:
-    tree: the object.
-    prefix: put before the names.
-  """
+  """(dotted name, field, array) of every array in a schema object; fields that are None are left out."""
   for field in dataclasses.fields(tree):
     value = getattr(tree, field.name)
     if dataclasses.is_dataclass(value):
@@ -38,17 +33,7 @@ def map_leaves(function: Callable[[dataclasses.Field, Any], Any], tree: Any) -> 
 
 
 def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = '') -> Any:
-  """The schema object whose arrays are in a dict by their dotted names.
-
-  Args:
-    cls: the schema type.
-    arrays: by name.
-    source: names their origin in messages.
-    prefix: of the names.
-
-  Raises:
-    InputError: an array is missing; the message names it.
-  """
+  """The schema object whose arrays are in a dict by dotted name; InputError, with the `source`, names a missing one."""
   values = {}
   for field in dataclasses.fields(cls):
     name = f'{prefix}{field.name}'
@@ -61,16 +46,18 @@ def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = ''
   return cls(**values)
 
 
+def filled(cls: type, sizes: dict[str, int]) -> Any:
+  """A schema object, without others inside, that is padding throughout; `sizes` gives each named axis."""
+  values = {}
+  for field in dataclasses.fields(cls):
+    about = field.metadata
+    shape = [sizes[axis] if isinstance(axis, str) else axis for axis in about['axes']]
+    values[field.name] = np.full(shape, about['fill'], about['dtype'])
+  return cls(**values)
+
+
 def axis_sizes(tree: Any, source: str = 'batch') -> dict[str, int]:
-  """The size of every named axis.
-
-  Args:
-    tree: a schema object.
-    source: names it in messages.
-
-  Raises:
-    InputError: two arrays disagree; the message names the second.
-  """
+  """The size of every named axis; InputError, with the `source`, names the array that disagrees."""
   sizes: dict[str, int] = {}
   first: dict[str, str] = {}
   for name, field, value in leaves(tree):

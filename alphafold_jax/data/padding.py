@@ -46,12 +46,7 @@ def pad_batch(batch: Any, sizes: dict[str, int]) -> Any:
 
 
 def crop(tree: Any, sizes: dict[str, int]) -> Any:
-  """Cuts the named axes back to their first entries, as numpy arrays: undoes `pad_batch`, also on outputs.
-
-  Args:
-    tree: any schema object.
-    sizes: new size per axis name; axes not named stay as they are.
-  """
+  """Cuts the named axes to their first entries, as numpy arrays: undoes `pad_batch`, also on outputs."""
 
   def cut(field: dataclasses.Field, value: Any) -> np.ndarray:
     return np.asarray(value)[tuple(slice(sizes.get(axis)) for axis in field.metadata['axes'])]

@@ -56,11 +56,7 @@ class Query:
       object.__setattr__(self, 'job', safe_name(self.name))
 
   def load_alignment(self) -> Alignment | None:
-    """The alignment, read now; None for a bare sequence.
-
-    Raises:
-      InputError: it cannot be read, or its query is another sequence.
-    """
+    """The alignment, read now, or None; InputError if it cannot be read or its query is another sequence."""
     alignment = self.alignment
     if isinstance(alignment, str | Path):
       alignment = parse_a3m(read_a3m(alignment), str(alignment))

@@ -75,12 +75,8 @@ def read_first_record(path: str | Path) -> str:
 def decode(content: bytes, source: str) -> str:
   """Bytes as text: UTF-8 with or without its mark, else Latin-1 (old header lines).
 
-  Args:
-    content: the bytes.
-    source: names the file in messages.
-
   Raises:
-    InputError: they are not text, or in another encoding.
+    InputError: they are not text, or in another encoding; the message names `source`.
   """
   for mark, encoding in _BYTE_ORDER_MARKS.items():
     if content.startswith(mark):
@@ -120,11 +116,9 @@ class FastaRecord:
     return words[0][:80] if words else ''
 
   def refuse(self, symbols: re.Pattern[str], source: str, remedy: str | dict[str, str]) -> None:
-    """Raises InputError at the first character of a certain kind.
+    """Raises InputError, with the `source`, at the first character that matches `symbols`.
 
     Args:
-      symbols: matches such a character.
-      source: names the file in the message.
       remedy: ends the message; or remedies by character, with '' for the others.
     """
     for number, line in self.lines:
@@ -138,12 +132,8 @@ class FastaRecord:
 def split_records(text: str, source: str) -> tuple[list[FastaRecord], list[tuple[int, str]]]:
   """The '>' records of a FASTA or A3M text, and its '#' lines as (line number, text).
 
-  Args:
-    text: of the file.
-    source: names it in messages.
-
   Raises:
-    InputError: it has no records, or text before the first.
+    InputError: it has no records, or text before the first; the message names `source`.
   """
   if text.startswith('# STOCKHOLM'):
     raise InputError(f'{source}, line 1: this is a Stockholm file; convert it to A3M (reformat.pl sto a3m)')

@@ -17,12 +17,8 @@ _STRETCH = re.compile('-+|[^-]+')
 def stockholm_to_a3m(text: str, source: str) -> str:
   """The alignment as A3M text.
 
-  Args:
-    text: of the Stockholm file.
-    source: names it in messages.
-
   Raises:
-    InputError: it is no Stockholm file, breaks off, or has rows that do not fit together.
+    InputError: it is no Stockholm file, breaks off, or has rows that do not fit together; the message names `source`.
   """
   rows, descriptions = _read(text, source)
   query_name, query = next(iter(rows.items()))

@@ -45,12 +45,7 @@ class Best:
     self._other_domains = array('d')  # of each of their domains two P-values: the hit's, its own
 
   def add(self, hits: Iterable[Hit], num_targets: int) -> None:
-    """Adds hits.
-
-    Args:
-      hits: sequences that are not among the hits yet.
-      num_targets: sequences searched so far, the last block included.
-    """
+    """Adds the hits of a block; `num_targets` sequences were searched so far, with those of the block."""
     self._hits.extend(hit for hit in hits if self._significant(hit.pvalue, num_targets))
     if self._keep and len(self._hits) > 2 * self._keep:
       self._sort()
@@ -60,23 +55,16 @@ class Best:
       del self._hits[self._keep :]
 
   def significant(self, num_targets: int) -> tuple[list[Hit], int]:
-    """The significant hits that were kept, best first, and the number of all significant ones.
+    """The significant hits that were kept, best first, and the number of all; of `num_targets` sequences.
 
     Hits with equal scores come in the order of their names, as in HMMER.
-
-    Args:
-      num_targets: sequences searched in all.
     """
     self._sort()
     hits = [hit for hit in self._hits if self._significant(hit.pvalue, num_targets)]
     return hits, len(hits) + sum(self._significant(pvalue, num_targets) for pvalue in self._others)
 
   def records(self, num_targets: int) -> tuple[list[str], int]:
-    """Records of the significant domains of significant hits, best first, up to those wanted; and their number in all.
-
-    Args:
-      num_targets: sequences searched in all.
-    """
+    """Records of the significant domains of significant hits, best first, as many as wanted; and their number."""
     hits, num_hits = self.significant(num_targets)
     limit = self._max_domain_evalue
     records = [domain.record for hit in hits for domain in hit.domains if domain.pvalue * num_hits <= limit]

@@ -89,11 +89,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def parse(text: str) -> Database:
-  """The database that is given as `ROLE=PATH` or `PATH`.
-
-  Raises:
-    InputError: there is no such role or file.
-  """
+  """The database that is given as `ROLE=PATH` or `PATH`; InputError if there is no such role or file."""
   role, equals, rest = text.partition('=')
   if not equals or (role not in ROLES and Path(text).exists()):
     role, rest = '', text

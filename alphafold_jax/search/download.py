@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic
+from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, TransferError
 from alphafold_jax.search import databases
 from alphafold_jax.search.databases import Database
@@ -39,7 +40,6 @@ from alphafold_jax.transfer.meter import Meter, meter
 
 _log = logging.getLogger(__name__)
 RECORD = 'downloads.json'
-_GZIP = b'\x1f\x8b'
 _LARGEST = 4 << 40  # bytes of one file
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -131,7 +131,7 @@ def _check_fasta(one: StandardSet, part: Path) -> None:
   """Refuses what does not begin like a FASTA file, such as the page of a proxy."""
   try:
     with open(part, 'rb') as file:
-      packed = file.peek(2)[:2] == _GZIP
+      packed = file.peek(2)[:2] == GZIP_MAGIC
       first = (gzip.GzipFile(fileobj=file) if packed else file).read(1)
   except (*_BROKEN, OSError) as error:
     raise UnusableError(f'{one.url}: damaged gzip data ({error}). Run the command again.') from None

@@ -40,8 +40,4 @@ class TemplateEngine(Protocol):
     """All that shapes what is found, as JSON."""
 
   def search(self, sequence: str, found: Found, watch: Watch) -> Found:
-    """The hits for one sequence whose homologues were found; the rest of the result is empty.
-
-    Raises:
-      SearchError, InputError, ResourceError: none can be found.
-    """
+    """The hits for one sequence whose homologues were found, and no rows; the same errors as of `Engine`."""

@@ -34,11 +34,7 @@ class Chunk:
 
 
 def chunks(path: Path, size: int = _CHUNK) -> Iterator[Chunk]:
-  """A database in chunks.
-
-  Args:
-    path: FASTA, also .gz.
-    size: bytes of text in a chunk, about.
+  """A database in chunks of about `size` bytes of text.
 
   Raises:
     InputError: it cannot be read, or does not begin as FASTA of proteins.
@@ -79,10 +75,6 @@ def _check_beginning(text: bytes, path: Path) -> None:
 
 def digitize(chunk: Chunk, alphabet: Any) -> Any:
   """The records as a `pyhmmer.easel.DigitalSequenceBlock`.
-
-  Args:
-    chunk: of the database.
-    alphabet: a `pyhmmer.easel.Alphabet`.
 
   Raises:
     InputError: a record has no name, or a symbol that is no residue.

@@ -60,15 +60,7 @@ class Line:
 
 
 def read_table(text: str, most: int) -> tuple[dict[str, list[Line]], int]:
-  """Reads the table.
-
-  Args:
-    text: one hit a line, best first.
-    most: targets to keep of each query.
-
-  Returns:
-    the lines of each query, one for each target; and the number of lines that could not be read.
-  """
+  """The lines of each query, one for each of its first `most` targets, and the number of lines that cannot be read."""
   by_query: dict[str, dict[str, Line]] = defaultdict(dict)
   unread = 0
   for row in text.splitlines():
@@ -94,12 +86,9 @@ def _line(columns: list[str]) -> Line:
 
 
 def read_sequences(files: Mapping[str, str]) -> dict[str, str]:
-  """The sequences that the server searched, by target; residue numbers in the table are places in them.
+  """The sequences that the server searched, by target, from a template archive; the table's numbers are places in them.
 
   The chain's sequence in the structure file may be longer: the server's may hold resolved residues only.
-
-  Args:
-    files: texts of a template archive by name.
   """
   rows = (line.split('\t') for line in files.get('pdb70_a3m.ffindex', '').splitlines())
   names = [name for _, name in sorted((int(row[1]), row[0]) for row in rows if len(row) == 3 and row[1].isdigit())]

@@ -132,11 +132,7 @@ class SearchOptions:
     return tuple(found)
 
   def _usable_in(self, folder: Path) -> list[Database]:
-    """The databases in a folder that have a known role in such a search.
-
-    Raises:
-      InputError: there is none.
-    """
+    """The databases in a folder that have a known role in such a search; InputError if there is none."""
     there = [one for one in databases.found_in(folder) if not one.settings.only_if_named]
     usable = [one for one in there if not one.settings.templates and one.kind == _KIND_OF_MODE.get(self.mode)]
     usable += [one for kind in self._template_kinds for one in databases.of_kind(there, kind, templates=True)][:1]

@@ -70,11 +70,7 @@ STANDARD_SETS = {one.name: one for one in _SETS}
 
 
 def find_set(name: str) -> StandardSet:
-  """The set of a name.
-
-  Raises:
-    InputError: there is none.
-  """
+  """The set of a name; InputError if there is none."""
   if name not in STANDARD_SETS:
     raise InputError(f'{name!r} is not a standard database; choose {", ".join(STANDARD_SETS)}')
   return STANDARD_SETS[name]

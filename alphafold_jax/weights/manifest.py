@@ -20,11 +20,7 @@ _FORMAT = 1
 
 
 def read(directory: pathlib.Path) -> dict[str, Any]:
-  """The manifest of a directory: `files` and `archives`, each by name; both are empty if there is none.
-
-  Raises:
-    WeightsError: it cannot be read.
-  """
+  """A directory's manifest: `files` and `archives` by name, empty if there is none; WeightsError if it is damaged."""
   path = directory / NAME
   try:
     content = json.loads(path.read_text(encoding='utf-8'))

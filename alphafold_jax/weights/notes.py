@@ -24,10 +24,5 @@ MINI = Note(
 
 
 def note_of(model: str, is_random: bool) -> Note | None:
-  """The note of a model with the given parameters; None for the published ones.
-
-  Args:
-    model: its name.
-    is_random: whether its parameters are random.
-  """
+  """The note of a model with random or trained parameters; None for the published ones."""
   return RANDOM if is_random else MINI if model == shipped.MODEL else None

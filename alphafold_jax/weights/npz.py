@@ -24,11 +24,7 @@ _REMEDY = 'Fetch it again with `alphafold-jax params download`.'
 
 
 def read_shapes(path: pathlib.Path) -> dict[str, Shape]:
-  """Name and shape of every array of an .npz file, in milliseconds: the values are not read.
-
-  Raises:
-    WeightsError: the file is damaged; the message names the array.
-  """
+  """Shapes by name of an .npz file, without the values (milliseconds); WeightsError names an array that is damaged."""
   shapes = {}
   for name, member, archive in _members(path):
     try:
@@ -48,11 +44,7 @@ def read_shapes(path: pathlib.Path) -> dict[str, Shape]:
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """All arrays of an .npz file by name; pickled objects are refused.
-
-  Raises:
-    WeightsError: the file is damaged; the message names the array.
-  """
+  """All arrays by name of an .npz file without pickled objects; WeightsError names an array that is damaged."""
   arrays = {}
   for name, member, archive in _members(path):
     try:

@@ -44,11 +44,7 @@ def exists() -> bool:
 
 
 def find() -> Path:
-  """The place of the file.
-
-  Raises:
-    WeightsError: this copy of the package does not have it.
-  """
+  """The place of the file; WeightsError if this copy of the package does not have it."""
   if not exists():
     raise WeightsError(f'{path()}: not there, so this copy of the package has no parameters of {MODEL}.\n{REMEDY}')
   return path()

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from alphafold_jax import atomic
+from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.search import fasta as fasta_files
 from alphafold_jax.search.databases import Database
@@ -158,7 +159,7 @@ def build(
 def _check_ending(fasta: Path) -> None:
   """Refuses packed files that are not named .gz, and others that are: MMseqs2 goes by the name."""
   with open(fasta, 'rb') as file:
-    packed = file.read(2) == b'\x1f\x8b'
+    packed = file.read(2) == GZIP_MAGIC
   if packed != (fasta.suffix == '.gz'):
     raise InputError(f'{fasta}: {"" if packed else "no "}gzip data; name packed files .gz, and only these')
 

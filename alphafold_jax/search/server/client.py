@@ -57,11 +57,7 @@ class Credentials:
   key: str | None = dataclasses.field(default=None, repr=False)
 
   def headers(self) -> dict[str, str]:
-    """The HTTP headers with these credentials.
-
-    Raises:
-      InputError: they cannot be sent in headers.
-    """
+    """The HTTP headers with these credentials; InputError if headers cannot hold them."""
     made = {}
     if self.user is not None:
       if ':' in self.user:

@@ -45,11 +45,7 @@ def _distinct(a3m: str) -> str:
 
 
 def make(database: Database, num_threads: int) -> TemplateEngine:
-  """The program that searches a database of templates.
-
-  Raises:
-    SearchError: it is not installed.
-  """
+  """The program that searches a database of templates; SearchError if it is not installed."""
   return _ENGINES[database.kind](database, num_threads)
 
 

