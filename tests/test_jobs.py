@@ -34,7 +34,7 @@ from alphafold_jax import atomic, cli, errors, planning, prediction, runs, scree
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
 from alphafold_jax.runs import batch
-from alphafold_jax.runs.files import outputs, report, results
+from alphafold_jax.runs.files import job_files, report, stored
 from alphafold_jax.runs.fleet import models, predicting, progress
 from alphafold_jax.runs.work import inputs, keys
 from alphafold_jax.weights import notes, official
@@ -366,7 +366,7 @@ def test_a_damaged_raw_result_is_computed_again(tmp_path, monkeypatch, capsys):
 def test_a_pickle_in_the_place_of_a_result_is_never_loaded(tmp_path):
   path = tmp_path / 'p.npz'
   np.savez(path, __result__=np.array([{'key': 'k'}], dtype=object))
-  assert results.find(tmp_path, 'p', 'k', ()) is None
+  assert stored.find(tmp_path, 'p', 'p', 'p', 'k') is None
 
 
 def test_lost_files_are_written_anew_without_computing(tmp_path, monkeypatch):
@@ -393,13 +393,13 @@ def test_recycles_asked_for_later_are_computed_and_kept_for_resuming(tmp_path, m
   flags = (*ALONE, '--num-recycle', '1', '--save-recycles')
   assert predict(source, out, *ALONE, '--num-recycle', '1') == 0
   computed = count_predictions(monkeypatch)
-  write = outputs.JobFiles.finish
-  monkeypatch.setattr(outputs.JobFiles, 'finish', lambda *_: 1 / 0)
+  write = job_files.JobFiles.finish
+  monkeypatch.setattr(job_files.JobFiles, 'finish', lambda *_: 1 / 0)
   assert predict(source, out, *flags) == 1
   assert len(computed) == 2
   for path in out.glob('*.r0.pdb'):
     path.unlink()
-  monkeypatch.setattr(outputs.JobFiles, 'finish', write)
+  monkeypatch.setattr(job_files.JobFiles, 'finish', write)
   assert predict(source, out, *flags) == 0
   assert len(computed) == 2 and {f'p_unrelaxed_{tag(rank=1)}.r{i}.pdb' for i in (0, 1)} < names(out)
 
@@ -750,7 +750,7 @@ def test_proteins_are_ordered_as_asked():
   ]
 
   def order(by, seed=0):
-    return ''.join(job.name for job in inputs.in_order(found, runs.Options(sort_queries_by=by, random_seed=seed)))
+    return ''.join(job.name for job in inputs.in_order(found, by, seed))
 
   assert (order('none'), order('length'), order('longest'), order('msa_depth')) == ('abc', 'bca', 'acb', 'cab')
   assert sorted(order('random')) == ['a', 'b', 'c'] and len({order('random', seed) for seed in range(20)}) > 3
@@ -785,7 +785,7 @@ def test_programs_can_run_jobs_too(tmp_path):
 def test_alignments_in_memory_are_written_with_their_insertions_counted(tmp_path):
   alignment = parse_a3m('>q\nMKTAY\n>one\nMKabTA-\n', 'p')
   job = inputs.Job('p', Query('p', 'MKTAY', alignment))
-  assert outputs.alignment_text(job, inputs.load_batch(job, None)) == '>q\nMKTAY\n>one\nMKxxTA-\n'
+  assert inputs.load(job, None).alignment_text() == '>q\nMKTAY\n>one\nMKxxTA-\n'
 
 
 # ------------------------------------------------------------------------------------------ progress and report

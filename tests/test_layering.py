@@ -21,6 +21,7 @@ FLOORS = (
     'settings',
     'devices',
     'screen',
+    'ranking',
     'constants',
     'ops',
     'transfer',

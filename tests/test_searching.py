@@ -200,7 +200,7 @@ def test_an_engine_is_not_asked_for_proteins_that_have_an_alignment(tmp_path, fa
   fasta(tmp_path / 'in' / 'p.fasta', bare=OTHER)
   assert predict(tmp_path / 'in', tmp_path / 'out', '--msa-only', *FAKE) == 0
   assert fake.asked == [[OTHER]]
-  assert not searching.is_bare(runs.work.inputs.find(tmp_path / 'in' / 'given.a3m', runs.Options()).jobs[0])
+  assert not searching.is_bare(runs.work.inputs.find(tmp_path / 'in' / 'given.a3m', takes_bare=False).jobs[0])
 
 
 def test_a_database_that_changed_is_searched_again(tmp_path):

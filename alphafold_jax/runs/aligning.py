@@ -10,7 +10,6 @@ from pathlib import Path
 from alphafold_jax import atomic
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import inputs, searching
 from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.screen import TOLD, Screen, number, reporting
@@ -24,7 +23,7 @@ _MAX_FAILURES = 10  # shown at the end
 
 
 @dataclasses.dataclass
-class Summary:
+class AlignmentsSummary:
   """How the alignments came out."""
 
   out: Path
@@ -45,7 +44,7 @@ def run(
   *,
   screen: Screen | None = None,
   command: Sequence[str] | None = None,
-) -> Summary:
+) -> AlignmentsSummary:
   """Searches for homologues of all proteins of a source and writes `OUT/NAME.a3m`.
 
   Args:
@@ -59,8 +58,8 @@ def run(
     InputError: no protein can be used, or `out` cannot be written.
     SearchError: the engine is missing.
   """
-  found = inputs.find(source, Options(search=options))
-  summary = Summary(atomic.make_folder(out))
+  found = inputs.find(source, takes_bare=True)
+  summary = AlignmentsSummary(atomic.make_folder(out))
   with reporting(summary.out / 'log.txt', screen) as console:
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     for failure in found.failures:
@@ -91,7 +90,7 @@ def _write(job: Job, found: Found, out: Path) -> Path:
   return path
 
 
-def closing(summary: Summary) -> str:
+def closing(summary: AlignmentsSummary) -> str:
   """The last lines: what was written and what failed."""
   lines = [f'{number(len(summary.written), "alignment")} in {summary.out}']
   lines += [f'failed: {name}: {message}' for name, message in summary.failures[:_MAX_FAILURES]]

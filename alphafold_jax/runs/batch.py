@@ -17,7 +17,7 @@ from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.runs.files import report
 from alphafold_jax.runs.files.book import Book
-from alphafold_jax.runs.files.outputs import HIDDEN, JobFiles
+from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles
 from alphafold_jax.runs.files.report import DONE, ELSEWHERE, FAILED, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.fleet import progress, queue
 from alphafold_jax.runs.fleet.claims import Claims
@@ -65,7 +65,7 @@ def run(
     WeightsError: parameters are missing or are not the models'.
   """
   options = options or Options()
-  found = inputs.find(source, options)
+  found = inputs.find(source, takes_bare=options.search is not None, prefix=options.jobname_prefix)
   templates = template_source(options)
   models = None if options.msa_only else Models(options)
   places = places_of(options.workers, options.settings.num_devices)
@@ -132,7 +132,7 @@ class _Batch:
       self._tell_inputs(own)
       report.write_names(self._out, [(job.name, job.query.name) for job in self._found.jobs])
       readable = self._book.readable(self._book.with_alignments(own, console))
-      jobs = inputs.in_order(readable, self._options, self._book.depths)
+      jobs = inputs.in_order(readable, self._options.sort_queries_by, self._options.random_seed, self._book.depths)
       if self._options.msa_only:
         self._write_features(jobs)
       else:
@@ -265,12 +265,12 @@ class _Batch:
     self._write_config({})
     for index, job in enumerate(jobs, 1):
       try:
-        batch = inputs.load_batch(job, self._templates)
+        loaded = inputs.load(job, self._templates)
       except InputError as error:
         _log.error('%s: %s', job.name, error)
         self._book.fail(job, 'input', 'InputError', str(error))
         continue
-      record = JobFiles(self._out, job, self._options).write_features(batch)
+      record = JobFiles(self._out, job, self._options).write_features(loaded)
       _log.info('[%d/%d] %s: %s', index, len(jobs), job.name, record['files'][0])
       self._book.end(Outcome(job.name, DONE, (), record['files']))
 

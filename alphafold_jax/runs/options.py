@@ -12,13 +12,14 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax.errors import InputError
+from alphafold_jax.ranking import RANKINGS
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import shipped, store
 
 MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', *configs.OWN_MODELS)
 ORDER = (1, 2, 3, 4, 5)
-RANKS = ('auto', 'plddt', 'ptm')
+RANKS = ('auto', *RANKINGS)
 SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
 SKIPPABLE = ('msa', 'plots', 'pae_json')
 MAX_SEED = 2**31 - 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.runs.files.outputs import HIDDEN, JobFiles
+from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles
 from alphafold_jax.runs.files.report import FAILED, KEPT, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import inputs, keys, searching
@@ -92,9 +92,8 @@ class Book:
       InputError: it cannot be read.
     """
     if job.name not in self.digests:
-      content = inputs.read_content(job)
-      digest = keys.of_input(job, self._templates and self._templates.identity_for(job), content)
-      self.depths[job.name] = inputs.depth(job, content)
+      digest = keys.of_input(job, self._templates.identity_for(job) if self._templates else None)
+      self.depths[job.name] = inputs.depth(job)
       self._jobs[job.name] = job
       self.digests[job.name] = digest
     return self.digests[job.name]

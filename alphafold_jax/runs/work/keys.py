@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import inputs
 from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.version import __version__
 
@@ -23,23 +23,22 @@ def of_json(value: Any) -> str:
   return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
 
 
-def of_input(job: Job, hits: str | None = None, content: bytes | None = None) -> str:
+def of_input(job: Job, hits: str | None = None) -> str:
   """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory.
 
   Args:
     job: the protein.
     hits: digest of its own template hits, if it has any.
-    content: of the job's file, if it was read before.
+
+  Raises:
+    InputError: its file cannot be read.
   """
-  if content is None:
-    content = inputs.read_content(job)
-  if content is not None:
+  digest = None
+  if (content := job.content()) is not None:
     digest = hashlib.sha256(content).hexdigest()
-  elif job.query.alignment is None:
-    digest = None
-  else:
+  elif isinstance(alignment := job.query.alignment, Alignment):
     state = hashlib.sha256()
-    for array in (job.query.alignment.tokens, job.query.alignment.deletions):
+    for array in (alignment.tokens, alignment.deletions):
       state.update(np.ascontiguousarray(array, np.int32).tobytes())
       state.update(repr(array.shape).encode())
     digest = state.hexdigest()
