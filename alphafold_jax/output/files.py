@@ -87,6 +87,16 @@ class Written:
   skipped: dict[str, str]  # file name -> why this prediction has no such file
 
 
+def wanted(options: Any) -> list[str]:
+  """The names of the formats that the options of a run want."""
+  return [name for name, row in FORMATS.items() if row.wanted(options)]
+
+
+def needed(options: Any) -> list[str]:
+  """The names of the arrays that these formats need beyond those of every prediction."""
+  return list(dict.fromkeys(need for name in wanted(options) for need in FORMATS[name].needs))
+
+
 def file_name(format_name: str, job: str, tag: str = '', index: int = 0) -> str:
   """The name of one file; raises InputError where a job's name is not one of a file."""
   name = FORMATS[format_name].pattern.format(job=job, tag=tag, index=index)

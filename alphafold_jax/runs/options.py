@@ -12,6 +12,8 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax.errors import InputError
+from alphafold_jax.output import files
+from alphafold_jax.output.record import REPRESENTATIONS
 from alphafold_jax.ranking import RANKINGS
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
@@ -171,7 +173,7 @@ class Options:
 
   @property
   def keep_representations(self) -> bool:
-    return self.save_all or self.save_single_representations or self.save_pair_representations
+    return not set(REPRESENTATIONS).isdisjoint(files.needed(self))
 
   def run_settings(self) -> Settings:
     """The settings of each prediction."""

@@ -37,7 +37,8 @@ class JobFiles:
     self.out, self.job, self.options = out, job, options
     self.folder = out / HIDDEN / job.name
     self._journal = Journal(self.folder / 'files.json')
-    self._wanted = [name for name, row in FORMATS.items() if row.wanted(options)]
+    self._wanted = files.wanted(options)
+    self._extras = [need for need in files.needed(options) if need not in stored.ALWAYS]
 
   def _of_scope(self, *scopes: str) -> list[str]:
     return [name for name in self._wanted if FORMATS[name].scope in scopes]
@@ -51,12 +52,6 @@ class JobFiles:
   def kept(self, tag: str, key: str) -> Prediction | None:
     """The prediction of a model and seed that an earlier run kept; None if there is none of this content."""
     return stored.find(self.folder, self.job.query.name, self.job.name, tag, key, self._extras)
-
-  @property
-  def _extras(self) -> list[str]:
-    """The arrays that the wanted files need beyond those that are always kept."""
-    needs = dict.fromkeys(need for name in self._wanted for need in FORMATS[name].needs)
-    return [need for need in needs if need not in stored.ALWAYS]
 
   @property
   def wants_passes(self) -> bool:
