@@ -4,10 +4,12 @@
 import dataclasses
 import errno
 import os
+import pickle
 import re
 import signal
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +35,9 @@ from small_runs import (
 from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
-from alphafold_jax.runs import batch
+from alphafold_jax.runs import files
 from alphafold_jax.runs.files import job_files, report, stored
-from alphafold_jax.runs.fleet import models, predicting, progress
+from alphafold_jax.runs.fleet import models, progress
 from alphafold_jax.runs.work import inputs, keys
 from alphafold_jax.weights import notes, official
 from alphafold_jax.weights.random import random_params
@@ -648,7 +650,7 @@ def test_what_killed_runs_left_half_written_is_removed_when_old(tmp_path):
   for name in ('.a.part', '.b.part', 'c.part'):
     (tmp_path / name).write_text('')
   os.utime(tmp_path / '.a.part', (1, 1))
-  batch._tidied(tmp_path)
+  files.tidied_names(tmp_path)
   assert {path.name for path in tmp_path.iterdir()} == {'.b.part', 'c.part'}
 
 
@@ -757,6 +759,11 @@ def test_proteins_are_ordered_as_asked():
   assert order('random', 3) == order('random', 3)
 
 
+def test_what_cannot_be_ranked_by_is_refused_with_the_choices():
+  with pytest.raises(errors.InputError, match="rank='beauty': choose one of auto, plddt, ptm$"):
+    runs.Options(rank='beauty')
+
+
 def test_a_single_parameter_file_names_its_model(tmp_path):
   path = tmp_path / 'params_model_4.npz'
   path.write_bytes(b'')
@@ -780,6 +787,41 @@ def test_programs_can_run_jobs_too(tmp_path):
   assert summary.outcomes[0].predictions[0]['model'] == 'model_1_ptm'
   again = runs.run(queries[0], tmp_path / 'out', options)
   assert again.exit_code == 0 and again.outcomes[0].status == 'already done'
+
+
+def count_reads(monkeypatch):
+  """Counts how often each file is read to its end from now on, by name."""
+  reads, read_bytes = Counter(), Path.read_bytes
+
+  def counted(path):
+    reads[path.name] += 1
+    return read_bytes(path)
+
+  monkeypatch.setattr(Path, 'read_bytes', counted)
+  return reads
+
+
+def test_an_alignment_is_read_once_for_its_checks_digest_depth_features_and_copy(tmp_path, monkeypatch):
+  (tmp_path / 'in').mkdir()
+  for name in 'pq':
+    (tmp_path / 'in' / f'{name}.a3m').write_text(A3M)
+  reads = count_reads(monkeypatch)
+  assert predict(tmp_path / 'in', tmp_path / 'out', *SMALL, '--num-models', '1') == 0
+  assert (reads['p.a3m'], reads['q.a3m']) == (1, 1)
+  assert (tmp_path / 'out' / 'p.a3m').read_text() == A3M
+
+
+def test_what_does_not_fit_the_memory_is_read_again(tmp_path, monkeypatch):
+  paths = [tmp_path / name for name in 'abc']
+  for path in paths:
+    path.write_bytes(b'x' * 10)
+  reads, contents = count_reads(monkeypatch), inputs.Contents(max_bytes=25)
+  for path in (*paths, paths[2], paths[1], paths[0]):  # the first had to go for the third
+    assert contents.read(path) == b'x' * 10
+  assert reads == {'a': 2, 'b': 1, 'c': 1}
+  large = inputs.Contents(max_bytes=5)
+  assert [large.read(paths[0]) for _ in range(2)] == [b'x' * 10] * 2 and reads['a'] == 4
+  assert pickle.loads(pickle.dumps(contents)).read(paths[1]) and reads['b'] == 2  # another process has its own
 
 
 def test_alignments_in_memory_are_written_with_their_insertions_counted(tmp_path):
@@ -826,10 +868,10 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path):
   assert console is None
 
 
-def test_predictor_keeps_few_programs(monkeypatch):
+def test_few_programs_are_kept(monkeypatch):
   forgotten = []
   monkeypatch.setattr(prediction, 'program_key', lambda model, *_: model)
   monkeypatch.setattr(prediction, 'forget_programs', lambda: forgotten.append(1))
-  predictor = predicting.Predictor(None, options_for_keys(), None, None, None, None, None)
-  assert [predictor._is_new_program(i % 30, None, None) for i in range(60)].count(True) == 60 and len(forgotten) == 2
-  assert not predictor._is_new_program(29, None, None)
+  store = models.Models(options_for_keys())
+  assert [store._is_new_program(i % 30, None, None) for i in range(60)].count(True) == 60 and len(forgotten) == 2
+  assert not store._is_new_program(29, None, None)

@@ -32,7 +32,7 @@ _PARAMETER_FILE = re.compile(rf'params_(model_[1-5](?:_ptm)?)\.npz|(?:params_)?(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """Everything `alphafold-jax predict` can be told; the names are those of its flags."""
+  """All choices of `alphafold-jax predict`; the names are those of its flags."""
 
   search: SearchOptions | None = None  # what becomes of sequences without an alignment; None: they are refused
   msa_only: bool = False  # write features and stop
@@ -116,7 +116,7 @@ class Options:
       )
     if self.overwrite_existing_results:
       raise InputError(
-        '--shard and --overwrite-existing-results do not go together: by the results shards tell what '
+        '--shard and --overwrite-existing-results do not go together: by the results shards see what '
         'the others have done. Give a new output folder'
       )
 
@@ -209,7 +209,7 @@ class Options:
 
   def _model_of_file(self) -> str | None:
     """The model that a single parameter file holds by its name."""
-    named = _PARAMETER_FILE.fullmatch(Path(self.params).name) if self._is_one_file() else None
+    named = _PARAMETER_FILE.fullmatch(Path(self.params or '').name) if self._is_one_file() else None
     return named and (named[1] or named[2])
 
 

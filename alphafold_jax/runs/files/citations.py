@@ -9,8 +9,8 @@ def bibtex(search: SearchOptions | None) -> str:
   """The entries for the network, and for what searched for homologues and templates."""
   names = ['alphafold', *(_OF_MODE[search.mode] if search else ())]
   if search and search.templates and not search.uses_server:
-    names.append('hhsuite' if search.template_database.kind == HHSUITE else 'hmmer')
-    names.append('kalign')
+    database = search.template_database
+    names += ['hhsuite' if database and database.kind == HHSUITE else 'hmmer', 'kalign']
   return '\n'.join(_ENTRIES[name] for name in dict.fromkeys(names))
 
 

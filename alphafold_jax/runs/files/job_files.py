@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of one protein: each prediction's as it is made, then all of them under their ranks.
+"""The output folder, and the files of one protein in it: each prediction's as it is made, then all under their ranks.
 
 Which files there are is the table of `output.files`; here no format is known by name.
 """
@@ -10,6 +10,7 @@ import datetime
 import json
 import logging
 import os
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,34 @@ from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.ranking import RANKINGS
 from alphafold_jax.runs.files import stored
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work.inputs import Job, LoadedJob
+from alphafold_jax.runs.work import Job, LoadedJob
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
 HIDDEN = '.results'
+_STALE = 3600  # seconds after which a temporary file belongs to no running process
+
+
+def make_output_folder(out: Path) -> None:
+  """Makes the folder and tries it out.
+
+  Raises:
+    InputError, ResourceError: it cannot be written.
+  """
+  atomic.make_folder(out / HIDDEN)
+  with atomic.replacing(out / HIDDEN / 'writable') as file:
+    file.write(b'.' * 4096)
+  (out / HIDDEN / 'writable').unlink(missing_ok=True)
+
+
+def tidied_names(out: Path) -> set[str]:
+  """The names in the output folder, after removing what killed runs left half-written."""
+  names = set(os.listdir(out))
+  for name in [name for name in names if name.startswith('.') and name.endswith('.part')]:
+    with contextlib.suppress(OSError):
+      if time.time() - (out / name).stat().st_mtime > _STALE:
+        (out / name).unlink()
+  return names
 
 
 class JobFiles:

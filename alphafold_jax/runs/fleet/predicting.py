@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One protein with all its models and seeds: what can be resumed is, what fails is told and does not stop the rest."""
+"""One protein with all its models and seeds: resumed where it can be; what fails is reported and stops nothing else."""
 
 import contextlib
 import dataclasses
@@ -17,29 +17,25 @@ from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Pass
 from alphafold_jax.ranking import RANKINGS
-from alphafold_jax.runs.files.job_files import JobFiles
-from alphafold_jax.runs.files.report import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, Outcome
+from alphafold_jax.runs import work
+from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome
 from alphafold_jax.runs.fleet import claims
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.overlap import Ahead, Behind
 from alphafold_jax.runs.fleet.progress import Progress
 from alphafold_jax.runs.fleet.queue import Assignment
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import inputs
-from alphafold_jax.runs.work.inputs import Job, LoadedJob
-from alphafold_jax.runs.work.keys import Keys
-from alphafold_jax.runs.work.templates import TemplateSource
+from alphafold_jax.runs.work import Job, Keys, LoadedJob, TemplateSource
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
-_MAX_PROGRAMS = 24  # compiled programs that are kept in memory
 
 
 class CannotWrite(Exception):
   """The output folder takes no more files, so no further protein can be finished either."""
 
   def __init__(self, job: str, cause: str, message: str):
-    """Takes the protein, the kind of error that says so, and its message."""
+    """Names the protein whose files cannot be written, the type of the error, and its message."""
     super().__init__(job, cause, message)
     self.job, self.cause, self.message = job, cause, message
 
@@ -55,7 +51,6 @@ class _Protein:
   assignment: Assignment
   files: JobFiles
   loaded: LoadedJob | None = None
-  kernels: Any = None  # what it was computed with last
   found: list[Prediction] = dataclasses.field(default_factory=list)
   failures: list[Failure] = dataclasses.field(default_factory=list)
   is_over: bool = False  # its files cannot be written, or it was lost: nothing further is predicted of it
@@ -85,25 +80,34 @@ class Predictor:
     progress: Progress,
     ended: Callable[[Outcome, list[Failure]], None],
   ):
-    """Takes the run, and what is told how each protein ended, perhaps from another thread."""
+    """Has nothing to do yet.
+
+    Args:
+      out: the output folder.
+      options: of the run.
+      models: their parameters.
+      keys: of the run's predictions.
+      templates: where templates come from, if there are any.
+      progress: of the run.
+      ended: called with how a protein ended, perhaps in another thread.
+    """
     self._out, self._options, self._models, self._keys = out, options, models, keys
     self._progress, self._ended = progress, ended
     self._settings = options.run_settings()
     self._num_passes = {name: options.model_config(name).num_recycle + 1 for name in options.models}
-    self._programs: set[Any] = set()
     self._score = RANKINGS[options.ranking]
-    self._ahead = Ahead(lambda job: inputs.load(job, templates))
+    self._ahead = Ahead(lambda job: work.load(job, templates))
     self._behind = Behind()
 
   def __enter__(self) -> 'Predictor':
     return self
 
-  def __exit__(self, *_) -> None:
+  def __exit__(self, *_: object) -> None:
     self._ahead.close()
     self._behind.close()
 
   def run(self, assignment: Assignment, ahead: Job | None = None) -> None:
-    """Predicts a protein; its last files are written later, and then it is told how it ended.
+    """Predicts a protein; its last files are written later, and then `ended` is called.
 
     Args:
       assignment: the protein.
@@ -122,10 +126,11 @@ class Predictor:
       self._progress.skipped(residue_bucket(job.num_res), len(self._options.seeds) * sum(self._num_passes.values()))
       self._ended(Outcome(job.name, FAILED), protein.failures)
       return
+    assert protein.loaded is not None
     num_templates = int(np.sum(protein.batch.templates.mask))
     sizes = [
       number(job.num_res, 'residue'),
-      number(len(protein.batch.msa.tokens), 'alignment row'),
+      number(protein.loaded.num_rows, 'alignment row'),
       *([number(num_templates, 'template')] if num_templates else []),
     ]
     self._progress.job(assignment.index, job.name, ', '.join(sizes))
@@ -142,7 +147,7 @@ class Predictor:
     self._behind.drain()
 
   def _finish(self, protein: _Protein) -> None:
-    """Ranks the predictions, writes the protein's own files and tells how it ended."""
+    """Ranks the predictions, writes the protein's own files and reports how it ended."""
     outcome = Outcome(protein.job.name, FAILED)
     with self._failing(protein, 'output'):
       if protein.found and not protein.is_lost:
@@ -215,17 +220,10 @@ class Predictor:
     from alphafold_jax import prediction
 
     job, files = protein.job, protein.files
-    size = residue_bucket(job.num_res)
-    model = self._models.get(name)
-    make_room = functools.partial(self._make_room, name, job.name)
-    plan = prediction.make_plan(model, protein.batch, self._settings, make_room)
-    if plan.step and plan.kernels != protein.kernels:
-      _log.info('%s: memory is short, so it is computed with %s', job.name, plan)
-    protein.kernels = plan.kernels
-    is_first = self._is_new_program(model, protein.batch, plan)
-    step = f'{name}, seed {seed}'
-    how = f': compiling for up to {size} residues, once (kept for later runs)' if is_first else ''
-    self._progress.step(f'{step}{how or ": running"}')
+    size, step = residue_bucket(job.num_res), f'{name}, seed {seed}'
+    planned = self._models.planned(name, job.name, protein.batch)
+    how = f'compiling for up to {size} residues, once (kept for later runs)' if planned.is_new else 'running'
+    self._progress.step(f'{step}: {how}')
     passes: list[tuple[np.ndarray, np.ndarray]] = []  # positions and pLDDT after each
 
     def on_pass(one: Pass, fetch: Callable[[], Prediction]) -> None:
@@ -236,17 +234,17 @@ class Predictor:
         self._behind.do(lambda: files.write_pass(fetched))
         passes.append((fetched.atom_positions, fetched.plddt))
       count()
-      self._progress.passed(step, size, one, self._num_passes[name], is_first and one.index == 0)
+      self._progress.passed(step, size, one, self._num_passes[name], planned.is_new and one.index == 0)
 
     predicted = prediction.predict(
-      model,
+      planned.model,
       protein.batch,
       seed=seed,
       name=job.query.name,
       settings=self._settings,
       on_pass=on_pass,
-      plan=plan,
-      make_room=make_room,
+      plan=planned.plan,
+      make_room=planned.make_room,
     )
     record.check_finite(predicted)
     key = self._keys.prediction(protein.assignment.input_key, name, seed)
@@ -293,26 +291,6 @@ class Predictor:
     if not claims.stands(protein.assignment.claim):
       protein.is_lost = True
       raise _Lost
-
-  def _make_room(self, model: str, job: str) -> bool:
-    """Drops the other models where memory is short: nothing becomes slower by it."""
-    dropped = self._models.drop_others(model)
-    if dropped:
-      _log.info('%s: memory is short; the other models in it are dropped', job)
-    return dropped
-
-  def _is_new_program(self, model: Any, batch: Any, plan: Any) -> bool:
-    """Whether the network will be compiled; forgets old programs when there are many."""
-    from alphafold_jax import prediction
-
-    program = prediction.program_key(model, batch, self._settings, plan)
-    if program in self._programs:
-      return False
-    if len(self._programs) >= _MAX_PROGRAMS:
-      prediction.forget_programs()
-      self._programs.clear()
-    self._programs.add(program)
-    return True
 
   @contextlib.contextmanager
   def _failing(

@@ -254,7 +254,7 @@ def depth(job: Job) -> int:
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
       return len(archive['msa.mask'])
   except Exception as error:  # the job itself will fail and say why
-    _log.debug('%s: the depth of the alignment cannot be told (%s)', job.name, error)
+    _log.debug('%s: the rows of the alignment cannot be counted (%s)', job.name, error)
     return 0
 
 

@@ -122,7 +122,7 @@ class FoundStructures:
     return keys.of_json([[dataclasses.astuple(hit) for hit in hits], [self._file_of(hit) for hit in hits]])
 
   def _file_of(self, hit: Hit) -> list[Any]:
-    """What tells the file of a hit from others; it is too large, and there are too many, to read them all."""
+    """What identifies the file of a hit: name, size and time, since there are too many to read them all."""
     try:
       path = self._library.find(hit.entry, hit.chain)
       return [path.name, path.stat().st_size, path.stat().st_mtime_ns]

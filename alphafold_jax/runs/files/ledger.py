@@ -1,43 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of each protein of a run: its alignment, its key, whether it is done before, and how it ended."""
+"""What is known of each protein of a run: its input, its key, whether it is done before, and how it ended."""
 
 import dataclasses
-import functools
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax.errors import InputError
+from alphafold_jax.runs.files import report
 from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles
-from alphafold_jax.runs.files.report import FAILED, KEPT, Failure, Outcome, Summary
+from alphafold_jax.runs.files.report import ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import inputs, keys, searching
-from alphafold_jax.runs.work.inputs import Job
-from alphafold_jax.runs.work.keys import Keys
-from alphafold_jax.runs.work.templates import TemplateSource
-from alphafold_jax.search.finding import Search
-from alphafold_jax.search.options import SINGLE
+from alphafold_jax.runs.work import Inputs, Job, Keys, Searches, TemplateSource, depth, of_input
 
 _log = logging.getLogger(__name__)
 
 
-class Book:
+class Ledger:
   """Keeps what is known; failures are entered into the run's summary as they come."""
 
   def __init__(
     self,
     out: Path,
     options: Options,
-    found: Sequence[Job],
+    found: Inputs,
     templates: TemplateSource | None,
-    made_by: Keys | None,
+    keys: Keys | None,
     summary: Summary,
   ):
-    """Takes the proteins of the run, and the keys of its predictions unless it makes none."""
-    self._out, self._options, self._templates, self._keys = out, options, templates, made_by
-    self._summary = summary
-    self._jobs = {job.name: job for job in found}
+    """Opens a ledger in which nothing but the proteins is known.
+
+    Args:
+      out: the output folder.
+      options: of the run.
+      found: the proteins, and what cannot be used.
+      templates: where templates come from, if there are any.
+      keys: of the run's predictions; None if it makes none.
+      summary: of the run.
+    """
+    self._out, self._options, self._templates, self._keys = out, options, templates, keys
+    self._found, self._summary = found, summary
+    self._searches = Searches(options.search, out / HIDDEN)
+    self._jobs = {job.name: job for job in found.jobs}
     self.digests: dict[str, str] = {}  # of input, by job
     self.depths: dict[str, int] = {}  # of alignments
     self.outcomes: dict[str, Outcome] = {}
@@ -45,33 +50,11 @@ class Book:
 
   # ---------------------------------------------------------------------------------------- before it runs
 
-  @functools.cached_property
-  def _search(self) -> Search:
-    return self._options.search.make()
-
-  def _needs_search(self, job: Job) -> bool:
-    search = self._options.search
-    return search is not None and search.mode != SINGLE and searching.is_bare(job)
-
-  def _folder(self, job: Job) -> Path:
-    return self._out / HIDDEN / job.name / 'search'
-
   def with_alignments(self, jobs: Sequence[Job], console: Any) -> list[Job]:
     """The jobs, bare sequences with what a search finds for them; those that cannot be searched for have failed."""
-    if not any(map(self._needs_search, jobs)):
-      return list(jobs)
-    return searching.run(
-      jobs,
-      self._search,
-      self._options.search,
-      self._folder,
-      console,
-      lambda job, error: self.fail(job, 'search', type(error).__name__, str(error)),
+    return self._searches.with_alignments(
+      jobs, console, lambda job, error: self.fail(job, 'search', type(error).__name__, str(error))
     )
-
-  def at_hand(self, job: Job) -> Job | None:
-    """The job with its alignment; None as long as that has yet to be searched for."""
-    return searching.found_before(job, self._search, self._folder(job)) if self._needs_search(job) else job
 
   def readable(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs whose input can be read, with digest and depth taken; the others have failed."""
@@ -85,18 +68,13 @@ class Book:
         self.fail(job, 'input', 'InputError', str(error))
     return good
 
-  def _read(self, job: Job) -> str:
-    """The digest of a job's input.
-
-    Raises:
-      InputError: it cannot be read.
-    """
+  def _read(self, job: Job) -> None:
+    """Takes digest and depth of a job's input, unless they are known; raises InputError if it cannot be read."""
     if job.name not in self.digests:
-      digest = keys.of_input(job, self._templates.identity_for(job) if self._templates else None)
-      self.depths[job.name] = inputs.depth(job)
+      digest = of_input(job, self._templates.identity_for(job) if self._templates else None)
+      self.depths[job.name] = depth(job)
       self._jobs[job.name] = job
       self.digests[job.name] = digest
-    return self.digests[job.name]
 
   def read_jobs(self) -> list[tuple[Job, str]]:
     """The jobs that were looked at, with the digests of their input."""
@@ -105,7 +83,7 @@ class Book:
   def key(self, job: Job) -> str | None:
     """What makes the job's files; None while its input is not at hand."""
     try:
-      if job.name not in self.digests and (here := self.at_hand(job)) is not None:
+      if job.name not in self.digests and (here := self._searches.at_hand(job)) is not None:
         self._read(here)
     except InputError:
       return None
@@ -113,7 +91,7 @@ class Book:
 
   def key_of(self, name: str) -> str | None:
     """The same of a job that was looked at before."""
-    return self._keys.job(self.digests[name]) if name in self.digests else None
+    return self._keys.job(self.digests[name]) if self._keys is not None and name in self.digests else None
 
   def record(self, job: Job, there: Collection[str] | None = None) -> dict[str, Any] | None:
     """The record of a job that is finished with this very content, settings and files.
@@ -138,6 +116,7 @@ class Book:
     self.end(Outcome(job.name, FAILED), [Failure(job.name, job.query.name, job.query.source, stage, error, message)])
 
   def failures_of(self, name: str) -> list[Failure]:
+    """What went wrong with a protein."""
     return [failure for failure in self._summary.failures if failure.job == name]
 
   def kept(self, job: Job, record: dict[str, Any]) -> None:
@@ -148,3 +127,37 @@ class Book:
     """Puts on record how a protein ended."""
     self.outcomes[outcome.job] = dataclasses.replace(outcome, ours=outcome.job in self.ours)
     self._summary.failures += failures
+
+  def close(self, complete: bool) -> None:
+    """Enters all outcomes into the summary, and writes failures.json and, of predictions, summary.csv.
+
+    Args:
+      complete: whether everything was looked at; otherwise failures of an earlier run stay on record.
+    """
+    self._enter_outcomes()
+    if complete or self._summary.failures:
+      report.write_failures(self._summary)
+    if not self._options.msa_only:
+      self._write_summary()
+
+  def _enter_outcomes(self) -> None:
+    """How all proteins ended, in the order of the input."""
+    names = [*(job.name for job in self._found.jobs), *(failure.job for failure in self._found.failures)]
+    self._summary.outcomes = [
+      self.outcomes.get(name) or Outcome(name, NOT_RUN, ours=name in self.ours) for name in names
+    ]
+
+  def _write_summary(self) -> None:
+    """Writes summary.csv; of several shards the last to end has it whole, since each looks again after writing."""
+    outcomes = self._summary.outcomes
+    if self._options.shard and any(one.status == NOT_RUN and not one.ours for one in outcomes):
+      return  # stopped before it had looked at the others' proteins: another shard will write it
+    report.write_summary(self._summary)
+    elsewhere = {outcome.job for outcome in outcomes if outcome.status == ELSEWHERE}
+    jobs = [job for job in self._found.jobs if job.name in elsewhere] if self._options.shard else []
+    finished = [(job, record) for job in jobs if (record := self.record(job)) is not None]
+    for job, record in finished:
+      self.kept(job, record)
+    if finished:
+      self._enter_outcomes()
+      self._write_summary()
