@@ -3,6 +3,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import pickle
 import re
@@ -35,7 +36,6 @@ from small_runs import (
 from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
-from alphafold_jax.runs import files
 from alphafold_jax.runs.files import job_files, report, stored
 from alphafold_jax.runs.fleet import models, progress
 from alphafold_jax.runs.work import inputs, keys
@@ -371,6 +371,27 @@ def test_a_pickle_in_the_place_of_a_result_is_never_loaded(tmp_path):
   assert stored.find(tmp_path, 'p', 'p', 'p', 'k') is None
 
 
+def test_what_earlier_versions_kept_is_a_prediction_whose_arrays_stay_on_disk(tmp_path):
+  arrays = {name: np.full((5, *shape), 3.0) for name, shape in {
+    'atom_positions': (37, 3), 'atom_mask': (37,), 'plddt': (), 'pae': (5,)}.items()}  # fmt: skip
+  arrays |= {name: np.arange(5) for name in ('aatype', 'residue_index', 'asym_id')}
+  done = {'index': 0, 'mean_plddt': 3.0, 'ptm': 0.25, 'change': 1.5, 'seconds': 2.0}
+  header = {'key': 'k', 'tag': tag(), 'model_name': 'model_1_ptm', 'seed': 0, 'mean_plddt': 3.0, 'ptm': 0.25,
+            'passes': [done], 'notes': [RANDOM_NOTE]}  # fmt: skip
+  path = tmp_path / f'{tag()}.npz'
+  np.savez(path, __result__=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+  found = stored.find(tmp_path, 'a/b', 'a_b', tag(), 'k')
+  assert isinstance(found, prediction.Prediction) and isinstance(found.passes[0], prediction.Pass)
+  assert (found.name, found.job, found.tag, found.sequence) == ('a/b', 'a_b', tag(), 'ARNDC')
+  assert (found.ptm, found.seconds, found.notes) == (0.25, 2.0, (RANDOM_NOTE,)) and found.representations is None
+  np.testing.assert_array_equal(found.pae, arrays['pae'])
+  whole = found.in_memory()
+  path.unlink()
+  with pytest.raises(FileNotFoundError):
+    found.plddt  # noqa: B018
+  assert whole.plddt.tolist() == [3.0] * 5 and repr(whole) == repr(found)
+
+
 def test_lost_files_are_written_anew_without_computing(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   assert predict(source, out, *ALONE) == 0
@@ -650,7 +671,7 @@ def test_what_killed_runs_left_half_written_is_removed_when_old(tmp_path):
   for name in ('.a.part', '.b.part', 'c.part'):
     (tmp_path / name).write_text('')
   os.utime(tmp_path / '.a.part', (1, 1))
-  files.tidied_names(tmp_path)
+  job_files.tidied_names(tmp_path)
   assert {path.name for path in tmp_path.iterdir()} == {'.b.part', 'c.part'}
 
 

@@ -155,7 +155,7 @@ def test_a_full_disk_fails_the_protein_and_loses_no_search(tmp_path, fake, monke
     raise ResourceError(f'{path}: the disk is full')
 
   with monkeypatch.context() as patch:
-    patch.setattr(*{'msa': (alignments, '_write'), 'predict': (searching.SearchFiles, 'write')}[command], full)
+    patch.setattr(*{'msa': (alignments, '_write'), 'predict': (searching.Searches, '_keep')}[command], full)
     assert cli.main([command, str(source), str(tmp_path / 'out'), *FAKE, *more]) == 1
   assert 'the disk is full' in capsys.readouterr().out
   assert cli.main([command, str(source), str(tmp_path / 'out'), *FAKE, *more]) == 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run over all proteins: found, compared with what is done, predicted, and reported."""
 
+import dataclasses
 import logging
 import shlex
 import shutil
@@ -85,64 +86,62 @@ def run(
       raise
 
 
+@dataclasses.dataclass(eq=False)
 class _Batch:
   """One run; `run` is its story."""
 
-  def __init__(
-    self,
-    source: str | Path | Query | Sequence[Query],
-    out: Path,
-    options: Options,
-    found: Inputs,
-    templates: TemplateSource | None,
-    models: Models | None,
-    command: Sequence[str] | None,
-    places: Sequence[Place],
-  ):
-    """Has everything at hand that a run needs, but the device.
+  source: str | Path | Query | Sequence[Query]
+  out: Path
+  options: Options
+  found: Inputs
+  templates: TemplateSource | None
+  models: Models | None  # None: nothing is predicted
+  command: Sequence[str] | None  # for the record
+  places: Sequence[Place]  # of the processes that predict
 
-    Args:
-      source: where the proteins came from.
-      out: the output folder.
-      options: of the run.
-      found: the proteins.
-      templates: where templates come from, if there are any.
-      models: parameters; None if nothing is predicted.
-      command: the command line, for the record.
-      places: of the processes that predict.
-    """
-    self._source, self._out, self._options, self._command, self._places = source, out, options, command, places
-    self._found, self._templates, self._models = found, templates, models
-    self._keys = work.Keys(options, models.digests, templates.identity() if templates else None) if models else None
-    self._summary = Summary(out, options.shard, notes=models.notes if models else ())
-    self._ledger = files.Ledger(out, options, found, templates, self._keys, self._summary)
+  def __post_init__(self) -> None:
+    templates = self.templates.identity() if self.templates else None
+    self.keys = work.Keys(self.options, self.models.digests, templates) if self.models else None
+    self.summary = Summary(self.out, self.options.shard, notes=self.models.notes if self.models else ())
+    self.ledger = files.Ledger(self.out, self.options, self.found, self.templates, self.keys, self.summary)
 
   def run(self, console: Any) -> Summary:
     """Does everything; whatever happens, what failed is on record at the end."""
     started = time.monotonic()
     complete = False
     try:
-      own, others = queue.of_shard(self._found.jobs, self._options.shard)
-      self._ledger.ours.update(job.name for job in own)
-      self._log_inputs(own)
-      files.write_names(self._out, [(job.name, job.query.name) for job in self._found.jobs])
-      readable = self._ledger.readable(self._ledger.with_alignments(own, console))
-      jobs = work.in_order(readable, self._options.sort_queries_by, self._options.random_seed, self._ledger.depths)
-      if self._options.msa_only:
+      own, others = queue.of_shard(self.found.jobs, self.options.shard)
+      self._begin(own)
+      readable = self.ledger.readable(self.ledger.with_alignments(own, console))
+      jobs = work.in_order(readable, self.options.sort_queries_by, self.options.random_seed, self.ledger.depths)
+      if self.options.msa_only:
         self._write_features(jobs)
       else:
-        pending = self._without_done(jobs)
+        pending = self.ledger.without_done(jobs)
         if pending or others:
           self._predict(pending, others, console)
       complete = True
     finally:
-      self._summary.seconds = time.monotonic() - started
+      self.summary.seconds = time.monotonic() - started
       self._close(complete)
-    return self._summary
+    return self.summary
 
-  def _log_inputs(self, own: Sequence[Job]) -> None:
+  def _begin(self, own: Sequence[Job]) -> None:
+    """Logs what was found, and puts on record what this process answers for and what cannot be used."""
+    self._log_inputs()
+    if self.options.shard:
+      _log.info('shard %d of %d begins with %s', *self.options.shard, number(len(own), 'protein'))
+    answers = self.options.shard is None or self.options.shard[0] == 1  # for what is of no shard
+    unusable = self.found.failures
+    self.ledger.ours.update([job.name for job in own] + [failure.job for failure in unusable if answers])
+    for one in unusable:
+      failure = Failure(one.job, one.name, one.source, 'input', 'InputError', one.message)
+      self.ledger.end(Outcome(one.job, FAILED), [failure] if answers else [])
+    files.write_names(self.out, [(job.name, job.query.name) for job in self.found.jobs])
+
+  def _log_inputs(self) -> None:
     """Logs what was found, what was read otherwise than written, and what cannot be used."""
-    jobs, failures = self._found.jobs, self._found.failures
+    jobs, failures = self.found.jobs, self.found.failures
     lengths = [job.num_res for job in jobs]
     shown = f'{min(lengths)} to {max(lengths)}' if min(lengths) < max(lengths) else str(lengths[0])
     _log.info(
@@ -151,11 +150,11 @@ class _Batch:
       shown,
       f'; {len(failures)} more cannot be used' if failures else '',
     )
-    if self._templates and all(self._options.model_config(name).templates is None for name in self._options.models):
+    if self.templates and all(self.options.model_config(name).templates is None for name in self.options.models):
       _log.warning(
-        'templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(self._options.models)
+        'templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(self.options.models)
       )
-    for note in self._found.notes:
+    for note in self.found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
     for job in noted:
@@ -165,46 +164,25 @@ class _Batch:
       _log.warning(
         '%d proteins were not read quite as written (letters mapped, rows left out); see %s',
         len(noted),
-        self._summary.path(files.LOG),
+        self.summary.path(files.LOG),
       )
     for i, failure in enumerate(failures):
       _log.error('%s', failure.message, extra=None if i < _MAX_NOTES else TOLD)
-    if self._options.shard:
-      _log.info('shard %d of %d begins with %s', *self._options.shard, number(len(own), 'protein'))
-    answers = self._options.shard is None or self._options.shard[0] == 1  # for what is of no shard
-    self._ledger.ours.update(failure.job for failure in failures if answers)
-    for failure in failures:
-      record = Failure(failure.job, failure.name, failure.source, 'input', 'InputError', failure.message)
-      self._ledger.end(Outcome(failure.job, FAILED), [record] if answers else [])
-
-  def _without_done(self, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs that are not finished with this very content, settings and files."""
-    there = files.tidied_names(self._out)
-    pending = []
-    for job in jobs:
-      if (record := self._ledger.record(job, there)) is None:
-        pending.append(job)
-      else:
-        self._ledger.kept(job, record)
-    if kept := len(jobs) - len(pending):
-      nothing = not pending and self._options.shard is None
-      _log.info('done already: %s%s', number(kept, 'protein'), '; nothing to compute' if nothing else '')
-    return pending
 
   def _predict(self, own: Sequence[Job], others: Sequence[Job], console: Any) -> None:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
-    files.write_citations(self._out, self._options.search)
+    files.write_citations(self.out, self.options.search)
     self._warn_of_little_room(own)
-    per_job = len(self._options.seeds) * sum(
-      self._options.model_config(name).num_recycle + 1 for name in self._options.models
+    per_job = len(self.options.seeds) * sum(
+      self.options.model_config(name).num_recycle + 1 for name in self.options.models
     )
-    places = self._places[: max(1, len(own) + len(others))]
+    places = self.places[: max(1, len(own) + len(others))]
     sizes = Counter(residue_bucket(job.num_res) for job in own)
     clock = Clock(Counter({size: count * per_job for size, count in sizes.items()}), len(own), len(places))
-    setup = Setup(self._out, self._options, self._models, self._keys, self._templates)
-    with Claims(self._out / HIDDEN) as claims, progress.displayed(clock, console) as shown:
+    setup = Setup(self.out, self.options, self.models, self.keys, self.templates)
+    with Claims(self.out / HIDDEN) as claims, progress.displayed(clock, console) as shown:
       proteins = Queue(
-        own, others, self._ledger, claims, clock, passes_per_job=per_job, waits=self._options.shard is None
+        own, others, self.ledger, claims, clock, passes_per_job=per_job, waits=self.options.shard is None
       )
       try:
         if len(places) == 1:
@@ -213,8 +191,8 @@ class _Batch:
           Workers(places, setup, proteins, shown, self._write_config).run()
       except CannotWrite as error:
         _log.error('%s: %s. No further protein is run', error.job, error.message)
-        job = next(job for job in self._found.jobs if job.name == error.job)
-        self._ledger.fail(job, 'output', error.cause, error.message)
+        job = next(job for job in self.found.jobs if job.name == error.job)
+        self.ledger.fail(job, 'output', error.cause, error.message)
 
   def _predict_here(self, setup: Setup, proteins: Queue, shown: Progress) -> None:
     """Runs everything in this process."""
@@ -229,54 +207,49 @@ class _Batch:
           assignment = _next(proteins)
 
   def _write_config(self, device: dict[str, Any]) -> None:
-    params = {}
-    for name in self._options.models:
-      file = self._models and self._models.paths.get(name)
-      digest = self._models.digests[name] if self._models else None
-      params[name] = {'file': str(file.absolute()), 'sha256': digest} if file else digest
-    templates = self._templates.facts() if self._templates else {}
+    """Writes config.json; `device` is what is computed on."""
     files.write_config(
-      self._out,
-      self._source,
-      self._options,
-      self._command,
-      params,
+      self.out,
+      self.source,
+      self.options,
+      self.command,
+      self.models.facts() if self.models else {},
       device,
-      self._ledger.read_jobs(),
-      templates,
-      self._summary.notes,
+      self.ledger.read_jobs(),
+      self.templates.facts() if self.templates else {},
+      self.summary.notes,
     )
 
   def _warn_of_little_room(self, pending: Sequence[Job]) -> None:
     """Compares what the files will take with what the disk has."""
-    per_job = len(self._options.models) * len(self._options.seeds)
+    per_job = len(self.options.models) * len(self.options.seeds)
     needed = sum(per_job * (10 * job.num_res**2 + 3000 * job.num_res) for job in pending)
-    free = shutil.disk_usage(self._out).free
+    free = shutil.disk_usage(self.out).free
     if free < needed:
-      _log.warning('%s: about %.1f GiB will be written, %.1f GiB are free', self._out, needed / 2**30, free / 2**30)
+      _log.warning('%s: about %.1f GiB will be written, %.1f GiB are free', self.out, needed / 2**30, free / 2**30)
 
   def _write_features(self, jobs: Sequence[Job]) -> None:
     """What `--msa-only` does instead of predicting."""
     self._write_config({})
     for index, job in enumerate(jobs, 1):
       try:
-        loaded = work.load(job, self._templates)
+        loaded = work.load(job, self.templates)
       except InputError as error:
         _log.error('%s: %s', job.name, error)
-        self._ledger.fail(job, 'input', 'InputError', str(error))
+        self.ledger.fail(job, 'input', 'InputError', str(error))
         continue
-      record = files.JobFiles(self._out, job, self._options).write_features(loaded)
+      record = files.JobFiles(self.out, job, self.options).write_features(loaded)
       _log.info('[%d/%d] %s: %s', index, len(jobs), job.name, record['files'][0])
-      self._ledger.end(Outcome(job.name, DONE, (), record['files']))
+      self.ledger.end(Outcome(job.name, DONE, (), record['files']))
 
   def _close(self, complete: bool) -> None:
     """Puts on record how it ended."""
     try:
-      self._ledger.close(complete)
+      self.ledger.close(complete)
     except AlphaFoldError as error:
       _log.error('%s', error)
     if complete:
-      _log.info('\n%s', files.closing(self._summary, live=False), extra=TOLD)
+      _log.info('\n%s', files.closing(self.summary, live=False), extra=TOLD)
 
 
 def _next(proteins: Queue) -> Assignment | None:

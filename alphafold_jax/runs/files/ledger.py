@@ -9,10 +9,11 @@ from typing import Any
 
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.files import report
-from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles
+from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles, tidied_names
 from alphafold_jax.runs.files.report import ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, Keys, Searches, TemplateSource, depth, of_input
+from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +109,20 @@ class Ledger:
       return None  # without reading its input
     key = self.key(job)
     return None if key is None else files.done(key, there)
+
+  def without_done(self, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that are not finished with this very content, settings and files; the others are put on record."""
+    there = tidied_names(self._out)
+    pending = []
+    for job in jobs:
+      if (record := self.record(job, there)) is None:
+        pending.append(job)
+      else:
+        self.kept(job, record)
+    if kept := len(jobs) - len(pending):
+      nothing = not pending and self._options.shard is None
+      _log.info('done already: %s%s', number(kept, 'protein'), '; nothing to compute' if nothing else '')
+    return pending
 
   # ---------------------------------------------------------------------------------------- how it ended
 

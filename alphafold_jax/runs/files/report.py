@@ -159,7 +159,7 @@ def write_config(
     source: where the proteins came from.
     options: as given.
     command: the command line, if there was one.
-    params: parameter file and SHA-256, or 'random', by model.
+    params: parameter file and SHA-256, or 'random', by model; nothing if none is run.
     device: what was computed on.
     jobs: each with the digest of its input.
     templates: SHA-256 by template file.
@@ -177,7 +177,7 @@ def write_config(
     'output': str(out.absolute()),
     'options': options.as_json(),
     'models': {
-      name: {'parameters': params[name], 'config': options.model_config(name).to_dict()} for name in options.models
+      name: {'parameters': params.get(name), 'config': options.model_config(name).to_dict()} for name in options.models
     },
     'seeds': list(options.seeds),
     'templates': dict(templates),

@@ -56,6 +56,13 @@ class Models:
         )
       self.digests[name] = store.verify_file(path) or files.digest(path)['sha256']
 
+  def facts(self) -> dict[str, Any]:
+    """For the record of a run: each model's file and its SHA-256, or 'random'."""
+    return {
+      name: {'file': str(self.paths[name].absolute()), 'sha256': digest} if name in self.paths else digest
+      for name, digest in self.digests.items()
+    }
+
   @property
   def notes(self) -> tuple[notes.Note, ...]:
     """What must be said of everything that comes out."""

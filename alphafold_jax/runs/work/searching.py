@@ -25,37 +25,8 @@ from alphafold_jax.search.found import Found
 from alphafold_jax.search.options import SINGLE, SearchOptions
 
 _log = logging.getLogger(__name__)
+_ALIGNMENT, _HITS = '.a3m.gz', '.hits.json'
 _LOG_EVERY = 30.0  # seconds between lines about a search where there is no live display
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchFiles:
-  """The files that keep what was found for a protein; the search's key is in their names."""
-
-  folder: Path
-  key: str  # of the search
-
-  @property
-  def alignment(self) -> Path:
-    return self.folder / f'{self.key[:16]}.a3m.gz'
-
-  @property
-  def hits(self) -> Path:
-    return self.folder / f'{self.key[:16]}.hits.json'
-
-  def write(self, job: Job, found: Found) -> None:
-    """Keeps hits and alignment, and removes what other searches found."""
-    atomic.make_folder(self.folder)
-    for path in self.folder.iterdir():
-      if not path.name.startswith(('.', self.key[:16])):  # another process may be keeping the same
-        path.unlink(missing_ok=True)
-    atomic.write_text(self.hits, json.dumps([dataclasses.asdict(hit) for hit in found.hits]) + '\n')
-    with atomic.replacing(self.alignment) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
-      packed.write(alignment_text(job.query.name, job.query.sequence, found))  # the last: all is there once this is
-
-  def given(self, job: Job) -> Job:
-    """The job with its alignment and hits."""
-    return dataclasses.replace(job, query=dataclasses.replace(job.query, alignment=self.alignment), hits=self.hits)
 
 
 def is_bare(job: Job) -> bool:
@@ -83,15 +54,28 @@ class Searches:
   def _concerns(self, job: Job) -> bool:
     return self._options is not None and self._options.mode != SINGLE and is_bare(job)
 
-  def _files(self, job: Job) -> SearchFiles:
-    return SearchFiles(self._folder / job.name / 'search', self._search.key(job.query.sequence))
+  def _file(self, job: Job, suffix: str) -> Path:
+    """A file that keeps what was found for a protein; its name says by which search."""
+    return self._folder / job.name / 'search' / f'{self._search.key(job.query.sequence)[:16]}{suffix}'
 
   def at_hand(self, job: Job) -> Job | None:
-    """The job with its alignment; None as long as that has yet to be searched for."""
+    """The job with its alignment and hits; None as long as these have yet to be searched for."""
     if not self._concerns(job):
       return job
-    files = self._files(job)
-    return files.given(job) if files.alignment.is_file() else None
+    if not (alignment := self._file(job, _ALIGNMENT)).is_file():
+      return None
+    query = dataclasses.replace(job.query, alignment=alignment)
+    return dataclasses.replace(job, query=query, hits=self._file(job, _HITS))
+
+  def _keep(self, job: Job, found: Found) -> None:
+    """Keeps what was found for a protein, and removes what other searches found."""
+    hits, alignment = self._file(job, _HITS), self._file(job, _ALIGNMENT)
+    for path in atomic.make_folder(alignment.parent).iterdir():
+      if not path.name.startswith(('.', alignment.name.removesuffix(_ALIGNMENT))):  # another process may be keeping it
+        path.unlink(missing_ok=True)
+    atomic.write_text(hits, json.dumps([dataclasses.asdict(hit) for hit in found.hits]) + '\n')
+    with atomic.replacing(alignment) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
+      packed.write(alignment_text(job.query.name, job.query.sequence, found))  # the last: all is there once this is
 
   def with_alignments(
     self, jobs: Sequence[Job], console: Any, fail: Callable[[Job, AlphaFoldError], None]
@@ -112,8 +96,7 @@ class Searches:
     failed = set()
     if missing:
       assert self._options is not None
-      keep = lambda job, found: self._files(job).write(job, found)  # noqa: E731
-      for job, error in search_for(missing, self._search, self._options, console, keep):
+      for job, error in search_for(missing, self._search, self._options, console, self._keep):
         if error is not None:
           fail(job, error)
           failed.add(job.name)
