@@ -54,6 +54,15 @@ def test_a_row_is_written_ranked_journaled_resumed_zipped_and_removed(toy, tmp_p
   assert names(out) == {'log.txt', 'config.json', 'cite.bibtex', 'summary.csv', 'failures.json'}
 
 
+def test_a_finished_protein_gets_the_file_of_a_new_row_without_computing(tmp_path, monkeypatch):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  assert predict(source, out, *ALONE) == 0
+  computed = count_predictions(monkeypatch)
+  monkeypatch.setitem(FORMATS, 'toy', Format('{job}_toy_{tag}.txt', lambda report: report.job))
+  assert predict(source, out, *ALONE) == 0 and not computed
+  assert [path.read_text() for path in toys(out)] == ['p']
+
+
 def _fail(*_, **__):
   raise errors.NumericalError('as the test wants it')
 

@@ -20,9 +20,9 @@ Content = str | bytes | Callable[[IO[bytes]], Any]  # or what writes it to an op
 
 
 class Prediction(PredictionRecord):
-  """What a person holds: one protein as one model and seed predict it.
+  """One protein as one model and seed predict it, which can be saved.
 
-  Formats are made from the record alone, so that its saving, which knows them all, stands here.
+  The renderers of formats see the record only; what knows all formats stands here, beside their table.
   """
 
   def save(
@@ -45,22 +45,22 @@ class Prediction(PredictionRecord):
 
 
 def always(options: Any) -> bool:
-  """Whatever is chosen."""
+  """Wanted whatever the options are."""
   return True
 
 
 def on_request(options: Any) -> bool:
-  """Only by its name, as `Prediction.save` takes it."""
+  """Wanted by no run: written only where `Prediction.save` is given its name."""
   return False
 
 
 def where(option: str) -> Callable[[Any], bool]:
-  """Where an option of `runs.Options` is set."""
+  """Wanted where this option of `runs.Options` is set."""
   return lambda options: getattr(options, option)
 
 
 def unless_skipped(word: str) -> Callable[[Any], bool]:
-  """Unless `--skip-output` names it."""
+  """Wanted unless `--skip-output` holds this word."""
   return lambda options: word not in options.skip_output
 
 
@@ -81,7 +81,7 @@ class Format:
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-  """What came of writing a report."""
+  """The files that were written, and those that were not."""
 
   paths: list[Path]
   skipped: dict[str, str]  # file name -> why this prediction has no such file

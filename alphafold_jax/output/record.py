@@ -141,7 +141,7 @@ class Report:
 
   @property
   def title(self) -> str:
-    """What a picture is headed by: the notes, then the protein."""
+    """The heading of a picture: the notes, then the protein's name."""
     return '\n'.join([*(self.best.notes if self.predictions else ()), self.job])
 
 

@@ -221,7 +221,7 @@ class _Batch:
     )
 
   def _warn_of_little_room(self, pending: Sequence[Job]) -> None:
-    """Compares what the files will take with what the disk has."""
+    """Warns where the disk has less room than the files will take."""
     per_job = len(self.options.models) * len(self.options.seeds)
     needed = sum(per_job * (10 * job.num_res**2 + 3000 * job.num_res) for job in pending)
     free = shutil.disk_usage(self.out).free
@@ -229,7 +229,7 @@ class _Batch:
       _log.warning('%s: about %.1f GiB will be written, %.1f GiB are free', self.out, needed / 2**30, free / 2**30)
 
   def _write_features(self, jobs: Sequence[Job]) -> None:
-    """What `--msa-only` does instead of predicting."""
+    """Writes the features of each protein, as `--msa-only` asks for, and predicts nothing."""
     self._write_config({})
     for index, job in enumerate(jobs, 1):
       try:
@@ -243,7 +243,7 @@ class _Batch:
       self.ledger.end(Outcome(job.name, DONE, (), record['files']))
 
   def _close(self, complete: bool) -> None:
-    """Puts on record how it ended."""
+    """Writes failures and scores, and logs the closing table."""
     try:
       self.ledger.close(complete)
     except AlphaFoldError as error:

@@ -180,7 +180,7 @@ class Options:
     return dataclasses.replace(self.settings, keep_representations=self.keep_representations)
 
   def changes(self) -> dict[str, Any]:
-    """What is changed in a published model's configuration before its settings, by dotted key."""
+    """The changes of a published model's configuration that come before its settings, by dotted key."""
     rows = {'sampling.num_msa': self.max_seq, 'sampling.num_extra': self.max_extra_seq}
     return {**{key: value for key, value in rows.items() if value is not None}, **self.config}
 

@@ -58,7 +58,7 @@ class Ledger:
     )
 
   def readable(self, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs whose input can be read, with digest and depth taken; the others have failed."""
+    """The jobs whose input can be read, with their digests and depths noted; the others have failed."""
     good = []
     for job in jobs:
       try:
@@ -70,7 +70,7 @@ class Ledger:
     return good
 
   def _read(self, job: Job) -> None:
-    """Takes digest and depth of a job's input, unless they are known; raises InputError if it cannot be read."""
+    """Notes digest and depth of a job's input, unless they are known; InputError if it cannot be read."""
     if job.name not in self.digests:
       digest = of_input(job, self._templates.identity_for(job) if self._templates else None)
       self.depths[job.name] = depth(job)
@@ -82,7 +82,7 @@ class Ledger:
     return [(job, self.digests[name]) for name, job in self._jobs.items() if name in self.digests]
 
   def key(self, job: Job) -> str | None:
-    """What makes the job's files; None while its input is not at hand."""
+    """The key of all that makes the job's files; None while its input is not at hand."""
     try:
       if job.name not in self.digests and (here := self._searches.at_hand(job)) is not None:
         self._read(here)
@@ -91,7 +91,7 @@ class Ledger:
     return self.key_of(job.name)
 
   def key_of(self, name: str) -> str | None:
-    """The same of a job that was looked at before."""
+    """The same by the name of a job; None unless its input was read."""
     return self._keys.job(self.digests[name]) if self._keys is not None and name in self.digests else None
 
   def record(self, job: Job, there: Collection[str] | None = None) -> dict[str, Any] | None:
@@ -131,7 +131,7 @@ class Ledger:
     self.end(Outcome(job.name, FAILED), [Failure(job.name, job.query.name, job.query.source, stage, error, message)])
 
   def failures_of(self, name: str) -> list[Failure]:
-    """What went wrong with a protein."""
+    """The failures of one protein."""
     return [failure for failure in self._summary.failures if failure.job == name]
 
   def kept(self, job: Job, record: dict[str, Any]) -> None:
@@ -156,7 +156,7 @@ class Ledger:
       self._write_summary()
 
   def _enter_outcomes(self) -> None:
-    """How all proteins ended, in the order of the input."""
+    """Enters how each protein ended into the summary, in the order of the input."""
     names = [*(job.name for job in self._found.jobs), *(failure.job for failure in self._found.failures)]
     self._summary.outcomes = [
       self.outcomes.get(name) or Outcome(name, NOT_RUN, ours=name in self.ours) for name in names

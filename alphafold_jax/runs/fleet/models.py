@@ -65,7 +65,7 @@ class Models:
 
   @property
   def notes(self) -> tuple[notes.Note, ...]:
-    """What must be said of everything that comes out."""
+    """The words that every file of the run must carry, such as that the weights are random."""
     found = (notes.note_of(name, self._options.is_random) for name in self._options.models)
     return tuple(dict.fromkeys(note for note in found if note))
 
@@ -126,7 +126,7 @@ class Models:
     return True
 
   def _room_for_another(self) -> bool:
-    """Whether the models in memory leave enough of it."""
+    """Whether there is memory for another model beside those that are loaded."""
     if not self._loaded:
       return True
     import jax
