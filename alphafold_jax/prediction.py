@@ -6,9 +6,9 @@ import functools
 import gc
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import devices, ops, planning, programs, schema, tuning
-from alphafold_jax.constants import residues
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
@@ -25,7 +24,8 @@ from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.ops import seam
-from alphafold_jax.output import files
+from alphafold_jax.output.files import Prediction
+from alphafold_jax.output.record import Pass
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import notes, official, store
 from alphafold_jax.weights.random import random_params
@@ -102,69 +102,6 @@ def load_model(name: str, params: str | Path | None = None, *, strict: bool = Fa
     store.verify_file(source)  # what was installed is what is loaded
     values = official.load_official(source, config, strict)
   return Model(name=name, config=config, params=jax.tree.map(jnp.asarray, values), source=source)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prediction:
-  """What a person holds: host arrays without padding."""
-
-  name: str
-  model_name: str
-  seed: int
-  sequence: str
-  aatype: np.ndarray  # [N_res] 0..19, 20: unknown
-  residue_index: np.ndarray  # [N_res] from 0
-  asym_id: np.ndarray  # [N_res]
-  atom_positions: np.ndarray  # [N_res, 37, 3] Å
-  atom_mask: np.ndarray  # [N_res, 37]
-  plddt: np.ndarray  # [N_res] 0..100
-  pae: np.ndarray | None  # [N_res, N_res] Å
-  ptm: float | None
-  mean_plddt: float
-  contact_probability: np.ndarray  # [N_res, N_res] of C-beta atoms within 8 Å
-  passes: tuple['Pass', ...]
-  notes: tuple[str, ...] = ()
-  representations: 'Kept | None' = None
-
-  @property
-  def tag(self) -> str:
-    """The part of file names that tells this prediction from others of its protein."""
-    return files.tag(self.model_name, self.seed)
-
-  def save(
-    self, directory: str | Path, job: str | None = None, formats: Sequence[str] = ('pdb', 'mmcif', 'scores')
-  ) -> list[Path]:
-    """Writes the prediction into a folder, under `colabfold_batch`'s names.
-
-    Args:
-      directory: made if missing.
-      job: first part of the file names; by default made from the protein's name.
-      formats: rows of output.files.FORMATS.
-
-    Returns:
-      the files written.
-    """
-    origin = files.Origin(model_name=self.model_name, notes=self.notes)
-    report = files.Report(job or safe_name(self.name), [self], [self.tag], origin)
-    return files.write(report, directory, formats).paths
-
-
-class Kept(NamedTuple):
-  """The representations that may leave the device."""
-
-  single: np.ndarray  # [N_res, c_s]
-  pair: np.ndarray  # [N_res, N_res, c_z]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pass:
-  """One recycling pass as it went."""
-
-  index: int  # 0: the first
-  mean_plddt: float
-  ptm: float | None
-  change: float  # Å, against the pass before
-  seconds: float
 
 
 def predict(
@@ -397,30 +334,27 @@ def _fetch(
   num_res = len(batch.aatype)
   score, representations = result.confidence, result.representations
 
-  def host(array, axes=1):
-    return None if array is None else np.asarray(array)[(slice(num_res),) * axes]
+  def host(array: jax.Array, axes: int = 1) -> np.ndarray:
+    return np.asarray(array)[(slice(num_res),) * axes]
 
+  arrays = {name: np.asarray(getattr(batch, name)) for name in ('aatype', 'residue_index', 'asym_id')} | {
+    'atom_positions': host(result.recycled.atom_positions),
+    'atom_mask': host(result.atom_mask),
+    'plddt': host(score.plddt),
+    'contact_probability': host(score.contact_probability, 2),
+  }
+  if score.pae is not None:
+    arrays['pae'] = host(score.pae, 2)
+  if representations is not None:
+    arrays |= {'single': host(representations.single), 'pair': host(representations.pair, 2).astype(np.float32)}
   return Prediction(
     name=name,
+    job=safe_name(name),
     model_name=model.name,
     seed=seed,
-    sequence=_letters(batch.aatype),
-    aatype=np.asarray(batch.aatype),
-    residue_index=np.asarray(batch.residue_index),
-    asym_id=np.asarray(batch.asym_id),
-    atom_positions=host(result.recycled.atom_positions),
-    atom_mask=host(result.atom_mask),
-    plddt=host(score.plddt),
-    pae=host(score.pae, 2),
-    ptm=done[-1].ptm,
     mean_plddt=done[-1].mean_plddt,
-    contact_probability=host(score.contact_probability, 2),
+    ptm=done[-1].ptm,
     passes=done,
+    arrays=arrays,
     notes=(model.note.text,) if model.note else (),
-    representations=representations
-    and Kept(host(representations.single), host(representations.pair, 2).astype(np.float32)),
   )
-
-
-def _letters(aatype: np.ndarray) -> str:
-  return ''.join(residues.MSA_ALPHABET[i] for i in aatype)
