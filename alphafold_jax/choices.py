@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person chooses by name: the values of flags and options.
 
-Constants only, so that `alphafold-jax --help` lists the names without loading what they stand for. Whatever acts on a
+Names only, so that `alphafold-jax --help` lists the names without loading what they stand for. Whatever acts on a
 choice imports its name from here.
 """
+
+from alphafold_jax.ranking import RANKINGS
 
 MINI = 'mini'  # the model that ships with the package
 MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', MINI)
 ORDER = (1, 2, 3, 4, 5)  # numbers of the models of a published type
 DTYPES = ('float32', 'bfloat16')  # of the network's trunk
-RANKS = ('auto', 'plddt', 'ptm')
+RANKS = ('auto', *RANKINGS)
 SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
 SKIPPABLE = ('msa', 'plots', 'pae_json')
 PARAMETERS = '2022-12-06'  # the published archive that is installed by default

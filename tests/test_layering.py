@@ -23,6 +23,7 @@ FLOORS = (
     'settings',
     'devices',
     'screen',
+    'ranking',
     'constants',
     'ops',
     'transfer',

@@ -2,10 +2,14 @@
 """`alphafold-jax predict`."""
 
 import argparse
+import typing
 from typing import Any
 
 from alphafold_jax import choices
 from alphafold_jax.cli import flags, searching
+
+if typing.TYPE_CHECKING:
+  from alphafold_jax.runs import Options
 
 
 def run(given: argparse.Namespace) -> int:
@@ -15,13 +19,13 @@ def run(given: argparse.Namespace) -> int:
   screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
   summary = runs.run(given.input, given.output, options, screen=screen, command=given.command_line)
   if not given.quiet:
-    from alphafold_jax.runs.files import report
+    from alphafold_jax.runs import files
 
-    print(f'\n{report.closing(summary, live=screen.live)}', flush=True)
+    print(f'\n{files.closing(summary, live=screen.live)}', flush=True)
   return summary.exit_code
 
 
-def _options(given: argparse.Namespace):
+def _options(given: argparse.Namespace) -> 'Options':
   """The flags as runs.Options."""
   from alphafold_jax import runs
   from alphafold_jax.settings import Settings

@@ -5,6 +5,7 @@ Only what does not depend on chance is made here; clusters, masking and extra ro
 raw alignment. A batch is of numpy arrays, unpadded, and of one chain.
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,17 @@ def save_features(path: str | Path, batch: schema.Batch, metadata: dict[str, Any
     np.savez_compressed(file, **arrays)
 
 
-def load_features(path: str | Path) -> tuple[schema.Batch, dict[str, Any]]:
+def load_features(path: str | Path, content: bytes | None = None) -> tuple[schema.Batch, dict[str, Any]]:
   """Reads what `save_features` wrote: the batch and its metadata.
+
+  Args:
+    path: the file.
+    content: what is in it, if it was read before.
 
   Raises:
     InputError: the file is not such a one, or is damaged; the message names the array.
   """
-  arrays = _read_npz(path)
+  arrays = _read_npz(path, content)
   metadata = _check_header(arrays.pop(_HEADER, None), path)
   batch = fields.from_leaves(schema.Batch, arrays, str(path))
   fields.axis_sizes(batch, str(path))
@@ -129,13 +134,14 @@ def load_features(path: str | Path) -> tuple[schema.Batch, dict[str, Any]]:
   return batch, metadata
 
 
-def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
+def _read_npz(path: str | Path, content: bytes | None) -> dict[str, np.ndarray]:
   """Every array of the archive by name; InputError names the one that cannot be read."""
   arrays, name = {}, None
   try:
-    with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
-      for name in archive.files:
-        arrays[name] = archive[name]
+    with open(path, 'rb') if content is None else io.BytesIO(content) as file:
+      with np.load(file, allow_pickle=False) as archive:
+        for name in archive.files:
+          arrays[name] = archive[name]
   except FileNotFoundError:
     raise InputError(f'{path}: no such file') from None
   except Exception as error:  # numpy and zipfile raise whatever a damaged byte leads to

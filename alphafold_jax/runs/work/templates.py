@@ -24,6 +24,11 @@ _log = logging.getLogger(__name__)
 MOST = 4  # templates of a protein; Suppl. 1.2.3
 
 
+def _log_placed(job: Job, template: Any) -> None:
+  shares = 100 * template.identity, 100 * template.coverage
+  _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, *shares)
+
+
 class GivenStructures:
   """Structures given by a person, for every protein of the run."""
 
@@ -87,13 +92,7 @@ class GivenStructures:
     for template in found[MOST:]:
       _log.info('%s: template %s left out: %d others fit better', job.name, template.name, MOST)
     for template in found[:MOST]:
-      _log.info(
-        '%s: template %s: %.0f%% identical, covers %.0f%%',
-        job.name,
-        template.name,
-        100 * template.identity,
-        100 * template.coverage,
-      )
+      _log_placed(job, template)
     return templates.stack_templates(found[:MOST], MOST) if found else None
 
 
@@ -103,6 +102,7 @@ class FoundStructures:
   def __init__(self, options: SearchOptions):
     from alphafold_jax.search.templates import choice, library
 
+    assert options.structures is not None  # SearchOptions has seen to it
     if options.uses_server:  # which fills the folder
       atomic.make_folder(options.structures)
     self._library = library.StructureFolder(options.structures, options.obsolete_pdbs_path)
@@ -122,7 +122,7 @@ class FoundStructures:
     return keys.of_json([[dataclasses.astuple(hit) for hit in hits], [self._file_of(hit) for hit in hits]])
 
   def _file_of(self, hit: TemplateHit) -> list[Any]:
-    """What tells the file of a hit from others; it is too large, and there are too many, to read them all."""
+    """What identifies the file of a hit: name, size and time, since there are too many to read them all."""
     try:
       path = self._library.find(hit.entry, hit.chain)
       return [path.name, path.stat().st_size, path.stat().st_mtime_ns]
@@ -198,13 +198,7 @@ class MappedStructures:
 
     placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
     for template in placed:
-      _log.info(
-        '%s: template %s: %.0f%% identical, covers %.0f%%',
-        job.name,
-        template.name,
-        100 * template.identity,
-        100 * template.coverage,
-      )
+      _log_placed(job, template)
     return templates.stack_templates(placed, MOST) if placed else None
 
 
