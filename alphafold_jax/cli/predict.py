@@ -192,7 +192,8 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
       'metavar': 'WHAT',
       'action': 'append',
       'default': [],
-      'help': 'leave out msa, plots or pae_json; repeat, or separate by commas',
+      'help': f'leave out {", ".join(choices.SKIPPABLE[:-1])} or {choices.SKIPPABLE[-1]}; '
+      'repeat, or separate by commas',
     },
     '--overwrite-existing-results': {**flags.SWITCH, 'help': 'compute everything again'},
     '--zip': {**flags.SWITCH, 'help': "pack each protein's files into {name}.result.zip"},
