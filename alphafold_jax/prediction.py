@@ -32,6 +32,7 @@ from alphafold_jax.weights.random import random_params
 
 _log = logging.getLogger(__name__)
 MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
+OnPass = Callable[[Pass, Callable[[], Prediction]], None]  # is given a pass, and what fetches the structure so far
 _RAN_OUT: set[Hashable] = set()  # the programs that took more memory than there was
 
 
@@ -112,7 +113,7 @@ def predict(
   name: str | None = None,
   templates: schema.Templates | None = None,
   settings: Settings | None = None,
-  on_pass: Callable[[Pass, Callable[[], Prediction]], None] | None = None,
+  on_pass: OnPass | None = None,
   plan: planning.Plan | None = None,
   make_room: Callable[[], bool] = lambda: False,
   **changes: Any,
@@ -140,16 +141,15 @@ def predict(
   settings = _changed(settings or Settings(), changes)
   batch = as_batch(query, templates)
   name = name or getattr(query, 'name', None) or 'query'
-  task = _Task(model, configured(model, settings), settings, batch)
-  run = functools.partial(_run, name=name, seed=seed, on_pass=on_pass)
+  task = _Task(model, configured(model, settings), settings, batch, name, seed)
   try:
-    return _in_memory(task, plan or _plan(task, make_room), run, make_room, name)
+    return _in_memory(task, plan or _plan(task, make_room), on_pass, make_room)
   except NumericalError:
     if task.config.dtype == 'float32':
       raise
   _log.warning('%s: %s gave NaN or infinity in %s; computing again in float32', name, model.name, task.config.dtype)
   task = dataclasses.replace(task, config=configs.changed(task.config, {'dtype': 'float32'}))
-  return _in_memory(task, _plan(task, make_room), run, make_room, name)
+  return _in_memory(task, _plan(task, make_room), on_pass, make_room)
 
 
 def make_plan(
@@ -209,7 +209,7 @@ def check_network(config: config_dict.ConfigDict) -> None:
 
 def program_key(model: Model, batch: schema.Batch, settings: Settings, plan: planning.Plan | None = None) -> Hashable:
   """Equal for predictions that run the same compiled program."""
-  return _Task(model, configured(model, settings), settings, batch).program(plan and plan.kernels)
+  return _Task(model, configured(model, settings), settings, batch).program(plan.kernels if plan else None)
 
 
 def forget_programs() -> None:
@@ -226,6 +226,8 @@ class _Task:
   config: config_dict.ConfigDict  # the model's, with the settings
   settings: Settings
   batch: schema.Batch  # unpadded
+  name: str = ''  # of the protein
+  seed: int = 0
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
@@ -235,7 +237,7 @@ class _Task:
   def spec(self) -> alphafold.AlphaFoldSpec:
     return alphafold.make_spec(planning.reduced(self.config, self.sizes))
 
-  def program(self, kernels: ops.Kernels | None = None) -> Hashable:
+  def program(self, kernels: ops.Kernels | None = None) -> tuple[alphafold.AlphaFoldSpec, bool, int, Hashable]:
     """Equal for what is compiled once."""
     spec = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels)
     return spec, self.settings.keep_representations, self.settings.num_devices, tuple(self.sizes.items())
@@ -267,70 +269,69 @@ def _plan(task: _Task, make_room: Callable[[], bool]) -> planning.Plan:
         return plan
 
 
-def _in_memory(task, plan, run, make_room, name) -> Prediction:
+def _in_memory(task: _Task, plan: planning.Plan, on_pass: OnPass | None, make_room: Callable[[], bool]) -> Prediction:
   """Runs by plan; when memory runs out nevertheless, makes room or else goes a step down, and begins again."""
   while True:
     try:
-      return run(task, plan)
+      return _run(task, plan, on_pass)
     except jax.errors.JaxRuntimeError as error:
       if 'RESOURCE_EXHAUSTED' not in str(error):
         raise
-      found_room = make_room()
-      if not found_room and plan.below is None:
+      found_room, below = make_room(), plan.below
+      if not found_room and below is None:
         raise ResourceError(
-          f'{name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
+          f'{task.name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
           f'{task.sizes["num_seq"]} alignment rows; use a device with more memory, more devices (--devices), '
           '--dtype bfloat16, or a shallower alignment (--max-msa 128:256)'
         ) from error
     gc.collect()  # the error's traceback held the arrays
-    if found_room:
-      _log.warning('%s: the device ran out of memory; beginning again with more of it free', name)
+    if found_room or below is None:
+      _log.warning('%s: the device ran out of memory; beginning again with more of it free', task.name)
     else:
-      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', name, plan.how, plan.below.how)
+      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', task.name, plan.how, below.how)
       _RAN_OUT.add(task.program(plan.kernels))
-      plan = plan.below
+      plan = below
 
 
-def _run(task, plan, *, name, seed, on_pass) -> Prediction:
+def _run(task: _Task, plan: planning.Plan, on_pass: OnPass | None) -> Prediction:
   """Recycles until done, Algorithm 30."""
-  model, config, batch, sizes, params = task.model, task.config, task.batch, task.sizes, task.model.params
+  config, batch, sizes, params = task.config, task.batch, task.sizes, task.model.params
   if not sizes['num_templ']:
     batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
     params = {name: values for name, values in params.items() if not name.startswith('template')}
   spec, keep_representations, num_devices, _ = task.program(plan.kernels)
   compiled = programs.compiled(spec, keep_representations, num_devices)
-  key = jax.random.key(seed)
+  key = jax.random.key(task.seed)
   params, padded = compiled.put((params, padding.pad_batch(batch, sizes)))
   context = compiled.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
-  result, done = None, []
-  previous = compiled.initial(padded)
+  previous, done = compiled.initial(padded), []
   for index in range(config.num_recycle + 1):
     start = time.monotonic()
     result = compiled.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
-    done.append(_finished(result, index, start, name, model.name, config.dtype))
+    done.append(_finished(task, result, index, start))
     if on_pass is not None:
-      on_pass(done[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(done)))
+      on_pass(done[-1], functools.partial(_fetch, task, result, tuple(done)))
     if index and done[-1].change <= config.recycle_early_stop_tolerance:
       break
     previous = result.recycled
-  return _fetch(model, batch, result, name, seed, tuple(done))
+  return _fetch(task, result, tuple(done))
 
 
-def _finished(result: programs.PassResult, index: int, start: float, name: str, model_name: str, dtype: str) -> Pass:
+def _finished(task: _Task, result: programs.PassResult, index: int, start: float) -> Pass:
   """Waits for a pass and checks that it gave numbers."""
   score = result.confidence
   mean_plddt, ptm, change, finite = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))
   if not finite:
     raise NumericalError(
-      f'{name}: {model_name} gave NaN or infinity in pass {index} in {dtype}; nothing of it is written'
+      f'{task.name}: {task.model.name} gave NaN or infinity in pass {index} in {task.config.dtype}; nothing of it is '
+      'written'
     )
   return Pass(index, float(mean_plddt), None if ptm is None else float(ptm), float(change), time.monotonic() - start)
 
 
-def _fetch(
-  model: Model, batch: schema.Batch, result: programs.PassResult, name: str, seed: int, done: tuple[Pass, ...]
-) -> Prediction:
+def _fetch(task: _Task, result: programs.PassResult, done: tuple[Pass, ...]) -> Prediction:
   """Copies a result to the host and cuts the padding off."""
+  model, batch = task.model, task.batch
   num_res = len(batch.aatype)
   score, representations = result.confidence, result.representations
 
@@ -348,10 +349,10 @@ def _fetch(
   if representations is not None:
     arrays |= {'single': host(representations.single), 'pair': host(representations.pair, 2).astype(np.float32)}
   return Prediction(
-    name=name,
-    job=safe_name(name),
+    name=task.name,
+    job=safe_name(task.name),
     model_name=model.name,
-    seed=seed,
+    seed=task.seed,
     mean_plddt=done[-1].mean_plddt,
     ptm=done[-1].ptm,
     passes=done,
