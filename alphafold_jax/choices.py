@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person chooses by name: the values of flags and options.
 
-Names only, so that `alphafold-jax --help` lists the names without loading what they stand for. Whatever acts on a
-choice imports its name from here.
+Light, so that `alphafold-jax --help` lists the names without loading what they stand for. Whatever acts on a choice
+imports its name from here.
 """
 
-from alphafold_jax.ranking import RANKINGS
+from collections.abc import Callable, Mapping
+from typing import Any
 
 MINI = 'mini'  # the model that ships with the package
 MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', MINI)
 ORDER = (1, 2, 3, 4, 5)  # numbers of the models of a published type
 DTYPES = ('float32', 'bfloat16')  # of the network's trunk
+RANKINGS: Mapping[str, Callable[[Any], float]] = {  # scores of a prediction or confidence, 0 to 100
+  'plddt': lambda scored: scored.mean_plddt,
+  'ptm': lambda scored: 100 * scored.ptm,
+}
 RANKS = ('auto', *RANKINGS)
 SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
 SKIPPABLE = ('msa', 'plots', 'pae_json')

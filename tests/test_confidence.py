@@ -10,7 +10,7 @@ import pytest
 from alphafold.common import confidence as oracle
 
 from alphafold_jax import confidence, schema
-from alphafold_jax.ranking import RANKINGS
+from alphafold_jax.choices import RANKINGS
 
 DATA = Path(__file__).parent / 'data' / 'reference_predictions'
 RECORDED = ['5AWL_1', '6A5J']

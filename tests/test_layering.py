@@ -23,7 +23,6 @@ FLOORS = (
     'settings',
     'devices',
     'screen',
-    'ranking',
     'constants',
     'ops',
     'transfer',

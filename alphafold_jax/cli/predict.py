@@ -2,6 +2,7 @@
 """`alphafold-jax predict`."""
 
 import argparse
+import dataclasses
 import typing
 from typing import Any
 
@@ -30,50 +31,21 @@ def _options(given: argparse.Namespace) -> 'Options':
   from alphafold_jax import runs
   from alphafold_jax.settings import Settings
 
-  settings = Settings(
-    num_recycle=given.num_recycle,
-    recycle_early_stop_tolerance=given.recycle_early_stop_tolerance,
-    num_ensemble=given.num_ensemble,
-    max_msa=given.max_msa,
-    masked_msa_fraction=given.masked_msa_fraction,
-    use_dropout=given.use_dropout,
-    dtype=given.dtype,
-    kernels=given.kernels,
-    num_devices=given.devices,
-  )
-  same = (
-    'msa_only',
-    'model_type',
-    'num_models',
-    'model_order',
-    'num_seeds',
-    'random_seed',
-    'max_seq',
-    'max_extra_seq',
-    'custom_template_path',
-    'template_map',
-    'rank',
-    'stop_at_score',
-    'jobname_prefix',
-    'save_all',
-    'save_recycles',
-    'save_single_representations',
-    'save_pair_representations',
-    'overwrite_existing_results',
-    'zip',
-    'sort_queries_by',
-    'shard',
-    'workers',
-  )
-  return runs.Options(
-    **{name: getattr(given, name) for name in same},
-    search=searching.options_of(given),
-    settings=settings,
-    config=dict(given.config),
-    params=given.params or given.data,
-    skip_output=frozenset(part for parts in given.skip_output for part in parts),
-    compilation_cache=not given.no_compilation_cache,
-  )
+  settings = Settings(**_same(given, Settings), num_devices=given.devices)
+  others = {
+    'search': searching.options_of(given),
+    'settings': settings,
+    'config': dict(given.config),
+    'params': given.params or given.data,
+    'skip_output': frozenset(part for parts in given.skip_output for part in parts),
+    'compilation_cache': not given.no_compilation_cache,
+  }
+  return runs.Options(**_same(given, runs.Options) | others)
+
+
+def _same(given: argparse.Namespace, kind: Any) -> dict[str, Any]:
+  """The values of flags that have the names of a dataclass's fields."""
+  return {field.name: getattr(given, field.name) for field in dataclasses.fields(kind) if hasattr(given, field.name)}
 
 
 def add(commands: Any) -> None:

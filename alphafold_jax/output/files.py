@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from alphafold_jax import atomic, errors
-from alphafold_jax.output import arrays, mmcif, pdb, plots, scores
+from alphafold_jax.choices import SKIPPABLE
+from alphafold_jax.output import mmcif, pdb, plots, scores
 from alphafold_jax.output.record import PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
 
 PASS, PREDICTION, PROTEIN, ARCHIVE = 'pass', 'prediction', 'protein', 'archive'
@@ -61,6 +62,7 @@ def where(option: str) -> Callable[[Any], bool]:
 
 def unless_skipped(word: str) -> Callable[[Any], bool]:
   """Wanted unless `--skip-output` holds this word."""
+  assert word in SKIPPABLE
   return lambda options: word not in options.skip_output
 
 
@@ -195,13 +197,13 @@ FORMATS = {
   'pdb': Format('{job}_unrelaxed_{tag}.pdb', lambda report: pdb.to_pdb(report.best)),
   'mmcif': Format('{job}_unrelaxed_{tag}.cif', lambda report: mmcif.to_mmcif(report.best, report.job)),
   'scores': Format('{job}_scores_{tag}.json', lambda report: scores.scores_json(report.best)),
-  'single': Format('{job}_single_repr_{tag}.npy', lambda report: arrays.npy(report.best, 'single'),
+  'single': Format('{job}_single_repr_{tag}.npy', lambda report: scores.npy(report.best, 'single'),
                    needs=('single',), wanted=where('save_single_representations')),
-  'pair': Format('{job}_pair_repr_{tag}.npy', lambda report: arrays.npy(report.best, 'pair'),
+  'pair': Format('{job}_pair_repr_{tag}.npy', lambda report: scores.npy(report.best, 'pair'),
                  needs=('pair',), wanted=where('save_pair_representations')),
   'recycles': Format('{job}_unrelaxed_{tag}.r{index}.pdb', lambda report: pdb.to_pdb(report.best), PASS,
                      needs=PASS_ARRAYS, wanted=where('save_recycles')),
-  'all': Format('{job}_all_{tag}.npz', lambda report: arrays.npz(report.best),
+  'all': Format('{job}_all_{tag}.npz', lambda report: scores.npz(report.best),
                 needs=_EVERYTHING, wanted=where('save_all')),
   'a3m': Format('{job}.a3m', _a3m, PROTEIN, wanted=unless_skipped('msa')),
   'pae': Format('{job}_predicted_aligned_error_v1.json', lambda report: scores.pae_json(report.best), PROTEIN,

@@ -3,7 +3,7 @@
 
 ledger     what is known of each protein: its input, whether it is done, how it ended
 job_files  the files of one protein, ranked; stored: its predictions on disk, for resuming
-report     config.json, failures.json, summary.csv and the closing table; citations: cite.bibtex
+report     config.json, failures.json, summary.csv, cite.bibtex and the closing table
 """
 
 from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles, make_output_folder

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax import atomic
+from alphafold_jax.choices import RANKINGS
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Report
-from alphafold_jax.ranking import RANKINGS
 from alphafold_jax.runs.files import stored
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, LoadedJob

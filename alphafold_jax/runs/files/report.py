@@ -8,16 +8,18 @@ import importlib.metadata
 import io
 import json
 import platform
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphafold_jax import atomic
-from alphafold_jax.runs.files import citations
+from alphafold_jax.choices import SERVER_MODES, SINGLE
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import number
+from alphafold_jax.search.databases import HHSUITE
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
 from alphafold_jax.weights.notes import Note
@@ -25,18 +27,16 @@ from alphafold_jax.weights.notes import Note
 if TYPE_CHECKING:
   from rich.table import Table  # rich is loaded only where something is shown
 
-FAILURES, CONFIG, NAMES, SUMMARY, CITATIONS = (
-  'failures.json',
-  'config.json',
-  'names.json',
-  'summary.csv',
-  'cite.bibtex',
-)
-LOG = 'log.txt'
+FAILURES, CONFIG, NAMES = 'failures.json', 'config.json', 'names.json'
+SUMMARY, CITATIONS, LOG = 'summary.csv', 'cite.bibtex', 'log.txt'
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
 ELSEWHERE = 'elsewhere'  # another process is at it
 _MAX_ROWS = 60  # of the closing table
 _WIDTH = 100
+_MMSEQS = ('Steinegger2017', 'Mirdita2022')
+_CITED = {  # in cite.bib, by mode of the search
+  SINGLE: (), 'hmmer': ('Eddy2011', 'Larralde2023'), 'mmseqs2': _MMSEQS, **dict.fromkeys(SERVER_MODES, _MMSEQS),
+}  # fmt: skip
 _PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython')
 
 
@@ -137,8 +137,14 @@ def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
 
 
 def write_citations(out: Path, search: SearchOptions | None) -> None:
-  """Writes cite.bibtex: the works behind a run."""
-  atomic.write_text(out / CITATIONS, citations.bibtex(search))
+  """Writes cite.bibtex: the works behind a run's predictions and searches."""
+  cited = ['Jumper2021', *(_CITED[search.mode] if search else ())]
+  if search and search.templates and not search.uses_server:
+    database = search.template_database
+    cited += ['Steinegger2019' if database and database.kind == HHSUITE else 'Eddy2011', 'Lassmann2020']
+  text = Path(__file__).with_name('cite.bib').read_text(encoding='utf-8')
+  entries = dict(re.findall(r'^(?=@\w+\{(\w+),)(.*?^\}\n)', text, re.MULTILINE | re.DOTALL))
+  atomic.write_text(out / CITATIONS, '\n'.join(entries[key] for key in dict.fromkeys(cited)))
 
 
 def write_config(

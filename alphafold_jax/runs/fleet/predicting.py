@@ -5,18 +5,18 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from alphafold_jax.choices import RANKINGS
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.errors import AlphaFoldError, NumericalError, WeightsError
 from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Pass
-from alphafold_jax.ranking import RANKINGS
 from alphafold_jax.runs import work
 from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome
 from alphafold_jax.runs.fleet import claims
@@ -163,15 +163,8 @@ class Predictor:
     assert protein.loaded is not None
     done = protein.files.finish(protein.found, protein.loaded, key, {'notes': list(protein.found[0].notes)})
     best = done['predictions'][0]
-    _log.info(
-      '%s: best of %d is %s, seed %d, pLDDT %.1f; %d files',
-      protein.job.name,
-      len(protein.found),
-      best['model'],
-      best['seed'],
-      best['mean_plddt'],
-      len(done['files']),
-    )
+    shown = f'best of {len(protein.found)} is {best["model"]}, seed {best["seed"]}, pLDDT {best["mean_plddt"]:.1f}'
+    _log.info('%s: %s; %d files', protein.job.name, shown, len(done['files']))
     return Outcome(protein.job.name, PARTIAL if protein.failures else DONE, done['predictions'], done['files'])
 
   def _predict_all(self, protein: _Protein) -> None:
@@ -184,8 +177,7 @@ class Predictor:
         with self._failing(protein, 'predict', name, seed):
           try:
             count = functools.partial(_count_down, left, (name, seed))
-            score = self._resumed(protein, name, seed)
-            score = self._predicted(protein, name, seed, count) if score is None else score
+            score = self._predicted(protein, name, seed, count)
             given_up = False
           except Exception as error:
             given_up = not isinstance(error, NumericalError)  # of another model or seed there may be numbers
@@ -197,26 +189,25 @@ class Predictor:
     finally:
       self._progress.skipped(size, sum(left.values()))
 
-  def _resumed(self, protein: _Protein, name: str, seed: int) -> float | None:
-    """The score of an earlier run's result, its files written anew; None if there is no such result."""
-    if self._options.overwrite_existing_results:
-      return None
-    files = protein.files
-    key = self._keys.prediction(protein.assignment.input_key, name, seed)
-    kept = files.kept(record.tag(name, seed), key)
-    if kept is None:
-      return None
+  def _predicted(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> float:
+    """Computes a prediction, or takes what an earlier run kept, and has its files written; returns its score."""
+    files, key = protein.files, self._keys.prediction(protein.assignment.input_key, name, seed)
+    before = None if self._options.overwrite_existing_results else files.kept(record.tag(name, seed), key)
+    one = before or self._computed(protein, name, seed, count)
 
     def write() -> None:
-      files.write_prediction(kept.in_memory())
+      kept = before or files.keep(one, key)
+      files.write_prediction(one.in_memory())
       protein.found.append(kept)
-      _log.info('%s %s, seed %d: done before, %s', protein.job.name, name, seed, _scores(kept))
+      scores = f'pLDDT {one.mean_plddt:.1f}' + ('' if one.ptm is None else f', pTM {one.ptm:.2f}')
+      took = f'{scores}, {number(len(one.passes) - 1, "recycle")}, {one.seconds:.1f} s'
+      _log.info('%s %s, seed %d: %s', protein.job.name, name, seed, f'done before, {scores}' if before else took)
 
     self._write(protein, 'predict', write, name, seed)
-    return self._score(kept)
+    return self._score(one)
 
-  def _predicted(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> float:
-    """Computes a prediction, has its raw result kept and its files written; returns its score."""
+  def _computed(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> Prediction:
+    """Computes a prediction, with the structures after its passes where files are made of them."""
     from alphafold_jax import prediction
 
     job, files = protein.job, protein.files
@@ -247,24 +238,8 @@ class Predictor:
       make_room=planned.make_room,
     )
     record.check_finite(predicted)
-    key = self._keys.prediction(protein.assignment.input_key, name, seed)
-
-    def write() -> None:
-      kept = files.keep(_with_passes(predicted, passes), key)
-      files.write_prediction(predicted)
-      protein.found.append(kept)
-      _log.info(
-        '%s %s, seed %d: %s, %s, %.1f s',
-        job.name,
-        name,
-        seed,
-        _scores(kept),
-        number(len(kept.passes) - 1, 'recycle'),
-        kept.seconds,
-      )
-
-    self._write(protein, 'predict', write, name, seed)
-    return self._score(predicted)
+    stacked = dict(zip(PASS_ARRAYS, map(np.stack, zip(*passes))))
+    return dataclasses.replace(predicted, arrays={**predicted.arrays, **stacked})
 
   def _write(
     self, protein: _Protein, stage: str, task: Callable[[], None], model: str | None = None, seed: int | None = None
@@ -307,29 +282,14 @@ class Predictor:
     except Exception as error:
       if stage != 'input' and (isinstance(error, OSError) or isinstance(error.__cause__, OSError)):
         raise CannotWrite(job.name, type(error).__name__, str(error)) from error
-      message = str(error) or type(error).__name__
-      protein.failures.append(
-        Failure(job.name, job.query.name, job.query.source, stage, type(error).__name__, message, model, seed)
-      )
-      expected = isinstance(error, AlphaFoldError)
+      kind, message = type(error).__name__, str(error) or type(error).__name__
+      protein.failures.append(Failure(job.name, job.query.name, job.query.source, stage, kind, message, model, seed))
       where = f'{job.name} {model}, seed {seed}' if model else job.name
-      _log.error(
-        '%s: %s',
-        where,
-        message if expected else f'{type(error).__name__}: {message}',
-        exc_info=None if expected else error,
-      )
-
-
-def _scores(one: Prediction) -> str:
-  return f'pLDDT {one.mean_plddt:.1f}' + ('' if one.ptm is None else f', pTM {one.ptm:.2f}')
+      if isinstance(error, AlphaFoldError):
+        _log.error('%s: %s', where, message)
+      else:
+        _log.error('%s: %s: %s', where, kind, message, exc_info=error)
 
 
 def _count_down(left: dict[Any, int], key: Any) -> None:
   left[key] = max(0, left[key] - 1)
-
-
-def _with_passes(prediction: Prediction, passes: Sequence[tuple[np.ndarray, np.ndarray]]) -> Prediction:
-  """The prediction with positions and pLDDT after its passes, if these were fetched."""
-  stacked = dict(zip(PASS_ARRAYS, map(np.stack, zip(*passes))))
-  return dataclasses.replace(prediction, arrays={**prediction.arrays, **stacked})

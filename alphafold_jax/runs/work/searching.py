@@ -46,6 +46,9 @@ class Searches:
     """
     self._options, self._folder = options, folder
 
+  def __reduce__(self) -> tuple[Any, ...]:
+    return Searches, (self._options, self._folder)  # another process makes the search anew
+
   @functools.cached_property
   def _search(self) -> Search:
     assert self._options is not None
