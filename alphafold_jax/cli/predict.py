@@ -59,6 +59,7 @@ def _options(given: argparse.Namespace):
     'sort_queries_by',
     'shard',
     'workers',
+    'ray',
   )
   return runs.Options(
     **{name: getattr(given, name) for name in same},
@@ -198,7 +199,11 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
     '--workers': {
       'type': int,
       'metavar': 'N',
-      'help': 'processes on this machine, each with GPUs of its own (default: one for each NVIDIA GPU)',
+      'help': 'processes that predict, each with GPUs of its own (default: one for each NVIDIA GPU)',
+    },
+    '--ray': {
+      'metavar': 'ADDRESS',
+      'help': 'use the GPUs of a Ray cluster, such as head:6379, or auto on a machine of it; see docs/clusters.md',
     },
     '--shard': {
       'type': flags.shard,

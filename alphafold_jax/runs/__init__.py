@@ -24,8 +24,7 @@ report     config.json, failures.json, summary.csv and the closing table
 predicting one protein with all its models and seeds
 overlap    features made ahead and files written behind, in threads
 starting   JAX and the predictor of a process
-places     which devices each worker gets
-workers    several processes on one machine; worker: one of them
+processes  this one, or several on one machine; actors: on Ray, cluster: which Ray; places: the devices of each
 batch      the run over all proteins
 
 Nothing here loads JAX before there is something to compute.

@@ -6,29 +6,18 @@ import os
 import shlex
 import shutil
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic
-from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
+from alphafold_jax.runs import fleet
 from alphafold_jax.runs.files import report
 from alphafold_jax.runs.files.book import Book
 from alphafold_jax.runs.files.outputs import HIDDEN, JobFiles
 from alphafold_jax.runs.files.report import DONE, ELSEWHERE, FAILED, NOT_RUN, Failure, Outcome, Summary
-from alphafold_jax.runs.fleet import progress, queue
-from alphafold_jax.runs.fleet.claims import Claims
-from alphafold_jax.runs.fleet.models import Models
-from alphafold_jax.runs.fleet.places import places as places_of
-from alphafold_jax.runs.fleet.predicting import CannotWrite
-from alphafold_jax.runs.fleet.progress import Clock, Progress
-from alphafold_jax.runs.fleet.queue import Assignment, Queue
-from alphafold_jax.runs.fleet.starting import Setup
-from alphafold_jax.runs.fleet.worker import Place
-from alphafold_jax.runs.fleet.workers import Workers
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import inputs, keys
 from alphafold_jax.runs.work.inputs import Inputs, Job
@@ -40,7 +29,6 @@ from alphafold_jax.weights import shipped, store
 _log = logging.getLogger(__name__)
 _STALE = 3600  # seconds after which a temporary file belongs to no running process
 _MAX_NOTES = 5  # proteins whose notes are shown one by one
-_POLL = 2.0  # seconds between looks at what others do
 
 
 def run(
@@ -67,8 +55,8 @@ def run(
   options = options or Options()
   found = inputs.find(source, options)
   templates = template_source(options)
-  models = None if options.msa_only else Models(options)
-  places = places_of(options.workers, options.settings.num_devices)
+  models = None if options.msa_only else fleet.Models(options)
+  places = fleet.places_of(options)
   out = _output_folder(out, source)
   with reporting(out / report.of_shard(report.LOG, options.shard), screen) as console:
     for note in models.notes if models else ():
@@ -77,7 +65,7 @@ def run(
       _log.info('%s is run since there are no published parameters in %s', options.family, store.default_directory())
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     try:
-      return _Batch(source, out, options, found, templates, models, command, places).run(console)
+      return _Batch(source, out, options, found, templates, models, command, places, screen).run(console)
     except KeyboardInterrupt:
       _log.warning('stopped; the same command goes on from here', extra=TOLD)
       raise
@@ -112,11 +100,13 @@ class _Batch:
     options: Options,
     found: Inputs,
     templates: TemplateSource | None,
-    models: Models | None,
+    models: fleet.Models | None,
     command,
-    places: Sequence[Place],
+    places: Sequence[fleet.Place],
+    screen: Screen | None,
   ):
-    self._source, self._out, self._options, self._command, self._places = source, out, options, command, places
+    self._source, self._out, self._options, self._command = source, out, options, command
+    self._places, self._screen = places, screen
     self._found, self._templates, self._models = found, templates, models
     self._keys = models and keys.Keys(options, models.digests, templates and templates.identity())
     self._summary = Summary(out, options.shard, notes=models.notes if models else ())
@@ -127,7 +117,7 @@ class _Batch:
     started = time.monotonic()
     complete = False
     try:
-      own, others = queue.of_shard(self._found.jobs, self._options.shard)
+      own, others = fleet.of_shard(self._found.jobs, self._options.shard)
       self._book.ours.update(job.name for job in own)
       self._tell_inputs(own)
       report.write_names(self._out, [(job.name, job.query.name) for job in self._found.jobs])
@@ -200,38 +190,9 @@ class _Batch:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
     report.write_citations(self._out, self._options.search)
     self._warn_of_little_room(own)
-    per_job = len(self._options.seeds) * sum(
-      self._options.model_config(name).num_recycle + 1 for name in self._options.models
-    )
-    places = self._places[: max(1, len(own) + len(others))]
-    sizes = Counter(residue_bucket(job.num_res) for job in own)
-    clock = Clock(Counter({size: count * per_job for size, count in sizes.items()}), len(own), len(places))
-    setup = Setup(self._out, self._options, self._models, self._keys, self._templates)
-    with Claims(self._out / HIDDEN) as claims, progress.displayed(clock, console) as shown:
-      proteins = Queue(
-        own, others, self._book, claims, clock, passes_per_job=per_job, waits=self._options.shard is None
-      )
-      try:
-        if len(places) == 1:
-          self._predict_here(setup, proteins, shown)
-        else:
-          Workers(places, setup, proteins, shown, self._write_config).run()
-      except CannotWrite as error:
-        _log.error('%s: %s. No further protein is run', error.job, error.message)
-        job = next(job for job in self._found.jobs if job.name == error.job)
-        self._book.fail(job, 'output', error.cause, error.message)
-
-  def _predict_here(self, setup: Setup, proteins: Queue, shown: Progress) -> None:
-    """Runs everything in this process."""
-    if (assignment := _next(proteins)) is None:
-      return
-    self._write_config(setup.start_device())
-    with setup.predictor(shown, proteins.ended) as predictor:
-      while assignment is not None:
-        predictor.run(assignment, proteins.peek())
-        if (assignment := proteins.take()) is None:
-          predictor.drain()
-          assignment = _next(proteins)
+    setup = fleet.Setup(self._out, self._options, self._models, self._keys, self._templates)
+    work = fleet.Work(setup, own, others, self._book, self._write_config)
+    fleet.predict_all(work, self._places, console, self._screen)
 
   def _write_config(self, device: dict[str, Any]) -> None:
     params = {}
@@ -313,13 +274,6 @@ class _Batch:
     if finished:
       self._summary.outcomes = self._outcomes()
       self._write_summary()
-
-
-def _next(proteins: Queue) -> Assignment | None:
-  """The next protein, after waiting for what others are at; None once all are done."""
-  while (assignment := proteins.take()) is None and not proteins.is_empty:
-    time.sleep(_POLL)
-  return assignment
 
 
 def _tidied(out: Path) -> set[str]:

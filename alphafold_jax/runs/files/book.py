@@ -43,6 +43,10 @@ class Book:
     self.outcomes: dict[str, Outcome] = {}
     self.ours: set[str] = set()  # jobs that this process answers for
 
+  def __getstate__(self) -> dict[str, Any]:
+    """Leaves out the search, which another process makes anew."""
+    return {name: value for name, value in self.__dict__.items() if name != '_search'}
+
   # ---------------------------------------------------------------------------------------- before it runs
 
   @functools.cached_property

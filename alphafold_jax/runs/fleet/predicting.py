@@ -120,7 +120,7 @@ class Predictor:
       number(len(protein.batch.msa.tokens), 'alignment row'),
       *([number(num_templates, 'template')] if num_templates else []),
     ]
-    self._progress.job(assignment.index, job.name, ', '.join(sizes))
+    self._progress.job(job.name, ', '.join(sizes))
     self._write(protein, 'output', lambda: protein.files.start_anew(assignment.input_key))
     self._predict_all(protein)
     self._behind.put(functools.partial(self._finish, protein), 'protein')
