@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the heads' logits to numbers a person can use: pLDDT, PAE, pTM, ipTM, contacts and the ranking score.
+"""From the heads' logits to numbers a person can use: pLDDT, PAE, pTM, ipTM and contacts.
 
 Algorithm 29 "predictPerResidueLDDT" (its last line) and Suppl. 1.9.6-1.9.8. Everything runs under jit, so that
 the large logits are reduced where they are; host arrays may be given as well. Padding is chosen away, never multiplied
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphafold_jax import errors, ops, schema
+from alphafold_jax import ops, schema
 from alphafold_jax.schema import Array
 
 PAE_MAX_BIN = 31.0  # Å, the last edge of the aligned-error bins, Suppl. 1.9.7
@@ -177,27 +177,3 @@ def _best_alignment(tm, mask, counted):
   pairs = _pairs(valid) & counted  # [N_res, N_res]
   means = jnp.sum(jnp.where(pairs, tm, 0), axis=-1) / (1e-8 + jnp.sum(pairs, axis=-1))
   return jnp.max(ops.all_residues(means))  # []
-
-
-# ------------------------------------------------------------------------------------------ ranking
-
-
-def ranking_score(confidence: Confidence, by: str = 'plddt') -> Array:
-  """The number predictions are sorted by, best first, 0 to 100; `by` is a row of RANKINGS."""
-  if by not in RANKINGS:
-    raise errors.InputError(f'rank by {by!r}: unknown; choose one of {", ".join(RANKINGS)}')
-  missing = [name for name in RANKINGS[by] if getattr(confidence, name) is None]
-  if missing:
-    raise errors.InputError(
-      f'rank by {by!r}: this model gives no {" and no ".join(missing)}; '
-      'rank by plddt, or choose a _ptm model (ptm) or a complex (iptm, multimer)'
-    )
-  return sum(weight * getattr(confidence, name) for name, weight in RANKINGS[by].items())
-
-
-RANKINGS = {  # name -> weights of the scores
-  'plddt': {'mean_plddt': 1},
-  'ptm': {'ptm': 100},
-  'iptm': {'iptm': 100},
-  'multimer': {'iptm': 80, 'ptm': 20},
-}

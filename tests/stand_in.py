@@ -17,7 +17,7 @@ from typing import Any
 
 from alphafold_jax import cli
 from alphafold_jax.runs import fleet
-from alphafold_jax.runs.files.report import DONE, FAILED, Failure, Outcome
+from alphafold_jax.runs.files import DONE, FAILED, Failure, Outcome
 from alphafold_jax.runs.fleet.predicting import CannotWrite
 from alphafold_jax.runs.fleet.starting import Setup
 

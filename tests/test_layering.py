@@ -14,6 +14,8 @@ FLOORS = (
   (
     'errors',
     'version',
+    'choices',
+    'folders',
     'atomic',
     'schema',
     'config',
@@ -42,6 +44,8 @@ WITHOUT_JAX = (
   'settings',
   'errors',
   'version',
+  'choices',
+  'folders',
   'atomic',
   'screen',
   'transfer',

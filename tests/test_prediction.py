@@ -109,11 +109,11 @@ def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
   tried = []
   run = prediction._run
 
-  def overflowing(task, plan, **arguments):
+  def overflowing(task, plan, on_pass):
     tried.append(task.config.dtype)
     if task.config.dtype == 'bfloat16':
       raise errors.NumericalError('overflow')
-    return run(task, plan, **arguments)
+    return run(task, plan, on_pass)
 
   monkeypatch.setattr(prediction, '_run', overflowing)
   assert np.isfinite(afj.predict(model, SEQUENCE, num_recycle=0, dtype='bfloat16').plddt).all()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel seam: the network's expensive steps as pure functions of activations and weights.
 
-Each file holds one operation: its mathematics as the `xla` reference and, in the table at its foot, every other way to
-compute it. Which one runs is decided at trace time by `seam.Kernels`, never inside a module of the model. An operation
-normalises its input and adds its update to what was there (residual.py), slice by slice and in place (slicing.py).
+A file such as attention.py holds one operation: its mathematics as the `xla` reference and, in the table at its foot,
+every other way to compute it. Kernels have files of their own, named after the operation and the row. Which row runs is
+decided at trace time by `seam.Kernels`, never inside a module of the model. An operation normalises its input and adds
+its update to it (residual.py), slice by slice and in place (slicing.py).
 """
 
 from alphafold_jax.ops import axial
@@ -23,7 +24,7 @@ from alphafold_jax.ops.pairs import (
   triangle_attention,
   zero_pairs,
 )
-from alphafold_jax.ops.seam import Kernels, taking_gradients, use_kernels
+from alphafold_jax.ops.seam import Kernels, use_kernels
 from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
 
@@ -50,7 +51,6 @@ __all__ = [
   'row_attention',
   'self_attention',
   'symmetric',
-  'taking_gradients',
   'transition',
   'triangle_attention',
   'triangle_multiplication',

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from alphafold_jax import ops, schema
+from alphafold_jax import schema
 from alphafold_jax.data import features
 from alphafold_jax.losses.total import LossSpec, total_loss
 from alphafold_jax.model import alphafold, recycling
@@ -159,7 +159,7 @@ def _shared_loss(spec, params, key, example, num_passes, model_axis):
   Devices that share an example all arrive at its whole loss. Each differentiates an equal part of it, so that summing
   their gradients gives the whole one, whichever parts of the network a device computed.
   """
-  with axial.sharded_over(model_axis), ops.taking_gradients():
+  with axial.sharded_over(model_axis):
     loss, terms = recycled_loss(spec, params, key, example, num_passes)
   share = loss / jax.lax.axis_size(model_axis) if model_axis is not None else loss
   # The value reported is the whole loss, the one differentiated the share.

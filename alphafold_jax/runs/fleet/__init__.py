@@ -17,18 +17,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.runs.files.outputs import HIDDEN
+from alphafold_jax.runs.files import HIDDEN
 from alphafold_jax.runs.fleet import actors, processes, progress
 from alphafold_jax.runs.fleet.claims import Claims
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.places import Place, on_this_machine
 from alphafold_jax.runs.fleet.predicting import CannotWrite
-from alphafold_jax.runs.fleet.queue import Work, of_shard
+from alphafold_jax.runs.fleet.queue import Workload, of_shard
 from alphafold_jax.runs.fleet.starting import Setup
 from alphafold_jax.runs.options import Options
 from alphafold_jax.screen import Screen
 
-__all__ = ['Models', 'Place', 'Setup', 'Work', 'of_shard', 'places_of', 'predict_all']
+__all__ = ['Models', 'Place', 'Setup', 'Workload', 'of_shard', 'places_of', 'predict_all']
 
 _log = logging.getLogger(__name__)
 
@@ -46,11 +46,11 @@ def places_of(options: Options) -> list[Place]:
   return []
 
 
-def predict_all(work: Work, places: Sequence[Place], console: Any, screen: Screen | None) -> None:
+def predict_all(workload: Workload, places: Sequence[Place], console: Any, screen: Screen | None) -> None:
   """Has all proteins predicted, in the simplest way that uses all places; how each ended is in the book.
 
   Args:
-    work: what there is.
+    workload: what there is.
     places: from `places_of`.
     console: rich's, for a live display; None: without.
     screen: what the person sees; None: nothing.
@@ -58,21 +58,21 @@ def predict_all(work: Work, places: Sequence[Place], console: Any, screen: Scree
   Raises:
     AlphaFoldError: no further protein can be run.
   """
-  places, address = places[: max(1, len(work.own) + len(work.others))], work.setup.options.ray
-  folder = work.setup.out / HIDDEN
+  places, address = places[: max(1, len(workload.own) + len(workload.others))], workload.setup.options.ray
+  folder = workload.setup.out / HIDDEN
   try:
     if len(places) > 1 and not _has_ray():
-      processes.run_children(work, places, screen)
+      processes.run_children(workload, places, screen)
       return
-    with Claims(folder, blames=len(places) == 1) as claims, progress.displayed(work.clock(), console) as shown:
+    with Claims(folder, blames=len(places) == 1) as claims, progress.displayed(workload.clock(), console) as shown:
       if len(places) == 1:
-        processes.run_here(work, claims, shown)
+        processes.run_here(workload, claims, shown)
       else:
-        actors.run_actors(work, claims, shown, address, places)
+        actors.run_actors(workload, claims, shown, address, places)
   except CannotWrite as error:
     _log.error('%s: %s. No further protein is run', error.job, error.message)
-    job = next(job for job in (*work.own, *work.others) if job.name == error.job)
-    work.book.fail(job, 'output', error.cause, error.message)
+    job = next(job for job in (*workload.own, *workload.others) if job.name == error.job)
+    workload.ledger.fail(job, 'output', error.cause, error.message)
 
 
 def _has_ray() -> bool:

@@ -19,18 +19,18 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 from alphafold_jax.errors import AlphaFoldError, ResourceError
-from alphafold_jax.runs.files.report import Failure, Outcome
+from alphafold_jax.runs.files import Failure, Outcome
 from alphafold_jax.runs.fleet import cluster
 from alphafold_jax.runs.fleet.claims import Claims
 from alphafold_jax.runs.fleet.places import Place
 from alphafold_jax.runs.fleet.predicting import CannotWrite
 from alphafold_jax.runs.fleet.processes import MAX_STARTS, TRY_ONE, predict
 from alphafold_jax.runs.fleet.progress import Progress
-from alphafold_jax.runs.fleet.queue import Assignment, Queue, Work
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.fleet.queue import Assignment, Queue, Workload
+from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import number
 
 _package_log = logging.getLogger('alphafold_jax')
@@ -65,20 +65,6 @@ class _RemoteProgress:
 
   def __getattr__(self, method: str) -> Callable[..., None]:
     return lambda *arguments: self._send(('progress', method, arguments))
-
-  def passed(self, step: str, size: int, one: Any, *others: Any) -> None:
-    plain = _Pass(**{name: getattr(one, name) for name in _Pass._fields})
-    self._send(('progress', 'passed', (step, size, plain, *others)))
-
-
-class _Pass(NamedTuple):
-  """A prediction.Pass, which the leading process could not read without loading JAX."""
-
-  mean_plddt: float
-  ptm: float | None
-  change: float
-  seconds: float
-  index: int  # type: ignore[assignment]  # also the name of a method of tuple
 
 
 class Predicting:
@@ -158,13 +144,19 @@ class _Actors:
   """The actors of a run."""
 
   def __init__(
-    self, ray: Any, resources: dict[str, Any], work: Work, claims: Claims, progress: Progress, places: Sequence[Place]
+    self,
+    ray: Any,
+    resources: dict[str, Any],
+    workload: Workload,
+    claims: Claims,
+    progress: Progress,
+    places: Sequence[Place],
   ):
     """Makes none yet; `resources` are what Ray reserves for each, the rest is of `run_actors`."""
     progress.clock.num_workers = len(places)
     self._members = [_Actor(place, progress.beside()) for place in places]
-    self._ray, self._work, self._queue = ray, work, Queue(work, claims, progress.clock)
-    self._class, self._setup = ray.remote(**resources)(Predicting), ray.put(work.setup)
+    self._ray, self._workload, self._queue = ray, workload, Queue(workload, claims, progress.clock)
+    self._class, self._setup = ray.remote(**resources)(Predicting), ray.put(workload.setup)
     self._waiting = ThreadPoolExecutor(1, 'waiting')
     self._again: deque[Assignment] = deque()  # of actors that died
 
@@ -219,7 +211,7 @@ class _Actors:
     match event:
       case 'device', facts:
         one.is_ready, one.num_starts = True, 0
-        self._work.on_device(facts)
+        self._workload.on_device(facts)
       case 'log', record:
         _package_log.handle(record)
       case 'progress', method, arguments:
@@ -261,11 +253,13 @@ class _Actors:
       raise error
 
 
-def run_actors(work: Work, claims: Claims, progress: Progress, address: str | None, places: Sequence[Place]) -> None:
+def run_actors(
+  workload: Workload, claims: Claims, progress: Progress, address: str | None, places: Sequence[Place]
+) -> None:
   """Predicts everything in actors.
 
   Args:
-    work: what there is.
+    workload: what there is.
     claims: of this process.
     progress: of the run.
     address: of a cluster, or 'auto'; None: this machine.
@@ -274,15 +268,15 @@ def run_actors(work: Work, claims: Claims, progress: Progress, address: str | No
   Raises:
     CannotWrite, AlphaFoldError: no further protein can be run.
   """
-  options = work.setup.options
+  options = workload.setup.options
   resources: dict[str, Any] = {'num_cpus': 1}
   with cluster.connected(address, len(places)) as (ray, is_own):
     if not is_own:
       count, resources = cluster.room(ray.nodes(), options.workers, options.settings.num_devices)
-      count = min(count, max(1, len(work.own) + len(work.others)))
+      count = min(count, max(1, len(workload.own) + len(workload.others)))
       places = [Place(f'worker {i + 1}') for i in range(count)]
       _log.info('Ray cluster: %s, each with %s', number(count, 'worker'), resources)
-    _Actors(ray, resources, work, claims, progress, places).run()
+    _Actors(ray, resources, workload, claims, progress, places).run()
 
 
 def _last_line(text: str) -> str:

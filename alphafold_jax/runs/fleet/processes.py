@@ -2,8 +2,8 @@
 """This process, or child processes of it on one machine, each on devices of its own.
 
 Children share nothing but the output folder: each begins with its part of the proteins, as a shard does, and then does
-what its siblings have not begun or have died at. Their claims say afterwards how the proteins ended. This process never
-loads JAX then.
+what its siblings have not begun or have died at. Their claims say afterwards how the proteins ended. The process
+that leads them never loads JAX.
 """
 
 import dataclasses
@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax.errors import AlphaFoldError, ResourceError
-from alphafold_jax.runs.files import report
-from alphafold_jax.runs.files.outputs import HIDDEN
+from alphafold_jax.runs.files import HIDDEN, LOG, of_shard
 from alphafold_jax.runs.fleet.claims import Claims
 from alphafold_jax.runs.fleet.places import Place
 from alphafold_jax.runs.fleet.predicting import CannotWrite, Predictor
 from alphafold_jax.runs.fleet.progress import Progress
-from alphafold_jax.runs.fleet.queue import Assignment, Queue, Work, shares
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.fleet.queue import Assignment, Queue, Workload, shares
+from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import Screen, reporting
 
 _log = logging.getLogger(__name__)
@@ -43,25 +42,25 @@ TRY_ONE = '--workers 1 runs in this process and may show why; where memory is sh
 # ------------------------------------------------------------------------------------------ this process
 
 
-def run_here(work: Work, claims: Claims, progress: Progress) -> None:
+def run_here(workload: Workload, claims: Claims, progress: Progress) -> None:
   """Predicts everything in this process.
 
   Args:
-    work: what there is.
+    workload: what there is.
     claims: of this process.
     progress: of the run.
 
   Raises:
     CannotWrite, AlphaFoldError: no further protein can be run.
   """
-  proteins = Queue(work, claims, progress.clock)
+  proteins = Queue(workload, claims, progress.clock)
   if (assignment := _next(proteins)) is not None:
-    work.on_device(work.setup.start_device())
-    _predict_all(work, proteins, assignment, progress)
+    workload.on_device(workload.setup.start_device())
+    _predict_all(workload, proteins, assignment, progress)
 
 
-def _predict_all(work: Work, proteins: Queue, assignment: Assignment | None, progress: Progress) -> None:
-  with work.setup.predictor(progress, proteins.ended) as predictor:
+def _predict_all(workload: Workload, proteins: Queue, assignment: Assignment | None, progress: Progress) -> None:
+  with workload.setup.predictor(progress, proteins.ended) as predictor:
     while assignment is not None:
       predict(predictor, assignment, proteins.peek())
       if (assignment := proteins.take()) is None:
@@ -89,30 +88,31 @@ def _next(proteins: Queue) -> Assignment | None:
 # ------------------------------------------------------------------------------------------ child processes
 
 
-def _be_child(work: Work, place: Place, started: float, screen: Screen | None, report_error: Path) -> None:
-  """Does a part of the work, then what its siblings leave.
+def _be_child(workload: Workload, place: Place, started: float, screen: Screen | None, error_file: Path) -> None:
+  """Does a part of the workload, then what its siblings leave.
 
   Args:
-    work: what there is, its own part first.
+    workload: what there is, its own part first.
     place: what to compute on.
     started: when the run began, in seconds of the file system's clock.
     screen: for its lines, which are also added to the run's log.
-    report_error: the file for an error after which no further protein can be run.
+    error_file: gets the error, as a pickle, after which it cannot run a further protein.
   """
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the parent decides
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # gives proteins back on its way
   threading.Thread(target=_end_with_parent, daemon=True).start()
   place.occupy()
-  out, options = work.setup.out, work.setup.options
-  with reporting(out / report.of_shard(report.LOG, options.shard), screen):
+  out, options = workload.setup.out, workload.setup.options
+  with reporting(out / of_shard(LOG, options.shard), screen):
     try:
-      work.on_device(work.setup.start_device(f'{place.name}: '))  # before a claim: no protein is to blame for it
+      device = workload.setup.start_device(f'{place.name}: ')  # before a claim: no protein is to blame if it dies
+      workload.on_device(device)
       with Claims(out / HIDDEN, blames=False, started=started) as claims:
-        progress = Progress(work.clock(), None)
-        proteins = Queue(work, claims, progress.clock)
-        _predict_all(work, proteins, _next(proteins), progress)
+        progress = Progress(workload.clock(), None)
+        proteins = Queue(workload, claims, progress.clock)
+        _predict_all(workload, proteins, _next(proteins), progress)
     except (AlphaFoldError, CannotWrite) as error:
-      report_error.write_bytes(pickle.dumps(error))
+      error_file.write_bytes(pickle.dumps(error))
     except Exception as error:
       _log.error('%s: %s: %s', place.name, type(error).__name__, error, exc_info=error)
       sys.exit(1)
@@ -130,11 +130,11 @@ def _end_with_parent() -> None:
 class _Children:
   """The children of this process."""
 
-  def __init__(self, work: Work, places: Sequence[Place], claims: Claims, screen: Screen | None, folder: Path):
+  def __init__(self, workload: Workload, places: Sequence[Place], claims: Claims, screen: Screen | None, folder: Path):
     """Divides the work and starts nothing yet; `folder` is for the children's errors, the rest is of `run_children`."""
-    self._work, self._claims, self._proteins = work, claims, Queue(work, claims, work.clock())
+    self._workload, self._claims, self._proteins = workload, claims, Queue(workload, claims, workload.clock())
     self._screen, self._folder = screen, folder
-    self._parts = dict(zip(places, _parts(work, len(places))))
+    self._parts = dict(zip(places, _parts(workload, len(places))))
     self._in_vain: Counter[str] = Counter()  # starts in a row that came to nothing, by name
     self._living: dict[Any, Place] = {}  # by process
     self._pids: set[int] = set()
@@ -154,7 +154,7 @@ class _Children:
     _next(self._proteins)  # what else is left is in other hands
 
   def _start(self, place: Place) -> None:
-    known, part = self._work.book.outcomes, self._parts[place]
+    known, part = self._workload.ledger.outcomes, self._parts[place]
     left = dataclasses.replace(part, own=[job for job in part.own if job.name not in known])
     child = multiprocessing.get_context('spawn').Process(
       target=_be_child,
@@ -168,7 +168,7 @@ class _Children:
 
   def _see_to(self, child: Any, place: Place) -> None:
     """Deals with how a child ended; another takes the place of a dead one."""
-    jobs = (*self._work.own, *self._work.others)
+    jobs = (*self._workload.own, *self._workload.others)
     held = [job.name for job in jobs if self._claims.count_death(job.name, child.pid)]
     child.join()  # only now its siblings see that it is dead
     file = self._folder / place.name
@@ -197,31 +197,31 @@ class _Children:
       child.join()
 
 
-def _parts(work: Work, count: int) -> list[Work]:
+def _parts(workload: Workload, count: int) -> list[Workload]:
   """The work as each child sees it: its part, then those of its siblings from their ends."""
-  parts, order = shares(work.own, count), {job.name: i for i, job in enumerate(work.own)}
-  helps = not work.setup.options.overwrite_existing_results  # otherwise nobody sees what is done
+  parts, order = shares(workload.own, count), {job.name: i for i, job in enumerate(workload.own)}
+  helps = not workload.setup.options.overwrite_existing_results  # otherwise nobody sees what is done
   found = []
   for i in range(count):
     own = sorted(parts[i], key=lambda job: order[job.name])
     others = [job for part in (*parts[i + 1 :], *parts[:i]) for job in reversed(part)] if helps else []
-    found.append(dataclasses.replace(work, own=own, others=[*others, *work.others]))
+    found.append(dataclasses.replace(workload, own=own, others=[*others, *workload.others]))
   return found
 
 
-def run_children(work: Work, places: Sequence[Place], screen: Screen | None) -> None:
+def run_children(workload: Workload, places: Sequence[Place], screen: Screen | None) -> None:
   """Predicts everything in child processes.
 
   Args:
-    work: what there is.
+    workload: what there is.
     places: one for each child.
     screen: for their lines.
 
   Raises:
     CannotWrite, AlphaFoldError: no further protein can be run.
   """
-  with Claims(work.setup.out / HIDDEN, blames=False) as claims, tempfile.TemporaryDirectory() as folder:
-    _Children(work, places, claims, screen and dataclasses.replace(screen, live=False), Path(folder)).run()
+  with Claims(workload.setup.out / HIDDEN, blames=False) as claims, tempfile.TemporaryDirectory() as folder:
+    _Children(workload, places, claims, screen and dataclasses.replace(screen, live=False), Path(folder)).run()
 
 
 def _how(code: int) -> str:

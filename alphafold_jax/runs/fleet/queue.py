@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax.data.padding import residue_bucket
-from alphafold_jax.runs.files.book import Book
-from alphafold_jax.runs.files.report import DONE, ELSEWHERE, FAILED, KEPT, PARTIAL, Failure, Outcome
+from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, KEPT, PARTIAL, Failure, Ledger, Outcome
 from alphafold_jax.runs.fleet.claims import STOPPED, Claim, Claims
 from alphafold_jax.runs.fleet.progress import RunClock, cost
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
@@ -70,13 +69,13 @@ def of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> tuple[list[J
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class Workload:
   """What a run has to predict; it can be sent to another process."""
 
   setup: Any  # a starting.Setup
   own: Sequence[Job]  # in order; their input was read
   others: Sequence[Job]  # of other shards, in the order in which to help
-  book: Book
+  ledger: Ledger
   on_device: Callable[[dict[str, Any]], None]  # called once, with facts about the device
 
   def clock(self) -> RunClock:
@@ -92,19 +91,19 @@ class Work:
 class Queue:
   """The proteins that are left, and the claims on them."""
 
-  def __init__(self, work: Work, claims: Claims, clock: RunClock):
+  def __init__(self, workload: Workload, claims: Claims, clock: RunClock):
     """Starts with everything.
 
     Args:
-      work: what there is.
+      workload: what there is.
       claims: of this process.
       clock: gets the passes of proteins that turn out to be this run's, and loses those of others.
     """
-    self._own = {job.name: job for job in work.own}
-    self._others = {job.name: job for job in work.others}
-    self._book, self._claims, self._clock = work.book, claims, clock
-    self._passes_per_job = work.passes_per_job
-    self._waits = work.setup.options.shard is None  # for what others do; a shard leaves it to those that are alive
+    self._own = {job.name: job for job in workload.own}
+    self._others = {job.name: job for job in workload.others}
+    self._ledger, self._claims, self._clock = workload.ledger, claims, clock
+    self._passes_per_job = workload.passes_per_job
+    self._waits = workload.setup.options.shard is None  # for what others do; a shard leaves it to those that are alive
     self._seen: dict[str, Claim] = {}  # of others, when there was nothing to do
     self._has_logged_others = False
 
@@ -135,7 +134,7 @@ class Queue:
 
   def ended(self, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
     """Puts on record how a protein ended, and gives it back."""
-    self._book.end(outcome, failures)
+    self._ledger.end(outcome, failures)
     self._give_back(outcome.job)
 
   def died(self, assignment: Assignment) -> Assignment | None:
@@ -153,15 +152,15 @@ class Queue:
   def _give_up(self, job: Job) -> None:
     """Puts a protein on record as failed that processes died at."""
     _log.error('%s: %s', job.name, _GIVEN_UP)
-    self._book.fail(job, 'predict', 'WorkerDied', _GIVEN_UP)
+    self._ledger.fail(job, 'predict', 'WorkerDied', _GIVEN_UP)
     self._give_back(job.name)
 
   def _give_back(self, name: str) -> None:
-    outcome, failures = self._book.outcomes[name], map(dataclasses.asdict, self._book.failures_of(name))
+    outcome, failures = self._ledger.outcomes[name], map(dataclasses.asdict, self._ledger.failures_of(name))
     self._claims.end(
       name,
       outcome.status,
-      key=self._book.key_of(name),
+      key=self._ledger.key_of(name),
       failures=list(failures),
       predictions=list(outcome.predictions),
       files=list(outcome.files),
@@ -177,12 +176,12 @@ class Queue:
       last = self._claims.last(job.name)
       if last is None or last.ended in (None, STOPPED, ELSEWHERE) or last.renewed < self._claims.started:
         continue
-      if last.key == self._book.key(job) and (job.name in self._own or last.pid in pids):
-        self._book.ours.add(job.name)
+      if last.key == self._ledger.key(job) and (job.name in self._own or last.pid in pids):
+        self._ledger.ours.add(job.name)
         self._drop(job)
         status = DONE if last.ended == KEPT else last.ended  # it was found done, since this run began
         outcome = Outcome(job.name, status, last.predictions, last.files)
-        self._book.end(outcome, [Failure(**failure) for failure in last.failures])
+        self._ledger.end(outcome, [Failure(**failure) for failure in last.failures])
 
   # ---------------------------------------------------------------------------------------- one protein
 
@@ -198,36 +197,36 @@ class Queue:
     if last is not None and not self._claims.is_over(last):
       return False  # it is not to be had either
     is_others = job.name in self._others
-    if is_others and (record := self._book.record(job)) is not None:
+    if is_others and (record := self._ledger.record(job)) is not None:
       self._drop(job)
-      self._book.kept(job, record)
+      self._ledger.kept(job, record)
       return True
-    if last is None or last.ended not in (FAILED, PARTIAL) or last.key != self._book.key(job):
+    if last is None or last.ended not in (FAILED, PARTIAL) or last.key != self._ledger.key(job):
       return False
     if not is_others and last.renewed < self._claims.started:
       return False  # of an earlier run: it is tried again
     self._drop(job)
-    self._book.end(Outcome(job.name, last.ended), () if is_others else [Failure(**one) for one in last.failures])
+    self._ledger.end(Outcome(job.name, last.ended), () if is_others else [Failure(**one) for one in last.failures])
     return True
 
   def _assigned(self, job: Job, claim: Path) -> Assignment | None:
     """A protein that was just claimed, made ready; None if it failed, or if another process had finished it before."""
     if self._others.pop(job.name, None) is not None:
-      self._book.ours.add(job.name)
+      self._ledger.ours.add(job.name)
       self._clock.add(residue_bucket(job.num_res), self._passes_per_job)
       self._own[job.name] = job
-    ready = self._book.readable(self._book.with_alignments([job], None))
-    record = self._book.record(ready[0]) if ready else None
+    ready = self._ledger.readable(self._ledger.with_alignments([job], None))
+    record = self._ledger.record(ready[0]) if ready else None
     deaths = self._claims.deaths[job.name]
     if ready and record is None and deaths < _MAX_DEATHS:
       self._own.pop(job.name)
-      return Assignment(ready[0], self._book.digests[job.name], claim, deaths)
+      return Assignment(ready[0], self._ledger.digests[job.name], claim, deaths)
     self._drop(job)
     if ready and record is None:
       self._give_up(job)
       return None
     if record is not None:
-      self._book.kept(job, record)
+      self._ledger.kept(job, record)
     self._give_back(job.name)
     return None
 
@@ -252,4 +251,4 @@ class Queue:
     for name, claim in () if self._waits else held.items():
       if self._seen.setdefault(name, claim) != claim:  # it was renewed meanwhile
         self._drop(self._own.get(name) or self._others[name])
-        self._book.end(Outcome(name, ELSEWHERE))
+        self._ledger.end(Outcome(name, ELSEWHERE))
