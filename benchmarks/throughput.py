@@ -6,9 +6,9 @@
 
 Lengths are drawn as those of a bacterial proteome: log-normal, half of them below 280 residues; what is longer than
 --max-length or shorter than 30 is drawn again. Sequences are random, and their alignments rows of them with a third of
-the residues changed. `alphafold-jax predict` runs on them once for each number of workers, with an empty folder for
-compiled programs. The plain loop runs on every k-th protein by length, in one process: features, a program for exactly
-that length, its passes, its files.
+the residues changed. `alphafold-jax predict` runs on them once for each number of workers (several are actors on Ray
+where it is installed, else child processes), with an empty folder for compiled programs. The plain loop runs on every
+k-th protein by length, in one process: features, a program for exactly that length, its passes, its files.
 """
 
 import argparse

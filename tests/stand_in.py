@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands for predicting in tests of the queue: quick, without JAX; a protein's name decides how it goes.
+"""What stands for predicting in tests of the fleet: quick, without JAX; a protein's name decides how it goes.
 
-`slow...` takes long, `fail...` fails, `kill...` ends its process by SIGKILL, `once...` only the first time. Every try
-is a line in OUT/.ran: protein and process.
+`fail...` fails, `kill...` ends its process by SIGKILL, `once...` only the first time, `wait...` goes on once there is a
+file OUT/.go, `full...` finds the disk full in the first process that comes to it, `never...` in every process. Every
+try is a line in OUT/.ran: protein and process.
 """
 
 import dataclasses
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import cli
-from alphafold_jax.runs import batch
-from alphafold_jax.runs.files.report import DONE, FAILED, Failure, Outcome
+from alphafold_jax.runs import fleet
+from alphafold_jax.runs.files import DONE, FAILED, Failure, Outcome
+from alphafold_jax.runs.fleet.predicting import CannotWrite
 from alphafold_jax.runs.fleet.starting import Setup
 
 FLAGS = ('--params', 'random', '--num-models', '1', '--msa-mode', 'single_sequence')
@@ -51,21 +53,24 @@ class _Predictor:
   def __exit__(self, *_):
     pass
 
-  def check(self):
-    pass
-
   def drain(self):
     pass
 
   def run(self, assignment, ahead=None):
     job, out = assignment.job, self._setup.out
-    self._progress.job(assignment.index, job.name, 'runs')
-    is_first = job.name not in {line.split()[0] for line in ran_lines(out)}
+    self._progress.job(job.name, 'runs')
+    before = [line.split() for line in ran_lines(out)]
+    is_first = job.name not in {name for name, _ in before}
     with open(out / '.ran', 'a', encoding='utf-8') as file:
       file.write(f'{job.name} {os.getpid()}\n')
-    time.sleep(60 if job.name.startswith('slow') else 0.1)
+    time.sleep(0.1)
+    until = time.monotonic() + 100
+    while job.name.startswith('wait') and not (out / '.go').exists() and time.monotonic() < until:
+      time.sleep(0.05)
     if job.name.startswith('kill') or (is_first and job.name.startswith('once')):
       os.kill(os.getpid(), signal.SIGKILL)
+    if job.name.startswith('never') or (is_first and job.name.startswith('full')):
+      raise CannotWrite(job.name, 'ResourceError', 'no space left')
     if job.name.startswith('fail'):
       failure = Failure(job.name, job.query.name, job.query.source, 'predict', 'ValueError', 'as told')
       self._ended(Outcome(job.name, FAILED), [failure])
@@ -85,7 +90,7 @@ class Broken(StandIn):
 
 
 class Dying(Setup):
-  """The true Setup; the first worker that is about to keep a second model's result is killed."""
+  """The true Setup; the first process that is about to keep a second model's result is killed."""
 
   def predictor(self, progress, ended):
     replace, out = os.replace, self.out
@@ -104,7 +109,12 @@ def ran_lines(out: Path) -> list[str]:
   return (out / '.ran').read_text().splitlines() if (out / '.ran').exists() else []
 
 
-def main() -> int:
-  """The command, with a stand-in for predicting."""
-  batch.Setup = StandIn
-  return cli.main(sys.argv[1:])
+def main(*, with_ray: bool = True) -> int:
+  """The command, with a stand-in for predicting, as it is without `nohup`, which would ignore Ctrl-C."""
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+  if not with_ray:
+    sys.modules['ray'] = None
+  fleet.Setup = StandIn
+  code = cli.main(sys.argv[1:])
+  print('this process has loaded JAX:', 'jax' in sys.modules)
+  return code

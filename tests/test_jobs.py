@@ -855,7 +855,7 @@ def test_alignments_in_memory_are_written_with_their_insertions_counted(tmp_path
 
 
 def test_the_clock_counts_compilation_once_per_length():
-  clock = progress.Clock(Counter({32: 4, 64: 2}))
+  clock = progress.RunClock(Counter({32: 4, 64: 2}))
   assert clock.left() is None and clock.fraction == 0
   clock.passed(32, 10.0, is_first=True)
   assert clock.left() is None

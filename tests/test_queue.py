@@ -2,11 +2,9 @@
 """Many proteins over many processes: none is done twice and none is lost, whoever dies (runs/fleet)."""
 
 import csv
-import functools
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -14,16 +12,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 import stand_in
-from small_runs import ALONE, OTHER, SEQUENCE, fasta, load_json, names, predict, raw
+from small_runs import ALONE, SEQUENCE, fasta, load_json, names, predict
 
 from alphafold_jax import errors
 from alphafold_jax.data.queries import Query
-from alphafold_jax.runs import batch
-from alphafold_jax.runs.fleet import claims, overlap, places, queue, workers
+from alphafold_jax.runs import fleet
+from alphafold_jax.runs.fleet import claims, overlap, places, processes, queue
 from alphafold_jax.runs.work import inputs
 
 TESTS = Path(__file__).parent
@@ -137,6 +133,39 @@ def test_a_claim_that_is_being_written_counts(tmp_path):
   assert claims.Claims(tmp_path).take('p') is None
 
 
+def abandoned(folder, job, **content):
+  """Writes the claim of a process that died while it held a protein."""
+  path = claims.atomic.make_folder(folder / job) / 'claim.3'
+  path.write_text(json.dumps({'host': 'h', 'machine': claims._MACHINE, 'pid': 2**22 + 1} | content))
+  return path
+
+
+@pytest.mark.parametrize(
+  ('content', 'deaths'),
+  [({}, 1), ({'deaths': 1}, 1), ({'deaths': 2}, 2), ({'deaths': 0}, 0), ({'deaths': 2, 'ended': 'stopped'}, 0)],
+)
+def test_who_takes_over_an_abandoned_protein_knows_how_many_died_at_it(content, deaths, tmp_path):
+  abandoned(tmp_path, 'p', **content)  # {}: as written before deaths were counted
+  mine = claims.Claims(tmp_path)
+  assert mine.take('p') and mine.deaths['p'] == deaths and mine.last('p').deaths == deaths + 1
+  assert mine.count_death('p', os.getpid()) and mine.last('p').deaths == deaths + 2
+  assert not mine.count_death('p', os.getpid() + 1)
+  mine.end('p', 'done')
+  leading = claims.Claims(tmp_path, blames=False)
+  assert leading.take('p') and leading.last('p').deaths == 0  # its own death says nothing of the protein
+
+
+def test_a_protein_that_two_processes_died_at_is_given_up_by_the_next_and_tried_when_asked_again(tmp_path, stands_in):
+  source, out = proteins(tmp_path, 'a', 'deadly', 'b'), tmp_path / 'out'
+  abandoned(out / '.results', 'deadly', deaths=2)
+  assert predict(source, out, *stand_in.FLAGS, '--shard', '2/2') == 1
+  assert tries(out) == {'a': 1, 'b': 1} and statuses(out)['deadly'] == 'failed'
+  (failure,) = load_json(out / 'failures.shard-2-of-2.json')
+  assert failure['error'] == 'WorkerDied' and failure['stage'] == 'predict' and '--workers' in failure['message']
+  assert predict(source, out, *stand_in.FLAGS) == 0
+  assert tries(out) == {'a': 1, 'b': 1, 'deadly': 1}
+
+
 # ------------------------------------------------------------------------------------------ shares
 
 
@@ -198,9 +227,8 @@ def statuses(out):
 
 @pytest.fixture
 def stands_in(monkeypatch):
-  monkeypatch.setattr(batch, 'Setup', stand_in.StandIn)
-  monkeypatch.setattr(batch, '_POLL', 0.05)
-  monkeypatch.setattr(workers, '_POLL', 0.05)
+  monkeypatch.setattr(fleet, 'Setup', stand_in.StandIn)
+  monkeypatch.setattr(processes, '_POLL', 0.05)
 
 
 def test_shards_together_do_every_protein_once_and_the_last_has_the_whole_summary(tmp_path):
@@ -249,84 +277,6 @@ def test_a_shard_leaves_what_a_living_process_is_at(tmp_path, stands_in, monkeyp
   assert tries(out) == {'a': 1, 'b': 1}
 
 
-# ------------------------------------------------------------------------------------------ workers
-
-
-def test_a_killed_worker_costs_nothing_but_its_time_and_this_process_never_loads_jax(tmp_path):
-  called = ['a', 'once', 'b', 'c']
-  source, out = proteins(tmp_path, *called), tmp_path / 'out'
-  code = 'import sys, stand_in; code = stand_in.main(); print("parent:", "jax" in sys.modules); sys.exit(code)'
-  running = started('predict', source, out, *stand_in.FLAGS, '--workers', '2', code=code)
-  told = running.communicate(timeout=300)[0]
-  assert running.returncode == 0, told
-  assert 'parent: False' in told and '[1/4]' in told
-  assert tries(out) == Counter(called + ['once'])
-  assert len({line.split()[1] for line in stand_in.ran_lines(out)}) >= 2
-  assert set(statuses(out).values()) == {'done'} and {f'{name}.pdb' for name in called} <= names(out)
-  assert 'ended by SIGKILL; it was at once' in (out / 'log.txt').read_text()
-
-
-def test_a_protein_that_workers_die_of_twice_has_failed_and_the_others_are_done(tmp_path, stands_in):
-  source, out = proteins(tmp_path, 'a', 'kill', 'b'), tmp_path / 'out'
-  assert predict(source, out, *stand_in.FLAGS, '--workers', '2') == 1
-  assert tries(out) == {'a': 1, 'kill': 2, 'b': 1}
-  assert statuses(out) == {'a': 'done', 'kill': 'failed', 'b': 'done'}
-  (failure,) = load_json(out / 'failures.json')
-  assert failure['error'] == 'WorkerDied' and 'SIGKILL' in failure['message'] and '--workers' in failure['message']
-
-
-@pytest.mark.parametrize(('how', 'code'), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_no_worker_outlives_its_parent(how, code, tmp_path):
-  source, out = proteins(tmp_path, 'slow_1', 'slow_2'), tmp_path / 'out'
-  parent = started('predict', source, out, *stand_in.FLAGS, '--workers', '2')
-  wait_for(lambda: len(stand_in.ran_lines(out)) == 2)
-  parent.send_signal(how)
-  parent.communicate(timeout=300)
-  assert parent.returncode == code
-  for line in stand_in.ran_lines(out):
-    wait_for(functools.partial(is_over, line.split()[1]))
-  again = claims.Claims(out / '.results')
-  assert all(again.is_over(again.last(name)) for name in ('slow_1', 'slow_2'))
-
-
-def is_over(pid):
-  try:
-    return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z'  # nobody has asked how it ended
-  except OSError:
-    return True
-
-
-def wait_for(condition):
-  until = time.monotonic() + 300
-  while not condition():
-    assert time.monotonic() < until
-    time.sleep(0.05)
-
-
-def test_workers_that_cannot_start_end_the_run_with_a_message(tmp_path, stands_in, monkeypatch, capsys):
-  monkeypatch.setattr(workers, '_MAX_STARTS', 1)
-  monkeypatch.setattr(batch, 'Setup', stand_in.Broken)
-  assert predict(proteins(tmp_path, 'a', 'b'), tmp_path / 'out', *stand_in.FLAGS, '--workers', '2') == 2
-  assert 'no worker could be started: they ended with exit code 3' in capsys.readouterr().err
-
-
-def test_two_workers_give_what_one_process_gives_also_when_one_is_killed(tmp_path, monkeypatch):
-  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=OTHER), tmp_path / 'out'
-  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', jax.config.jax_compilation_cache_dir)
-  monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.5')
-  flags = (*ALONE, '--num-models', '2')
-  assert predict(source, tmp_path / 'whole', *flags) == 0
-  with monkeypatch.context() as patch:
-    patch.setattr(batch, 'Setup', stand_in.Dying)
-    assert predict(source, out, *flags, '--workers', '2') == 0
-  died = (out / '.died').read_text()
-  assert f'{died} model_1_ptm, seed 0: done before' in (out / 'log.txt').read_text()
-  assert names(out) == names(tmp_path / 'whole')
-  for job in 'pq':
-    for name, array in raw(tmp_path / 'whole', job).items():
-      np.testing.assert_allclose(raw(out, job)[name], array, atol=1e-3, err_msg=name)
-
-
 # ------------------------------------------------------------------------------------------ devices
 
 
@@ -346,7 +296,7 @@ def test_every_worker_has_gpus_of_its_own(visible, num_workers, expected, monkey
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
   plugin = places.importlib.metadata.EntryPoint('xla_cuda13', 'jax_plugins.xla_cuda13', 'jax_plugins')
   monkeypatch.setattr(places.importlib.metadata, 'entry_points', lambda group: [plugin])
-  found = places.places(num_workers)
+  found = places.on_this_machine(num_workers)
   assert [place.environment.get('CUDA_VISIBLE_DEVICES') for place in found] == expected
 
 
@@ -362,7 +312,7 @@ def test_gpus_are_counted_where_the_driver_lists_them_and_only_if_jax_can_use_th
   monkeypatch.setattr(places.importlib.metadata, 'entry_points', lambda group: [plugin])
   assert places.visible_gpus() == ['0', '1']
   with pytest.raises(errors.InputError, match='--workers 3: there are 2 GPUs'):
-    places.places(3)
+    places.on_this_machine(3)
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
   assert places.visible_gpus() == []
 

@@ -176,7 +176,11 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
     '--workers': {
       'type': int,
       'metavar': 'N',
-      'help': 'processes on this machine, each with GPUs of its own (default: one for each NVIDIA GPU)',
+      'help': 'processes that predict, each with GPUs of its own (default: one for each NVIDIA GPU)',
+    },
+    '--ray': {
+      'metavar': 'ADDRESS',
+      'help': 'use the GPUs of a Ray cluster, such as head:6379, or auto on a machine of it; see docs/clusters.md',
     },
     '--shard': {
       'type': flags.shard,

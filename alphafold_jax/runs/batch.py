@@ -6,26 +6,14 @@ import logging
 import shlex
 import shutil
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
-from alphafold_jax.runs import files, work
-from alphafold_jax.runs.files import DONE, FAILED, HIDDEN, Failure, Outcome, Summary
-from alphafold_jax.runs.fleet import progress, queue
-from alphafold_jax.runs.fleet.claims import Claims
-from alphafold_jax.runs.fleet.models import Models
-from alphafold_jax.runs.fleet.places import places as places_of
-from alphafold_jax.runs.fleet.predicting import CannotWrite
-from alphafold_jax.runs.fleet.progress import Clock, Progress
-from alphafold_jax.runs.fleet.queue import Assignment, Queue
-from alphafold_jax.runs.fleet.starting import Setup
-from alphafold_jax.runs.fleet.worker import Place
-from alphafold_jax.runs.fleet.workers import Workers
+from alphafold_jax.runs import files, fleet, work
+from alphafold_jax.runs.files import DONE, FAILED, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, TemplateSource
 from alphafold_jax.screen import TOLD, Screen, number, reporting
@@ -34,7 +22,6 @@ from alphafold_jax.weights import shipped, store
 
 _log = logging.getLogger(__name__)
 _MAX_NOTES = 5  # proteins whose notes are shown one by one
-_POLL = 2.0  # seconds between looks at what others do
 
 
 def run(
@@ -61,8 +48,8 @@ def run(
   options = options or Options()
   found = work.find(source, takes_bare=options.search is not None, prefix=options.jobname_prefix)
   templates = work.template_source(options)
-  models = None if options.msa_only else Models(options)
-  places = places_of(options.workers, options.settings.num_devices)
+  models = None if options.msa_only else fleet.Models(options)
+  places = fleet.places_of(options)
   out = Path(out)
   if isinstance(source, str | Path) and Path(source).is_dir() and out.exists() and out.samefile(source):
     raise InputError(f'{out}: input and output are one folder; choose another for the output')
@@ -74,7 +61,7 @@ def run(
       _log.info('%s is run since there are no published parameters in %s', options.family, store.default_directory())
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     try:
-      return _Batch(source, out, options, found, templates, models, command, places).run(console)
+      return _Batch(source, out, options, found, templates, models, command, places, screen).run(console)
     except KeyboardInterrupt:
       _log.warning('stopped; the same command goes on from here', extra=TOLD)
       raise
@@ -95,9 +82,10 @@ class _Batch:
   options: Options
   found: Inputs
   templates: TemplateSource | None
-  models: Models | None  # None: nothing is predicted
+  models: fleet.Models | None  # None: nothing is predicted
   command: Sequence[str] | None  # for the record
-  places: Sequence[Place]  # of the processes that predict
+  places: Sequence[fleet.Place]  # of the processes that predict
+  screen: Screen | None
 
   def __post_init__(self) -> None:
     templates = self.templates.identity() if self.templates else None
@@ -110,7 +98,7 @@ class _Batch:
     started = time.monotonic()
     complete = False
     try:
-      own, others = queue.of_shard(self.found.jobs, self.options.shard)
+      own, others = fleet.of_shard(self.found.jobs, self.options.shard)
       self._begin(own)
       readable = self.ledger.readable(self.ledger.with_alignments(own, console))
       jobs = work.in_order(readable, self.options.sort_queries_by, self.options.random_seed, self.ledger.depths)
@@ -173,38 +161,10 @@ class _Batch:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
     files.write_citations(self.out, self.options.search)
     self._warn_of_little_room(own)
-    per_job = len(self.options.seeds) * sum(
-      self.options.model_config(name).num_recycle + 1 for name in self.options.models
-    )
-    places = self.places[: max(1, len(own) + len(others))]
-    sizes = Counter(residue_bucket(job.num_res) for job in own)
-    clock = Clock(Counter({size: count * per_job for size, count in sizes.items()}), len(own), len(places))
-    setup = Setup(self.out, self.options, self.models, self.keys, self.templates)
-    with Claims(self.out / HIDDEN) as claims, progress.displayed(clock, console) as shown:
-      proteins = Queue(
-        own, others, self.ledger, claims, clock, passes_per_job=per_job, waits=self.options.shard is None
-      )
-      try:
-        if len(places) == 1:
-          self._predict_here(setup, proteins, shown)
-        else:
-          Workers(places, setup, proteins, shown, self._write_config).run()
-      except CannotWrite as error:
-        _log.error('%s: %s. No further protein is run', error.job, error.message)
-        job = next(job for job in self.found.jobs if job.name == error.job)
-        self.ledger.fail(job, 'output', error.cause, error.message)
-
-  def _predict_here(self, setup: Setup, proteins: Queue, shown: Progress) -> None:
-    """Runs everything in this process."""
-    if (assignment := _next(proteins)) is None:
-      return
-    self._write_config(setup.start_device())
-    with setup.predictor(shown, proteins.ended) as predictor:
-      while assignment is not None:
-        predictor.run(assignment, proteins.peek())
-        if (assignment := proteins.take()) is None:
-          predictor.drain()
-          assignment = _next(proteins)
+    assert self.models is not None and self.keys is not None
+    setup = fleet.Setup(self.out, self.options, self.models, self.keys, self.templates)
+    workload = fleet.Workload(setup, own, others, self.ledger, self._write_config)
+    fleet.predict_all(workload, self.places, console, self.screen)
 
   def _write_config(self, device: dict[str, Any]) -> None:
     """Writes config.json; `device` is what is computed on."""
@@ -250,10 +210,3 @@ class _Batch:
       _log.error('%s', error)
     if complete:
       _log.info('\n%s', files.closing(self.summary, live=False), extra=TOLD)
-
-
-def _next(proteins: Queue) -> Assignment | None:
-  """The next protein, after waiting for what others are at; None once all are done."""
-  while (assignment := proteins.take()) is None and not proteins.is_empty:
-    time.sleep(_POLL)
-  return assignment

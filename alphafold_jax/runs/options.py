@@ -22,6 +22,7 @@ from alphafold_jax.weights import shipped, store
 MAX_SEED = 2**31 - 1
 RANDOM = 'random'
 
+_CLUSTER = re.compile(r'auto|[^/]+:\d+')
 _PARAMETER_FILE = re.compile(rf'params_(model_[1-5](?:_ptm)?)\.npz|(?:params_)?({shipped.MODEL})\.npz')
 
 
@@ -55,7 +56,8 @@ class Options:
   zip: bool = False
   sort_queries_by: str = 'length'
   shard: tuple[int, int] | None = None  # which one of how many processes that share the output folder, from 1
-  workers: int | None = 1  # processes on this machine, each with devices of its own; None: one for each NVIDIA GPU
+  workers: int | None = 1  # processes that predict, each with devices of its own; None: one for each NVIDIA GPU
+  ray: str | None = None  # address of a Ray cluster that they are on, or 'auto'; None: this machine
   compilation_cache: bool = True
 
   def __post_init__(self):
@@ -79,6 +81,7 @@ class Options:
       'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
       'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
       'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
+      'ray': (_CLUSTER.fullmatch(self.ray or 'auto'), 'must be auto, or HOST:PORT of the cluster, such as head:6379'),
     }
     for name, (good, rule) in checks.items():
       if not good:

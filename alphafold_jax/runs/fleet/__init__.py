@@ -1,2 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who does it: this process, others of this machine, and those that share the output folder."""
+"""Who does it: this process, others of this machine, a Ray cluster, and all that share the output folder.
+
+places        which devices of this machine each process gets
+processes     this process, or child processes of it
+actors        actors on Ray; cluster: of this machine, or of all machines of a cluster
+queue         which protein comes next; the shares of shards
+claims        who works on which protein, over processes and hosts
+starting      JAX and the predictor of a process; models: parameters located, identified, loaded and kept
+predicting    one protein with all its models and seeds; overlap: features ahead and files behind, in threads
+progress      how far it has come, time left
+"""
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from alphafold_jax.errors import InputError
+from alphafold_jax.runs.files import HIDDEN
+from alphafold_jax.runs.fleet import actors, processes, progress
+from alphafold_jax.runs.fleet.claims import Claims
+from alphafold_jax.runs.fleet.models import Models
+from alphafold_jax.runs.fleet.places import Place, on_this_machine
+from alphafold_jax.runs.fleet.predicting import CannotWrite
+from alphafold_jax.runs.fleet.queue import Workload, of_shard
+from alphafold_jax.runs.fleet.starting import Setup
+from alphafold_jax.runs.options import Options
+from alphafold_jax.screen import Screen
+
+__all__ = ['Models', 'Place', 'Setup', 'Workload', 'of_shard', 'places_of', 'predict_all']
+
+_log = logging.getLogger(__name__)
+
+
+def places_of(options: Options) -> list[Place]:
+  """A place on this machine for each process that will predict; none if a cluster decides.
+
+  Raises:
+    InputError: there are fewer GPUs, or Ray is wanted and is not installed.
+  """
+  if options.ray is None:
+    return on_this_machine(options.workers, options.settings.num_devices)
+  if not _has_ray():
+    raise InputError("--ray needs Ray, which is not installed; from the clone: pip install '.[cluster]'")
+  return []
+
+
+def predict_all(workload: Workload, places: Sequence[Place], console: Any, screen: Screen | None) -> None:
+  """Has all proteins predicted, in the simplest way that uses all places; how each ended is in the book.
+
+  Args:
+    workload: what there is.
+    places: from `places_of`.
+    console: rich's, for a live display; None: without.
+    screen: what the person sees; None: nothing.
+
+  Raises:
+    AlphaFoldError: no further protein can be run.
+  """
+  places, address = places[: max(1, len(workload.own) + len(workload.others))], workload.setup.options.ray
+  folder = workload.setup.out / HIDDEN
+  try:
+    if len(places) > 1 and not _has_ray():
+      processes.run_children(workload, places, screen)
+      return
+    with Claims(folder, blames=len(places) == 1) as claims, progress.displayed(workload.clock(), console) as shown:
+      if len(places) == 1:
+        processes.run_here(workload, claims, shown)
+      else:
+        actors.run_actors(workload, claims, shown, address, places)
+  except CannotWrite as error:
+    _log.error('%s: %s. No further protein is run', error.job, error.message)
+    job = next(job for job in (*workload.own, *workload.others) if job.name == error.job)
+    workload.ledger.fail(job, 'output', error.cause, error.message)
+
+
+def _has_ray() -> bool:
+  return importlib.util.find_spec('ray') is not None

@@ -6,6 +6,7 @@
 Whoever creates the next number has the protein; the file system lets exactly one do so. That is allowed when there is
 no claim, when the last has ended, and when it is abandoned: its process is dead on this machine, or has not renewed it
 for two minutes, by the file system's clock and not by those of hosts. No locks, which shared file systems often lack.
+A claim says how many processes have died at its protein, so that whoever comes next gives up one that kills them.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from alphafold_jax import atomic
 
 _log = logging.getLogger(__name__)
 RENEWED_EVERY = 20.0  # seconds
-ABANDONED_AFTER = 120.0  # seconds; file systems may tell of a renewal a minute late
+ABANDONED_AFTER = 120.0  # seconds; file systems may show a renewal a minute late
 STOPPED = 'stopped'  # how a claim ends whose run was stopped
 _NAME = 'claim.'
 
@@ -40,7 +41,10 @@ class Claim:
   pid: int = 0
   ended: str | None = None  # an outcome's status, or 'stopped'
   key: str | None = None  # of the content that it ended with
+  deaths: int = 1  # processes that have died at the protein, if this claim is found abandoned
   failures: Sequence[dict[str, Any]] = dataclasses.field(default=(), compare=False)
+  predictions: Sequence[dict[str, Any]] = dataclasses.field(default=(), compare=False)  # as in the outcome
+  files: Sequence[str] = dataclasses.field(default=(), compare=False)
 
   def __str__(self) -> str:
     return f'{self.host or "an unknown host"}, process {self.pid or "unknown"}'
@@ -49,19 +53,27 @@ class Claim:
 class Claims:
   """The claims of this process on the proteins of an output folder; held ones are renewed until the block ends."""
 
-  def __init__(self, folder: Path):
-    """Takes the folder of hidden folders, OUT/.results."""
-    self._folder = folder
+  def __init__(self, folder: Path, *, blames: bool = True, started: float | None = None):
+    """Holds nothing yet.
+
+    Args:
+      folder: of hidden folders, OUT/.results.
+      blames: whether a protein is to blame if this process dies while it holds it. Not where this process has others
+        predict, nor where another counts its deaths.
+      started: when the run began that this process is part of, in seconds of the file system's clock; None: now.
+    """
+    self._folder, self._risk = folder, int(blames)
     self._held: dict[str, Path] = {}
+    self.deaths: dict[str, int] = {}  # by protein: how many processes had died at it when it was claimed
     self._closed = threading.Event()
     self._renewing = threading.Thread(target=self._renew, name='claims', daemon=True)
-    self.started = self._now()
+    self.started = self._now() if started is None else started
 
   def __enter__(self) -> 'Claims':
     self._renewing.start()
     return self
 
-  def __exit__(self, *_) -> None:
+  def __exit__(self, *_: object) -> None:
     self._closed.set()
     for job in list(self._held):
       self.end(job, STOPPED)
@@ -83,9 +95,11 @@ class Claims:
     if last is not None and not self.is_over(last):
       return None
     path = folder / f'{_NAME}{last.number + 1 if last else 0}'
+    self.deaths[job] = last.deaths if last is not None and last.ended is None else 0
+    taken = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
     try:
       with open(path, 'x', encoding='utf-8') as file:
-        json.dump(_who() | {'taken': datetime.datetime.now().astimezone().isoformat(timespec='seconds')}, file)
+        json.dump(_who() | {'taken': taken, 'deaths': self.deaths[job] + self._risk}, file)
     except FileExistsError:
       return None
     except OSError as error:
@@ -101,21 +115,28 @@ class Claims:
         (folder / f'{_NAME}{number}').unlink(missing_ok=True)
     return path
 
-  def end(self, job: str, how: str, key: str | None = None, failures: Sequence[dict[str, Any]] = ()) -> None:
+  def end(self, job: str, how: str, **content: Any) -> None:
     """Gives a protein back.
 
     Args:
       job: the protein's name.
       how: its outcome's status.
-      key: of its content.
-      failures: what went wrong, as JSON.
+      content: fields of Claim that say more.
     """
-    path = self._held.pop(job)
-    try:
-      if path.exists():
-        atomic.write_text(path, json.dumps(_who() | {'ended': how, 'key': key, 'failures': list(failures)}))
-    except Exception as error:  # the disk is full; after two minutes it counts as abandoned
-      _log.debug('%s: %s', path, error)
+    _rewrite(self._held.pop(job), _who() | {'ended': how} | content)
+
+  def count_death(self, job: str, pid: int) -> bool:
+    """Notes that a process died at a protein, unless the claim is not of this process of this machine; whether it is.
+
+    Args:
+      job: the protein's name.
+      pid: of the process that claimed it: the dead one, or this one.
+    """
+    last = self.last(job)
+    if last is None or last.ended is not None or (last.machine, last.pid) != (_MACHINE, pid):
+      return False
+    _rewrite(self._folder / job / f'{_NAME}{last.number}', _who() | {'pid': pid, 'deaths': last.deaths + 1})
+    return True
 
   def last(self, job: str) -> Claim | None:
     """The last claim of a protein; None if there never was one."""
@@ -159,6 +180,14 @@ def stands(path: Path) -> bool:
   return max(_numbers(path.parent), default=0) <= _number(path)
 
 
+def _rewrite(path: Path, content: dict[str, Any]) -> None:
+  try:
+    if path.exists():
+      atomic.write_text(path, json.dumps(content))
+  except Exception as error:  # the disk is full; after two minutes the claim counts as abandoned
+    _log.debug('%s: %s', path, error)
+
+
 def _numbers(folder: Path) -> list[int]:
   try:
     names = os.listdir(folder)
@@ -173,7 +202,7 @@ def _number(path: Path) -> int:
 
 
 def _is_alive(pid: int) -> bool:
-  """Whether there is a process of this number; some other may have it by now, then time will tell."""
+  """Whether there is a process of this number, though it may be another one by now; then only time ends its claims."""
   try:
     os.kill(pid, 0)
   except ProcessLookupError:
@@ -192,7 +221,7 @@ def _machine() -> str:
 
 
 _MACHINE = _machine()
-_FIELDS = {'host', 'machine', 'pid', 'ended', 'key', 'failures'}
+_FIELDS = {'host', 'machine', 'pid', 'ended', 'key', 'deaths', 'failures', 'predictions', 'files'}
 
 
 def _who() -> dict[str, Any]:

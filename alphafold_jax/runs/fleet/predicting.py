@@ -133,7 +133,7 @@ class Predictor:
       number(protein.loaded.num_rows, 'alignment row'),
       *([number(num_templates, 'template')] if num_templates else []),
     ]
-    self._progress.job(assignment.index, job.name, ', '.join(sizes))
+    self._progress.job(job.name, ', '.join(sizes))
     self._write(protein, 'output', lambda: protein.files.start_anew(assignment.input_key))
     self._predict_all(protein)
     self._behind.put(functools.partial(self._finish, protein), 'protein')

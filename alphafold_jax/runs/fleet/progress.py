@@ -13,20 +13,33 @@ _log = logging.getLogger(__name__)
 _MEMORY = 0.7  # how much of the rate estimate is kept when a new pass is timed
 
 
-class Clock:
+class RunClock:
   """Estimates the time that is left from the passes so far.
 
   A pass costs about the square of the padded length, at long lengths its cube; the first of a length also compiles.
   """
 
-  def __init__(self, passes: Counter, num_jobs: int = 0, num_workers: int = 1):
-    """Takes the number of passes to come for each padded length, of how many proteins, and how many run at once."""
-    self.num_jobs, self._num_workers = num_jobs, num_workers
+  def __init__(self, passes: Counter[int], num_jobs: int = 0):
+    """Starts with everything to come.
+
+    Args:
+      passes: how many there will be, by padded length in residues.
+      num_jobs: proteins that they belong to.
+    """
+    self.num_jobs = num_jobs
+    self.num_workers = 1  # that work at the same time
+    self._numbers: dict[str, int] = {}  # of proteins, from 1, as they began
     self._left = Counter(passes)
     self.total = sum(cost(size) * count for size, count in passes.items())
     self._seen: set[int] = set()
     self._first: list[tuple[float, float]] = []  # cost and seconds of first passes
     self._rate: float | None = None  # seconds per cost
+
+  def number(self, name: str) -> int:
+    """The number of a protein that begins, from 1; one that begins again keeps its own."""
+    number = self._numbers.setdefault(name, len(self._numbers) + 1)
+    self.num_jobs = max(self.num_jobs, number)
+    return number
 
   def add(self, size: int, count: int) -> None:
     """Adds the passes of a protein that was not known to be this run's."""
@@ -64,7 +77,7 @@ class Clock:
     if self._first:
       compiling = sum(max(0.0, seconds - self._rate * one) for one, seconds in self._first) / len(self._first)
     to_compile = sum(1 for size, count in self._left.items() if count and size not in self._seen)
-    return (self._rate * self._cost_left + compiling * to_compile) / self._num_workers
+    return (self._rate * self._cost_left + compiling * to_compile) / self.num_workers
 
 
 def cost(num_res: int) -> float:
@@ -75,7 +88,7 @@ def cost(num_res: int) -> float:
 class Progress:
   """Reports a run's steps to the log and to the live display."""
 
-  def __init__(self, clock: Clock, display: Display | None):
+  def __init__(self, clock: RunClock, display: Display | None):
     self.clock = clock
     self._display = display
     self._what = ''
@@ -84,30 +97,38 @@ class Progress:
     """The same run's progress, for what runs at the same time."""
     return Progress(self.clock, self._display)
 
-  def job(self, index: int, name: str, text: str) -> None:
-    """A protein begins."""
-    self._what = f'[{index}/{self.clock.num_jobs}] {name}'
+  def job(self, name: str, text: str) -> None:
+    """Reports that a protein begins."""
+    self._what = f'[{self.clock.number(name)}/{self.clock.num_jobs}] {name}'
     _log.info('%s: %s', self._what, text)
     self._show('')
 
   def step(self, text: str) -> None:
-    """Something begins that takes its time."""
+    """Reports that something begins which takes seconds or longer."""
     _log.info('%s %s', self._what, text, extra=LIVE)
     self._show(text)
 
   def passed(self, step: str, size: int, one: Any, num_passes: int, is_first: bool) -> None:
-    """A recycling pass has ended; `one` is its prediction.Pass."""
+    """Reports that a recycling pass has ended.
+
+    Args:
+      step: model and seed.
+      size: padded residues.
+      one: the prediction.Pass.
+      num_passes: of this model.
+      is_first: whether its time includes compiling.
+    """
     self.clock.passed(size, one.seconds, is_first)
     ptm = '' if one.ptm is None else f', pTM {one.ptm:.2f}'
     moved = f', moved {one.change:.1f} Å' if one.index else ''
     text = f'{step}, pass {one.index + 1} of {num_passes}: pLDDT {one.mean_plddt:.1f}{ptm}{moved}'
-    left = self.clock.left()
-    left = '' if left is None else f', {duration(left)} left in all'
+    seconds = self.clock.left()
+    left = '' if seconds is None else f', {duration(seconds)} left in all'
     _log.info('%s %s, %.1f s%s', self._what, text, one.seconds, left, extra=LIVE)
     self._show(text)
 
   def skipped(self, size: int, count: int) -> None:
-    """Passes turned out not to be needed."""
+    """Takes passes off that turned out not to be needed."""
     self.clock.skip(size, count)
     self._show(None)
 
@@ -118,7 +139,7 @@ class Progress:
 
 
 @contextlib.contextmanager
-def displayed(clock: Clock, console: Any) -> Iterator[Progress]:
+def displayed(clock: RunClock, console: Any) -> Iterator[Progress]:
   """The progress of a run, on the live display if there is a console for it."""
   if console is None:
     yield Progress(clock, None)

@@ -4,28 +4,37 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Collection, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from alphafold_jax.data.padding import residue_bucket
-from alphafold_jax.runs.files import ELSEWHERE, FAILED, PARTIAL, Failure, Ledger, Outcome
-from alphafold_jax.runs.fleet.claims import Claim, Claims
-from alphafold_jax.runs.fleet.progress import Clock, cost
+from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, KEPT, PARTIAL, Failure, Ledger, Outcome
+from alphafold_jax.runs.fleet.claims import STOPPED, Claim, Claims
+from alphafold_jax.runs.fleet.progress import RunClock, cost
 from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
 _SHOWN = 3  # proteins that are waited for, by name
+_MAX_DEATHS = 2  # of processes, at one protein
+_GIVEN_UP = (
+  f'{_MAX_DEATHS} processes died at it without an error: the memory of the machine ran out (the system then sends '
+  'SIGKILL), somebody ended them, or a driver or library failed. Try fewer --workers, a shallower alignment '
+  '(--max-msa 128:256), or --no-compilation-cache; the same command tries it again'
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Assignment:
   """A protein that this process has claimed."""
 
-  index: int  # in the order of claiming, from 1
   job: Job  # with its alignment
   input_key: str  # digest of its input
   claim: Path
+  deaths: int = 0  # processes that have died at it: if any, nothing else is done beside it
 
 
 def shares(jobs: Sequence[Job], count: int) -> list[list[Job]]:
@@ -59,38 +68,44 @@ def of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> tuple[list[J
   return parts[number_of_shard - 1], [job for part in others for job in reversed(part)]
 
 
+@dataclasses.dataclass(frozen=True)
+class Workload:
+  """What a run has to predict; it can be sent to another process."""
+
+  setup: Any  # a starting.Setup
+  own: Sequence[Job]  # in order; their input was read
+  others: Sequence[Job]  # of other shards, in the order in which to help
+  ledger: Ledger
+  on_device: Callable[[dict[str, Any]], None]  # called once, with facts about the device
+
+  def clock(self) -> RunClock:
+    sizes = Counter(residue_bucket(job.num_res) for job in self.own)
+    return RunClock(Counter({size: count * self.passes_per_job for size, count in sizes.items()}), len(self.own))
+
+  @property
+  def passes_per_job(self) -> int:
+    options = self.setup.options
+    return len(options.seeds) * sum(options.model_config(name).num_recycle + 1 for name in options.models)
+
+
 class Queue:
   """The proteins that are left, and the claims on them."""
 
-  def __init__(
-    self,
-    own: Sequence[Job],
-    others: Sequence[Job],
-    book: Ledger,
-    claims: Claims,
-    clock: Clock,
-    *,
-    passes_per_job: int = 1,
-    waits: bool = True,
-  ):
-    """Starts a queue.
+  def __init__(self, workload: Workload, claims: Claims, clock: RunClock):
+    """Starts with everything.
 
     Args:
-      own: proteins of this process, in order; their input was read.
-      others: those of other shards, which may be done, in the order in which to help.
-      book: what is known of all.
+      workload: what there is.
       claims: of this process.
-      clock: is told of proteins that turn out to be this run's, or not to be.
-      passes_per_job: for the clock.
-      waits: for proteins that others work on; otherwise they are left to those that are alive.
+      clock: gets the passes of proteins that turn out to be this run's, and loses those of others.
     """
-    self._own = {job.name: job for job in own}
-    self._others = {job.name: job for job in others}
-    self._book, self._claims, self._clock = book, claims, clock
-    self._passes_per_job, self._waits = passes_per_job, waits
+    self._own = {job.name: job for job in workload.own}
+    self._others = {job.name: job for job in workload.others}
+    self._ledger, self._claims, self._clock = workload.ledger, claims, clock
+    self._passes_per_job = workload.passes_per_job
+    self._waits = workload.setup.options.shard is None  # for what others do; a shard leaves it to those that are alive
     self._seen: dict[str, Claim] = {}  # of others, when there was nothing to do
-    self._count = 0
-    self._told = False
+    self._has_logged_others = False
 
   @property
   def is_empty(self) -> bool:
@@ -118,13 +133,55 @@ class Queue:
     return None
 
   def ended(self, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
-    """Takes down how a protein ended, and gives it back."""
-    self._book.end(outcome, failures)
+    """Puts on record how a protein ended, and gives it back."""
+    self._ledger.end(outcome, failures)
     self._give_back(outcome.job)
 
+  def died(self, assignment: Assignment) -> Assignment | None:
+    """Counts the death of a process that predicted a protein for this one.
+
+    Returns:
+      the protein to be predicted again, with nothing beside it; None: it is given up, and has failed.
+    """
+    self._claims.count_death(assignment.job.name, os.getpid())
+    if assignment.deaths + 1 < _MAX_DEATHS:
+      return dataclasses.replace(assignment, deaths=assignment.deaths + 1)
+    self._give_up(assignment.job)
+    return None
+
+  def _give_up(self, job: Job) -> None:
+    """Puts a protein on record as failed that processes died at."""
+    _log.error('%s: %s', job.name, _GIVEN_UP)
+    self._ledger.fail(job, 'predict', 'WorkerDied', _GIVEN_UP)
+    self._give_back(job.name)
+
   def _give_back(self, name: str) -> None:
-    failures = [dataclasses.asdict(failure) for failure in self._book.failures_of(name)]
-    self._claims.end(name, self._book.outcomes[name].status, self._book.key_of(name), failures)
+    outcome, failures = self._ledger.outcomes[name], map(dataclasses.asdict, self._ledger.failures_of(name))
+    self._claims.end(
+      name,
+      outcome.status,
+      key=self._ledger.key_of(name),
+      failures=list(failures),
+      predictions=list(outcome.predictions),
+      files=list(outcome.files),
+    )
+
+  def settle(self, pids: Collection[int]) -> None:
+    """Puts on record how proteins ended since this run began.
+
+    Args:
+      pids: processes of this run; proteins of other shards count for it if one of these ended them.
+    """
+    for job in [*self._own.values(), *self._others.values()]:
+      last = self._claims.last(job.name)
+      if last is None or last.ended in (None, STOPPED, ELSEWHERE) or last.renewed < self._claims.started:
+        continue
+      if last.key == self._ledger.key(job) and (job.name in self._own or last.pid in pids):
+        self._ledger.ours.add(job.name)
+        self._drop(job)
+        status = DONE if last.ended == KEPT else last.ended  # it was found done, since this run began
+        outcome = Outcome(job.name, status, last.predictions, last.files)
+        self._ledger.end(outcome, [Failure(**failure) for failure in last.failures])
 
   # ---------------------------------------------------------------------------------------- one protein
 
@@ -140,32 +197,36 @@ class Queue:
     if last is not None and not self._claims.is_over(last):
       return False  # it is not to be had either
     is_others = job.name in self._others
-    if is_others and (record := self._book.record(job)) is not None:
+    if is_others and (record := self._ledger.record(job)) is not None:
       self._drop(job)
-      self._book.kept(job, record)
+      self._ledger.kept(job, record)
       return True
-    if last is None or last.ended not in (FAILED, PARTIAL) or last.key != self._book.key(job):
+    if last is None or last.ended not in (FAILED, PARTIAL) or last.key != self._ledger.key(job):
       return False
     if not is_others and last.renewed < self._claims.started:
       return False  # of an earlier run: it is tried again
     self._drop(job)
-    self._book.end(Outcome(job.name, last.ended), () if is_others else [Failure(**one) for one in last.failures])
+    self._ledger.end(Outcome(job.name, last.ended), () if is_others else [Failure(**one) for one in last.failures])
     return True
 
   def _assigned(self, job: Job, claim: Path) -> Assignment | None:
     """A protein that was just claimed, made ready; None if it failed, or if another process had finished it before."""
     if self._others.pop(job.name, None) is not None:
-      self._book.ours.add(job.name)
+      self._ledger.ours.add(job.name)
       self._clock.add(residue_bucket(job.num_res), self._passes_per_job)
       self._own[job.name] = job
-    ready = self._book.readable(self._book.with_alignments([job], None))
-    if ready and (record := self._book.record(ready[0])) is None:
+    ready = self._ledger.readable(self._ledger.with_alignments([job], None))
+    record = self._ledger.record(ready[0]) if ready else None
+    deaths = self._claims.deaths[job.name]
+    if ready and record is None and deaths < _MAX_DEATHS:
       self._own.pop(job.name)
-      self._count += 1
-      return Assignment(self._count, ready[0], self._book.digests[job.name], claim)
+      return Assignment(ready[0], self._ledger.digests[job.name], claim, deaths)
     self._drop(job)
-    if ready:
-      self._book.kept(job, record)
+    if ready and record is None:
+      self._give_up(job)
+      return None
+    if record is not None:
+      self._ledger.kept(job, record)
     self._give_back(job.name)
     return None
 
@@ -177,7 +238,7 @@ class Queue:
         held[name] = last
     if not held:
       return
-    if not self._told:
+    if not self._has_logged_others:
       shown = ', '.join(f'{name} ({claim})' for name, claim in list(held.items())[:_SHOWN])
       _log.info(
         'nothing else is left; %s %s that others work on: %s%s',
@@ -186,8 +247,8 @@ class Queue:
         shown,
         ', ...' * (len(held) > _SHOWN),
       )
-      self._told = True
+      self._has_logged_others = True
     for name, claim in () if self._waits else held.items():
       if self._seen.setdefault(name, claim) != claim:  # it was renewed meanwhile
         self._drop(self._own.get(name) or self._others[name])
-        self._book.end(Outcome(name, ELSEWHERE))
+        self._ledger.end(Outcome(name, ELSEWHERE))

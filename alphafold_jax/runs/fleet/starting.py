@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax.runs.files.report import Failure, Outcome
+from alphafold_jax.runs.files import Failure, Outcome
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.predicting import Predictor
 from alphafold_jax.runs.fleet.progress import Progress
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work.keys import Keys
-from alphafold_jax.runs.work.templates import TemplateSource
+from alphafold_jax.runs.work import Keys, TemplateSource
 
 _log = logging.getLogger(__name__)
 _GPU_SHARE = '0.92'  # of a GPU's memory that JAX takes; its own default is 0.75

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many devices on Ray: an actor for each, on this machine or on all machines of a cluster.
+
+This process holds the queue, the claims, the log and the display, and never loads JAX. It hands a free actor one
+protein and the one that probably comes next. While the actor predicts, it yields events, each a kind and its content:
+
+    'device', facts                 ready, and what it computes on
+    'log', record                   a line for the run's one log
+    'progress', method, arguments   a call of progress.Progress, for the run's one display
+    'ended', outcome, failures      how a protein ended: perhaps the one before, whose files are written meanwhile
+
+An actor that dies is replaced, here or on another machine, and what it held is predicted again.
+"""
+
+import contextlib
+import logging
+import platform
+import queue
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from alphafold_jax.errors import AlphaFoldError, ResourceError
+from alphafold_jax.runs.files import Failure, Outcome
+from alphafold_jax.runs.fleet import cluster
+from alphafold_jax.runs.fleet.claims import Claims
+from alphafold_jax.runs.fleet.places import Place
+from alphafold_jax.runs.fleet.predicting import CannotWrite
+from alphafold_jax.runs.fleet.processes import MAX_STARTS, TRY_ONE, predict
+from alphafold_jax.runs.fleet.progress import Progress
+from alphafold_jax.runs.fleet.queue import Assignment, Queue, Workload
+from alphafold_jax.runs.work import Job
+from alphafold_jax.screen import number
+
+_package_log = logging.getLogger('alphafold_jax')
+_log = logging.getLogger(__name__)
+_POLL = 2.0  # seconds after which to look at what other processes in the folder do
+Event = tuple[Any, ...]
+Send = Callable[[Event], None]
+
+
+# ------------------------------------------------------------------------------------------ in an actor
+
+
+class _Forward(logging.Handler):
+  """Sends what is logged."""
+
+  def __init__(self, send: Send):
+    super().__init__()
+    self._send = send
+
+  def emit(self, record: logging.LogRecord) -> None:
+    plain = logging.makeLogRecord(record.__dict__ | {'msg': record.getMessage(), 'args': None, 'exc_info': None})
+    if record.exc_info:
+      plain.exc_text = logging.Formatter().formatException(record.exc_info)
+    self._send(('log', plain))
+
+
+class _RemoteProgress:
+  """Sends each call of a method of Progress."""
+
+  def __init__(self, send: Send):
+    self._send = send
+
+  def __getattr__(self, method: str) -> Callable[..., None]:
+    return lambda *arguments: self._send(('progress', method, arguments))
+
+
+class Predicting:
+  """What an actor does. Each method yields events until it is done."""
+
+  def __init__(self, place: Place, setup: Any, level: int):
+    """Occupies the place, or what Ray assigns; logs from a level on; `setup` is a starting.Setup."""
+    place.occupy()
+    self._name, self._setup = place.name, setup
+    self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    self._thread = ThreadPoolExecutor(1, 'predicting')
+    _package_log.setLevel(level)
+    _package_log.propagate = False
+    _package_log.addHandler(_Forward(self._events.put))
+
+  def start(self) -> Iterator[Event]:
+    yield from self._during(self._start)
+
+  def predict(self, assignment: Assignment, ahead: Job | None) -> Iterator[Event]:
+    yield from self._during(lambda: predict(self._predictor, assignment, ahead))
+
+  def drain(self) -> Iterator[Event]:
+    yield from self._during(lambda: self._predictor.drain())
+
+  def _start(self) -> None:
+    device = self._setup.start_device(f'{self._name} on {platform.node()}: ')
+    self._predictor = self._setup.predictor(_RemoteProgress(self._events.put), self._ended).__enter__()
+    self._events.put(('device', device))
+
+  def _ended(self, outcome: Outcome, failures: list[Failure]) -> None:
+    self._events.put(('ended', outcome, failures))
+
+  def _during(self, task: Callable[[], None]) -> Iterator[Event]:
+    """Yields what happens while a thread does a task; raises what the task raised."""
+    future = self._thread.submit(task)
+    future.add_done_callback(lambda _: self._events.put(None))
+    while (event := self._events.get()) is not None:
+      yield event
+    future.result()
+
+
+# ------------------------------------------------------------------------------------------ in this process
+
+
+class _Actor:
+  """An actor, and what it was handed."""
+
+  def __init__(self, place: Place, progress: Progress):
+    self.place, self.progress = place, progress
+    self.num_starts = 0  # since it was last ready
+    self.handle: Any = None
+
+  def begin(self, handle: Any) -> None:
+    """Becomes one that was just made, for the first time or in the place of a dead one."""
+    self.handle = handle
+    self.num_starts += 1
+    self.is_ready = False
+    self.held: dict[str, Assignment] = {}  # by name, until it has ended
+    self.running: str | None = None
+    self.ahead: str | None = None  # what it makes features of
+    self.call('start')
+
+  def call(self, method: str, *arguments: Any) -> None:
+    self.stream: Any = getattr(self.handle, method).options(num_returns='streaming').remote(*arguments)
+
+  def give(self, assignment: Assignment, ahead: Job | None) -> None:
+    self.running, self.ahead = assignment.job.name, ahead.name if ahead else None
+    self.held[self.running] = assignment
+    self.call('predict', assignment, ahead)
+
+  @property
+  def is_free(self) -> bool:
+    return self.is_ready and self.stream is None
+
+
+class _Actors:
+  """The actors of a run."""
+
+  def __init__(
+    self,
+    ray: Any,
+    resources: dict[str, Any],
+    workload: Workload,
+    claims: Claims,
+    progress: Progress,
+    places: Sequence[Place],
+  ):
+    """Makes none yet; `resources` are what Ray reserves for each, the rest is of `run_actors`."""
+    progress.clock.num_workers = len(places)
+    self._members = [_Actor(place, progress.beside()) for place in places]
+    self._ray, self._workload, self._queue = ray, workload, Queue(workload, claims, progress.clock)
+    self._class, self._setup = ray.remote(**resources)(Predicting), ray.put(workload.setup)
+    self._waiting = ThreadPoolExecutor(1, 'waiting')
+    self._again: deque[Assignment] = deque()  # of actors that died
+
+  def run(self) -> None:
+    """Has everything in the queue predicted."""
+    begun = list(self._members)
+    try:
+      for one in begun:
+        self._start(one)
+      while self._hand_out():
+        self._receive()
+    finally:
+      for one in begun:
+        self._kill(one)
+
+  def _start(self, one: _Actor) -> None:
+    one.begin(self._class.remote(one.place, self._setup, _package_log.getEffectiveLevel()))
+
+  def _kill(self, one: _Actor) -> None:
+    with contextlib.suppress(Exception):  # it may be dead or not made, or the cluster gone
+      self._ray.kill(one.handle)
+
+  def _hand_out(self) -> bool:
+    """Gives all free actors something to do; False once there is nothing left to do or to wait for."""
+    for one in [one for one in self._members if one.is_free]:
+      avoid = {other.ahead for other in self._members if other is not one and other.ahead}  # others have its features
+      if self._again and not one.held:
+        one.give(self._again.popleft(), None)
+      elif not self._again and (assignment := self._queue.take(avoid) or (self._queue.take() if avoid else None)):
+        one.give(assignment, self._queue.peek(avoid))
+      elif one.held:
+        one.call('drain')
+    return bool(self._again or not self._queue.is_empty or any(one.held for one in self._members))
+
+  def _receive(self) -> None:
+    """Waits for events and deals with them."""
+    by_stream = {one.stream: one for one in self._members if one.stream is not None}
+    # In a thread, since Ray makes a KeyboardInterrupt of what the handler of a signal raises while it waits.
+    for stream in self._waiting.submit(self._ray.wait, list(by_stream), timeout=_POLL).result()[0]:
+      one = by_stream[stream]
+      try:
+        self._hear(one, self._ray.get(next(stream)))
+      except StopIteration:
+        one.stream = one.running = None
+      except self._ray.exceptions.RayTaskError as error:
+        self._raised(one, error.cause)
+      except self._ray.exceptions.RayError as error:
+        self._died(one, str(error))
+
+  def _hear(self, one: _Actor, event: Event) -> None:
+    """Deals with an event."""
+    match event:
+      case 'device', facts:
+        one.is_ready, one.num_starts = True, 0
+        self._workload.on_device(facts)
+      case 'log', record:
+        _package_log.handle(record)
+      case 'progress', method, arguments:
+        getattr(one.progress, method)(*arguments)
+      case 'ended', outcome, failures:
+        one.held.pop(outcome.job, None)
+        self._queue.ended(outcome, failures)
+
+  def _raised(self, one: _Actor, error: Exception) -> None:
+    """Deals with an error that is not one of a single protein."""
+    if isinstance(error, CannotWrite):
+      _log.warning('%s cannot write: %s. It is given no further protein', one.place.name, error.message)
+      self._again.extend(one.held.values())
+      self._retire(one, error)
+    elif one.is_ready or isinstance(error, AlphaFoldError):
+      raise error
+    else:
+      self._died(one, f'{type(error).__name__}: {error}')
+
+  def _died(self, one: _Actor, why: str) -> None:
+    """Replaces an actor; what it held is predicted again, or given up."""
+    blamed = [name for name in one.held if name == one.running] or list(one.held)
+    _log.warning('%s died%s', one.place.name, f'; it was at {", ".join(blamed)}' if blamed else '')
+    _log.debug('%s: %s', one.place.name, why)
+    for name, assignment in one.held.items():
+      again = self._queue.died(assignment) if name in blamed else assignment
+      self._again.extend([again] if again else [])
+    if one.num_starts < MAX_STARTS:
+      self._kill(one)
+      self._start(one)
+    else:
+      self._retire(one, ResourceError(f'no worker could be started: {_last_line(why)}. {TRY_ONE}'))
+
+  def _retire(self, one: _Actor, error: Exception) -> None:
+    """Goes on without an actor; raises the error if it was the last."""
+    self._kill(one)
+    self._members.remove(one)
+    if not self._members:
+      raise error
+
+
+def run_actors(
+  workload: Workload, claims: Claims, progress: Progress, address: str | None, places: Sequence[Place]
+) -> None:
+  """Predicts everything in actors.
+
+  Args:
+    workload: what there is.
+    claims: of this process.
+    progress: of the run.
+    address: of a cluster, or 'auto'; None: this machine.
+    places: on this machine, one for each actor.
+
+  Raises:
+    CannotWrite, AlphaFoldError: no further protein can be run.
+  """
+  options = workload.setup.options
+  resources: dict[str, Any] = {'num_cpus': 1}
+  with cluster.connected(address, len(places)) as (ray, is_own):
+    if not is_own:
+      count, resources = cluster.room(ray.nodes(), options.workers, options.settings.num_devices)
+      count = min(count, max(1, len(workload.own) + len(workload.others)))
+      places = [Place(f'worker {i + 1}') for i in range(count)]
+      _log.info('Ray cluster: %s, each with %s', number(count, 'worker'), resources)
+    _Actors(ray, resources, workload, claims, progress, places).run()
+
+
+def _last_line(text: str) -> str:
+  return text.strip().splitlines()[-1].rstrip('.') if text.strip() else 'no reason is known'
