@@ -73,8 +73,9 @@ EXTRAS = {
   'cuda12': ['jax[cuda12]'],
   'cuda13': ['jax[cuda13]'],
   'colabfold': ['colabfold-kernels>=0.9'],  # attention on NVIDIA GPUs, MIT
-  'cuequivariance-cu12': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu12>=0.13'],  # the same, proprietary
-  'cuequivariance-cu13': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu13>=0.13'],
+  # NVIDIA's kernels, proprietary; those of triangle multiplication are written in Triton
+  'cuequivariance-cu12': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu12>=0.13', 'triton>=3.4'],
+  'cuequivariance-cu13': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu13>=0.13', 'triton>=3.4'],
   'tpu': ['jax[tpu]'],
   'notebook': NOTEBOOK,
   'search': SEARCH,
@@ -106,7 +107,7 @@ setuptools.setup(
     'Topic :: Scientific/Engineering :: Bio-Informatics',
   ],
   packages=setuptools.find_packages(include=['alphafold_jax', 'alphafold_jax.*']),
-  package_data={'alphafold_jax': ['**/*.json', '**/*.npz', '**/*.html', '**/*.txt', 'py.typed']},
+  package_data={'alphafold_jax': ['**/*.bib', '**/*.json', '**/*.npz', '**/*.html', '**/*.txt', 'py.typed']},
   include_package_data=False,
   python_requires='>=3.11',
   install_requires=REQUIRES,

@@ -7,15 +7,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from alphafold_jax.errors import InputError, ResourceError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError
 
 
 @contextlib.contextmanager
-def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO]:
+def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO[Any]]:
   """Opens a temporary file beside `path` that takes its place when the block ends without an error.
 
   Args:
@@ -72,8 +70,8 @@ def _umask() -> int:
   return mask
 
 
-def explained(path: Path | str, error: OSError) -> Exception:
-  """What to raise where a place cannot be written."""
-  if error.errno in _FULL:
-    return ResourceError(f'{path}: the disk is full; make room or choose another output directory')
-  return InputError(f'{path}: cannot be written ({error.strerror or error}); choose a place you may write to')
+def explained(path: Path | str, error: OSError, refused: type[AlphaFoldError] = InputError) -> AlphaFoldError:
+  """What to raise where a file cannot be written: ResourceError if the disk is full, else one of type `refused`."""
+  if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    return ResourceError(f'{path}: the disk is full; make room and run the same command again, or choose another place')
+  return refused(f'{path}: cannot be written ({error.strerror or error}); choose a place you may write to')

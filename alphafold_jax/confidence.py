@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the heads' logits to numbers a person can use: pLDDT, PAE, pTM, ipTM, contacts and the ranking score.
+"""From the heads' logits to numbers a person can use: pLDDT, PAE, pTM, ipTM and contacts.
 
 Algorithm 29 "predictPerResidueLDDT" (its last line) and Suppl. 1.9.6-1.9.8. Everything runs under jit, so that
 the large logits are reduced where they are; host arrays may be given as well. Padding is chosen away, never multiplied
 away: whatever stands there, NaN included, changes nothing.
 
 Shapes: num_res residues; pair quantities are [i, j], residue j scored when aligned on residue i. Where devices share a
-protein (ops/axial.py) each has its rows i.
+protein each has its rows i.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphafold_jax import errors, schema
-from alphafold_jax.ops import axial
+from alphafold_jax import ops, schema
 from alphafold_jax.schema import Array
 
 PAE_MAX_BIN = 31.0  # Å, the last edge of the aligned-error bins, Suppl. 1.9.7
@@ -144,13 +143,13 @@ def _all_finite(positions, residues, errors_ij, valid):
   result = jnp.all(finite | ~valid)
   if errors_ij is not None:
     rows = jnp.all(jnp.isfinite(errors_ij) | ~_pairs(valid), axis=-1)
-    result &= jnp.all(axial.gather(rows, 0))
+    result &= jnp.all(ops.all_residues(rows))
   return result  # []
 
 
 def _pairs(valid):
   """[N_res, N_res]: which pairs are of unmasked residues."""
-  return axial.share(valid, 0)[:, None] & valid[None]
+  return ops.pairwise(jnp.logical_and, valid)
 
 
 def _expectation(logits, values):
@@ -169,8 +168,7 @@ def _expected_tm(logits, mask, max_bin):
 
 def _between(asym_id):
   """[N_res, N_res]: which pairs are of two chains."""
-  asym_id = jnp.asarray(asym_id)
-  return axial.share(asym_id, 0)[:, None] != asym_id[None]
+  return ops.pairwise(jnp.not_equal, jnp.asarray(asym_id))
 
 
 def _best_alignment(tm, mask, counted):
@@ -178,28 +176,4 @@ def _best_alignment(tm, mask, counted):
   valid = jnp.asarray(mask) > 0
   pairs = _pairs(valid) & counted  # [N_res, N_res]
   means = jnp.sum(jnp.where(pairs, tm, 0), axis=-1) / (1e-8 + jnp.sum(pairs, axis=-1))
-  return jnp.max(axial.gather(means, 0))  # []
-
-
-# ------------------------------------------------------------------------------------------ ranking
-
-
-def ranking_score(confidence: Confidence, by: str = 'plddt') -> Array:
-  """The number predictions are sorted by, best first, 0 to 100; `by` is a row of RANKINGS."""
-  if by not in RANKINGS:
-    raise errors.InputError(f'rank by {by!r}: unknown; choose one of {", ".join(RANKINGS)}')
-  missing = [name for name in RANKINGS[by] if getattr(confidence, name) is None]
-  if missing:
-    raise errors.InputError(
-      f'rank by {by!r}: this model gives no {" and no ".join(missing)}; '
-      'rank by plddt, or choose a _ptm model (ptm) or a complex (iptm, multimer)'
-    )
-  return sum(weight * getattr(confidence, name) for name, weight in RANKINGS[by].items())
-
-
-RANKINGS = {  # name -> weights of the scores
-  'plddt': {'mean_plddt': 1},
-  'ptm': {'ptm': 100},
-  'iptm': {'iptm': 100},
-  'multimer': {'iptm': 80, 'ptm': 20},
-}
+  return jnp.max(ops.all_residues(means))  # []

@@ -6,25 +6,66 @@ misspelt or missing key is an error before anything is traced.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from ml_collections import config_dict
 
+from alphafold_jax import choices
 from alphafold_jax.errors import InputError
 
 _TRIANGLES_FIRST = ('multiplication_outgoing', 'multiplication_incoming', 'attention_starting', 'attention_ending')
 _ATTENTION_FIRST = ('attention_starting', 'attention_ending', 'multiplication_outgoing', 'multiplication_incoming')
 
 
+_PAIR: Mapping[str, Any] = {
+  'num_head': 4,  # Alg. 13
+  'c_triangle': 128,  # Alg. 11
+  'transition_factor': 4,  # Alg. 15
+  'dropout': 0.0,  # in training 0.25, Suppl. 1.11.6
+  'order': _TRIANGLES_FIRST,  # Alg. 6 lines 6-9
+}
+_TEMPLATES = {
+  'c_t': 64,  # Alg. 16
+  'num_block': 2,  # Alg. 16
+  'pair': {**_PAIR, 'c_triangle': 64, 'transition_factor': 2, 'order': _ATTENTION_FIRST},  # Alg. 16
+  'num_head': 4,  # Alg. 17
+  'num_bins': 39,  # Suppl. Table 1
+  'min_distance': 3.25,  # Å, Suppl. Table 1
+  'max_distance': 50.75,  # Å, Suppl. Table 1
+  'remat': False,
+}
+_STRUCTURE = {
+  'num_layer': 8,  # Alg. 20
+  'c_s': 384,  # Alg. 20
+  'num_head': 12,  # Alg. 22
+  'c_qk': 16,  # Alg. 22
+  'c_v': 16,  # Alg. 22
+  'num_point_qk': 4,  # Alg. 22
+  'num_point_v': 8,  # Alg. 22
+  'num_transition_layer': 3,  # Alg. 20 line 8
+  'dropout': 0.0,  # in training 0.1, Alg. 20
+  'position_scale': 10.0,  # Å, Suppl. 1.8: the structure module works in nm
+  'c_angle': 128,  # Alg. 20 line 11
+  'num_angle_block': 2,  # Alg. 20 lines 12, 13
+}
+
+
+def _evoformer(num_block: int, column_attention: str) -> dict[str, Any]:
+  """One of the two stacks of Evoformer blocks."""
+  return {
+    'num_block': num_block,
+    'num_head': 8,  # Alg. 7
+    'c_outer': 32,  # Alg. 10
+    'transition_factor': 4,  # Alg. 9
+    'msa_dropout': 0.0,  # in training 0.15, Suppl. 1.11.6
+    'column_attention': column_attention,
+    'pair': dict(_PAIR),
+    'remat': False,
+  }
+
+
 def base_config() -> config_dict.ConfigDict:
   """The configuration of `model_1`, the paper's network with templates."""
-  pair_update = {
-    'num_head': 4,  # Alg. 13
-    'c_triangle': 128,  # Alg. 11
-    'transition_factor': 4,  # Alg. 15
-    'dropout': 0.0,  # in training 0.25, Suppl. 1.11.6
-    'order': _TRIANGLES_FIRST,  # Alg. 6 lines 6-9
-  }
   return config_dict.ConfigDict(
     {
       'name': 'model_1',
@@ -45,50 +86,10 @@ def base_config() -> config_dict.ConfigDict:
         'recycle_min': 3.25,  # Å, as published; Alg. 32 says 3.375
         'recycle_max': 20.75,  # Å, as published; Alg. 32 says 21.375
       },
-      'templates': {
-        'c_t': 64,  # Alg. 16
-        'num_block': 2,  # Alg. 16
-        'pair': pair_update | {'c_triangle': 64, 'transition_factor': 2, 'order': _ATTENTION_FIRST},  # Alg. 16
-        'num_head': 4,  # Alg. 17
-        'num_bins': 39,  # Suppl. Table 1
-        'min_distance': 3.25,  # Å, Suppl. Table 1
-        'max_distance': 50.75,  # Å, Suppl. Table 1
-        'remat': False,
-      },
-      'extra_msa': {
-        'num_block': 4,  # Alg. 18
-        'num_head': 8,  # Alg. 7
-        'c_outer': 32,  # Alg. 10
-        'transition_factor': 4,  # Alg. 9
-        'msa_dropout': 0.0,  # in training 0.15, Suppl. 1.11.6
-        'column_attention': 'global',  # Alg. 18
-        'pair': dict(pair_update),
-        'remat': False,
-      },
-      'evoformer': {
-        'num_block': 48,  # Alg. 6
-        'num_head': 8,  # Alg. 7
-        'c_outer': 32,  # Alg. 10
-        'transition_factor': 4,  # Alg. 9
-        'msa_dropout': 0.0,  # in training 0.15, Suppl. 1.11.6
-        'column_attention': 'full',  # Alg. 6
-        'pair': dict(pair_update),
-        'remat': False,
-      },
-      'structure': {
-        'num_layer': 8,  # Alg. 20
-        'c_s': 384,  # Alg. 20
-        'num_head': 12,  # Alg. 22
-        'c_qk': 16,  # Alg. 22
-        'c_v': 16,  # Alg. 22
-        'num_point_qk': 4,  # Alg. 22
-        'num_point_v': 8,  # Alg. 22
-        'num_transition_layer': 3,  # Alg. 20 line 8
-        'dropout': 0.0,  # in training 0.1, Alg. 20
-        'position_scale': 10.0,  # Å, Suppl. 1.8: the structure module works in nm
-        'c_angle': 128,  # Alg. 20 line 11
-        'num_angle_block': 2,  # Alg. 20 lines 12, 13
-      },
+      'templates': dict(_TEMPLATES),
+      'extra_msa': _evoformer(4, 'global'),  # Alg. 18
+      'evoformer': _evoformer(48, 'full'),  # Alg. 6
+      'structure': dict(_STRUCTURE),
       'heads': {
         'num_distogram_bins': 64,  # Suppl. 1.9.8
         'num_masked_msa_classes': 23,  # Suppl. 1.9.9
@@ -112,7 +113,7 @@ _NO_TEMPLATES = {'templates': None, 'sampling.num_msa': 512}  # Suppl. Table 5: 
 _SHALLOW = {'sampling.num_extra': 1024}  # Suppl. Table 5: models 2, 5
 _PTM = {'heads.num_pae_bins': 64}  # Suppl. 1.9.7
 
-_MONOMERS = {
+_MONOMERS: dict[str, dict[str, Any]] = {
   'model_1': {},
   'model_2': _SHALLOW,
   'model_3': _NO_TEMPLATES,
@@ -151,7 +152,7 @@ _MINI = (
     'heads.c_plddt': 64,
   }
 )
-OWN_MODELS: Mapping[str, Mapping[str, Any]] = {'mini': _MINI}
+OWN_MODELS: Mapping[str, Mapping[str, Any]] = {choices.MINI: _MINI}
 
 # Dropout rates of Suppl. 1.11.6, for training and for sampling several structures.
 DROPOUT = {
@@ -198,16 +199,12 @@ def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> confi
   return result
 
 
-def _unknown(key: str):
+def _unknown(key: str) -> NoReturn:
   raise InputError(f'there is no setting {key!r}; see alphafold_jax/config.py for all of them')
 
 
 def model_config(name: str) -> config_dict.ConfigDict:
-  """The configuration of a published model, `model_1` to `model_5` and `model_1_ptm` to `model_5_ptm`, or of `mini`.
-
-  Raises:
-    InputError: no such model.
-  """
+  """The configuration of a model of MODELS or OWN_MODELS by its name; InputError if there is none."""
   models = {**MODELS, **OWN_MODELS}
   if name not in models:
     raise InputError(f'there is no model {name!r}; choose one of {", ".join(models)}')

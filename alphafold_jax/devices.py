@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine computes on: its memory, and a place where compiled programs wait for the next run."""
+"""The devices of this machine, their memory, and the folder in which compiled programs are kept for later runs."""
 
 import ctypes
 import hashlib
@@ -13,16 +13,12 @@ from typing import Any
 import jax
 import jaxlib
 
+from alphafold_jax import folders
 from alphafold_jax.errors import InputError
+from alphafold_jax.ops import seam
 from alphafold_jax.version import __version__
 
 _COMPILE_SECONDS_WORTH_KEEPING = 0.02
-_KERNEL_PACKAGES = (
-  'colabfold-kernels',
-  'cuequivariance-jax',
-  'cuequivariance-ops-jax-cu12',
-  'cuequivariance-ops-jax-cu13',
-)
 _CONTROL_GROUPS = (  # limit and use, version 2 and version 1
   ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
   ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
@@ -30,15 +26,15 @@ _CONTROL_GROUPS = (  # limit and use, version 2 and version 1
 
 
 def default_dtype() -> str:
-  """float32 on CPUs, where it is the faster, else bfloat16 for the trunk."""
+  """The trunk's dtype that is fastest here: 'float32' on CPUs, else 'bfloat16'."""
   return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
 
 
 def first(num_devices: int) -> list[jax.Device]:
-  """The devices that share one protein.
+  """The first devices of this process, to share one protein.
 
   Raises:
-    InputError: there are fewer.
+    InputError: there are fewer than that.
   """
   found = jax.local_devices()
   if num_devices > len(found):
@@ -50,12 +46,12 @@ def first(num_devices: int) -> list[jax.Device]:
 
 
 def num_separate() -> int:
-  """How many devices of this machine have memory of their own; simulated ones share the host's."""
+  """How many devices of this machine have memory of their own; simulated devices share the host's."""
   return 1 if jax.default_backend() == 'cpu' else jax.local_device_count()
 
 
 def describe() -> dict[str, Any]:
-  """The devices that compute, for logs and for config.json."""
+  """Describes the devices that compute, for logs and for config.json."""
   device = jax.devices()[0]
   return {
     'platform': device.platform,
@@ -66,7 +62,7 @@ def describe() -> dict[str, Any]:
 
 
 def idle_accelerator() -> str | None:
-  """What to do when JAX computes on the CPU of a machine that has an NVIDIA GPU; None if all is well."""
+  """The remedy where JAX computes on the CPU of a machine with an NVIDIA GPU, or None where it does not."""
   if jax.default_backend() != 'cpu' or not Path('/proc/driver/nvidia/version').exists():
     return None
   if 'cpu' in os.environ.get('JAX_PLATFORMS', ''):
@@ -78,7 +74,7 @@ def idle_accelerator() -> str | None:
 
 
 def available_bytes(num_devices: int = 1) -> int | None:
-  """Free memory of each of the devices that compute, in bytes; None if it cannot be told."""
+  """Free memory in bytes of each device that computes, or None where the device does not report it."""
   chosen = first(num_devices)
   if chosen[0].platform == 'cpu':  # simulated devices share one memory
     free = _host_bytes()
@@ -104,7 +100,7 @@ def _host_bytes() -> int | None:
 
 
 def return_freed_memory() -> None:
-  """Gives the system what the process has freed but keeps: of compiling a network some 250 MiB.
+  """Returns memory to the system that the process has freed but keeps, after compiling a network some 250 MiB.
 
   Where the C library is not glibc this does nothing.
   """
@@ -113,18 +109,18 @@ def return_freed_memory() -> None:
 
 
 def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | None:
-  """Keeps compiled programs on disk for later runs, unless JAX was already told where to.
+  """Makes JAX keep compiled programs on disk for later runs, unless it already keeps them somewhere.
 
   Programs compiled for one processor may crash another, so machines that share a home get folders of their own.
 
   Args:
-    directory: where to; by default `alphafold_jax/xla` in the user's cache.
+    directory: in which; by default `alphafold_jax/xla` in the user's cache.
 
   Returns:
     the folder in use, or None if it cannot be written.
   """
-  if directory is None and jax.config.jax_compilation_cache_dir:
-    return Path(jax.config.jax_compilation_cache_dir)
+  if directory is None and (before := _setting('jax_compilation_cache_dir')):
+    return Path(before)
   if (folder := cache_folder(directory)) is None:
     return None
   jax.config.update('jax_compilation_cache_dir', str(folder))
@@ -133,14 +129,24 @@ def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | 
   return folder
 
 
+def compilation_cache() -> Path | None:
+  """The folder in which JAX keeps compiled programs, or None where it keeps none."""
+  folder = _setting('jax_compilation_cache_dir') if _setting('jax_enable_compilation_cache') else None
+  return Path(folder) if folder else None
+
+
+def _setting(name: str) -> Any:
+  """One of JAX's settings, which are attributes that only exist at run time."""
+  return getattr(jax.config, name)
+
+
 def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
-  """Where to keep what holds for this kind of machine only, made if missing; None if it cannot be written.
+  """The folder for files that hold for this kind of machine only, made if missing; None if it cannot be written.
 
   Args:
     directory: in which; by default `alphafold_jax/xla` in the user's cache.
   """
-  base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'alphafold_jax' / 'xla'
-  folder = Path(directory or base) / machine_key()
+  folder = Path(directory or folders.user_cache('xla')) / machine_key()
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError:
@@ -149,9 +155,9 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
 
 
 def machine_key() -> str:
-  """A short name for what kernels and compiled programs depend on: packages, the device, the processor's abilities."""
+  """A short name for all that kernels and compiled programs depend on: packages, device, the processor's abilities."""
   device = jax.devices()[0]
-  versions = (__version__, jax.__version__, jaxlib.__version__, *map(_version, _KERNEL_PACKAGES))
+  versions = (__version__, jax.__version__, jaxlib.__version__, *map(_version, seam.distributions()))
   parts = [*versions, device.platform, device.device_kind, platform.machine(), _cpu_abilities()]
   return f'{device.platform}-{hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]}'
 

@@ -9,7 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax import folders
+from alphafold_jax.errors import AlphaFoldError, how_to_install
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
@@ -23,20 +24,17 @@ Line = tuple[str, str, str]  # mark, subject, what about it
 
 
 def examine(data: str | None = None) -> int:
-  """Prints the examination; returns 1 if predictions are not possible, else 0."""
+  """Prints what this machine has; returns 1 if predictions are not possible, else 0.
+
+  Args:
+    data: folder of the parameters; None: the default one.
+  """
   bad, width = False, min(shutil.get_terminal_size().columns, 120)
   for part in (_program, _device, lambda: _parameters(data), _search, _disk):
     for mark, subject, text in part():
       bad = bad or mark == _BAD
-      print(
-        textwrap.fill(
-          f'[{mark}] {subject:<18} {text}',
-          width,
-          subsequent_indent=' ' * 24,
-          break_long_words=False,
-          break_on_hyphens=False,
-        )
-      )
+      line = f'[{mark}] {subject:<18} {text}'
+      print(textwrap.fill(line, width, subsequent_indent=' ' * 24, break_long_words=False, break_on_hyphens=False))
   print('\nThis machine is not ready: see the lines marked [NO].' if bad else '\nThis machine can predict structures.')
   return int(bad)
 
@@ -62,38 +60,20 @@ def _device() -> Iterator[Line]:
 
     found = devices.describe()
   except Exception as error:  # whatever a driver or a plugin leads to
-    yield (
-      _BAD,
-      'device',
-      (
-        f'JAX does not start ({type(error).__name__}: {error}). Try JAX_PLATFORMS=cpu, or install '
-        "jax for this machine's driver: pip install 'jax[cuda12]' or 'jax[cuda13]'"
-      ),
-    )
+    remedy = "JAX_PLATFORMS=cpu, or install jax for this machine's driver: pip install 'jax[cuda12]' or 'jax[cuda13]'"
+    yield _BAD, 'device', f'JAX does not start ({type(error).__name__}: {error}). Try {remedy}'
     return
   yield _GOOD, 'device', f'{found["count"]} x {found["kind"]}, platform {found["platform"]}, JAX {jax.__version__}'
   if hint := devices.idle_accelerator():
     yield _POOR, 'device', hint
   elif found['platform'] == 'cpu':
-    yield (
-      _POOR,
-      'device',
-      (
-        f'{os.cpu_count()} processors and no accelerator: small proteins take minutes, large ones '
-        'hours; a GPU or TPU is much faster'
-      ),
-    )
+    slow = 'small proteins take minutes, large ones hours; a GPU or TPU is much faster'
+    yield _POOR, 'device', f'{os.cpu_count()} processors and no accelerator: {slow}'
   yield _memory(found['free_bytes'], devices.default_dtype())
   cache = devices.use_compilation_cache()
   if cache is None:
-    yield (
-      _POOR,
-      'compiled programs',
-      (
-        'cannot be kept: the cache folder cannot be written; set XDG_CACHE_HOME or '
-        'JAX_COMPILATION_CACHE_DIR to a folder you may write to'
-      ),
-    )
+    remedy = 'set XDG_CACHE_HOME or JAX_COMPILATION_CACHE_DIR to a folder you may write to'
+    yield _POOR, 'compiled programs', f'cannot be kept: the cache folder cannot be written; {remedy}'
   else:
     files = [path for path in cache.glob('*') if path.is_file()]
     size = human_size(sum(path.stat().st_size for path in files))
@@ -102,20 +82,15 @@ def _device() -> Iterator[Line]:
 
 def _memory(free: int | None, dtype: str) -> Line:
   if free is None:
-    return _POOR, 'memory', 'cannot be told; too large a protein will fail only when it runs'
+    return _POOR, 'memory', 'unknown; too large a protein will fail only when it runs'
   try:
     from alphafold_jax import config, planning
-  except ImportError:  # a package is missing, as said above
+  except ImportError:  # a package is missing, as reported above
     return _GOOD, 'memory', f'{human_size(free)} free'
   longest = planning.longest(config.changed(config.model_config(_DEEPEST), {'dtype': dtype}), free)
-  return (
-    _GOOD if longest >= _SHORT else _POOR,
-    'memory',
-    (
-      f'{human_size(free)} free: up to about {longest:,} residues fit with the published models and deep alignments in '
-      f'{dtype}; longer proteins are refused'
-    ),
-  )
+  fits = f'up to about {longest:,} residues fit with the published models and deep alignments in {dtype}'
+  text = f'{human_size(free)} free: {fits}; longer proteins are refused'
+  return _GOOD if longest >= _SHORT else _POOR, 'memory', text
 
 
 def _parameters(data: str | None) -> Iterator[Line]:
@@ -135,28 +110,15 @@ def _parameters(data: str | None) -> Iterator[Line]:
       yield _POOR, 'parameters', f'{row.file} has changed since it was installed; run `alphafold-jax params verify`'
   default = [model for model in store.MODELS if model.endswith('_ptm')]
   missing = [model for model in default if model not in usable]
+  fetch = 'run `alphafold-jax params download` (CC BY 4.0)'
   if not missing:
     yield _GOOD, 'parameters', f'{len(usable)} models in {place}'
-    return
-  if not usable and data is None and shipped.exists():
-    yield (
-      _POOR,
-      'parameters',
-      (
-        f'none in {place}, so predictions are made with {shipped.MODEL}; run `alphafold-jax '
-        'params download` (CC BY 4.0) for AlphaFold 2'
-      ),
-    )
-    return
-  what = 'none' if not usable else f'{", ".join(usable)}, but not {", ".join(missing)},'
-  yield (
-    _BAD,
-    'parameters',
-    (
-      f'{what} in {place}; run `alphafold-jax params download` (CC BY 4.0), or name their '
-      'folder with --data DIR; --params random tries out the installation without'
-    ),
-  )
+  elif not usable and data is None and shipped.exists():
+    yield _POOR, 'parameters', f'none in {place}, so predictions are made with {shipped.MODEL}; {fetch} for AlphaFold 2'
+  else:
+    what = 'none' if not usable else f'{", ".join(usable)}, but not {", ".join(missing)},'
+    others = 'or name their folder with --data DIR; --params random tries out the installation without'
+    yield _BAD, 'parameters', f'{what} in {place}; {fetch}, {others}'
 
 
 def _disk() -> Iterator[Line]:
@@ -171,14 +133,11 @@ def _search() -> Iterator[Line]:
   from alphafold_jax.search.mmseqs import program as mmseqs_program
   from alphafold_jax.search.templates import hhsearch
 
-  for name, use, extra in (
-    ('pyhmmer', '--msa-mode hmmer, templates', 'search'),
-    ('kalign-python', 'templates', 'search'),
-  ):
+  for name, use in (('pyhmmer', '--msa-mode hmmer, templates'), ('kalign-python', 'templates')):
     try:
       yield _GOOD, 'search', f'{name} {importlib.metadata.version(name)}: {use}'
     except importlib.metadata.PackageNotFoundError:
-      yield _NOTE, 'search', f"no {name} ({use}): pip install 'alphafold-jax[{extra}]'"
+      yield _NOTE, 'search', f'no {name} ({use}): {how_to_install("search")}'
   for name, use, find, version in (
     ('mmseqs', '--msa-mode mmseqs2', mmseqs_program.find, mmseqs_program.version),
     ('hhsearch', 'templates in pdb70', hhsearch.program, hhsearch.version),
@@ -188,13 +147,10 @@ def _search() -> Iterator[Line]:
       yield _GOOD, 'search', f'{name} {version(program)} ({use}): {program}'
     except AlphaFoldError as error:
       yield _NOTE, 'search', f'{use}: {error}'
-  folder = databases.default_folder()
+  folder = folders.user_cache('databases')
   found = databases.found_in(folder)
   for one in found:
     yield _GOOD, 'database', f'{one.role}: {one.path} ({one.kind}, {human_size(databases.size(one))})'
   if not found:
-    yield (
-      _NOTE,
-      'database',
-      (f'none in {folder}; `alphafold-jax db download` fetches some, and --database takes those that are elsewhere'),
-    )
+    remedy = '`alphafold-jax db download` fetches some, and --database takes those that are elsewhere'
+    yield _NOTE, 'database', f'none in {folder}; {remedy}'

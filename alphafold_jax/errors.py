@@ -28,3 +28,12 @@ class ResourceError(AlphaFoldError, RuntimeError):
 
 class NumericalError(AlphaFoldError, ArithmeticError):
   """A prediction that contained NaN or infinity, also in float32."""
+
+
+def how_to_install(*extras: str) -> str:
+  """The remedy where an optional package is missing: the command that installs an extra, or one of several.
+
+  The package is on no index, so its name cannot be installed; the folder of its source can.
+  """
+  commands = ' or '.join(f"`pip install '.[{extra}]'`" for extra in extras)
+  return f'run {commands} in the folder of the source (a clone of the repository)'

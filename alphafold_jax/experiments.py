@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from alphafold_jax import config
+from alphafold_jax import choices, config
 from alphafold_jax.errors import InputError
 
 
@@ -120,9 +120,9 @@ _MINI = {  # the model that ships; its sizes are in config.py
   'run.num_workers': 1,
 }
 
-EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {'train_initial': {}, 'train_finetune': _FINETUNE, 'train_mini': _MINI}
+EXPERIMENTS: Mapping[str, Mapping[str, Any]] = dict(zip(choices.EXPERIMENTS, ({}, _FINETUNE, _MINI), strict=True))
 
-_MODELS = {'train_mini': 'mini'}  # which model an experiment trains; the others: model_1
+_MODELS = {'train_mini': choices.MINI}  # which model an experiment trains; the others: model_1
 _ROWS = {'train_initial': (128, 1024)}  # clusters (templates included) and extra rows, Suppl. Table 4; else the model's
 _TRAINED = config.DROPOUT | {  # what training changes in any model
   'templates.remat': True,  # Suppl. 1.11.8

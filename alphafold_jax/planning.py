@@ -2,7 +2,7 @@
 """How a protein is computed in the memory there is: from sizes, precision and devices to a plan, or to a refusal.
 
 Kernels and slices form a ladder. Each step takes less memory than the one above, is slower, and computes the same up
-to rounding. The plan is the first step that fits by the estimate of model/memory.py; where memory runs out
+to rounding. The plan is the first step that fits by the estimate of `pass_bytes`; where memory runs out
 nevertheless, the steps below are left to try.
 """
 
@@ -18,8 +18,9 @@ from alphafold_jax import config as configs
 from alphafold_jax import schema
 from alphafold_jax.data import padding
 from alphafold_jax.errors import ResourceError
-from alphafold_jax.model import alphafold, memory
-from alphafold_jax.ops import seam
+from alphafold_jax.model import alphafold
+from alphafold_jax.model.alphafold import AlphaFoldSpec
+from alphafold_jax.ops import seam, triangle
 from alphafold_jax.weights import official
 
 _SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
@@ -61,7 +62,7 @@ class Work:
   def needed(self, num_res: int, kernels: seam.Kernels) -> int:
     """Bytes on each device at a padded length."""
     spec = dataclasses.replace(self.spec, kernels=kernels)
-    return memory.pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
+    return pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
 
   def fits(self, num_res: int, available: int) -> bool:
     """Whether a protein of so many residues fits at the foot of the ladder."""
@@ -128,6 +129,7 @@ def plan(work: Work, num_res: int, available: int | None, num_local: int = 1) ->
       break
     found = Plan(work.num_devices, kernels, needed, available, longest, step, found)
   if found is None:
+    assert available is not None and longest is not None  # else anything is taken to fit
     raise ResourceError(_refusal(work, num_res, steps[-1][1], available, longest, num_local))
   return found
 
@@ -163,3 +165,49 @@ def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num
   depth = padding.msa_depth_bucket(spec.sampling.num_msa + spec.sampling.num_extra)
   num_params = sum(map(math.prod, official.official_shapes(config).values()))
   return Work(spec, depth, num_templ if spec.templates else 0, num_params, num_devices).longest(available)
+
+
+# ------------------------------------------------------------------------------------------ the estimate
+
+_BYTES = {'float32': 4, 'bfloat16': 2}
+# What devices gather at a time, and its copy in another order.
+_GATHERED_COLUMNS = 2 * 16  # of each device, ops/outer_product.py
+
+
+def pass_bytes(
+  spec: AlphaFoldSpec, num_res: int, depth: int, num_templates: int, num_params: int, num_devices: int = 1
+) -> int:
+  """Peak bytes of one pass on each device, at padded sizes, parameters included.
+
+  The largest moment is one of three: in the MSA stack, in the extra-MSA stack, or in a triangle multiplication, where
+  the pair representation lives beside its normalised and transposed copies, the product, and a few channels of edges.
+  Devices that share the protein have a part of these each, the alignment and the parameters whole, and gather slices of
+  others' parts. The factors are fitted, a little high, to what the compiler reports on a CPU: benchmarks/memory.py.
+
+  Args:
+    spec: of the network
+    num_res: residues
+    depth: alignment rows
+    num_templates: templates
+    num_params: number of parameters
+    num_devices: that share the protein
+  """
+  item = _BYTES[spec.dtype]
+  e, s = spec.embedder, spec.sampling
+  num_msa = min(s.num_msa, depth)
+  num_extra = max(1, min(s.num_extra, depth - num_msa))
+  own = num_res / num_devices
+  budget = seam.budget(spec.kernels)
+  channels = triangle.channels_at_once(int(item * own * num_res), num_devices, budget)
+  pair = own * num_res * e.c_z
+  msa = (num_msa + num_templates) * own * e.c_m
+  extra = num_extra * own * e.c_extra
+  templates = num_templates * own * num_res * spec.templates.c_t if spec.templates else 0
+  moments = (2 * pair + 2.2 * msa, 2 * pair + msa + 3 * extra, 3.2 * pair + msa + 4.3 * channels * own * num_res)
+  columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
+  gathered = 2 * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
+  cast_params = num_params if item < 4 else 0
+  trunk = item * (max(moments) + gathered + cast_params)
+  inputs = 4 * num_params + item * pair + 12 * depth * num_res + item * templates
+  results = 4 * 5 * own * num_res  # contact probability, errors and TM terms, and the first two apart
+  return int(inputs + trunk + results + 2 * budget)

@@ -6,9 +6,9 @@ import functools
 import gc
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,22 +16,23 @@ import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
-from alphafold_jax import devices, ops, planning, schema, tuning
-from alphafold_jax.constants import residues
+from alphafold_jax import devices, ops, planning, programs, schema, tuning
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
-from alphafold_jax.model import alphafold, passes, recycling
+from alphafold_jax.model import alphafold
 from alphafold_jax.ops import seam
-from alphafold_jax.output import files
+from alphafold_jax.output.files import Prediction
+from alphafold_jax.output.record import Pass
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import notes, official, store
 from alphafold_jax.weights.random import random_params
 
 _log = logging.getLogger(__name__)
 MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
+OnPass = Callable[[Pass, Callable[[], Prediction]], None]  # is given a pass, and what fetches the structure so far
 _RAN_OUT: set[Hashable] = set()  # the programs that took more memory than there was
 
 
@@ -61,7 +62,7 @@ class Model:
   def has_pae(self) -> bool:
     return bool(self.config.heads.num_pae_bins)
 
-  def prepare(self, params: alphafold.Params, batch: schema.Batch, key: jax.Array | None = None) -> alphafold.Context:
+  def prepare(self, params: alphafold.Params, key: jax.Array | None, batch: schema.Batch) -> alphafold.Context:
     """What all passes share; the key is consumed, and needed with dropout only."""
     return alphafold.network(self.spec).prepare(params, key, batch)
 
@@ -76,9 +77,9 @@ class Model:
     """One pass; the key is consumed."""
     return alphafold.network(self.spec).iterate(params, key, batch, context, previous)
 
-  def initial(self, num_res: int) -> schema.Recycled:
+  def initial(self, batch: schema.Batch) -> schema.Recycled:
     """What the first pass recycles."""
-    return recycling.initial_recycled(num_res, self.config.embedder.c_m, self.config.embedder.c_z)
+    return alphafold.network(self.spec).initial(batch)
 
 
 def load_model(name: str, params: str | Path | None = None, *, strict: bool = False, **changes: Any) -> Model:
@@ -104,69 +105,6 @@ def load_model(name: str, params: str | Path | None = None, *, strict: bool = Fa
   return Model(name=name, config=config, params=jax.tree.map(jnp.asarray, values), source=source)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prediction:
-  """What a person holds: host arrays without padding."""
-
-  name: str
-  model_name: str
-  seed: int
-  sequence: str
-  aatype: np.ndarray  # [N_res] 0..19, 20: unknown
-  residue_index: np.ndarray  # [N_res] from 0
-  asym_id: np.ndarray  # [N_res]
-  atom_positions: np.ndarray  # [N_res, 37, 3] Å
-  atom_mask: np.ndarray  # [N_res, 37]
-  plddt: np.ndarray  # [N_res] 0..100
-  pae: np.ndarray | None  # [N_res, N_res] Å
-  ptm: float | None
-  mean_plddt: float
-  contact_probability: np.ndarray  # [N_res, N_res] of C-beta atoms within 8 Å
-  passes: tuple['Pass', ...]
-  notes: tuple[str, ...] = ()
-  representations: 'Kept | None' = None
-
-  @property
-  def tag(self) -> str:
-    """The part of file names that tells this prediction from others of its protein."""
-    return files.tag(self.model_name, self.seed)
-
-  def save(
-    self, directory: str | Path, job: str | None = None, formats: Sequence[str] = ('pdb', 'mmcif', 'scores')
-  ) -> list[Path]:
-    """Writes the prediction into a folder, under `colabfold_batch`'s names.
-
-    Args:
-      directory: made if missing.
-      job: first part of the file names; by default made from the protein's name.
-      formats: rows of output.files.FORMATS.
-
-    Returns:
-      the files written.
-    """
-    origin = files.Origin(model_name=self.model_name, notes=self.notes)
-    report = files.Report(job or safe_name(self.name), [self], [self.tag], origin)
-    return files.write(report, directory, formats).paths
-
-
-class Kept(NamedTuple):
-  """The representations that may leave the device."""
-
-  single: np.ndarray  # [N_res, c_s]
-  pair: np.ndarray  # [N_res, N_res, c_z]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pass:
-  """One recycling pass as it went."""
-
-  index: int  # 0: the first
-  mean_plddt: float
-  ptm: float | None
-  change: float  # Å, against the pass before
-  seconds: float
-
-
 def predict(
   model: Model,
   query: Query | Alignment | schema.Batch | str,
@@ -175,7 +113,7 @@ def predict(
   name: str | None = None,
   templates: schema.Templates | None = None,
   settings: Settings | None = None,
-  on_pass: Callable[[Pass, Callable[[], Prediction]], None] | None = None,
+  on_pass: OnPass | None = None,
   plan: planning.Plan | None = None,
   make_room: Callable[[], bool] = lambda: False,
   **changes: Any,
@@ -203,16 +141,15 @@ def predict(
   settings = _changed(settings or Settings(), changes)
   batch = as_batch(query, templates)
   name = name or getattr(query, 'name', None) or 'query'
-  task = _Task(model, configured(model, settings), settings, batch)
-  run = functools.partial(_run, name=name, seed=seed, on_pass=on_pass)
+  task = _Task(model, configured(model, settings), settings, batch, name, seed)
   try:
-    return _in_memory(task, plan or _plan(task, make_room), run, make_room, name)
+    return _in_memory(task, plan or _plan(task, make_room), on_pass, make_room)
   except NumericalError:
     if task.config.dtype == 'float32':
       raise
   _log.warning('%s: %s gave NaN or infinity in %s; computing again in float32', name, model.name, task.config.dtype)
   task = dataclasses.replace(task, config=configs.changed(task.config, {'dtype': 'float32'}))
-  return _in_memory(task, _plan(task, make_room), run, make_room, name)
+  return _in_memory(task, _plan(task, make_room), on_pass, make_room)
 
 
 def make_plan(
@@ -272,12 +209,12 @@ def check_network(config: config_dict.ConfigDict) -> None:
 
 def program_key(model: Model, batch: schema.Batch, settings: Settings, plan: planning.Plan | None = None) -> Hashable:
   """Equal for predictions that run the same compiled program."""
-  return _Task(model, configured(model, settings), settings, batch).program(plan and plan.kernels)
+  return _Task(model, configured(model, settings), settings, batch).program(plan.kernels if plan else None)
 
 
 def forget_programs() -> None:
   """Frees the memory of all compiled programs."""
-  passes.compiled.cache_clear()
+  programs.compiled.cache_clear()
   _RAN_OUT.clear()
 
 
@@ -289,6 +226,8 @@ class _Task:
   config: config_dict.ConfigDict  # the model's, with the settings
   settings: Settings
   batch: schema.Batch  # unpadded
+  name: str = ''  # of the protein
+  seed: int = 0
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
@@ -298,7 +237,7 @@ class _Task:
   def spec(self) -> alphafold.AlphaFoldSpec:
     return alphafold.make_spec(planning.reduced(self.config, self.sizes))
 
-  def program(self, kernels: ops.Kernels | None = None) -> Hashable:
+  def program(self, kernels: ops.Kernels | None = None) -> tuple[alphafold.AlphaFoldSpec, bool, int, Hashable]:
     """Equal for what is compiled once."""
     spec = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels)
     return spec, self.settings.keep_representations, self.settings.num_devices, tuple(self.sizes.items())
@@ -330,97 +269,93 @@ def _plan(task: _Task, make_room: Callable[[], bool]) -> planning.Plan:
         return plan
 
 
-def _in_memory(task, plan, run, make_room, name) -> Prediction:
+def _in_memory(task: _Task, plan: planning.Plan, on_pass: OnPass | None, make_room: Callable[[], bool]) -> Prediction:
   """Runs by plan; when memory runs out nevertheless, makes room or else goes a step down, and begins again."""
   while True:
     try:
-      return run(task, plan)
+      return _run(task, plan, on_pass)
     except jax.errors.JaxRuntimeError as error:
       if 'RESOURCE_EXHAUSTED' not in str(error):
         raise
-      found_room = make_room()
-      if not found_room and plan.below is None:
+      found_room, below = make_room(), plan.below
+      if not found_room and below is None:
         raise ResourceError(
-          f'{name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
+          f'{task.name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
           f'{task.sizes["num_seq"]} alignment rows; use a device with more memory, more devices (--devices), '
           '--dtype bfloat16, or a shallower alignment (--max-msa 128:256)'
         ) from error
     gc.collect()  # the error's traceback held the arrays
-    if found_room:
-      _log.warning('%s: the device ran out of memory; beginning again with more of it free', name)
+    if found_room or below is None:
+      _log.warning('%s: the device ran out of memory; beginning again with more of it free', task.name)
     else:
-      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', name, plan.how, plan.below.how)
+      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', task.name, plan.how, below.how)
       _RAN_OUT.add(task.program(plan.kernels))
-      plan = plan.below
+      plan = below
 
 
-def _run(task, plan, *, name, seed, on_pass) -> Prediction:
+def _run(task: _Task, plan: planning.Plan, on_pass: OnPass | None) -> Prediction:
   """Recycles until done, Algorithm 30."""
-  model, config, batch, sizes, params = task.model, task.config, task.batch, task.sizes, task.model.params
+  config, batch, sizes, params = task.config, task.batch, task.sizes, task.model.params
   if not sizes['num_templ']:
     batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
     params = {name: values for name, values in params.items() if not name.startswith('template')}
   spec, keep_representations, num_devices, _ = task.program(plan.kernels)
-  programs = passes.compiled(spec, keep_representations, num_devices)
-  key = jax.random.key(seed)
-  params, padded = programs.put((params, padding.pad_batch(batch, sizes)))
-  context = programs.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
-  result, done = None, []
-  previous = programs.initial(padded)
+  compiled = programs.compiled(spec, keep_representations, num_devices)
+  key = jax.random.key(task.seed)
+  params, padded = compiled.put((params, padding.pad_batch(batch, sizes)))
+  context = compiled.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
+  previous, done = compiled.initial(padded), []
   for index in range(config.num_recycle + 1):
     start = time.monotonic()
-    result = programs.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
-    done.append(_finished(result, index, start, name, model.name, config.dtype))
+    result = compiled.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
+    done.append(_finished(task, result, index, start))
     if on_pass is not None:
-      on_pass(done[-1], functools.partial(_fetch, model, batch, result, name, seed, tuple(done)))
+      on_pass(done[-1], functools.partial(_fetch, task, result, tuple(done)))
     if index and done[-1].change <= config.recycle_early_stop_tolerance:
       break
     previous = result.recycled
-  return _fetch(model, batch, result, name, seed, tuple(done))
+  return _fetch(task, result, tuple(done))
 
 
-def _finished(result: passes.Result, index: int, start: float, name: str, model_name: str, dtype: str) -> Pass:
+def _finished(task: _Task, result: programs.PassResult, index: int, start: float) -> Pass:
   """Waits for a pass and checks that it gave numbers."""
   score = result.confidence
   mean_plddt, ptm, change, finite = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))
   if not finite:
     raise NumericalError(
-      f'{name}: {model_name} gave NaN or infinity in pass {index} in {dtype}; nothing of it is written'
+      f'{task.name}: {task.model.name} gave NaN or infinity in pass {index} in {task.config.dtype}; nothing of it is '
+      'written'
     )
   return Pass(index, float(mean_plddt), None if ptm is None else float(ptm), float(change), time.monotonic() - start)
 
 
-def _fetch(
-  model: Model, batch: schema.Batch, result: passes.Result, name: str, seed: int, done: tuple[Pass, ...]
-) -> Prediction:
+def _fetch(task: _Task, result: programs.PassResult, done: tuple[Pass, ...]) -> Prediction:
   """Copies a result to the host and cuts the padding off."""
+  model, batch = task.model, task.batch
   num_res = len(batch.aatype)
   score, representations = result.confidence, result.representations
 
-  def host(array, axes=1):
-    return None if array is None else np.asarray(array)[(slice(num_res),) * axes]
+  def host(array: jax.Array, axes: int = 1) -> np.ndarray:
+    return np.asarray(array)[(slice(num_res),) * axes]
 
+  arrays = {name: np.asarray(getattr(batch, name)) for name in ('aatype', 'residue_index', 'asym_id')} | {
+    'atom_positions': host(result.recycled.atom_positions),
+    'atom_mask': host(result.atom_mask),
+    'plddt': host(score.plddt),
+    'contact_probability': host(score.contact_probability, 2),
+  }
+  if score.pae is not None:
+    arrays['pae'] = host(score.pae, 2)
+  if representations is not None:
+    arrays |= {'single': host(representations.single), 'pair': host(representations.pair, 2).astype(np.float32)}
   return Prediction(
-    name=name,
+    name=task.name,
+    job=safe_name(task.name),
     model_name=model.name,
-    seed=seed,
-    sequence=_letters(batch.aatype),
-    aatype=np.asarray(batch.aatype),
-    residue_index=np.asarray(batch.residue_index),
-    asym_id=np.asarray(batch.asym_id),
-    atom_positions=host(result.recycled.atom_positions),
-    atom_mask=host(result.atom_mask),
-    plddt=host(score.plddt),
-    pae=host(score.pae, 2),
-    ptm=done[-1].ptm,
+    seed=task.seed,
     mean_plddt=done[-1].mean_plddt,
-    contact_probability=host(score.contact_probability, 2),
+    ptm=done[-1].ptm,
     passes=done,
+    arrays=arrays,
     notes=(model.note.text,) if model.note else (),
-    representations=representations
-    and Kept(host(representations.single), host(representations.pair, 2).astype(np.float32)),
   )
-
-
-def _letters(aatype: np.ndarray) -> str:
-  return ''.join(residues.MSA_ALPHABET[i] for i in aatype)

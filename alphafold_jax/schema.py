@@ -17,7 +17,7 @@ import jax.export
 import numpy as np
 
 if typing.TYPE_CHECKING:
-  Array = jax.Array  # what the mathematics takes them for
+  Array = Any  # of JAX where it is computed with, of numpy at rest
 else:
   Array = jax.Array | np.ndarray
 T = TypeVar('T')

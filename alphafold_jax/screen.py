@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a command's lines go: a live display on a terminal, plain lines elsewhere, and all of them to a file.
 
-Everything said during a run goes through the logger `alphafold_jax`, to log.txt in full. A terminal shows the live
-display instead of the lines that it makes redundant; where there is no terminal every line is printed with its time.
+All that a run reports goes through the logger `alphafold_jax`, and whole into log.txt. A terminal shows the live
+display in place of the lines that it makes redundant; elsewhere every line is printed with its time.
 """
 
 import contextlib
 import dataclasses
 import datetime
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any
 from alphafold_jax.errors import InputError
 
 _package_log = logging.getLogger('alphafold_jax')
-LIVE = {'live': True}  # marks lines that the live display replaces
-TOLD = {'told': True}  # marks lines for log.txt only: the person is told in another way
+LIVE = {'live': True}  # `extra` of lines that the live display replaces
+TOLD = {'told': True}  # `extra` of lines for log.txt only: the screen shows the same in another way
 
 
 def number(count: int, what: str) -> str:
@@ -33,20 +34,15 @@ def duration(seconds: float | None) -> str:
 
 @dataclasses.dataclass
 class Screen:
-  """What the person at the program sees.
+  """What is shown on standard output."""
 
-  `live` shows bars (a terminal), else lines are printed as they come; `quiet` leaves only warnings and errors.
-  """
-
-  live: bool = False
-  quiet: bool = False
-  debug: bool = False
+  live: bool = False  # bars, for a terminal; else lines as they come
+  quiet: bool = False  # warnings and errors only
+  debug: bool = False  # also debugging lines and tracebacks
 
   @classmethod
   def of_stdout(cls, *, quiet: bool = False, debug: bool = False) -> 'Screen':
-    """The screen that suits where standard output goes."""
-    import os
-
+    """The screen for where standard output goes: live on a terminal."""
     terminal = sys.stdout.isatty() and os.environ.get('TERM', '') not in ('', 'dumb')
     return cls(live=terminal and not quiet, quiet=quiet, debug=debug)
 
@@ -54,7 +50,8 @@ class Screen:
 class Display:
   """One bar for the whole run and a line for what happens now."""
 
-  def __init__(self, console):
+  def __init__(self, console: Any):
+    """Shows nothing on the `rich.console.Console` before `live` is entered."""
     from rich import live, progress, spinner, table
 
     self._bar = progress.Progress(
@@ -72,7 +69,7 @@ class Display:
     self._line = ''
     self.live = live.Live(get_renderable=self._render, console=console, refresh_per_second=8, transient=True)
 
-  def _render(self):
+  def _render(self) -> Any:
     from rich.text import Text
 
     grid = self._table.grid(padding=(0, 1))
@@ -83,7 +80,13 @@ class Display:
     return outer
 
   def update(self, fraction: float, left: float | None, line: str | None = None) -> None:
-    """Moves the bar; None leaves the line as it is."""
+    """Moves the bar.
+
+    Args:
+      fraction: of the run that is done, 0 to 1.
+      left: seconds, as estimated; None: not known.
+      line: what happens now; None leaves the line as it is.
+    """
     if line is not None:
       self._line = line
     self._bar.update(self._task, completed=fraction, left=duration(left))
@@ -92,7 +95,7 @@ class Display:
 class _Tolerant:
   """A log that cannot be written must not end the run, nor fill the screen with tracebacks."""
 
-  def handleError(self, record):  # noqa: N802 (the name is that of logging.Handler)
+  def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the name is that of logging.Handler)
     pass
 
 
@@ -109,11 +112,11 @@ class _AboveTheBar(_Tolerant, logging.Handler):
 
   _STYLES = {logging.WARNING: 'yellow', logging.ERROR: 'red'}
 
-  def __init__(self, console):
+  def __init__(self, console: Any):
     super().__init__()
     self._console = console
 
-  def emit(self, record):
+  def emit(self, record: logging.LogRecord) -> None:
     if getattr(record, 'live', False) and record.levelno < logging.WARNING:
       return
     try:
@@ -131,7 +134,7 @@ class _Plain(logging.Formatter):
     super().__init__(form, '%Y-%m-%d %H:%M:%S')
     self._tracebacks = tracebacks
 
-  def format(self, record):
+  def format(self, record: logging.LogRecord) -> str:
     record = logging.makeLogRecord(record.__dict__)
     if record.levelno >= logging.WARNING:
       record.msg = f'{record.levelname}: {record.msg}'
@@ -145,7 +148,10 @@ _TIMED = '%(asctime)s %(message)s'
 
 @contextlib.contextmanager
 def reporting(log_file: Path, screen: Screen | None) -> Iterator[Any]:
-  """Sends what is logged inside the block to a file and to the screen; yields rich's console of a live screen, or None.
+  """Sends what is logged inside the block to a file and to the screen.
+
+  Yields:
+    the `rich.console.Console` of a live screen, else None.
 
   Raises:
     InputError: the file cannot be written.

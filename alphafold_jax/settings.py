@@ -7,12 +7,13 @@ from typing import Any
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
+from alphafold_jax.choices import DTYPES
 from alphafold_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """How to run a model; None means what its configuration says."""
+  """How to run a model; None leaves the value of its configuration."""
 
   num_recycle: int | None = None
   recycle_early_stop_tolerance: float | None = None  # Å; negative: never
@@ -25,7 +26,7 @@ class Settings:
   kernels: str | None = None
   num_devices: int = 1  # that share each protein, its rows of residue pairs split among them; the result is the same
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     checks = {
       'num_recycle': (self.num_recycle is None or self.num_recycle >= 0, 'must be 0 or more'),
       'num_ensemble': (self.num_ensemble is None or self.num_ensemble >= 1, 'must be 1 or more'),
@@ -37,7 +38,7 @@ class Settings:
         self.masked_msa_fraction is None or 0 <= self.masked_msa_fraction <= 1,
         'must lie between 0 and 1',
       ),
-      'dtype': (self.dtype in (None, 'float32', 'bfloat16'), 'must be float32 or bfloat16'),
+      'dtype': (self.dtype in (None, *DTYPES), f'must be {" or ".join(DTYPES)}'),
       'num_devices': (self.num_devices >= 1, 'must be 1 or more'),
     }
     for name, (good, rule) in checks.items():
@@ -45,7 +46,7 @@ class Settings:
         raise InputError(f'{name}={getattr(self, name)!r}: {rule}')
 
   def changes(self) -> dict[str, Any]:
-    """What these settings change in a model's configuration, by dotted key."""
+    """New values in a model's configuration by dotted key, such as 'sampling.num_msa'."""
     num_msa, num_extra = self.max_msa or (None, None)
     changes = {
       'num_recycle': self.num_recycle,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which kernels compute rightly on this machine's accelerator, and which is the fastest: found once and remembered.
+"""Finds the fastest kernels that compute rightly on this machine's accelerator, once, and keeps the result on disk.
 
 Every row of every operation is run on one problem of the network's own sizes, compared with the reference in float32,
 and timed. A kernel that cannot run, raises or computes something else is left out, with its reason.
@@ -29,23 +29,23 @@ _FILE = 'kernels.json'
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-  """How one row of an operation did."""
+  """How one row of an operation did on this device."""
 
   operation: str
   row: str
-  seconds: float | None = None  # of the fastest run; None: it is not used
+  seconds: float | None = None  # of the fastest run; None: the row is not used
   error: float | None = None  # largest difference from the reference, as a share of the largest value
-  reason: str = ''  # why it is not used
+  reason: str = ''  # why the row is not used
 
 
 def preferred(folder: Path | None = None) -> str:
-  """The kernels to use on the default device, as `Kernels.implementation` has them.
+  """The kernels to use on the default device, in the form of `Kernels.implementation`.
 
   On CPUs there is no choice. On an accelerator all kernels are tried once, which takes a minute or so, and the result
   is kept for later runs.
 
   Args:
-    folder: where it is kept; by default in the user's cache, apart for each kind of machine and version.
+    folder: in which the result is kept; by default the user's cache for this kind of machine and version.
   """
   if jax.default_backend() == 'cpu':
     return seam.AUTO
@@ -68,12 +68,12 @@ def _remembered(folder: Path | None) -> str:
 
 
 def fastest(trials: list[Trial]) -> str:
-  """The fastest row of each operation, as `Kernels.implementation` has them."""
-  best: dict[str, Trial] = {}
+  """The fastest row of each operation, in the form of `Kernels.implementation`."""
+  best: dict[str, tuple[float, str]] = {}
   for trial in trials:
-    if trial.seconds is not None and (trial.operation not in best or trial.seconds < best[trial.operation].seconds):
-      best[trial.operation] = trial
-  chosen = [f'{name}={trial.row}' for name, trial in sorted(best.items()) if trial.row != seam.EVERYWHERE]
+    if trial.seconds is not None and trial.seconds < best.get(trial.operation, (float('inf'), ''))[0]:
+      best[trial.operation] = trial.seconds, trial.row
+  chosen = [f'{name}={row}' for name, (_, row) in sorted(best.items()) if row != seam.EVERYWHERE]
   return ','.join(chosen) or seam.AUTO
 
 
@@ -83,9 +83,9 @@ def try_all(sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', ref
   Args:
     sizes: of the problems; by default 256 residues and 128 alignment rows of the published network.
     dtype: of the activations.
-    references: also the references, which keep to no budget of memory.
+    references: also try the references, which keep to no budget of memory.
   """
-  problems = _problems(_SIZES | (sizes or {}))
+  problems = _problems({**_SIZES, **(sizes or {})})
   return [trial for name, make in problems.items() for trial in _try_operation(name, make, dtype, references)]
 
 
@@ -109,15 +109,15 @@ def _compiled(run: Callable, name: str, row: str) -> Callable:
   return jax.jit(under)
 
 
-def _try_row(name, row, run, arguments, expected) -> Trial:
-  """Runs one row; whatever goes wrong is its reason not to be used."""
+def _try_row(name: str, row: str, run: Callable, arguments: tuple, expected: jax.Array) -> Trial:
+  """Runs one row; if anything goes wrong, that is the reason not to use it."""
   compiled = _compiled(run, name, row)
   try:
     result = jax.block_until_ready(compiled(*arguments))
     seconds = min(_timed(compiled, arguments) for _ in range(_RUNS))
   except seam.Declined as error:
     return Trial(name, row, reason=str(error))
-  except Exception as error:  # a kernel may raise anything, at any stage
+  except Exception as error:  # a kernel may raise any exception, at any stage
     return Trial(name, row, error=float('inf'), reason=f'{type(error).__name__}: {str(error).splitlines()[0][:200]}')
   difference = jnp.max(jnp.abs(result.astype(jnp.float32) - expected)) / jnp.max(jnp.abs(expected))
   if not difference <= _TOLERANCE:  # nor NaN
@@ -125,7 +125,7 @@ def _try_row(name, row, run, arguments, expected) -> Trial:
   return Trial(name, row, seconds=seconds, error=float(difference))
 
 
-def _timed(compiled, arguments) -> float:
+def _timed(compiled: Callable, arguments: tuple) -> float:
   start = time.perf_counter()
   jax.block_until_ready(compiled(*arguments))
   return time.perf_counter() - start
@@ -135,7 +135,7 @@ def _timed(compiled, arguments) -> float:
 
 
 class _Draw:
-  """Random arrays in one dtype, of the sizes that activations and weights have."""
+  """Draws random arrays in one dtype, as large in value as activations and weights are."""
 
   def __init__(self, dtype: str):
     self._rng, self._dtype = np.random.default_rng(0), dtype
@@ -147,14 +147,14 @@ class _Draw:
     return ops.NormWeights(scale=1 + self(c, fan_in=100), offset=self(c, fan_in=100))
 
   def mask(self, *shape: int) -> jax.Array:
-    """Ragged in every row, one row all masked."""
+    """A mask with another length in every row, and one row all masked."""
     mask = np.arange(shape[1]) < self._rng.integers(1, shape[1] + 1, (shape[0], 1))
     mask[1] = False
     return jnp.asarray(mask, jnp.float32)
 
 
 def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple[Callable, tuple]]]:
-  """Each operation and its arguments."""
+  """Of each operation: a function that draws what to call and its arguments."""
   rows, n, c, heads, h = (sizes[key] for key in ('rows', 'residues', 'channels', 'heads', 'outer'))
   dim = c // heads
 
@@ -232,7 +232,7 @@ def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple[Cal
 
 
 def _read(path: Path) -> list[Trial] | None:
-  """What was found before; None if there is nothing that can be read."""
+  """The trials of an earlier run, or None where they cannot be read or name rows that are gone."""
   try:
     trials = [Trial(**row) for row in json.loads(path.read_text(encoding='utf-8'))]
     seam.choices(fastest(trials))
@@ -245,4 +245,4 @@ def _write(path: Path, trials: list[Trial]) -> None:
   try:
     atomic.write_text(path, json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1) + '\n')
   except (AlphaFoldError, OSError) as error:
-    _log.warning('what was found of the kernels cannot be kept for later runs: %s', error)
+    _log.warning('the trials of the kernels cannot be kept for later runs: %s', error)

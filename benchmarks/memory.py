@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory estimate of model/memory.py beside what the compiler reserves, and what sharing a protein saves.
+"""The memory estimate of planning.py beside what the compiler reserves, and what sharing a protein saves.
 
   python benchmarks/memory.py               # on one device
   python benchmarks/memory.py --devices 8   # on each of eight, simulated where there are none, beside one alone
@@ -48,9 +48,9 @@ def compare(name: str, num_res: int, depth: int, num_templates: int, dtype: str,
   import jax
 
   from alphafold_jax import config as configs
-  from alphafold_jax import planning
+  from alphafold_jax import planning, programs
   from alphafold_jax.data import features, padding
-  from alphafold_jax.model import alphafold, memory, passes
+  from alphafold_jax.model import alphafold
 
   sizes = {'num_res': num_res, 'num_seq': depth, 'num_templ': num_templates}
   config = planning.reduced(configs.changed(configs.model_config(name), {'dtype': dtype}), sizes)
@@ -58,15 +58,15 @@ def compare(name: str, num_res: int, depth: int, num_templates: int, dtype: str,
   batch = padding.pad_batch(features.make_batch('A' * num_res, num_templates=num_templates), sizes)
   key = jax.random.key(0)
   params = jax.eval_shape(alphafold.network(spec).init, key, batch)
-  programs = passes.compiled(spec, False, num_devices)
-  previous = jax.eval_shape(programs.initial, batch)
-  context = jax.eval_shape(programs.prepare, params, key, batch)
-  stats = programs.one_pass.compile(params, key, batch, context, previous).memory_analysis()
+  compiled = programs.compiled(spec, False, num_devices)
+  previous = jax.eval_shape(compiled.initial, batch)
+  context = jax.eval_shape(compiled.prepare, params, key, batch)
+  stats = compiled.one_pass.compile(params, key, batch, context, previous).memory_analysis()
   used = (
     stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes
   )
   num_params = sum(x.size for x in jax.tree.leaves(params))
-  estimate = memory.pass_bytes(spec, num_res, depth, num_templates, num_params, num_devices)
+  estimate = planning.pass_bytes(spec, num_res, depth, num_templates, num_params, num_devices)
   return Bytes(estimate, used, stats.temp_size_in_bytes)
 
 

@@ -30,7 +30,7 @@ import turns
 from alphafold_jax import confidence, ops, schema
 from alphafold_jax import config as configs
 from alphafold_jax.data import alignment, features
-from alphafold_jax.model import embedders, msa, pair, recycling, sampling, structure
+from alphafold_jax.model import alphafold, embedders, msa, pair, sampling, structure
 from alphafold_jax.model.alphafold import AlphaFoldSpec, make_spec
 from alphafold_jax.model.evoformer import COLUMN_ATTENTION, EvoformerSpec
 from alphafold_jax.model.heads import Heads
@@ -62,7 +62,7 @@ def parts(spec: AlphaFoldSpec, case: turns.Case) -> Iterator[Part]:
   e, key = spec.embedder, jax.random.key(0)
   z, pair_mask = normal(num_res, num_res, e.c_z), jnp.ones((num_res, num_res))
   batch = jax.tree.map(jnp.asarray, _batch(case, rng))
-  previous = recycling.initial_recycled(num_res, e.c_m, e.c_z)
+  previous = alphafold.network(spec).initial(batch)
   yield Part(
     'sampling, input and recycling embedders', 1, None, functools.partial(_embedding, spec), (key, batch, previous)
   )

@@ -55,21 +55,21 @@ def _ours(case: Case) -> turns.Program:
   import jax.numpy as jnp
 
   from alphafold_jax import config as configs
-  from alphafold_jax import tuning
-  from alphafold_jax.model import alphafold, passes
+  from alphafold_jax import programs, tuning
+  from alphafold_jax.model import alphafold
   from alphafold_jax.weights import official
 
   config, arrays, batch = _inputs(case)
   config = configs.changed(config, {'dtype': case.dtype, 'kernels.implementation': tuning.preferred()})
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
   batch = jax.tree.map(jnp.asarray, batch)
-  programs = passes.compiled(alphafold.make_spec(config), False)
-  context = programs.prepare(params, jax.random.key(0), batch)
+  compiled = programs.compiled(alphafold.make_spec(config), False)
+  context = compiled.prepare(params, jax.random.key(0), batch)
 
   def arguments(_):  # what is recycled is given away, so each pass needs its own
-    return params, jax.random.key(1), batch, context, programs.initial(batch)
+    return params, jax.random.key(1), batch, context, compiled.initial(batch)
 
-  return turns.Program(programs.one_pass, arguments, lambda result: float(result.confidence.mean_plddt))
+  return turns.Program(compiled.one_pass, arguments, lambda result: float(result.confidence.mean_plddt))
 
 
 def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns.Program:
@@ -80,7 +80,7 @@ def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns
   from alphafold.model import modules
 
   from alphafold_jax import confidence
-  from alphafold_jax.model import recycling
+  from alphafold_jax.model import alphafold
 
   config, arrays, batch = _inputs(case)
   oracle = peer.oracle()
@@ -94,7 +94,7 @@ def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns
       'model.embeddings_and_evoformer.extra_msa_stack_num_block': config.extra_msa.num_block,
     }
   )
-  previous = recycling.initial_recycled(case.num_res, config.embedder.c_m, config.embedder.c_z)
+  previous = alphafold.network(alphafold.make_spec(config)).initial(batch)
   features = oracle.make_features(batch, case.num_msa, case.num_extra) | oracle.recycled(previous)
 
   def one_pass(features):

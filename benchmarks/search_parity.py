@@ -18,7 +18,7 @@ from alphafold_jax.data.stockholm import stockholm_to_a3m
 from alphafold_jax.search.databases import FASTA, Database, parse
 from alphafold_jax.search.hmmer import Hmmer
 from alphafold_jax.search.mmseqs import making
-from alphafold_jax.search.mmseqs.engine import MMseqs
+from alphafold_jax.search.mmseqs.engine import MMseqs, MMseqsSettings
 from alphafold_jax.search.templates import hmmsearch
 
 PAGE = turns.ROOT / 'docs' / 'search.md'
@@ -62,7 +62,7 @@ def of_mmseqs() -> Iterator[Row]:
     database = parse(f'uniref30={folder}/db')
     for file, (program, rounds) in recorded.items():
       parts = gzip.decompress((DATA / 'mmseqs' / f'{file}.a3m.gz').read_bytes()).decode().split('\0')
-      ours = searched(MMseqs([database], 2, iterations=rounds), chosen.values())
+      ours = searched(MMseqs([database], 2, MMseqsSettings(iterations=rounds)), chosen.values())
       for (name, sequence), text, rows in zip(chosen.items(), parts, ours, strict=False):
         yield program, name, len(sequence), rows_of(text), rows
 

@@ -124,7 +124,7 @@ def _peer(case: Case) -> turns.Program:
   from alphafold.model import config as peer_config
   from alphafold.model import modules
 
-  from alphafold_jax.model import recycling
+  from alphafold_jax.model import alphafold
 
   config, arrays, batch = _inputs(case)
   oracle, model = peer.oracle(), config.model
@@ -148,7 +148,7 @@ def _peer(case: Case) -> turns.Program:
   fields = oracle.make_features(batch, case.num_msa, case.num_extra)
   fields |= losses.official_fields(batch, SimpleNamespace(masked_msa=hidden)) | {'seq_length': case.num_res}
   fields = jax.tree.map(lambda x: np.asarray(x)[None], fields)  # one draw of the alignment
-  previous = oracle.recycled(recycling.initial_recycled(case.num_res, model.embedder.c_m, model.embedder.c_z))
+  previous = oracle.recycled(alphafold.network(alphafold.make_spec(model)).initial(batch))
 
   def loss(fields, previous):
     run = modules.AlphaFoldIteration(theirs, theirs.global_config)

@@ -13,22 +13,11 @@ import tarfile
 import threading
 import urllib.parse
 
-from alphafold_jax.search.server.client import Clock
+from small_archives import tar_of
+
+from alphafold_jax.search.server.client import RequestClock
 
 ENV = 'bfd.mgnify30.metaeuk30.smag30.a3m'
-
-
-def tar_gz(members, extra=()):
-  """The bytes of a tar.gz archive of {name: text}, followed by the TarInfos in `extra`."""
-  out = io.BytesIO()
-  with tarfile.open(fileobj=out, mode='w:gz') as tar:
-    for name, text in members.items():
-      info = tarfile.TarInfo(name)
-      info.size = len(text.encode())
-      tar.addfile(info, io.BytesIO(text.encode()))
-    for info in extra:
-      tar.addfile(info, io.BytesIO(bytes(info.size)) if info.isreg() else None)
-  return out.getvalue()
 
 
 def entry(name, sequence, rows=('A', 'C')):
@@ -101,7 +90,7 @@ class MsaServer(http.server.ThreadingHTTPServer):
       'pdb70.m8': self.table,
       'msa.sh': '#!/bin/sh\n',
     }
-    return tar_gz(self.change(files), self.extra)
+    return tar_of(self.change(files), self.extra, packed=True)
 
   def template_archive(self, targets):
     index, data = '', ''
@@ -110,7 +99,7 @@ class MsaServer(http.server.ThreadingHTTPServer):
       index += f'{target}\t{len(data)}\t{len(text) + 1}\n'
       data += f'{text}\0'
     cifs = {f'{target.split("_")[0].lower()}.cif': cif(self.templates[target]) for target in targets}
-    return tar_gz({'pdb70_a3m.ffdata': data, 'pdb70_a3m.ffindex': index, **cifs})
+    return tar_of({'pdb70_a3m.ffdata': data, 'pdb70_a3m.ffindex': index, **cifs}, packed=True)
 
   def handle_error(self, request, client_address):
     pass
@@ -189,7 +178,7 @@ class Waits:
 
   @property
   def clock(self):
-    return Clock(now=lambda: self.time, sleep=self.sleep)
+    return RequestClock(now=lambda: self.time, sleep=self.sleep)
 
 
 def bomb(num_bytes):

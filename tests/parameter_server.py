@@ -4,7 +4,6 @@
 import contextlib
 import http.server
 import io
-import tarfile
 import threading
 import time
 
@@ -29,19 +28,6 @@ def parameter_file(seed, shapes=SHAPES):
   rng = np.random.default_rng(seed)
   out = io.BytesIO()
   np.savez(out, **{name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()})
-  return out.getvalue()
-
-
-def tar_of(members, extra=()):
-  """The bytes of a tar archive of {name: bytes}, followed by the TarInfos in `extra`."""
-  out = io.BytesIO()
-  with tarfile.open(fileobj=out, mode='w') as tar:
-    for name, content in members.items():
-      info = tarfile.TarInfo(name)
-      info.size = len(content)
-      tar.addfile(info, io.BytesIO(content))
-    for info in extra:
-      tar.addfile(info, io.BytesIO(bytes(info.size)) if info.isreg() and info.size < 1000 else None)
   return out.getvalue()
 
 

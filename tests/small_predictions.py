@@ -24,9 +24,9 @@ import jax
 import numpy as np
 
 from alphafold_jax import config as configs
-from alphafold_jax import planning, prediction
+from alphafold_jax import planning, prediction, programs
 from alphafold_jax.data import features, padding
-from alphafold_jax.model import alphafold, passes
+from alphafold_jax.model import alphafold
 from alphafold_jax.weights.random import random_params
 
 _SHALLOW = {  # most of these tests' time goes to compilation
@@ -85,10 +85,10 @@ def temporary_bytes(num_devices: int, num_res: int = 512, depth: int = 1536) -> 
   batch = padding.pad_batch(features.make_batch('A' * num_res, num_templates=0), sizes)
   key = jax.random.key(0)
   params = jax.eval_shape(alphafold.network(spec).init, key, batch)
-  programs = passes.compiled(spec, False, num_devices)
-  previous = jax.eval_shape(programs.initial, batch)
-  context = jax.eval_shape(programs.prepare, params, key, batch)
-  program = programs.one_pass.lower(params, key, batch, context, previous).compile()
+  compiled = programs.compiled(spec, False, num_devices)
+  previous = jax.eval_shape(compiled.initial, batch)
+  context = jax.eval_shape(compiled.prepare, params, key, batch)
+  program = compiled.one_pass.lower(params, key, batch, context, previous).compile()
   return program.memory_analysis().temp_size_in_bytes
 
 

@@ -14,10 +14,9 @@ import small_network
 import small_predictions
 from small_predictions import CASES
 
-from alphafold_jax import cli, confidence, errors, prediction, schema
+from alphafold_jax import cli, confidence, errors, planning, prediction, schema
 from alphafold_jax.cli import predict
 from alphafold_jax.data import padding
-from alphafold_jax.model import memory
 from alphafold_jax.ops import axial
 
 
@@ -54,7 +53,7 @@ def test_eight_devices_need_less_than_a_quarter_of_the_temporary_memory_each(fou
 
 def test_memory_is_estimated_for_each_device():
   spec = small_network.make_spec()
-  one, two, eight = (memory.pass_bytes(spec, 4096, 16, 4, 0, number) for number in (1, 2, 8))
+  one, two, eight = (planning.pass_bytes(spec, 4096, 16, 4, 0, number) for number in (1, 2, 8))
   assert one > two > eight > one / 8
 
 

@@ -39,7 +39,7 @@ from alphafold_jax.weights import store
 def test_help_needs_neither_jax_nor_numpy(command):
   code = (
     'import sys; from alphafold_jax import cli; code = cli.main(sys.argv[1:]); '
-    'sys.exit(code or {"jax", "numpy", "rich"} & set(sys.modules) or None)'
+    'sys.exit(code or {"jax", "numpy", "rich", "ml_collections"} & set(sys.modules) or None)'
   )
   done = python(code, *command, '--help')
   assert done.returncode == 0, done.stderr

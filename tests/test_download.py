@@ -15,7 +15,8 @@ import time
 import types
 
 import pytest
-from parameter_server import ALL, MODELS, SHAPES, expected, good_members, installed, parameter_file, serving, tar_of
+from parameter_server import ALL, MODELS, SHAPES, expected, good_members, installed, parameter_file, serving
+from small_archives import special, tar_of
 
 from alphafold_jax.errors import ResourceError, TransferError, WeightsError
 from alphafold_jax.transfer import files
@@ -269,12 +270,6 @@ def test_another_archive_with_other_values_does_not_replace_the_installed_files(
   with pytest.raises(WeightsError, match='a directory of its own for each archive'):
     store.download(store.Archive('other.tar', models=MODELS), tmp_path, source=other)
   assert (tmp_path / 'params_model_1.npz').read_bytes() == good_members()['./params_model_1.npz']
-
-
-def special(name, kind=tarfile.REGTYPE, target='', size=0):
-  info = tarfile.TarInfo(name)
-  info.type, info.linkname, info.size = kind, target, size
-  return info
 
 
 @pytest.mark.parametrize(

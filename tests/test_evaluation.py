@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import json
 import shutil
-from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -18,6 +17,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data.structures import Chain, read_chain
 from alphafold_jax.evaluation import aligning, finding, scoring, summary
 from alphafold_jax.output import pdb
+from alphafold_jax.output.files import Prediction
 
 DATA = score_cases.DATA
 AFDB, EXPERIMENT = DATA / 'AF-P01112-F1-model_v4.cif.gz', DATA / '1ctq_A.cif.gz'
@@ -28,11 +28,12 @@ def write_pdb(path, chain: Chain, plddt=None, keep=slice(None)):
   """A chain as a prediction's PDB file."""
   num_res = len(chain.sequence)
   confidence = np.full(num_res, 50.0) if plddt is None else np.asarray(plddt, float)
-  text = pdb.to_pdb(SimpleNamespace(
-    aatype=np.array([residues.LETTER_TO_TOKEN[letter] for letter in chain.sequence])[keep],
-    atom_positions=chain.atom_positions[keep], atom_mask=chain.atom_mask[keep], plddt=confidence[keep], pae=None,
-    ptm=None, residue_index=np.arange(num_res)[keep], asym_id=np.ones(num_res, int)[keep]))  # fmt: skip
-  path.write_text(text)
+  arrays = {
+    'aatype': np.array([residues.LETTER_TO_TOKEN[letter] for letter in chain.sequence]),
+    'atom_positions': chain.atom_positions, 'atom_mask': chain.atom_mask, 'plddt': confidence,
+    'residue_index': np.arange(num_res), 'asym_id': np.ones(num_res, int)}  # fmt: skip
+  kept = {name: array[keep] for name, array in arrays.items()}
+  path.write_text(pdb.to_pdb(Prediction('p', 'p', 'model_1', 0, 50.0, None, (), kept)))
   return path
 
 

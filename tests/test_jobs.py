@@ -3,11 +3,14 @@
 
 import dataclasses
 import errno
+import json
 import os
+import pickle
 import re
 import signal
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +36,8 @@ from small_runs import (
 from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
-from alphafold_jax.runs import batch
-from alphafold_jax.runs.files import outputs, report, results
-from alphafold_jax.runs.fleet import models, predicting, progress
+from alphafold_jax.runs.files import job_files, report, stored
+from alphafold_jax.runs.fleet import models, progress
 from alphafold_jax.runs.work import inputs, keys
 from alphafold_jax.weights import notes, official
 from alphafold_jax.weights.random import random_params
@@ -366,7 +368,28 @@ def test_a_damaged_raw_result_is_computed_again(tmp_path, monkeypatch, capsys):
 def test_a_pickle_in_the_place_of_a_result_is_never_loaded(tmp_path):
   path = tmp_path / 'p.npz'
   np.savez(path, __result__=np.array([{'key': 'k'}], dtype=object))
-  assert results.find(tmp_path, 'p', 'k', ()) is None
+  assert stored.find(tmp_path, 'p', 'p', 'p', 'k') is None
+
+
+def test_what_earlier_versions_kept_is_a_prediction_whose_arrays_stay_on_disk(tmp_path):
+  arrays = {name: np.full((5, *shape), 3.0) for name, shape in {
+    'atom_positions': (37, 3), 'atom_mask': (37,), 'plddt': (), 'pae': (5,)}.items()}  # fmt: skip
+  arrays |= {name: np.arange(5) for name in ('aatype', 'residue_index', 'asym_id')}
+  done = {'index': 0, 'mean_plddt': 3.0, 'ptm': 0.25, 'change': 1.5, 'seconds': 2.0}
+  header = {'key': 'k', 'tag': tag(), 'model_name': 'model_1_ptm', 'seed': 0, 'mean_plddt': 3.0, 'ptm': 0.25,
+            'passes': [done], 'notes': [RANDOM_NOTE]}  # fmt: skip
+  path = tmp_path / f'{tag()}.npz'
+  np.savez(path, __result__=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+  found = stored.find(tmp_path, 'a/b', 'a_b', tag(), 'k')
+  assert isinstance(found, prediction.Prediction) and isinstance(found.passes[0], prediction.Pass)
+  assert (found.name, found.job, found.tag, found.sequence) == ('a/b', 'a_b', tag(), 'ARNDC')
+  assert (found.ptm, found.seconds, found.notes) == (0.25, 2.0, (RANDOM_NOTE,)) and found.representations is None
+  np.testing.assert_array_equal(found.pae, arrays['pae'])
+  whole = found.in_memory()
+  path.unlink()
+  with pytest.raises(FileNotFoundError):
+    found.plddt  # noqa: B018
+  assert whole.plddt.tolist() == [3.0] * 5 and repr(whole) == repr(found)
 
 
 def test_lost_files_are_written_anew_without_computing(tmp_path, monkeypatch):
@@ -393,13 +416,13 @@ def test_recycles_asked_for_later_are_computed_and_kept_for_resuming(tmp_path, m
   flags = (*ALONE, '--num-recycle', '1', '--save-recycles')
   assert predict(source, out, *ALONE, '--num-recycle', '1') == 0
   computed = count_predictions(monkeypatch)
-  write = outputs.JobFiles.finish
-  monkeypatch.setattr(outputs.JobFiles, 'finish', lambda *_: 1 / 0)
+  write = job_files.JobFiles.finish
+  monkeypatch.setattr(job_files.JobFiles, 'finish', lambda *_: 1 / 0)
   assert predict(source, out, *flags) == 1
   assert len(computed) == 2
   for path in out.glob('*.r0.pdb'):
     path.unlink()
-  monkeypatch.setattr(outputs.JobFiles, 'finish', write)
+  monkeypatch.setattr(job_files.JobFiles, 'finish', write)
   assert predict(source, out, *flags) == 0
   assert len(computed) == 2 and {f'p_unrelaxed_{tag(rank=1)}.r{i}.pdb' for i in (0, 1)} < names(out)
 
@@ -648,7 +671,7 @@ def test_what_killed_runs_left_half_written_is_removed_when_old(tmp_path):
   for name in ('.a.part', '.b.part', 'c.part'):
     (tmp_path / name).write_text('')
   os.utime(tmp_path / '.a.part', (1, 1))
-  batch._tidied(tmp_path)
+  job_files.tidied_names(tmp_path)
   assert {path.name for path in tmp_path.iterdir()} == {'.b.part', 'c.part'}
 
 
@@ -750,11 +773,16 @@ def test_proteins_are_ordered_as_asked():
   ]
 
   def order(by, seed=0):
-    return ''.join(job.name for job in inputs.in_order(found, runs.Options(sort_queries_by=by, random_seed=seed)))
+    return ''.join(job.name for job in inputs.in_order(found, by, seed))
 
   assert (order('none'), order('length'), order('longest'), order('msa_depth')) == ('abc', 'bca', 'acb', 'cab')
   assert sorted(order('random')) == ['a', 'b', 'c'] and len({order('random', seed) for seed in range(20)}) > 3
   assert order('random', 3) == order('random', 3)
+
+
+def test_what_cannot_be_ranked_by_is_refused_with_the_choices():
+  with pytest.raises(errors.InputError, match="rank='beauty': choose one of auto, plddt, ptm$"):
+    runs.Options(rank='beauty')
 
 
 def test_a_single_parameter_file_names_its_model(tmp_path):
@@ -782,10 +810,45 @@ def test_programs_can_run_jobs_too(tmp_path):
   assert again.exit_code == 0 and again.outcomes[0].status == 'already done'
 
 
+def count_reads(monkeypatch):
+  """Counts how often each file is read to its end from now on, by name."""
+  reads, read_bytes = Counter(), Path.read_bytes
+
+  def counted(path):
+    reads[path.name] += 1
+    return read_bytes(path)
+
+  monkeypatch.setattr(Path, 'read_bytes', counted)
+  return reads
+
+
+def test_an_alignment_is_read_once_for_its_checks_digest_depth_features_and_copy(tmp_path, monkeypatch):
+  (tmp_path / 'in').mkdir()
+  for name in 'pq':
+    (tmp_path / 'in' / f'{name}.a3m').write_text(A3M)
+  reads = count_reads(monkeypatch)
+  assert predict(tmp_path / 'in', tmp_path / 'out', *SMALL, '--num-models', '1') == 0
+  assert (reads['p.a3m'], reads['q.a3m']) == (1, 1)
+  assert (tmp_path / 'out' / 'p.a3m').read_text() == A3M
+
+
+def test_what_does_not_fit_the_memory_is_read_again(tmp_path, monkeypatch):
+  paths = [tmp_path / name for name in 'abc']
+  for path in paths:
+    path.write_bytes(b'x' * 10)
+  reads, contents = count_reads(monkeypatch), inputs.Contents(max_bytes=25)
+  for path in (*paths, paths[2], paths[1], paths[0]):  # the first had to go for the third
+    assert contents.read(path) == b'x' * 10
+  assert reads == {'a': 2, 'b': 1, 'c': 1}
+  large = inputs.Contents(max_bytes=5)
+  assert [large.read(paths[0]) for _ in range(2)] == [b'x' * 10] * 2 and reads['a'] == 4
+  assert pickle.loads(pickle.dumps(contents)).read(paths[1]) and reads['b'] == 2  # another process has its own
+
+
 def test_alignments_in_memory_are_written_with_their_insertions_counted(tmp_path):
   alignment = parse_a3m('>q\nMKTAY\n>one\nMKabTA-\n', 'p')
   job = inputs.Job('p', Query('p', 'MKTAY', alignment))
-  assert outputs.alignment_text(job, inputs.load_batch(job, None)) == '>q\nMKTAY\n>one\nMKxxTA-\n'
+  assert inputs.load(job, None).alignment_text() == '>q\nMKTAY\n>one\nMKxxTA-\n'
 
 
 # ------------------------------------------------------------------------------------------ progress and report
@@ -826,10 +889,10 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path):
   assert console is None
 
 
-def test_predictor_keeps_few_programs(monkeypatch):
+def test_few_programs_are_kept(monkeypatch):
   forgotten = []
   monkeypatch.setattr(prediction, 'program_key', lambda model, *_: model)
   monkeypatch.setattr(prediction, 'forget_programs', lambda: forgotten.append(1))
-  predictor = predicting.Predictor(None, options_for_keys(), None, None, None, None, None)
-  assert [predictor._is_new_program(i % 30, None, None) for i in range(60)].count(True) == 60 and len(forgotten) == 2
-  assert not predictor._is_new_program(29, None, None)
+  store = models.Models(options_for_keys())
+  assert [store._is_new_program(i % 30, None, None) for i in range(60)].count(True) == 60 and len(forgotten) == 2
+  assert not store._is_new_program(29, None, None)

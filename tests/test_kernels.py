@@ -5,10 +5,11 @@ The kernels themselves run on a GPU only. What surrounds them is tested here, wi
 kernels' documentation says of them, and by lowering for CUDA.
 """
 
+import ast
 import logging
-import re
 import sys
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,16 @@ import pytest
 import test_ops
 
 from alphafold_jax import ops
-from alphafold_jax.ops import attention, colabfold_attention, cudnn_attention, cuequivariance_attention, seam
+from alphafold_jax.ops import (
+  attention,
+  attention_colabfold,
+  attention_cudnn,
+  attention_cuequivariance,
+  seam,
+  triangle,
+  triangle_cuequivariance,
+)
 
-CPU, GPU = seam.Place('cpu', gradients=False), seam.Place('gpu', gradients=False)
-TRAINING = seam.Place('gpu', gradients=True)
 FAST = test_ops.FAST
 CASES = (
   'self-attention, heads of 8',
@@ -54,28 +61,86 @@ def triangle_attention(q, k, v, bias, mask, scale):
 def core(request, monkeypatch):
   """A kernel's core that computes on this machine."""
   if request.param == 'cudnn':
-    return lambda *arguments: cudnn_attention.attend(*arguments, implementation='xla')
+    return lambda *arguments: attention_cudnn.attend(*arguments, implementation='xla')
   module, name = {'colabfold': ('colabfold_kernels', 'tri_flash'), 'cuequivariance': ('cuequivariance_jax', None)}[
     request.param
   ]
   stand_in = types.SimpleNamespace(pallas_attention=pallas_attention, triangle_attention=triangle_attention)
   monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{name: stand_in}) if name else stand_in)
-  return {'colabfold': colabfold_attention, 'cuequivariance': cuequivariance_attention}[request.param].attend
+  return {'colabfold': attention_colabfold, 'cuequivariance': attention_cuequivariance}[request.param].attend
 
 
 @pytest.mark.parametrize('core', ['cudnn', 'colabfold', 'cuequivariance'], indirect=True)
 @pytest.mark.parametrize('name', CASES)
 def test_what_surrounds_a_kernel_equals_the_reference_in_values_and_gradients(name, core, monkeypatch):
-  row = seam.Row(attention._self_attention_by(core, empty_rows=False), attention._projections_bytes)
+  row = seam.Row(attention._around(core, empty_rows=False))
   monkeypatch.setitem(attention.SELF_ATTENTION, 'row', row)
-  value, gradients = test_ops.value_and_gradients(name, 'row', 'float32', 2**30)
+  assert_row_equals_the_reference(name)
   sliced, _ = test_ops.value_and_gradients(name, 'row', 'float32', 1)
+  test_ops.assert_near(sliced, test_ops.reference(name, 'float32')[0], test_ops.TOLERANCE['float32'])
+
+
+def assert_row_equals_the_reference(name):
+  value, gradients = test_ops.value_and_gradients(name, 'row', 'float32', 2**30)
   expected, expected_gradients = test_ops.reference(name, 'float32')
   test_ops.assert_near(value, expected, test_ops.TOLERANCE['float32'])
-  test_ops.assert_near(sliced, expected, test_ops.TOLERANCE['float32'])
   scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected_gradients))
   for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5 * scale)
+
+
+# ------------------------------------------------------------------------------------------ whole updates
+
+
+def triangle_update(x, direction, *, mask, eps, **w):
+  """Of cuequivariance_jax: x [N, N, D], matrices as [out, in], the first half of 2D rows makes a, the second b."""
+
+  def norm(x, which):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    normal = centred / jnp.sqrt(jnp.square(centred).mean(axis=-1, keepdims=True) + eps)
+    return normal * w[f'norm_{which}_weight'] + w[f'norm_{which}_bias']
+
+  def gated(gate, x, which):
+    gate = jax.nn.sigmoid(gate @ w[f'g_{which}_weight'].T + w[f'g_{which}_bias'])
+    return gate * (x @ w[f'p_{which}_weight'].T + w[f'p_{which}_bias'])
+
+  x = norm(x, 'in')
+  a, b = jnp.split(mask[..., None] * gated(x, x, 'in'), 2, axis=-1)
+  product = jnp.einsum({'outgoing': 'ikd,jkd->ijd', 'incoming': 'kid,kjd->ijd'}[direction], a, b)
+  return gated(x, norm(product, 'out'), 'out')
+
+
+def plain_update(z, norm, w, mask, outgoing):
+  """A kernel for Algorithms 11 and 12 from the normalisation to the last line."""
+  z = ops.layer_norm(z, *norm)
+  product = jnp.moveaxis(triangle._product_xla(z, w, mask, outgoing), 0, -1)
+  normal = ops.layer_norm(product, w.norm_scale, w.norm_offset)
+  return (normal @ w.out_w + w.out_b) * jax.nn.sigmoid(z @ w.out_gate_w + w.out_gate_b)
+
+
+@pytest.mark.parametrize('update', [plain_update, triangle_cuequivariance.update], ids=['plain', 'cuequivariance'])
+@pytest.mark.parametrize(('outgoing', 'keep'), [(True, 1), (False, None)])
+def test_a_kernel_for_the_whole_triangle_update_equals_the_reference(update, outgoing, keep, monkeypatch):
+  name = f'triangle multiplication, {outgoing=}, {keep=}, as many hidden channels'
+  monkeypatch.setitem(test_ops.CASES, name, test_ops._triangle(9, 16, 16, outgoing, keep))
+  stand_in = types.SimpleNamespace(triangle_multiplicative_update=triangle_update)
+  monkeypatch.setitem(sys.modules, 'cuequivariance_jax', stand_in)
+  monkeypatch.setitem(triangle.TRIANGLE_MULTIPLICATION, 'row', seam.Row(triangle._by_update(update)))
+  assert_row_equals_the_reference(name)
+
+
+def test_cuequivariance_declines_triangles_of_other_sizes_and_what_exceeds_the_budget():
+  def declined(rows, columns, channels, hidden):
+    z = jax.ShapeDtypeStruct((rows, columns, channels), jnp.bfloat16)
+    weights = types.SimpleNamespace(norm_scale=jnp.zeros(hidden))
+    with ops.use_kernels(ops.Kernels(chunk_bytes=256 * 2**20)):
+      return triangle_cuequivariance.declines('cuda', z, None, weights, None, None, outgoing=True)
+
+  assert declined(8, 8, 128, 128) is None and declined(768, 768, 128, 128) is None and declined(8, 8, 64, 64) is None
+  assert declined(4, 8, 128, 128) == 'a protein that devices share'
+  assert declined(8, 8, 128, 64) == '64 hidden channels for 128'
+  assert declined(8, 8, 96, 96) == '96 channels (only multiples of 64)'
+  assert declined(1024, 1024, 128, 128) == '1024 residues with slices of 256 MiB'
 
 
 def arguments(dtype='float32', rows=4, keys=8, heads=2, dim=8, bias=True):
@@ -106,8 +171,8 @@ def test_a_kernel_that_cannot_run_here_is_refused_with_its_reason(name):
 @pytest.mark.parametrize(
   ('name', 'package'),
   [
-    ('colabfold', r'colabfold-kernels.*alphafold-jax\[colabfold\]'),
-    ('cuequivariance', r'cuequivariance-jax.*alphafold-jax\[cuequivariance-cu13\]'),
+    ('colabfold', r'colabfold-kernels.*\.\[colabfold\]'),
+    ('cuequivariance', r'cuequivariance-jax.*\.\[cuequivariance-cu13\]'),
   ],
 )
 def test_a_kernel_whose_package_is_missing_says_what_to_install(monkeypatch, name, package):
@@ -116,8 +181,17 @@ def test_a_kernel_whose_package_is_missing_says_what_to_install(monkeypatch, nam
     run(name, *arguments(), platform='gpu')
 
 
+def test_the_extras_that_a_kernel_names_install_its_packages():
+  setup = ast.parse((Path(__file__).parents[1] / 'setup.py').read_text())
+  (extras,) = (node.value for node in setup.body if isinstance(node, ast.Assign) and node.targets[0].id == 'EXTRAS')
+  installs = {key.value: ast.unparse(value) for key, value in zip(extras.keys, extras.values, strict=True)}
+  for package in {package for rows in seam.OPERATIONS.values() for row in rows.values() for package in row.packages}:
+    for extra in package.extras:
+      assert any(f"'{name}>=" in installs[extra] for name in package.distributions), (package, extra)
+
+
 def test_what_a_kernel_declines_is_computed_by_another_and_the_log_says_so(caplog):
-  seam._tell.cache_clear()
+  seam._log_once.cache_clear()
   given = arguments('float32')
   with caplog.at_level(logging.INFO, 'alphafold_jax'):
     ours = run('cudnn', *given, platform='gpu')  # float32
@@ -126,21 +200,27 @@ def test_what_a_kernel_declines_is_computed_by_another_and_the_log_says_so(caplo
 
 
 @pytest.mark.parametrize(
-  ('place', 'given', 'reason'),
-  [
-    (GPU, arguments('bfloat16'), None),
-    (GPU, arguments('bfloat16', dim=12), 'heads of 12 channels'),
-    (GPU, arguments('bfloat16', keys=7), None),
-    (TRAINING, arguments('bfloat16', keys=7), r'an odd number of residues \(7\) in training'),
-    (TRAINING, arguments('bfloat16', keys=7, bias=False), None),
-    (TRAINING, arguments('float32'), 'activations in float32'),
-  ],
-  ids=['half', 'narrow', 'odd', 'odd in training', 'odd in training, no bias', 'float32'],
+  ('dtype', 'dim', 'reason'),
+  [('bfloat16', 8, None), ('bfloat16', 12, 'heads of 12 channels'), ('float32', 8, 'activations in float32')],
 )
-def test_cudnn_declines_what_it_cannot_compute(place, given, reason):
-  x, _, *rest = given
-  said = cudnn_attention.declines(place, x, *rest)
-  assert said is None if reason is None else re.fullmatch(reason, said)
+def test_cudnn_declines_what_it_cannot_compute(dtype, dim, reason):
+  assert attention_cudnn.declines('cuda', jnp.dtype(dtype), (4, 2, 7, dim), bias=True) == reason
+
+
+@pytest.mark.parametrize(('keys', 'bias', 'declines'), [(8, True, False), (7, True, True), (7, False, False)])
+def test_cudnn_declines_to_differentiate_a_bias_for_an_odd_number_of_residues(keys, bias, declines):
+  reason = attention_cudnn.declines_gradient('cuda', jnp.bfloat16, (4, 2, keys, 8), bias)
+  assert reason == ('a bias for an odd number of residues (7)' if declines else None)
+
+
+def test_a_gpu_is_one_of_nvidia_unless_this_process_has_one_of_amd(monkeypatch):
+  def platform(name):
+    return seam.platform(ops.Kernels(platform=name))
+
+  assert [platform(name) for name in ('', 'cpu', 'gpu', 'cuda', 'tpu')] == ['cpu', 'cpu', 'cuda', 'cuda', 'tpu']
+  amd = types.SimpleNamespace(platform_version='rocm 60300')
+  monkeypatch.setattr('jax.extend.backend.get_backend', lambda: amd)
+  assert platform('gpu') == 'rocm'
 
 
 def test_single_operations_can_be_given_kernels_of_their_own():
@@ -162,17 +242,75 @@ def test_kernels_that_do_not_exist_are_refused_by_name(text, message):
     seam.choices(text)
 
 
-def test_kernels_know_whether_gradients_are_taken():
-  seen = []
-  row = seam.Row(lambda x: x, declines=lambda place, x: seen.append(place.gradients))
-  seam.operation('tried', {'xla_chunked': row})
-  try:
-    seam.choose('tried', jnp.ones(1))
-    with ops.taking_gradients():
-      seam.choose('tried', jnp.ones(1))
-  finally:
-    del seam.OPERATIONS['tried']
-  assert seen == [False, True]
+# ------------------------------------------------------------------------------------------ without a gradient
+
+
+@pytest.fixture
+def called(monkeypatch):
+  """Adds a row for self-attention that cannot be differentiated; where it computed, a list grows."""
+  calls = []
+
+  def without_gradient(*given, axis):
+    value = attention.SELF_ATTENTION['xla'].compute(*given, axis=axis)
+    return jax.pure_callback(lambda value: calls.append('kernel') or value, value, jax.lax.stop_gradient(value))
+
+  row = seam.Row(without_gradient, declines_gradient=lambda platform, *given, axis: 'anything at all')
+  monkeypatch.setitem(attention.SELF_ATTENTION, 'primal', row)
+  seam._log_once.cache_clear()
+  return calls
+
+
+def loss(implementation):
+  """A function of x, norm, weights and bias, over two layers, each computed again on the way back."""
+  mask = arguments()[3]
+
+  def layer(x, given):
+    norm, weights, bias = given
+    return run(implementation, x, norm, weights, mask, bias), None
+
+  def of_arguments(x, *given):
+    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf]), given)
+    return jnp.sum(jnp.sin(jax.lax.scan(jax.checkpoint(layer), x, twice)[0]))
+
+  return of_arguments
+
+
+@pytest.mark.parametrize(
+  'gradient',
+  [lambda f: jax.grad(f, (0, 1, 2, 3)), lambda f: jax.grad(jax.jit(f), (0, 1, 2, 3))],
+  ids=['as it is traced', 'when it was traced'],
+)
+def test_a_kernel_without_a_gradient_is_used_and_where_gradients_are_taken_another_gives_them(gradient, called, caplog):
+  x, norm, weights, _, bias = arguments()
+  given = x, norm, weights, bias
+  np.testing.assert_allclose(loss('primal')(*given), loss('xla')(*given), rtol=1e-5)
+  assert len(called) == 2 and not caplog.records
+  with caplog.at_level(logging.INFO, 'alphafold_jax'):
+    ours = jax.jit(gradient(loss('primal')))(*given)
+  assert len(called) == 2
+  assert 'xla_chunked in place of primal under differentiation, which it cannot do with anything' in caplog.text
+  expected = jax.jit(jax.grad(loss('xla'), (0, 1, 2, 3)))(*given)
+  scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5 * scale), ours, expected)
+
+
+def test_the_gradient_in_a_kernels_place_keeps_to_the_budget_of_its_block(called, monkeypatch):
+  """Also where JAX asks for it when the block has ended."""
+  budgets, of_rows = [], attention.SELF_ATTENTION['xla_chunked'].compute
+
+  def everywhere(*given, axis):
+    budgets.append(seam.budget(seam.current()))
+    return of_rows(*given, axis=axis)
+
+  monkeypatch.setitem(attention.SELF_ATTENTION, 'xla_chunked', seam.Row(everywhere))
+  given = arguments()
+
+  def function(x):
+    with ops.use_kernels(ops.Kernels('self_attention=primal', chunk_bytes=1234)):
+      return jnp.sum(ops.self_attention(x, *given[1:]))
+
+  jax.grad(jax.jit(function))(given[0])
+  assert set(budgets) == {1234}
 
 
 # ------------------------------------------------------------------------------------------ lowering
@@ -193,7 +331,7 @@ def test_cudnn_attention_lowers_for_cuda_and_its_bias_stays_shared(dim, with_bia
   mask = jnp.ones((rows, keys))
 
   def loss(q, bias):
-    return jnp.sum(cudnn_attention.attend(q, q, q, mask, bias).astype(jnp.float32))
+    return jnp.sum(attention_cudnn.attend(q, q, q, mask, bias).astype(jnp.float32))
 
   program = lowered(jax.grad(loss, argnums=(0, 1) if with_bias else 0), q, bias)
   assert '__cudnn$fmha' in program and program.count('__cudnn$fmha') >= 2  # forward and backward

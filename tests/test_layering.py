@@ -17,6 +17,8 @@ FLOORS = (
   (
     'errors',
     'version',
+    'choices',
+    'folders',
     'atomic',
     'schema',
     'config',
@@ -52,6 +54,8 @@ WITHOUT_JAX = (
   'settings',
   'errors',
   'version',
+  'choices',
+  'folders',
   'atomic',
   'screen',
   'transfer',

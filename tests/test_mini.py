@@ -19,7 +19,6 @@ from small_runs import count_predictions, load_json, names, predict
 import alphafold_jax as afj
 from alphafold_jax import cli, errors, runs
 from alphafold_jax import config as configs
-from alphafold_jax.cli import predict as command
 from alphafold_jax.data import features, pairwise, structures
 from alphafold_jax.geometry import scores
 from alphafold_jax.model import alphafold
@@ -194,10 +193,6 @@ def test_a_file_of_its_parameters_is_known_by_its_name(machine, tmp_path):
 def test_a_single_model_has_no_order(machine):
   with pytest.raises(errors.InputError, match='mini is a single model; leave out model_order'):
     runs.Options(model_type='mini', model_order=(3,))
-
-
-def test_the_command_offers_all_model_types_and_no_other():
-  assert command._FLAGS['prediction']['--model-type']['choices'] == runs.options.MODEL_TYPES
 
 
 def test_it_can_be_ranked_by_ptm(machine):

@@ -177,19 +177,19 @@ def test_a_motion_of_templates_changes_nothing_but_angles_to_a_residue_before_th
 def test_an_ensemble_averages_the_representations_of_its_draws():
   spec, context = make_spec(templates=None), alphafold.Context(templates=None)
   batch, previous = jax.tree.map(jnp.asarray, make_batch(pinned=False)), make_recycled()
-  trunk = hk.transform(lambda key: alphafold.AlphaFold(spec)._trunk(key, batch, context, previous))
+  trunk = hk.transform(lambda key: alphafold.AlphaFold(spec).draw(key, batch, context, previous))
   trunk = jax.jit(trunk.apply, compiler_options=small_network.FAST)
   key = jax.random.key(5)
   keys = jax.random.split(next(hk.PRNGSequence(key)), 2)  # as the pass splits its own
-  (msa, row, pair, target), (_, other_row, other_pair, _) = (trunk(params(), None, key) for key in keys)
-  assert np.abs(pair - other_pair).max() > 1e-3
+  one, other = (trunk(params(), None, key) for key in keys)
+  assert np.abs(one.pair - other.pair).max() > 1e-3
 
   iterate = alphafold.network(make_spec(templates=None, num_ensemble=2)).iterate
   both = jax.jit(iterate, compiler_options=small_network.FAST)(params(), key, batch, context, previous)
-  assert_close(both.recycled.msa_first_row, (row + other_row) / 2)
-  assert_close(both.recycled.pair, (pair + other_pair) / 2)
-  assert_close(both.representations.msa, msa)
-  assert_close(both.masked_msa, target)
+  assert_close(both.recycled.msa_first_row, (one.first_row + other.first_row) / 2)
+  assert_close(both.recycled.pair, (one.pair + other.pair) / 2)
+  assert_close(both.representations.msa, one.msa)
+  assert_close(both.masked_msa, one.target)
 
 
 def test_the_change_between_structures_is_that_of_distances_of_real_residues():

@@ -105,6 +105,39 @@ def test_device_arrays_are_saved_as_well(tmp_path):
     np.testing.assert_array_equal(written[next(iter(arrays()))], next(iter(arrays().values())))
 
 
+# ------------------------------------------------------------------------------------------ a head of one's own
+
+TOY = {'heads/toy': {'w': np.arange(6, dtype=np.float32).reshape(2, 3), 'b': np.ones(3, np.float32)}}
+
+
+def test_a_parameter_without_a_rule_is_refused_by_name_and_nothing_is_written(tmp_path):
+  params = official.from_official(arrays(), small('model_5')) | TOY
+  with pytest.raises(
+    WeightsError, match=r'do not fit model_5 .*weights/official.py\)\n  without a rule: heads/toy//b\n'
+  ):
+    official.save_official(tmp_path / 'x.npz', params, small('model_5'))
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_parameter_with_a_rule_comes_back(tmp_path, monkeypatch):
+  heads = official._heads
+  monkeypatch.setattr(
+    official, '_heads', lambda *sizes: [*heads(*sizes), *official._linear('heads/toy', 'toy_head/logits', 2, 3)]
+  )
+  params = official.from_official(random_official(small('model_5')), small('model_5')) | TOY
+  official.save_official(tmp_path / 'x.npz', params, small('model_5'))
+  back = official.load_official(tmp_path / 'x.npz', small('model_5'), strict=True)
+  assert jax.tree.structure(back) == jax.tree.structure(params)
+  jax.tree.map(np.testing.assert_array_equal, back, params)
+
+
+def test_a_missing_parameter_is_refused_by_name(tmp_path):
+  params = official.from_official(arrays(), small('model_5'))
+  del params['heads/distogram']
+  with pytest.raises(WeightsError, match=r'2 parameters do not fit model_5.*\n  missing: heads/distogram//w\n'):
+    official.save_official(tmp_path / 'x.npz', params, small('model_5'))
+
+
 # ------------------------------------------------------------------------------------------ what does not fit
 
 NAME = 'alphafold/alphafold_iteration/structure_module/fold_iteration/invariant_point_attention/kv_scalar//weights'

@@ -197,15 +197,16 @@ _HALF = (  # tried in bfloat16 too
   'triangle multiplication, outgoing',
   'transition',
 )
-HERE = seam.Place('cpu', gradients=True)
-RUNS = [  # case, implementation, dtype, bytes per slice; kernels for other devices: test_kernels.py
-  (name, row, dtype, chunk_bytes)
-  for name, case in CASES.items()
-  for row, how in seam.OPERATIONS[case.name].items()
-  if row != 'xla' and not how.missing(HERE)
-  for dtype, chunk_bytes in [('float32', 2**30), ('float32', 1), *([('bfloat16', 9000)] if name in _HALF else [])]
-]
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time
+
+
+def runs():
+  """Case, row, dtype and bytes per slice of every comparison on a CPU; kernels for other devices: test_kernels.py."""
+  for name, case in CASES.items():
+    for row, how in seam.OPERATIONS[case.name].items():
+      if row != seam.REFERENCE and not how.missing('cpu'):
+        yield from [(name, row, 'float32', 2**30), (name, row, 'float32', 1)]
+        yield from [(name, row, 'bfloat16', 9000)] if name in _HALF else []
 
 
 @functools.cache
@@ -245,7 +246,7 @@ def assert_near(ours: jax.Array, theirs: jax.Array, tolerance: float) -> None:
   assert np.abs(ours - theirs).max() <= tolerance * max(np.abs(theirs).max(), 1e-6)
 
 
-@pytest.mark.parametrize(('name', 'row', 'dtype', 'chunk_bytes'), RUNS)
+@pytest.mark.parametrize(('name', 'row', 'dtype', 'chunk_bytes'), list(runs()))
 def test_implementation_equals_the_reference_in_values_and_gradients(name, row, dtype, chunk_bytes):
   value, gradients = value_and_gradients(name, row, dtype, chunk_bytes)
   expected, expected_gradients = reference(name, dtype)
@@ -312,7 +313,7 @@ def test_a_row_without_keys_averages_uniformly():
   x, norm, w, mask, _ = CASES['self-attention, heads of 16, no bias'].arguments(Draw('float32'))
   assert not mask[1].any()
   everything = ops.self_attention(x, norm, w._replace(q=0 * w.q), jnp.ones_like(mask))
-  for name in (name for name, row in SELF_ATTENTION.items() if not row.missing(HERE)):
+  for name in (name for name, row in SELF_ATTENTION.items() if not row.missing('cpu')):
     with ops.use_kernels(ops.Kernels(name)):
       np.testing.assert_allclose(ops.self_attention(x, norm, w, mask)[1], everything[1], atol=2e-6)
 
@@ -433,5 +434,5 @@ def test_every_operation_is_tried_and_has_a_reference_and_a_row_for_every_device
   assert {case.name for case in CASES.values()} == set(seam.OPERATIONS)
   for rows in seam.OPERATIONS.values():
     assert 'xla' in rows
-    for platform in ('cpu', 'gpu', 'tpu'):
-      assert rows[seam.EVERYWHERE].missing(seam.Place(platform, gradients=True)) is None
+    for platform in seam.PLATFORMS:
+      assert rows[seam.EVERYWHERE].missing(platform) is None

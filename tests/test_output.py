@@ -11,7 +11,6 @@ import re
 import sys
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import gemmi
 import matplotlib.image
@@ -24,30 +23,32 @@ from Bio.PDB import MMCIFParser, PDBParser
 
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
-from alphafold_jax.output import files, mmcif, pdb, plots, predicted, scores
+from alphafold_jax.output import files, mmcif, pdb, plots, record, scores
+from alphafold_jax.output.files import Prediction
+from alphafold_jax.output.record import Pass
+from alphafold_jax.version import __version__
 
 DATA = Path(__file__).parent / 'data' / 'reference_predictions'
 RECORDED = ['5AWL_1', '6A5J']
 LOUD = 'RANDOM WEIGHTS: NOT A PREDICTION'
 
 
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-  aatype: np.ndarray
-  atom_positions: np.ndarray
-  atom_mask: np.ndarray
-  plddt: np.ndarray
-  residue_index: np.ndarray
-  asym_id: np.ndarray
-  pae: np.ndarray | None = None
-  ptm: float | None = None
-  iptm: float | None = None
-  representations: object = None
+def _prediction(ptm, **arrays):
+  return Prediction(
+    name='p',
+    job='p',
+    model_name='model_1_ptm',
+    seed=7,
+    mean_plddt=float(np.mean(arrays['plddt'])),
+    ptm=ptm,
+    passes=tuple(Pass(index, 50.0, ptm, 1.0, 2.0) for index in range(2)),
+    arrays=arrays,
+  )
 
 
 def _recorded(name):
   with np.load(DATA / f'{name}.npz') as arrays:
-    return Prediction(
+    return _prediction(
       aatype=arrays['aatype'],
       atom_positions=arrays['structure_module/final_atom_positions'],
       atom_mask=arrays['structure_module/final_atom_mask'],
@@ -66,7 +67,7 @@ def _made_up(sequence, chain_lengths=None, seed=0):
   num_res = len(aatype)
   chain_lengths = chain_lengths or [num_res]
   mask = np.asarray(residues.ATOM37_MASK)[aatype]
-  return Prediction(
+  return _prediction(
     aatype=aatype,
     atom_mask=mask,
     plddt=rng.uniform(20, 100, num_res),
@@ -79,7 +80,13 @@ def _made_up(sequence, chain_lengths=None, seed=0):
 
 
 def _changed(prediction, **changes):
-  return dataclasses.replace(prediction, **changes)
+  """The prediction with other fields and arrays; an array that is None is taken away."""
+  fields = {field.name for field in dataclasses.fields(Prediction)}
+  arrays = {**prediction.arrays, **{name: value for name, value in changes.items() if name not in fields}}
+  kept = {name: value for name, value in arrays.items() if value is not None}
+  return dataclasses.replace(
+    prediction, arrays=kept, **{name: value for name, value in changes.items() if name in fields}
+  )
 
 
 CASES = {
@@ -208,7 +215,7 @@ def test_ter_names_the_last_residue_that_has_atoms():
 
 
 def test_every_pdb_line_has_80_columns_and_ascii_only(prediction):
-  text = pdb.to_pdb(prediction, remarks=['protéine ' + 'long ' * 40])
+  text = pdb.to_pdb(_changed(prediction, notes=('protéine ' + 'long ' * 40,)))
   assert text.isascii()
   assert {len(line) for line in text.splitlines()} == {80}
 
@@ -267,7 +274,7 @@ def test_mmcif_has_plddt_of_every_residue_and_of_the_whole(prediction):
 
 
 def test_mmcif_has_the_categories_of_modelcif():
-  categories = set(_block(CASES['5AWL_1'], model_name='model_1_ptm', version='1').get_mmcif_category_names())
+  categories = set(_block(CASES['5AWL_1']).get_mmcif_category_names())
   assert categories >= {
     f'_{name}.'
     for name in (
@@ -299,11 +306,11 @@ def test_mmcif_has_the_categories_of_modelcif():
 
 
 def test_mmcif_is_read_by_the_modelcif_library():
-  (system,) = modelcif.reader.read(io.StringIO(mmcif.to_mmcif(CASES['homodimer and another'], 'a job', version='1.2')))
+  (system,) = modelcif.reader.read(io.StringIO(mmcif.to_mmcif(CASES['homodimer and another'], 'a job')))
   ((_, model),) = system._all_models()
   assert [asym.id for asym in model.assembly] == ['A', 'B', 'C']
   assert len(list(model.get_atoms())) == CASES['homodimer and another'].atom_mask.sum()
-  assert [(s.name, s.version) for s in system.software] == [('alphafold_jax', '1.2')]
+  assert [(s.name, s.version) for s in system.software] == [('alphafold_jax', __version__)]
   assert len(system.protocols[0].steps) == 1
 
 
@@ -478,14 +485,13 @@ def test_plots_leave_matplotlibs_global_state_alone():
 
 
 def _report(*predictions, **options):
-  tags = [files.tag(f'model_{i + 1}_ptm', 7, rank=i + 1) for i in range(len(predictions))]
-  return files.Report('job', predictions, tags, **options)
+  tags = [record.tag(f'model_{i + 1}_ptm', 7, rank=i + 1) for i in range(len(predictions))]
+  return record.Report('job', predictions, tags, **options)
 
 
 def test_files_have_colabfolds_names(tmp_path):
-  representations = SimpleNamespace(single=np.ones((10, 4), np.float32), pair=np.ones((10, 10, 4), np.float32))
-  best = _changed(CASES['5AWL_1'], representations=representations)
-  report = _report(best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10))
+  best = _changed(CASES['5AWL_1'], single=np.ones((10, 4), np.float32), pair=np.ones((10, 10, 4), np.float32))
+  report = _report(best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10), alignment=lambda: '>q\nA\n')
   written = files.write(report, tmp_path / 'out', files.FORMATS)
   ranks = ['rank_001_alphafold2_ptm_model_1_seed_007', 'rank_002_alphafold2_ptm_model_2_seed_007']
   expected = {
@@ -494,9 +500,13 @@ def test_files_have_colabfolds_names(tmp_path):
     'job_coverage.png',
     'job_plddt.png',
     'job_pae.png',
+    'job.a3m',
+    'job.result.zip',
   }
   for rank in ranks:
     expected |= {
+      f'job_all_{rank}.npz',
+      f'job_unrelaxed_{rank}.r1.pdb',  # of the last pass, since no other was kept
       f'job_unrelaxed_{rank}.pdb',
       f'job_unrelaxed_{rank}.cif',
       f'job_scores_{rank}.json',
@@ -514,22 +524,22 @@ def test_coverage_can_be_drawn_before_anything_is_predicted(tmp_path):
 
 
 def test_tags_pad_rank_and_seed_and_may_lack_a_rank():
-  assert files.tag('model_3', 12) == 'alphafold2_model_3_seed_012'
-  assert files.tag('mini', 0, rank=1) == 'rank_001_mini_model_1_seed_000'
-  recycle = files.tag('model_1_ptm', 0) + '.r2'
-  assert files.file_name('pdb', 'job', recycle) == 'job_unrelaxed_alphafold2_ptm_model_1_seed_000.r2.pdb'
+  assert record.tag('model_3', 12) == 'alphafold2_model_3_seed_012'
+  assert record.tag('mini', 0, rank=1) == 'rank_001_mini_model_1_seed_000'
+  recycle = files.file_name('recycles', 'job', record.tag('model_1_ptm', 0), index=2)
+  assert recycle == 'job_unrelaxed_alphafold2_ptm_model_1_seed_000.r2.pdb'
 
 
 def test_notes_are_loud_in_every_structure_and_score_file(tmp_path):
-  report = _report(CASES['5AWL_1'], origin=files.Origin(model_name='model_1_ptm', notes=(LOUD,)))
-  for path in files.write(report, tmp_path, ['pdb', 'mmcif', 'scores', 'pae', 'pae_afdb']).paths:
+  loud = _changed(CASES['5AWL_1'], notes=(LOUD,))
+  for path in files.write(_report(loud), tmp_path, ['pdb', 'mmcif', 'scores', 'pae', 'pae_afdb']).paths:
     assert LOUD in path.read_text()
   assert (
     (tmp_path / 'job_unrelaxed_rank_001_alphafold2_ptm_model_1_seed_007.pdb')
     .read_text()
     .startswith(f'REMARK   6 {LOUD}')
   )
-  block = gemmi.cif.read_string(mmcif.to_mmcif(CASES['5AWL_1'], 'job', notes=(LOUD,))).sole_block()
+  block = gemmi.cif.read_string(mmcif.to_mmcif(loud, 'job')).sole_block()
   assert LOUD in block.find_value('_struct.title')
   assert [LOUD in text for text in block.find_values('_pdbx_data_usage.details')] == [True, False]
 
@@ -549,6 +559,16 @@ def test_a_prediction_that_is_not_finite_leaves_no_file(tmp_path):
   with pytest.raises(errors.NumericalError):
     files.write(_report(prediction), tmp_path, ['pdb', 'mmcif', 'scores'])
   assert os.listdir(tmp_path) == []
+
+
+def test_a_record_reads_in_one_line_and_after_a_pass_as_it_was_then():
+  prediction = _changed(
+    CASES['5AWL_1'], mean_plddt=61.25, pass_positions=np.zeros((2, 10, 37, 3)), pass_plddt=np.ones((2, 10))
+  )
+  assert repr(prediction) == "Prediction('p', model_1_ptm, seed 7, 2 passes: pLDDT 61.2, pTM 0.06)"
+  first = prediction.after_pass(0)
+  assert (len(first.passes), first.mean_plddt, first.pae) == (1, 50.0, None)
+  assert not first.atom_positions.any() and first.plddt.all() and first.sequence == prediction.sequence == 'YYDPETGTWY'
 
 
 def test_unknown_format_and_job_names_with_a_slash_are_refused(tmp_path):
@@ -598,7 +618,7 @@ def test_a_folder_that_is_a_file_and_a_name_too_long_are_explained(tmp_path):
 
 
 def test_chain_names_follow_the_pdbs_order():
-  assert [predicted.chain_name(i) for i in (0, 25, 26, 27, 51, 52, 701, 702)] == [
+  assert [record.chain_name(i) for i in (0, 25, 26, 27, 51, 52, 701, 702)] == [
     'A',
     'Z',
     'AA',

@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import lowering
 import numpy as np
 import pytest
-from jax import export
 
 from alphafold_jax import ops
-from alphafold_jax.ops import offsets, pallas_attention, pallas_platforms
-from alphafold_jax.ops.pallas_attention import Blocks
+from alphafold_jax.ops import attention_pallas, offsets, pallas_platforms
+from alphafold_jax.ops.attention_pallas import AttentionBlocks
 
-AT_ONCE = Blocks(16, 16, programs=16)  # rows in two groups or more: two heads have at most 12 blocks of pairs
-IN_ORDER = Blocks(16, 16, sequential=True)
+AT_ONCE = AttentionBlocks(16, 16, programs=16)  # rows in two groups or more: two heads have at most 12 blocks of pairs
+IN_ORDER = AttentionBlocks(16, 16, sequential=True)
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time
 TOLERANCE = {'float32': (2e-6, 2e-5), 'bfloat16': (2e-2, 3e-2)}  # of the largest value: outputs, gradients
 
@@ -36,7 +36,7 @@ class Case(NamedTuple):
   bias: bool = True
   one_mask: bool = False
   dtype: str = 'float32'
-  blocks: Blocks = AT_ONCE
+  blocks: AttentionBlocks = AT_ONCE
 
 
 CASES = {
@@ -50,7 +50,7 @@ CASES = {
   'heads of 8, bfloat16': Case(5, 20, 37, 8, dtype='bfloat16'),
   'heads of 32, bfloat16, in order': Case(3, 18, 20, 32, dtype='bfloat16', blocks=IN_ORDER),
   'one row, query and key': Case(1, 1, 1, 24),
-  'blocks larger than the sequences': Case(3, 5, 20, 16, blocks=Blocks(64, 32)),
+  'blocks larger than the sequences': Case(3, 5, 20, 16, blocks=AttentionBlocks(64, 32)),
 }
 HEADS = 2
 
@@ -75,8 +75,8 @@ def reference(q, k, v, mask, bias):
   return ops.attend(*(x.swapaxes(1, 2) for x in (q, k, v)), mask, bias).swapaxes(1, 2)
 
 
-def kernel(blocks: Blocks):
-  return functools.partial(pallas_attention.attend, interpret=True, blocks=blocks)
+def kernel(blocks: AttentionBlocks):
+  return functools.partial(attention_pallas.attend, interpret=True, blocks=blocks)
 
 
 @functools.cache
@@ -153,23 +153,8 @@ def test_rows_in_slices_give_what_all_rows_give(name, monkeypatch):
 
 # ------------------------------------------------------------------------------------------ other platforms
 
-KERNEL_CALLS = {  # what a kernel is in a program, by version of jax
-  'cuda': ('__gpu$xla.gpu.triton', 'triton_kernel_call_ffi'),
-  'tpu': ('tpu_custom_call',),
-}
 
-
-def lowered(platform: str, function, *shapes) -> str:
-  """The text of a program for a platform that need not be here."""
-  allowed = [export.DisabledSafetyCheck.custom_call(name) for name in KERNEL_CALLS[platform]]
-  return export.export(jax.jit(function), platforms=[platform], disabled_checks=allowed)(*shapes).mlir_module()
-
-
-def count_kernels(platform: str, text: str) -> int:
-  return sum(text.count(f'custom_call @{name}(') for name in KERNEL_CALLS[platform])
-
-
-@pytest.mark.parametrize('platform', KERNEL_CALLS)
+@pytest.mark.parametrize('platform', lowering.PLATFORMS)
 @pytest.mark.parametrize(('dim', 'dtype'), [(8, 'float32'), (16, 'float32'), (32, 'bfloat16')])
 def test_kernels_lower_for_other_platforms_and_no_array_has_all_logits(platform, dim, dtype):
   rows, queries, keys = 300, 250, 270
@@ -178,12 +163,13 @@ def test_kernels_lower_for_other_platforms_and_no_array_has_all_logits(platform,
   mask = jax.ShapeDtypeStruct((rows, keys), jnp.float32)
 
   def loss(q, k, v, bias, mask):
-    return jnp.sum(pallas_attention.attend(q, k, v, mask, bias).astype(jnp.float32))
+    return jnp.sum(attention_pallas.attend(q, k, v, mask, bias).astype(jnp.float32))
 
-  forwards = lowered(platform, pallas_attention.attend, q, k, v, mask, bias)
-  backwards = lowered(platform, jax.grad(loss, argnums=(0, 1, 2, 3)), q, k, v, bias, mask)
-  assert count_kernels(platform, forwards) == 1
-  assert count_kernels(platform, backwards) == 4  # out and lse; to q; to k and v; to bias
+  forwards = lowering.exported(platform, attention_pallas.attend, q, k, v, mask, bias).mlir_module()
+  gradients = jax.grad(loss, argnums=(0, 1, 2, 3))
+  backwards = lowering.exported(platform, gradients, q, k, v, bias, mask).mlir_module()
+  assert lowering.count_kernels(platform, forwards) == 1
+  assert lowering.count_kernels(platform, backwards) == 4  # out and lse; to q; to k and v; to bias
   sizes = [math.prod(map(int, found.split('x'))) for found in re.findall(r'tensor<((?:\d+x)*\d+)x', backwards)]
   assert rows * HEADS * queries * dim <= max(sizes) < rows * HEADS * queries * keys / 4
 
@@ -192,33 +178,39 @@ def test_kernels_lower_for_other_platforms_and_no_array_has_all_logits(platform,
 
 
 def test_declines_says_why():
-  takes = functools.partial(pallas_attention.declines, 'gpu', 'float32', (1024, 4, 1024, 32), 1024)
-  assert takes() is None and takes('8.0') is None and takes('gfx90a') is None
-  assert takes('7.5') == 'needs compute capability 8.0, not 7.5'
-  assert pallas_attention.declines('tpu', 'bfloat16', (5120, 8, 384, 8), 384) is None
+  declines = functools.partial(attention_pallas.declines, bias=True)
   shape = (1024, 4, 1024, 32)
+  assert declines('cuda', 'float32', shape) is None and declines('rocm', 'bfloat16', shape) is None
+  assert declines('tpu', 'bfloat16', (5120, 8, 384, 8)) is None
   for reason, *call in [
-    ('needs a GPU or TPU, not cpu', 'cpu', 'float32', shape, 1024),
-    ('float32 and bfloat16, not float64', 'gpu', 'float64', shape, 1024),
-    ('float32 and bfloat16, not float16', 'gpu', 'float16', shape, 1024),
-    ('up to 128 channels per head, not 160', 'gpu', 'float32', (2, 4, 64, 160), 64),
-    ('up to 2048 queries and keys on a tpu, not 1024 and 2049', 'tpu', 'float32', shape, 2049),
-    ('2^31 elements or more', 'gpu', 'float32', (1, 8, 2**14, 32), 2**14),  # the bias
-    ('2^31 elements or more', 'gpu', 'float32', (1, 8, 1, 32), 2**23),  # the keys
+    (r'float64 (only float32 and bfloat16)', 'cuda', 'float64', shape),
+    (r'float16 (only float32 and bfloat16)', 'cuda', 'float16', shape),
+    ('heads of 160 channels (only up to 128)', 'cuda', 'float32', (2, 4, 64, 160)),
+    ('2049 queries and keys (only up to 2048 on a tpu)', 'tpu', 'float32', (1024, 4, 2049, 32)),
+    ('2^31 elements or more', 'cuda', 'float32', (1, 8, 2**14, 32)),  # the bias
+    ('2^31 elements or more', 'cuda', 'float32', (1, 2**20, 16, 128)),  # the keys
   ]:
-    assert reason in pallas_attention.declines(*call)
-  assert pallas_attention.declines('gpu', 'float32', (1, 8, 2**14 - 128, 32), 2**14) is None
+    assert reason in declines(*call)
+  assert declines('cuda', 'float32', (1, 8, 2**14 - 128, 32)) is None
 
 
-def test_declines_where_jax_has_lost_the_backend(monkeypatch, request):
-  monkeypatch.setitem(pallas_platforms._BACKENDS, 'gpu', 'jax.experimental.pallas.no_such_backend')
-  pallas_platforms._importable.cache_clear()
-  request.addfinalizer(pallas_platforms._importable.cache_clear)
-  reason = pallas_attention.declines('gpu', 'float32', (8, 4, 64, 32), 64)
-  assert reason == 'this jax has no jax.experimental.pallas.no_such_backend'
+def test_kernels_are_not_available_for_old_gpus():
+  unavailable = pallas_platforms.unavailable_on
+  assert (
+    unavailable('cuda', '') is None and unavailable('cuda', '8.0') is None and unavailable('rocm', 'gfx90a') is None
+  )
+  assert unavailable('cuda', '7.5') == 'needs compute capability 8.0, not 7.5'
+  assert unavailable('tpu', '') is None
+
+
+def test_kernels_are_not_available_where_jax_has_lost_the_backend(monkeypatch):
+  monkeypatch.setitem(pallas_platforms._BACKENDS, 'cuda', 'no_such_backend')
+  monkeypatch.setitem(pallas_platforms._BACKENDS, 'rocm', 'no_such_backend')
+  assert pallas_platforms.unavailable('cuda') == 'this jax has no jax.experimental.pallas.no_such_backend'
   shape = jax.ShapeDtypeStruct((8, 4, 64, 32), jnp.float32)
   mask = jax.ShapeDtypeStruct((8, 64), jnp.float32)
-  assert count_kernels('tpu', lowered('tpu', pallas_attention.attend, shape, shape, shape, mask)) == 1
+  program = lowering.exported('tpu', attention_pallas.attend, shape, shape, shape, mask)
+  assert lowering.count_kernels('tpu', program.mlir_module()) == 1
 
 
 @pytest.mark.parametrize(
@@ -245,7 +237,7 @@ def test_a_row_at_the_limit_is_an_error():
 
 
 def test_blocks_are_powers_of_two_and_hold_a_product():
-  for rows in pallas_attention._BLOCKS.values():
+  for rows in attention_pallas._BLOCKS.values():
     for _, *ways in rows:
       for blocks in ways:
         sizes = dataclasses.astuple(blocks)[:3]

@@ -7,21 +7,17 @@ import re
 
 import jax
 import jax.numpy as jnp
+import lowering
 import numpy as np
 import pytest
-from jax import export
 
 from alphafold_jax import ops
-from alphafold_jax.ops import offsets, pallas_transition
-from alphafold_jax.ops.transition import TRANSITION
+from alphafold_jax.ops import offsets, transition_pallas
+from alphafold_jax.ops.transition import _layers
 
-SMALL = pallas_transition.Blocks(16, 32)
+SMALL = transition_pallas.TransitionBlocks(16, 32)
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time
 TOLERANCE = {'float32': 2e-6, 'bfloat16': 2e-2}  # of the largest value
-KERNEL_CALLS = {  # what a kernel is in a program, by version of jax
-  'cuda': ('__gpu$xla.gpu.triton', 'triton_kernel_call_ffi'),
-  'tpu': ('tpu_custom_call',),
-}
 
 
 def draw(rows: int, columns: int, channels: int, factor: int, dtype: str):
@@ -53,8 +49,8 @@ def value_and_gradients(function, x, w):
 
 def assert_equals_the_reference(rows, columns, channels, factor, dtype):
   x, w = draw(rows, columns, channels, factor, dtype)
-  ours = value_and_gradients(functools.partial(pallas_transition.transition, interpret=True, blocks=SMALL), x, w)
-  for mine, theirs in zip(ours, value_and_gradients(TRANSITION['xla'], x, w), strict=True):
+  ours = value_and_gradients(functools.partial(transition_pallas.transition, interpret=True, blocks=SMALL), x, w)
+  for mine, theirs in zip(ours, value_and_gradients(_layers, x, w), strict=True):
     assert mine.shape == theirs.shape and mine.dtype == theirs.dtype
     mine, theirs = np.asarray(mine, np.float64), np.asarray(theirs, np.float64)
     assert np.abs(mine - theirs).max() <= TOLERANCE[dtype] * np.abs(theirs).max()  # fails on nan
@@ -73,28 +69,24 @@ def test_positions_in_slices_give_what_all_give(monkeypatch):
   assert_equals_the_reference(5, 7, 16, 4, 'float32')
 
 
-@pytest.mark.parametrize('platform', KERNEL_CALLS)
+@pytest.mark.parametrize('platform', lowering.PLATFORMS)
 @pytest.mark.parametrize(('channels', 'dtype'), [(64, 'float32'), (256, 'float32'), (128, 'bfloat16')])
 def test_the_kernel_lowers_for_other_platforms_and_no_array_is_the_hidden_layer(platform, channels, dtype):
   shapes = jax.eval_shape(lambda: draw(1, 1, channels, 4, dtype))[1]
   x = jax.ShapeDtypeStruct((60, 70, channels), dtype)
-  allowed = [export.DisabledSafetyCheck.custom_call(name) for name in KERNEL_CALLS[platform]]
-  function = jax.jit(pallas_transition.transition)
-  text = export.export(function, platforms=[platform], disabled_checks=allowed)(x, shapes).mlir_module()
-  assert sum(text.count(f'custom_call @{name}(') for name in KERNEL_CALLS[platform]) == 1
+  text = lowering.exported(platform, transition_pallas.transition, x, shapes).mlir_module()
+  assert lowering.count_kernels(platform, text) == 1
   sizes = [math.prod(map(int, found.split('x'))) for found in re.findall(r'tensor<((?:\d+x)*\d+)x', text)]
   assert 60 * 70 * channels <= max(sizes) < 2 * 60 * 70 * channels
 
 
 def test_declines_says_why():
-  assert pallas_transition.declines('gpu', 'bfloat16', 128, 512, '9.0') is None
-  assert pallas_transition.declines('tpu', 'float32', 256, 1024) is None
+  assert transition_pallas.declines('cuda', 'bfloat16', 128, 512) is None
+  assert transition_pallas.declines('tpu', 'float32', 256, 1024) is None
   for reason, *call in [
-    ('needs a GPU or TPU, not cpu', 'cpu', 'float32', 128, 512),
-    ('needs compute capability 8.0, not 7.0', 'gpu', 'float32', 128, 512, '7.0'),
-    ('takes float32 and bfloat16, not float64', 'gpu', 'float64', 128, 512),
-    ('power of two of channels from 16 to 256, not 96', 'gpu', 'float32', 96, 384),
-    ('power of two of channels from 16 to 256, not 512', 'gpu', 'float32', 512, 2048),
-    ('multiple of 128 hidden channels, not 64', 'gpu', 'float32', 16, 64),
+    ('float64 (only float32 and bfloat16)', 'cuda', 'float64', 128, 512),
+    ('96 channels (only powers of two from 16 to 256)', 'cuda', 'float32', 96, 384),
+    ('512 channels (only powers of two from 16 to 256)', 'cuda', 'float32', 512, 2048),
+    ('64 hidden channels (only multiples of 128)', 'cuda', 'float32', 16, 64),
   ]:
-    assert reason in pallas_transition.declines(*call)
+    assert reason in transition_pallas.declines(*call)

@@ -9,9 +9,9 @@ import pytest
 import small_network
 
 from alphafold_jax import config as configs
-from alphafold_jax import devices, errors, planning, prediction
+from alphafold_jax import devices, errors, planning, prediction, programs
 from alphafold_jax.data import features, padding
-from alphafold_jax.model import alphafold, passes
+from alphafold_jax.model import alphafold
 from alphafold_jax.ops import seam
 
 GIB = 2**30
@@ -148,21 +148,21 @@ def tried(monkeypatch):
     fails, at = 0, 1
     alive = ()  # arrays on the device before each attempt
 
-  tried, compiled = Tried(), passes.compiled
+  tried, compiled = Tried(), programs.compiled
 
   def limited(spec, *arguments):
-    programs, number = compiled(spec, *arguments), iter(range(9))
+    found, number = compiled(spec, *arguments), iter(range(9))
     tried.append(spec.kernels.chunk_bytes)
     tried.alive += (len(jax.live_arrays()),)
 
     def one_pass(*given):
       if next(number) == tried.at and len(tried) <= tried.fails:
         raise jax.errors.JaxRuntimeError(OUT_OF_MEMORY)
-      return programs.one_pass(*given)
+      return found.one_pass(*given)
 
-    return programs._replace(one_pass=one_pass)
+    return found._replace(one_pass=one_pass)
 
-  monkeypatch.setattr(passes, 'compiled', limited)
+  monkeypatch.setattr(programs, 'compiled', limited)
   return tried
 
 
@@ -246,10 +246,10 @@ def test_a_plan_takes_what_the_compiler_says_or_a_little_more():
   num_params = sum(x.size for x in jax.tree.leaves(params))
   plan, most = planning.plan(planning.Work(spec, sizes['num_seq'], 0, num_params), sizes['num_res'], None), np.inf
   for step in (plan, plan.below.below.below):
-    programs = passes.compiled(dataclasses.replace(spec, kernels=step.kernels), False)
-    previous = jax.eval_shape(programs.initial, batch)
-    context = jax.eval_shape(programs.prepare, params, key, batch)
-    lowered = programs.one_pass.lower(params, key, batch, context, previous)
+    compiled = programs.compiled(dataclasses.replace(spec, kernels=step.kernels), False)
+    previous = jax.eval_shape(compiled.initial, batch)
+    context = jax.eval_shape(compiled.prepare, params, key, batch)
+    lowered = compiled.one_pass.lower(params, key, batch, context, previous)
     stats = lowered.compile(compiler_options=small_network.FAST).memory_analysis()
     stated = (
       stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes

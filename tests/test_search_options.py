@@ -9,7 +9,7 @@ from alphafold_jax import cli
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import databases
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database, identity, parse
-from alphafold_jax.search.options import MODES, PUBLIC_HOST, SearchOptions
+from alphafold_jax.search.options import SearchOptions
 
 
 @pytest.fixture
@@ -210,9 +210,3 @@ def test_flags_of_a_search_without_a_mode_are_an_error(tmp_path, capsys):
   for flag in ('--database', '--local-pdb-path'):
     assert cli.main(['predict', str(tmp_path / 'p.a3m'), str(tmp_path / 'out'), flag, str(tmp_path)]) == 2
     assert f'{flag}: of use only with --msa-mode' in capsys.readouterr().err
-
-
-def test_the_command_knows_all_modes_and_the_public_host():
-  from alphafold_jax.cli import searching
-
-  assert (searching.MODES, searching.PUBLIC_HOST) == (MODES, PUBLIC_HOST)

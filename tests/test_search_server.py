@@ -18,7 +18,8 @@ import urllib.error
 from pathlib import Path
 
 import pytest
-from msa_server import ENV, Answer, Waits, bomb, cif, entry, serving, tar_gz
+from msa_server import ENV, Answer, Waits, bomb, cif, entry, serving
+from small_archives import special, tar_of
 
 from alphafold_jax import search
 from alphafold_jax.data.alignment import parse_a3m
@@ -171,14 +172,14 @@ def test_results_that_were_thrown_away_are_made_anew(host):
 
 @pytest.mark.parametrize('fault', [{'cut': 100}, {'cut': 100, 'length': -1}, {'length': 5}, {'length': 100_000}])
 def test_a_cut_download_is_noticed_and_repeated(host, fault):
-  whole = tar_gz({'uniref.a3m': entry('101', FIRST), ENV: entry('101', FIRST)})
+  whole = tar_of({'uniref.a3m': entry('101', FIRST), ENV: entry('101', FIRST)}, packed=True)
   host.plans['download'] = [Answer(whole, **fault)]
   assert find(host, [FIRST])[0].rows[0].num_found == 2
   assert host.count('download') == 2 and host.count('submit') == 1
 
 
 def test_every_cut_of_an_archive_is_noticed():
-  whole = tar_gz({'uniref.a3m': entry('101', FIRST)})
+  whole = tar_of({'uniref.a3m': entry('101', FIRST)}, packed=True)
   for length in range(len(whole)):
     with pytest.raises(PassingError, match='damaged or cut off'):
       archive.read(whole[:length], WANTED, 'test')
@@ -186,7 +187,7 @@ def test_every_cut_of_an_archive_is_noticed():
 
 
 def test_a_changed_byte_of_an_archive_is_noticed():
-  whole = bytearray(tar_gz({'uniref.a3m': entry('101', FIRST)}))
+  whole = bytearray(tar_of({'uniref.a3m': entry('101', FIRST)}, packed=True))
   whole[len(whole) // 2] ^= 1
   with pytest.raises(PassingError):
     archive.read(bytes(whole), WANTED, 'test')
@@ -333,12 +334,6 @@ def test_results_without_a_database_are_refused(host):
 
 
 # Archives that are not what they should be
-
-
-def special(name, kind=tarfile.REGTYPE, target='', size=0):
-  info = tarfile.TarInfo(name)
-  info.type, info.linkname, info.size = kind, target, size
-  return info
 
 
 @pytest.mark.parametrize(
@@ -623,7 +618,7 @@ def test_structures_that_are_there_are_kept_and_odd_names_are_not_written(host, 
   host.templates = {'1abc_A': FIRST}
   host.table = line('101', '1abc_A', 1, '33M', 1)
   names = ('1abc.cif', 'evil.sh', '.bashrc', 'ABCD.cif', 'toolong.cif', 'sub/9xyz.cif')
-  host.plans['template'] = [Answer(tar_gz({name: cif(FIRST) for name in names}))]
+  host.plans['template'] = [Answer(tar_of({name: cif(FIRST) for name in names}, packed=True))]
   found = find(host, [FIRST], templates=True, structures=folder)[0]
   assert (folder / '1abc.cif').read_text() == 'mine'
   assert sorted(path.name for path in tmp_path.rglob('*')) == ['1abc.cif', '9xyz.cif', 'cif']

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a bare sequence to alignments, templates and structures (runs/work/searching.py, runs/aligning.py)."""
+"""From a bare sequence to alignments, templates and structures (runs/work/searching.py, runs/alignments.py)."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from small_runs import NETWORK, OTHER, SEQUENCE, fasta, load_json, names, predic
 from alphafold_jax import atomic, cli, runs
 from alphafold_jax.data import features
 from alphafold_jax.errors import ResourceError, SearchError
-from alphafold_jax.runs import aligning
+from alphafold_jax.runs import alignments
 from alphafold_jax.runs.work import searching
 from alphafold_jax.search import options as search_options
 from alphafold_jax.search.found import Found, Rows
@@ -155,7 +155,7 @@ def test_a_full_disk_fails_the_protein_and_loses_no_search(tmp_path, fake, monke
     raise ResourceError(f'{path}: the disk is full')
 
   with monkeypatch.context() as patch:
-    patch.setattr(*{'msa': (aligning, '_write'), 'predict': (searching.Kept, 'write')}[command], full)
+    patch.setattr(*{'msa': (alignments, '_write'), 'predict': (searching.Searches, '_keep')}[command], full)
     assert cli.main([command, str(source), str(tmp_path / 'out'), *FAKE, *more]) == 1
   assert 'the disk is full' in capsys.readouterr().out
   assert cli.main([command, str(source), str(tmp_path / 'out'), *FAKE, *more]) == 0
@@ -181,17 +181,17 @@ def test_ten_thousand_sequences_in_one_file(fake, monkeypatch):
   with tempfile.TemporaryDirectory(dir=in_memory if in_memory.is_dir() else None) as folder:
     monkeypatch.setenv('ALPHAFOLD_JAX_SEARCHES', f'{folder}/searches')
     source = fasta(Path(folder) / 'many.fasta', **sequences)
-    summary = aligning.run(source, f'{folder}/out', SearchOptions('server'))
+    summary = alignments.run(source, f'{folder}/out', SearchOptions('server'))
     assert len(summary.written) == 10_000 and not summary.failures
     assert Path(folder, 'out', 'p9999.a3m').read_text().startswith(f'>p9999\n{sequences["p9999"]}\n')
-    aligning.run(source, f'{folder}/out', SearchOptions('server'))
+    alignments.run(source, f'{folder}/out', SearchOptions('server'))
   assert len(fake.asked) == 1 and len(fake.asked[0]) == 10_000
 
 
 def test_a_missing_engine_is_named_with_the_remedy(tmp_path, monkeypatch, capsys):
   monkeypatch.setitem(sys.modules, 'pyhmmer.plan7', None)  # as if it were not installed
   assert cli.main(['msa', str(QUERY), str(tmp_path / 'out'), *SEARCH]) == 2
-  assert "pip install 'alphafold-jax[search]'" in capsys.readouterr().err
+  assert "pip install '.[search]'" in capsys.readouterr().err
 
 
 def test_an_engine_is_not_asked_for_proteins_that_have_an_alignment(tmp_path, fake):
@@ -200,7 +200,7 @@ def test_an_engine_is_not_asked_for_proteins_that_have_an_alignment(tmp_path, fa
   fasta(tmp_path / 'in' / 'p.fasta', bare=OTHER)
   assert predict(tmp_path / 'in', tmp_path / 'out', '--msa-only', *FAKE) == 0
   assert fake.asked == [[OTHER]]
-  assert not searching.is_bare(runs.work.inputs.find(tmp_path / 'in' / 'given.a3m', runs.Options()).jobs[0])
+  assert not searching.is_bare(runs.work.inputs.find(tmp_path / 'in' / 'given.a3m', takes_bare=False).jobs[0])
 
 
 def test_a_database_that_changed_is_searched_again(tmp_path):

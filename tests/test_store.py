@@ -4,7 +4,8 @@
 import os
 
 import pytest
-from parameter_server import MODELS, SHAPES, expected, good_members, parameter_file, tar_of
+from parameter_server import MODELS, SHAPES, expected, good_members, parameter_file
+from small_archives import tar_of
 
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer import files

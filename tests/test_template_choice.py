@@ -19,11 +19,11 @@ from alphafold_jax.data.records import read_text
 from alphafold_jax.data.structures import read_chain
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search.databases import FASTA, Database
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates import hmmsearch
-from alphafold_jax.search.templates.choice import Settings, choose
+from alphafold_jax.search.templates.choice import TemplateLimits, choose
 from alphafold_jax.search.templates.hhr import parse_hhr
-from alphafold_jax.search.templates.library import Library, entry_and_chain, release_date
+from alphafold_jax.search.templates.library import StructureFolder, entry_and_chain, release_date
 
 DATA = Path(__file__).parent / 'data'
 EXAMPLES = Path(__file__).parents[1] / 'examples'
@@ -50,14 +50,14 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope='module')
-def profile_hits() -> list[Hit]:
+def profile_hits() -> list[TemplateHit]:
   return parse_hhr(read_text(DATA / 'templates' / 'yCD.hhr.gz'), 'yCD.hhr')
 
 
-def hit_of(structure, start: int = 0, end: int | None = None, **changes) -> Hit:
+def hit_of(structure, start: int = 0, end: int | None = None, **changes) -> TemplateHit:
   """A hit that aligns a stretch of a chain to the first residues of the query, one by one."""
   sequence = structure.sequence[start:end]
-  plain = Hit('2nx8', 'A', sequence, tuple((i, i) for i in range(len(sequence))), start)
+  plain = TemplateHit('2nx8', 'A', sequence, tuple((i, i) for i in range(len(sequence))), start)
   return dataclasses.replace(plain, **changes)
 
 
@@ -69,7 +69,7 @@ def deaminase(folder):
 # Against AlphaFold
 
 
-def accepted_by_alphafold(hit: Hit, query: str) -> bool:
+def accepted_by_alphafold(hit: TemplateHit, query: str) -> bool:
   """AlphaFold 2.3.2's filters; the installed fork of it has all of them but the date taken out."""
   length = len(hit.sequence)
   return (
@@ -77,7 +77,7 @@ def accepted_by_alphafold(hit: Hit, query: str) -> bool:
   )
 
 
-def official(monkeypatch, featurizer, query: str, hits: list[Hit], folder: Path, max_date: str):
+def official(monkeypatch, featurizer, query: str, hits: list[TemplateHit], folder: Path, max_date: str):
   """AlphaFold's features of the hits, as if its own parsers had read them."""
   # 2.3.2 knows the parents of modified residues (SCOPData), as this table does; the fork calls them X.
   monkeypatch.setattr(mmcif_parsing, 'PDBData', SimpleNamespace(protein_letters_3to1=protein_letters_3to1_extended))
@@ -118,7 +118,7 @@ def assert_same(chosen, features, where=slice(None)) -> None:
   ('max_date', 'names'), [('2020-05-14', ['2nx8_A', '1vq2_A', '2a8n_B']), ('2006-01-01', ['1vq2_A', '2a8n_B'])]
 )
 def test_templates_of_hhsearch_are_alphafolds(max_date, names, profile_hits, folder, monkeypatch):
-  chosen = choose(YEAST, profile_hits, Library(folder), Settings(max_date=max_date))
+  chosen = choose(YEAST, profile_hits, StructureFolder(folder), TemplateLimits(max_date=max_date))
   assert [template.name for template in chosen.templates] == names
   assert_same(
     chosen, official(monkeypatch, official_templates.HhsearchHitFeaturizer, YEAST, profile_hits, folder, max_date)
@@ -130,7 +130,7 @@ def test_templates_of_hmmsearch_are_alphafolds(query, names, folder, monkeypatch
   a3m = read_text(DATA / 'templates' / f'{query}.a3m.gz')
   sequence = a3m.split('\n')[1]
   hits = hmmsearch.search(a3m, Database('pdb_seqres', EXAMPLES / 'database' / 'pdb_seqres_sample.txt', FASTA))
-  chosen = choose(sequence, hits, Library(folder), Settings(max_date='2021-01-01'))
+  chosen = choose(sequence, hits, StructureFolder(folder), TemplateLimits(max_date='2021-01-01'))
   assert [template.name for template in chosen.templates] == names
   assert f'{query}: the query itself, ' in ''.join(chosen.skipped)
   assert_same(
@@ -141,8 +141,8 @@ def test_templates_of_hmmsearch_are_alphafolds(query, names, folder, monkeypatch
 def test_selenomethionine_and_a_tag_are_placed_as_alphafold_does(folder, monkeypatch):
   """4zey as deposited: its chain begins with a residue of the tag, its methionines hold selenium."""
   query = MIT.replace('QRDSHMKQ', 'QRDSAMKQ')
-  hits = [Hit('4zey', 'A', MIT[3:80], tuple((i + 3, i) for i in range(77)), 3)]
-  chosen = choose(query, hits, Library(folder))
+  hits = [TemplateHit('4zey', 'A', MIT[3:80], tuple((i + 3, i) for i in range(77)), 3)]
+  chosen = choose(query, hits, StructureFolder(folder))
   assert len(chosen.templates) == 1
   assert_same(
     chosen, official(monkeypatch, official_templates.HmmsearchHitFeaturizer, query, hits, folder, '2100-01-01')
@@ -155,7 +155,7 @@ def test_other_letters_in_the_file_are_realigned_as_alphafold_does(deaminase, fo
   for place in (20, 70, 71):
     letters = letters[:place] + ('A' if letters[place] != 'A' else 'G') + letters[place + 1 :]
   hits = [hit_of(deaminase, sequence=letters, pairs=tuple((i + 5, i) for i in range(len(letters))), start=10)]
-  chosen = choose(YEAST, hits, Library(folder))
+  chosen = choose(YEAST, hits, StructureFolder(folder))
   assert 'aligned to the sequence in the file' in chosen.accepted[0]
   assert_same(
     chosen, official(monkeypatch, official_templates.HmmsearchHitFeaturizer, YEAST, hits, folder, '2100-01-01')
@@ -167,7 +167,7 @@ def test_a_residue_that_the_file_lacks_is_left_out(deaminase, folder, monkeypatc
   """Departs from AlphaFold, where it takes the chain's last residue."""
   letters = deaminase.sequence[10:60] + 'WWW' + deaminase.sequence[60:140]
   hits = [hit_of(deaminase, sequence=letters, pairs=tuple((i, i) for i in range(len(letters))), start=10)]
-  chosen = choose(YEAST, hits, Library(folder))
+  chosen = choose(YEAST, hits, StructureFolder(folder))
   lacking = [q for q in range(len(letters)) if q not in chosen.templates[0].residue_map]
   assert len(lacking) == 3
   theirs = official(monkeypatch, official_templates.HmmsearchHitFeaturizer, YEAST, hits, folder, '2100-01-01')
@@ -180,7 +180,7 @@ def test_a_residue_that_the_file_lacks_is_left_out(deaminase, folder, monkeypatc
 
 
 def test_every_hit_that_was_tried_is_told_of(profile_hits, folder):
-  chosen = choose(YEAST, profile_hits, Library(folder))
+  chosen = choose(YEAST, profile_hits, StructureFolder(folder))
   assert len(chosen.templates) == len(chosen.accepted) == 3
   assert len(chosen.skipped) == len(profile_hits) - 3
   assert chosen.accepted[0] == '2nx8_A: 26% identical, covers 94%, released 2007-08-21'
@@ -189,11 +189,11 @@ def test_every_hit_that_was_tried_is_told_of(profile_hits, folder):
 
 
 def test_hits_are_ranked_by_their_sum_of_probabilities(profile_hits, folder):
-  backwards = choose(YEAST, profile_hits[::-1], Library(folder))
+  backwards = choose(YEAST, profile_hits[::-1], StructureFolder(folder))
   assert [one.name for one in backwards.templates] == ['2nx8_A', '1vq2_A', '2a8n_B']
-  assert [one.name for one in choose(YEAST, profile_hits, Library(folder), Settings(max_templates=1)).templates] == [
-    '2nx8_A'
-  ]
+  assert [
+    one.name for one in choose(YEAST, profile_hits, StructureFolder(folder), TemplateLimits(max_templates=1)).templates
+  ] == ['2nx8_A']
 
 
 @pytest.mark.parametrize(
@@ -207,50 +207,50 @@ def test_hits_are_ranked_by_their_sum_of_probabilities(profile_hits, folder):
   ],
 )
 def test_a_hit_that_cannot_serve_is_skipped_with_the_reason(changes, reason, deaminase, folder):
-  chosen = choose(YEAST, [hit_of(deaminase, 10, 110, **changes)], Library(folder))
+  chosen = choose(YEAST, [hit_of(deaminase, 10, 110, **changes)], StructureFolder(folder))
   assert not chosen.templates and len(chosen.skipped) == 1
   assert reason in chosen.skipped[0]
 
 
 def test_a_short_hit_is_skipped(deaminase, folder):
-  chosen = choose(YEAST[:50], [hit_of(deaminase, 10, 19)], Library(folder))
+  chosen = choose(YEAST[:50], [hit_of(deaminase, 10, 19)], StructureFolder(folder))
   assert chosen.skipped == ('2nx8_A: 9 residues long, 10 are needed',)
 
 
 def test_a_younger_structure_is_skipped(deaminase, folder):
   hit = hit_of(deaminase, 10, 110)
-  chosen = choose(YEAST, [hit], Library(folder), Settings(max_date='2007-08-20'))
+  chosen = choose(YEAST, [hit], StructureFolder(folder), TemplateLimits(max_date='2007-08-20'))
   assert chosen.skipped == ('2nx8_A: released on 2007-08-21, later than 2007-08-20',)
-  assert choose(YEAST, [hit], Library(folder), Settings(max_date='2007-08-21')).templates
+  assert choose(YEAST, [hit], StructureFolder(folder), TemplateLimits(max_date='2007-08-21')).templates
 
 
 def test_a_structure_without_a_date_is_skipped_only_where_dates_count():
   chain = read_chain(EXAMPLES / 'templates' / '1elw_A.cif.gz')
-  library, hit = Library(EXAMPLES / 'templates'), hit_of(chain, 0, 80, entry='1elw')
+  library, hit = StructureFolder(EXAMPLES / 'templates'), hit_of(chain, 0, 80, entry='1elw')
   assert choose(MIT, [hit], library).accepted[0].endswith('release date unknown')
-  chosen = choose(MIT, [hit], library, Settings(max_date='2021-01-01'))
+  chosen = choose(MIT, [hit], library, TemplateLimits(max_date='2021-01-01'))
   assert '1elw_A.cif.gz: does not say when it was released' in chosen.skipped[0]
 
 
 def test_chains_with_the_same_residues_give_one_template(deaminase, folder):
   """For pdb_seqres; hits of pdb70 are taken as they come, as AlphaFold does."""
   twice = [hit_of(deaminase, 10, 110)] * 2
-  chosen = choose(YEAST, twice, Library(folder))
+  chosen = choose(YEAST, twice, StructureFolder(folder))
   assert len(chosen.templates) == 1
   assert chosen.skipped == ('2nx8_A: shows the same residues as a template before it',)
   ranked = [dataclasses.replace(hit, probability_sum=90.0) for hit in twice]
-  assert len(choose(YEAST, ranked, Library(folder)).templates) == 2
+  assert len(choose(YEAST, ranked, StructureFolder(folder)).templates) == 2
 
 
 def test_another_chain_with_the_hits_residues_stands_in(deaminase, folder):
-  chosen = choose(YEAST, [hit_of(deaminase, 10, 110, chain='Q')], Library(folder))
+  chosen = choose(YEAST, [hit_of(deaminase, 10, 110, chain='Q')], StructureFolder(folder))
   assert chosen.templates[0].name == '2nx8_A'
   assert chosen.accepted[0].endswith('its chain A has the residues of 2nx8_Q')
 
 
 def test_x_stands_for_any_residue(deaminase, folder):
   letters = 'X'.join((deaminase.sequence[10:40], deaminase.sequence[41:110]))
-  chosen = choose(YEAST, [hit_of(deaminase, 10, 110, sequence=letters)], Library(folder))
+  chosen = choose(YEAST, [hit_of(deaminase, 10, 110, sequence=letters)], StructureFolder(folder))
   assert chosen.templates[0].residue_map == {i: i + 10 for i in range(100)}
 
 
@@ -261,8 +261,8 @@ def test_a_hit_in_a_repeat_stays_where_it_was_found(tmp_path):
     for i in range(28)
   ]
   (tmp_path / 'repeat.pdb').write_text(''.join(lines))
-  hit = Hit('repeat', 'A', 'A' * 14, tuple((i, i) for i in range(14)), start=14)
-  chosen = choose(repeat, [hit], Library(tmp_path))
+  hit = TemplateHit('repeat', 'A', 'A' * 14, tuple((i, i) for i in range(14)), start=14)
+  chosen = choose(repeat, [hit], StructureFolder(tmp_path))
   assert chosen.templates[0].residue_map == {i: i + 14 for i in range(14)}
 
 
@@ -272,14 +272,14 @@ def test_a_chain_that_is_not_there_is_named(deaminase, tmp_path):
     for i in range(40)
   ]
   (tmp_path / '2nx8.pdb').write_text(''.join(lines))
-  chosen = choose(YEAST, [hit_of(deaminase, 10, 110, chain='Q')], Library(tmp_path))
+  chosen = choose(YEAST, [hit_of(deaminase, 10, 110, chain='Q')], StructureFolder(tmp_path))
   assert chosen.skipped == ("2nx8_Q: no chain 'Q' in the file, which has A, B",)
 
 
 def test_a_damaged_file_is_skipped_by_name(deaminase, folder, tmp_path):
   text = (folder / '2nx8.cif').read_text()
   (tmp_path / '2nx8.cif').write_text(text[: text.index('_atom_site.') + 2000])
-  (skipped,) = choose(YEAST, [hit_of(deaminase, 10, 110)], Library(tmp_path)).skipped
+  (skipped,) = choose(YEAST, [hit_of(deaminase, 10, 110)], StructureFolder(tmp_path)).skipped
   assert skipped.startswith('2nx8_A: ') and '2nx8.cif' in skipped
 
 
@@ -293,7 +293,7 @@ def test_coordinates_far_apart_are_refused(deaminase, folder, tmp_path):
   ]
   assert shifted != lines
   (tmp_path / '2nx8.cif').write_text('\n'.join(shifted))
-  assert 'the file is damaged' in choose(YEAST, [hit_of(deaminase, 10, 110)], Library(tmp_path)).skipped[0]
+  assert 'the file is damaged' in choose(YEAST, [hit_of(deaminase, 10, 110)], StructureFolder(tmp_path)).skipped[0]
 
 
 @pytest.mark.parametrize('seen', [{'30'}, set()])
@@ -305,7 +305,7 @@ def test_one_residue_with_coordinates_is_enough(seen, deaminase, folder, tmp_pat
     '\n'.join(line for line in lines if not (line.startswith('ATOM ') and line.split()[8] in lost))
   )
   hits = [hit_of(deaminase, 20, 40)]
-  chosen = choose(YEAST, hits, Library(tmp_path))
+  chosen = choose(YEAST, hits, StructureFolder(tmp_path))
   theirs = official(monkeypatch, official_templates.HmmsearchHitFeaturizer, YEAST, hits, tmp_path, '2100-01-01')
   if seen:
     assert_same(chosen, theirs)
@@ -321,7 +321,7 @@ def test_withdrawn_and_replaced_entries(deaminase, folder, tmp_path):
     'OBSLTE    31-JUL-94 1OLD     2NX8\n'
     'OBSLTE    26-SEP-06 2H33     2JM5 2OWI\n'
   )
-  library = Library(folder, tmp_path / 'obsolete.dat')
+  library = StructureFolder(folder, tmp_path / 'obsolete.dat')
   assert library.current('2h33') == '2jm5' and library.current('4zey') == '4zey'
   official_table = official_templates._parse_obsolete(str(tmp_path / 'obsolete.dat'))
   assert official_table == {'6g9y': None, '1old': '2nx8', '2h33': '2jm5'}
@@ -333,23 +333,23 @@ def test_withdrawn_and_replaced_entries(deaminase, folder, tmp_path):
 
 def test_kalign_is_asked_for_only_where_it_is_needed(deaminase, folder, monkeypatch):
   monkeypatch.setitem(__import__('sys').modules, 'kalign', None)
-  assert choose(YEAST, [hit_of(deaminase, 10, 110)], Library(folder)).templates
+  assert choose(YEAST, [hit_of(deaminase, 10, 110)], StructureFolder(folder)).templates
   with pytest.raises(SearchError, match='kalign is not installed'):
     choose(
       YEAST,
       [hit_of(deaminase, sequence='A' + deaminase.sequence[12:111], pairs=tuple((i, i) for i in range(100)))],
-      Library(folder),
+      StructureFolder(folder),
     )
 
 
 @pytest.mark.parametrize('date', ['2020', '2020-13-01', '20200101', 'today'])
 def test_a_date_that_is_none_is_refused(date):
   with pytest.raises(InputError, match=f'max_template_date={date!r}: write a date as YYYY-MM-DD'):
-    Settings(max_date=date)
+    TemplateLimits(max_date=date)
 
 
 def test_no_hits_give_no_templates(folder):
-  chosen = choose(YEAST, [], Library(folder))
+  chosen = choose(YEAST, [], StructureFolder(folder))
   assert chosen.templates == chosen.accepted == chosen.skipped == ()
 
 
@@ -374,26 +374,26 @@ def test_an_entry_is_found_in_the_usual_layouts(layout, tmp_path):
   path = tmp_path / layout
   path.parent.mkdir(exist_ok=True)
   path.touch()
-  assert Library(tmp_path).find('4zey', 'A').samefile(path)
+  assert StructureFolder(tmp_path).find('4zey', 'A').samefile(path)
 
 
 def test_a_missing_entry_or_folder_is_named(tmp_path):
   with pytest.raises(InputError, match=f'{tmp_path}: no file of entry 4zey'):
-    Library(tmp_path).find('4zey', 'A')
+    StructureFolder(tmp_path).find('4zey', 'A')
   with pytest.raises(InputError, match='nowhere: no such folder of structures'):
-    Library('nowhere')
+    StructureFolder('nowhere')
   with pytest.raises(InputError, match='obsolete.dat: no such file'):
-    Library(tmp_path, tmp_path / 'obsolete.dat')
+    StructureFolder(tmp_path, tmp_path / 'obsolete.dat')
   (tmp_path / 'obsolete.dat').write_text('hello\n')
   with pytest.raises(InputError, match='no line begins with OBSLTE'):
-    Library(tmp_path, tmp_path / 'obsolete.dat')
+    StructureFolder(tmp_path, tmp_path / 'obsolete.dat')
 
 
 def test_a_library_is_not_listed_or_read_to_find_an_entry(tmp_path, monkeypatch):
   (tmp_path / '4zey.cif').touch()
   for method in ('iterdir', 'glob', 'rglob', 'read_bytes'):
     monkeypatch.setattr(Path, method, lambda *_: pytest.fail('read'))
-  assert Library(tmp_path).find('4zey').name == '4zey.cif'
+  assert StructureFolder(tmp_path).find('4zey').name == '4zey.cif'
 
 
 @pytest.mark.parametrize('name', ['4zey', '2nx8', '1vq2', '2crb', '1mh1'])

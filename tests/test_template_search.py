@@ -131,5 +131,5 @@ def test_a_sequence_longer_than_hmmer_takes_is_told(tmp_path):
 
 def test_the_missing_package_is_named(monkeypatch):
   monkeypatch.setitem(__import__('sys').modules, 'pyhmmer', None)
-  with pytest.raises(SearchError, match=r'pyhmmer is not installed .*alphafold-jax\[search\]'):
+  with pytest.raises(SearchError, match=r"pyhmmer is not installed .*pip install '\.\[search\]'"):
     hmmsearch.search('>q\nMKVL\n', seqres())

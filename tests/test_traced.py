@@ -5,13 +5,13 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import lowering
 import numpy as np
 import pytest
 import small_predictions
 
-from alphafold_jax import devices, schema
-from alphafold_jax.model import passes, traced
-from alphafold_jax.ops import cudnn_attention, pallas_attention
+from alphafold_jax import devices, programs, schema, traced
+from alphafold_jax.ops import attention_cudnn, attention_pallas
 
 
 @pytest.fixture
@@ -84,27 +84,30 @@ def test_where_nothing_can_be_kept_the_function_is_used_as_it_is(folder, tmp_pat
 
 
 def test_a_function_that_calls_back_into_its_process_is_not_kept(folder):
-  def told(values):
+  def reporting(values):
     jax.debug.callback(lambda _: None, values)
     return values
 
-  jitted = jax.jit(told)
-  assert traced.kept(jitted, 'told', (jnp.ones(2),)) is jitted and not list(folder.iterdir())
+  jitted = jax.jit(reporting)
+  assert traced.kept(jitted, 'reporting', (jnp.ones(2),)) is jitted and not list(folder.iterdir())
 
 
-@pytest.mark.parametrize('attend', [pallas_attention.attend, cudnn_attention.attend], ids=['pallas', 'cudnn'])
-def test_programs_with_gpu_kernels_can_be_kept(attend, monkeypatch):
+@pytest.mark.parametrize(
+  ('attend', 'lower'),
+  [(attention_pallas.attend, lowering.exported), (attention_cudnn.attend, lowering.exported_for_no_device)],
+  ids=['pallas', 'cudnn'],
+)
+def test_programs_with_gpu_kernels_can_be_kept(attend, lower, monkeypatch):
   monkeypatch.setattr('jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version', lambda: 91000)
   q, mask = jax.ShapeDtypeStruct((8, 4, 128, 32), jnp.bfloat16), jax.ShapeDtypeStruct((8, 128), jnp.float32)
-  program = jax.jit(lambda q, mask: attend(q, q, q, mask, None))
-  exported = jax.export.export(program, platforms=['cuda'], disabled_checks=traced._ALLOWED)(q, mask)
+  exported = lower('cuda', lambda q, mask: attend(q, q, q, mask, None), q, mask)
   assert jax.export.deserialize(exported.serialize()).platforms == ('cuda',)
 
 
 def test_a_kept_program_still_takes_over_the_memory_it_is_given(folder):
   values = jnp.zeros(1000)
   for _ in ('traced', 'read'):
-    program = passes.Program(lambda values: values + 1, 'one more', donate_argnums=0)
+    program = programs.Program(lambda values: values + 1, 'one more', donate_argnums=0)
     assert program.compile(values).memory_analysis().alias_size_in_bytes == values.nbytes
 
 
@@ -112,7 +115,7 @@ def test_a_kept_prediction_is_the_same_to_the_last_bit(folder):
   model, case = small_predictions.make_model(), small_predictions.Case(16, 0, {'num_recycle': 1}, ())
   found = []
   for _ in ('traced', 'read'):
-    passes.compiled.cache_clear()  # as in another process
+    programs.compiled.cache_clear()  # as in another process
     found.append(small_predictions.run(model, case, num_devices=1))
   assert len(list(folder.glob('traced-*'))) == 1
   jax.tree.map(np.testing.assert_array_equal, *found)

@@ -15,28 +15,31 @@ from alphafold_jax.ops.transition import TRANSITION
 SMALL = {'rows': 3, 'residues': 8, 'channels': 16, 'heads': 2, 'outer': 4}
 
 
-def slow(x, w):
-  return jax.pure_callback(lambda x: (time.sleep(0.2), x)[1], x, TRANSITION['xla'](x, w))
+xla = TRANSITION['xla'].compute
 
 
-def failing(x, w):
+def slow(*given):
+  return jax.pure_callback(lambda x: (time.sleep(0.2), x)[1], given[0], xla(*given))
+
+
+def failing(*_):
   raise RuntimeError('no such instruction\nand much more')
 
 
 ROWS = {
   'slow': seam.Row(slow),
-  'wrong': seam.Row(lambda x, w: 1.5 * TRANSITION['xla'](x, w)),
-  'not a number': seam.Row(lambda x, w: jnp.nan * x),
+  'wrong': seam.Row(lambda *given: 1.5 * xla(*given)),
+  'not a number': seam.Row(lambda x, norm, w: jnp.nan * x),
   'failing': seam.Row(failing),
-  'elsewhere': seam.Row(failing, missing=lambda place: f'needs more than a {place.platform}'),
-  'choosy': seam.Row(failing, declines=lambda place, x, w: f'activations in {x.dtype}'),
+  'elsewhere': seam.Row(failing, unavailable=lambda platform: f'needs more than a {platform}'),
+  'choosy': seam.Row(failing, declines=lambda platform, x, norm, w: f'activations in {x.dtype}'),
 }
 
 
 @pytest.fixture
 def rows(monkeypatch):
   """The transition alone, with rows of every kind."""
-  fast = {'fast': seam.Row(TRANSITION['xla'].compute)}
+  fast = {'fast': seam.Row(xla)}
   monkeypatch.setattr(seam, 'OPERATIONS', {'transition': {**TRANSITION, **ROWS, **fast}})
   problems = tuning._problems
   monkeypatch.setattr(tuning, '_problems', lambda sizes: {'transition': problems(sizes)['transition']})

@@ -9,6 +9,7 @@ the person, 143 by the system. JAX is loaded only when there is something to com
 
 import argparse
 import contextlib
+import io
 import pathlib
 import signal
 import sys
@@ -31,7 +32,7 @@ _LATER = {  # flags of colabfold_batch
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
   for stream in (sys.stdout, sys.stderr):
-    with contextlib.suppress(AttributeError, ValueError):
+    if isinstance(stream, io.TextIOWrapper):
       stream.reconfigure(errors='replace')  # an Å must not end a run where it cannot be shown
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   arguments = [part for one in arguments for part in _separated(one)]

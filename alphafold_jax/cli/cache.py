@@ -7,10 +7,10 @@ from typing import Any
 
 
 def run(given: argparse.Namespace) -> int:
-  from alphafold_jax.search.cache import Cache
+  from alphafold_jax.search.cache import SearchCache
   from alphafold_jax.transfer.files import human_size
 
-  cache = Cache(given.search_cache)
+  cache = SearchCache(given.search_cache)
   entries = sorted(cache.entries(), key=lambda entry: entry.used)
   if given.action == 'clean':
     limit = datetime.datetime.now().astimezone() - datetime.timedelta(days=given.older_than)

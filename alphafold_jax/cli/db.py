@@ -7,6 +7,7 @@ import pathlib
 import sys
 from typing import Any
 
+from alphafold_jax import folders
 from alphafold_jax.cli import flags
 
 
@@ -15,19 +16,22 @@ def build(given: argparse.Namespace) -> int:
 
   out = pathlib.Path(given.out)
   threads = given.num_threads or len(os.sched_getaffinity(0))
-  making.build(pathlib.Path(given.fasta), out, threads, index=given.index, overwrite=given.overwrite, watch=_told)
+  making.build(given.fasta, out, threads, index=given.index, overwrite=given.overwrite, watch=_report)
   print(f'{out}: an MMseqs2 database; search it with --msa-mode mmseqs2 --database {out}')
   return 0
 
 
-def _told(fraction: float, text: str) -> None:
+def _report(fraction: float, text: str) -> None:
   print(f'{fraction:4.0%}  {text}', file=sys.stderr, flush=True)
+
+
+def _folder(given: argparse.Namespace) -> pathlib.Path:
+  return pathlib.Path(given.folder).expanduser() if given.folder else folders.user_cache('databases')
 
 
 def download(given: argparse.Namespace) -> int:
   import logging
 
-  from alphafold_jax.search import databases
   from alphafold_jax.search.download import download as fetch
   from alphafold_jax.search.standard_sets import STANDARD_SETS, find_set
   from alphafold_jax.transfer.files import human_size
@@ -40,7 +44,7 @@ def download(given: argparse.Namespace) -> int:
     print(f'{flags.PROGRAM} db download NAME fetches one.')
     return 0
   logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
-  folder = pathlib.Path(given.folder).expanduser() if given.folder else databases.default_folder()
+  folder = _folder(given)
   sets = [find_set(name) for name in given.names]  # InputError before anything is fetched
   if given.sha256 and len(sets) > 1:
     from alphafold_jax.errors import InputError
@@ -56,7 +60,7 @@ def list_found(given: argparse.Namespace) -> int:
   from alphafold_jax.search import databases
   from alphafold_jax.transfer.files import human_size
 
-  folder = pathlib.Path(given.folder).expanduser() if given.folder else databases.default_folder()
+  folder = _folder(given)
   found = databases.found_in(folder)
   print(f'Databases in {folder}')
   for one in found:

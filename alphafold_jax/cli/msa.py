@@ -4,21 +4,22 @@
 import argparse
 from typing import Any
 
+from alphafold_jax import choices
 from alphafold_jax.cli import flags, searching
 
 
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax import runs
   from alphafold_jax.errors import InputError
-  from alphafold_jax.runs import aligning
+  from alphafold_jax.runs import alignments
 
   options = searching.options_of(given)
   if options is None:
-    raise InputError(f'--msa-mode is missing; choose one of {", ".join(searching.MODES)}')
+    raise InputError(f'--msa-mode is missing; choose one of {", ".join(choices.MSA_MODES)}')
   screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
-  summary = aligning.run(given.input, given.output, options, screen=screen, command=given.command_line)
+  summary = alignments.run(given.input, given.output, options, screen=screen, command=given.command_line)
   if not given.quiet:
-    print(f'\n{aligning.closing(summary)}', flush=True)
+    print(f'\n{summary.closing()}', flush=True)
   return summary.exit_code
 
 

@@ -6,6 +6,7 @@ import pathlib
 import sys
 from typing import Any
 
+from alphafold_jax import choices
 from alphafold_jax.cli import flags
 
 
@@ -18,7 +19,7 @@ def run(given: argparse.Namespace) -> int:
 
   logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 
-  def expected(model):
+  def expected(model: str) -> dict[str, tuple[int, ...]]:
     return official.official_shapes(config.model_config(model))
 
   if given.action == 'download':
@@ -64,7 +65,7 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=run, action=action)
     if action == 'download':
       parser.add_argument(
-        '--archive', default='2022-12-06', metavar='NAME', help='which one, or an address (default: %(default)s)'
+        '--archive', default=choices.PARAMETERS, metavar='NAME', help='which one, or an address (default: %(default)s)'
       )
       parser.add_argument('--from', dest='source', metavar='FILE', help='an archive that is on this machine already')
       parser.add_argument('--sha256', metavar='HEX', help='the digest that the archive must have')

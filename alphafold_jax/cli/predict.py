@@ -2,9 +2,15 @@
 """`alphafold-jax predict`."""
 
 import argparse
+import dataclasses
+import typing
 from typing import Any
 
+from alphafold_jax import choices
 from alphafold_jax.cli import flags, searching
+
+if typing.TYPE_CHECKING:
+  from alphafold_jax.runs import Options
 
 
 def run(given: argparse.Namespace) -> int:
@@ -14,61 +20,32 @@ def run(given: argparse.Namespace) -> int:
   screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
   summary = runs.run(given.input, given.output, options, screen=screen, command=given.command_line)
   if not given.quiet:
-    from alphafold_jax.runs.files import report
+    from alphafold_jax.runs import files
 
-    print(f'\n{report.closing(summary, live=screen.live)}', flush=True)
+    print(f'\n{files.closing(summary, live=screen.live)}', flush=True)
   return summary.exit_code
 
 
-def _options(given: argparse.Namespace):
+def _options(given: argparse.Namespace) -> 'Options':
   """The flags as runs.Options."""
   from alphafold_jax import runs
   from alphafold_jax.settings import Settings
 
-  settings = Settings(
-    num_recycle=given.num_recycle,
-    recycle_early_stop_tolerance=given.recycle_early_stop_tolerance,
-    num_ensemble=given.num_ensemble,
-    max_msa=given.max_msa,
-    masked_msa_fraction=given.masked_msa_fraction,
-    use_dropout=given.use_dropout,
-    dtype=given.dtype,
-    kernels=given.kernels,
-    num_devices=given.devices,
-  )
-  same = (
-    'msa_only',
-    'model_type',
-    'num_models',
-    'model_order',
-    'num_seeds',
-    'random_seed',
-    'max_seq',
-    'max_extra_seq',
-    'custom_template_path',
-    'template_map',
-    'rank',
-    'stop_at_score',
-    'jobname_prefix',
-    'save_all',
-    'save_recycles',
-    'save_single_representations',
-    'save_pair_representations',
-    'overwrite_existing_results',
-    'zip',
-    'sort_queries_by',
-    'shard',
-    'workers',
-  )
-  return runs.Options(
-    **{name: getattr(given, name) for name in same},
-    search=searching.options_of(given),
-    settings=settings,
-    config=dict(given.config),
-    params=given.params or given.data,
-    skip_output=frozenset(part for parts in given.skip_output for part in parts),
-    compilation_cache=not given.no_compilation_cache,
-  )
+  settings = Settings(**_same(given, Settings), num_devices=given.devices)
+  others = {
+    'search': searching.options_of(given),
+    'settings': settings,
+    'config': dict(given.config),
+    'params': given.params or given.data,
+    'skip_output': frozenset(part for parts in given.skip_output for part in parts),
+    'compilation_cache': not given.no_compilation_cache,
+  }
+  return runs.Options(**_same(given, runs.Options) | others)
+
+
+def _same(given: argparse.Namespace, kind: Any) -> dict[str, Any]:
+  """The values of flags that have the names of a dataclass's fields."""
+  return {field.name: getattr(given, field.name) for field in dataclasses.fields(kind) if hasattr(given, field.name)}
 
 
 def add(commands: Any) -> None:
@@ -120,7 +97,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
     },
     '--jobname-prefix': {'metavar': 'NAME', 'help': 'name files NAME_0, NAME_1, ... instead of after the proteins'},
     '--sort-queries-by': {
-      'choices': ('none', 'length', 'longest', 'msa_depth', 'random'),
+      'choices': choices.SORTS,
       'default': 'length',
       'help': 'order of the proteins: length is shortest first (default: %(default)s)',
     },
@@ -143,7 +120,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
       'help': 'how many of the models (default: 5; of mini there is one)',
     },
     '--model-type': {
-      'choices': ('auto', 'alphafold2', 'alphafold2_ptm', 'mini'),
+      'choices': choices.MODEL_TYPES,
       'default': 'auto',
       'help': 'auto is alphafold2_ptm, which also gives PAE and pTM, if published parameters are '
       'installed or named, else mini, the small model that ships with this program',
@@ -151,7 +128,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
     '--model-order': {
       'type': flags.numbers,
       'metavar': '1,2,3,4,5',
-      'default': (1, 2, 3, 4, 5),
+      'default': choices.ORDER,
       'help': 'which models, in which order',
     },
     '--use-dropout': {**flags.SWITCH, 'help': 'dropout as in training, for more varied structures'},
@@ -175,7 +152,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
       'default': 100.0,
       'help': 'run no further models of a protein once one scores more (default: %(default)s)',
     },
-    '--rank': {'choices': ('auto', 'plddt', 'ptm'), 'default': 'auto', 'help': 'auto is mean pLDDT'},
+    '--rank': {'choices': choices.RANKS, 'default': 'auto', 'help': 'auto is mean pLDDT'},
   },
   'output': {
     '--save-all': {**flags.SWITCH, 'help': 'all arrays of each prediction as .npz'},
@@ -187,7 +164,8 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
       'metavar': 'WHAT',
       'action': 'append',
       'default': [],
-      'help': 'leave out msa, plots or pae_json; repeat, or separate by commas',
+      'help': f'leave out {", ".join(choices.SKIPPABLE[:-1])} or {choices.SKIPPABLE[-1]}; '
+      'repeat, or separate by commas',
     },
     '--overwrite-existing-results': {**flags.SWITCH, 'help': 'compute everything again'},
     '--zip': {**flags.SWITCH, 'help': "pack each protein's files into {name}.result.zip"},
@@ -218,7 +196,7 @@ _FLAGS: dict[str, dict[str, dict[str, Any]]] = {
       'the installation; those structures mean nothing',
     },
     '--dtype': {
-      'choices': ('float32', 'bfloat16'),
+      'choices': choices.DTYPES,
       'help': "of the network's trunk (default: float32 on CPUs, else bfloat16)",
     },
     '--devices': {

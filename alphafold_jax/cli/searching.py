@@ -2,17 +2,19 @@
 """The flags of a search, shared by `predict` and `msa`."""
 
 import argparse
+import typing
 from collections.abc import Mapping
 from typing import Any
 
+from alphafold_jax import choices
 from alphafold_jax.cli import flags
 
-MODES = ('single_sequence', 'hmmer', 'mmseqs2', 'server', 'mmseqs2_uniref_env', 'mmseqs2_uniref')
-PUBLIC_HOST = 'https://api.colabfold.com'  # search/options.py, which would load more than --help needs
+if typing.TYPE_CHECKING:
+  from alphafold_jax.search.options import SearchOptions
 
 
-def options_of(given: argparse.Namespace):
-  """The flags as SearchOptions; None without --msa-mode.
+def options_of(given: argparse.Namespace) -> 'SearchOptions | None':
+  """The flags of a search; None without --msa-mode.
 
   Raises:
     InputError: flags that do not go together, or a database that is not there.
@@ -22,8 +24,8 @@ def options_of(given: argparse.Namespace):
 
   values = vars(given)
   if given.msa_mode is None:
-    if said := [flag for flag in ALL if values.get(_name(flag)) and flag not in ('--host-url', '--offline')]:
-      raise InputError(f'{said[0]}: of use only with --msa-mode; choose one of {", ".join(MODES)}')
+    if set_flags := [flag for flag in ALL if values.get(_name(flag)) and flag not in ('--host-url', '--offline')]:
+      raise InputError(f'{set_flags[0]}: of use only with --msa-mode; choose one of {", ".join(choices.MSA_MODES)}')
     return None
   known = {flag: values[_name(flag)] for flag in ALL if _name(flag) in values}
   changed = {_FIELDS.get(flag, _name(flag)): value for flag, value in known.items() if value is not None}
@@ -44,7 +46,7 @@ SEARCH: Mapping[str, dict[str, Any]] = {
     'for mmseqs2. ROLE is uniref90, mgnify, bfd, small_bfd, uniprot, uniref30, env, or of templates '
     'pdb_seqres, pdb70, pdb100; by default the file name tells',
   },
-  '--host-url': {'metavar': 'URL', 'help': f'the server of --msa-mode server (default: {PUBLIC_HOST})'},
+  '--host-url': {'metavar': 'URL', 'help': f'the server of --msa-mode server (default: {choices.PUBLIC_HOST})'},
   '--host-user': {
     'metavar': 'NAME',
     'help': 'user name on a private server; its password is read from '
@@ -69,5 +71,5 @@ ALL = {**SEARCH, **TEMPLATES}
 
 
 def mode_flag(help_text: str) -> dict[str, dict[str, Any]]:
-  """`--msa-mode`, with its help."""
-  return {'--msa-mode': {'choices': MODES, 'help': help_text}}
+  """The flag `--msa-mode` with the help that a command gives it."""
+  return {'--msa-mode': {'choices': choices.MSA_MODES, 'help': help_text}}

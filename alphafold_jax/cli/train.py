@@ -6,9 +6,8 @@ import importlib.util
 import pathlib
 from typing import Any
 
+from alphafold_jax import choices
 from alphafold_jax.cli import flags
-
-_NAMES = ('train_initial', 'train_finetune', 'train_mini')  # experiments.py, which would load more than --help needs
 
 
 def run(given: argparse.Namespace) -> int:
@@ -102,7 +101,11 @@ _FLAGS: dict[str, dict[str, Any]] = {
     'help': f'training set written by `{flags.PROGRAM} dataset`; repeat for several, such as one of '
     'predicted structures, which is mixed in as data.distillation_fraction says',
   },
-  '--experiment': {'choices': _NAMES, 'default': 'train_initial', 'help': 'which recipe (default: %(default)s)'},
+  '--experiment': {
+    'choices': choices.EXPERIMENTS,
+    'default': choices.EXPERIMENTS[0],
+    'help': 'which recipe (default: %(default)s)',
+  },
   '--model': {'metavar': 'NAME', 'help': 'train this model instead of the one of the experiment, such as model_3_ptm'},
   '--config': {
     'type': _file_or_change,

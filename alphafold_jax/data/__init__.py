@@ -4,12 +4,13 @@
 records     text files (gz, encodings) and their '>' records
 alignment   A3M alignments
 stockholm   Stockholm alignments as A3M
-queries     what to predict: FASTA, A3M, Stockholm, CSV, directories; safe job names
+queries     what to predict: FASTA, A3M, Stockholm, CSV, directories; jobnames: safe names for their files
 structures  PDB and mmCIF chains as atom37 arrays
 pairwise    two sequences aligned
 templates   a structure placed on the query's residues
 template_map  structures with their places, from a file of a person's own
 features    schema.Batch from the above; the .npz format
+fields      the arrays of any schema type, by name and axes
 padding     padding and cropping over any schema type; bucket sizes
 training    training sets, in a package of their own
 """

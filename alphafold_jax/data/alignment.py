@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A3M alignments: parsed tolerantly, checked strictly, as integers.
+"""A3M alignments as arrays of integers; freely written ones are accepted, inconsistent ones refused.
 
 In A3M the first record is the query; in the others an upper-case letter or '-' stands in a column of the query,
 lower-case letters are insertions between columns ('.' only pads them). Letters become tokens by one table:
@@ -12,11 +12,12 @@ itself; here the query's residue types follow the one table, so that row 0 and t
 import dataclasses
 import re
 import string
+from collections.abc import Iterable
 
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, Record, split_records
+from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, FastaRecord, split_records
 from alphafold_jax.errors import InputError
 
 _NO_LETTER = re.compile('[^A-Za-z]')
@@ -45,7 +46,7 @@ def encode(sequence: str) -> np.ndarray:  # [num_res] int32
 
 
 def checked(sequence: str, name: str = 'query') -> str:
-  """A sequence given by a program, in upper case; InputError when it is empty or not of letters."""
+  """A sequence in upper case; InputError, with its name, when it is empty or not of letters."""
   if bad := _NO_LETTER.search(sequence):
     raise InputError(f'sequence {name!r}, residue {bad.start() + 1}: {bad[0]!r} is no residue; give letters A-Z only')
   if not sequence:
@@ -61,9 +62,15 @@ def single_sequence(sequence: str, name: str = 'query') -> Alignment:
 
 
 def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignment:
-  """Reads an A3M text; `source` names it in messages.
+  """Reads an A3M text.
 
-  As in AlphaFold, of rows that are equal in the query's columns only the first is kept.
+  Args:
+    text: the query first.
+    source: names the text in messages.
+    drop_duplicates: of rows that are equal in the query's columns keep only the first, as AlphaFold does.
+
+  Raises:
+    InputError: a row is not aligned to the query or holds what is no residue, or the alignment is that of a complex.
   """
   records, comments = split_records(text, source)
   notes: list[str] = []
@@ -92,7 +99,7 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
   )
 
 
-def _query_letters(record: Record, source: str) -> tuple[str, list[str]]:
+def _query_letters(record: FastaRecord, source: str) -> tuple[str, list[str]]:
   """The query in upper case, and a note if it was not."""
   record.refuse(re.compile('-'), source, 'is a gap in the query (the first row); remove the columns without a residue')
   letters = record.text.replace('.', '')
@@ -120,7 +127,7 @@ def _check_chain_table(comments: list[tuple[int, str]], num_res: int, source: st
       )
 
 
-def _aligned_rows(records: list[Record], query: str, source: str) -> list[str]:
+def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> list[str]:
   """Each record's letters without '.', checked to have one upper-case letter or '-' per residue of the query."""
   rows = [query]
   for record in records[1:]:
@@ -135,7 +142,7 @@ def _aligned_rows(records: list[Record], query: str, source: str) -> list[str]:
   return rows
 
 
-def _first_of_each(rows) -> list[int]:
+def _first_of_each(rows: Iterable[str]) -> list[int]:
   """Indices of the rows that do not repeat an earlier one."""
   first: dict[str, int] = {}
   for i, row in enumerate(rows):
@@ -144,7 +151,7 @@ def _first_of_each(rows) -> list[int]:
 
 
 def _columns(rows: list[str], num_res: int) -> tuple[np.ndarray, np.ndarray]:  # two of [num_seq, num_res] int32
-  """Tokens and deletion counts; insertions behind the last column have no place and are dropped."""
+  """Tokens and deletion counts; insertions behind the last column belong to none and are dropped."""
   tokens = np.empty((len(rows), num_res), np.int32)
   deletions = np.zeros((len(rows), num_res), np.int32)
   for i, row in enumerate(rows):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network's input from a sequence and its alignment (Suppl. 1.2), and its own file format.
+"""The network's input from a sequence and its alignment (Suppl. 1.2), and a file format for it.
 
 Only what does not depend on chance is made here; clusters, masking and extra rows are drawn on the device from the
-raw alignment. A batch is numpy throughout, unpadded, one chain.
+raw alignment. A batch is of numpy arrays, unpadded, and of one chain.
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax import atomic, schema
-from alphafold_jax.constants import residues
 from alphafold_jax.data import fields
 from alphafold_jax.data.alignment import Alignment, single_sequence
 from alphafold_jax.errors import InputError
@@ -36,6 +36,9 @@ def make_batch(
     templates: from `templates.stack_templates`; None gives empty slots.
     num_templates: how many empty slots; ignored with templates.
     max_rows: keep only that many rows; the profile is still that of all.
+
+  Raises:
+    InputError: the templates are for a query of another length.
   """
   alignment = single_sequence(query) if isinstance(query, str) else query
   num_seq, num_res = alignment.tokens.shape
@@ -81,23 +84,12 @@ def _msa(alignment: Alignment, num_rows: int) -> schema.Msa:
 
 def empty_templates(num_templates: int, num_res: int) -> schema.Templates:
   """Slots without a template: all masked."""
-  return schema.Templates(
-    aatype=np.full((num_templates, num_res), residues.GAP, np.int32),
-    atom_positions=np.zeros((num_templates, num_res, 37, 3), np.float32),
-    atom_mask=np.zeros((num_templates, num_res, 37), np.float32),
-    mask=np.zeros(num_templates, np.float32),
-  )
+  return fields.filled(schema.Templates, {'num_templ': num_templates, 'num_res': num_res})
 
 
 def empty_targets(num_res: int) -> schema.Targets:
   """No known structure: all masked."""
-  return schema.Targets(
-    atom_positions=np.zeros((num_res, 37, 3), np.float32),
-    atom_mask=np.zeros((num_res, 37), np.float32),
-    resolution=np.float32(0),
-    use_clamped_fape=np.float32(0),
-    is_distillation=np.float32(0),
-  )
+  return fields.filled(schema.Targets, {'num_res': num_res})
 
 
 def save_features(path: str | Path, batch: schema.Batch, metadata: dict[str, Any] | None = None) -> None:
@@ -106,22 +98,30 @@ def save_features(path: str | Path, batch: schema.Batch, metadata: dict[str, Any
   Args:
     path: the file; an existing one is replaced.
     batch: unpadded.
-    metadata: anything JSON can hold (name, sequence, source); `load_features` gives it back.
+    metadata: anything JSON can hold (name, sequence, source); `load_features` returns it.
 
   Raises:
     ResourceError: the disk is full.
     InputError: the place cannot be written.
   """
   header = json.dumps({'format': _FORMAT, 'version': _VERSION, 'metadata': metadata or {}})
-  arrays = {name: np.asarray(value) for name, _, value in fields.leaves(batch)}
+  arrays: dict[str, Any] = {name: np.asarray(value) for name, _, value in fields.leaves(batch)}
   arrays[_HEADER] = np.frombuffer(header.encode(), np.uint8)
   with atomic.replacing(path) as file:
     np.savez_compressed(file, **arrays)
 
 
-def load_features(path: str | Path) -> tuple[schema.Batch, dict[str, Any]]:
-  """Reads what `save_features` wrote: the batch and its metadata, every array's shape and type checked."""
-  arrays = _read_npz(path)
+def load_features(path: str | Path, content: bytes | None = None) -> tuple[schema.Batch, dict[str, Any]]:
+  """Reads what `save_features` wrote: the batch and its metadata.
+
+  Args:
+    path: the file.
+    content: what is in it, if it was read before.
+
+  Raises:
+    InputError: the file is not such a one, or is damaged; the message names the array.
+  """
+  arrays = _read_npz(path, content)
   metadata = _check_header(arrays.pop(_HEADER, None), path)
   batch = fields.from_leaves(schema.Batch, arrays, str(path))
   fields.axis_sizes(batch, str(path))
@@ -134,13 +134,14 @@ def load_features(path: str | Path) -> tuple[schema.Batch, dict[str, Any]]:
   return batch, metadata
 
 
-def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
-  """Every array of the archive; InputError names the one that cannot be read."""
+def _read_npz(path: str | Path, content: bytes | None) -> dict[str, np.ndarray]:
+  """Every array of the archive by name; InputError names the one that cannot be read."""
   arrays, name = {}, None
   try:
-    with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
-      for name in archive.files:
-        arrays[name] = archive[name]
+    with open(path, 'rb') if content is None else io.BytesIO(content) as file:
+      with np.load(file, allow_pickle=False) as archive:
+        for name in archive.files:
+          arrays[name] = archive[name]
   except FileNotFoundError:
     raise InputError(f'{path}: no such file') from None
   except Exception as error:  # numpy and zipfile raise whatever a damaged byte leads to
@@ -150,7 +151,7 @@ def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _check_header(header: np.ndarray | None, path: str | Path) -> dict[str, Any]:
-  """The metadata, after format and version."""
+  """The metadata, once format and version are right."""
   try:
     content = json.loads(np.asarray(header).tobytes()) if header is not None else {}
     kind, version, metadata = content.get('format'), content.get('version'), content.get('metadata')
@@ -164,7 +165,7 @@ def _check_header(header: np.ndarray | None, path: str | Path) -> dict[str, Any]
 
 
 def _check_tokens(batch: schema.Batch, path: str | Path) -> None:
-  """Residue types and alignment tokens are looked up in tables on the device, where a wrong one is not noticed."""
+  """Refuses residue types and tokens beyond their tables, which would not be noticed on the device."""
   limits = {'aatype': (batch.aatype, 20), 'msa.tokens': (batch.msa.tokens, 21)}
   limits['templates.aatype'] = (batch.templates.aatype, 21)
   for name, (value, largest) in limits.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks over the array fields of schema types, so that padding, checking and saving never list fields by hand."""
+"""The array fields of schema types one by one, so that padding, checking and saving never list fields by hand."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from alphafold_jax.errors import InputError
 
 
 def leaves(tree: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field, Any]]:
-  """(dotted name, field, array) of every array in a schema object; fields that are None are passed over."""
+  """(dotted name, field, array) of every array in a schema object; fields that are None are left out."""
   for field in dataclasses.fields(tree):
     value = getattr(tree, field.name)
     if dataclasses.is_dataclass(value):
@@ -33,11 +33,11 @@ def map_leaves(function: Callable[[dataclasses.Field, Any], Any], tree: Any) -> 
 
 
 def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = '') -> Any:
-  """The schema object whose arrays stand in a dict under their dotted names; InputError names a missing one."""
+  """The schema object whose arrays are in a dict by dotted name; InputError, with the `source`, names a missing one."""
   values = {}
   for field in dataclasses.fields(cls):
     name = f'{prefix}{field.name}'
-    if dataclasses.is_dataclass(field.type):
+    if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
       values[field.name] = from_leaves(field.type, arrays, source, f'{name}.')
     elif name in arrays:
       values[field.name] = arrays[name]
@@ -46,8 +46,18 @@ def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = ''
   return cls(**values)
 
 
+def filled(cls: type, sizes: dict[str, int]) -> Any:
+  """A schema object, without others inside, that is padding throughout; `sizes` gives each named axis."""
+  values = {}
+  for field in dataclasses.fields(cls):
+    about = field.metadata
+    shape = [sizes[axis] if isinstance(axis, str) else axis for axis in about['axes']]
+    values[field.name] = np.full(shape, about['fill'], about['dtype'])
+  return cls(**values)
+
+
 def axis_sizes(tree: Any, source: str = 'batch') -> dict[str, int]:
-  """The size of every named axis; InputError names the array whose shape disagrees."""
+  """The size of every named axis; InputError, with the `source`, names the array that disagrees."""
   sizes: dict[str, int] = {}
   first: dict[str, str] = {}
   for name, field, value in leaves(tree):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Job names: what a protein's files are called. Safe on every file system, and never two alike.
 
-A name keeps letters, digits, '_', '.' and '-' (as ColabFold does); every other character becomes '_'. Names that fall
-together that way, also in upper and lower case, are told apart by a digest of the name as written, so that a job's
-name does not depend on the order of the input.
+A name keeps letters, digits, '_', '.' and '-' (as ColabFold does); every other character becomes '_'. Names that become
+equal that way, also in upper and lower case, get a digest of the name as written, so that a job's name does not depend
+on the order of the input.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def safe_name(name: str) -> str:
 def unique_job_names(names: Sequence[str]) -> list[str]:
   """A safe name for each, all different even where case does not count.
 
-  A name that is safe as written stays, when no other such one differs only in case; equal names are numbered.
+  A name that is safe as written is kept, unless another such name differs only in case; equal names are numbered.
   """
   safe = {name: safe_name(name) for name in names}
   rivals: dict[str, list[str]] = defaultdict(list)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Padding and cropping of any schema object, and the sizes to pad to.
 
-A program compiled for one shape serves every batch padded to it. Buckets trade compilations for wasted work: pair
-operations cost between the square and the cube of the length, so from 64 residues on the steps stay within one eighth
-of it; rows cost in proportion to their number, and the steps of the depth are a third to a half of it.
+A program compiled for one shape serves every batch padded to it. Fewer sizes mean fewer compilations and more work
+on padding: pair operations cost between the square and the cube of the length, so from 64 residues on a step is at most
+one eighth of it; rows cost in proportion to their number, and a step is a third to a half of it.
 """
 
 import bisect
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,16 @@ def pad_batch(batch: Any, sizes: dict[str, int]) -> Any:
   Args:
     batch: any schema object of numpy arrays.
     sizes: new size per axis name; axes not named stay as they are.
+
+  Raises:
+    InputError: an axis would shrink.
   """
   have = axis_sizes(batch)
   for axis, size in sizes.items():
     if size < have.get(axis, 0):
       raise InputError(f'cannot pad axis {axis} from {have[axis]} to {size}: it would have to shrink')
 
-  def pad(field, value):
+  def pad(field: dataclasses.Field, value: Any) -> np.ndarray:
     value = np.asarray(value)
     shape = [sizes.get(axis, n) for axis, n in zip(field.metadata['axes'], value.shape, strict=True)]
     padded = np.full(shape, field.metadata['fill'], value.dtype)
@@ -42,20 +46,20 @@ def pad_batch(batch: Any, sizes: dict[str, int]) -> Any:
 
 
 def crop(tree: Any, sizes: dict[str, int]) -> Any:
-  """Cuts the named axes back to their first entries; undoes `pad_batch`, on outputs too (on the host)."""
+  """Cuts the named axes to their first entries, as numpy arrays: undoes `pad_batch`, also on outputs."""
 
-  def cut(field, value):
+  def cut(field: dataclasses.Field, value: Any) -> np.ndarray:
     return np.asarray(value)[tuple(slice(sizes.get(axis)) for axis in field.metadata['axes'])]
 
   return map_leaves(cut, tree)
 
 
 def residue_bucket(num_res: int, num_devices: int = 1) -> int:
-  """The padded length: 16, then multiples of 8 to 128, then eight steps per doubling; then one all devices can share.
+  """The padded length: 16, then multiples of 8 to 128, then eight steps per doubling.
 
   Args:
-    num_res: residues
-    num_devices: among which they are split evenly
+    num_res: residues.
+    num_devices: the length is rounded up to a multiple, so that they can split it evenly.
   """
   step = 16 if num_res <= 16 else max(8, 2 ** ((num_res - 1).bit_length() - 4))
   return _multiple(num_devices, _multiple(step, num_res))

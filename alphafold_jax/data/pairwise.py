@@ -12,24 +12,24 @@ from alphafold_jax.data.alignment import encode
 
 
 def align(query: str, template: str) -> dict[int, int]:
-  """Query index -> template index by BLOSUM62 with affine gaps; gaps at the ends are free."""
+  """Query index -> template index, both from 0, of the aligned residues; gaps at the ends are free."""
   query, template = canonical(query), canonical(template)
   blocks = _aligner().align(query, template)[0].aligned
   return {int(q) + i: int(t) + i for (q, end), (t, _) in zip(*blocks, strict=True) for i in range(int(end) - int(q))}
 
 
 def score(query: str, template: str) -> float:
-  """How well two sequences of canonical letters align; quicker than the alignment itself."""
+  """The score of the best alignment of two sequences of canonical letters; quicker than the alignment itself."""
   return _aligner().score(query, template)
 
 
 def canonical(sequence: str) -> str:
-  """The 20 letters and X, by the same table as everything else."""
+  """A sequence in the 20 letters and X, by the table of data/alignment.py."""
   return ''.join(residues.MSA_ALPHABET[token] for token in encode(sequence))
 
 
 def identical(query: str, template: str, pairs: Mapping[int, int]) -> int:
-  """How many aligned residues are of one known type."""
+  """How many aligned residues are of the same, known type."""
   a, b = encode(query)[list(pairs)], encode(template)[list(pairs.values())]
   return int(np.sum((a == b) & (a < residues.UNKNOWN)))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to predict: FASTA, A3M, Stockholm and CSV files, or a directory of these; one record is one job.
+"""What to predict: FASTA, A3M, Stockholm and CSV files, or a directory of these; one record is one protein.
 
 A bad record never hides the good ones: `scan_queries` returns both, in order, each failure with its message;
-`read_queries` raises the first. Alignments stay on disk until a job asks for its own.
+`read_queries` raises the first. Alignments stay on disk until they are loaded.
 """
 
 import csv
@@ -11,17 +11,20 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from alphafold_jax.data import stockholm
 from alphafold_jax.data.alignment import Alignment, checked, encode, parse_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
-from alphafold_jax.data.records import Record, read_first_record, read_text, split_records
+from alphafold_jax.data.records import FastaRecord, decode, read_bytes, read_first_record, read_text, split_records
 from alphafold_jax.errors import InputError
 
 __all__ = ['FailedQuery', 'Query', 'Scan', 'read_queries', 'scan_queries', 'unique_job_names']
 
+Content = tuple[str, tuple[str, ...], Path | None]  # sequence, notes on its reading, file of the alignment
+_Read = Callable[[Path], bytes]  # the content of a file, decompressed
 _READ_AS = {'B': 'D', 'Z': 'E', 'U': 'C', 'J': 'unknown', 'O': 'unknown', 'X': 'unknown'}
 _NUCLEOTIDES = re.compile('[ACGTUN]{20,}')
 _NO_LETTER = re.compile(r'[^A-Za-z\s]')
@@ -48,16 +51,23 @@ class Query:
   job: str = ''  # safe for file names and unique in its input; by default made from the name
   notes: tuple[str, ...] = ()  # what was repaired on reading
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     object.__setattr__(self, 'sequence', checked(self.sequence, self.name))
     if not self.job:
       object.__setattr__(self, 'job', safe_name(self.name))
 
-  def load_alignment(self) -> Alignment | None:
-    """The alignment, read and checked now; None for a bare sequence."""
+  def load_alignment(self, read: _Read = read_bytes) -> Alignment | None:
+    """The alignment, read and checked now; None for a bare sequence.
+
+    Args:
+      read: gives the content of a file, decompressed.
+
+    Raises:
+      InputError: it cannot be read, or its query is another sequence.
+    """
     alignment = self.alignment
     if isinstance(alignment, str | Path):
-      alignment = parse_a3m(read_a3m(alignment), str(alignment))
+      alignment = parse_a3m(read_a3m(alignment, read), str(alignment))
     if alignment is not None:
       what = 'the alignment' if alignment is self.alignment else f'the alignment {self.alignment}'
       _check_same(alignment.query, self.sequence, f'{self.source or self.name}: {what}')
@@ -79,7 +89,7 @@ class Scan:
   """All that was found under a path, in order."""
 
   items: tuple[Query | FailedQuery, ...]
-  notes: tuple[str, ...] = ()  # what was passed over
+  notes: tuple[str, ...] = ()  # what was ignored
 
   def __iter__(self) -> Iterator[Query | FailedQuery]:
     return iter(self.items)
@@ -103,13 +113,17 @@ def read_queries(path: str | Path) -> list[Query]:
   return scan.queries
 
 
-def scan_queries(path: str | Path, *, check_alignments: bool = True) -> Scan:
-  """Looks through a file or directory; raises InputError only when the path itself is of no use.
+def scan_queries(path: str | Path, *, check_alignments: bool = True, read: _Read = read_bytes) -> Scan:
+  """Reads a file or the files of a directory.
 
   Args:
     path: .fasta, .fa, .faa, .a3m, .sto, .csv or .tsv, each also with .gz, or a directory of these.
     check_alignments: read every alignment to its end now; False reads only the query of each (for thousands of them),
-      so that a bad row shows when its job loads it.
+      and a bad row is found when the alignment is loaded.
+    read: gives the content of an alignment file, decompressed.
+
+  Raises:
+    InputError: the path itself cannot be read, or has no such file.
   """
   path = Path(path)
   files, notes = _files(path)
@@ -117,7 +131,7 @@ def scan_queries(path: str | Path, *, check_alignments: bool = True) -> Scan:
   for file in files:
     reader = _READERS[_kind(file)]
     try:
-      items.extend(reader(file, check_alignments))
+      items.extend(reader(file, read if check_alignments else None))
     except InputError as error:
       items.append(FailedQuery(_stem(file), str(file), str(error)))
   jobs = unique_job_names([item.name for item in items])
@@ -125,7 +139,7 @@ def scan_queries(path: str | Path, *, check_alignments: bool = True) -> Scan:
 
 
 def _files(path: Path) -> tuple[list[Path], list[str]]:
-  """The files to read, and what was passed over."""
+  """The files to read, and notes on what is ignored."""
   try:
     exists, is_directory = path.exists(), path.is_dir()
     entries = sorted(path.iterdir()) if is_directory else [path]
@@ -137,7 +151,8 @@ def _files(path: Path) -> tuple[list[Path], list[str]]:
     if _kind(path) not in _READERS:
       raise InputError(f'{path}: unknown kind of file {path.suffix!r}; give {_KINDS}, or a directory of these')
     return entries, []
-  files, others = [], []
+  files: list[Path] = []
+  others: list[Path] = []
   for entry in entries:
     if not entry.name.startswith('.'):
       (files if _kind(entry) in _READERS and entry.is_file() else others).append(entry)
@@ -157,26 +172,25 @@ def _stem(path: Path) -> str:
   return (Path(path.stem) if path.suffix.lower() == '.gz' else path).stem
 
 
-def _read_fasta(path: Path, check_alignments: bool) -> Iterator[Query | FailedQuery]:
+def _read_fasta(path: Path, read: _Read | None) -> Iterator[Query | FailedQuery]:
   """One item per record."""
-  del check_alignments  # a FASTA file has none
+  del read  # a FASTA file has no alignment
   records, _ = split_records(read_text(path), str(path))
   for index, record in enumerate(records, start=1):
     name = record.name or f'{_stem(path)}_{index}'
     yield _one(name, f'{path}, record {index} (line {record.line})', _fasta_record, record, path)
 
 
-def _fasta_record(record: Record, path: Path) -> tuple[str, tuple[str, ...], None]:
-  """Sequence, notes and no alignment."""
+def _fasta_record(record: FastaRecord, path: Path) -> Content:
   return *read_sequence(record, path), None
 
 
-def _read_aligned(path: Path, check_alignments: bool) -> Iterator[Query | FailedQuery]:
+def _read_aligned(path: Path, read: _Read | None) -> Iterator[Query | FailedQuery]:
   """One item: the query of the alignment."""
-  yield _one(_stem(path), str(path), _alignment_query, path, check_alignments)
+  yield _one(_stem(path), str(path), _alignment_query, path, read)
 
 
-def _read_table(path: Path, check_alignments: bool) -> Iterator[Query | FailedQuery]:
+def _read_table(path: Path, read: _Read | None) -> Iterator[Query | FailedQuery]:
   """One item per row of a CSV or TSV table with the columns id, sequence and perhaps a3mpath."""
   text = '\n'.join(re.split('\r\n|\r|\n', read_text(path)))
   if not text.strip():
@@ -199,17 +213,16 @@ def _read_table(path: Path, check_alignments: bool) -> Iterator[Query | FailedQu
     raise InputError(f'{path}: the table has no rows under its column names')
   for index, (line, row) in enumerate(rows, start=1):
     name = row['id'].strip() or f'{_stem(path)}_{index}'
-    yield _one(name, f'{path}, row {index} (line {line})', _table_row, path, line, row, check_alignments)
+    yield _one(name, f'{path}, row {index} (line {line})', _table_row, path, line, row, read)
 
 
-def _table_row(path: Path, line: int, row: dict[str, str], check_alignments: bool):
-  """Sequence, notes and alignment path."""
+def _table_row(path: Path, line: int, row: dict[str, str], read: _Read | None) -> Content:
   if not (a3m := row.get('a3mpath', '').strip()):
     return *_field_sequence(path, line, row), None
   alignment = path.parent / a3m
   if not alignment.exists() and Path(a3m).exists():  # relative to the working directory, as ColabFold has it
     alignment = Path(a3m)
-  sequence, notes, _ = _alignment_query(alignment, check_alignments)
+  sequence, notes, _ = _alignment_query(alignment, read)
   if row['sequence'].strip():
     given, notes = _field_sequence(path, line, row)
     _check_same(sequence, given, f'{path}, line {line}: the alignment {a3m}')
@@ -219,25 +232,34 @@ def _table_row(path: Path, line: int, row: dict[str, str], check_alignments: boo
 
 def _field_sequence(path: Path, line: int, row: dict[str, str]) -> tuple[str, tuple[str, ...]]:
   """The checked sequence of a table's row."""
-  return read_sequence(Record(row['id'], line, ((line, row['sequence'].strip()),), unit='residue'), path)
+  return read_sequence(FastaRecord(row['id'], line, ((line, row['sequence'].strip()),), unit='residue'), path)
 
 
-def _alignment_query(path: Path, check: bool) -> tuple[str, tuple[str, ...], Path]:
-  """The query of an alignment, notes on the file, and its path."""
-  head = '' if check else read_first_record(path)
-  whole = check or head.startswith(stockholm.MARK)  # where the query's letters may be spread over the file
-  alignment = parse_a3m(read_a3m(path) if whole else head, str(path))
+def _alignment_query(path: Path, read: _Read | None) -> tuple[str, tuple[str, ...], Path]:
+  """The query of an alignment, notes on the file, and its path; without `read` no other row is looked at."""
+  head = '' if read else read_first_record(path)
+  whole = read or head.startswith(stockholm.MARK)  # where the query's letters may be spread over the file
+  alignment = parse_a3m(read_a3m(path, read or read_bytes) if whole else head, str(path))
   return alignment.query, (*alignment.notes, *_letter_notes(alignment.query)), path
 
 
-def read_a3m(path: str | Path) -> str:
-  """An alignment file as A3M text, whether it is A3M or Stockholm; its rows are not checked."""
-  text = read_text(path)
+def read_a3m(path: str | Path, read: _Read = read_bytes) -> str:
+  """An alignment file as A3M text, whether it is A3M or Stockholm; its rows are not checked.
+
+  Args:
+    path: the file.
+    read: gives its content, decompressed.
+  """
+  text = decode(read(Path(path)), str(path))
   return stockholm.stockholm_to_a3m(text, str(path)) if text.startswith(stockholm.MARK) else text
 
 
-def read_sequence(record: Record, source: str | Path) -> tuple[str, tuple[str, ...]]:
-  """A record's sequence in upper case, and notes on what was read otherwise than written."""
+def read_sequence(record: FastaRecord, source: str | Path) -> tuple[str, tuple[str, ...]]:
+  """A record's sequence in upper case, and notes on letters that are not read as written.
+
+  Raises:
+    InputError: it is empty, or holds what is no residue; the message gives the line and the remedy.
+  """
   notes = []
   if record.text.endswith('*'):
     number, line = record.lines[-1]
@@ -253,7 +275,7 @@ def read_sequence(record: Record, source: str | Path) -> tuple[str, tuple[str, .
 
 
 def _letter_notes(sequence: str) -> list[str]:
-  """Says which letters are not read as written, and suspects nucleic acids."""
+  """Notes on letters that are not read as written, and on what may be a nucleic acid."""
   rare = [f'{letter} read as {meaning}' for letter, meaning in _READ_AS.items() if letter in sequence]
   notes = ['; '.join(rare)] if rare else []
   if _NUCLEOTIDES.fullmatch(sequence):
@@ -261,8 +283,8 @@ def _letter_notes(sequence: str) -> list[str]:
   return notes
 
 
-def _one(name: str, source: str, read: Callable[..., tuple], *arguments) -> Query | FailedQuery:
-  """The query whose sequence, notes and alignment `read` returns, or its failure."""
+def _one(name: str, source: str, read: Callable[..., Content], *arguments: Any) -> Query | FailedQuery:
+  """The query with the content that `read` returns, or its failure."""
   try:
     sequence, notes, alignment = read(*arguments)
   except InputError as error:

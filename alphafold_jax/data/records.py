@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text files and the '>' records in them: one tolerant reader under FASTA and A3M.
 
-Everything a file can do wrong before its biology matters is caught here: compression that breaks off, encodings,
-binary content, missing headers, symbols that are no residues. Line and column numbers count from 1.
+Whatever can be wrong with a file as a text is caught here: compression that breaks off, encodings, binary content,
+missing headers, symbols that are no residues. Line and column numbers count from 1.
 """
 
+import contextlib
 import dataclasses
 import gzip
 import itertools
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from alphafold_jax.errors import InputError
 
-_GZIP_MAGIC = b'\x1f\x8b'
+GZIP_MAGIC = b'\x1f\x8b'
 _BYTE_ORDER_MARKS = {
   b'\xff\xfe\x00\x00': 'UTF-32',  # before UTF-16: it begins with the same two bytes
   b'\x00\x00\xfe\xff': 'UTF-32',
   b'\xff\xfe': 'UTF-16',
   b'\xfe\xff': 'UTF-16',
 }
-_CONTROL = re.compile('[\x01-\x08\x0b\x0e-\x1f\x7f]')  # NUL is dealt with apart: servers join alignments with it
+_CONTROL = re.compile('[\x01-\x08\x0b\x0e-\x1f\x7f]')  # without NUL, with which servers join alignments
 _LINE_END = re.compile('\r\n|\r|\n')
 _HEADER = re.compile(rb'^[\0 \t]*>', re.MULTILINE)
 _HEAD = 1 << 20
@@ -29,26 +31,31 @@ NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-\s]')
 
 
 def read_bytes(path: str | Path) -> bytes:
-  """The file's content, decompressed when it is gzip (told by its first bytes, not by its name)."""
-  try:
+  """The file's content, decompressed when its first bytes, whatever its name, are those of gzip; see `read_errors`."""
+  with read_errors(path):
     content = Path(path).read_bytes()
+    return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+
+
+@contextlib.contextmanager
+def read_errors(path: str | Path) -> Iterator[None]:
+  """Turns a failed reading of a file inside the block, perhaps of gzip data, into an InputError that names the file."""
+  try:
+    yield
+  except InputError:
+    raise
   except FileNotFoundError:
     raise InputError(f'{path}: no such file') from None
-  except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-    reason = getattr(error, 'strerror', None) or error
-    raise InputError(f'{path}: cannot be read ({reason})') from None
-  if not content.startswith(_GZIP_MAGIC):
-    return content
-  try:
-    return gzip.decompress(content)
   except EOFError:
     raise InputError(f'{path}: the gzip data break off before their end; copy or download the file again') from None
-  except (OSError, zlib.error) as error:
+  except (gzip.BadGzipFile, zlib.error) as error:
     raise InputError(f'{path}: damaged gzip data ({error}); copy or download the file again') from None
+  except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+    raise InputError(f'{path}: cannot be read ({getattr(error, "strerror", None) or error})') from None
 
 
 def read_text(path: str | Path) -> str:
-  """The file's text; InputError when it is not text."""
+  """The file's text, see `read_bytes` and `decode`; InputError when it is not text."""
   return decode(read_bytes(path), str(path))
 
 
@@ -56,17 +63,21 @@ def read_first_record(path: str | Path) -> str:
   """The text up to the second '>' header, without reading on: the query of a large alignment."""
   try:
     with open(path, 'rb') as file:
-      packed = file.peek(2)[:2] == _GZIP_MAGIC
+      packed = file.peek(2)[:2] == GZIP_MAGIC
       with gzip.GzipFile(fileobj=file) if packed else file as stream:
         head = stream.read(_HEAD)
   except (OSError, ValueError, EOFError, zlib.error):
-    return read_text(path)  # it knows what to say
+    return read_text(path)  # raises the error with its message
   second = [found.start() for found in itertools.islice(_HEADER.finditer(head), 2)][1:]
   return decode(head[: second[0]] if second else head, str(path))
 
 
 def decode(content: bytes, source: str) -> str:
-  """Bytes as text: UTF-8 with or without its mark, else Latin-1 (old header lines)."""
+  """Bytes as text: UTF-8 with or without its mark, else Latin-1 (old header lines).
+
+  Raises:
+    InputError: they are not text, or in another encoding; the message names `source`.
+  """
   for mark, encoding in _BYTE_ORDER_MARKS.items():
     if content.startswith(mark):
       raise InputError(f'{source}: the file is {encoding} text; save it as UTF-8 (plain text)')
@@ -85,7 +96,7 @@ def decode(content: bytes, source: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class FastaRecord:
   """One '>' header and the lines under it."""
 
   name: str  # the header without '>'
@@ -105,7 +116,11 @@ class Record:
     return words[0][:80] if words else ''
 
   def refuse(self, symbols: re.Pattern[str], source: str, remedy: str | dict[str, str]) -> None:
-    """Raises InputError at the first character that matches `symbols`; remedies by character, '' for the others."""
+    """Raises InputError, with the `source`, at the first character that matches `symbols`.
+
+    Args:
+      remedy: ends the message; or remedies by character, with '' for the others.
+    """
     for number, line in self.lines:
       if found := symbols.search(line):
         symbol = found[0]
@@ -114,11 +129,15 @@ class Record:
         raise InputError(f'{place}: {symbol!r} in record {self.id!r} {advice}')
 
 
-def split_records(text: str, source: str) -> tuple[list[Record], list[tuple[int, str]]]:
-  """The '>' records of a FASTA or A3M text, and its '#' lines as (line number, text)."""
+def split_records(text: str, source: str) -> tuple[list[FastaRecord], list[tuple[int, str]]]:
+  """The '>' records of a FASTA or A3M text, and its '#' lines as (line number, text).
+
+  Raises:
+    InputError: it has no records, or text before the first; the message names `source`.
+  """
   if text.startswith('# STOCKHOLM'):
     raise InputError(f'{source}, line 1: this is a Stockholm file; convert it to A3M (reformat.pl sto a3m)')
-  records: list[Record] = []
+  records: list[FastaRecord] = []
   comments: list[tuple[int, str]] = []
   header: tuple[str, int] | None = None
   lines: list[tuple[int, str]] = []
@@ -126,7 +145,7 @@ def split_records(text: str, source: str) -> tuple[list[Record], list[tuple[int,
     line = raw.strip('\0 \t\f')  # NUL at a line's edge separates the blocks that an MSA server joined
     if line.startswith('>'):
       if header is not None:
-        records.append(Record(*header, tuple(lines)))
+        records.append(FastaRecord(*header, tuple(lines)))
       header, lines = (line[1:].strip(), number), []
     elif line.startswith('#'):
       comments.append((number, line))
@@ -137,5 +156,5 @@ def split_records(text: str, source: str) -> tuple[list[Record], list[tuple[int,
   if header is None:
     what = 'the file is empty' if not text.strip('\0 \t\f\r\n') else "there is no '>' header"
     raise InputError(f"{source}: {what}; expected '>name' lines, each followed by a sequence")
-  records.append(Record(*header, tuple(lines)))
+  records.append(FastaRecord(*header, tuple(lines)))
   return records, comments

@@ -15,10 +15,10 @@ _STRETCH = re.compile('-+|[^-]+')
 
 
 def stockholm_to_a3m(text: str, source: str) -> str:
-  """The alignment as A3M text; `source` names it in messages.
+  """The alignment as A3M text.
 
   Raises:
-    InputError: it is no Stockholm file, breaks off, or has rows that do not fit together.
+    InputError: it is no Stockholm file, breaks off, or has rows that do not fit together; the message names `source`.
   """
   rows, descriptions = _read(text, source)
   query_name, query = next(iter(rows.items()))
@@ -36,7 +36,7 @@ def stockholm_to_a3m(text: str, source: str) -> str:
 
 
 def _read(text: str, source: str) -> tuple[dict[str, str], dict[str, str]]:
-  """The rows in upper case with '-' for gaps, and what is said of some; both by name."""
+  """The rows in upper case with '-' for gaps, and the descriptions of some; both by name."""
   lines = text.splitlines()
   if not lines or not lines[0].startswith(MARK):
     raise InputError(f"{source}, line 1: a Stockholm file begins with '{MARK} 1.0'")
@@ -66,7 +66,7 @@ def _read(text: str, source: str) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _add(line: str, parts: dict[str, list[str]], place: str) -> None:
-  """Takes in a row's part of a block."""
+  """Adds a row's part of a block."""
   words = line.split()
   if len(words) != 2:
     raise InputError(f'{place}: expected a name and a row of the alignment, found {len(words)} words')
@@ -83,7 +83,7 @@ def _add(line: str, parts: dict[str, list[str]], place: str) -> None:
 
 
 def _describe(line: str, descriptions: dict[str, str]) -> None:
-  """Takes in a '#=GS NAME DE TEXT' line."""
+  """Adds the description in a '#=GS NAME DE TEXT' line."""
   words = line.split(maxsplit=3)
   if len(words) == 4 and words[2] == 'DE':
     descriptions[words[1]] = words[3].strip()

@@ -12,7 +12,6 @@ import functools
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +41,16 @@ class Chain:
   b_factors: np.ndarray  # [num_res] float32, of the CA atom, 0 where unresolved; pLDDT in predicted structures
 
 
+Sequences = dict[str, dict[int, str]]  # by chain: names of residues by their number in the declared sequence
+Place = tuple[int | str, ...]  # a residue in its chain: its position in the sequence, or number and insertion code
+
+
 @dataclasses.dataclass(frozen=True)
 class _Atom:
   """One atom line."""
 
   chain: str
-  place: tuple  # identifies the residue within its chain: position in the sequence, or number and insertion code
+  place: Place
   number: str  # as the authors have it
   residue: str  # three-letter name
   name: str
@@ -57,7 +60,15 @@ class _Atom:
 
 
 def read_chain(path: str | Path, chain: str | None = None) -> Chain:
-  """One chain of a structure file; without a name it must be the only one."""
+  """One chain of a structure file.
+
+  Args:
+    path: see `read_chains`.
+    chain: the authors' name; None: it must be the only one.
+
+  Raises:
+    InputError: there is no such chain, or there are several.
+  """
   chains = read_chains(path)
   if chain is None and len(chains) > 1:
     raise InputError(f'{path}: holds the protein chains {", ".join(chains)}; say which')
@@ -67,7 +78,11 @@ def read_chain(path: str | Path, chain: str | None = None) -> Chain:
 
 
 def read_chains(path: str | Path) -> dict[str, Chain]:
-  """All protein chains of a PDB or mmCIF file (also .gz) by the authors' names, in the file's order."""
+  """All protein chains of a PDB or mmCIF file (also .gz) by the authors' names, in the file's order.
+
+  Raises:
+    InputError: it is no structure file, cannot be read, or has no protein.
+  """
   text = read_text(path)
   read = next((read for looks, read in _FORMATS if looks.search(text)), None)
   if read is None:
@@ -92,7 +107,7 @@ def read_chains(path: str | Path) -> dict[str, Chain]:
 
 def _chain(name: str, atoms: list[_Atom], sequence: dict[int, str] | None) -> Chain | None:
   """Arrays of one chain; None when it is no protein."""
-  by_place: dict[tuple, list[_Atom]] = defaultdict(list)
+  by_place: dict[Place, list[_Atom]] = defaultdict(list)
   for atom in atoms:
     by_place[atom.place].append(atom)
   if sequence is None:
@@ -130,7 +145,7 @@ def _fullest(atoms: list[_Atom]) -> str:
 
 
 def _place_atoms(atoms: list[_Atom], positions: np.ndarray, mask: np.ndarray) -> None:  # [37, 3], [37], filled in place
-  """Puts a residue's atoms into their columns."""
+  """Writes a residue's atoms into their columns."""
   occupancy = np.full(37, -np.inf)
   for atom in atoms:
     is_selenium = atom.residue == 'MSE' and atom.name.upper() == 'SE'
@@ -139,14 +154,14 @@ def _place_atoms(atoms: list[_Atom], positions: np.ndarray, mask: np.ndarray) ->
       occupancy[column] = atom.occupancy
       positions[column] = atom.position
       mask[column] = 1
-  # Arginine's NH1 is by definition the one nearer to CD; files that have it the other way are put right.
+  # Arginine's NH1 is by definition the one nearer to CD; files that have it the other way are corrected.
   if atoms and atoms[0].residue == 'ARG' and mask[[_CD, _NH1, _NH2]].all():
     to_nh1, to_nh2 = np.linalg.norm(positions[[_NH1, _NH2]] - positions[_CD], axis=-1)
     if to_nh1 > to_nh2:
       positions[[_NH1, _NH2]] = positions[[_NH2, _NH1]]
 
 
-def _read_pdb(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
+def _read_pdb(text: str) -> tuple[list[_Atom], Sequences]:
   """The atoms of the first model; PDB files do not tie atoms to their SEQRES lines, so there are no sequences."""
   structure = PDBParser(QUIET=True).get_structure('', io.StringIO(text))
   atoms = []
@@ -167,7 +182,7 @@ def _read_pdb(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
             name=atom.get_name(),
             occupancy=0.0 if occupancy is None else occupancy,
             b_factor=atom.get_bfactor() or 0.0,
-            position=tuple(map(float, atom.coord)),
+            position=(float(atom.coord[0]), float(atom.coord[1]), float(atom.coord[2])),
           )
         )
   return atoms, {}
@@ -178,16 +193,19 @@ def _is_ligand(is_hetero: bool, residue: str) -> bool:
   return residue not in _LETTERS or (is_hetero and residue in _STANDARD)
 
 
-def _read_mmcif(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
+def _read_mmcif(text: str) -> tuple[list[_Atom], Sequences]:
   """The atoms of the first model, and per chain the residue names of its sequence by their number in it."""
   table = MMCIF2Dict(io.StringIO(text))
   get = functools.partial(_column, table)
   labels, names = get('label_asym_id'), get('label_comp_id')
   if not labels or not names:
     raise InputError('the table _atom_site lacks label_asym_id or label_comp_id')
-  models = get('pdbx_PDB_model_num') or ['1'] * len(labels)
   numbers = get('label_seq_id') or ['.'] * len(labels)
   columns = {
+    'model': get('pdbx_PDB_model_num') or ['1'] * len(labels),
+    'label_asym_id': labels,
+    'label_seq_id': numbers,
+    'comp': names,
     'chain': get('auth_asym_id') or labels,
     'author': get('auth_seq_id') or numbers,
     'insertion': get('pdbx_PDB_ins_code') or ['?'] * len(labels),
@@ -199,23 +217,23 @@ def _read_mmcif(text: str) -> tuple[Iterable[_Atom], dict[str, dict[int, str]]]:
     'y': get('Cartn_y'),
     'z': get('Cartn_z'),
   }
-  for item, column in {'model': models, 'label_seq_id': numbers, 'comp': names, **columns}.items():
+  for item, column in columns.items():
     if len(column) != len(labels):
       raise InputError(f'the table _atom_site has {len(labels)} rows but {len(column)} entries of {item}; truncated?')
-  return _mmcif_atoms(models, labels, numbers, names, columns, _polymers(table))
+  return _mmcif_atoms(list(zip(*columns.values())), _polymers(table))
 
 
-def _mmcif_atoms(models, labels, numbers, names, columns, polymers):
-  """Atoms and sequences from the columns of _atom_site; chains without a declared sequence go by author numbers."""
-  atoms, sequences = [], {}
-  rows = zip(models, labels, numbers, names, *columns.values(), strict=True)
+def _mmcif_atoms(rows: list[tuple[str, ...]], polymers: Sequences) -> tuple[list[_Atom], Sequences]:
+  """Atoms and sequences from the rows of _atom_site; chains without a declared sequence go by author numbers."""
+  atoms: list[_Atom] = []
+  sequences: Sequences = {}
   for model, label, number, residue, chain, author, insertion, name, occupancy, b_factor, group, x, y, z in rows:
-    if model != models[0]:
+    if model != rows[0][0]:
       continue
     insertion = '' if insertion in _UNSET else insertion
     polymer = polymers.get(label)
     if polymer is not None and number not in _UNSET:
-      place = (int(number),)
+      place: Place = (int(number),)
       sequences.setdefault(chain, polymer)
       if sequences[chain] is not polymer and sequences[chain] != polymer:
         raise InputError(f'chain {chain!r} of the authors holds two polymers')
@@ -224,13 +242,13 @@ def _mmcif_atoms(models, labels, numbers, names, columns, polymers):
     else:
       place = (author, insertion)
     full = 1.0 if occupancy in _UNSET else float(occupancy)
-    b_factor = 0.0 if b_factor in _UNSET else float(b_factor)
+    b = 0.0 if b_factor in _UNSET else float(b_factor)
     position = (float(x), float(y), float(z))
-    atoms.append(_Atom(chain, place, f'{author}{insertion}', residue, name, full, b_factor, position))
+    atoms.append(_Atom(chain, place, f'{author}{insertion}', residue, name, full, b, position))
   return atoms, sequences
 
 
-def _polymers(table: MMCIF2Dict) -> dict[str, dict[int, str]]:
+def _polymers(table: MMCIF2Dict) -> Sequences:
   """Residue names by number, for each label_asym_id that is a protein with a declared sequence."""
   entities: dict[str, dict[int, str]] = defaultdict(dict)
   entries = [table.get(f'_entity_poly_seq.{item}', []) for item in ('entity_id', 'num', 'mon_id')]
@@ -239,7 +257,7 @@ def _polymers(table: MMCIF2Dict) -> dict[str, dict[int, str]]:
   proteins = {key: names for key, names in entities.items() if any(name in _LETTERS for name in names.values())}
   asyms = zip(table.get('_struct_asym.id', []), table.get('_struct_asym.entity_id', []), strict=True)
   chains = {asym: proteins[entity] for asym, entity in asyms if entity in proteins}
-  if not chains:  # files without _struct_asym say it atom by atom
+  if not chains:  # files without _struct_asym have it atom by atom
     pairs = set(zip(_column(table, 'label_asym_id'), _column(table, 'label_entity_id'), strict=False))
     chains = {asym: proteins[entity] for asym, entity in pairs if entity in proteins}
   return chains

@@ -5,14 +5,14 @@
      {"structure": "relative.pdb", "alignment": "query_and_relative.a3m"},
      {"structure": "close.cif", "query": "protein_7"}]
 
-`pairs` are residues of the query and of the chain's sequence, both from 0, as AlphaFold 3 has them; `alignment` is a
+`pairs` are residues of the query and of the chain's sequence, both from 0, as in AlphaFold 3's input; `alignment` is a
 file of two rows. Without either the sequences are aligned. `query` names the one protein of a run that the template is
-for. Paths are relative to the file. No filter stands before these templates: one that cannot be placed is an error.
+for. Paths are relative to the file. These templates are not filtered: one that cannot be placed is an error.
 """
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ class ChosenTemplate:
   query: str | None = None  # name of the protein it is for; None: for all
 
   def place(self, query_sequence: str) -> Template:
-    """The structure on the residues of a query (one-letter codes).
+    """The structure on the residues of a query.
+
+    Args:
+      query_sequence: one-letter codes.
 
     Raises:
       InputError: it cannot be placed there.
@@ -85,9 +88,8 @@ def _entry(entry: Any, folder: Path, source: str) -> ChosenTemplate:
     raise InputError(f'{source}: the key "structure" is missing; it names a PDB or mmCIF file')
   if 'pairs' in entry and 'alignment' in entry:
     raise InputError(f'{source}: give "pairs" or "alignment", not both')
-  return ChosenTemplate(
-    source, **{key: _FIELDS[key](value, folder, f'{source}, {key!r}') for key, value in entry.items()}
-  )
+  values: dict[str, Any] = {key: _FIELDS[key](value, folder, f'{source}, {key!r}') for key, value in entry.items()}
+  return ChosenTemplate(source, **values)
 
 
 def _text(value: Any, _: Path, where: str) -> str:
@@ -111,4 +113,10 @@ def _pairs(value: Any, _: Path, where: str) -> tuple[tuple[int, int], ...]:
   return tuple((q, t) for q, t in pairs)
 
 
-_FIELDS = {'structure': _file, 'chain': _text, 'pairs': _pairs, 'alignment': _file, 'query': _text}
+_FIELDS: dict[str, Callable[[Any, Path, str], Any]] = {
+  'structure': _file,
+  'chain': _text,
+  'pairs': _pairs,
+  'alignment': _file,
+  'query': _text,
+}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Template features: a known structure placed on the query's residues (Suppl. 1.2.3).
 
-The residue map says which residue of the template stands for which of the query. It is given, read from an alignment
-of two rows, or made here by aligning the two sequences; no database and no external aligner take part.
+The residue map assigns residues of the template to residues of the query. It is given, read from an alignment of two
+rows, or made here by aligning the two sequences; no database and no external aligner take part.
 """
 
 import dataclasses
@@ -21,9 +21,10 @@ from alphafold_jax.data.structures import Chain, read_chain, read_chains
 from alphafold_jax.errors import InputError
 
 _MIN_ALIGNED = 10  # residues with a CA atom
-_MIN_SAME = 0.9  # identity to call the sequence in an alignment and that in the file one protein
+_MIN_SAME = 0.9  # identity at which the sequence in an alignment and that in the file are one protein
 _DOUBTFUL_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
 _MAX_CA_STEP = 150.0  # Å between consecutive residues, as in AlphaFold: beyond, the file is nonsense
+ResidueMap = Mapping[int, int] | Sequence[tuple[int, int]]  # query index and index in the chain's sequence, from 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ def template_from_structure(
   path: str | Path,
   chain: str | None = None,
   *,
-  residue_map: Mapping[int, int] | Sequence[tuple[int, int]] | None = None,
+  residue_map: ResidueMap | None = None,
   alignment: str | Path | None = None,
 ) -> Template:
   """A template from a PDB or mmCIF file.
@@ -56,15 +57,21 @@ def template_from_structure(
     chain: the authors' name; by default the only chain or, without a map, the one that aligns best.
     residue_map: pairs (query index, template index) from 0; the template index counts in the chain's sequence.
     alignment: file of two rows, query and template, as gapped FASTA or as A3M; instead of a map.
+
+  Raises:
+    InputError: a file cannot be read, or the structure cannot be placed on the query.
   """
   query_sequence = checked(query_sequence)
   if residue_map is not None and alignment is not None:
     raise InputError(f'{path}: give a residue map or an alignment, not both')
-  if residue_map is None and alignment is None:
-    found, pairs = _best_chain(query_sequence, path, chain)
-  else:
+  pairs: ResidueMap
+  if alignment is not None:
     found = read_chain(path, chain)
-    pairs = residue_map if alignment is None else map_from_alignment(alignment, query_sequence, found.sequence)
+    pairs = map_from_alignment(alignment, query_sequence, found.sequence)
+  elif residue_map is not None:
+    found, pairs = read_chain(path, chain), residue_map
+  else:
+    found, pairs = _best_chain(query_sequence, path, chain)
   name = f'{Path(path).name.split(".")[0]}_{found.id}'
   template = template_from_chain(query_sequence, found, pairs, name=name, source=str(path))
   if residue_map is None and alignment is None and template.identity < _DOUBTFUL_IDENTITY:
@@ -76,13 +83,13 @@ def template_from_structure(
 def template_from_chain(
   query_sequence: str,
   chain: Chain,
-  residue_map: Mapping[int, int] | Sequence[tuple[int, int]],
+  residue_map: ResidueMap,
   *,
   name: str,
   source: str,
   min_resolved: int = _MIN_ALIGNED,
 ) -> Template:
-  """Puts the mapped residues of a chain into the query's places.
+  """A template from the mapped residues of a chain.
 
   Args:
     query_sequence: one-letter codes.
@@ -91,6 +98,9 @@ def template_from_chain(
     name: of the template.
     source: names the structure in messages.
     min_resolved: aligned residues that must have coordinates; of shorter queries half.
+
+  Raises:
+    InputError: the map does not fit, or too few residues have coordinates.
   """
   num_res = len(query_sequence)
   residue_map = _checked_map(residue_map, num_res, len(chain.sequence), source)
@@ -119,7 +129,11 @@ def template_from_chain(
 
 
 def stack_templates(templates: Sequence[Template], num_templates: int = 4) -> schema.Templates:
-  """The batch field: the templates in order, then empty slots."""
+  """The batch's field: the templates in order, then empty slots.
+
+  Raises:
+    InputError: there are none or too many, or they are for queries of different lengths.
+  """
   if not 1 <= len(templates) <= num_templates:
     raise InputError(f'{len(templates)} templates given; the model takes 1 to {num_templates}, give the best ones')
   if len(lengths := {len(template.aatype) for template in templates}) > 1:
@@ -141,10 +155,13 @@ def _best_chain(query: str, path: str | Path, chain: str | None) -> tuple[Chain,
 
 
 def map_from_alignment(path: str | Path, query_sequence: str, template_sequence: str) -> dict[int, int]:
-  """Query index -> template index from a file whose first two rows are query and template.
+  """Query index -> template index, both from 0, from a file whose first two rows are query and template.
 
-  Either row may hold a part of its sequence. Where a row is not found word for word (another version of the entry,
-  a tag) it is aligned to its sequence and must be 90% identical.
+  Either row may hold a part of its sequence. A row that is not literally in its sequence (another version of the entry,
+  a tag) is aligned to it and must be 90% identical.
+
+  Raises:
+    InputError: there is no such alignment, or a row is of another sequence.
   """
   records, _ = split_records(read_text(path), str(path))
   if len(records) < 2:
@@ -167,7 +184,7 @@ def map_from_alignment(path: str | Path, query_sequence: str, template_sequence:
 
 
 def _open_insertions(query_row: str, template_row: str) -> tuple[str, str]:
-  """Turns an A3M pair into two rows of equal length."""
+  """Two rows of equal length from those of an A3M."""
   columns, opened = iter(query_row), []
   for letter in template_row:
     opened.append('-' if letter.islower() else next(columns, ''))
@@ -184,7 +201,7 @@ def _locate(part: str, whole: str, what: str) -> dict[int, int]:
   return pairs
 
 
-def _checked_map(residue_map, num_res: int, num_template: int, source: str) -> dict[int, int]:
+def _checked_map(residue_map: ResidueMap, num_res: int, num_template: int, source: str) -> dict[int, int]:
   """The map as a dict; refuses indices outside the sequences and residues used twice."""
   pairs = [(int(q), int(t)) for q, t in (residue_map.items() if isinstance(residue_map, Mapping) else residue_map)]
   if not pairs:

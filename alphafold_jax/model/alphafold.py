@@ -4,6 +4,7 @@
 m [N_seq, N_res, c_m] MSA representation, z [N_res, N_res, c_z] pair representation, s [N_res, c_s] single.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 
 from alphafold_jax import ops, schema
 from alphafold_jax.confidence import Confidence
-from alphafold_jax.model import embedders, recycling, templates
+from alphafold_jax.model import embedders
 from alphafold_jax.model.embedders import EmbedderSpec, InputEmbedder, RecyclingEmbedder
 from alphafold_jax.model.evoformer import EvoformerSpec, evoformer_stack
 from alphafold_jax.model.heads import Heads, HeadsSpec
@@ -23,8 +24,13 @@ from alphafold_jax.model.layers import Linear
 from alphafold_jax.model.pair import PairSpec
 from alphafold_jax.model.sampling import SamplingSpec, sample_msa
 from alphafold_jax.model.structure import StructureModule, StructureSpec
-from alphafold_jax.model.templates import TemplateContext, TemplateEmbedder, TemplatePointwiseAttention, TemplateSpec
-from alphafold_jax.ops import axial
+from alphafold_jax.model.templates import (
+  TemplateContext,
+  TemplateEmbedder,
+  TemplatePointwiseAttention,
+  TemplateSpec,
+  append_rows,
+)
 
 Params = Mapping[str, Mapping[str, jax.Array]]
 
@@ -57,6 +63,16 @@ class Context:
 
 
 @schema.pytree
+class Trunk:
+  """What the trunk makes of the alignment, lines 4 to 20: averaged over its draws, or of the first of them."""
+
+  msa: schema.Array = schema.array('num_msa', 'num_res', 'c_m')  # of the first draw
+  first_row: schema.Array = schema.array('num_res', 'c_m')
+  pair: schema.Array = schema.array('num_res', 'num_res', 'c_z')  # in the trunk's dtype
+  target: schema.MaskedMsa  # of the first draw
+
+
+@schema.pytree
 class Predicted:
   """What a pass gives for a prediction, on the device; pairs in the trunk's dtype."""
 
@@ -73,116 +89,112 @@ class AlphaFold:
     self.spec = spec
     self.dtype = jnp.dtype(spec.dtype)
 
+  def initial(self, batch: schema.Batch, dtype: str = 'float32') -> schema.Recycled:
+    """The zeros that the first pass recycles (line 1), pairs in a dtype: the trunk's own, where room is short."""
+    num_res, e = batch.aatype.shape[0], self.spec.embedder
+    return schema.Recycled(
+      msa_first_row=jnp.zeros((num_res, e.c_m)),
+      pair=ops.zero_pairs(num_res, e.c_z, dtype),
+      atom_positions=jnp.zeros((num_res, 37, 3)),
+    )
+
   def prepare(self, batch: schema.Batch) -> Context:
-    """Computes what every pass shares."""
+    """Embeds the templates (lines 7, 9, 10), which every pass shares."""
     if self.spec.templates is None or not batch.templates.mask.shape[0]:
       return Context(templates=None)
-    with ops.use_kernels(self.spec.kernels), _in_dtype(self.dtype):
+    with _in_dtype(self.dtype):
       embedder = TemplateEmbedder(self.spec.templates, self.spec.embedder.c_m, name='template_embedder')
-      return Context(templates=embedder(batch.templates, batch.seq_mask, self.dtype))  # lines 7, 9, 10
+      return Context(templates=embedder(batch.templates, batch.seq_mask, self.dtype))
+
+  def draw(self, key: jax.Array, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Trunk:
+    """Embeds one draw of the alignment and runs the Evoformer (lines 5-17); the key is consumed."""
+    spec, dtype, templates = self.spec, self.dtype, context.templates
+    key_sample, key_dropout = jax.random.split(key)
+    sample = ops.own_residues(sample_msa(key_sample, batch.msa, spec.sampling), axis=1)
+    pair_mask, msa_mask = ops.pairwise(jnp.multiply, batch.seq_mask), sample.mask
+    target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in embedders.features(batch, sample))
+    with hk.with_rng(key_dropout), _in_dtype(dtype):
+      m, z = InputEmbedder(spec.embedder, name='input_embedder')(target_feat, msa_feat, batch.residue_index)  # line 5
+      row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
+      m, z = m.at[0].add(row.astype(dtype)), z + pair.astype(dtype)
+      if templates is not None:
+        assert spec.templates is not None  # else there were none to embed
+        m, msa_mask = append_rows(m, msa_mask, templates)  # line 8
+        attention = TemplatePointwiseAttention(spec.templates, name='template_attention')
+        z += attention(z, templates.pair, templates.mask)  # lines 12, 13
+      e = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(extra_feat)  # lines 14, 15
+      _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', e, z, sample.extra_mask, pair_mask)  # line 16
+      m, z = evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17
+    m = m.astype(jnp.float32)
+    num_msa = sample.mask.shape[0]  # what follows are the templates' rows
+    return Trunk(msa=m[:num_msa], first_row=ops.all_residues(m[0]), pair=z, target=sample.target)
+
+  def trunk(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Trunk:
+    """Averages over draws of the alignment (lines 3, 4, 18-20)."""
+    num, key = self.spec.num_ensemble, hk.next_rng_key()
+    if num == 1:
+      return self.draw(key, batch, context, previous)
+
+    def add_draw(total, key_and_index):
+      key, index = key_and_index
+      new = self.draw(key, batch, context, previous)
+      first = jax.tree.map(lambda new, old: jnp.where(index == 0, new, old), new, total)
+      first_row, pair = total.first_row + new.first_row / num, total.pair + new.pair / num
+      return dataclasses.replace(first, first_row=first_row, pair=pair), None
+
+    keys = jax.random.split(key, num)
+    shapes = hk.eval_shape(self.draw, keys[0], batch, context, previous)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    zeros = dataclasses.replace(zeros, pair=zeros.pair.astype(jnp.float32))
+    total, _ = hk.scan(add_draw, zeros, (keys, jnp.arange(num)))
+    return dataclasses.replace(total, pair=total.pair.astype(self.dtype))
+
+  def fold(
+    self, batch: schema.Batch, context: Context, previous: schema.Recycled
+  ) -> tuple[Trunk, schema.Representations, schema.Structure]:
+    """The trunk and the structure it folds into (lines 3-21), pairs in the trunk's dtype."""
+    trunk = self.trunk(batch, context, previous)
+    single = Linear(self.spec.c_s, name='single')(trunk.first_row)  # Alg. 6 line 12
+    with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
+      structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
+        single, trunk.pair.astype(jnp.float32), batch.aatype, batch.seq_mask
+      )  # line 21
+    representations = schema.Representations(
+      msa=trunk.msa, single=single, pair=trunk.pair, structure_module=structure_single
+    )
+    return trunk, representations, structure
 
   def __call__(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> schema.Outputs:
     """One pass with all there is to learn from: training takes its gradient."""
-    with ops.use_kernels(self.spec.kernels):
-      first_row, representations, structure, target = self._fold(batch, context, previous)
-      pair = representations.pair.astype(jnp.float32)
-      representations = dataclasses.replace(representations, pair=pair)
-      return schema.Outputs(
-        structure=structure,
-        logits=Heads(self.spec.heads, name='heads')(representations),
-        representations=representations,
-        masked_msa=target,
-        recycled=schema.Recycled(msa_first_row=first_row, pair=pair, atom_positions=structure.atom_positions),
-      )
+    trunk, representations, structure = self.fold(batch, context, previous)
+    representations = dataclasses.replace(representations, pair=trunk.pair.astype(jnp.float32))
+    return schema.Outputs(
+      structure=structure,
+      logits=Heads(self.spec.heads, name='heads')(representations),
+      representations=representations,
+      masked_msa=trunk.target,
+      recycled=_recycled(trunk.first_row, representations, structure),
+    )
 
   def predict(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Predicted:
     """One pass with what a prediction takes from it: no logits of pairs, and pairs in the trunk's dtype."""
-    with ops.use_kernels(self.spec.kernels):
-      first_row, representations, structure, _ = self._fold(batch, context, previous)
-      score = Heads(self.spec.heads, name='heads').confidence(
-        representations.pair, representations.structure_module, structure.atom_positions, batch.seq_mask
-      )
-      recycled = schema.Recycled(
-        msa_first_row=first_row, pair=representations.pair, atom_positions=structure.atom_positions
-      )
-      return Predicted(structure=structure, confidence=score, representations=representations, recycled=recycled)
-
-  def _fold(self, batch, context, previous):
-    """All but the heads: first row of the MSA, representations (pairs in the trunk's dtype), structure, target."""
-    msa, first_row, pair, target = self._ensemble(batch, context, previous)
-    single = Linear(self.spec.c_s, name='single')(first_row)  # Alg. 6 line 12
-    with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
-      structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
-        single, pair.astype(jnp.float32), batch.aatype, batch.seq_mask
-      )  # line 21
-    representations = schema.Representations(msa=msa, single=single, pair=pair, structure_module=structure_single)
-    return first_row, representations, structure, target
-
-  def _ensemble(self, batch, context, previous):
-    """The trunk, averaged over draws of the MSA (line 3); the MSA representation is that of the first draw."""
-    num = self.spec.num_ensemble
-    if num == 1:
-      return self._trunk(hk.next_rng_key(), batch, context, previous)
-
-    def add_draw(carry, key):
-      msa, first_row, pair, target, index = carry
-      new_msa, new_first_row, new_pair, new_target = self._trunk(key, batch, context, previous)
-      msa, target = jax.tree.map(lambda new, old: jnp.where(index == 0, new, old), (new_msa, new_target), (msa, target))
-      return (msa, first_row + new_first_row / num, pair + new_pair / num, target, index + 1), None
-
-    keys = jax.random.split(hk.next_rng_key(), num)
-    (msa, first_row, pair, target, _), _ = hk.scan(add_draw, (*self._zeros(batch), jnp.int32(0)), keys)
-    return msa, first_row, pair.astype(self.dtype), target
-
-  def _zeros(self, batch):
-    """What the trunk returns, as zeros."""
-    num_msa, num_res = min(self.spec.sampling.num_msa, batch.msa.tokens.shape[0]), batch.aatype.shape[0]
-    e, own = self.spec.embedder, num_res // axial.num_shares()
-    return (
-      jnp.zeros((num_msa, own, e.c_m)),
-      jnp.zeros((num_res, e.c_m)),
-      jnp.zeros((own, num_res, e.c_z)),
-      schema.MaskedMsa(tokens=jnp.zeros((num_msa, own), jnp.int32), mask=jnp.zeros((num_msa, own))),
+    trunk, representations, structure = self.fold(batch, context, previous)
+    return Predicted(
+      structure=structure,
+      confidence=Heads(self.spec.heads, name='heads').confidence(representations, structure, batch.seq_mask),
+      representations=representations,
+      recycled=_recycled(trunk.first_row, representations, structure),
     )
 
-  def _trunk(self, key, batch, context, previous):
-    """Lines 4-18: msa [N_clust, N_res, c_m], its first row, pair, and the masked-MSA target."""
-    key_sample, key_dropout = jax.random.split(key)
-    sample = axial.share(sample_msa(key_sample, batch.msa, self.spec.sampling), 1)  # from here on, if devices share
-    with hk.with_rng(key_dropout), _in_dtype(self.dtype):
-      m, z = self._embed(batch, context, previous, sample)
-    num_msa = sample.mask.shape[0]
-    m = m.astype(jnp.float32)
-    return m[:num_msa], axial.gather(m[0], 0), z, sample.target
 
-  def _embed(self, batch, context, previous, sample):
-    spec, dtype = self.spec, self.dtype
-    pair_mask = axial.share(batch.seq_mask, 0)[:, None] * batch.seq_mask[None]
-    m, z = InputEmbedder(spec.embedder, name='input_embedder')(  # line 5
-      embedders.target_features(batch).astype(dtype),
-      embedders.msa_features(batch, sample).astype(dtype),
-      batch.residue_index,
-    )
-    first_row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
-    m = m.at[0].add(first_row.astype(dtype))
-    z += pair.astype(dtype)
-    if context.templates is not None:
-      attention = TemplatePointwiseAttention(spec.templates, name='template_attention')
-      z += attention(z, context.templates.pair, context.templates.mask)  # lines 12, 13
-    a = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(
-      embedders.extra_msa_features(sample).astype(dtype)
-    )  # lines 14, 15
-    _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', a, z, sample.extra_mask, pair_mask)  # line 16
-    msa_mask = sample.mask
-    if context.templates is not None:
-      m, msa_mask = templates.append_rows(m, msa_mask, context.templates)  # lines 7, 8
-    return evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17
+def _recycled(first_row, representations, structure):
+  return schema.Recycled(msa_first_row=first_row, pair=representations.pair, atom_positions=structure.atom_positions)
 
 
 _IN_FLOAT32 = ('scale', 'offset', 'norm_scale', 'norm_offset')  # of normalisations, whose arithmetic is float32
 
 
-def _in_dtype(dtype: jnp.dtype):
+def _in_dtype(dtype: jnp.dtype) -> contextlib.AbstractContextManager:
   """Lets modules inside see their float32 parameters in the trunk's dtype; gradients stay float32."""
 
   def getter(next_getter, value, context):
@@ -193,13 +205,15 @@ def _in_dtype(dtype: jnp.dtype):
 
 
 class Network(NamedTuple):
-  """The network as pure functions.
+  """The network as pure functions; keys are consumed.
 
-  `init(key, batch) -> params`; `prepare(params, key, batch) -> Context`;
-  `iterate(params, key, batch, context, previous) -> Outputs`; `predict`, alike, `-> Predicted`. Keys are consumed.
+  `init(key, batch) -> params`; `initial(batch, dtype) -> Recycled`, what the first pass is given;
+  `prepare(params, key, batch) -> Context`; `iterate(params, key, batch, context, previous) -> Outputs`, one pass;
+  `predict`, alike, `-> Predicted`.
   """
 
   init: Callable[..., Params]
+  initial: Callable[..., schema.Recycled]
   prepare: Callable[..., Context]
   iterate: Callable[..., schema.Outputs]
   predict: Callable[..., Predicted]
@@ -208,19 +222,28 @@ class Network(NamedTuple):
 @functools.cache
 def network(spec: AlphaFoldSpec) -> Network:
   """Builds the pure functions of a spec."""
+  module, single = AlphaFold(spec), AlphaFold(dataclasses.replace(spec, num_ensemble=1))
 
   def build():
-    module = AlphaFold(spec)
-
-    def init(batch):
-      previous = recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z)
-      return module(batch, module.prepare(batch), previous)
+    def init(batch):  # an ensemble has the parameters of each of its draws
+      return single(batch, single.prepare(batch), single.initial(batch))
 
     return init, (module.prepare, module.__call__, module.predict)
 
   transformed = hk.multi_transform(build)
-  prepare, iterate, predict = transformed.apply
-  return Network(init=transformed.init, prepare=prepare, iterate=iterate, predict=predict)
+  functions = (transformed.init, module.initial, *transformed.apply)
+  return Network(*(_by_kernels(function, spec.kernels) for function in functions))
+
+
+def _by_kernels(function: Callable, kernels: ops.Kernels) -> Callable:
+  """A function whose operations use these kernels when it is traced."""
+
+  @functools.wraps(function)
+  def traced(*arguments, **named):
+    with ops.use_kernels(kernels):
+      return function(*arguments, **named)
+
+  return traced
 
 
 def make_spec(config: Mapping[str, Any]) -> AlphaFoldSpec:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From tokens to representations: Algorithms 3 (input), 4 and 5 (relative positions) and 32 (recycling).
 
-m [N_seq, N_res, c_m], z [N_res, N_res, c_z]; of both only a device's share is made (ops/axial.py).
+m [N_seq, N_res, c_m] MSA representation, z [N_res, N_res, c_z] pair representation.
 """
 
 import dataclasses
@@ -11,11 +11,10 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax import schema
+from alphafold_jax import ops, schema
 from alphafold_jax.geometry import atoms
 from alphafold_jax.model.layers import LayerNorm, Linear
 from alphafold_jax.model.sampling import NUM_TOKENS, MsaSample
-from alphafold_jax.ops import axial
 
 
 def deletion_features(deletions: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -27,6 +26,11 @@ def deletion_value(deletions: jax.Array) -> jax.Array:
   return jnp.arctan(deletions / 3.0) * (2.0 / math.pi)
 
 
+def features(batch: schema.Batch, sample: MsaSample) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """The inputs of the network: `target_features`, `msa_features`, `extra_msa_features`."""
+  return target_features(batch), msa_features(batch, sample), extra_msa_features(sample)
+
+
 def target_features(batch: schema.Batch) -> jax.Array:
   """[N_res, 22]: a flag for breaks between domains, never set here, and the sequence."""
   return jnp.pad(batch.soft_sequence, ((0, 0), (1, 0)))
@@ -36,7 +40,7 @@ def msa_features(batch: schema.Batch, sample: MsaSample) -> jax.Array:
   """[N_clust, N_res, 49]: token 23, deletions 2, cluster profile 23, mean deletions 1 (Suppl. Table 1)."""
   tokens = jax.nn.one_hot(sample.tokens, NUM_TOKENS)
   # The query's own row takes the (possibly soft) sequence wherever it was not masked.
-  query = axial.share(batch.soft_sequence, 0)
+  query = ops.own_residues(batch.soft_sequence)
   query = jnp.pad(query, ((0, 0), (0, NUM_TOKENS - query.shape[-1])))
   query = jnp.where(sample.target.mask[0][:, None] > 0, tokens[0], query)
   tokens = tokens.at[0].set(jnp.where(sample.mask[0][:, None] > 0, query, tokens[0]))
@@ -75,20 +79,20 @@ class InputEmbedder(hk.Module):
 
   def __call__(
     self, target: jax.Array, msa: jax.Array, residue_index: jax.Array
-  ) -> tuple[jax.Array, jax.Array]:  # target [N_res, 22], msa [N_clust, N_res, 49] of a device's share
-    own = axial.share(target, 0)
-    left = Linear(self.spec.c_z, name='left')(own)  # line 1
+  ) -> tuple[jax.Array, jax.Array]:  # target [N_res, 22], msa [N_clust, N_res, 49]
+    left = Linear(self.spec.c_z, name='left')(target)  # line 1
     right = Linear(self.spec.c_z, name='right')(target)
-    z = left[:, None] + right[None]  # line 2
+    z = ops.pairwise(jnp.add, left, right)  # line 2
     z += self._relative_position(residue_index, z.dtype)  # line 3
-    m = Linear(self.spec.c_m, name='msa')(msa) + Linear(self.spec.c_m, name='target')(own)  # line 4
+    m = Linear(self.spec.c_m, name='msa')(msa)
+    m += ops.own_residues(Linear(self.spec.c_m, name='target')(target))  # line 4
     return m, z
 
   @hk.transparent
   def _relative_position(self, residue_index: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """Algorithms 4 "relpos" and 5 "one_hot"."""
     reach = self.spec.max_relative
-    offset = axial.share(residue_index, 0)[:, None] - residue_index[None]
+    offset = ops.pairwise(jnp.subtract, residue_index)
     offset = jnp.clip(offset, -reach, reach) + reach  # line 1
     table = Linear(self.spec.c_z, name='relative_position')
     return table(jax.nn.one_hot(offset, 2 * reach + 1, dtype=dtype))  # line 2
@@ -108,12 +112,12 @@ class RecyclingEmbedder(hk.Module):
     bins = distance_bins(beta, s.recycle_min, s.recycle_max, s.recycle_bins)  # lines 1, 2
     pair = previous.pair.astype(jnp.float32)
     z = Linear(s.c_z, name='distance')(bins) + LayerNorm(name='pair_norm')(pair)  # line 3
-    return LayerNorm(name='msa_norm')(axial.share(previous.msa_first_row, 0)), z  # line 4
+    return ops.own_residues(LayerNorm(name='msa_norm')(previous.msa_first_row)), z  # line 4
 
 
 def distance_bins(positions: jax.Array, low: float, high: float, num_bins: int) -> jax.Array:
   """[N, N, num_bins]: which bin (Å) each distance is in; nearer than `low` is none, the last bin is open."""
   lower = jnp.square(jnp.linspace(low, high, num_bins))
   upper = jnp.append(lower[1:], 1e8)
-  square = jnp.sum(jnp.square(axial.share(positions, 0)[:, None] - positions[None]), axis=-1, keepdims=True)
+  square = jnp.sum(jnp.square(ops.pairwise(jnp.subtract, positions)), axis=-1, keepdims=True)
   return ((square > lower) & (square < upper)).astype(jnp.float32)

@@ -5,6 +5,7 @@ m [N_seq, N_res, c_m] MSA representation, z [N_res, N_res, c_z] pair representat
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import haiku as hk
 import jax
@@ -18,7 +19,7 @@ from alphafold_jax.model.msa import (
 )
 from alphafold_jax.model.pair import PairSpec, PairStackBlock
 
-COLUMN_ATTENTION = {'full': MSAColumnAttention, 'global': MSAColumnGlobalAttention}
+COLUMN_ATTENTION: dict[str, Callable[..., Callable]] = {'full': MSAColumnAttention, 'global': MSAColumnGlobalAttention}
 
 
 @dataclasses.dataclass(frozen=True)

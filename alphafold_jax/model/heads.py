@@ -2,14 +2,14 @@
 """The prediction heads (Suppl. 1.9): each maps a representation to logits, without activation or loss."""
 
 import dataclasses
+from collections.abc import Callable
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax import confidence, schema
+from alphafold_jax import confidence, ops, schema
 from alphafold_jax.model.layers import LayerNorm, Linear
-from alphafold_jax.ops import axial, slicing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class HeadsSpec:
 
 
 class Heads(hk.Module):
-  """All heads."""
+  """All heads: their logits, for training, or the confidence that comes of them."""
 
   def __init__(self, spec: HeadsSpec, name: str | None = None):
     super().__init__(name=name)
@@ -33,49 +33,52 @@ class Heads(hk.Module):
 
   def __call__(self, r: schema.Representations) -> schema.Logits:
     s = self.spec
-
-    def head(name, num_output):
-      return Linear(num_output, init='zeros', name=name)
-
-    half = head('distogram', s.num_distogram_bins)(r.pair)  # Suppl. 1.9.8
+    distogram, pae = ops.symmetric(self._of_pairs(r.pair.shape[-1]), r.pair)
     return schema.Logits(
-      distogram=half + axial.transpose(half),
-      masked_msa=head('masked_msa', s.num_masked_msa_classes)(r.msa),  # Suppl. 1.9.9
+      distogram=distogram,
+      masked_msa=_head('masked_msa', s.num_masked_msa_classes)(r.msa),  # Suppl. 1.9.9
       plddt=PerResidueLDDT(s, name='plddt')(r.structure_module),
-      experimentally_resolved=head('experimentally_resolved', s.num_atoms)(r.single),  # Suppl. 1.9.10
-      pae=head('pae', s.num_pae_bins)(r.pair) if s.num_pae_bins else None,  # Suppl. 1.9.7
+      experimentally_resolved=_head('experimentally_resolved', s.num_atoms)(r.single),  # Suppl. 1.9.10
+      pae=pae,
     )
 
   @hk.name_like('__call__')
   def confidence(
-    self, pair: jax.Array, structure_single: jax.Array, atom_positions: jax.Array, mask: jax.Array
+    self, r: schema.Representations, structure: schema.Structure, mask: jax.Array
   ) -> confidence.Confidence:
-    """`confidence.summarise` of the logits, of which those of pairs are made and summed up a few rows at a time.
+    """`confidence.summarise` of the logits, of which those of pairs are made for a few rows at a time.
 
     Args:
-      pair: [N_res, N_res, c_z]
-      structure_single: [N_res, c_s] of the structure module
-      atom_positions: [N_res, 37, 3] Å
+      r: representations
+      structure: of the structure module
       mask: [N_res]
     """
-    s, c_z = self.spec, pair.shape[-1]
-    distogram = Linear(s.num_distogram_bins, init='zeros', name='distogram').of_rows(c_z)
-    pae = Linear(s.num_pae_bins, init='zeros', name='pae').of_rows(c_z) if s.num_pae_bins else None
+    logits = self._of_pairs(r.pair.shape[-1])
+    most_bins = max(self.spec.num_distogram_bins, self.spec.num_pae_bins)
+    pairs = ops.symmetric(
+      lambda z, transposed: confidence.of_pairs(*logits(z, transposed), mask),
+      r.pair,
+      width=2 * r.pair.shape[-1] + 3 * most_bins,
+    )
+    plddt = PerResidueLDDT(self.spec, name='plddt')(r.structure_module)
+    return confidence.of_summaries(plddt, pairs, structure.atom_positions, mask)
 
-    def of_rows(rows, columns):  # [b, N_res, c_z], and of the transposed pairs
-      rows, columns = rows.astype(jnp.float32), columns.astype(jnp.float32)
-      logits = distogram(rows) + distogram(columns)
-      return confidence.of_pairs(logits, None if pae is None else pae(rows), mask)
+  @hk.transparent
+  def _of_pairs(self, c_z: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]:
+    """The distogram and PAE logits of pairs ij [..., c_z], which are given as ji, too, for the distogram."""
+    s = self.spec
+    distogram = _head('distogram', s.num_distogram_bins).function(c_z)  # Suppl. 1.9.8
+    pae = _head('pae', s.num_pae_bins).function(c_z) if s.num_pae_bins else None  # Suppl. 1.9.7
 
-    num_values = 2 * c_z + 3 * max(s.num_distogram_bins, s.num_pae_bins)
-    bytes_per_row = 4 * pair.shape[1] * num_values
-    if axial.num_shares() == 1:  # no transposed copy of all pairs
-      pairs = slicing.map_rows(
-        lambda rows, columns: of_rows(rows, columns.swapaxes(0, 1)), (pair,), bytes_per_row, columns=((pair, 1),)
-      )
-    else:
-      pairs = slicing.map_rows(of_rows, (pair, axial.transpose(pair)), bytes_per_row)
-    return confidence.of_summaries(PerResidueLDDT(s, name='plddt')(structure_single), pairs, atom_positions, mask)
+    def logits(z, transposed):
+      z, transposed = z.astype(jnp.float32), transposed.astype(jnp.float32)
+      return distogram(z) + distogram(transposed), pae(z) if pae is not None else None
+
+    return logits
+
+
+def _head(name: str, num_output: int) -> Linear:
+  return Linear(num_output, init='zeros', name=name)
 
 
 class PerResidueLDDT(hk.Module):

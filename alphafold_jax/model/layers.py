@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small parts every block is made of: linear maps, layer normalisation, attention weights, dropout, transition."""
+"""The small parts every block is made of: parameters, linear maps, layer normalisation, dropout, transition."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax import ops
-from alphafold_jax.ops import axial
 
 # Suppl. 1.11.4 "Parameters initialization".
-INITIALIZERS = {
+INITIALIZERS: dict[str, Callable[[], Callable]] = {
   'linear': lambda: hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal'),
   'relu': lambda: hk.initializers.VarianceScaling(2.0, 'fan_in', 'truncated_normal'),
   'glorot': lambda: hk.initializers.VarianceScaling(1.0, 'fan_avg', 'uniform'),
@@ -19,32 +18,50 @@ INITIALIZERS = {
 }
 
 
-def _parameter(name: str, shape: tuple[int, ...], init: str, num_input: int, num_output: int) -> jax.Array:
-  """A parameter drawn as the matrix [num_input, num_output] that it is, then given its shape."""
+def weight(
+  name: str,
+  shape: tuple[int, ...],
+  init: str = 'linear',
+  *,
+  num_input: int | None = None,
+  num_output: int | None = None,
+) -> jax.Array:
+  """Makes a weight in the module that calls it.
+
+  Args:
+    name: of the parameter
+    shape: of the parameter
+    init: a row of INITIALIZERS
+    num_input, num_output: the matrix that is drawn, then given its shape; None: the first and the last axis
+  """
+  drawn = (num_input or shape[0], num_output or shape[-1])
   draw = INITIALIZERS[init]()
-  return hk.get_parameter(name, shape, init=lambda _, dtype: draw((num_input, num_output), dtype).reshape(shape))
+  return hk.get_parameter(name, shape, init=lambda _, dtype: draw(drawn, dtype).reshape(shape))
+
+
+def bias(name: str, shape: tuple[int, ...], value: float = 0.0) -> jax.Array:
+  """Makes a bias, or the scale of a normalisation, in the module that calls it; it starts at a value."""
+  return hk.get_parameter(name, shape, init=hk.initializers.Constant(value))
 
 
 class Linear(hk.Module):
   """x w + b over the last axis."""
 
-  def __init__(self, num_output: int, init: str = 'linear', bias: bool = True, name: str | None = None):
+  def __init__(self, num_output: int, init: str = 'linear', has_bias: bool = True, name: str | None = None):
     super().__init__(name=name)
-    self.num_output, self.init, self.bias = num_output, init, bias
+    self.num_output, self.init, self.has_bias = num_output, init, has_bias
 
   def __call__(self, x: jax.Array) -> jax.Array:  # [..., c] -> [..., num_output]
-    y = jnp.dot(x, self.weights(x.shape[-1]))
-    if self.bias:
-      y += hk.get_parameter('b', (self.num_output,), init=jnp.zeros)
-    return y
+    y = jnp.dot(x, self.matrix(x.shape[-1]))
+    return y + bias('b', (self.num_output,)) if self.has_bias else y
 
-  def weights(self, num_input: int) -> jax.Array:
+  def matrix(self, num_input: int) -> jax.Array:
     """Its matrix alone, [num_input, num_output], for operations that multiply by themselves."""
-    return _parameter('w', (num_input, self.num_output), self.init, num_input, self.num_output)
+    return weight('w', (num_input, self.num_output), self.init)
 
-  def of_rows(self, num_input: int) -> Callable[[jax.Array], jax.Array]:
-    """Itself as a pure function, for arrays that are mapped in slices."""
-    w, b = self.weights(num_input), hk.get_parameter('b', (self.num_output,), init=jnp.zeros)
+  def function(self, num_input: int) -> Callable[[jax.Array], jax.Array]:
+    """Itself as a pure function of [..., num_input], for what is computed a few rows at a time."""
+    w, b = self.matrix(num_input), bias('b', (self.num_output,))
     return lambda x: jnp.dot(x, w) + b
 
 
@@ -56,9 +73,7 @@ class LayerNorm(hk.Module):
 
   def weights(self, c: int) -> ops.NormWeights:
     """Its parameters alone, for operations that normalise by themselves."""
-    return ops.NormWeights(
-      scale=hk.get_parameter('scale', (c,), init=jnp.ones), offset=hk.get_parameter('offset', (c,), init=jnp.zeros)
-    )
+    return ops.NormWeights(scale=bias('scale', (c,), 1.0), offset=bias('offset', (c,)))
 
 
 def attention_weights(
@@ -71,7 +86,7 @@ def attention_weights(
   shared_kv: bool = False,
   gated: bool = True,
 ) -> ops.AttentionWeights:
-  """Creates one attention layer's parameters in the module that calls it.
+  """Makes one attention layer's parameters in the module that calls it.
 
   Args:
     c_q: channels of the queries' input
@@ -87,13 +102,13 @@ def attention_weights(
   kv = (head_dim,) if shared_kv else heads
   kv_width = head_dim if shared_kv else width
   return ops.AttentionWeights(
-    q=_parameter('q', (c_q, *heads), 'glorot', c_q, width),
-    k=_parameter('k', (c_kv, *kv), 'glorot', c_kv, kv_width),
-    v=_parameter('v', (c_kv, *kv), 'glorot', c_kv, kv_width),
-    gate_w=_parameter('gate_w', (c_q, *heads), 'zeros', c_q, width) if gated else None,
-    gate_b=hk.get_parameter('gate_b', heads, init=jnp.ones) if gated else None,
-    out_w=_parameter('out_w', (*heads, c_out), 'zeros', width, c_out),
-    out_b=hk.get_parameter('out_b', (c_out,), init=jnp.zeros),
+    q=weight('q', (c_q, *heads), 'glorot', num_output=width),
+    k=weight('k', (c_kv, *kv), 'glorot', num_output=kv_width),
+    v=weight('v', (c_kv, *kv), 'glorot', num_output=kv_width),
+    gate_w=weight('gate_w', (c_q, *heads), 'zeros', num_output=width) if gated else None,
+    gate_b=bias('gate_b', heads, 1.0) if gated else None,
+    out_w=weight('out_w', (*heads, c_out), 'zeros', num_input=width),
+    out_b=bias('out_b', (c_out,)),
   )
 
 
@@ -107,41 +122,15 @@ class Transition(hk.Module):
   def __call__(self, x: jax.Array) -> jax.Array:  # [A, B, c]
     c = x.shape[-1]
     norm = LayerNorm(name='norm').weights(c)  # line 1
-    return ops.transition(
-      x,
-      norm,
-      ops.TransitionWeights(  # lines 2, 3
-        w_in=_parameter('w_in', (c, self.factor * c), 'relu', c, self.factor * c),
-        b_in=hk.get_parameter('b_in', (self.factor * c,), init=jnp.zeros),
-        w_out=_parameter('w_out', (self.factor * c, c), 'zeros', self.factor * c, c),
-        b_out=hk.get_parameter('b_out', (c,), init=jnp.zeros),
-      ),
+    weights = ops.TransitionWeights(
+      w_in=weight('w_in', (c, self.factor * c), 'relu'),
+      b_in=bias('b_in', (self.factor * c,)),
+      w_out=weight('w_out', (self.factor * c, c), 'zeros'),
+      b_out=bias('b_out', (c,)),
     )
+    return ops.transition(x, norm, weights)  # lines 2, 3
 
 
 def dropout(x: jax.Array, rate: float) -> jax.Array:
-  """Zeroes entries with probability `rate` and rescales the rest (Suppl. 1.11.6)."""
-  keep = dropout_factors(x.shape, rate)
-  return x if keep is None else (keep * x).astype(x.dtype)
-
-
-def dropout_factors(
-  shape: tuple[int, ...], rate: float, shared_axis: int | None = None, sharded_axis: int | None = None
-) -> jax.Array | None:
-  """What dropout multiplies an array of that shape by: 0 or 1 / (1 - rate) (Suppl. 1.11.6); None: there is no dropout.
-
-  With `shared_axis` one mask serves that whole axis, which is 1 in the result: 0 is the paper's DropoutRowwise, 1 its
-  DropoutColumnwise. The remaining axes are residues, then channels, so the draws of a residue do not depend on padding.
-  `sharded_axis` is the one of which a device holds a share (ops/axial.py); the draws are those of the whole.
-  """
-  if rate == 0.0:
-    return None
-  shape = list(shape)
-  if shared_axis is not None:
-    shape[shared_axis] = 1
-  if sharded_axis in (None, shared_axis):
-    keep = jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape)
-  else:
-    shape[sharded_axis] *= axial.num_shares()
-    keep = axial.share(jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape), sharded_axis)
-  return keep / (1.0 - rate)
+  """Zeroes entries with probability `rate` and scales up the others (Suppl. 1.11.6)."""
+  return ops.dropout(hk.next_rng_key(), rate, x) if rate else x

@@ -6,30 +6,26 @@ m [N_seq, N_res, c_m] MSA representation, z [N_res, N_res, c_z] pair representat
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from alphafold_jax import ops
-from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights, dropout_factors
-from alphafold_jax.ops import axial
+from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights, bias, weight
 
 
 class MSARowAttentionWithPairBias(hk.Module):
-  """Algorithm 7: each sequence attends along its residues, told by the pair representation where to look."""
+  """Algorithm 7: each sequence attends along its residues, where the pair representation points it."""
 
   def __init__(self, num_head: int, dropout: float = 0.0, name: str | None = None):
     super().__init__(name=name)
     self.num_head, self.dropout = num_head, dropout
 
   def __call__(self, m: jax.Array, z: jax.Array, mask: jax.Array) -> jax.Array:
-    num_seq, _, c_m = m.shape
-    c_z = z.shape[-1]
+    c_m, c_z = m.shape[-1], z.shape[-1]
     norm, pair_norm = LayerNorm(name='norm').weights(c_m), LayerNorm(name='pair_norm').weights(c_z)  # line 1
-    bias = ops.pair_bias(z, pair_norm, Linear(self.num_head, bias=False, name='pair_bias').weights(c_z))  # line 3
-    bias = jnp.moveaxis(axial.gather(bias, 0), -1, 0)
+    to_heads = Linear(self.num_head, has_bias=False, name='pair_bias').matrix(c_z)
+    pair_bias = ops.pair_bias(z, pair_norm, to_heads)  # line 3
     weights = attention_weights(c_m, c_m, self.num_head, c_m // self.num_head)
-    m, mask = axial.whole_rows(m), axial.whole_rows(mask)
-    keep = dropout_factors(m.shape, self.dropout, shared_axis=0)
-    return axial.whole_columns(ops.self_attention(m, norm, weights, mask, bias, keep=keep), num_seq)  # lines 2, 4-7
+    keep = ops.msa_dropout(hk.next_rng_key(), self.dropout, m) if self.dropout else None
+    return ops.row_attention(m, norm, weights, mask, pair_bias, keep)  # lines 2, 4-7
 
 
 class MSAColumnAttention(hk.Module):
@@ -70,18 +66,12 @@ class OuterProductMean(hk.Module):
   def __call__(self, z: jax.Array, m: jax.Array, mask: jax.Array) -> jax.Array:
     c_m, c_z, hidden = m.shape[-1], z.shape[-1], self.c_hidden
     norm = LayerNorm(name='norm').weights(c_m)  # line 1
-    linear = hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal')
-    return ops.outer_product_mean(
-      z,
-      m,
-      norm,
-      ops.OuterProductWeights(  # lines 2-4
-        left_w=hk.get_parameter('left_w', (c_m, hidden), init=linear),
-        left_b=hk.get_parameter('left_b', (hidden,), init=jnp.zeros),
-        right_w=hk.get_parameter('right_w', (c_m, hidden), init=linear),
-        right_b=hk.get_parameter('right_b', (hidden,), init=jnp.zeros),
-        out_w=hk.get_parameter('out_w', (hidden, hidden, c_z), init=jnp.zeros),
-        out_b=hk.get_parameter('out_b', (c_z,), init=jnp.zeros),
-      ),
-      mask,
+    weights = ops.OuterProductWeights(
+      left_w=weight('left_w', (c_m, hidden)),
+      left_b=bias('left_b', (hidden,)),
+      right_w=weight('right_w', (c_m, hidden)),
+      right_b=bias('right_b', (hidden,)),
+      out_w=weight('out_w', (hidden, hidden, c_z), 'zeros', num_input=hidden * hidden),
+      out_b=bias('out_b', (c_z,)),
     )
+    return ops.outer_product_mean(z, m, norm, weights, mask)  # lines 2-4

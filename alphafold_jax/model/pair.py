@@ -5,14 +5,13 @@ z [N_res, N_res, c_z] pair representation, mask [N_res, N_res], keep dropout's f
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from alphafold_jax import ops
-from alphafold_jax.model.layers import LayerNorm, Linear, Transition, attention_weights, dropout_factors
-from alphafold_jax.ops import axial
+from alphafold_jax.model.layers import LayerNorm, Linear, Transition, attention_weights, bias, weight
 
 
 class TriangleMultiplication(hk.Module):
@@ -24,27 +23,20 @@ class TriangleMultiplication(hk.Module):
 
   def __call__(self, z: jax.Array, mask: jax.Array, keep: jax.Array | None = None) -> jax.Array:
     c_z, hidden = z.shape[-1], self.c_hidden
-    linear = hk.initializers.VarianceScaling(1.0, 'fan_in', 'truncated_normal')
     norm = LayerNorm(name='norm').weights(c_z)  # line 1
-    return ops.triangle_multiplication(
-      z,
-      norm,
-      ops.TriangleWeights(  # lines 2-4
-        proj_w=hk.get_parameter('proj_w', (c_z, 2 * hidden), init=linear),
-        proj_b=hk.get_parameter('proj_b', (2 * hidden,), init=jnp.zeros),
-        gate_w=hk.get_parameter('gate_w', (c_z, 2 * hidden), init=jnp.zeros),
-        gate_b=hk.get_parameter('gate_b', (2 * hidden,), init=jnp.ones),
-        norm_scale=hk.get_parameter('norm_scale', (hidden,), init=jnp.ones),
-        norm_offset=hk.get_parameter('norm_offset', (hidden,), init=jnp.zeros),
-        out_w=hk.get_parameter('out_w', (hidden, c_z), init=jnp.zeros),
-        out_b=hk.get_parameter('out_b', (c_z,), init=jnp.zeros),
-        out_gate_w=hk.get_parameter('out_gate_w', (c_z, c_z), init=jnp.zeros),
-        out_gate_b=hk.get_parameter('out_gate_b', (c_z,), init=jnp.ones),
-      ),
-      mask,
-      outgoing=self.outgoing,
-      keep=keep,
+    weights = ops.TriangleWeights(
+      proj_w=weight('proj_w', (c_z, 2 * hidden)),
+      proj_b=bias('proj_b', (2 * hidden,)),
+      gate_w=weight('gate_w', (c_z, 2 * hidden), 'zeros'),
+      gate_b=bias('gate_b', (2 * hidden,), 1.0),
+      norm_scale=bias('norm_scale', (hidden,), 1.0),
+      norm_offset=bias('norm_offset', (hidden,)),
+      out_w=weight('out_w', (hidden, c_z), 'zeros'),
+      out_b=bias('out_b', (c_z,)),
+      out_gate_w=weight('out_gate_w', (c_z, c_z), 'zeros'),
+      out_gate_b=bias('out_gate_b', (c_z,), 1.0),
     )
+    return ops.triangle_multiplication(z, norm, weights, mask, outgoing=self.outgoing, keep=keep)  # lines 2-4
 
 
 class TriangleAttention(hk.Module):
@@ -57,15 +49,11 @@ class TriangleAttention(hk.Module):
   def __call__(self, z: jax.Array, mask: jax.Array, keep: jax.Array | None = None) -> jax.Array:
     c_z = z.shape[-1]
     norm = LayerNorm(name='norm').weights(c_z)  # line 1
-    bias = axial.gather(ops.pair_bias(z, norm, Linear(self.num_head, bias=False, name='pair_bias').weights(c_z)), 0)
+    pair_bias = ops.pair_bias(z, norm, Linear(self.num_head, has_bias=False, name='pair_bias').matrix(c_z))  # line 3
     weights = attention_weights(c_z, c_z, self.num_head, c_z // self.num_head)
-    if self.starting:
-      return ops.self_attention(z, norm, weights, mask, bias.transpose(2, 0, 1), keep=keep)  # lines 2-7
-
-    def columns(z, mask, keep, axis):  # around the ending node: the same on the transposed graph
-      return ops.self_attention(z, norm, weights, mask, bias.transpose(2, 1, 0), keep=keep, axis=axis)
-
-    return axial.by_columns(columns, z, mask, keep)
+    return ops.triangle_attention(  # lines 2, 4-7
+      z, norm, weights, mask, pair_bias, starting=self.starting, keep=keep
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +68,7 @@ class PairSpec:
 
 
 # name -> (module, the axis that shares its dropout mask)
-PAIR_UPDATES = {
+PAIR_UPDATES: dict[str, tuple[Callable[..., Callable], int]] = {
   'multiplication_outgoing': (lambda s, name: TriangleMultiplication(s.c_triangle, outgoing=True, name=name), 0),
   'multiplication_incoming': (lambda s, name: TriangleMultiplication(s.c_triangle, outgoing=False, name=name), 0),
   'attention_starting': (lambda s, name: TriangleAttention(s.num_head, starting=True, name=name), 0),
@@ -96,7 +84,9 @@ class PairStackBlock(hk.Module):
     self.spec = spec
 
   def __call__(self, z: jax.Array, mask: jax.Array) -> jax.Array:
+    rate = self.spec.dropout
     for update in self.spec.order:
       module, shared_axis = PAIR_UPDATES[update]
-      z = module(self.spec, update)(z, mask, dropout_factors(z.shape, self.spec.dropout, shared_axis, sharded_axis=0))
+      keep = ops.pair_dropout(hk.next_rng_key(), rate, z, shared_axis) if rate else None
+      z = module(self.spec, update)(z, mask, keep)
     return Transition(self.spec.transition_factor, name='transition')(z)

@@ -1,32 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Around one pass of the network: what the first pass is given, and when to stop (Algorithms 30 and 31)."""
+"""Recycling: what the first pass is given, the passes one after another, and when to stop (Algorithms 30 and 31)."""
 
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax import schema
-from alphafold_jax.ops import axial
+from alphafold_jax import ops, schema
+from alphafold_jax.model.alphafold import Context, Network, Params
 
 _CA = 1
 
 
-def initial_recycled(num_res: int, c_m: int, c_z: int, dtype: str = 'float32') -> schema.Recycled:
-  """The zeros that the first pass recycles (Alg. 30 line 1); of the pair representation, a device's share.
+def recycle(
+  network: Network,
+  params: Params,
+  key: jax.Array,
+  batch: schema.Batch,
+  context: Context,
+  num_passes: jax.Array | int,
+) -> schema.Outputs:
+  """Runs the network a number of times, each pass on what the one before left; one program for any number.
+
+  Gradients flow through the last pass alone (Alg. 31). A prediction, which looks at every pass, has its own loop around
+  the compiled pass (prediction.py).
 
   Args:
-    num_res: residues
-    c_m, c_z: channels of the alignment and of pairs
-    dtype: of the pair representation, if it is not to take the room of float32: the trunk's own
+    network: from `alphafold.network`
+    params: its parameters
+    key: consumed; pass i draws from `fold_in(key, i)`
+    batch: the protein
+    context: from `network.prepare`
+    num_passes: 1 or more, recycles and one
+
+  Returns:
+    the last pass's outputs.
   """
-  return schema.Recycled(
-    msa_first_row=jnp.zeros((num_res, c_m)),
-    pair=jnp.zeros((num_res // axial.num_shares(), num_res, c_z), dtype),
-    atom_positions=jnp.zeros((num_res, 37, 3)),
-  )
+  fixed_params, fixed_context = jax.lax.stop_gradient((params, context))
+
+  def one_pass(index, previous):
+    key_pass = jax.random.fold_in(key, index)
+    return network.iterate(fixed_params, key_pass, batch, fixed_context, previous).recycled
+
+  previous = jax.lax.fori_loop(0, num_passes - 1, one_pass, network.initial(batch))
+  key_pass = jax.random.fold_in(key, num_passes - 1)
+  return network.iterate(params, key_pass, batch, context, jax.lax.stop_gradient(previous))
 
 
 def distance_change(previous: jax.Array, current: jax.Array, mask: jax.Array) -> jax.Array:
-  """How far two structures differ: the root mean square change of all C-alpha distances.
+  """The root mean square change of all distances between C-alpha atoms, by which a prediction stops early.
 
   Args:
     previous, current: [N_res, 37, 3] Å
@@ -37,10 +57,8 @@ def distance_change(previous: jax.Array, current: jax.Array, mask: jax.Array) ->
   """
 
   def distances(positions):
-    ca = positions[:, _CA]
-    return jnp.sqrt(jnp.sum(jnp.square(axial.share(ca, 0)[:, None] - ca[None]), axis=-1))
+    return jnp.sqrt(jnp.sum(jnp.square(ops.pairwise(jnp.subtract, positions[:, _CA])), axis=-1))
 
-  pairs = axial.share(mask, 0)[:, None] * mask[None]
-  square = pairs * jnp.square(distances(previous) - distances(current))
-  total = jnp.sum(axial.gather(jnp.sum(square, axis=1), 0))
+  square = ops.pairwise(jnp.multiply, mask) * jnp.square(distances(previous) - distances(current))
+  total = jnp.sum(ops.all_residues(jnp.sum(square, axis=1)))
   return jnp.sqrt(total / jnp.maximum(jnp.square(jnp.sum(mask)), 1.0))

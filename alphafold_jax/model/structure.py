@@ -2,24 +2,24 @@
 """The structure module: Algorithm 20, with invariant point attention (22) and the backbone update (23).
 
 s [N_res, c_s] single representation, z [N_res, N_res, c_z] pair representation, T a Rigid of N_res frames whose
-translations are in units of `position_scale` Å. H heads, P points. All in float32. Where devices share the work
-(ops/axial.py) each has its rows of what is [N_res, N_res, ...] and all of the rest.
+translations are in units of `position_scale` Å. H heads, P points. All in float32.
 """
 
 import dataclasses
+import math
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax import schema
+from alphafold_jax import ops, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.geometry import atoms, rigid
 from alphafold_jax.geometry.rigid import Rigid
-from alphafold_jax.model.layers import LayerNorm, Linear, dropout
-from alphafold_jax.ops import axial, slicing
+from alphafold_jax.model.layers import LayerNorm, Linear, bias, dropout
 
 _HIGHEST = jax.lax.Precision.HIGHEST
+_INVERSE_SOFTPLUS_OF_1 = math.log(math.expm1(1.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +58,11 @@ class InvariantPointAttention(hk.Module):
     q_points = self._points(s, frames, spec.num_point_qk, 'q_points')  # line 2, in the global frame
     k_points = self._points(s, frames, spec.num_point_qk, 'k_points')
     v_points = self._points(s, frames, spec.num_point_v, 'v_points')  # line 3
-    gamma = jax.nn.softplus(hk.get_parameter('point_weight', (heads,), init=_unit_softplus))
+    gamma = jax.nn.softplus(bias('point_weight', (heads,), _INVERSE_SOFTPLUS_OF_1))
     point_scale = -0.5 * gamma * (3 * spec.num_point_qk * 9 / 2) ** -0.5
+
+    width = heads * (spec.c_v + 4 * spec.num_point_v + z.shape[-1])
+    out = Linear(spec.c_s, init='zeros', name='out').function(width)
 
     def attend(q, q_points, rotation, translation, rows_mask, pair_logits, z):  # some residues i, to all residues j
       # Lines 5-7. Each of the three terms has unit variance, hence the thirds; 9/2 is that of a squared distance.
@@ -76,11 +79,10 @@ class InvariantPointAttention(hk.Module):
       o_pair = jnp.einsum('ijh,ijc->ihc', weights, z)  # line 8
       # The points' coordinates enter the last layer component by component: all x, all y, all z.
       parts = [o, *jnp.moveaxis(o_points, -1, 0), norm, o_pair]
-      return jnp.concatenate([part.reshape(len(q), -1) for part in parts], axis=-1)
+      return out(jnp.concatenate([part.reshape(len(q), -1) for part in parts], axis=-1))  # line 11
 
-    rows = axial.share((q, q_points, frames.rotation, frames.translation, mask), 0)
-    o = slicing.map_rows(attend, (*rows, pair_logits, z), 4 * num_res * 6 * heads)
-    return axial.gather(Linear(spec.c_s, init='zeros', name='out')(o), 0)  # line 11
+    residues_i = (q, q_points, frames.rotation, frames.translation, mask)
+    return ops.by_rows(attend, residues_i, (pair_logits, z), width=6 * heads)
 
   @hk.transparent
   def _points(self, s: jax.Array, frames: Rigid, num_point: int, name: str) -> jax.Array:
@@ -88,11 +90,6 @@ class InvariantPointAttention(hk.Module):
     local = Linear(3 * self.spec.num_head * num_point, name=name)(s)
     local = local.reshape(s.shape[0], self.spec.num_head, num_point, 3)
     return frames[:, None, None].apply(local)
-
-
-def _unit_softplus(shape, dtype):
-  """Starts at the value whose softplus is 1."""
-  return jnp.full(shape, jnp.log(jnp.expm1(1.0)), dtype)
 
 
 class AngleResnet(hk.Module):
@@ -172,7 +169,7 @@ class StructureModule(hk.Module):
       stopped = Rigid(rotation=jax.lax.stop_gradient(frames.rotation), translation=frames.translation)
       return (s, stopped), (frames, angles)
 
-    keys = jax.random.split(hk.maybe_next_rng_key() if spec.dropout else jax.random.key(0), spec.num_layer)
+    keys = jax.random.split(hk.next_rng_key() if spec.dropout else jax.random.key(0), spec.num_layer)
     (s, _), (all_frames, raw_angles) = hk.scan(one_layer, (s, frames), keys)
     return s, self._structure(aatype, all_frames, raw_angles)
 

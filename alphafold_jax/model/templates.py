@@ -10,12 +10,11 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax import schema
+from alphafold_jax import ops, schema
 from alphafold_jax.geometry import atoms
 from alphafold_jax.model.embedders import distance_bins
 from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights
 from alphafold_jax.model.pair import PairSpec, PairStackBlock
-from alphafold_jax.ops import axial
 
 _N, _CA, _C = 0, 1, 2  # atom37
 
@@ -53,16 +52,13 @@ def pair_features(aatype: jax.Array, positions: jax.Array, atom_mask: jax.Array,
   beta, beta_mask = atoms.pseudo_beta(aatype, positions, atom_mask)
   backbone = atom_mask[:, _N] * atom_mask[:, _CA] * atom_mask[:, _C]
   types = jax.nn.one_hot(aatype, 22)
-  own_backbone, own_beta_mask, own_types = axial.share((backbone, beta_mask, types), 0)
-  mask = (own_backbone[:, None] * backbone[None])[..., None]
-  shape = mask.shape[:2]
+  mask = ops.pairwise(jnp.multiply, backbone)[..., None]
   features = jnp.concatenate(
     [
       distance_bins(beta, spec.min_distance, spec.max_distance, spec.num_bins),
-      (own_beta_mask[:, None] * beta_mask[None])[..., None],
-      jnp.broadcast_to(types[None], (*shape, 22)),
-      jnp.broadcast_to(own_types[:, None], (*shape, 22)),
-      jnp.zeros((*shape, 3)),
+      ops.pairwise(jnp.multiply, beta_mask)[..., None],
+      ops.pairwise(lambda i, j: jnp.concatenate(jnp.broadcast_arrays(j, i), axis=-1), types),
+      jnp.zeros((*mask.shape[:2], 3)),
       mask,
     ],
     axis=-1,
@@ -125,13 +121,13 @@ class TemplateEmbedder(hk.Module):
 
   def __call__(self, templates: schema.Templates, seq_mask: jax.Array, dtype: jnp.dtype) -> TemplateContext:
     aatype, positions, atom_mask = templates.aatype, templates.atom_positions, templates.atom_mask
-    pair_mask = axial.share(seq_mask, 0)[:, None] * seq_mask[None]
+    pair_mask = ops.pairwise(jnp.multiply, seq_mask)
     stack = TemplatePairStack(self.spec, name='pair_stack')
 
     def embed(template):  # lines 9, 10; one template after another, to bound memory
-      key, *raw = template
+      key, aatype, positions, atom_mask = template
       with hk.with_rng(key):
-        return stack(pair_features(*raw, self.spec).astype(dtype), pair_mask)
+        return stack(pair_features(aatype, positions, atom_mask, self.spec).astype(dtype), pair_mask)
 
     key = hk.next_rng_key() if self.spec.pair.dropout else jax.random.key(0)
     pair = hk.map(embed, (jax.random.split(key, aatype.shape[0]), aatype, positions, atom_mask))
@@ -143,5 +139,5 @@ class TemplateEmbedder(hk.Module):
 
 def append_rows(m: jax.Array, msa_mask: jax.Array, context: TemplateContext) -> tuple[jax.Array, jax.Array]:
   """Puts the templates' torsion rows after the MSA's (Alg. 2 line 8)."""
-  rows, rows_mask = axial.share(context.rows, 1), axial.share(context.rows_mask, 1)
+  rows, rows_mask = ops.own_residues((context.rows, context.rows_mask), axis=1)
   return jnp.concatenate([m, rows]), jnp.concatenate([msa_mask, rows_mask])

@@ -1,16 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel seam: the network's expensive steps as pure functions of activations and weights.
 
-Each file holds one operation: its mathematics as the `xla` reference and, in the table at its foot, every other way to
-compute it. Which one runs is decided at trace time by `seam.Kernels`, never inside a module of the model. An operation
-normalises its input and adds its update to what was there (residual.py), slice by slice and in place (slicing.py).
+A file such as attention.py holds one operation: its mathematics as the `xla` reference and, in the table at its foot,
+every other way to compute it. Kernels have files of their own, named after the operation and the row. Which row runs is
+decided at trace time by `seam.Kernels`, never inside a module of the model. An operation normalises its input and adds
+its update to it (residual.py), slice by slice and in place (slicing.py).
 """
 
 from alphafold_jax.ops import axial
 from alphafold_jax.ops.attention import AttentionWeights, attend, global_attention, pair_bias, self_attention
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 from alphafold_jax.ops.outer_product import OuterProductWeights, outer_product_mean
-from alphafold_jax.ops.seam import Kernels, taking_gradients, use_kernels
+from alphafold_jax.ops.pairs import (
+  all_residues,
+  by_rows,
+  dropout,
+  msa_dropout,
+  own_residues,
+  pair_dropout,
+  pairwise,
+  row_attention,
+  symmetric,
+  triangle_attention,
+  zero_pairs,
+)
+from alphafold_jax.ops.seam import Kernels, use_kernels
 from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
 
@@ -21,15 +35,25 @@ __all__ = [
   'OuterProductWeights',
   'TransitionWeights',
   'TriangleWeights',
+  'all_residues',
   'attend',
   'axial',
+  'by_rows',
+  'dropout',
   'global_attention',
   'layer_norm',
+  'msa_dropout',
   'outer_product_mean',
+  'own_residues',
   'pair_bias',
+  'pair_dropout',
+  'pairwise',
+  'row_attention',
   'self_attention',
-  'taking_gradients',
+  'symmetric',
   'transition',
+  'triangle_attention',
   'triangle_multiplication',
   'use_kernels',
+  'zero_pairs',
 ]

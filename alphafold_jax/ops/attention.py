@@ -2,20 +2,22 @@
 """Gated multi-head attention, the core of Algorithms 7, 8, 13, 14, 17 and 19.
 
 B rows attend independently, each over its S positions, with H heads of D channels; c input channels. The rows of the
-tables take normalised activations and give the update alone; what is around it is in residual.py.
+tables compute x + update from (x, norm, weights, mask, bias, keep, axis=), for global attention without bias and keep.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from alphafold_jax.ops import (
-  colabfold_attention,
-  cudnn_attention,
-  cuequivariance_attention,
-  pallas_attention,
+  attention_colabfold,
+  attention_cudnn,
+  attention_cuequivariance,
+  attention_pallas,
+  axial,
   pallas_platforms,
   residual,
   seam,
@@ -23,7 +25,7 @@ from alphafold_jax.ops import (
 )
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
-_MASKED = -1e9  # a replacement, not an addend: a row whose keys are all masked averages uniformly
+_MASKED = -1e9  # replaces a logit, is not added to it: a row whose keys are all masked averages uniformly
 
 
 class AttentionWeights(NamedTuple):
@@ -60,8 +62,34 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.
 
 def _gate_and_project(x: jax.Array, average: jax.Array, w: AttentionWeights) -> jax.Array:
   """Gates the heads' averages by the query's input and mixes the heads: [B, S, H, D] to [B, S, c_out]."""
+  assert w.gate_w is not None and w.gate_b is not None
   gate = jax.nn.sigmoid(jnp.einsum('bsc,chd->bshd', x, w.gate_w) + w.gate_b)
   return jnp.einsum('bshd,hdo->bso', gate * average, w.out_w) + w.out_b
+
+
+# ------------------------------------------------------------------------------------------ the rows
+
+
+def _by_rows(
+  update: Callable[..., jax.Array], bytes_per_row: Callable[..., int] = slicing.all_at_once, at_least: int = 8
+) -> Callable[..., jax.Array]:
+  """Makes `compute` of a table's row from what updates rows of x that are normalised.
+
+  Args:
+    update: (x, weights, mask, bias) to what is added to x, [B, S, c]
+    bytes_per_row: (S, weights, dtype of x) to what its temporaries take per row
+    at_least: the fewest rows worth a slice
+  """
+
+  def compute(x, norm, w, mask, bias=None, keep=None, *, axis):
+    size = bytes_per_row(x.shape[1 - axis], w, x.dtype)
+
+    def of_rows(x, mask):
+      return update(x, w, mask, bias)
+
+    return residual.update(of_rows, x, norm, keep, ((mask, 0),), size, axis=axis, at_least=at_least)
+
+  return compute
 
 
 def _self_attention_xla(x, w, mask, bias):
@@ -73,10 +101,10 @@ def _self_attention_xla(x, w, mask, bias):
 
 
 def _self_attention_fused(x, w, mask, bias):
-  """The same as `_self_attention_xla` in a form that XLA computes faster, above all on CPUs.
+  """Computes what `_self_attention_xla` does in a form that XLA makes faster, above all on CPUs.
 
-  Heads come before positions, so all products are of plain matrices; exponentials are divided by their sum after they
-  have averaged the values; the mask is a minimum, not a choice, which XLA:CPU fuses with its neighbours.
+  Heads come before positions, so all products are of plain matrices. Exponentials average the values first and are
+  divided by their sum afterwards. The mask is a minimum, not a choice, so XLA:CPU fuses it with its neighbours.
   """
   cap = jnp.where(mask > 0, jnp.inf, _MASKED).astype(jnp.float32)[:, None, None, :]
   q, k, v = (jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
@@ -92,7 +120,7 @@ def _self_attention_fused(x, w, mask, bias):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _for_all_rows(bias, num_rows):
-  """[H, Q, S] to [num_rows, H, Q, S]; its gradient sums by a matrix product, ten times faster than XLA:CPU's sum."""
+  """Repeats [H, Q, S] to [num_rows, H, Q, S]; the gradient's sum is a matrix product, ten times faster on XLA:CPU."""
   return jnp.broadcast_to(bias, (num_rows, *bias.shape))
 
 
@@ -105,21 +133,21 @@ def _sum_of_rows(num_rows, _, gradient):
 _for_all_rows.defvjp(lambda bias, num_rows: (_for_all_rows(bias, num_rows), None), _sum_of_rows)
 
 
-def _fused_bytes(x, w, *_):
-  _, num_keys, _ = x.shape
+def _fused_bytes(num_keys, w, _):
   _, num_head, head_dim = w.q.shape
   return 4 * num_head * num_keys * (2 * num_keys + 5 * head_dim)
 
 
-def _self_attention_by(attend_heads, empty_rows: bool):
-  """Self-attention around a kernel for its core.
+def _around(attend_heads: Callable[..., jax.Array], empty_rows: bool) -> Callable[..., jax.Array]:
+  """Makes `compute` of a table's row from a kernel for the core of self-attention.
 
   Args:
-    attend_heads: maps q, k, v [B, H, S, D], mask [B, S] and bias [H, S, S] to averages [B, H, S, D]
+    attend_heads: (q, k, v, mask, bias), of shapes [B, H, S, D] three times, [B, S] and [H, S, S] or None, to the
+      averages [B, H, S, D]
     empty_rows: whether it averages rows uniformly whose keys are all masked; if not, that is done here
   """
 
-  def self_attention(x, w, mask, bias):
+  def update(x, w, mask, bias):
     mask = jnp.broadcast_to(mask, x.shape[:2])
     q, k, v = (jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
     average = attend_heads(q, k, v, mask, bias)
@@ -128,14 +156,29 @@ def _self_attention_by(attend_heads, empty_rows: bool):
       average = jnp.where(some, average, jnp.mean(v, axis=2, keepdims=True, dtype=jnp.float32).astype(v.dtype))
     return _gate_and_project(x, average.swapaxes(1, 2), w)
 
-  return self_attention
+  return _by_rows(update, _projections_bytes)
 
 
-def _projections_bytes(x, w, *_):
-  return x.dtype.itemsize * x.shape[1] * w.q.shape[1] * w.q.shape[2] * 6
+def _projections_bytes(num_keys, w, dtype):
+  _, num_head, head_dim = w.q.shape
+  return 6 * dtype.itemsize * num_keys * num_head * head_dim
 
 
-def _global_attention_xla(x, w, mask):
+def _of_heads(reason: Callable[..., str | None]) -> Callable[..., str | None]:
+  """Turns what a kernel's file says of q into what a table's row says of the operation's arguments.
+
+  Args:
+    reason: (platform, dtype of q, shape [B, H, S, D] of q, whether there is a bias) to a reason or None
+  """
+
+  def of_arguments(platform, x, norm, w, mask, bias, keep, *, axis):
+    shape = (x.shape[axis], w.q.shape[1], x.shape[1 - axis], w.q.shape[2])
+    return reason(platform, x.dtype, shape, bias is not None)
+
+  return of_arguments
+
+
+def _global_attention_xla(x, w, mask, _):
   mask = mask.astype(x.dtype)[..., None]
   # The query is the masked mean of the column; one key and value head serves all H queries.
   mean = jnp.sum(mask * x, axis=1, dtype=jnp.float32) / (jnp.sum(mask, axis=1, dtype=jnp.float32) + 1e-10)
@@ -148,9 +191,8 @@ def _global_attention_xla(x, w, mask):
   return _gate_and_project(x, average[:, None], w)
 
 
-def _global_bytes(x, w, *_):
-  _, num_keys, channels = x.shape
-  _, num_head, head_dim = w.q.shape
+def _global_bytes(num_keys, w, _):
+  channels, num_head, head_dim = w.q.shape
   return 4 * num_keys * (2 * num_head * head_dim + 2 * num_head + channels)
 
 
@@ -178,18 +220,7 @@ def self_attention(
   Returns:
     x with the update added
   """
-  shape = x.swapaxes(0, axis)  # of it only the shape is used
-  row = seam.choose('self_attention', shape, weights, mask, bias)
-  return residual.update(
-    lambda x, mask: row(x, weights, mask, bias),
-    x,
-    norm,
-    keep,
-    ((mask, 0),),
-    row.bytes_per_row(shape, weights),
-    axis=axis,
-    at_least=8,
-  )
+  return seam.compute('self_attention', x, norm, weights, mask, bias, keep, axis=axis)
 
 
 def pair_bias(z: jax.Array, norm: NormWeights, w: jax.Array) -> jax.Array:
@@ -201,12 +232,13 @@ def pair_bias(z: jax.Array, norm: NormWeights, w: jax.Array) -> jax.Array:
     w: [c_z, H]
 
   Returns:
-    [N, N, H]
+    [H, N, N], of all pairs on every device
   """
-  # By rows, for no more of z is to be there normalised.
-  return slicing.map_rows(
+  # In slices of rows, so that never all of z is there normalised.
+  bias = slicing.map_rows(
     lambda z: jnp.dot(layer_norm(z, *norm), w), (z,), z.dtype.itemsize * z.shape[1] * z.shape[2], at_least=8
   )
+  return jnp.moveaxis(axial.gather(bias, 0), -1, 0)
 
 
 def global_attention(
@@ -224,45 +256,46 @@ def global_attention(
   Returns:
     x with the update added
   """
-  shape = x.swapaxes(0, axis)  # of it only the shape is used
-  row = seam.choose('global_attention', shape, weights, mask)
-  return residual.update(
-    lambda x, mask: row(x, weights, mask), x, norm, None, ((mask, 0),), row.bytes_per_row(shape, weights), axis=axis
-  )
-
-
-def _kernel(module) -> seam.Row:
-  return seam.Row(
-    _self_attention_by(module.attend, empty_rows=False),
-    _projections_bytes,
-    module.missing,
-    getattr(module, 'declines', seam.no_reason),
-  )
-
-
-def _pallas_declines(place, x, w, *_):
-  rows, num_keys, _ = x.shape
-  _, num_head, head_dim = w.q.shape
-  return pallas_attention.declines(place.platform, x.dtype, (rows, num_head, num_keys, head_dim), num_keys)
+  return seam.compute('global_attention', x, norm, weights, mask, axis=axis)
 
 
 SELF_ATTENTION = seam.operation(
   'self_attention',
   {
-    'xla': seam.Row(_self_attention_xla),
-    'xla_chunked': seam.Row(_self_attention_fused, _fused_bytes),
+    'xla': seam.Row(_by_rows(_self_attention_xla)),
+    'xla_chunked': seam.Row(_by_rows(_self_attention_fused, _fused_bytes)),
     'pallas': seam.Row(
-      _self_attention_by(pallas_attention.attend, empty_rows=True),
-      _projections_bytes,
-      pallas_platforms.missing,
-      _pallas_declines,
+      _around(attention_pallas.attend, empty_rows=True),
+      platforms=pallas_platforms.PLATFORMS,
+      custom_calls=pallas_platforms.CUSTOM_CALLS,
+      unavailable=pallas_platforms.unavailable,
+      declines=_of_heads(attention_pallas.declines),
     ),
-    'cudnn': _kernel(cudnn_attention),
-    'colabfold': _kernel(colabfold_attention),
-    'cuequivariance': _kernel(cuequivariance_attention),
+    'cudnn': seam.Row(
+      _around(attention_cudnn.attend, empty_rows=False),
+      platforms=('cuda',),
+      custom_calls=attention_cudnn.CUSTOM_CALLS,
+      declines=_of_heads(attention_cudnn.declines),
+      declines_gradient=_of_heads(attention_cudnn.declines_gradient),
+    ),
+    'colabfold': seam.Row(
+      _around(attention_colabfold.attend, empty_rows=False),
+      platforms=('cuda',),
+      packages=(attention_colabfold.PACKAGE,),
+      custom_calls=pallas_platforms.CUSTOM_CALLS,
+      declines=_of_heads(attention_colabfold.declines),
+    ),
+    'cuequivariance': seam.Row(
+      _around(attention_cuequivariance.attend, empty_rows=False),
+      platforms=('cuda',),
+      packages=attention_cuequivariance.PACKAGES,
+    ),
   },
 )
 GLOBAL_ATTENTION = seam.operation(
   'global_attention',
-  {'xla': seam.Row(_global_attention_xla), 'xla_chunked': seam.Row(_global_attention_xla, _global_bytes)},
+  {
+    'xla': seam.Row(_by_rows(_global_attention_xla)),
+    'xla_chunked': seam.Row(_by_rows(_global_attention_xla, _global_bytes, at_least=1)),
+  },
 )

@@ -53,7 +53,9 @@ def share(tree: Any, axis: int) -> Any:
     size = x.shape[axis] // devices
     return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(name) * size, size, axis)
 
-  return jax.tree.map(of_array, tree)
+  # All parts are taken before any is used: XLA may otherwise keep a whole array until its part is needed, in jax 0.12
+  # that of the alignment until the Evoformer.
+  return jax.lax.optimization_barrier(jax.tree.map(of_array, tree))
 
 
 def gather(x: jax.Array, axis: int) -> jax.Array:

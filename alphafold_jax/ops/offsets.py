@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many elements the arrays of a kernel may have, and how rows are shared out so that none has more.
+"""Cuts rows into slices whose arrays have so few elements that a kernel's offsets cannot overflow.
 
 Pallas' lowering to Triton (read in jax 0.10.2) counts offsets in elements: in 64 bits where an array takes more than
-2^32 bytes, in 32 bits elsewhere. That is right for elements of two bytes or more and overflows for single bytes. As it
-is documented nowhere and the other lowerings were not read, no array that a kernel sees has 2^31 elements: then every
-offset fits a signed integer of 32 bits, whoever computes it.
+2^32 bytes, in 32 bits elsewhere. That is right for elements of two bytes or more and overflows for single bytes. This
+is not documented, and the other lowerings were not read. So no array that a kernel sees has 2^31 elements: then every
+offset fits a signed integer of 32 bits.
 """
 
 import math

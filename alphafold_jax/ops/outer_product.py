@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Outer product mean, Algorithm 10: what the alignment says of a pair of columns."""
+"""Outer product mean, Algorithm 10: what the alignment adds to a pair of its columns.
 
+The rows of the table compute z + update from (z, m, norm, weights, mask).
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,13 +27,47 @@ class OuterProductWeights(NamedTuple):
   out_b: jax.Array  # [c_z]
 
 
+def _by_rows(
+  product: Callable[..., jax.Array], bytes_per_row: Callable[..., int] = slicing.all_at_once
+) -> Callable[..., jax.Array]:
+  """Makes `compute` of a row from what multiplies the columns.
+
+  Args:
+    product: (left, right, weights), of shapes [b, S, h], [S, N, h], to [b, N, c_z], summed over sequences in float32
+    bytes_per_row: (left, right, weights) to what its temporaries take per row of left
+  """
+
+  def compute(z, m, norm, w, mask):
+    both_w, both_b = jnp.concatenate([w.left_w, w.right_w], 1), jnp.concatenate([w.left_b, w.right_b])
+    # Normalised a few sequences at a time: all of m once more is the largest array of a deep alignment.
+    factors = slicing.map_rows(
+      lambda m, mask: mask[..., None].astype(m.dtype) * (jnp.dot(layer_norm(m, *norm), both_w) + both_b),
+      (m, mask),
+      4 * m.shape[1] * m.shape[2],
+    )
+    left, right = jnp.split(factors, 2, axis=-1)
+    left = left.swapaxes(0, 1)
+    whole_mask = axial.gather(mask, 1)
+
+    def mean(_, left, mask):  # [b, S, h], [b, S]
+      count = jnp.dot(mask, whole_mask, precision=jax.lax.Precision.HIGHEST)[..., None]
+      # Departs from the paper: the bias is added before the division, so it is divided as well.
+      return ((product(left, right, w) + w.out_b.astype(jnp.float32)) / (_EPSILON + count)).astype(z.dtype)
+
+    # Each slice reads all of `right`, which only pays for enough rows.
+    rows = ((left, 0), (mask.T.astype(jnp.float32), 0))
+    return slicing.update_rows(mean, z, rows, bytes_per_row(left, right, w), at_least=16)
+
+  return compute
+
+
 def _xla(left, right, w):
   outer = jnp.einsum('isa,sjb->ijab', left, axial.gather(right, 1), preferred_element_type=jnp.float32)
   return jnp.einsum('ijab,abz->ijz', outer.astype(left.dtype), w.out_w, preferred_element_type=jnp.float32)
 
 
 def _by_cost(left, right, w):
-  """In whichever order of the two products takes fewer multiplications."""
+  """Takes the order of the two products that has fewer multiplications."""
   return min(_costs(left, right, w), key=lambda way: way[0])[1](left, right, w)
 
 
@@ -38,7 +76,7 @@ def _bytes_per_row(left, right, w):
 
 
 def _costs(left, right, w):
-  """Multiplications per row i of each way, the way, and how many numbers it keeps."""
+  """Of each way: its multiplications per row i, the function, and how many numbers it keeps per row."""
   (_, num_seq, h), c_z, num_res = left.shape, w.out_w.shape[-1], right.shape[1] * axial.num_shares()
   gathered = 2 * (axial.num_shares() - 1) * num_seq * h
   many = (num_seq * num_res * h**2 + num_res * h**2 * c_z, _outer_first, 2 * num_res * h**2 + gathered)
@@ -47,9 +85,9 @@ def _costs(left, right, w):
 
 
 def _outer_first(left, right, w):
-  """By plain matrix products.
+  """Multiplies columns first, by plain matrix products.
 
-  A device takes the rows of all with its own columns, so that never all columns of a deep alignment are in one place.
+  A device multiplies all devices' rows with its own columns, so that no device has all columns of a deep alignment.
   """
   left = axial.gather(left, 0)
   (num_left, num_seq, h), num_right = left.shape, right.shape[1]
@@ -65,7 +103,7 @@ def _outer_first(left, right, w):
 
 
 def _map_first(left, right, w):
-  """With the output map applied to the left factor first: cheaper than all outer products for few sequences."""
+  """Applies the output map to the left factor first: for few sequences cheaper than all outer products."""
   mapped = jnp.einsum('isa,abz->isbz', left, w.out_w)
   return jnp.einsum('isbz,sjb->ijz', mapped, axial.gather(right, 1), preferred_element_type=jnp.float32)
 
@@ -85,30 +123,9 @@ def outer_product_mean(
   Returns:
     z with the update added; sums and division are float32.
   """
-  w = weights
-  both_w, both_b = jnp.concatenate([w.left_w, w.right_w], 1), jnp.concatenate([w.left_b, w.right_b])
-  # Normalised a few sequences at a time: all of m once more is the largest array of a deep alignment.
-  factors = slicing.map_rows(
-    lambda m, mask: mask[..., None].astype(m.dtype) * (jnp.dot(layer_norm(m, *norm), both_w) + both_b),
-    (m, mask),
-    4 * m.shape[1] * m.shape[2],
-  )
-  left, right = jnp.split(factors, 2, axis=-1)
-  left = left.swapaxes(0, 1)
-  row = seam.choose('outer_product_mean', left, right, w)
-  whole_mask = axial.gather(mask, 1)
-
-  def mean(_, left, mask):  # [b, S, h], [b, S]
-    count = jnp.dot(mask, whole_mask, precision=jax.lax.Precision.HIGHEST)[..., None]
-    # Departs from the paper: the bias is added before the division, so it is divided as well.
-    return ((row(left, right, w) + w.out_b.astype(jnp.float32)) / (_EPSILON + count)).astype(z.dtype)
-
-  # Each slice reads all of `right`, which only pays for enough rows.
-  return slicing.update_rows(
-    mean, z, ((left, 0), (mask.T.astype(jnp.float32), 0)), row.bytes_per_row(left, right, w), at_least=16
-  )
+  return seam.compute('outer_product_mean', z, m, norm, weights, mask)
 
 
 OUTER_PRODUCT_MEAN = seam.operation(
-  'outer_product_mean', {'xla': seam.Row(_xla), 'xla_chunked': seam.Row(_by_cost, _bytes_per_row)}
+  'outer_product_mean', {'xla': seam.Row(_by_rows(_xla)), 'xla_chunked': seam.Row(_by_rows(_by_cost, _bytes_per_row))}
 )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every update of the network has around it: normalisation before, dropout after, and adding to what was there.
+"""The frame of every update of the network: normalisation before, dropout after, and adding the update to the array.
 
-These belong to the operations, so that an update can be made slice by slice in place, without a copy of the whole array
-normalised, and another of the whole update.
+The frame belongs to the operations, so that an array is updated slice by slice in place: neither the whole array
+normalised nor the whole update is ever in memory.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def update(
   axis: int = 0,
   at_least: int = 1,
 ) -> jax.Array:
-  """x + keep * function(layer_norm(x), *rows), in slices of one axis that keep to the budget.
+  """Computes x + keep * function(layer_norm(x), *rows), in slices of one axis that keep to the budget.
 
   Args:
     function: maps [b, ...] normalised, and slices of `rows`, to an update of that shape.
@@ -32,9 +32,12 @@ def update(
     norm: of the normalisation before the update
     keep: dropout's factors, [B, A, c] with 1 for the axis that shares them; None: no dropout
     rows: arrays that are sliced as x is, and the axis of each
-    bytes_per_row: what the function's temporaries take per row; 0: no slices
-    axis: of x, 0 or 1, whose entries are rows; with 1 the function is given [b, B, c]
+    bytes_per_row: of the function's temporaries; 0: no slices
+    axis: of x, 0 or 1, whose entries are rows; with 1 the function gets [b, B, c]
     at_least: the fewest rows worth a slice
+
+  Returns:
+    [B, A, c]
   """
   if keep is None:
     return slicing.update_rows(
@@ -46,7 +49,7 @@ def update(
       at_least=at_least,
     )
   keep = keep.swapaxes(0, axis)
-  shared = keep.shape[0] == 1  # all rows have the same
+  shared = keep.shape[0] == 1  # all rows have the same factors
 
   def dropped(x, *rows):
     factor, rows = (keep, rows) if shared else (rows[-1], rows[:-1])

@@ -1,27 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an operation is chosen among its implementations.
 
-Every operation has a table of rows: the `xla` reference, `xla_chunked`, which runs everywhere and keeps to a budget of
-bytes, and kernels that run on some devices only. A row says what is missing for it here, and which arguments it
-declines; where the row that was asked for declines, `xla_chunked` takes its place, and the log says so.
+Every operation has a table of rows: the `xla` reference; `xla_chunked`, which runs everywhere and keeps to a budget of
+bytes; and kernels, which run on some devices only. A row states where it runs, which packages it imports, which
+arguments it does not take and which it cannot differentiate. For those, `xla_chunked` computes, and the log says so.
 """
 
 import contextlib
 import contextvars
 import dataclasses
 import functools
+import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+from jax.extend import backend
+
+from alphafold_jax import errors
 
 _log = logging.getLogger(__name__)
 
 AUTO, REFERENCE, EVERYWHERE = 'auto', 'xla', 'xla_chunked'
 
+_DEVICES = {'cpu': 'a CPU', 'cuda': 'an NVIDIA GPU', 'rocm': 'an AMD GPU', 'tpu': 'a TPU'}
+PLATFORMS = tuple(_DEVICES)  # as XLA names them
+
 # A CPU is fastest when a slice stays in its cache; accelerators want few and large slices.
-_CHUNK_BYTES = {'cpu': 8 * 2**20, 'gpu': 256 * 2**20, 'tpu': 256 * 2**20}
+_CPU_CHUNK_BYTES, _CHUNK_BYTES = 8 * 2**20, 256 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +37,9 @@ class Kernels:
 
   `implementation` is 'auto', the name of a row, for the operations that have it, or single choices such as
   'self_attention=cudnn,transition=xla'. An operation whose temporaries would exceed `chunk_bytes` is computed in slices
-  of its leading axis; the result is the same. 0: what suits the device. `platform` is what is compiled for: 'cpu',
-  'gpu', 'tpu', or '' for the default device's. `strict`: a row that declines what it was chosen for is an error.
+  of its leading axis; the result is the same. 0: what suits the device. `platform` is what is compiled for: one of
+  PLATFORMS, 'gpu' for either kind, or '' for the default device's. `strict`: where the chosen row does not take the
+  arguments, raise Declined instead of using another.
   """
 
   implementation: str = AUTO
@@ -40,70 +48,95 @@ class Kernels:
   strict: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-  """Where an operation is going to run, and whether its gradient will be taken."""
-
-  platform: str  # 'cpu', 'gpu' or 'tpu'
-  gradients: bool
-
-
 class Declined(ValueError):
-  """A kernel was asked for that is not to be had here."""
+  """The kernel that was asked for cannot compute this here."""
 
 
-def no_reason(*_: Any) -> None:
-  """There is none against it."""
+class Package(NamedTuple):
+  """A Python package that a kernel imports."""
+
+  module: str  # its name in `import`
+  distributions: tuple[str, ...]  # its names for pip; any one brings the module
+  extras: tuple[str, ...] = ()  # of alphafold-jax; any one installs it
 
 
-def whole(*_: Any) -> int:
-  """Takes all rows at once."""
-  return 0
+def no_reason(*_: Any, **__: Any) -> None:
+  """Returns None: there is no reason against the row."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One way to compute an operation.
+  """One way to compute an operation, with all that other parts of the package have to know of it.
 
-  `bytes_per_row(*arguments)` is what its temporaries take per row of the leading axis, by which it is sliced; 0: it is
-  not. `missing(place)` says why it cannot run there at all, `declines(place, *arguments)` why it does not take these
-  arguments; None: it does. The arguments are those of `compute`, unsliced.
+  Functions that give a reason return None where there is none. The platform they are given is one of PLATFORMS; the
+  arguments are those of `compute`, which the file of the operation lists.
+
+  Args:
+    compute: computes the operation: arrays, then keyword arguments that are no arrays.
+    platforms: where it runs.
+    packages: what it imports beyond our own requirements.
+    custom_calls: its calls in compiled programs that every process with JAX alone can run. A program with another
+      call is not kept on disk.
+    unavailable: (platform) to what else is missing.
+    declines: (platform, *arguments) to what it does not take of them.
+    declines_gradient: (platform, *arguments) to what it computes but cannot differentiate.
   """
 
   compute: Callable[..., jax.Array]
-  bytes_per_row: Callable[..., int] = whole
-  missing: Callable[[Place], str | None] = no_reason
+  platforms: tuple[str, ...] = PLATFORMS
+  packages: tuple[Package, ...] = ()
+  custom_calls: tuple[str, ...] = ()
+  unavailable: Callable[[str], str | None] = no_reason
   declines: Callable[..., str | None] = no_reason
+  declines_gradient: Callable[..., str | None] = no_reason
 
-  def __call__(self, *arguments: Any) -> jax.Array:
-    return self.compute(*arguments)
+  def missing(self, platform: str) -> str | None:
+    """Why the row cannot run on a platform with what is installed, or None where it can."""
+    if platform not in self.platforms:
+      wanted = ' or '.join(_DEVICES[name] for name in self.platforms)
+      return f'it needs {wanted}, not {_DEVICES.get(platform, platform)}'
+    for package in self.packages:
+      if importlib.util.find_spec(package.module) is None:
+        names = ' or '.join(package.distributions)
+        remedy = errors.how_to_install(*package.extras) if package.extras else f'pip install {names}'
+        return f'the package {names} is not installed; {remedy}'
+    return self.unavailable(platform)
 
 
 OPERATIONS: dict[str, Mapping[str, Row]] = {}  # filled by the files of the operations
 
 _DEFAULT = Kernels()
 _KERNELS: contextvars.ContextVar[Kernels] = contextvars.ContextVar('kernels', default=_DEFAULT)
-_GRADIENTS: contextvars.ContextVar[bool] = contextvars.ContextVar('gradients', default=False)
+
+
+def operation(name: str, rows: Mapping[str, Row]) -> Mapping[str, Row]:
+  """Registers an operation's table under its name, and returns the table."""
+  OPERATIONS[name] = rows
+  return rows
+
+
+def distributions() -> list[str]:
+  """The names for pip of all packages that rows import, sorted."""
+  return sorted({name for row in _all_rows() for package in row.packages for name in package.distributions})
+
+
+def custom_calls() -> list[str]:
+  """The custom calls of all rows, sorted."""
+  return sorted({call for row in _all_rows() for call in row.custom_calls})
+
+
+def _all_rows() -> list[Row]:
+  return [row for rows in OPERATIONS.values() for row in rows.values()]
 
 
 @contextlib.contextmanager
 def use_kernels(kernels: Kernels) -> Iterator[None]:
-  """Makes every operation traced inside the block use these kernels."""
+  """Makes every operation that is traced inside the block use these kernels."""
   token = _KERNELS.set(kernels)
   try:
     yield
   finally:
     _KERNELS.reset(token)
-
-
-@contextlib.contextmanager
-def taking_gradients() -> Iterator[None]:
-  """Says that gradients are taken of what is traced inside the block; kernels without one then decline."""
-  token = _GRADIENTS.set(True)
-  try:
-    yield
-  finally:
-    _GRADIENTS.reset(token)
 
 
 def current() -> Kernels:
@@ -112,19 +145,21 @@ def current() -> Kernels:
 
 
 def platform(kernels: Kernels) -> str:
-  """What is compiled for: 'cpu', 'gpu' or 'tpu'."""
+  """The platform that is compiled for, one of PLATFORMS."""
   name = kernels.platform or jax.default_backend()
-  return 'gpu' if name in ('cuda', 'rocm') else name
+  if name != 'gpu':
+    return name
+  return 'rocm' if 'rocm' in backend.get_backend().platform_version.lower() else 'cuda'
 
 
-def operation(name: str, rows: Mapping[str, Row]) -> Mapping[str, Row]:
-  """Makes an operation's table known; returns it."""
-  OPERATIONS[name] = rows
-  return rows
+def budget(kernels: Kernels) -> int:
+  """How many bytes an operation's temporaries may take on the device that is compiled for."""
+  on_cpu = (kernels.platform or jax.default_backend()) == 'cpu'
+  return kernels.chunk_bytes or (_CPU_CHUNK_BYTES if on_cpu else _CHUNK_BYTES)
 
 
 def choices(implementation: str) -> dict[str, str]:
-  """What an implementation's text chooses: row by operation.
+  """Reads `Kernels.implementation`: operation to the name of its row.
 
   Raises:
     ValueError: it names an operation or a row that does not exist.
@@ -146,33 +181,53 @@ def choices(implementation: str) -> dict[str, str]:
   return chosen
 
 
-def choose(name: str, *arguments: Any) -> Row:
-  """The row that computes an operation on these arguments.
+def compute(name: str, *arrays: Any, **static: Any) -> jax.Array:
+  """Computes an operation by the row that is chosen for it.
+
+  Args:
+    name: of the operation
+    arrays: its arguments that may be differentiated: arrays, trees of them, or None
+    static: its other arguments
 
   Raises:
     Declined: a row was asked for that cannot run here.
     ValueError: there is no such row.
   """
-  kernels, rows = _KERNELS.get(), OPERATIONS[name]
-  place = Place(platform(kernels), _GRADIENTS.get())
-  wanted = choices(kernels.implementation).get(name, EVERYWHERE)
-  row = rows[wanted]
-  if reason := row.missing(place):
+  kernels, rows = current(), OPERATIONS[name]
+  target, wanted = platform(kernels), choices(kernels.implementation).get(name, EVERYWHERE)
+  row, everywhere = rows[wanted], functools.partial(rows[EVERYWHERE].compute, **static)
+  if reason := row.missing(target):
     raise Declined(f'kernel {wanted!r} cannot be used for {name}: {reason}')
-  if reason := row.declines(place, *arguments):
+  if reason := row.declines(target, *arrays, **static):
     if kernels.strict:
       raise Declined(f'kernel {wanted!r} does not take {reason} for {name}')
-    _tell(name, wanted, reason)
-    return rows[EVERYWHERE]
-  return row
+    _log_once(f'{name}: {EVERYWHERE} in place of {wanted}, which does not take {reason}')
+    return everywhere(*arrays)
+  chosen = functools.partial(row.compute, **static)
+  if reason := row.declines_gradient(target, *arrays, **static):
+    note = f'{name}: {EVERYWHERE} in place of {wanted} under differentiation, which it cannot do with {reason}'
+    return _differentiated_by(everywhere, chosen, note)(*arrays)
+  return chosen(*arrays)
+
+
+def _differentiated_by(
+  other: Callable[..., jax.Array], function: Callable[..., jax.Array], note: str
+) -> Callable[..., jax.Array]:
+  """The function, but where it is differentiated the other's values and gradients; `note` is logged then."""
+  context = contextvars.copy_context()  # JAX may trace the rule when the blocks around this call have ended
+
+  @jax.custom_vjp
+  def differentiable(*arrays):
+    return function(*arrays)
+
+  def forwards(*arrays):
+    _log_once(note)
+    return context.run(jax.vjp, other, *arrays)
+
+  differentiable.defvjp(forwards, lambda backwards, gradient: backwards(gradient))
+  return differentiable
 
 
 @functools.cache
-def _tell(name: str, wanted: str, reason: str) -> None:
-  """Says once what takes another kernel's place, and why."""
-  _log.info('%s: %s in place of %s, which does not take %s', name, EVERYWHERE, wanted, reason)
-
-
-def budget(kernels: Kernels) -> int:
-  """The bytes that an operation's temporaries may take on the device compiled for."""
-  return kernels.chunk_bytes or _CHUNK_BYTES.get(platform(kernels), _CHUNK_BYTES['gpu'])
+def _log_once(note: str) -> None:
+  _log.info(note)

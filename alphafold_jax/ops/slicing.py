@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an operation is cut into slices that fit a memory budget: rows mapped, or an array updated in place."""
+"""Cuts operations into slices that fit a memory budget: maps rows, or updates an array in place."""
 
 import functools
 import math
@@ -13,6 +13,11 @@ from alphafold_jax.ops import seam
 Rows = tuple[tuple[jax.Array, int], ...]  # arrays, and the axis of each along which it is sliced
 
 
+def all_at_once(*_: object) -> int:
+  """The bytes per row, 0, of what is computed without slices."""
+  return 0
+
+
 def map_rows(
   function: Callable[..., jax.Array],
   rows: tuple[jax.Array, ...],
@@ -22,18 +27,18 @@ def map_rows(
 ) -> jax.Array:
   """Applies a function of [B, ...] arrays to slices of their leading axis, as large as the budget allows.
 
-  The gradient is taken slice by slice too: nothing but the arguments is kept for it.
+  The gradient is computed slice by slice as well, and only the arguments are kept for it.
 
   Args:
     function: maps arrays [b, ...] to one array [b, ...]; rows must not depend on one another. It may close over arrays
-      of floats, also those that gradients are taken to.
+      of floats, also over those that are differentiated.
     rows: arrays that share their leading axis.
-    bytes_per_row: what the function's temporaries take per row.
+    bytes_per_row: of the function's temporaries.
     at_least: the fewest rows worth a slice.
     columns: further arguments of the function, sliced along another axis.
 
   Returns:
-    what `function(*rows, *columns)` would.
+    [B, ...], equal to `function(*rows, *columns)`.
   """
   num_rows = rows[0].shape[0]
   size = _slice_size(num_rows, bytes_per_row, at_least)
@@ -59,18 +64,18 @@ def update_rows(
   axis: int = 0,
   at_least: int = 1,
 ) -> jax.Array:
-  """Adds to an array what a function makes of it, slice by slice and in place: the update is never there as a whole.
+  """Adds a function of an array to the array, slice by slice and in place: the whole update is never in memory.
 
   Args:
-    function: maps a slice of x, its rows leading, and slices of `rows` as they are to what is added to the slice of x.
+    function: maps a slice of x, its rows leading, and slices of `rows` as they are to the update of that slice.
     x: [B, A, ...]
-    rows: arrays that are sliced alike.
-    bytes_per_row: what the function's temporaries take per row.
-    axis: of x, 0 or 1, whose entries are rows; with 1 the function is given [b, B, ...].
+    rows: arrays that are sliced along with x, and the axis of each.
+    bytes_per_row: of the function's temporaries.
+    axis: of x, 0 or 1, whose entries are rows; with 1 the function gets [b, B, ...].
     at_least: the fewest rows worth a slice.
 
   Returns:
-    x + function(x, *rows), with axis 1 both transposed.
+    [B, A, ...], x + function(x, *rows), where for axis 1 the function sees x, and gives its update, transposed.
   """
   size = _slice_size(x.shape[axis], bytes_per_row, at_least)
   if size == x.shape[axis]:
@@ -79,14 +84,21 @@ def update_rows(
 
 
 def _leading(x: jax.Array, axis: int) -> jax.Array:
-  """Exchanges that axis with the first."""
+  """Swaps an axis with the first."""
   return x.swapaxes(0, axis)
 
 
 def _in_slices(function, size, axis, adds, make_x, rows, like):
-  """All of x anew: whole slices in a loop, then what is left of it.
+  """Computes all rows of x: whole slices in a loop, then the rows that are left.
 
-  x is made from the arrays that the function closes over; `like` has its shape, but for the number of rows.
+  Args:
+    function: of a slice of x and of slices of `rows`.
+    size: rows of a slice.
+    axis: of x, whose entries are rows.
+    adds: whether the function's result is added to x or replaces it.
+    make_x: makes x from the list of arrays that the function closes over.
+    rows: see `update_rows`.
+    like: has the shape of x, but for the number of rows.
   """
   num_rows = rows[0][0].shape[rows[0][1]] if rows else like.shape[axis]
   whole = num_rows - num_rows % size
@@ -110,7 +122,7 @@ def _in_slices(function, size, axis, adds, make_x, rows, like):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
 def _sliced(function, size, axes, adds, x, rows, shared):
-  """The first rows anew, as many as whole slices hold; those that follow stay as they are."""
+  """Computes the first rows of x, as many as whole slices hold; the rows that follow stay as they are."""
   axis = axes[0]
 
   def one_slice(x, start):
@@ -127,9 +139,9 @@ def _sliced_forwards(function, size, axes, adds, x, rows, shared):
 
 
 def _sliced_backwards(function, size, axes, adds, arguments, gradient):
-  """Computes every slice again, and from it the gradients to its rows and its part of those to what all share.
+  """Computes every slice again, then the gradients to its rows and its part of the gradients to the shared arrays.
 
-  The generic gradient of the loop would keep all slices' temporaries, and copy the whole result for every slice.
+  JAX's own gradient of the loop would keep all slices' temporaries, and copy the whole result for every slice.
   """
   x, rows, shared = arguments
   axis = axes[0]
@@ -159,17 +171,17 @@ _sliced.defvjp(_sliced_forwards, _sliced_backwards)
 
 
 def _cut(arrays, start, size, axes):
-  """A slice of each array along its axis."""
+  """Takes a slice of each array along its axis."""
   return [jax.lax.dynamic_slice_in_dim(x, start, size, along) for x, along in zip(arrays, axes, strict=False)]
 
 
 def _starts(x, size, axis):
-  """Where each whole slice begins."""
+  """The first row of each whole slice."""
   return jnp.arange(x.shape[axis] // size) * size
 
 
 def _slice_size(num_rows: int, bytes_per_row: int, at_least: int) -> int:
-  """Rows of a slice: a divisor of all rows if there is one not far below the most allowed, else even slices."""
+  """How many rows a slice has: a divisor of all rows near the most that the budget allows, else even slices."""
   most = max(at_least, seam.budget(seam.current()) // max(1, bytes_per_row))
   if num_rows <= most:
     return num_rows

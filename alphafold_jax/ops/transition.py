@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two-layer transition of Algorithms 9 and 15."""
+"""The two-layer transition of Algorithms 9 and 15.
 
+The rows of the table compute x + update from (x, norm, weights).
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import pallas_platforms, pallas_transition, residual, seam
+from alphafold_jax.ops import pallas_platforms, residual, seam, slicing, transition_pallas
 from alphafold_jax.ops.layer_norm import NormWeights
 
 
@@ -19,12 +23,23 @@ class TransitionWeights(NamedTuple):
   b_out: jax.Array  # [c]
 
 
-def _xla(x, w):
+def _by_rows(
+  layers: Callable[..., jax.Array], bytes_per_row: Callable[..., int] = slicing.all_at_once
+) -> Callable[..., jax.Array]:
+  """Makes `compute` of a row from the two layers: (normalised x, weights) to what is added to x."""
+
+  def compute(x, norm, w):
+    return residual.update(lambda x: layers(x, w), x, norm, None, (), bytes_per_row(x, w))
+
+  return compute
+
+
+def _layers(x, w):
   hidden = jax.nn.relu(jnp.dot(x, w.w_in) + w.b_in)
   return jnp.dot(hidden, w.w_out) + w.b_out
 
 
-def _bytes_per_row(x, w):
+def _hidden_bytes(x, w):
   return 4 * x.shape[1] * w.w_in.shape[1]
 
 
@@ -32,21 +47,22 @@ def _pallas_bytes(x, w):
   return 3 * x.dtype.itemsize * x.shape[1] * x.shape[2]
 
 
-def _pallas_declines(place, x, w):
-  return pallas_transition.declines(place.platform, x.dtype, *w.w_in.shape)
-
-
 def transition(x: jax.Array, norm: NormWeights, weights: TransitionWeights) -> jax.Array:
   """Adds to every position of x [A, B, c] what the two layers make of it, normalised."""
-  row = seam.choose('transition', x, weights)
-  return residual.update(lambda x: row(x, weights), x, norm, None, (), row.bytes_per_row(x, weights))
+  return seam.compute('transition', x, norm, weights)
 
 
 TRANSITION = seam.operation(
   'transition',
   {
-    'xla': seam.Row(_xla),
-    'xla_chunked': seam.Row(_xla, _bytes_per_row),
-    'pallas': seam.Row(pallas_transition.transition, _pallas_bytes, pallas_platforms.missing, _pallas_declines),
+    'xla': seam.Row(_by_rows(_layers)),
+    'xla_chunked': seam.Row(_by_rows(_layers, _hidden_bytes)),
+    'pallas': seam.Row(
+      _by_rows(transition_pallas.transition, _pallas_bytes),
+      platforms=pallas_platforms.PLATFORMS,
+      custom_calls=pallas_platforms.CUSTOM_CALLS,
+      unavailable=pallas_platforms.unavailable,
+      declines=lambda platform, x, _, w: transition_pallas.declines(platform, x.dtype, *w.w_in.shape),
+    ),
   },
 )

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Triangle multiplication, Algorithms 11 (outgoing edges) and 12 (incoming edges).
 
-The rows of the table make the product of edges; what follows it, line 4 of the algorithms, is the same for all.
+The rows of the table compute z + update from (z, norm, weights, mask, keep, outgoing=), z not yet normalised. Those
+that only make the product of edges, line 3 of the algorithms, share line 4, which is applied slice by slice.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import axial, residual, seam, slicing
+from alphafold_jax.ops import axial, residual, seam, slicing, triangle_cuequivariance
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
 
@@ -26,6 +28,34 @@ class TriangleWeights(NamedTuple):
   out_b: jax.Array  # [c]
   out_gate_w: jax.Array  # [c, c]
   out_gate_b: jax.Array  # [c]
+
+
+def _by_product(
+  product: Callable[..., jax.Array], bytes_per_row: Callable[..., int] = slicing.all_at_once
+) -> Callable[..., jax.Array]:
+  """Makes `compute` of a row from what multiplies edges: (normalised z, weights, mask, outgoing) to [h, N, N]."""
+
+  def compute(z, norm, w, mask, keep, *, outgoing):
+    edges = product(layer_norm(z, *norm), w, mask, outgoing)
+
+    def last_line(z, edges):  # [b, N, c] normalised, [h, b, N]
+      edges = layer_norm(edges, w.norm_scale, w.norm_offset, axis=0).astype(z.dtype)
+      update = jnp.einsum('hij,hc->ijc', edges, w.out_w) + w.out_b  # which brings the channels to the end
+      return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
+
+    return residual.update(last_line, z, norm, keep, ((edges, 1),), bytes_per_row(z, w))
+
+  return compute
+
+
+def _by_update(update: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+  """Makes `compute` of a row from a kernel for the whole update: (z, norm, weights, mask, outgoing) to [N, N, c]."""
+
+  def compute(z, norm, w, mask, keep, *, outgoing):
+    added = update(z, norm, w, mask, outgoing)
+    return z + (added if keep is None else keep * added).astype(z.dtype)
+
+  return compute
 
 
 def _product_xla(z, w, mask, outgoing):
@@ -46,7 +76,7 @@ def _partners(left, right, outgoing, rows):
 
 
 def _product_by_channel(z, w, mask, outgoing):
-  """The same channel by channel: products are of plain [N, N] matrices, and slices of channels need less memory."""
+  """Multiplies channel by channel: products are of plain [N, N] matrices, and slices of channels need less memory."""
   hidden = w.norm_scale.shape[0]
   equation = 'cik,cjk->cij' if outgoing else 'ckj,cki->cij'
   by_edge = jnp.moveaxis(z, -1, 0)  # once; else every slice would make a copy in this order
@@ -54,8 +84,8 @@ def _product_by_channel(z, w, mask, outgoing):
   def channels(proj_w, proj_b, gate_w, gate_b):  # [C, c, 2], [C, 2]: a few of the hidden channels, left and right
     edges = mask.astype(z.dtype) * (jnp.einsum('cij,dcs->sdij', by_edge, proj_w) + proj_b.T[..., None, None])
     edges *= jax.nn.sigmoid(jnp.einsum('cij,dcs->sdij', by_edge, gate_w) + gate_b.T[..., None, None])
-    product = jnp.einsum(equation, *_partners(*edges, outgoing, rows=1), preferred_element_type=jnp.float32)
-    return product.astype(z.dtype)
+    left, right = _partners(edges[0], edges[1], outgoing, rows=1)
+    return jnp.einsum(equation, left, right, preferred_element_type=jnp.float32).astype(z.dtype)
 
   def by_channel(x):  # [..., 2h] to [h, ..., 2]
     return jnp.moveaxis(x.reshape(*x.shape[:-1], 2, hidden), -1, 0)
@@ -67,16 +97,16 @@ def _product_by_channel(z, w, mask, outgoing):
   return slicing.map_rows(channels, factors, _bytes_per_channel(one, num_shares), at_least)
 
 
-def _bytes_per_channel(one, num_shares):
-  """Four arrays of a device's edges, and twice the edges of all others that it gathers; `one`: bytes of the former."""
+def _bytes_per_channel(one: int, num_shares: int) -> int:
+  """What a channel takes: four arrays of a device's edges, of `one` byte count each, and the others' edges twice."""
   return one * (4 + 2 * (num_shares - 1))
 
 
 def channels_at_once(one: int, num_shares: int, budget: int) -> int:
   """The fewest channels that are multiplied at a time.
 
-  Fewer take less memory but more time, as every slice reads all edges; with long proteins, where the product of
-  matrices takes most of it, little.
+  Fewer channels take less memory but more time, since every slice reads all edges. With long proteins that costs
+  little, since the product of matrices takes most of the time.
 
   Args:
     one: bytes of one channel of a device's edges
@@ -86,7 +116,7 @@ def channels_at_once(one: int, num_shares: int, budget: int) -> int:
   return 32 if _bytes_per_channel(one, num_shares) <= budget else 8
 
 
-def _out_bytes(z, w, *_):
+def _last_line_bytes(z, w):
   return 4 * z.shape[1] * (2 * w.out_w.shape[0] + 3 * z.shape[2])
 
 
@@ -112,18 +142,20 @@ def triangle_multiplication(
   Returns:
     z with the update added
   """
-  w = weights
-  row = seam.choose('triangle_multiplication', z, w, mask, outgoing)
-  product = row(layer_norm(z, *norm), w, mask, outgoing)  # [h, N, N]
-
-  def last_line(z, product):  # [b, N, c] normalised, [h, b, N]
-    product = layer_norm(product, w.norm_scale, w.norm_offset, axis=0).astype(z.dtype)
-    update = jnp.einsum('hij,hc->ijc', product, w.out_w) + w.out_b  # which brings the channels to the end
-    return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
-
-  return residual.update(last_line, z, norm, keep, ((product, 1),), row.bytes_per_row(z, w))
+  return seam.compute('triangle_multiplication', z, norm, weights, mask, keep, outgoing=outgoing)
 
 
 TRIANGLE_MULTIPLICATION = seam.operation(
-  'triangle_multiplication', {'xla': seam.Row(_product_xla), 'xla_chunked': seam.Row(_product_by_channel, _out_bytes)}
+  'triangle_multiplication',
+  {
+    'xla': seam.Row(_by_product(_product_xla)),
+    'xla_chunked': seam.Row(_by_product(_product_by_channel, _last_line_bytes)),
+    'cuequivariance': seam.Row(
+      _by_update(triangle_cuequivariance.update),
+      platforms=('cuda',),
+      packages=triangle_cuequivariance.PACKAGES,
+      custom_calls=triangle_cuequivariance.CUSTOM_CALLS,
+      declines=triangle_cuequivariance.declines,
+    ),
+  },
 )

@@ -1,70 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files a job leaves, under `colabfold_batch`'s names; each is written whole or not at all.
+"""Which files a protein leaves, under `colabfold_batch`'s names; each is written whole or not at all.
 
 To add a format: render it in `output/<format>.py` and add a row to FORMATS at the foot.
 """
 
 import dataclasses
-import datetime
-import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any
 
-import numpy as np
-
-from alphafold_jax import atomic, config, errors
+from alphafold_jax import atomic, errors
+from alphafold_jax.choices import SKIPPABLE
 from alphafold_jax.output import mmcif, pdb, plots, scores
-from alphafold_jax.output.predicted import Predicted
-from alphafold_jax.version import __version__
+from alphafold_jax.output.record import PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
+
+PASS, PREDICTION, PROTEIN, ARCHIVE = 'pass', 'prediction', 'protein', 'archive'
+Content = str | bytes | Callable[[IO[bytes]], Any]  # or what writes it to an open file
 
 
-@dataclasses.dataclass(frozen=True)
-class Origin:
-  """What the files say of where a prediction came from."""
+class Prediction(PredictionRecord):
+  """One protein as one model and seed predict it, which can be saved.
 
-  model_name: str = ''  # such as 'model_1_ptm'
-  version: str = __version__  # of this program
-  notes: tuple[str, ...] = ()  # such as 'RANDOM WEIGHTS: NOT A PREDICTION'; told by every format
-  date: datetime.date | None = None
+  The renderers of formats see the record only; what knows all formats stands here, beside their table.
+  """
+
+  def save(
+    self, directory: str | Path, job: str | None = None, formats: Sequence[str] = ('pdb', 'mmcif', 'scores')
+  ) -> list[Path]:
+    """Writes the prediction into a folder, under `colabfold_batch`'s names.
+
+    Args:
+      directory: made if missing.
+      job: first part of the file names; by default made from the protein's name.
+      formats: rows of FORMATS.
+
+    Returns:
+      the files written.
+
+    Raises:
+      InputError, NumericalError, ResourceError: as `write` does.
+    """
+    return write(Report(job or self.job, [self], [self.tag]), directory, formats).paths
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
-  """One or more predictions for one job, best first, and what belongs to them."""
-
-  job: str
-  predictions: Sequence[Predicted]
-  tags: Sequence[str]  # one for each prediction
-  origin: Origin = Origin()
-  msa_tokens: np.ndarray | None = None  # [N_seq, N_res] row 0 the query
-  chain_lengths: Sequence[int] = ()
+def always(options: Any) -> bool:
+  """Wanted whatever the options are."""
+  return True
 
 
-@dataclasses.dataclass(frozen=True)
-class Written:
-  paths: list[Path]
-  skipped: dict[str, str]  # file name -> why this prediction has no such file
+def on_request(options: Any) -> bool:
+  """Wanted by no run: written only where `Prediction.save` is given its name."""
+  return False
+
+
+def where(option: str) -> Callable[[Any], bool]:
+  """Wanted where this option of `runs.Options` is set."""
+  return lambda options: getattr(options, option)
+
+
+def unless_skipped(word: str) -> Callable[[Any], bool]:
+  """Wanted unless `--skip-output` holds this word."""
+  assert word in SKIPPABLE
+  return lambda options: word not in options.skip_output
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-  pattern: str  # of the file name; with {tag} there is one file for each prediction, else one for the job
-  render: Callable[[Report], str | bytes | memoryview]  # InputError: this prediction cannot be had in this format
+  """A kind of file.
 
-
-def tag(model_name: str, seed: int, rank: int | None = None) -> str:
-  """The part of a name that tells predictions apart: rank_001_alphafold2_ptm_model_3_seed_000; no rank before ranking.
-
-  The structure after recycle k has `.r{k}` appended.
+  `scope` is what there is one file of: each PASS or PREDICTION, the whole PROTEIN, or an ARCHIVE, which takes the
+  place of all other files.
   """
-  ranked = '' if rank is None else f'rank_{rank:03d}_'
-  return f'{ranked}{config.model_type(model_name)}_model_{config.model_number(model_name)}_seed_{seed:03d}'
+
+  pattern: str  # of the file name, with {job}, of a prediction {tag}, of a pass {index}
+  render: Callable[[Report], Content]  # InputError: these predictions cannot be had in this format
+  scope: str = PREDICTION
+  needs: tuple[str, ...] = ()  # arrays beyond those of every prediction; without them a run leaves the file out
+  wanted: Callable[[Any], bool] = always  # by the options of a run
 
 
-def file_name(format_name: str, job: str, tag: str = '') -> str:
+@dataclasses.dataclass(frozen=True)
+class Written:
+  """The files that were written, and those that were not."""
+
+  paths: list[Path]
+  skipped: dict[str, str]  # file name -> why this prediction has no such file
+
+
+def wanted(options: Any) -> list[str]:
+  """The names of the formats that the options of a run want."""
+  return [name for name, row in FORMATS.items() if row.wanted(options)]
+
+
+def needed(options: Any) -> list[str]:
+  """The names of the arrays that these formats need beyond those of every prediction."""
+  return list(dict.fromkeys(need for name in wanted(options) for need in FORMATS[name].needs))
+
+
+def file_name(format_name: str, job: str, tag: str = '', index: int = 0) -> str:
   """The name of one file; raises InputError where a job's name is not one of a file."""
-  name = FORMATS[format_name].pattern.format(job=job, tag=tag)
+  name = FORMATS[format_name].pattern.format(job=job, tag=tag, index=index)
   if os.path.basename(name) != name or '\0' in name or not job:
     raise errors.InputError(f'job name {job!r} cannot be part of a file name; leave out "/" and NUL')
   return name
@@ -72,6 +109,11 @@ def file_name(format_name: str, job: str, tag: str = '') -> str:
 
 def write(report: Report, folder: str | os.PathLike, formats: Iterable[str]) -> Written:
   """Renders and writes the report in each format; a format that cannot hold it is skipped, with the reason.
+
+  Args:
+    report: what to write.
+    folder: made if missing.
+    formats: rows of FORMATS.
 
   Raises:
     InputError: unknown format, a job name that is none of a file, or a folder that cannot be written.
@@ -83,16 +125,14 @@ def write(report: Report, folder: str | os.PathLike, formats: Iterable[str]) -> 
   for format_name in formats:
     if format_name not in FORMATS:
       raise errors.InputError(f'output format {format_name!r}: unknown; choose from {", ".join(FORMATS)}')
-    row = FORMATS[format_name]
-    for part in _parts(report, per_prediction='{tag}' in row.pattern):
-      name = file_name(format_name, report.job, *part.tags[:1])
+    for name, part in _parts(format_name, report):
       try:
-        content = row.render(part)
+        content = FORMATS[format_name].render(part)
       except errors.InputError as error:
         written.skipped[name] = str(error)
         continue
       with atomic.replacing(folder / name) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        content(file) if callable(content) else file.write(content.encode() if isinstance(content, str) else content)
       written.paths.append(folder / name)
   return written
 
@@ -106,88 +146,75 @@ def _make_folder(folder: Path) -> None:
     ) from error
 
 
-def _parts(report: Report, per_prediction: bool) -> list[Report]:
-  """The report split into its predictions, or whole."""
-  if not per_prediction:
-    return [report]
-  return [
-    dataclasses.replace(report, predictions=[prediction], tags=[tag])
-    for prediction, tag in zip(report.predictions, report.tags, strict=True)
-  ]
+def _parts(format_name: str, report: Report) -> Iterator[tuple[str, Report]]:
+  """The files of a format, each with its part of the report: a pass, a prediction, or all of it."""
+  scope = FORMATS[format_name].scope
+  if scope in (PROTEIN, ARCHIVE):
+    yield file_name(format_name, report.job), report
+    return
+  for prediction, tag in zip(report.predictions, report.tags, strict=True):
+    for one in _passes(prediction) if scope == PASS else [prediction]:
+      name = file_name(format_name, report.job, tag, len(one.passes) - 1)
+      yield name, dataclasses.replace(report, predictions=[one], tags=[tag])
+
+
+def _passes(prediction: PredictionRecord) -> Iterator[PredictionRecord]:
+  """The prediction after each of its passes, if their structures were kept, else after the last alone."""
+  if set(PASS_ARRAYS) <= set(prediction.arrays):
+    yield from (prediction.after_pass(index) for index in range(len(prediction.passes)))
+  else:
+    yield prediction
 
 
 # ------------------------------------------------------------------------------------------ the formats
 
 
-def _pdb(report):
-  return pdb.to_pdb(report.predictions[0], report.origin.notes)
-
-
-def _mmcif(report):
-  origin = report.origin
-  return mmcif.to_mmcif(
-    report.predictions[0],
-    report.job,
-    model_name=origin.model_name,
-    version=origin.version,
-    notes=origin.notes,
-    date=origin.date,
-  )
-
-
-def _scores(report):
-  return scores.scores_json(report.predictions[0], report.origin.notes)
-
-
-def _pae(report):
-  return scores.pae_json(report.predictions[0], report.origin.notes)
-
-
-def _pae_afdb(report):
-  return scores.pae_json_afdb(report.predictions[0], report.origin.notes)
-
-
-def _coverage_plot(report):
+def _coverage_plot(report: Report) -> bytes:
   if report.msa_tokens is None:
     raise errors.InputError('no alignment was kept to draw')
-  return plots.png(plots.coverage(report.msa_tokens, _titled(report), report.chain_lengths))
+  lengths = plots.chain_lengths(report.best) if report.predictions else ()
+  return plots.png(plots.coverage(report.msa_tokens, report.title, lengths))
 
 
-def _plddt_plot(report):
-  return plots.png(plots.plddt(report.predictions, report.tags, _titled(report)))
+def _a3m(report: Report) -> str:
+  if report.alignment is None:
+    raise errors.InputError('no alignment was kept to write')
+  return report.alignment()
 
 
-def _pae_plot(report):
-  return plots.png(plots.pae(report.predictions, report.tags, _titled(report)))
+def _zip(report: Report) -> Content:
+  def packed(file: IO[bytes]) -> None:
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+      for path in report.files:
+        archive.write(path, path.name)
+
+  return packed
 
 
-def _titled(report):
-  return '\n'.join([*report.origin.notes, report.job])
-
-
-def _representation(name):
-  def render(report):
-    values = getattr(getattr(report.predictions[0], 'representations', None), name, None)
-    if values is None:
-      raise errors.InputError(f'the {name} representation was not kept; ask for representations when predicting')
-    if not np.isfinite(values).all():
-      raise errors.NumericalError(f'the {name} representation holds NaN or infinity: not written; run in float32')
-    buffer = io.BytesIO()
-    np.save(buffer, np.asarray(values), allow_pickle=False)
-    return buffer.getbuffer()
-
-  return render
-
+_EVERYTHING = ('contact_probability', *REPRESENTATIONS)
 
 FORMATS = {
-  'pdb': Format('{job}_unrelaxed_{tag}.pdb', _pdb),
-  'mmcif': Format('{job}_unrelaxed_{tag}.cif', _mmcif),
-  'scores': Format('{job}_scores_{tag}.json', _scores),
-  'single': Format('{job}_single_repr_{tag}.npy', _representation('single')),
-  'pair': Format('{job}_pair_repr_{tag}.npy', _representation('pair')),
-  'pae': Format('{job}_predicted_aligned_error_v1.json', _pae),  # of the best prediction, as the following
-  'pae_afdb': Format('{job}_predicted_aligned_error_afdb.json', _pae_afdb),
-  'coverage_plot': Format('{job}_coverage.png', _coverage_plot),
-  'plddt_plot': Format('{job}_plddt.png', _plddt_plot),
-  'pae_plot': Format('{job}_pae.png', _pae_plot),
-}
+  'pdb': Format('{job}_unrelaxed_{tag}.pdb', lambda report: pdb.to_pdb(report.best)),
+  'mmcif': Format('{job}_unrelaxed_{tag}.cif', lambda report: mmcif.to_mmcif(report.best, report.job)),
+  'scores': Format('{job}_scores_{tag}.json', lambda report: scores.scores_json(report.best)),
+  'single': Format('{job}_single_repr_{tag}.npy', lambda report: scores.npy(report.best, 'single'),
+                   needs=('single',), wanted=where('save_single_representations')),
+  'pair': Format('{job}_pair_repr_{tag}.npy', lambda report: scores.npy(report.best, 'pair'),
+                 needs=('pair',), wanted=where('save_pair_representations')),
+  'recycles': Format('{job}_unrelaxed_{tag}.r{index}.pdb', lambda report: pdb.to_pdb(report.best), PASS,
+                     needs=PASS_ARRAYS, wanted=where('save_recycles')),
+  'all': Format('{job}_all_{tag}.npz', lambda report: scores.npz(report.best),
+                needs=_EVERYTHING, wanted=where('save_all')),
+  'a3m': Format('{job}.a3m', _a3m, PROTEIN, wanted=unless_skipped('msa')),
+  'pae': Format('{job}_predicted_aligned_error_v1.json', lambda report: scores.pae_json(report.best), PROTEIN,
+                needs=('pae',), wanted=unless_skipped('pae_json')),
+  'pae_afdb': Format('{job}_predicted_aligned_error_afdb.json', lambda report: scores.pae_json_afdb(report.best),
+                     PROTEIN, needs=('pae',), wanted=on_request),
+  'coverage_plot': Format('{job}_coverage.png', _coverage_plot, PROTEIN, wanted=unless_skipped('plots')),
+  'plddt_plot': Format('{job}_plddt.png', lambda report: plots.png(
+    plots.plddt(report.predictions, report.tags, report.title)), PROTEIN, wanted=unless_skipped('plots')),
+  'pae_plot': Format('{job}_pae.png', lambda report: plots.png(
+    plots.pae(report.predictions, report.tags, report.title)), PROTEIN,
+    needs=('pae',), wanted=unless_skipped('plots')),
+  'zip': Format('{job}.result.zip', _zip, ARCHIVE, wanted=where('zip')),
+}  # fmt: skip

@@ -8,7 +8,8 @@ entity. Residues without atoms (unknown type) stay in the sequence, so numbering
 import datetime
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import ihm
 import modelcif
@@ -17,8 +18,9 @@ import modelcif.model
 import modelcif.protocol
 import modelcif.qa_metric
 
-from alphafold_jax.output import predicted
-from alphafold_jax.output.predicted import Predicted, Residue
+from alphafold_jax.output import record
+from alphafold_jax.output.record import PredictionRecord, Residue
+from alphafold_jax.version import __version__
 
 DISCLAIMER = 'Predicted, not observed, coordinates. The B-factor column holds pLDDT, 0 to 100.'
 ALPHAFOLD_2 = dict(
@@ -33,29 +35,18 @@ ALPHAFOLD_2 = dict(
 )
 
 
-def to_mmcif(
-  prediction: Predicted,
-  name: str,
-  *,
-  model_name: str = '',
-  version: str = '',
-  notes: Sequence[str] = (),
-  date: datetime.date | None = None,
-) -> str:
+def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | None = None) -> str:
   """The prediction as the text of a ModelCIF file.
 
   Args:
-    prediction: what to write.
+    prediction: what to write; its notes stand where people and programs look: comments, title and disclaimers.
     name: what was predicted; becomes the entry's id, with other characters than letters, digits, `_.-` replaced.
-    model_name: the parameter set, such as 'model_1_ptm'.
-    version: of this program.
-    notes: put where people and programs look: comments, title and disclaimers.
     date: of the entry's only revision; left out by default, so that the same prediction gives the same file.
 
   Raises:
     NumericalError: it holds NaN or infinity.
   """
-  chains = predicted.chains(prediction)
+  chains, notes = record.chains(prediction), prediction.notes
   system = modelcif.System(
     title=': '.join([*notes, f'predicted structure of {_ascii(name)}']),
     id=_identifier(name),
@@ -66,16 +57,16 @@ def to_mmcif(
   if date is not None:
     system.revisions.append(ihm.Revision('Structure model', major=1, minor=0, date=date))
 
-  software = _software(version)
+  software = _software()
   asym_units = _asym_units(chains, _ascii(name))
-  model = _Model(asym_units, chains, ' '.join(filter(None, ['AlphaFold 2', model_name])))
+  model = _Model(asym_units, chains, f'AlphaFold 2 {prediction.model_name}')
   for metric in _metrics(prediction, asym_units, chains):
     metric.software = software
     model.qa_metrics.append(metric)
   system.asym_units += asym_units
   system.entities += _unique(asym.entity for asym in asym_units)
   system.model_groups.append(modelcif.model.ModelGroup([model], name='Predicted structure'))
-  system.protocols.append(_protocol(model, software, model_name))
+  system.protocols.append(_protocol(model, software, prediction.model_name))
 
   text = io.StringIO()
   modelcif.dumper.write(text, [system])
@@ -85,7 +76,7 @@ def to_mmcif(
 class _Model(modelcif.model.AbInitioModel):
   """The atoms, made as they are written."""
 
-  def __init__(self, asym_units, chains: list[list[Residue]], name: str):
+  def __init__(self, asym_units: list[modelcif.AsymUnit], chains: list[list[Residue]], name: str):
     super().__init__(modelcif.Assembly(asym_units, name='Predicted assembly'), name=name)
     self._asym_units, self._chains = asym_units, chains
     for asym, chain in zip(asym_units, chains):
@@ -137,9 +128,11 @@ class _Iptm(modelcif.qa_metric.Global, modelcif.qa_metric.IpTM):
   name = 'ipTM'
 
 
-def _metrics(prediction, asym_units, chains) -> Iterator[modelcif.qa_metric.MetricMode]:
-  yield _GlobalPlddt(round(predicted.mean_plddt(prediction), 2))
-  for metric, value in ((_Ptm, prediction.ptm), (_Iptm, getattr(prediction, 'iptm', None))):
+def _metrics(
+  prediction: PredictionRecord, asym_units: list[modelcif.AsymUnit], chains: list[list[Residue]]
+) -> Iterator[modelcif.qa_metric.MetricMode]:
+  yield _GlobalPlddt(round(record.mean_plddt(prediction), 2))
+  for metric, value in ((_Ptm, prediction.ptm), (_Iptm, prediction.iptm)):
     if value is not None:
       yield metric(float(value))
   for asym, chain in zip(asym_units, chains):
@@ -147,46 +140,47 @@ def _metrics(prediction, asym_units, chains) -> Iterator[modelcif.qa_metric.Metr
       yield _LocalPlddt(asym.residue(number), residue.plddt)
 
 
-def _asym_units(chains, description) -> list[modelcif.AsymUnit]:
+def _asym_units(chains: list[list[Residue]], description: str) -> list[modelcif.AsymUnit]:
   """One unit per chain; chains of one sequence share its entity."""
   components = {component.id: component for component in ihm.LPeptideAlphabet().values}
-  entities, units = {}, []
+  entities: dict[tuple[str, ...], modelcif.Entity] = {}
+  units = []
   for index, chain in enumerate(chains):
     names = tuple(residue.name for residue in chain)
     if names not in entities:
       entities[names] = modelcif.Entity([components[name] for name in names], description=description)
     numbers = {number: residue.number for number, residue in enumerate(chain, start=1)}
-    units.append(modelcif.AsymUnit(entities[names], auth_seq_id_map=numbers, id=predicted.chain_name(index)))
+    units.append(modelcif.AsymUnit(entities[names], auth_seq_id_map=numbers, id=record.chain_name(index)))
   return units
 
 
-def _protocol(model, software, model_name):
+def _protocol(model: _Model, software: modelcif.Software, model_name: str) -> modelcif.protocol.Protocol:
   protocol = modelcif.protocol.Protocol()
   protocol.steps.append(
     modelcif.protocol.ModelingStep(
       input_data=modelcif.data.DataGroup(_unique(asym.entity for asym in model.assembly)),
       output_data=model,
       name='Structure prediction',
-      details=f'parameters: {model_name or "not named"}',
+      details=f'parameters: {model_name}',
       software=software,
     )
   )
   return protocol
 
 
-def _software(version):
+def _software() -> modelcif.Software:
   return modelcif.Software(
     name='alphafold_jax',
     classification='model building',
     description='AlphaFold 2 in JAX and Haiku',
     location=None,
     type='package',
-    version=version or None,
+    version=__version__,
     citation=ihm.Citation(**ALPHAFOLD_2),
   )
 
 
-def _unique(items) -> list:
+def _unique(items: Iterable[Any]) -> list[Any]:
   return list(dict.fromkeys(items))
 
 

@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from alphafold_jax import errors
-from alphafold_jax.output import predicted
-from alphafold_jax.output.predicted import Predicted, Residue
+from alphafold_jax.output import record
+from alphafold_jax.output.record import PredictionRecord, Residue
 
 CHAIN_IDS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 MAX_SERIAL = 99_999
@@ -20,16 +20,16 @@ REMARK_NUMBER = 6  # 6 to 99 hold free text
 REMEDY = 'PDB columns cannot hold it; write mmCIF instead'
 
 
-def to_pdb(prediction: Predicted, remarks: Sequence[str] = ()) -> str:
-  """The prediction as the text of a PDB file.
+def to_pdb(prediction: PredictionRecord) -> str:
+  """The prediction as the text of a PDB file, its notes as remarks.
 
   Raises:
     InputError: it does not fit the format's columns.
     NumericalError: it holds NaN or infinity.
   """
-  chains = predicted.chains(prediction)
+  chains = record.chains(prediction)
   _check_fits(chains)
-  lines = [*_remarks((*remarks, 'Predicted structure; the B-factor column holds pLDDT, 0 to 100.'))]
+  lines = [*_remarks((*prediction.notes, 'Predicted structure; the B-factor column holds pLDDT, 0 to 100.'))]
   for chain_id, chain in zip(CHAIN_IDS, chains):
     lines += _seqres(chain_id, chain)
   lines += ['MODEL        1', *_coordinates(chains), 'ENDMDL', 'END']

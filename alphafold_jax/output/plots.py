@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
@@ -16,8 +17,8 @@ from PIL import Image
 
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
-from alphafold_jax.output import predicted
-from alphafold_jax.output.predicted import Predicted
+from alphafold_jax.output import record
+from alphafold_jax.output.record import PredictionRecord
 
 PLDDT_BANDS = (  # from, to, colour, name: AlphaFold DB's
   (90, 100, '#0053D6', 'very high'),
@@ -77,7 +78,7 @@ def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] =
   return figure
 
 
-def plddt(predictions: Sequence[Predicted], labels: Sequence[str], title: str = '') -> Figure:
+def plddt(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '') -> Figure:
   """pLDDT along the sequence, one line per model, on AlphaFold DB's bands of confidence."""
   figure, axes = _figure(_heading(title, 'predicted lDDT per residue'), (9.5, 4.5))
   for low, high, colour, name in PLDDT_BANDS:
@@ -93,28 +94,28 @@ def plddt(predictions: Sequence[Predicted], labels: Sequence[str], title: str = 
     )
   colours = matplotlib.colormaps['plasma'](np.linspace(0, 0.8, max(len(predictions), 2)))
   for i, (prediction, label) in reversed(list(enumerate(zip(predictions, labels)))):  # the best is drawn last, on top
-    num_res = len(prediction.plddt)
-    shown = _escape(f'{label}, mean {predicted.mean_plddt(prediction):.1f}') if i < LEGEND_ROWS else None
+    values = prediction.plddt
+    num_res = len(values)
+    shown = _escape(f'{label}, mean {record.mean_plddt(prediction):.1f}') if i < LEGEND_ROWS else None
     axes.plot(
       np.arange(1, num_res + 1),
-      prediction.plddt,
+      values,
       color=colours[i],
       linewidth=1.6 if i == 0 else 1.1,
       marker='o' if num_res < 3 else None,
       label=shown,
     )
-  num_res = len(predictions[0].plddt)
   axes.set(xlabel='Position', ylabel='pLDDT (0–100)', xlim=(0.5, num_res + 0.5), ylim=(0, 100))
   axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-  _chain_borders(axes, _chain_lengths(predictions[0]))
-  handles, shown = axes.get_legend_handles_labels()
+  _chain_borders(axes, chain_lengths(predictions[0]))
+  handles, names = axes.get_legend_handles_labels()
   hidden = len(predictions) - LEGEND_ROWS
   heading = f'best {LEGEND_ROWS} of {len(predictions)} models' if hidden > 0 else None
   figure.legend(
     handles[::-1],
-    shown[::-1],
+    names[::-1],
     loc='outside lower center',
-    ncols=2 if len(shown) > 1 else 1,
+    ncols=2 if len(names) > 1 else 1,
     frameon=False,
     fontsize=8,
     title=heading,
@@ -122,9 +123,9 @@ def plddt(predictions: Sequence[Predicted], labels: Sequence[str], title: str = 
   return figure
 
 
-def pae(predictions: Sequence[Predicted], labels: Sequence[str], title: str = '') -> Figure:
+def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '') -> Figure:
   """Predicted aligned error, one panel per model, best first; models without it are left out."""
-  shown = [(p, label) for p, label in zip(predictions, labels) if p.pae is not None]
+  shown = [(p, label) for p, label in zip(predictions, labels) if 'pae' in p.arrays]
   if not shown:
     raise errors.InputError('none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm')
   columns = min(len(shown), PANELS_PER_ROW)
@@ -136,9 +137,10 @@ def pae(predictions: Sequence[Predicted], labels: Sequence[str], title: str = ''
   for axes in grid.flat[len(shown) :]:
     axes.remove()
   for i, (axes, (prediction, label)) in enumerate(zip(grid.flat, shown)):
-    num_res = len(prediction.pae)
+    values = np.asarray(prediction.arrays['pae'], np.float32)  # of one prediction at a time
+    num_res = len(values)
     drawn = axes.imshow(
-      _shrink(np.asarray(prediction.pae, np.float32)),
+      _shrink(values),
       cmap='Greens_r',
       vmin=0,
       vmax=MAX_PAE,
@@ -151,7 +153,7 @@ def pae(predictions: Sequence[Predicted], labels: Sequence[str], title: str = ''
       axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     axes.set_xlabel('Scored residue', fontsize=8)
     axes.set_ylabel('Aligned residue' if i % columns == 0 else '', fontsize=8)
-    _chain_borders(axes, _chain_lengths(prediction), both=True)
+    _chain_borders(axes, chain_lengths(prediction), both=True)
   bar = figure.colorbar(drawn, ax=list(grid.flat[: len(shown)]), shrink=0.75, aspect=16, pad=0.015)
   bar.set_label('Expected position error (Å)', fontsize=8)
   bar.ax.tick_params(labelsize=7)
@@ -172,7 +174,7 @@ def png(figure: Figure, max_bytes: int = MAX_BYTES) -> bytes:
   return small.getvalue()
 
 
-def _figure(title, size):
+def _figure(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
   figure = Figure(figsize=size, layout='constrained')
   axes = figure.subplots()
   axes.set_title(title, fontsize=11)
@@ -187,24 +189,25 @@ def _escape(text: str) -> str:
   return text.replace('$', r'\$')  # no mathematics in names
 
 
-def _chain_lengths(prediction) -> list[int]:
+def chain_lengths(prediction: PredictionRecord) -> list[int]:
+  """The number of residues of each chain, in their order."""
   asym_id = np.asarray(prediction.asym_id)
   starts = np.flatnonzero(np.diff(asym_id, prepend=asym_id[0] - 1))
   return np.diff(starts, append=len(asym_id)).tolist()
 
 
-def _chain_borders(axes, lengths, both=False):
+def _chain_borders(axes: Axes, lengths: Sequence[int], both: bool = False) -> None:
   for border in np.cumsum(lengths)[:-1]:
     axes.axvline(border + 0.5, color='black', linewidth=0.9)
     if both:
       axes.axhline(border + 0.5, color='black', linewidth=0.9)
 
 
-def _repeat_last(values):
+def _repeat_last(values: np.ndarray) -> np.ndarray:
   return np.append(values, values[-1])
 
 
-def _shrink(matrix):
+def _shrink(matrix: np.ndarray) -> np.ndarray:
   """Averages blocks until a side has at most MAX_PIXELS; a ragged last block averages what it has."""
   block = -(-len(matrix) // MAX_PIXELS)
   if block == 1:

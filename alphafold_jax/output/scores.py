@@ -1,77 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores as strict JSON, in the schemas that other programs read: ColabFold's scores and PAE, AlphaFold DB's PAE.
+"""Numbers of a prediction for programs: scores as strict JSON, in ColabFold's schemas and AlphaFold DB's; NumPy arrays.
 
 PAE row i, column j: expected error of residue j when aligned on residue i. NaN is refused, never written.
 """
 
+import functools
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import IO, Any
 
 import numpy as np
 
 from alphafold_jax import errors
-from alphafold_jax.output import predicted
-from alphafold_jax.output.predicted import Predicted
+from alphafold_jax.output import record
+from alphafold_jax.output.record import ARRAYS, REPRESENTATIONS, PredictionRecord
 
+_ALL = (*ARRAYS, 'pae', 'contact_probability', *REPRESENTATIONS)
 AFDB_MAX_PAE = 31.75  # Å, the largest error the head can express
 
 
-def scores_json(prediction: Predicted, notes: Sequence[str] = ()) -> str:
+def scores_json(prediction: PredictionRecord) -> str:
   """`{"plddt": [...], "max_pae": ..., "pae": [[...]], "ptm": ..., "iptm": ...}`, without what the model lacks."""
-  predicted.check_finite(prediction)
+  record.check_finite(prediction)
   scores: dict[str, Any] = {'plddt': _rounded(prediction.plddt, 2)}
-  if prediction.pae is not None:
-    scores |= {'max_pae': _maximum(prediction.pae), 'pae': _rounded(prediction.pae, 2)}
-  for name in ('ptm', 'iptm'):
-    if getattr(prediction, name, None) is not None:
-      scores[name] = _rounded(getattr(prediction, name), 2)
-  return _dump(scores | _noted(notes))
+  if (pae := prediction.pae) is not None:
+    scores |= {'max_pae': _maximum(pae), 'pae': _rounded(pae, 2)}
+  scores |= {name: _rounded(value, 2) for name in ('ptm', 'iptm') if (value := getattr(prediction, name)) is not None}
+  return _dump(scores | _noted(prediction))
 
 
-def pae_json(prediction: Predicted, notes: Sequence[str] = ()) -> str:
+def pae_json(prediction: PredictionRecord) -> str:
   """ColabFold's form: one object, errors to two decimals."""
-  _require_pae(prediction)
-  return _dump(
-    {
-      'predicted_aligned_error': _rounded(prediction.pae, 2),
-      'max_predicted_aligned_error': _maximum(prediction.pae),
-      **_noted(notes),
-    }
-  )
+  pae = _checked_pae(prediction)
+  content = {'predicted_aligned_error': _rounded(pae, 2), 'max_predicted_aligned_error': _maximum(pae)}
+  return _dump(content | _noted(prediction))
 
 
-def pae_json_afdb(prediction: Predicted, notes: Sequence[str] = ()) -> str:
+def pae_json_afdb(prediction: PredictionRecord) -> str:
   """AlphaFold's and AlphaFold DB's form: a list of one object, errors to one decimal."""
-  _require_pae(prediction)
-  return _dump(
-    [
-      {
-        'predicted_aligned_error': _rounded(prediction.pae, 1),
-        'max_predicted_aligned_error': AFDB_MAX_PAE,
-        **_noted(notes),
-      }
-    ]
-  )
+  content = {
+    'predicted_aligned_error': _rounded(_checked_pae(prediction), 1),
+    'max_predicted_aligned_error': AFDB_MAX_PAE,
+  }
+  return _dump([content | _noted(prediction)])
 
 
-def _noted(notes: Sequence[str]) -> dict[str, list[str]]:
-  return {'notes': list(notes)} if notes else {}
+def npy(prediction: PredictionRecord, name: str) -> Callable[[IO[bytes]], Any]:
+  """Writes a representation, 'single' or 'pair', to an open file.
+
+  Raises:
+    InputError: it was not kept.
+    NumericalError: it holds NaN or infinity.
+  """
+  if (values := prediction.arrays.get(name)) is None:
+    raise errors.InputError(f'the {name} representation was not kept; ask for representations when predicting')
+  if not np.isfinite(values).all():
+    raise errors.NumericalError(f'the {name} representation holds NaN or infinity: not written; run in float32')
+  return functools.partial(np.save, arr=values, allow_pickle=False)
 
 
-def _require_pae(prediction):
-  if prediction.pae is None:
+def npz(prediction: PredictionRecord) -> Callable[[IO[bytes]], Any]:
+  """Writes all arrays and scores of a prediction to an open file."""
+  arrays: dict[str, Any] = {name: prediction.arrays[name] for name in _ALL if name in prediction.arrays}
+  arrays |= {'mean_plddt': np.float32(prediction.mean_plddt), 'notes': np.array(prediction.notes, dtype=str)}
+  if prediction.ptm is not None:
+    arrays['ptm'] = np.float32(prediction.ptm)
+  return lambda file: np.savez_compressed(file, **arrays)
+
+
+def _noted(prediction: PredictionRecord) -> dict[str, list[str]]:
+  return {'notes': list(prediction.notes)} if prediction.notes else {}
+
+
+def _checked_pae(prediction: PredictionRecord) -> np.ndarray:
+  if (pae := prediction.pae) is None:
     raise errors.InputError('this model predicts no aligned error (PAE); use a _ptm model, such as model_1_ptm')
-  predicted.check_finite(prediction)
+  record.check_finite(prediction)
+  return pae
 
 
-def _maximum(values) -> float:
+def _maximum(values: np.ndarray) -> float:
   return float(np.max(values))
 
 
-def _rounded(values, decimals) -> Any:
+def _rounded(values: Any, decimals: int) -> Any:
   return np.round(np.asarray(values, np.float64), decimals).tolist()
 
 
-def _dump(value) -> str:
+def _dump(value: Any) -> str:
   return json.dumps(value, allow_nan=False)

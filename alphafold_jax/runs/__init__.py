@@ -7,32 +7,18 @@
     search = runs.SearchOptions('hmmer', databases=('uniref90.fasta.gz',))
     summary = runs.run('proteins.fasta', 'out/', runs.Options(search=search))
 
-options    what a person may choose, checked
-inputs     proteins and templates found and read
-searching  homologues and templates for bare sequences
-templates  where templates come from
-aligning   alignments alone: what `alphafold-jax msa` does
-keys       digests of content: what makes two predictions the same
-book       what is known of each protein of a run, and how it ended
-claims     who works on which protein, over processes and hosts
-queue      which protein comes next; the shares of shards
-models     parameters located, identified, loaded and kept
-results    raw results on disk, for resuming
-outputs    the files of one protein, ranked
-progress   how far it has come, time left
-report     config.json, failures.json, summary.csv and the closing table
-predicting one protein with all its models and seeds
-overlap    features made ahead and files written behind, in threads
-starting   JAX and the predictor of a process
-places     which devices each worker gets
-workers    several processes on one machine; worker: one of them
-batch      the run over all proteins
+options     what a person may choose, checked
+batch       the run over all proteins, in three rooms:
+  work/       what is to be done: inputs, alignments, templates, keys
+  fleet/      who does it: this process, others, other machines
+  files/      what is left behind: predictions on disk, ranked files, reports
+alignments  alignments alone: what `alphafold-jax msa` does
 
 Nothing here loads JAX before there is something to compute.
 """
 
 from alphafold_jax.runs.batch import run
-from alphafold_jax.runs.files.report import Failure, Outcome, Summary
+from alphafold_jax.runs.files import Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.screen import Screen
 from alphafold_jax.search.options import SearchOptions

@@ -11,16 +11,14 @@ from typing import Any
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
+from alphafold_jax.choices import MODEL_TYPES, ORDER, RANKS, SKIPPABLE, SORTS
 from alphafold_jax.errors import InputError
+from alphafold_jax.output import files
+from alphafold_jax.output.record import REPRESENTATIONS
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import shipped, store
 
-MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', *configs.OWN_MODELS)
-ORDER = (1, 2, 3, 4, 5)
-RANKS = ('auto', 'plddt', 'ptm')
-SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
-SKIPPABLE = ('msa', 'plots', 'pae_json')
 MAX_SEED = 2**31 - 1
 RANDOM = 'random'
 
@@ -29,7 +27,7 @@ _PARAMETER_FILE = re.compile(rf'params_(model_[1-5](?:_ptm)?)\.npz|(?:params_)?(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """Everything `alphafold-jax predict` can be told; the names are those of its flags."""
+  """All choices of `alphafold-jax predict`; the names are those of its flags."""
 
   search: SearchOptions | None = None  # what becomes of sequences without an alignment; None: they are refused
   msa_only: bool = False  # write features and stop
@@ -113,7 +111,7 @@ class Options:
       )
     if self.overwrite_existing_results:
       raise InputError(
-        '--shard and --overwrite-existing-results do not go together: by the results shards tell what '
+        '--shard and --overwrite-existing-results do not go together: by the results shards see what '
         'the others have done. Give a new output folder'
       )
 
@@ -170,14 +168,14 @@ class Options:
 
   @property
   def keep_representations(self) -> bool:
-    return self.save_all or self.save_single_representations or self.save_pair_representations
+    return not set(REPRESENTATIONS).isdisjoint(files.needed(self))
 
   def run_settings(self) -> Settings:
     """The settings of each prediction."""
     return dataclasses.replace(self.settings, keep_representations=self.keep_representations)
 
   def changes(self) -> dict[str, Any]:
-    """What is changed in a published model's configuration before its settings, by dotted key."""
+    """The changes of a published model's configuration that come before its settings, by dotted key."""
     rows = {'sampling.num_msa': self.max_seq, 'sampling.num_extra': self.max_extra_seq}
     return {**{key: value for key, value in rows.items() if value is not None}, **self.config}
 
@@ -206,7 +204,7 @@ class Options:
 
   def _model_of_file(self) -> str | None:
     """The model that a single parameter file holds by its name."""
-    named = _PARAMETER_FILE.fullmatch(Path(self.params).name) if self._is_one_file() else None
+    named = _PARAMETER_FILE.fullmatch(Path(self.params or '').name) if self._is_one_file() else None
     return named and (named[1] or named[2])
 
 

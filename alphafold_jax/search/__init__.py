@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Homologues and templates for a bare sequence; needs `pip install 'alphafold-jax[search]'`.
+"""Homologues and templates for a bare sequence; needs the extra `search`, `pip install '.[search]'` in a clone.
 
 options         what a person may choose; makes a `Search`
 finding         looks up what was found before, has the rest searched for, keeps it
@@ -11,7 +11,7 @@ mmseqs          MMseqs2 on this machine
 server          an MMseqs2 server
 templates       known structures for an alignment; `m8`: MMseqs2's tables of them
 download        the standard databases (`standard_sets`)
-installed       packages and programs of the extra, and what to say when one is missing
+installed       packages and programs of the extra, and the error where one is missing
 
 Nothing here loads JAX but `templates.choice`, which makes features.
 """

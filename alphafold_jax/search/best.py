@@ -2,7 +2,7 @@
 """The best hits of one query, chosen while a database is read, without keeping the others.
 
 E-values are those of the whole database: the P-value times the number of its sequences; for a domain, times the number
-of sequences that are hits. Both numbers only grow while reading, so what is over a threshold now will stay over it.
+of sequences that are hits. Both numbers only grow during the reading, so a hit that is over a threshold stays over it.
 """
 
 from array import array
@@ -27,15 +27,15 @@ class Hit(NamedTuple):
 
 
 class Best:
-  """Hits: the best with their records, of the others the P-values that are needed to count them."""
+  """The best hits with their records; of the others only the P-values, which are needed to count them."""
 
   def __init__(self, max_rows: int | None, max_evalue: float, max_domain_evalue: float):
     """Begins without any.
 
     Args:
-      max_rows: records wanted, with one for the query; None for all.
-      max_evalue: up to which a sequence is significant.
-      max_domain_evalue: up to which one of its domains is.
+      max_rows: records wanted, one for the query included; None for all.
+      max_evalue: of a significant sequence.
+      max_domain_evalue: of a significant domain of one.
     """
     self._max_records = max_rows and max_rows - 1
     self._keep = max_rows and 2 * max_rows  # twice: a significant hit may have no significant domain
@@ -45,7 +45,7 @@ class Best:
     self._other_domains = array('d')  # of each of their domains two P-values: the hit's, its own
 
   def add(self, hits: Iterable[Hit], num_targets: int) -> None:
-    """Takes hits in, of `num_targets` sequences that were searched so far."""
+    """Adds the hits of a block; `num_targets` sequences were searched so far, with those of the block."""
     self._hits.extend(hit for hit in hits if self._significant(hit.pvalue, num_targets))
     if self._keep and len(self._hits) > 2 * self._keep:
       self._sort()
@@ -55,7 +55,7 @@ class Best:
       del self._hits[self._keep :]
 
   def significant(self, num_targets: int) -> tuple[list[Hit], int]:
-    """The significant hits among `num_targets` sequences, best first, as far as they were kept; and how many there are.
+    """The significant hits that were kept, best first, and the number of all; of `num_targets` sequences.
 
     Hits with equal scores come in the order of their names, as in HMMER.
     """
@@ -64,7 +64,7 @@ class Best:
     return hits, len(hits) + sum(self._significant(pvalue, num_targets) for pvalue in self._others)
 
   def records(self, num_targets: int) -> tuple[list[str], int]:
-    """The records wanted of the significant domains of significant hits, best first; and how many there are in all."""
+    """Records of the significant domains of significant hits, best first, as many as wanted; and their number."""
     hits, num_hits = self.significant(num_targets)
     limit = self._max_domain_evalue
     records = [domain.record for hit in hits for domain in hit.domains if domain.pvalue * num_hits <= limit]

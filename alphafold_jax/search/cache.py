@@ -21,22 +21,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, folders
 from alphafold_jax.errors import InputError
-from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.found import Found
 
 _log = logging.getLogger(__name__)
 _FORMAT = 1  # raise it when entries of an older program can no longer be used
 _SUFFIX = '.json.gz'
-VARIABLE = 'ALPHAFOLD_JAX_SEARCHES'
-
-
-def default_folder() -> pathlib.Path:
-  """$ALPHAFOLD_JAX_SEARCHES, or a folder in the user's cache."""
-  if given := os.environ.get(VARIABLE):
-    return pathlib.Path(given).expanduser()
-  base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(base) / 'alphafold_jax' / 'searches'
 
 
 def key_of(sequence: str, shaped_by: Mapping[str, Any]) -> str:
@@ -46,34 +37,42 @@ def key_of(sequence: str, shaped_by: Mapping[str, Any]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-  """What is known of a search without reading what it found."""
+class KeptSearch:
+  """A search in the cache, without what it found."""
 
-  key: str
   path: pathlib.Path
   num_bytes: int
   used: datetime.datetime  # when it was last made or taken from the cache
-  num_res: int
-  engine: str
-  num_rows: int
+  engine: str = 'damaged'
+  num_res: int = 0
+  num_rows: int = 0
+
+  @property
+  def key(self) -> str:
+    """The name of the search, see `key_of`."""
+    return self.path.name.removesuffix(_SUFFIX)
 
 
-class Cache:
+class SearchCache:
   """The searches in a folder."""
 
   def __init__(self, folder: pathlib.Path | str | None = None):
     """Opens or makes the folder.
 
+    Args:
+      folder: None: the default one.
+
     Raises:
       InputError: it cannot be written.
       ResourceError: the disk is full.
     """
-    self.folder = atomic.make_folder(pathlib.Path(folder).expanduser() if folder else default_folder())
+    self.folder = atomic.make_folder(pathlib.Path(folder or folders.user_cache('searches')).expanduser())
     try:
       self._lock = open(self.folder / 'lock', 'a+b')  # noqa: SIM115 (open as long as the cache)
     except OSError as error:
+      variable = folders.VARIABLES['searches']
       raise InputError(
-        f'{self.folder}: cannot be written ({error.strerror}); name another folder by --search-cache or {VARIABLE}'
+        f'{self.folder}: cannot be written ({error.strerror}); name another folder by --search-cache or {variable}'
       ) from None
 
   def get(self, key: str) -> Found | None:
@@ -82,7 +81,7 @@ class Cache:
     try:
       with gzip.open(path, 'rt', encoding='utf-8') as file:
         file.readline()  # the heading
-        found = _from_json(json.loads(file.readline()))
+        found = Found.from_json(json.loads(file.readline()))
     except FileNotFoundError:
       return None
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
@@ -108,10 +107,18 @@ class Cache:
     }
     atomic.make_folder(self._path(key).parent)
     with atomic.replacing(self._path(key)) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
-      packed.write(f'{json.dumps(heading)}\n{json.dumps(dataclasses.asdict(found))}\n')
+      packed.write(f'{json.dumps(heading)}\n{json.dumps(found.to_json())}\n')
 
   def claim(self, key: str, *, wait: bool = False) -> bool:
-    """Takes the right to make a search; False if another process has it (or never, waiting for that one to end)."""
+    """Takes the right to make a search.
+
+    Args:
+      key: of the search.
+      wait: until another process that has the right has ended, instead of giving up.
+
+    Returns:
+      False if another process has it.
+    """
     how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     try:
       fcntl.lockf(self._lock, how, 1, _place(key))
@@ -126,36 +133,21 @@ class Cache:
     with contextlib.suppress(OSError):
       fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, _place(key))
 
-  def entries(self) -> Iterator[Entry]:
+  def entries(self) -> Iterator[KeptSearch]:
     """All searches in the folder, in no order."""
     for path in self.folder.glob(f'??/*{_SUFFIX}'):
       try:
         about = path.stat()
+        used = datetime.datetime.fromtimestamp(about.st_mtime).astimezone()
         with gzip.open(path, 'rt', encoding='utf-8') as file:
           heading = json.loads(file.readline())
-        used = datetime.datetime.fromtimestamp(about.st_mtime).astimezone()
-        yield Entry(
-          path.name.removesuffix(_SUFFIX),
-          path,
-          about.st_size,
-          used,
-          heading['num_res'],
-          heading['engine'],
-          heading['num_rows'],
-        )
+        shown = {name: heading[name] for name in ('engine', 'num_res', 'num_rows')}
       except FileNotFoundError:  # another process removed it
         continue
       except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         _log.warning('%s: damaged (%s); `alphafold-jax cache clean` removes it', path, error)
-        yield Entry(
-          path.name.removesuffix(_SUFFIX),
-          path,
-          path.stat().st_size,
-          datetime.datetime.fromtimestamp(0).astimezone(),
-          0,
-          'damaged',
-          0,
-        )
+        used, shown = datetime.datetime.fromtimestamp(0).astimezone(), {}
+      yield KeptSearch(path, about.st_size, used, **shown)
 
   def close(self) -> None:
     """Gives back all rights that are held."""
@@ -168,8 +160,3 @@ class Cache:
 def _place(key: str) -> int:
   """Which byte of the lock file stands for a search."""
   return int(key[:14], 16)
-
-
-def _from_json(content: Mapping[str, Any]) -> Found:
-  hits = (Hit(**hit | {'pairs': tuple(map(tuple, hit['pairs']))}) for hit in content['hits'])
-  return Found(tuple(Rows(**rows) for rows in content['rows']), tuple(hits), tuple(content['notes']))

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is searched: files, what they are for, and by what they are told apart.
+"""What is searched: files, their roles, and what identifies their content.
 
-A database is given as PATH or ROLE=PATH. A role says how many rows it may add, in which order, and whether it holds
+A database is given as PATH or ROLE=PATH. Its role sets how many rows it may add, in which order, and whether it holds
 sequences for the alignment or those of known structures (AlphaFold 2.3.2: data/pipeline.py, run_alphafold.py).
 """
 
 import dataclasses
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,11 +14,10 @@ from pathlib import Path
 from alphafold_jax.errors import InputError
 
 FASTA, MMSEQS, HHSUITE = 'FASTA file', 'MMseqs2 database', 'HH-suite database'
-_WHOLE = 64 << 20  # bytes; larger files are told apart by samples
+_WHOLE = 64 << 20  # bytes; larger files are identified by samples
 _SAMPLE, _NUM_SAMPLES = 1 << 16, 64
 _SEQUENCES = ('.fasta', '.fa', '.faa', '.fas', 'pdb_seqres.txt')
 _NO_DATABASES = ('params', 'pdb_mmcif', 'mmcif_files')  # of AlphaFold's data folder; large
-VARIABLE = 'ALPHAFOLD_JAX_DATABASES'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Role:
   order: int  # of merging
   max_rows: int | None = None  # the query included, as in AlphaFold
   templates: bool = False  # sequences of known structures
-  looks: str = ''  # pattern of the file names that have the role unless told otherwise
+  looks: str = ''  # pattern of the file names that have this role by default
   only_if_named: bool = False  # not taken where a folder of databases is given
 
 
@@ -52,25 +50,21 @@ ROLES: dict[str, Role] = {
 class Database:
   """One database."""
 
-  role: str
+  role: str  # a key of ROLES
   path: Path  # the file, or what all its files begin with
-  kind: str
+  kind: str  # FASTA, MMSEQS or HHSUITE
 
   @property
   def settings(self) -> Role:
+    """What its role sets."""
     return ROLES[self.role]
 
 
-def default_folder() -> Path:
-  """$ALPHAFOLD_JAX_DATABASES, or a folder in the user's cache."""
-  if given := os.environ.get(VARIABLE):
-    return Path(given).expanduser()
-  base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-  return Path(base) / 'alphafold_jax' / 'databases'
-
-
 def found_in(folder: Path) -> list[Database]:
-  """The databases in a folder and the folders in it, as AlphaFold's download scripts or `db download` leave them."""
+  """The databases in a folder and the folders in it, as AlphaFold's download scripts or `db download` leave them.
+
+  Sorted by their paths; none where the folder cannot be read.
+  """
   found = []
   folders = [folder, *sorted(path for path in _entries(folder) if path.is_dir() and path.name not in _NO_DATABASES)]
   for path in (entry for one in folders for entry in _entries(one)):
@@ -95,11 +89,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def parse(text: str) -> Database:
-  """The database that a person means by `ROLE=PATH` or `PATH`.
-
-  Raises:
-    InputError: there is no such role or file.
-  """
+  """The database that is given as `ROLE=PATH` or `PATH`; InputError if there is no such role or file."""
   role, equals, rest = text.partition('=')
   if not equals or (role not in ROLES and Path(text).exists()):
     role, rest = '', text
@@ -119,7 +109,7 @@ def _missing(path: Path) -> str:
 
 
 def _kind(path: Path) -> str | None:
-  """What kind of database stands there."""
+  """The kind of the database whose files begin with a path; None if there is none."""
   if Path(f'{path}.dbtype').is_file():
     return MMSEQS
   if Path(f'{path}_a3m.ffindex').is_file():
@@ -163,9 +153,12 @@ def files_of(database: Database) -> list[Path]:
 
 
 def identity(database: Database) -> dict[str, str | int]:
-  """What tells a database from every other: sizes and content of its files, an index left out.
+  """Identifies a database: its role and kind, sizes and content of its files; an index does not count.
 
   Of files over 64 MiB the content is 64 samples and the time of the last change.
+
+  Raises:
+    InputError: a file cannot be read.
   """
   state, total = hashlib.sha256(), 0
   for path in (path for path in files_of(database) if '.idx' not in path.name):

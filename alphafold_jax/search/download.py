@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetches a standard database: goes on where an earlier try stopped, checks it, unpacks it, and remembers its digest.
+"""Fetches a standard database: goes on where an earlier try stopped, checks it, unpacks it, and records its digest.
 
-`downloads.json` beside the databases says what came from where, and the SHA-256 it had. The publishers state no digests
+`downloads.json` beside the databases records the address and the SHA-256 of each. The publishers state no digests
 beforehand, so the first download is trusted (over TLS, and compared with the MD5 that some servers state) and recorded;
 a set that is not replaced by its publisher must have the recorded digest whenever it is fetched again.
 """
@@ -12,33 +12,36 @@ import gzip
 import json
 import logging
 import os
-import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic
+from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, TransferError
 from alphafold_jax.search import databases
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.standard_sets import StandardSet, find_set
-from alphafold_jax.transfer.fetch import Patience, discard, fetch
-from alphafold_jax.transfer.files import CHUNK, digest, disk_errors, human_size, lock, make_directory, require_space
-from alphafold_jax.transfer.members import fault
+from alphafold_jax.transfer import archives
+from alphafold_jax.transfer.fetch import Patience, check, discard, fetch
+from alphafold_jax.transfer.files import (
+  CHUNK,
+  UnusableError,
+  disk_errors,
+  human_size,
+  lock,
+  make_directory,
+  require_space,
+  staging,
+)
 from alphafold_jax.transfer.meter import Meter, meter
 
 _log = logging.getLogger(__name__)
 RECORD = 'downloads.json'
-_GZIP = b'\x1f\x8b'
 _LARGEST = 4 << 40  # bytes of one file
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
-
-
-class _UnusableError(TransferError):
-  """What was fetched is not what was wanted, and is not worth keeping."""
 
 
 def download(
@@ -63,7 +66,7 @@ def download(
 
   Raises:
     TransferError: it cannot be fetched, or is not what it should be.
-    ResourceError: there is no room for it; told before anything is fetched.
+    ResourceError: there is no room for it; nothing was fetched then.
     InputError: there is no such set.
   """
   one = find_set(chosen) if isinstance(chosen, str) else chosen
@@ -75,29 +78,28 @@ def download(
     if not force and known and wanted in (None, known['sha256']) and _untouched(folder, known):
       _log.info('%s: %s is there', folder, one.name)
       return one.database(folder)
-    for stale in folder.glob('.unpacking-*'):  # left by a run that was killed: the lock is ours
-      shutil.rmtree(stale, ignore_errors=True)
     part = folder / f'{one.file}.part'
     if force:
       discard(part)
-    there = part.stat().st_size if part.exists() else 0
-    require_space(folder, one.room - min(there, one.num_bytes), _purpose(one))
-    _log.info('fetching %s (%s) from %s into %s', one.name, one.licence, one.url, folder)
-    with meter(one.file) as progress:
-      stated_md5 = fetch(one.url, part, progress, patience, reserve=one.room / one.num_bytes - 1)
-    try:
-      found = _check(one, part, wanted, stated_md5, known)
-      files = _place(one, part, folder)
-    except _UnusableError:
-      discard(part)
-      raise
-    _remember(folder, one, found, files)
+    with staging(folder) as unpacked:
+      there = part.stat().st_size if part.exists() else 0
+      require_space(folder, one.room - min(there, one.num_bytes), _purpose(one))
+      _log.info('fetching %s (%s) from %s into %s', one.name, one.licence, one.url, folder)
+      stated_md5 = fetch(one.url, part, patience, reserve=one.room / one.num_bytes - 1)
+      recorded = None if wanted is not None or one.changes else known
+      try:
+        found = check(part, one.url, asked=wanted, stated_md5=stated_md5, recorded=recorded)
+        files = _place(one, part, unpacked, folder)
+      except UnusableError:
+        discard(part)
+        raise
+    _write(folder, one, found, files)
     discard(part)
   return one.database(folder)
 
 
 def _purpose(one: StandardSet) -> str:
-  """What the room on the disk is for."""
+  """What room on the disk is needed for, for messages."""
   if one.prefix is None:
     return f'fetching {one.name} ({human_size(one.num_bytes)})'
   unpacked = human_size(one.unpacked_bytes or one.num_bytes)
@@ -105,50 +107,23 @@ def _purpose(one: StandardSet) -> str:
   return f'fetching {one.name} ({human_size(one.num_bytes)}) and unpacking it ({least}{unpacked})'
 
 
-def _check(
-  one: StandardSet, part: Path, wanted: str | None, stated_md5: str | None, known: Mapping[str, Any] | None
-) -> str:
-  """The SHA-256 of what was fetched, provided that it is the one asked for, stated and recorded."""
-  with meter(f'checking {one.file}') as progress:
-    found = digest(part, ('sha256', 'md5') if stated_md5 else ('sha256',), progress.position)
-  if wanted is not None and found['sha256'] != wanted:
-    raise _UnusableError(
-      f'{one.url}: its SHA-256 is {found["sha256"]}, asked for was {wanted}. It was damaged on its '
-      'way, or is not the one meant. Check digest and address, then run the command again.'
-    )
-  if stated_md5 is not None and found['md5'] != stated_md5:
-    raise _UnusableError(
-      f'{one.url}: its MD5 is {found["md5"]}, the server states {stated_md5}. It was damaged on its '
-      'way. Run the command again.'
-    )
-  if known and wanted is None and not one.changes and known['sha256'] != found['sha256']:
-    raise _UnusableError(
-      f'{one.url}: not what it was on {known.get("date")}: SHA-256 was {known["sha256"]}, is '
-      f'{found["sha256"]}. It may have been tampered with. If its publisher says that it was '
-      'replaced, fetch it into a new folder.'
-    )
-  return found['sha256']
-
-
-def _place(one: StandardSet, part: Path, folder: Path) -> list[str]:
-  """Puts the database into its folder; returns the names of its files."""
+def _place(one: StandardSet, part: Path, unpacked: Path, folder: Path) -> list[str]:
+  """Puts the database into its folder, from an archive by way of the folder `unpacked`; names its files."""
   if one.prefix is None:
     _check_fasta(one, part)
     with disk_errors(folder / one.file):
       os.replace(part, folder / one.file)
     return [one.file]
-  with tempfile.TemporaryDirectory(dir=folder, prefix='.unpacking-') as name:
-    staging = Path(name)
-    with meter(f'unpacking {one.file}') as progress:
-      _unpack(one, part, staging, progress)
-    try:
-      databases.parse(str(one.database(staging).path))
-    except InputError:
-      raise _UnusableError(f'{one.url}: the archive does not hold {one.prefix}; it is not the one meant') from None
-    files = sorted(path.name for path in staging.iterdir())
-    for file in files:
-      with disk_errors(folder / file):
-        os.replace(staging / file, folder / file)
+  with meter(f'unpacking {one.file}') as progress:
+    _unpack(one, part, unpacked, progress)
+  try:
+    databases.parse(str(one.database(unpacked).path))
+  except InputError:
+    raise UnusableError(f'{one.url}: the archive does not hold {one.prefix}; it is not the one meant') from None
+  files = sorted(path.name for path in unpacked.iterdir())
+  for file in files:
+    with disk_errors(folder / file):
+      os.replace(unpacked / file, folder / file)
   return files
 
 
@@ -156,18 +131,18 @@ def _check_fasta(one: StandardSet, part: Path) -> None:
   """Refuses what does not begin like a FASTA file, such as the page of a proxy."""
   try:
     with open(part, 'rb') as file:
-      packed = file.peek(2)[:2] == _GZIP
+      packed = file.peek(2)[:2] == GZIP_MAGIC
       first = (gzip.GzipFile(fileobj=file) if packed else file).read(1)
   except (*_BROKEN, OSError) as error:
-    raise _UnusableError(f'{one.url}: damaged gzip data ({error}). Run the command again.') from None
+    raise UnusableError(f'{one.url}: damaged gzip data ({error}). Run the command again.') from None
   if first != b'>' or packed != one.file.endswith('.gz'):
-    raise _UnusableError(
+    raise UnusableError(
       f'{one.url}: what came is no FASTA file, but perhaps the page of a proxy. Check the address '
       'and your proxy settings.'
     )
 
 
-def _unpack(one: StandardSet, part: Path, staging: Path, progress: Meter) -> None:
+def _unpack(one: StandardSet, part: Path, unpacked: Path, progress: Meter) -> None:
   """Writes the files of an archive flat into a folder, without trusting the archive.
 
   Links between files beside one another are made: MMseqs2 has them where databases share headers.
@@ -176,43 +151,29 @@ def _unpack(one: StandardSet, part: Path, staging: Path, progress: Meter) -> Non
   try:
     with open(part, 'rb') as file, gzip.GzipFile(fileobj=file) as stream:
       with tarfile.open(fileobj=stream, mode='r|') as tar:
-        for member in tar:
-          name = member.name.rpartition('/')[2]
-          if member.issym() and '/' not in member.linkname and member.linkname not in ('', '.', '..'):
+        for name, member in archives.members(tar, _LARGEST, links=True):
+          if member.issym():
             links[name] = member.linkname
-          elif what := fault(member, _LARGEST):
-            raise _UnusableError(f'{one.url}: archive member {member.name!r} {what}; nothing was kept')
-          elif member.isfile():
-            if (staging / name).exists():
-              raise _UnusableError(f'{one.url}: the archive holds {name} twice; nothing was kept')
-            _write(tar, member, staging / name)
+          else:
+            require_space(unpacked, member.size, f'unpacking {name}')
+            archives.extract(tar, member, unpacked / name)
           progress.position(file.tell(), total)
       while stream.read(CHUNK):  # to the end, where the gzip checksum is
         pass
+  except archives.UnsafeArchiveError as error:
+    raise UnusableError(f'{one.url}: {error}; nothing was kept') from None
   except _BROKEN as error:
-    raise _UnusableError(
+    raise UnusableError(
       f'{one.url}: the archive is damaged ({error or type(error).__name__}). Run the command again.'
     ) from None
   for name, target in links.items():
-    if (staging / target).is_file() and not (staging / name).exists():
-      with disk_errors(staging / name):
-        os.symlink(target, staging / name)
-
-
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-  """Streams one member to a new file."""
-  require_space(path.parent, member.size, f'unpacking {path.name}')
-  source = tar.extractfile(member)
-  with disk_errors(path):
-    out = open(path, 'xb')
-  with out:
-    while chunk := source.read(CHUNK):
-      with disk_errors(path):
-        out.write(chunk)
+    if (unpacked / target).is_file() and not (unpacked / name).exists():
+      with disk_errors(unpacked / name):
+        os.symlink(target, unpacked / name)
 
 
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
-  """What was downloaded into a folder, by name of the set."""
+  """The record of a folder's downloads, by name of the set."""
   path = folder / RECORD
   try:
     sets = json.loads(path.read_text(encoding='utf-8'))['sets']
@@ -227,8 +188,8 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
     ) from None
 
 
-def _remember(folder: Path, one: StandardSet, sha256: str, files: list[str]) -> None:
-  """Records what was installed."""
+def _write(folder: Path, one: StandardSet, sha256: str, files: list[str]) -> None:
+  """Adds a set to the record."""
   states = {file: [(folder / file).stat().st_size, (folder / file).stat().st_mtime_ns] for file in files}
   today = datetime.datetime.now(datetime.UTC).date().isoformat()
   known = {'url': one.url, 'sha256': sha256, 'date': today, 'licence': one.licence, 'files': states}

@@ -7,22 +7,21 @@ import gzip
 import io
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from alphafold_jax.data.records import GZIP_MAGIC, read_errors
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import installed
 
 _CHUNK = 1 << 21  # bytes of text
 _LONGEST = 1 << 26  # bytes of one record
-_GZIP_MAGIC = b'\x1f\x8b'
 _PACKED = {b'BZh': 'bzip2', b'\xfd7zXZ': 'xz', b'\x28\xb5\x2f\xfd': 'zstd', b'PK\x03\x04': 'zip'}
 _HEADER = re.compile(rb'^>.*$', re.MULTILINE)
 _NO_RESIDUE = re.compile(rb'[^A-Za-z*.~_\s]')  # what Easel refuses in a protein
 _NUCLEOTIDES = b'ACGTUNacgtun'
-_NUM_TELLING = 100  # letters, from which nucleotides can be told
+_MIN_LETTERS = 100  # that distinguish nucleotides from residues
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,38 +40,24 @@ def chunks(path: Path, size: int = _CHUNK) -> Iterator[Chunk]:
     InputError: it cannot be read, or does not begin as FASTA of proteins.
   """
   rest = b''
-  try:
-    with open(path, 'rb') as file:
-      packed = file.peek(2)[:2] == _GZIP_MAGIC
-      stream = gzip.GzipFile(fileobj=file) if packed else file
-      while new := _read(stream, size, path):
-        if not rest:  # after the first chunk there is always one
-          _check_beginning(new, path)
-        rest += new
-        if end := rest.rfind(b'\n>') + 1:
-          yield Chunk(path, rest[:end], file.tell())
-          rest = rest[end:]
-        elif len(rest) > _LONGEST:
-          raise InputError(
-            f"{path}, record {_name(rest)}: over {_LONGEST:,} bytes without a new '>' header; "
-            'give a FASTA file with one protein a record'
-          )
-      if not rest.strip():
-        raise InputError(f"{path}: the file is empty; expected '>name' lines, each followed by a sequence")
-      yield Chunk(path, rest, file.tell())
-  except FileNotFoundError:
-    raise InputError(f'{path}: no such file') from None
-  except OSError as error:
-    raise InputError(f'{path}: cannot be read ({error.strerror or error})') from None
-
-
-def _read(stream: IO[bytes], size: int, path: Path) -> bytes:
-  try:
-    return stream.read(size)
-  except EOFError:
-    raise InputError(f'{path}: the gzip data break off before their end; copy or download the file again') from None
-  except (gzip.BadGzipFile, zlib.error) as error:
-    raise InputError(f'{path}: damaged gzip data ({error}); copy or download the file again') from None
+  with read_errors(path), open(path, 'rb') as file:
+    packed = file.peek(2)[:2] == GZIP_MAGIC
+    stream: io.BufferedIOBase = gzip.GzipFile(fileobj=file) if packed else file
+    while new := stream.read(size):
+      if not rest:  # after the first chunk there is always one
+        _check_beginning(new, path)
+      rest += new
+      if end := rest.rfind(b'\n>') + 1:
+        yield Chunk(path, rest[:end], file.tell())
+        rest = rest[end:]
+      elif len(rest) > _LONGEST:
+        raise InputError(
+          f"{path}, record {_name(rest)}: over {_LONGEST:,} bytes without a new '>' header; "
+          'give a FASTA file with one protein a record'
+        )
+    if not rest.strip():
+      raise InputError(f"{path}: the file is empty; expected '>name' lines, each followed by a sequence")
+    yield Chunk(path, rest, file.tell())
 
 
 def _check_beginning(text: bytes, path: Path) -> None:
@@ -84,7 +69,7 @@ def _check_beginning(text: bytes, path: Path) -> None:
     shown = text.lstrip()[:20].decode('ascii', 'backslashreplace')
     raise InputError(f"{path}: there is no '>' header at the beginning, but {shown!r}; give a FASTA file")
   letters = b''.join(_HEADER.sub(b'', text).split())
-  if len(letters) >= _NUM_TELLING and len(letters.translate(None, _NUCLEOTIDES)) < 0.1 * len(letters):
+  if len(letters) >= _MIN_LETTERS and len(letters.translate(None, _NUCLEOTIDES)) < 0.1 * len(letters):
     raise InputError(f'{path}: the sequences are DNA or RNA (letters A, C, G, T, U, N); give protein sequences')
 
 
@@ -99,7 +84,7 @@ def digitize(chunk: Chunk, alphabet: Any) -> Any:
     with easel.SequenceFile(io.BytesIO(_in_utf8(chunk.text)), 'fasta', digital=True, alphabet=alphabet) as file:
       return file.read_block()
   except ValueError as error:
-    raise InputError(_complaint(chunk) or f'{chunk.path}, from record {_name(chunk.text)} on: {error}') from None
+    raise InputError(complaint(chunk) or f'{chunk.path}, from record {_name(chunk.text)} on: {error}') from None
 
 
 @contextlib.contextmanager
@@ -117,7 +102,7 @@ def as_file(chunk: Chunk, alphabet: Any) -> Iterator[Any]:
 
 
 def _in_utf8(text: bytes) -> bytes:
-  """Text whose headers may be Latin-1."""
+  """Text as UTF-8; its headers may be Latin-1."""
   try:
     return text if text.isascii() else text.decode('utf-8').encode()
   except UnicodeDecodeError:
@@ -130,8 +115,8 @@ def _name(record: bytes) -> str:
   return repr(words[0][:80].decode('utf-8', 'backslashreplace')) if words else ''
 
 
-def _complaint(chunk: Chunk) -> str | None:
-  """What is wrong in the chunk, with its place."""
+def complaint(chunk: Chunk, symbols: re.Pattern[bytes] = _NO_RESIDUE) -> str | None:
+  """The first fault of a chunk, with its place and the remedy: a record without a name, or one of certain symbols."""
   name, number = '', 0  # of the record, of the line in its sequence
   for line in chunk.text.splitlines():
     if line.startswith(b'>'):
@@ -140,7 +125,7 @@ def _complaint(chunk: Chunk) -> str | None:
       number += 1
       if not name:
         return f"{chunk.path}: the '>' header above the sequence {_name(line)} has no name; write one behind the '>'"
-      if bad := _NO_RESIDUE.search(line):
+      if bad := symbols.search(line):
         symbol = bad[0].decode('latin-1')
         hint = ', without gaps' if symbol == '-' else ''
         return (

@@ -4,42 +4,26 @@
 One search per sequence, however many proteins share it and however many processes run at once.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 from alphafold_jax.errors import AlphaFoldError, SearchError
-from alphafold_jax.search.cache import Cache, key_of
-from alphafold_jax.search.engines import Engine, Watch
+from alphafold_jax.search.cache import SearchCache, key_of
+from alphafold_jax.search.engines import Engine, Result, TemplateEngine, Watch
 from alphafold_jax.search.found import Found
 
-_log = logging.getLogger(__name__)
 _ENGINE_SHARE = 0.8  # of the time, where templates are searched for as well
-Result = tuple[int, Found | AlphaFoldError]
-
-
-class TemplateEngine(Protocol):
-  """Finds known structures by the alignment of a sequence."""
-
-  name: str
-
-  def identity(self) -> Mapping[str, Any]:
-    """All that shapes what is found, as JSON."""
-
-  def search(self, sequence: str, found: Found, watch: Watch) -> Found:
-    """The hits for one sequence whose homologues were found."""
 
 
 class Search:
   """One way to search, with the cache of what it found."""
 
-  def __init__(self, engine: Engine, templates: TemplateEngine | None, cache: Cache):
+  def __init__(self, engine: Engine, templates: TemplateEngine | None, cache: SearchCache):
     self._engine, self._templates, self._cache = engine, templates, cache
     self._shaped_by = dict(engine.identity())
     self._template_shaped_by = templates and {'engine': self._shaped_by, 'templates': dict(templates.identity())}
 
   def key(self, sequence: str) -> str:
-    """What tells the result for a sequence from all others."""
+    """Identifies the result for a sequence: a digest of all that shapes it."""
     return key_of(sequence, self._template_shaped_by or self._shaped_by)
 
   def find(self, sequences: Sequence[str], watch: Watch) -> Iterator[Result]:
@@ -47,10 +31,7 @@ class Search:
 
     Args:
       sequences: upper-case letters, each different from the others.
-      watch: is told how far it has come, and with what.
-
-    Yields:
-      the index of a sequence, and what was found for it or why it cannot be searched for.
+      watch: called now and then with the progress.
 
     Raises:
       SearchError, InputError, ResourceError: nothing more can be found; what was yielded stands and is kept.
@@ -64,17 +45,19 @@ class Search:
     num_done = 0
     for index, found in alignments.run(sequences, lambda fraction, text: watch(_ENGINE_SHARE * fraction, text)):
       if isinstance(found, Found):
-        found = self._with_hits(sequences[index], found, watch, num_done / len(sequences))
+        found = self._with_hits(self._templates, sequences[index], found, watch, num_done / len(sequences))
       num_done += 1
       yield index, found
 
-  def _with_hits(self, sequence: str, found: Found, watch: Watch, done: float) -> Found | AlphaFoldError:
-    """What was found, and the templates for it."""
+  def _with_hits(
+    self, engine: TemplateEngine, sequence: str, found: Found, watch: Watch, done: float
+  ) -> Found | AlphaFoldError:
+    """What was found, and the templates for it; `done` is the share of the sequences before this one."""
 
-    def search(_, told):
-      yield 0, self._templates.search(sequence, found, told)
+    def search(_: Sequence[str], watch_hits: Watch) -> Iterator[Result]:
+      yield 0, engine.search(sequence, found, watch_hits)
 
-    stage = _Stage(self._cache, self._templates.name, self.key, search)
+    stage = _Stage(self._cache, engine.name, self.key, search)
     start = _ENGINE_SHARE + (1 - _ENGINE_SHARE) * done
     try:
       ((_, hits),) = stage.run([sequence], lambda fraction, text: watch(start, text))
@@ -87,7 +70,11 @@ class _Stage:
   """Looks results up in the cache and makes those that are not there."""
 
   def __init__(
-    self, cache: Cache, name: str, key: Callable[[str], str], search: Callable[[Sequence[str], Watch], Iterator[Result]]
+    self,
+    cache: SearchCache,
+    name: str,
+    key: Callable[[str], str],
+    search: Callable[[Sequence[str], Watch], Iterator[Result]],
   ):
     self._cache, self._name, self._key, self._search = cache, name, key, search
 
@@ -104,36 +91,36 @@ class _Stage:
     for index in sorted(set(missing) - set(ours)):
       watch(1.0, 'waiting for another process that makes the same search')
       self._cache.claim(self._key(sequences[index]), wait=True)
-      if (found := self._cache.get(self._key(sequences[index]))) is not None:
-        self._cache.release(self._key(sequences[index]))
-        yield index, found
-      else:  # the other process failed
-        yield from self._searched(sequences, [index], watch)
+      yield from self._searched(sequences, [index], watch)
 
   def _searched(self, sequences: Sequence[str], claimed: Sequence[int], watch: Watch) -> Iterator[Result]:
-    """Searches for the sequences that were claimed, and keeps what is found."""
+    """Results for the sequences that were claimed: kept by another process meanwhile, or searched for and kept now."""
     left = set(claimed)
     try:
       to_search = []
-      for index in claimed:  # another process may have finished between the look and the claim
-        if (found := self._cache.get(self._key(sequences[index]))) is None:
+      for index in claimed:
+        if (kept := self._cache.get(self._key(sequences[index]))) is None:
           to_search.append(index)
         else:
-          yield index, found
+          self._release(sequences[index], index, left)
+          yield index, kept
       for place, found in self._search([sequences[i] for i in to_search], watch) if to_search else ():
-        index, key = to_search[place], self._key(sequences[to_search[place]])
+        index = to_search[place]
         if isinstance(found, Found):
-          self._cache.put(key, sequences[index], self._name, found)
-        self._cache.release(key)
-        left.discard(index)
+          self._cache.put(self._key(sequences[index]), sequences[index], self._name, found)
+        self._release(sequences[index], index, left)
         yield index, found
-      if forgotten := left.intersection(to_search):
+      if left:
         raise SearchError(
-          f'{self._name}: no result for {len(forgotten)} of {len(to_search)} sequences; this is a fault of the engine'
+          f'{self._name}: no result for {len(left)} of {len(to_search)} sequences; this is a fault of the engine'
         )
     finally:
       for index in left:
         self._cache.release(self._key(sequences[index]))
+
+  def _release(self, sequence: str, index: int, left: set[int]) -> None:
+    self._cache.release(self._key(sequence))
+    left.discard(index)
 
 
 def alignment_text(name: str, sequence: str, found: Found) -> str:

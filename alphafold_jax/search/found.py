@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a search gives: rows of alignments by database, and template hits."""
+"""What a search gives, rows of alignments by database and template hits, also as JSON for the files that keep it."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Rows:
 
 
 @dataclasses.dataclass(frozen=True)
-class Hit:
+class TemplateHit:
   """A stretch of a known structure's sequence aligned to the query."""
 
   entry: str  # PDB id in lower case, or the stem of a structure file
@@ -31,11 +33,34 @@ class Hit:
     """As in `4zey_A`."""
     return f'{self.entry}_{self.chain}'
 
+  def to_json(self) -> dict[str, Any]:
+    """The fields by name."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_json(cls, content: Mapping[str, Any]) -> 'TemplateHit':
+    """The hit of which `to_json` gave this content, perhaps read from a file: tuples come back as lists there.
+
+    Raises:
+      KeyError, TypeError, ValueError: a field is missing or unknown.
+    """
+    return cls(**{**content, 'pairs': tuple((query, residue) for query, residue in content['pairs'])})
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
   """All that a search found for one sequence."""
 
   rows: tuple[Rows, ...]  # in the order in which they are merged
-  hits: tuple[Hit, ...] = ()  # best first; () also where templates were not asked for
+  hits: tuple[TemplateHit, ...] = ()  # best first; () also where templates were not asked for
   notes: tuple[str, ...] = ()  # what a person should know
+
+  def to_json(self) -> dict[str, Any]:
+    """The fields by name."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_json(cls, content: Mapping[str, Any]) -> 'Found':
+    """What `to_json` gave this content of; see `TemplateHit.from_json`."""
+    rows, hits = (Rows(**one) for one in content['rows']), map(TemplateHit.from_json, content['hits'])
+    return cls(tuple(rows), tuple(hits), tuple(content['notes']))

@@ -2,7 +2,7 @@
 """jackhmmer's search, one iteration, as AlphaFold 2.3.2 runs it, in this process (pyhmmer).
 
 The first iteration builds a model of the query alone and searches all sequences with it. A database is read once for
-many queries, chunk by chunk; best.py keeps what can still become a row.
+many queries, chunk by chunk; best.py keeps the hits that can still become rows.
 """
 
 import collections
@@ -25,7 +25,7 @@ from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError, Sear
 from alphafold_jax.search import fasta, installed
 from alphafold_jax.search.best import Best, Domain, Hit
 from alphafold_jax.search.databases import FASTA, Database, identity, in_order
-from alphafold_jax.search.engines import Watch
+from alphafold_jax.search.engines import Result, Watch
 from alphafold_jax.search.found import Found, Rows
 
 SETTINGS = {  # AlphaFold 2.3.2, data/tools/jackhmmer.py
@@ -47,17 +47,17 @@ _T = TypeVar('_T')
 
 @dataclasses.dataclass(eq=False)
 class _Query:
-  """One sequence on its way."""
+  """One sequence that is searched for."""
 
   index: int
   sequence: str
-  model: Any = None  # pyhmmer.plan7.OptimizedProfile; a search changes its own copy
+  model: Any = None  # pyhmmer.plan7.OptimizedProfile; each search changes a copy
   error: AlphaFoldError | None = None
   rows: list[Rows] = dataclasses.field(default_factory=list)
 
   @contextlib.contextmanager
   def failing_alone(self) -> Iterator[None]:
-    """What goes wrong with this sequence becomes its result, and does not disturb the others."""
+    """An error inside the block becomes the result of this sequence, and the others go on."""
     what = f'sequence {self.index + 1} ({len(self.sequence)} residues)'
     try:
       yield
@@ -70,7 +70,7 @@ class _Query:
 
 
 class _Block:
-  """A chunk of a database, made ready once for all that search it."""
+  """A chunk of a database, digitized once for all threads that search it."""
 
   def __init__(self, chunk: fasta.Chunk, alphabet: Any):
     self.chunk = chunk
@@ -78,7 +78,7 @@ class _Block:
     self._lock = threading.Lock()
 
   def targets(self) -> tuple[Any, int]:
-    """Its sequences (`pyhmmer.easel.DigitalSequenceBlock`), and the number of those that were too long."""
+    """Its sequences (`pyhmmer.easel.DigitalSequenceBlock`), and the number of those left out as too long."""
     with self._lock:
       return self._targets
 
@@ -90,7 +90,7 @@ class _Block:
     return (type(targets)(targets.alphabet, short) if num_skipped else targets), num_skipped
 
 
-class _Part(NamedTuple):
+class _BlockHits(NamedTuple):
   """What some queries found in a block."""
 
   num_targets: int
@@ -104,7 +104,7 @@ class Hmmer:
   name = 'hmmer'
 
   def __init__(self, databases: Sequence[Database], num_threads: int):
-    """Takes what is to be searched.
+    """Checks packages and databases.
 
     Args:
       databases: FASTA files.
@@ -138,15 +138,15 @@ class Hmmer:
       'databases': [identity(one) | {'max_rows': one.settings.max_rows} for one in self._databases],
     }
 
-  def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[tuple[int, Found | AlphaFoldError]]:
-    """Searches for all sequences; those that share a reading of the databases come together."""
+  def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[Result]:
+    """See `Engine.search`; the results of sequences that share a reading of the databases come together."""
     groups = collections.deque(_groups(sequences))
     total = len(groups) * sum(stat.st_size for stat in self._stats)
     done = 0
     with _workers(self._num_threads) as (pool, stop):
       while groups:
         group = groups.popleft()
-        list(pool.map(lambda query: stop.is_set() or self._build(query), group))
+        list(pool.map(functools.partial(self._build, stop=stop), group))
         notes: list[str] = []
         for database, stat in zip(self._databases, self._stats, strict=True):
           _check_unchanged(database.path, stat)
@@ -157,8 +157,10 @@ class Hmmer:
         for query in group:
           yield query.index, query.error or Found(tuple(query.rows), notes=tuple(notes))
 
-  def _build(self, query: _Query) -> None:
-    """The model that jackhmmer makes of a query for its first iteration."""
+  def _build(self, query: _Query, stop: threading.Event) -> None:
+    """Makes the model that jackhmmer makes of a query for its first iteration; runs in a worker."""
+    if stop.is_set():
+      return
     with query.failing_alone():
       letters = checked(query.sequence, f'number {query.index + 1}')
       sequence = self._easel.TextSequence(name=_QUERY_NAME, sequence=letters).digitize(self._alphabet)
@@ -168,14 +170,14 @@ class Hmmer:
   def _search_database(
     self, database: Database, group: Sequence[_Query], pool: ThreadPoolExecutor, stop: threading.Event, notes: list[str]
   ) -> Iterator[tuple[int, str]]:
-    """Gives each query its rows of one database; yields how far the file was searched, in bytes and in words."""
+    """Adds to each query its rows of one database; yields the progress, in bytes of the file and as a text."""
     queries = [query for query in group if query.error is None]
     best = {query: Best(database.settings.max_rows, SETTINGS['incE'], SETTINGS['incdomE']) for query in queries}
     shares = [queries[i :: self._num_threads] for i in range(min(self._num_threads, len(queries)))]
     if not queries:
       return
 
-    def begun() -> Iterator[tuple[int, list[Future]]]:
+    def begun() -> Iterator[tuple[int, list[Future[_BlockHits]]]]:
       search = self._search_block if len(queries) > 1 else self._search_alone
       for chunk in fasta.chunks(database.path):
         block = _Block(chunk, self._alphabet)
@@ -195,7 +197,7 @@ class Hmmer:
     if num_skipped:
       notes.append(f'{database.path}: {num_skipped:,} sequences of more than {_LONGEST_TARGET:,} residues not searched')
 
-  def _search_block(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _Part:
+  def _search_block(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _BlockHits:
     """Searches the block with several queries; runs in a worker."""
     targets, num_skipped = block.targets()
     found = []
@@ -205,15 +207,15 @@ class Hmmer:
       with query.failing_alone():
         if query.error is None:
           found.append((query, _kept(self._pipeline().search_hmm(query.model.copy(), targets), query)))
-    return _Part(len(targets), num_skipped, found)
+    return _BlockHits(len(targets), num_skipped, found)
 
-  def _search_alone(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _Part:
+  def _search_alone(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _BlockHits:
     """Searches the block with one query, which is faster while reading; runs in a worker."""
     [query] = queries
-    with contextlib.suppress(OSError, *_FAILURES):  # the other way knows what to say or to leave out
+    with contextlib.suppress(OSError, *_FAILURES):  # _search_block names or leaves out what is wrong
       with fasta.as_file(block.chunk, self._alphabet) as targets:
         hits = self._pipeline().search_hmm(query.model.copy(), targets)
-        return _Part(hits.searched_sequences, 0, [(query, _kept(hits, query))])
+        return _BlockHits(hits.searched_sequences, 0, [(query, _kept(hits, query))])
     return self._search_block(block, queries, stop)
 
   def _pipeline(self) -> Any:
@@ -225,7 +227,7 @@ class Hmmer:
 
 
 def _kept(hits: Any, query: _Query) -> list[Hit]:
-  """What is needed of a `pyhmmer.plan7.TopHits`."""
+  """The hits of a `pyhmmer.plan7.TopHits`."""
   return [_hit(hit, len(query.sequence)) for hit in hits.reported]
 
 
@@ -256,7 +258,7 @@ def _groups(sequences: Sequence[str]) -> Iterator[list[_Query]]:
 
 @contextlib.contextmanager
 def _workers(num_threads: int) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
-  """Threads, and an event that tells them to stop; they have stopped when this is left."""
+  """Threads, and the event at which they stop; when the block ends they have stopped."""
   stop = threading.Event()
   pool = ThreadPoolExecutor(num_threads, 'hmmer', _flush_to_zero)
   try:
@@ -267,9 +269,9 @@ def _workers(num_threads: int) -> Iterator[tuple[ThreadPoolExecutor, threading.E
 
 
 def _flush_to_zero() -> None:
-  """Lets this thread's processor take subnormal numbers for zero, as HMMER's programs do and pyhmmer does not.
+  """Makes this thread's arithmetic flush subnormal numbers to zero, as HMMER's programs do and pyhmmer does not.
 
-  It takes a third off the time where there are many hits. On other systems it does nothing.
+  This takes a third off the time where there are many hits. Only on Linux with x86-64; elsewhere nothing changes.
   """
   if sys.platform == 'linux' and platform.machine() == 'x86_64':
     with contextlib.suppress(OSError):
@@ -281,7 +283,7 @@ def _flush_to_zero() -> None:
 
 
 def _some_ahead(items: Iterator[_T], number: int) -> Iterator[_T]:
-  """The items, of which some are taken before they are needed."""
+  """The items; `number` of them are begun before they are needed."""
   taken: collections.deque[_T] = collections.deque(itertools.islice(items, number))
   while taken:
     taken.extend(itertools.islice(items, 1))

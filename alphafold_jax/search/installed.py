@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages and programs of the extra `search`: found when they are needed, with a clear word when they are missing."""
+"""Packages and programs of the extras for searching, looked for when they are needed."""
 
 import importlib
 import os
@@ -8,13 +8,15 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
-from alphafold_jax.errors import SearchError
-
-_INSTALL = "run `pip install 'alphafold-jax[{extra}]'`"
+from alphafold_jax.errors import SearchError, how_to_install
 
 
 def module(name: str, extra: str = 'search') -> ModuleType:
-  """A Python package of an extra.
+  """Imports a Python package of an extra.
+
+  Args:
+    name: of the module.
+    extra: what installs it.
 
   Raises:
     SearchError: it is not installed.
@@ -22,11 +24,11 @@ def module(name: str, extra: str = 'search') -> ModuleType:
   try:
     return importlib.import_module(name)
   except ImportError as error:
-    raise SearchError(f'{name} is not installed ({error}); {_INSTALL.format(extra=extra)}') from None
+    raise SearchError(f'{name} is not installed ({error}); {how_to_install(extra)}') from None
 
 
 def program(name: str, variable: str, extra: str = 'search', beside: Path | None = None) -> Path:
-  """A program: the one an environment variable names, the one that came with the extra, or that of the PATH.
+  """Finds a program: the one an environment variable names, the one that came with the extra, or that of the PATH.
 
   Args:
     name: of the executable.
@@ -46,4 +48,4 @@ def program(name: str, variable: str, extra: str = 'search', beside: Path | None
       return path
   if found := shutil.which(name):
     return Path(found)
-  raise SearchError(f'the program {name} is not installed; {_INSTALL.format(extra=extra)}, or name it in {variable}')
+  raise SearchError(f'the program {name} is not installed; {how_to_install(extra)}, or name it in {variable}')

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from alphafold_jax.data.records import split_records
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 
 FILES = re.compile(r'pdb70_a3m\.ff(?:data|index)|[0-9a-z]{4}\.cif')  # of a template archive
 _TARGET = re.compile(r'([0-9][0-9A-Za-z]{3})_([0-9A-Za-z]{1,8})')
@@ -29,8 +29,8 @@ class Line:
   evalue: float
   cigar: str  # M: a pair, I: a residue of the query only, D: one of the target only
 
-  def hit(self, sequence: str, num_res: int) -> Hit | None:
-    """The hit; None if the line does not fit the sequences.
+  def hit(self, sequence: str, num_res: int) -> TemplateHit | None:
+    """The hit, or None if the line does not fit the sequences.
 
     Args:
       sequence: all of the target that was searched.
@@ -49,7 +49,7 @@ class Line:
     if q != self.query_end or t != span or q > num_res or self.target_end > len(sequence) or not pairs:
       return None
     entry, chain = self.target.split('_')
-    return Hit(
+    return TemplateHit(
       entry.lower(),
       chain,
       sequence[self.target_start : self.target_end],
@@ -60,7 +60,7 @@ class Line:
 
 
 def read_table(text: str, most: int) -> tuple[dict[str, list[Line]], int]:
-  """The first `most` targets of each query, each once, and the number of lines that could not be read."""
+  """The lines of each query, one for each of its first `most` targets, and the number of lines that cannot be read."""
   by_query: dict[str, dict[str, Line]] = defaultdict(dict)
   unread = 0
   for row in text.splitlines():
@@ -86,7 +86,7 @@ def _line(columns: list[str]) -> Line:
 
 
 def read_sequences(files: Mapping[str, str]) -> dict[str, str]:
-  """The sequences that the server searched, by target; these are what the table counts in.
+  """The sequences that the server searched, by target, from a template archive; the table's numbers are places in them.
 
   The chain's sequence in the structure file may be longer: the server's may hold resolved residues only.
   """

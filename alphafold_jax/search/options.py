@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person may choose about a search, checked before anything is read; and the engines made from it."""
+"""What a person may choose about a search, checked before anything is searched; and the engines made from it."""
 
 import dataclasses
 import functools
@@ -8,20 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import folders
+from alphafold_jax.choices import MSA_MODES, PUBLIC_HOST, SERVER_MODES, SINGLE
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import databases
-from alphafold_jax.search.cache import Cache, default_folder
+from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
-from alphafold_jax.search.engines import Engine
-from alphafold_jax.search.finding import Search, TemplateEngine
+from alphafold_jax.search.engines import Engine, TemplateEngine
+from alphafold_jax.search.finding import Search
 
-PUBLIC_HOST = 'https://api.colabfold.com'
 PASSWORD, API_KEY = 'ALPHAFOLD_JAX_HOST_PASSWORD', 'ALPHAFOLD_JAX_HOST_API_KEY'  # never on a command line
 API_KEY_HEADER = 'ALPHAFOLD_JAX_HOST_API_KEY_HEADER'
-SINGLE = 'single_sequence'
-_SERVER_MODES = {'server': True, 'mmseqs2_uniref_env': True, 'mmseqs2_uniref': False}  # with environmental sequences
 _KIND_OF_MODE = {'hmmer': FASTA, 'mmseqs2': MMSEQS}
-MODES = (SINGLE, *_KIND_OF_MODE, *_SERVER_MODES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +40,9 @@ class SearchOptions:
   gpu: bool = False  # MMseqs2's own
   search_cache: str | Path | None = None  # a folder; None: $ALPHAFOLD_JAX_SEARCHES or the user's cache
 
-  def __post_init__(self):
-    if self.mode not in MODES:
-      raise InputError(f'msa_mode={self.mode!r}: choose one of {", ".join(MODES)}')
+  def __post_init__(self) -> None:
+    if self.mode not in MSA_MODES:
+      raise InputError(f'msa_mode={self.mode!r}: choose one of {", ".join(MSA_MODES)}')
     if self.num_threads is not None and self.num_threads < 1:
       raise InputError(f'num_threads={self.num_threads}: must be 1 or more')
     self._check_use()
@@ -65,7 +63,7 @@ class SearchOptions:
     self._check_templates()
 
   def _check_use(self) -> None:
-    """Refuses what the chosen way of searching would pass over in silence."""
+    """Refuses flags that the chosen way of searching would ignore."""
     uses = {  # flag -> whether it is given, where it is of use, whether that is so
       '--host-url': (self.host_url != PUBLIC_HOST, '--msa-mode server', self.uses_server),
       '--host-user': (self.host_user, '--msa-mode server', self.uses_server),
@@ -80,7 +78,7 @@ class SearchOptions:
         raise InputError(f'{flag}: of use only with {where}{remote}; leave it out')
 
   def _check_kinds(self) -> None:
-    """Refuses databases that would be passed over in silence."""
+    """Refuses databases that the chosen way of searching would ignore."""
     for database in self.parsed:
       if not database.settings.templates and database.kind != _KIND_OF_MODE.get(self.mode):
         raise InputError(f'--database {database.path}: a {database.kind}, which --msa-mode {self.mode} cannot search')
@@ -121,7 +119,8 @@ class SearchOptions:
 
   @property
   def uses_server(self) -> bool:
-    return self.mode in _SERVER_MODES
+    """Whether sequences are sent to another machine."""
+    return self.mode in SERVER_MODES
 
   @functools.cached_property
   def parsed(self) -> tuple[Database, ...]:
@@ -133,11 +132,7 @@ class SearchOptions:
     return tuple(found)
 
   def _usable_in(self, folder: Path) -> list[Database]:
-    """The databases in a folder that have a known role in such a search.
-
-    Raises:
-      InputError: there is none.
-    """
+    """The databases in a folder that have a known role in such a search; InputError if there is none."""
     there = [one for one in databases.found_in(folder) if not one.settings.only_if_named]
     usable = [one for one in there if not one.settings.templates and one.kind == _KIND_OF_MODE.get(self.mode)]
     usable += [one for kind in self._template_kinds for one in databases.of_kind(there, kind, templates=True)][:1]
@@ -151,18 +146,19 @@ class SearchOptions:
 
   @property
   def _template_kinds(self) -> tuple[str, ...]:
-    """What templates can be searched in, the preferred first."""
+    """Kinds of databases in which templates can be searched, the preferred first."""
     if not self.templates:
       return ()
     return (MMSEQS, FASTA, HHSUITE) if self.mode == 'mmseqs2' else (FASTA, HHSUITE)
 
   @property
   def threads(self) -> int:
+    """How many the engine uses."""
     return self.num_threads or len(os.sched_getaffinity(0))
 
   @property
   def template_database(self) -> Database | None:
-    """What is searched for templates; the first that there is."""
+    """The database that is searched for templates; None if there is none."""
     chosen = (one for kind in self._template_kinds for one in databases.of_kind(self.parsed, kind, templates=True))
     return next(chosen, None)
 
@@ -173,7 +169,7 @@ class SearchOptions:
       SearchError: a package or program is missing.
       InputError: a database cannot be read, or the cache cannot be written.
     """
-    cache = Cache(self.search_cache)
+    cache = SearchCache(self.search_cache)
     engine = _ENGINES['server' if self.uses_server else self.mode](self, cache)
     return Search(engine, self._template_engine(), cache)
 
@@ -181,14 +177,14 @@ class SearchOptions:
   def structures(self) -> Path | None:
     """The folder of the structures that templates are taken from; None if it is not known."""
     if self.uses_server:
-      return _structures_of(Path(self.search_cache) if self.search_cache else default_folder())
+      return _structures_of(Path(self.search_cache or folders.user_cache('searches')))
     if self.local_pdb_path is not None:
       return Path(self.local_pdb_path).expanduser()
     beside = (Path(text).expanduser() / 'pdb_mmcif' / 'mmcif_files' for text in self.databases)  # as AlphaFold has it
     return next((folder for folder in beside if folder.is_dir()), None)
 
   def _template_engine(self) -> TemplateEngine | None:
-    """What searches for templates by the alignment; None if nobody does, or the engine itself."""
+    """The engine that searches for templates by the alignment; None if no search is wanted or `Engine` does it."""
     database = self.template_database
     if database is None or database.kind == MMSEQS or self.uses_server:
       return None
@@ -208,27 +204,27 @@ def _structures_of(folder: Path) -> Path:
   return folder.expanduser() / 'structures'
 
 
-def _hmmer(options: SearchOptions, _: Cache) -> Engine:
+def _hmmer(options: SearchOptions, _: SearchCache) -> Engine:
   from alphafold_jax.search.hmmer import Hmmer
 
   return Hmmer(databases.of_kind(options.parsed, FASTA, templates=False), options.threads)
 
 
-def _mmseqs(options: SearchOptions, _: Cache) -> Engine:
-  from alphafold_jax.search.mmseqs.engine import MMseqs
+def _mmseqs(options: SearchOptions, _: SearchCache) -> Engine:
+  from alphafold_jax.search.mmseqs.engine import MMseqs, MMseqsSettings
 
   chosen = databases.of_kind(options.parsed, MMSEQS, templates=False)
   if options.template_database is not None and options.template_database.kind == MMSEQS:
     chosen.append(options.template_database)
-  return MMseqs(chosen, options.threads, gpu=options.gpu)
+  return MMseqs(chosen, options.threads, MMseqsSettings(gpu=options.gpu))
 
 
-def _server(options: SearchOptions, cache: Cache) -> Engine:
+def _server(options: SearchOptions, cache: SearchCache) -> Engine:
   from alphafold_jax.search.server.client import Credentials
   from alphafold_jax.search.server.engine import Host, Server
 
   credentials = Credentials()
-  if options.host_url != PUBLIC_HOST:  # which asks for none, and must not be told those of another
+  if options.host_url != PUBLIC_HOST:  # which asks for none, and must not get those of another server
     credentials = Credentials(
       user=options.host_user,
       password=os.environ.get(PASSWORD),
@@ -238,7 +234,7 @@ def _server(options: SearchOptions, cache: Cache) -> Engine:
   return Server(
     Host(
       url=options.host_url,
-      use_env=_SERVER_MODES[options.mode],
+      use_env=SERVER_MODES[options.mode],
       templates=options.templates,
       credentials=credentials,
       structures=_structures_of(cache.folder),
@@ -247,4 +243,8 @@ def _server(options: SearchOptions, cache: Cache) -> Engine:
   )
 
 
-_ENGINES: dict[str, Callable[[SearchOptions, Cache], Engine]] = {'hmmer': _hmmer, 'mmseqs2': _mmseqs, 'server': _server}
+_ENGINES: dict[str, Callable[[SearchOptions, SearchCache], Engine]] = {
+  'hmmer': _hmmer,
+  'mmseqs2': _mmseqs,
+  'server': _server,
+}

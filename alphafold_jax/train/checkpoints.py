@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import InputError, how_to_install
 
 _log = logging.getLogger(__name__)
 _STATE, _FEED, _CONFIG = 'state', 'feed', 'config'
@@ -23,7 +23,7 @@ def _orbax():
     import orbax.checkpoint as ocp
   except ImportError:
     raise InputError(
-      "training keeps its checkpoints with Orbax, which is not installed; run pip install 'alphafold-jax[train]'"
+      f'training keeps its checkpoints with Orbax, which is not installed; {how_to_install("train")}'
     ) from None
   logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax tells every step of a save there
   return ocp

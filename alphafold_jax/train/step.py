@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from alphafold_jax import ops, schema
+from alphafold_jax import schema
 from alphafold_jax.data import features
 from alphafold_jax.losses.total import LossSpec, total_loss
 from alphafold_jax.model import alphafold, recycling
@@ -127,7 +127,7 @@ def train_step(
     norm = jnp.linalg.norm(gradient)
     finite = jnp.isfinite(norm) & jnp.isfinite(loss)
     gradient = optimizer.clip(gradient, norm, spec.optimizer.clip_norm)
-    told = {'loss': loss, 'gradient_norm': norm, 'finite': finite, 'terms': terms}
+    told: dict[str, Any] = {'loss': loss, 'gradient_norm': norm, 'finite': finite, 'terms': terms}
     return gradient, told
 
   gradient, told = _summed(of_example, params, places, batch, spec.examples_at_once)
@@ -159,7 +159,7 @@ def _shared_loss(spec, params, key, example, num_passes, model_axis):
   Devices that share an example all arrive at its whole loss. Each differentiates an equal part of it, so that summing
   their gradients gives the whole one, whichever parts of the network a device computed.
   """
-  with axial.sharded_over(model_axis), ops.taking_gradients():
+  with axial.sharded_over(model_axis):
     loss, terms = recycled_loss(spec, params, key, example, num_passes)
   share = loss / jax.lax.axis_size(model_axis) if model_axis is not None else loss
   # The value reported is the whole loss, the one differentiated the share.
@@ -173,17 +173,7 @@ def recycled_loss(
   network = alphafold.network(spec.network)
   key_prepare, key_passes = jax.random.split(key)
   context = network.prepare(params, key_prepare, example)
-  fixed_params, fixed_context = jax.lax.stop_gradient((params, context))
-
-  def one_pass(index, previous):
-    return network.iterate(
-      fixed_params, jax.random.fold_in(key_passes, index), example, fixed_context, previous
-    ).recycled
-
-  e = spec.network.embedder
-  previous = recycling.initial_recycled(example.aatype.shape[0], e.c_m, e.c_z)
-  previous = jax.lax.stop_gradient(jax.lax.fori_loop(0, num_passes - 1, one_pass, previous))
-  outputs = network.iterate(params, jax.random.fold_in(key_passes, num_passes - 1), example, context, previous)
+  outputs = recycling.recycle(network, params, key_passes, example, context, num_passes)
   return total_loss(spec.loss, example, axial.whole(outputs))
 
 

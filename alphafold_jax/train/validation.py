@@ -70,13 +70,7 @@ def folder(spec: AlphaFoldSpec, num_passes: int) -> Callable[..., tuple[jax.Arra
 
   def fold(params, key, batch):
     context = network.prepare(params, key, batch)
-
-    def one_pass(index, previous):
-      return network.iterate(params, jax.random.fold_in(key, index), batch, context, previous).recycled
-
-    previous = recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z)
-    previous = jax.lax.fori_loop(0, num_passes - 1, one_pass, previous)
-    outputs = network.iterate(params, jax.random.fold_in(key, num_passes - 1), batch, context, previous)
+    outputs = recycling.recycle(network, params, key, batch, context, num_passes)
     return outputs.structure.atom_positions[:, _CA], confidence.plddt(outputs.logits.plddt)
 
   return jax.jit(fold)

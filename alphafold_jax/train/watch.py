@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alphafold_jax import atomic
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import InputError, how_to_install
 from alphafold_jax.screen import LIVE
 
 _log = logging.getLogger(__name__)
@@ -138,8 +138,8 @@ def _event_writer(directory: Path, step: int):
     from tensorboardX import SummaryWriter
   except ImportError:
     _log.warning(
-      'tensorboardX is not installed, so there are no TensorBoard events; metrics.csv has the same numbers '
-      "(pip install 'alphafold-jax[train]')"
+      'tensorboardX is not installed, so there are no TensorBoard events; metrics.csv has the same numbers (%s)',
+      how_to_install('train'),
     )
     return None
   return SummaryWriter(str(directory), purge_step=step or None)

@@ -2,7 +2,7 @@
 """Large files on their way: fetched with resuming, checked, locked, unpacked without trust.
 
 fetch       one file over HTTP, from where an earlier try stopped
-files       one writer at a time, digests, room on the disk
-members     what an archive may hold
+files       one writer at a time, digests, a staging folder, room on the disk
+archives    what a tar archive may hold; its files written to the disk
 meter       how far a transfer has come
 """

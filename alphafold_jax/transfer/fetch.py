@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Downloads one large file over HTTP, and goes on where an earlier attempt stopped.
+"""Downloads one large file over HTTP, going on where an earlier attempt stopped, and compares its digest.
 
-Beside the growing `.part` file lies `.part.json`, which says what it is a part of: the address, the length, and the
-validator (ETag or date) by which the server knows the version. A server that has another version by now, or cannot
-send ranges, makes the transfer start over; it never makes two versions run into one file.
+Beside the growing `.part` file, `.part.json` records what it is a part of: the address, the length, and the validator
+(ETag or date) by which the server identifies the version. Where the server has another version by now, or cannot send
+ranges, the transfer starts over; two versions never end up in one file.
 """
 
 import base64
@@ -22,12 +22,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import TransferError
-from alphafold_jax.transfer.files import disk_errors, human_size, require_space
-from alphafold_jax.transfer.meter import Meter
+from alphafold_jax.transfer.files import UnusableError, digest, disk_errors, human_size, require_space
+from alphafold_jax.transfer.meter import Meter, meter
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -46,8 +47,8 @@ class Patience:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Part:
-  """What the `.part` file is a part of."""
+class _RemoteFile:
+  """The file on the server that the `.part` file is a part of."""
 
   url: str
   total: int | None = None
@@ -63,55 +64,104 @@ class _TryAgainError(Exception):
     self.wait = wait  # seconds the server asks for
 
 
-def fetch(url: str, part: pathlib.Path, meter: Meter, patience: Patience, reserve: float = 0.0) -> str | None:
-  """Completes `part` with the content of `url`; returns the MD5 that the server states for it, if any.
+def fetch(url: str, part: pathlib.Path, patience: Patience, reserve: float = 0.0) -> str | None:
+  """Completes `part` with the content of `url`.
 
   Args:
     url: an http(s) address.
     part: the file to grow; it is kept, with its `.part.json`, when the transfer fails for good.
-    meter: is told the position.
     patience: retries and deadlines.
     reserve: room wanted on the disk beside the file, as a multiple of its length.
+
+  Returns:
+    the MD5 that the server states, if any, in hexadecimal.
+
+  Raises:
+    TransferError: the server cannot be reached or refuses, or the deadline is over.
+    ResourceError: there is no room on the disk.
   """
   if urllib.parse.urlsplit(url).scheme not in ('http', 'https'):
     raise TransferError(f'{url}: not an http or https address.')
   give_up = time.monotonic() + patience.deadline
   failures = 0
-  while True:
-    before = _size(part)
-    try:
-      return _attempt(url, part, meter, patience.timeout, give_up, reserve)
-    except _TryAgainError as error:
-      failures = 1 if _size(part) > before else failures + 1
-      wait = max(min(patience.backoff * 2 ** (failures - 1), 60.0) * random.uniform(0.75, 1.25), error.wait)
-      if failures > patience.retries or time.monotonic() + wait > give_up:
-        raise TransferError(
-          f'{url}: {error}; gave up with {human_size(_size(part))} in {part}. Run the same command again to go on '
-          'from there.'
-        ) from error
-      _log.warning('%s: %s; next try in %.1f s, from %s', url, error, wait, human_size(_size(part)))
-      time.sleep(wait)
+  with meter(part.name.removesuffix('.part')) as bar:
+    while True:
+      before = _size(part)
+      try:
+        return _attempt(url, part, bar, patience.timeout, give_up, reserve)
+      except _TryAgainError as error:
+        failures = 1 if _size(part) > before else failures + 1
+        wait = max(min(patience.backoff * 2 ** (failures - 1), 60.0) * random.uniform(0.75, 1.25), error.wait)
+        if failures > patience.retries or time.monotonic() + wait > give_up:
+          raise TransferError(
+            f'{url}: {error}; gave up with {human_size(_size(part))} in {part}. Run the same command again to go on '
+            'from there.'
+          ) from error
+        _log.warning('%s: %s; next try in %.1f s, from %s', url, error, wait, human_size(_size(part)))
+        time.sleep(wait)
 
 
 def discard(part: pathlib.Path) -> None:
-  """Removes a part and what is known of it."""
+  """Removes a part and its `.part.json`."""
   for path in (part, _note(part)):
     with disk_errors(path):
       path.unlink(missing_ok=True)
 
 
-def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up: float, reserve: float) -> str | None:
+def check(
+  path: pathlib.Path,
+  source: str,
+  *,
+  asked: str | None,
+  stated_md5: str | None,
+  recorded: Mapping[str, Any] | None,
+) -> str:
+  """The SHA-256 of a file that was fetched, provided that it is the one expected.
+
+  Args:
+    path: the file.
+    source: its address or name, for messages.
+    asked: SHA-256 that the person gave, if any.
+    stated_md5: MD5 that the server states, if any.
+    recorded: `sha256` and `date` of an earlier transfer, if it must be the same again.
+
+  Raises:
+    UnusableError: it is another file.
+  """
+  with meter(f'checking {path.name.removesuffix(".part")}') as bar:
+    found = digest(path, ('sha256', 'md5') if stated_md5 else ('sha256',), bar.position)
+  sha256 = found['sha256']
+  if asked is not None and sha256 != asked:
+    raise UnusableError(
+      f'{source}: its SHA-256 is {sha256}, asked for was {asked}. It was damaged on its way, or is not the one meant; '
+      'nothing was installed. Check the digest and the address, then run the command again.'
+    )
+  if stated_md5 is not None and found['md5'] != stated_md5:
+    raise UnusableError(
+      f'{source}: its MD5 is {found["md5"]}, the server states {stated_md5}. It was damaged on its way; nothing was '
+      'installed. Run the command again.'
+    )
+  if recorded is not None and sha256 != recorded['sha256']:
+    raise UnusableError(
+      f'{source}: is not what it was on {recorded.get("date")}: SHA-256 was {recorded["sha256"]}, is {sha256}. It may '
+      'have been tampered with; nothing was installed. If its publisher says that it was replaced, install it into a '
+      'new folder.'
+    )
+  return sha256
+
+
+def _attempt(url: str, part: pathlib.Path, bar: Meter, timeout: float, give_up: float, reserve: float) -> str | None:
   """One request: appends what arrives, and raises _TryAgainError unless the file is complete then."""
   known = _read_note(part, url)
   have = _size(part)
   if known and have == known.total:
-    meter.position(have, have)
+    bar.position(have, have)
     return known.md5
-  if known is None or known.validator is None or have > (known.total or have):
-    have = 0
   headers = {'User-Agent': f'alphafold-jax/{__version__}', 'Accept-Encoding': 'identity'}
-  if have:
+  if have and known and known.validator is not None and have <= (known.total or have):
     headers |= {'Range': f'bytes={have}-', 'If-Range': known.validator}
+  else:
+    have = 0
   try:
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
       start, now = _where_it_starts(response, url, part, known, have)
@@ -120,7 +170,7 @@ def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up
       with disk_errors(part):
         out = open(part, 'r+b' if start else 'wb', buffering=0)
       with out:
-        done = _receive(response, out, part, start, now.total, meter, give_up)
+        done = _receive(response, out, part, start, now.total, bar, give_up)
   except urllib.error.HTTPError as error:
     _refused(error, url, part, have)
   except urllib.error.URLError as error:
@@ -132,8 +182,10 @@ def _attempt(url: str, part: pathlib.Path, meter: Meter, timeout: float, give_up
   return now.md5
 
 
-def _where_it_starts(response, url: str, part: pathlib.Path, known: _Part | None, have: int) -> tuple[int, _Part]:
-  """The offset of the first byte that the response brings, and what the file is a part of."""
+def _where_it_starts(
+  response: Any, url: str, part: pathlib.Path, known: _RemoteFile | None, have: int
+) -> tuple[int, _RemoteFile]:
+  """The offset of the first byte that the response brings, and the file that it is of."""
   headers = response.headers
   validator = headers.get('ETag')
   if validator is None or validator.startswith('W/'):  # a weak tag does not promise equal bytes
@@ -143,17 +195,17 @@ def _where_it_starts(response, url: str, part: pathlib.Path, known: _Part | None
   if response.status != 206:
     if have:
       _log.warning('%s: the server sends the file from its beginning; starting over', url)
-    return 0, _Part(url, total, validator, _stated_md5(headers))
+    return 0, _RemoteFile(url, total, validator, _stated_md5(headers))
   span = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', headers.get('Content-Range', '').strip())
-  total = int(span[2]) if span and span[2] != '*' else known.total
-  if not span or int(span[1]) != have or total != known.total or validator not in (None, known.validator):
-    discard(part)
-    raise _TryAgainError('the file on the server has changed, or the server sent another range; starting over')
-  return have, known
+  if known and span and int(span[1]) == have and validator in (None, known.validator):
+    if span[2] in ('*', str(known.total)):
+      return have, known
+  discard(part)
+  raise _TryAgainError('the file on the server has changed, or the server sent another range; starting over')
 
 
 def _receive(
-  response, out: BinaryIO, part: pathlib.Path, start: int, total: int | None, meter: Meter, give_up: float
+  response: Any, out: Any, part: pathlib.Path, start: int, total: int | None, bar: Meter, give_up: float
 ) -> int:
   """Writes the body behind `start`; returns the position reached."""
   done = start
@@ -168,7 +220,7 @@ def _receive(
       with disk_errors(part):
         view = view[out.write(view) :]
     done += len(chunk)
-    meter.position(done, total)
+    bar.position(done, total)
     if time.monotonic() > give_up:
       raise _TryAgainError('the time for the whole download is over')
   with disk_errors(part):
@@ -176,8 +228,8 @@ def _receive(
   return done
 
 
-def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: int) -> None:
-  """Sorts an HTTP error state into passing and final."""
+def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: int) -> NoReturn:
+  """Raises _TryAgainError for an HTTP error state that may pass, else TransferError."""
   with error:
     if error.code == 416 and have:
       discard(part)
@@ -190,8 +242,8 @@ def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: 
     ) from error
 
 
-def _unreachable(reason: object, url: str, have: int) -> None:
-  """Sorts a failure to connect into passing and final."""
+def _unreachable(reason: object, url: str, have: int) -> NoReturn:
+  """Raises _TryAgainError for a failure to connect that may pass, else TransferError."""
   if isinstance(reason, ssl.SSLCertVerificationError):
     raise TransferError(
       f'{url}: its certificate cannot be checked ({reason.verify_message}). Behind a proxy that opens TLS, set '
@@ -202,8 +254,8 @@ def _unreachable(reason: object, url: str, have: int) -> None:
   raise _TryAgainError(f'no connection ({reason})')
 
 
-def _stated_md5(headers) -> str | None:
-  """The MD5 of the whole file as Google Cloud Storage (x-goog-hash) states it, in hexadecimal."""
+def _stated_md5(headers: http.client.HTTPMessage) -> str | None:
+  """The MD5 of the whole file in hexadecimal, as Google Cloud Storage states it (x-goog-hash)."""
   for value in headers.get_all('x-goog-hash') or []:
     for item in value.split(','):
       name, _, code = item.strip().partition('=')
@@ -217,10 +269,10 @@ def _note(part: pathlib.Path) -> pathlib.Path:
   return part.with_name(part.name + '.json')
 
 
-def _read_note(part: pathlib.Path, url: str) -> _Part | None:
-  """What the part belongs to; None if that is not known or is another address."""
+def _read_note(part: pathlib.Path, url: str) -> _RemoteFile | None:
+  """The file that a part is of; None if that is not recorded or has another address."""
   try:
-    known = _Part(**json.loads(_note(part).read_text(encoding='utf-8')))
+    known = _RemoteFile(**json.loads(_note(part).read_text(encoding='utf-8')))
   except (OSError, ValueError, TypeError):
     return None
   return known if known.url == url else None

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small services on files that are transferred: one writer at a time, digests, room on the disk."""
+"""Small services on files that are transferred: one writer at a time, digests, a staging folder, room on the disk."""
 
 import contextlib
 import errno
 import hashlib
+import importlib
 import logging
 import os
 import pathlib
@@ -12,29 +13,32 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
+from alphafold_jax import atomic
 from alphafold_jax.errors import ResourceError, TransferError
 
-try:
-  import fcntl
-except ImportError:  # not a POSIX system
-  fcntl = None
-
 _log = logging.getLogger(__name__)
+_fcntl: Any = importlib.import_module('fcntl') if os.name == 'posix' else None
 CHUNK = 1 << 20  # bytes
 _MARGIN = 64 << 20  # bytes left free beside what is written
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _HELD = (errno.EACCES, errno.EAGAIN)
 
 
+class UnusableError(TransferError):
+  """What was fetched is not what was wanted, and is not worth keeping."""
+
+
 def make_directory(directory: pathlib.Path) -> None:
-  """Creates the directory and makes sure that files can be made in it."""
-  try:
+  """Creates a directory and makes sure that files can be made in it.
+
+  Raises:
+    ResourceError, TransferError: the disk is full, or the place cannot be written.
+  """
+  with disk_errors(directory):
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=directory):
       pass
-  except OSError as error:
-    raise _write_error(directory, error) from error
 
 
 def require_space(directory: pathlib.Path, num_bytes: int, purpose: str) -> None:
@@ -49,21 +53,23 @@ def require_space(directory: pathlib.Path, num_bytes: int, purpose: str) -> None
 
 @contextlib.contextmanager
 def disk_errors(path: pathlib.Path) -> Iterator[None]:
-  """Turns a failed write inside the block into an error that names the place and a remedy."""
+  """Turns a failed write inside the block into a ResourceError (disk full) or TransferError that names the place."""
   try:
     yield
   except OSError as error:
-    raise _write_error(path, error) from error
+    raise atomic.explained(path, error, TransferError) from error
 
 
-def _write_error(path: pathlib.Path, error: OSError) -> Exception:
-  if error.errno in _FULL:
-    return ResourceError(
-      f'{path}: the disk is full ({error.strerror}). Make room, or choose another place; a download goes on where it '
-      'stopped.'
-    )
-  reason = error.strerror or error
-  return TransferError(f'{path}: cannot be written ({reason}). Choose a directory that you may write to.')
+@contextlib.contextmanager
+def staging(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A new folder in `folder` for files that are not yet in place; it goes with the block.
+
+  Removes those that killed processes left, so the caller must hold the folder's lock.
+  """
+  for stale in folder.glob('.unpacking-*'):
+    shutil.rmtree(stale, ignore_errors=True)
+  with tempfile.TemporaryDirectory(dir=folder, prefix='.unpacking-') as name:
+    yield pathlib.Path(name)
 
 
 def digest(
@@ -71,7 +77,16 @@ def digest(
   algorithms: tuple[str, ...] = ('sha256',),
   position: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, str]:
-  """Hexadecimal digests of a file, all in one pass; `position` is told how far it has come."""
+  """Hexadecimal digests of a file by algorithm, all in one pass.
+
+  Args:
+    path: the file.
+    algorithms: names that hashlib knows.
+    position: called with the bytes read and the bytes in all.
+
+  Raises:
+    TransferError: the file cannot be read.
+  """
   hashes = {name: hashlib.new(name, usedforsecurity=name != 'md5') for name in algorithms}
   try:
     with open(path, 'rb') as file:
@@ -89,8 +104,14 @@ def digest(
 def lock(directory: pathlib.Path, timeout: float) -> Iterator[bool]:
   """Lets one process at a time change `directory`; yields False where the file system knows no locks.
 
-  The lock belongs to the open file, so it ends with the process, however that ends. With `timeout` 0 a lock held by
-  another process also yields False instead of raising.
+  The lock belongs to the open file, so it ends with the process, however that ends.
+
+  Args:
+    directory: it holds the file `.lock`.
+    timeout: seconds to wait for another process; with 0 a lock held by another also yields False.
+
+  Raises:
+    TransferError: another process still holds it after that time.
   """
   path = directory / '.lock'
   with disk_errors(path):
@@ -104,12 +125,12 @@ def lock(directory: pathlib.Path, timeout: float) -> Iterator[bool]:
     yield held
 
 
-def _acquire(file, path: pathlib.Path, timeout: float) -> bool:
+def _acquire(file: TextIO, path: pathlib.Path, timeout: float) -> bool:
   give_up = time.monotonic() + timeout
-  told = False
-  while fcntl is not None:
+  logged = False
+  while _fcntl is not None:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      _fcntl.flock(file, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
       return True
     except OSError as error:
       if error.errno not in _HELD:
@@ -123,11 +144,11 @@ def _acquire(file, path: pathlib.Path, timeout: float) -> bool:
         f'{path}: still held by {owner} after {timeout:.0f} s. Wait until that download is done, or end it, then run '
         'the command again.'
       )
-    if not told:
+    if not logged:
       _log.info('%s is held by %s; waiting for it to finish', path, owner)
-      told = True
+      logged = True
     time.sleep(min(0.2, timeout))
-  _log.warning('%s: this file system cannot lock files; run one download at a time', path)
+  _log.warning('%s: files cannot be locked here; run one download at a time', path)
   return False
 
 

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from alphafold_jax.transfer.files import human_size
 
@@ -17,7 +17,7 @@ class Meter(Protocol):
   """Receives the position of a transfer in bytes."""
 
   def position(self, done: int, total: int | None) -> None:
-    """Says that `done` bytes of `total` (None: not known) are there."""
+    """`done` bytes of `total` (None: not known) are there."""
 
 
 class _LogMeter:
@@ -26,7 +26,7 @@ class _LogMeter:
   def __init__(self, label: str):
     self._label = label
     self._start = self._last = time.monotonic()
-    self._first = None
+    self._first: int | None = None  # bytes that were there at the beginning
     self._tenths = 0
 
   def position(self, done: int, total: int | None) -> None:
@@ -46,7 +46,7 @@ class _LogMeter:
 class _BarMeter:
   """Moves one bar of a rich progress display."""
 
-  def __init__(self, progress, label: str):
+  def __init__(self, progress: Any, label: str):
     self._progress = progress
     self._task = progress.add_task(label, total=None)
 
@@ -56,8 +56,12 @@ class _BarMeter:
 
 @contextlib.contextmanager
 def meter(label: str) -> Iterator[Meter]:
-  """The meter that suits where standard error goes."""
-  from rich import console, progress  # costs 0.1 s, so only when something is transferred
+  """A meter for where standard error goes: a bar on a terminal, else lines in the log.
+
+  Args:
+    label: what is transferred.
+  """
+  from rich import console, progress  # 0.1 s, so only when something is transferred
 
   terminal = console.Console(stderr=True)
   if not terminal.is_terminal:

@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters: the published layout in both directions (official.py), the files on this machine (store.py), and those
-that ship with the package (shipped.py)."""
+"""Parameters of the network.
+
+official    the published layout, read and written
+store       the files on this machine: found, listed, verified, downloaded (install, manifest, npz, published)
+shipped     those of the model that ships with the package
+random      random ones, to try things out
+notes       what is written wherever a prediction of lesser parameters goes
+"""
 
 from alphafold_jax.weights.official import load_official, save_official
 

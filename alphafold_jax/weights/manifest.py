@@ -2,24 +2,25 @@
 """`manifest.json` beside the parameter files: what was installed from where, and the SHA-256 it had then.
 
 No digests of the published archives are known beforehand. The first download is trusted (over TLS, and compared with
-the MD5 that the server states) and recorded; whatever comes or is loaded later must equal the record.
+the MD5 that the server states) and recorded; whatever is downloaded or loaded later must be equal to it.
 """
 
 import datetime
 import json
 import pathlib
+from typing import Any
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.files import digest, lock
-from alphafold_jax.weights.advice import explained
+from alphafold_jax.weights.published import advising
 
 NAME = 'manifest.json'
 _FORMAT = 1
 
 
-def read(directory: pathlib.Path) -> dict:
-  """The manifest of a directory, or an empty one."""
+def read(directory: pathlib.Path) -> dict[str, Any]:
+  """A directory's manifest: `files` and `archives` by name, empty if there is none; WeightsError if it is damaged."""
   path = directory / NAME
   try:
     content = json.loads(path.read_text(encoding='utf-8'))
@@ -40,21 +41,23 @@ def read(directory: pathlib.Path) -> dict:
     ) from error
 
 
-def write(directory: pathlib.Path, content: dict) -> None:
+def write(directory: pathlib.Path, content: dict[str, Any]) -> None:
+  """Replaces the manifest of a directory."""
   atomic.write_text(directory / NAME, json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 
 def today() -> str:
+  """The date as YYYY-MM-DD (UTC)."""
   return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
-def file_entry(path: pathlib.Path, sha256: str, archive: str) -> dict:
+def file_entry(path: pathlib.Path, sha256: str, archive: str) -> dict[str, Any]:
   """The record of one installed file."""
   stat = path.stat()
   return {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns, 'sha256': sha256, 'archive': archive, 'date': today()}
 
 
-def untouched(path: pathlib.Path, entry: dict | None) -> bool:
+def untouched(path: pathlib.Path, entry: dict[str, Any] | None) -> bool:
   """Whether size and time of a file are those recorded, in which case it need not be hashed again."""
   try:
     stat = path.stat()
@@ -64,16 +67,19 @@ def untouched(path: pathlib.Path, entry: dict | None) -> bool:
 
 
 def verify_file(path: str | pathlib.Path, *, full: bool = False) -> str | None:
-  """Compares one file with the manifest beside it, and raises WeightsError if it is not the one that was installed.
+  """Compares one file with the manifest beside it.
 
-  Hashes only if size or modification time differ from the record (about a second for a published file).
+  It is hashed only if size or modification time differ from the record (about a second for a published file).
 
   Args:
     path: the .npz file.
     full: hash in any case.
 
   Returns:
-    Its SHA-256; None if nothing is recorded of it (a file of the user's own).
+    its SHA-256; None if it is not recorded (a file of the user's own).
+
+  Raises:
+    WeightsError: it is not the one that was installed.
   """
   path = pathlib.Path(path)
   entry = read(path.parent)['files'].get(path.name)
@@ -81,7 +87,7 @@ def verify_file(path: str | pathlib.Path, *, full: bool = False) -> str | None:
     return None
   if not full and untouched(path, entry):
     return entry['sha256']
-  with explained():
+  with advising():
     found = digest(path)['sha256']
   if found != entry['sha256']:
     raise WeightsError(
@@ -101,10 +107,7 @@ def _remember(path: pathlib.Path, sha256: str) -> None:
       entry = content['files'].get(path.name)
       if held and entry and entry['sha256'] == sha256 and not untouched(path, entry):
         stat = path.stat()
-        write(
-          path.parent,
-          content
-          | {'files': content['files'] | {path.name: entry | {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}}},
-        )
+        content['files'][path.name] = entry | {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}
+        write(path.parent, content)
   except (WeightsError, OSError, RuntimeError):  # a directory that is only read from
     pass

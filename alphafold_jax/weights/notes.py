@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every file says of a prediction that is less than AlphaFold 2's own."""
+"""What stands in every file of a prediction that is not made with the published parameters."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,10 @@ from alphafold_jax.weights import shipped
 
 
 class Note(NamedTuple):
-  """Words that go wherever a prediction goes."""
+  """A warning that goes wherever a prediction goes."""
 
-  text: str  # stands in every file; short enough for one line of a PDB remark
-  advice: str  # what it means and what to do about it, for the log and the closing table
+  text: str  # in every file; short enough for one line of a PDB remark
+  advice: str  # its meaning and the remedy, for the log and the closing table
 
 
 RANDOM = Note(
@@ -24,5 +24,5 @@ MINI = Note(
 
 
 def note_of(model: str, is_random: bool) -> Note | None:
-  """The note of a model with trained or random parameters; None for the published ones."""
+  """The note of a model with random or trained parameters; None for the published ones."""
   return RANDOM if is_random else MINI if model == shipped.MODEL else None

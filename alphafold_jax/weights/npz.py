@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _REMEDY = 'Fetch it again with `alphafold-jax params download`.'
 
 
 def read_shapes(path: pathlib.Path) -> dict[str, Shape]:
-  """Name and shape of every array of an .npz file, in milliseconds: the values are not read."""
+  """Shapes by name of an .npz file, without the values (milliseconds); WeightsError names an array that is damaged."""
   shapes = {}
   for name, member, archive in _members(path):
     try:
@@ -44,7 +44,7 @@ def read_shapes(path: pathlib.Path) -> dict[str, Shape]:
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """All arrays of an .npz file; pickled objects are refused."""
+  """All arrays by name of an .npz file without pickled objects; WeightsError names an array that is damaged."""
   arrays = {}
   for name, member, archive in _members(path):
     try:
@@ -57,7 +57,12 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def shape_problems(shapes: Mapping[str, Shape], expected: Mapping[str, Shape]) -> tuple[list[str], list[str]]:
-  """What keeps a file from being used, and what is merely surplus: one line each, naming array and shape."""
+  """What keeps a file from being used, and what is merely surplus: one line for each array, with its shape.
+
+  Args:
+    shapes: of the file's arrays, by name.
+    expected: the same of a model's.
+  """
   wrong = [f'missing: {name} {tuple(shape)}' for name, shape in expected.items() if name not in shapes]
   wrong += [
     f'mis-shaped: {name} is {tuple(shapes[name])}, should be {tuple(shape)}'
@@ -80,7 +85,7 @@ def _members(path: pathlib.Path) -> Iterator[tuple[str, zipfile.ZipInfo, zipfile
       yield member.filename.removesuffix('.npy'), member, archive
 
 
-def _header(file: BinaryIO) -> tuple[Shape, np.dtype]:
+def _header(file: IO[bytes]) -> tuple[Shape, np.dtype]:
   version = np.lib.format.read_magic(file)
   if version not in _HEADERS:
     raise ValueError(f'.npy version {version}')
@@ -97,7 +102,7 @@ def _shape_text(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
 
 
 def _where_it_breaks(path: pathlib.Path) -> str:
-  """Walks the local headers of a file without a table of contents, to the array in which it ends."""
+  """Reads a file without a table of contents header by header, to the array in which it ends."""
   end = path.stat().st_size
   with open(path, 'rb') as file:
     while len(raw := file.read(_LOCAL.size)) == _LOCAL.size:
@@ -117,7 +122,7 @@ def _where_it_breaks(path: pathlib.Path) -> str:
   return 'truncated: its table of contents is missing'
 
 
-def _shape_at(file: BinaryIO, method: int) -> str:
+def _shape_at(file: IO[bytes], method: int) -> str:
   try:
     return f' of shape {_header(file)[0]}' if method == zipfile.ZIP_STORED else ''
   except _BROKEN:

@@ -16,13 +16,11 @@ import numpy as np
 from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.weights import npz
+from alphafold_jax.weights.npz import Shape
 
 _log = logging.getLogger(__name__)
-
 PREFIX = 'alphafold/alphafold_iteration/'
-
 Arrays = tuple[np.ndarray, ...]
-Shape = tuple[int, ...]
 
 
 class Rule(NamedTuple):
@@ -39,11 +37,14 @@ def _same(ours: str, official: str, *shape: int) -> Rule:
   return Rule((official,), (shape,), (ours,))
 
 
-def _linear(ours: str, official: str, *shape: int, bias: bool = True) -> Iterator[Rule]:
-  """A map whose weights have this shape; stacked layers put their number in front."""
-  yield _same(f'{ours}//w', f'{official}//weights', *shape)
-  if bias:
-    yield _same(f'{ours}//b', f'{official}//bias', *shape[:-2], shape[-1])
+def _linear(ours: str, official: str, *shape: int) -> Iterator[Rule]:
+  """A map with weights of this shape, in which stacked layers put their number in front, and biases.
+
+  Our parameters are `module//w` and `module//b`, or `module//name_w` and `module//name_b` where `ours` has a name.
+  """
+  stem = f'{ours}_' if '//' in ours else f'{ours}//'
+  yield _same(f'{stem}w', f'{official}//weights', *shape)
+  yield _same(f'{stem}b', f'{official}//bias', *shape[:-2], shape[-1])
 
 
 def _norm(ours: str, official: str, *shape: int) -> Iterator[Rule]:
@@ -52,18 +53,11 @@ def _norm(ours: str, official: str, *shape: int) -> Iterator[Rule]:
 
 
 def _attention(
-  ours: str,
-  official: str,
-  stack: Shape,
-  c: int,
-  heads: int,
-  dim: int,
-  *,
-  c_kv: int | None = None,
-  shared_kv: bool = False,
-  gated: bool = True,
+  ours: str, official: str, stack: Shape, c: int, heads: int, *, c_kv: int = 0, shared: bool = False, gated: bool = True
 ) -> Iterator[Rule]:
-  kv = (dim,) if shared_kv else (heads, dim)
+  """Attention from c channels to c_kv (0: the same); `shared`: keys and values are one head's."""
+  dim = (c_kv or c) // heads
+  kv = (dim,) if shared else (heads, dim)
   shapes = {
     'q': ('query_w', (c, heads, dim)),
     'k': ('key_w', (c_kv or c, *kv)),
@@ -102,51 +96,42 @@ def _triangle_multiplication(ours: str, official: str, stack: Shape, c: int, hid
   for name in ('scale', 'offset'):
     yield _same(f'{ours}//norm_{name}', f'{official}/center_layer_norm//{name}', *stack, hidden)
   for name, theirs, size in (('out', 'output_projection', hidden), ('out_gate', 'gating_linear', c)):
-    yield _same(f'{ours}//{name}_w', f'{official}/{theirs}//weights', *stack, size, c)
-    yield _same(f'{ours}//{name}_b', f'{official}/{theirs}//bias', *stack, c)
+    yield from _linear(f'{ours}//{name}', f'{official}/{theirs}', *stack, size, c)
 
 
 def _triangle_attention(ours: str, official: str, stack: Shape, c: int, heads: int) -> Iterator[Rule]:
   yield from _norm(f'{ours}/norm', f'{official}/query_norm', *stack, c)
   yield _same(f'{ours}/pair_bias//w', f'{official}//feat_2d_weights', *stack, c, heads)
-  yield from _attention(ours, f'{official}/attention', stack, c, heads, c // heads)
+  yield from _attention(ours, f'{official}/attention', stack, c, heads)
 
 
 def _pair_block(ours: str, official: str, stack: Shape, c: int, pair: Mapping[str, Any]) -> Iterator[Rule]:
   for direction in ('outgoing', 'incoming'):
-    yield from _triangle_multiplication(
-      f'{ours}/multiplication_{direction}',
-      f'{official}/triangle_multiplication_{direction}',
-      stack,
-      c,
-      pair['c_triangle'],
-    )
+    name = f'multiplication_{direction}'
+    yield from _triangle_multiplication(f'{ours}/{name}', f'{official}/triangle_{name}', stack, c, pair['c_triangle'])
   for node in ('starting', 'ending'):
-    yield from _triangle_attention(
-      f'{ours}/attention_{node}', f'{official}/triangle_attention_{node}_node', stack, c, pair['num_head']
-    )
+    theirs = f'{official}/triangle_attention_{node}_node'
+    yield from _triangle_attention(f'{ours}/attention_{node}', theirs, stack, c, pair['num_head'])
   yield from _transition(f'{ours}/transition', f'{official}/pair_transition', stack, c, pair['transition_factor'])
 
 
 def _evoformer_block(ours: str, official: str, section: Mapping[str, Any], c_m: int, c_z: int) -> Iterator[Rule]:
   stack, heads, hidden = (section['num_block'],), section['num_head'], section['c_outer']
-  dim = c_m // heads
   row, column, outer = f'{ours}/row_attention', f'{ours}/column_attention', f'{ours}/outer_product_mean'
   their_row = f'{official}/msa_row_attention_with_pair_bias'
   yield from _norm(f'{row}/norm', f'{their_row}/query_norm', *stack, c_m)
   yield from _norm(f'{row}/pair_norm', f'{their_row}/feat_2d_norm', *stack, c_z)
   yield _same(f'{row}/pair_bias//w', f'{their_row}//feat_2d_weights', *stack, c_z, heads)
-  yield from _attention(row, f'{their_row}/attention', stack, c_m, heads, dim)
+  yield from _attention(row, f'{their_row}/attention', stack, c_m, heads)
   is_global = section['column_attention'] == 'global'
   their_column = f'{official}/msa_column_global_attention' if is_global else f'{official}/msa_column_attention'
   yield from _norm(f'{column}/norm', f'{their_column}/query_norm', *stack, c_m)
-  yield from _attention(column, f'{their_column}/attention', stack, c_m, heads, dim, shared_kv=is_global)
+  yield from _attention(column, f'{their_column}/attention', stack, c_m, heads, shared=is_global)
   yield from _transition(f'{ours}/transition', f'{official}/msa_transition', stack, c_m, section['transition_factor'])
   their_outer = f'{official}/outer_product_mean'
   yield from _norm(f'{outer}/norm', f'{their_outer}/layer_norm_input', *stack, c_m)
   for side in ('left', 'right'):
-    yield _same(f'{outer}//{side}_w', f'{their_outer}/{side}_projection//weights', *stack, c_m, hidden)
-    yield _same(f'{outer}//{side}_b', f'{their_outer}/{side}_projection//bias', *stack, hidden)
+    yield from _linear(f'{outer}//{side}', f'{their_outer}/{side}_projection', *stack, c_m, hidden)
   yield _same(f'{outer}//out_w', f'{their_outer}//output_w', *stack, hidden, hidden, c_z)
   yield _same(f'{outer}//out_b', f'{their_outer}//output_b', *stack, c_z)
   yield from _pair_block(f'{ours}/pair', official, stack, c_z, section['pair'])
@@ -170,37 +155,36 @@ def _embedders(config: Mapping[str, Any]) -> Iterator[Rule]:
 
 def _templates(t: Mapping[str, Any], c_m: int, c_z: int) -> Iterator[Rule]:
   single = 'evoformer/template_embedding/single_template_embedding'
-  c_t, heads = t['c_t'], t['num_head']
+  c_t = t['c_t']
   yield from _linear('template_embedder/torsions_in', 'evoformer/template_single_embedding', 57, c_m)
   yield from _linear('template_embedder/torsions_out', 'evoformer/template_projection', c_m, c_m)
   yield from _linear('template_embedder/pair_stack/embed', f'{single}/embedding2d', 88, c_t)
   yield from _norm('template_embedder/pair_stack/norm', f'{single}/output_layer_norm', c_t)
-  yield from _pair_block(
-    'template_embedder/pair_stack/stack/block',
-    f'{single}/template_pair_stack/__layer_stack_no_state',
-    (t['num_block'],),
-    c_t,
-    t['pair'],
-  )
+  ours, theirs = 'template_embedder/pair_stack/stack/block', f'{single}/template_pair_stack/__layer_stack_no_state'
+  yield from _pair_block(ours, theirs, (t['num_block'],), c_t, t['pair'])
   their_attention = 'evoformer/template_embedding/attention'
-  yield from _attention('template_attention', their_attention, (), c_z, heads, c_t // heads, c_kv=c_t, gated=False)
+  yield from _attention('template_attention', their_attention, (), c_z, t['num_head'], c_kv=c_t, gated=False)
 
 
-def _points_to_ours(heads: int, *parts: int) -> Callable[[np.ndarray], Arrays]:
-  """From all x, all y, all z of `sum(parts)` points per head to one array [..., H * P * 3] per part."""
+def _split_heads(heads: int, components: int, parts: Shape) -> Callable[[np.ndarray], Arrays]:
+  """From the first component of all heads, then the second, ... to one array [..., heads * part * components] a part.
 
-  def convert(array):
-    array = array.reshape(*array.shape[:-1], 3, heads, sum(parts))
-    array = np.moveaxis(array, -3, -1)  # [..., H, P, 3]
-    pieces = np.split(array, np.cumsum(parts)[:-1], axis=-2)
+  The components of a point are x, y and z, a number has one; in each head the parts lie one behind the other.
+  """
+
+  def convert(array: np.ndarray) -> Arrays:
+    array = array.reshape(*array.shape[:-1], components, heads, sum(parts))
+    pieces = np.split(np.moveaxis(array, -3, -1), np.cumsum(parts)[:-1], axis=-2)  # each [..., heads, part, components]
     return tuple(piece.reshape(*piece.shape[:-3], -1) for piece in pieces)
 
   return convert
 
 
-def _points_to_official(heads: int, *parts: int) -> Callable[..., Arrays]:
-  def convert(*arrays):
-    pieces = [a.reshape(*a.shape[:-1], heads, part, 3) for a, part in zip(arrays, parts, strict=True)]
+def _join_heads(heads: int, components: int, parts: Shape) -> Callable[..., Arrays]:
+  """The inverse of `_split_heads`."""
+
+  def convert(*arrays: np.ndarray) -> Arrays:
+    pieces = [a.reshape(*a.shape[:-1], heads, part, components) for a, part in zip(arrays, parts, strict=True)]
     array = np.moveaxis(np.concatenate(pieces, axis=-2), -1, -3)
     return (array.reshape(*array.shape[:-3], -1),)
 
@@ -210,41 +194,17 @@ def _points_to_official(heads: int, *parts: int) -> Callable[..., Arrays]:
 def _invariant_point_attention(ours: str, official: str, s: Mapping[str, Any], c_z: int) -> Iterator[Rule]:
   c, heads, dim_qk, dim_v = s['c_s'], s['num_head'], s['c_qk'], s['c_v']
   points_qk, points_v = s['num_point_qk'], s['num_point_v']
-
-  def split_heads(array):  # each head's keys lie before its values
-    k, v = np.split(array.reshape(*array.shape[:-1], heads, -1), [dim_qk], axis=-1)
-    return k.reshape(*array.shape[:-1], -1), v.reshape(*array.shape[:-1], -1)
-
-  def join_heads(k, v):
-    both = [k.reshape(*k.shape[:-1], heads, dim_qk), v.reshape(*v.shape[:-1], heads, dim_v)]
-    return (np.concatenate(both, axis=-1).reshape(*k.shape[:-1], -1),)
-
-  def convert(names, theirs, width, to_ours, to_official):
+  for names, theirs, components, parts in (
+    (('q',), 'q_scalar', 1, (dim_qk,)),
+    (('k', 'v'), 'kv_scalar', 1, (dim_qk, dim_v)),
+    (('q_points',), 'q_point_local', 3, (points_qk,)),
+    (('k_points', 'v_points'), 'kv_point_local', 3, (points_qk, points_v)),
+  ):
+    split, join = _split_heads(heads, components, parts), _join_heads(heads, components, parts)
+    width = components * heads * sum(parts)
     for end, leaf, shape in (('w', 'weights', (c, width)), ('b', 'bias', (width,))):
-      yield Rule(
-        (f'{official}/{theirs}//{leaf}',),
-        (shape,),
-        tuple(f'{ours}/{name}//{end}' for name in names),
-        to_ours,
-        to_official,
-      )
-
-  yield from _linear(f'{ours}/q', f'{official}/q_scalar', c, heads * dim_qk)
-  yield from convert(('k', 'v'), 'kv_scalar', heads * (dim_qk + dim_v), split_heads, join_heads)
-  yield from convert(
-    ('q_points',),
-    'q_point_local',
-    3 * heads * points_qk,
-    _points_to_ours(heads, points_qk),
-    _points_to_official(heads, points_qk),
-  )
-  yield from convert(
-    ('k_points', 'v_points'),
-    'kv_point_local',
-    3 * heads * (points_qk + points_v),
-    _points_to_ours(heads, points_qk, points_v),
-    _points_to_official(heads, points_qk, points_v),
-  )
+      targets = tuple(f'{ours}/{name}//{end}' for name in names)
+      yield Rule((f'{official}/{theirs}//{leaf}',), (shape,), targets, split, join)
   yield _same(f'{ours}//point_weight', f'{official}//trainable_point_weights', heads)
   yield from _linear('structure_module/pair_logits', f'{official}/attention_2d', c_z, heads)
   yield from _linear(f'{ours}/out', f'{official}/output_projection', heads * (dim_v + 4 * points_v + c_z), c)
@@ -317,8 +277,8 @@ def from_official(
   Args:
     arrays: by published name.
     config: of the model they should fit.
-    source: what to call them in messages.
-    strict: refuse arrays that the model does not use, instead of a warning.
+    source: names them in messages.
+    strict: refuse arrays that the model does not use; else they are a warning in the log.
 
   Raises:
     WeightsError: an array is missing or has another shape; the message names it.
@@ -327,9 +287,8 @@ def from_official(
   wrong, surplus = npz.shape_problems(shapes, official_shapes(config))
   if wrong or (strict and surplus):
     problems = [*wrong, *(surplus if strict else [])]
-    raise WeightsError(
-      f'{source}: {len(problems)} arrays do not fit {config["name"]} (is it the file of another model?)\n  '
-      + '\n  '.join(problems[:5])
+    raise _misfit(
+      f'{source}: {len(problems)} arrays do not fit {config["name"]} (is it the file of another model?)', problems
     )
   if surplus:
     _log.warning(
@@ -345,19 +304,33 @@ def from_official(
 
 
 def to_official(params: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Turns our parameters into published arrays, the inverse of `from_official`."""
-  arrays = {}
+  """Turns our parameters into published arrays, the inverse of `from_official`.
+
+  Raises:
+    WeightsError: a parameter has no rule, so that it would be lost, or one that a rule needs is missing.
+  """
+  given = {f'{module}//{leaf}': array for module, leaves in params.items() for leaf, array in leaves.items()}
+  needed = [name for rule in rules(config) for name in rule.ours]
+  wrong = [f'without a rule: {name}' for name in sorted(given.keys() - set(needed))]
+  wrong += [f'missing: {name}' for name in needed if name not in given]
+  if wrong:
+    remedy = 'a new parameter needs a rule in alphafold_jax/weights/official.py'
+    raise _misfit(f'{len(wrong)} parameters do not fit {config["name"]} ({remedy})', wrong)
+  arrays: dict[str, np.ndarray] = {}
   for rule in rules(config):
-    ours = (np.asarray(params[module][leaf]) for module, leaf in (name.split('//') for name in rule.ours))
-    for name, array in zip(rule.official, rule.to_official(*ours), strict=True):
-      arrays[PREFIX + name] = array
+    converted = rule.to_official(*(np.asarray(given[name]) for name in rule.ours))
+    arrays |= zip((PREFIX + name for name in rule.official), converted, strict=True)
   return arrays
+
+
+def _misfit(what: str, problems: list[str]) -> WeightsError:
+  return WeightsError('\n  '.join([what, *problems[:5]]))
 
 
 def load_official(
   path: str | Path, config: Mapping[str, Any], strict: bool = False
 ) -> dict[str, dict[str, np.ndarray]]:
-  """Reads a published `.npz` as the parameters of a model.
+  """Reads a published `.npz` as the parameters of a model; `strict` as in `from_official`.
 
   Raises:
     WeightsError: the file cannot be read, or an array is missing or mis-shaped; the message names file and array.
@@ -366,6 +339,12 @@ def load_official(
 
 
 def save_official(path: str | Path, params: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> None:
-  """Writes parameters as a published `.npz`, whole or not at all, for every program that reads those."""
+  """Writes parameters as a published `.npz`, whole or not at all, for every program that reads those.
+
+  Raises:
+    WeightsError: a parameter has no rule, or is missing.
+    ResourceError, InputError: the disk is full, or the place cannot be written.
+  """
+  arrays: dict[str, Any] = to_official(params, config)
   with atomic.replacing(path) as file:
-    np.savez(file, **to_official(params, config))
+    np.savez(file, **arrays)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which parameter archives are published, what they hold for this program, and where they are kept here."""
+"""The published parameter archives: what each holds for this program, and where it is kept here."""
 
+import contextlib
 import dataclasses
-import os
 import pathlib
 import urllib.parse
+from collections.abc import Iterator
 
-from alphafold_jax.errors import WeightsError
+from alphafold_jax import choices, folders
+from alphafold_jax.errors import ResourceError, TransferError, WeightsError
 
 MODELS = tuple(f'model_{i}{suffix}' for suffix in ('', '_ptm') for i in range(1, 6))
 LICENCE = 'CC BY 4.0'
@@ -31,7 +33,7 @@ ARCHIVES = {
   '2022-12-06': Archive(f'{_BASE}alphafold_params_2022-12-06.tar'),  # also holds multimer v3
   '2021-07-14': Archive(f'{_BASE}alphafold_params_2021-07-14.tar'),
 }
-DEFAULT_ARCHIVE = '2022-12-06'
+DEFAULT_ARCHIVE = choices.PARAMETERS
 
 NOTICE = """\
 AlphaFold parameters
@@ -55,31 +57,50 @@ def file_name(model: str) -> str:
 
 
 def find_archive(archive: str | Archive) -> Archive:
-  """The archive of a key of ARCHIVES, of a file name, or of an address."""
+  """The archive that is meant.
+
+  Args:
+    archive: a key of ARCHIVES, the file name of one, an address, or an Archive.
+
+  Raises:
+    WeightsError: no such archive.
+  """
   if isinstance(archive, Archive):
     return archive
   for key, known in ARCHIVES.items():
     if archive in (key, known.name, known.name.removesuffix('.tar')):
       return known
   if '://' in archive and Archive(archive).name:
-    return dataclasses.replace(_by_file_name(Archive(archive).name), url=archive)
+    return dataclasses.replace(archive_of_file(Archive(archive).name), url=archive)
   raise WeightsError(f'{archive!r}: not a known archive. Known are {", ".join(ARCHIVES)}; an address will do too.')
 
 
-def archive_of_file(source: pathlib.Path) -> Archive:
-  """The published archive that a local file is by its name, or one of its own."""
-  return _by_file_name(source.name)
-
-
-def _by_file_name(name: str) -> Archive:
+def archive_of_file(name: str) -> Archive:
+  """The published archive of a file name, or one of the user's own."""
   own = Archive(name, licence=f'see {LICENCE_FILE}')
   return next((known for known in ARCHIVES.values() if known.name == name), own)
 
 
 def default_directory() -> pathlib.Path:
   """Where parameters are kept: $ALPHAFOLD_JAX_PARAMS, or alphafold_jax/params in the user's cache directory."""
-  if chosen := os.environ.get('ALPHAFOLD_JAX_PARAMS'):
-    return pathlib.Path(chosen).expanduser()
-  cache = os.environ.get('XDG_CACHE_HOME', '')
-  base = pathlib.Path(cache) if os.path.isabs(cache) else pathlib.Path('~/.cache').expanduser()
-  return base / 'alphafold_jax' / 'params'
+  return folders.user_cache('params')
+
+
+@contextlib.contextmanager
+def advising() -> Iterator[None]:
+  """Adds to a failed transfer inside the block what can be done about parameters.
+
+  Raises:
+    WeightsError: in place of a TransferError.
+    ResourceError: in place of one.
+  """
+  place = f'Another place is chosen by --data DIR or the variable {folders.VARIABLES["params"]}.'
+  try:
+    yield
+  except TransferError as error:
+    raise WeightsError(
+      f'{error} {place} A machine without internet access can use a file fetched elsewhere: `alphafold-jax params '
+      'download --from FILE`.'
+    ) from error
+  except ResourceError as error:
+    raise ResourceError(f'{error} {place}') from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random parameters in the published layout: to try an installation, and to compare programs.
+"""Random parameters in the published layout, to try an installation and to compare programs.
 
 Every array is drawn, also those that training starts at zero, so that each has an effect on the output.
 """
@@ -24,7 +24,7 @@ def random_official(config: Mapping[str, Any], seed: int = 0) -> dict[str, np.nd
 
 
 def random_params(config: Mapping[str, Any], seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
-  """The same as our parameters."""
+  """`random_official` as our parameters."""
   return official.from_official(random_official(config, seed), config)
 
 

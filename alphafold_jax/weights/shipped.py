@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parameters that ship with this package: those of `mini`, trained by this project, in one file beside this one.
 
-The file has the published layout in half precision, compressed; its notice is the archive's comment, which every reader
-of .npz files passes over (`unzip -z` shows it).
+The file has the published layout in half precision, compressed; its notice is the archive's comment, which readers of
+.npz files ignore (`unzip -z` shows it).
 """
 
 import io
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, choices
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.weights import official
 
-MODEL = 'mini'
+MODEL = choices.MINI
 FILE = 'mini.npz'
 MAX_BYTES = 12_000_000  # what a package may weigh
 
@@ -34,20 +34,17 @@ For AlphaFold 2 itself run `alphafold-jax params download`; --params random trie
 
 
 def path() -> Path:
-  """Where the file is, if this copy of the package has it."""
+  """The place of the file, whether or not this copy of the package has it."""
   return Path(str(resources.files(__package__).joinpath(FILE)))
 
 
 def exists() -> bool:
+  """Whether this copy of the package has the file."""
   return path().is_file()
 
 
 def find() -> Path:
-  """The file.
-
-  Raises:
-    WeightsError: this copy of the package is without it.
-  """
+  """The place of the file; WeightsError if this copy of the package does not have it."""
   if not exists():
     raise WeightsError(f'{path()}: not there, so this copy of the package has no parameters of {MODEL}.\n{REMEDY}')
   return path()
@@ -59,19 +56,20 @@ def store(
   """Writes parameters as the file that ships, whole or not at all.
 
   Args:
-    params: ours, float32
-    config: of the model
-    path: the file
-    origin: where they come from, for the notice
+    params: our parameters, float32.
+    config: of the model.
+    path: the file.
+    origin: where they come from, for the notice.
 
   Returns:
-    bytes written
+    the size of the file in bytes.
 
   Raises:
-    WeightsError: an array does not fit half precision, or the file would be too large.
+    WeightsError: an array does not fit half precision, a parameter has no rule, or the file would be too large.
   """
   with np.errstate(over='ignore'):
-    halves = {name: array.astype(np.float16) for name, array in official.to_official(params, config).items()}
+    arrays = official.to_official(params, config)
+    halves: dict[str, Any] = {name: array.astype(np.float16) for name, array in arrays.items()}
   beyond = [name for name, array in halves.items() if not np.isfinite(array).all()]
   if beyond:
     raise WeightsError(f'{path}: {beyond[0]} holds values that are not finite in half precision; train on, or anew')
@@ -91,6 +89,6 @@ def store(
 
 
 def notice(path: str | Path) -> str:
-  """What a stored file says of itself."""
+  """The notice in a file that `store` wrote."""
   with zipfile.ZipFile(path) as archive:
     return archive.comment.decode()

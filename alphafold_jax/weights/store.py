@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published parameters on this machine: download, list, find and verify them.
+"""The published parameters on this machine: downloaded, listed, found and verified.
 
     params_model_1.npz ... params_model_5.npz            monomer
     params_model_1_ptm.npz ... params_model_5_ptm.npz    monomer with predicted aligned error
     LICENSE, NOTICE.txt                                  CC BY 4.0, and where they come from
     manifest.json                                        archive, size, SHA-256 and date of each
 
-Nothing here needs JAX: what names and shapes a model has is passed in, as a function `expected(model)`.
+Nothing here needs JAX: the names and shapes of a model's arrays are passed in, as a function `expected(model)`.
 """
 
 import contextlib
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.fetch import Patience
 from alphafold_jax.transfer.files import digest
 from alphafold_jax.weights import manifest, shipped
-from alphafold_jax.weights.advice import explained
-from alphafold_jax.weights.install import Expected, install
+from alphafold_jax.weights.install import Expected, Installation
 from alphafold_jax.weights.manifest import verify_file
 from alphafold_jax.weights.npz import read_shapes, shape_problems
 from alphafold_jax.weights.published import (
@@ -28,35 +28,19 @@ from alphafold_jax.weights.published import (
   LICENCE,
   MODELS,
   Archive,
+  advising,
   archive_of_file,
   default_directory,
   file_name,
   find_archive,
 )
 
-__all__ = [
-  'ARCHIVES',
-  'DEFAULT_ARCHIVE',
-  'MODELS',
-  'Archive',
-  'Entry',
-  'Patience',
-  'default_directory',
-  'download',
-  'file_name',
-  'find_params',
-  'has_published',
-  'list_params',
-  'verify',
-  'verify_file',
-]
-
-PathLike = str | os.PathLike
+PathLike = str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-  """One row of the table of parameter files."""
+class ParameterFile:
+  """A model's parameter file on this machine, or its absence."""
 
   model: str
   file: str
@@ -69,6 +53,7 @@ class Entry:
 
   @property
   def usable(self) -> bool:
+    """Whether the model can be run with it."""
     return self.status in ('installed', 'verified', 'unrecorded')
 
 
@@ -81,7 +66,7 @@ def download(
   expected: Expected | None = None,
   force: bool = False,
   patience: Patience = Patience(),
-) -> list[Entry]:
+) -> list[ParameterFile]:
   """Installs the parameters of an archive; does nothing if they are there and unchanged.
 
   Args:
@@ -94,19 +79,27 @@ def download(
     patience: retries and deadlines of the transfer.
 
   Returns:
-    The rows of list_params for the models of the archive.
+    the rows of list_params for the models of the archive.
+
+  Raises:
+    WeightsError: it cannot be fetched, or is not what it should be; nothing is installed then.
+    ResourceError: there is no room for it.
   """
   target = pathlib.Path(directory or default_directory()).expanduser()
   file = None if source is None else pathlib.Path(source).expanduser()
-  chosen = archive_of_file(file) if file and archive == DEFAULT_ARCHIVE else find_archive(archive)
-  with explained():
-    install(chosen, target, file, sha256, expected, force, patience)
+  chosen = archive_of_file(file.name) if file and archive == DEFAULT_ARCHIVE else find_archive(archive)
+  with advising():
+    Installation(chosen, target, sha256 and sha256.strip().lower(), expected).run(file, force, patience)
   recorded = manifest.read(target)
   return [_row(target, recorded, model) for model in chosen.models]
 
 
-def list_params(directory: PathLike | None = None) -> list[Entry]:
-  """One row for each model that this program knows, and for each other parameter file there is; hashes nothing."""
+def list_params(directory: PathLike | None = None) -> list[ParameterFile]:
+  """One row for each model that this program knows, and for each other parameter file there is; no file is hashed.
+
+  Args:
+    directory: where they are; default_directory() by default.
+  """
   folder = _folder(directory)
   recorded = manifest.read(folder)
   return [_row(folder, recorded, model) for model in _models_in(folder, recorded, MODELS)]
@@ -119,6 +112,9 @@ def find_params(model: str, params: PathLike | None = None) -> pathlib.Path:
     model: such as 'model_1_ptm'.
     params: an .npz file, or a directory with params_{model}.npz in it or in its subdirectory `params`;
       by default default_directory(), or for `mini` the file that ships with the package.
+
+  Raises:
+    WeightsError: it is not there; the message says what to run.
   """
   if model == shipped.MODEL and params is None:
     return shipped.find()
@@ -142,12 +138,18 @@ def has_published() -> bool:
   return any((folder / file_name(model)).is_file() for model in MODELS)
 
 
-def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[Entry]:
-  """Hashes every parameter file again and reads its names and shapes; the rows say what is wrong with each.
+def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[ParameterFile]:
+  """Hashes every parameter file again and reads its names and shapes.
 
   Args:
     directory: where they are; default_directory() by default.
     expected: names and shapes a model should have. Without it only digests and readability are checked.
+
+  Returns:
+    a row for each file, with its problems.
+
+  Raises:
+    WeightsError: there are no parameter files.
   """
   folder = _folder(directory)
   recorded = manifest.read(folder)
@@ -165,7 +167,7 @@ def _folder(directory: PathLike | None) -> pathlib.Path:
   return folder
 
 
-def _models_in(folder: pathlib.Path, recorded: dict, always: tuple[str, ...]) -> list[str]:
+def _models_in(folder: pathlib.Path, recorded: dict[str, Any], always: tuple[str, ...]) -> list[str]:
   """Names of the models with a file or a record here, the known ones first."""
   files = {path.name for path in folder.glob('params_*.npz')} | set(recorded['files'])
   models = {file.removeprefix('params_').removesuffix('.npz') for file in files}
@@ -173,7 +175,7 @@ def _models_in(folder: pathlib.Path, recorded: dict, always: tuple[str, ...]) ->
   return known + sorted(models - set(known))
 
 
-def _row(folder: pathlib.Path, recorded: dict, model: str) -> Entry:
+def _row(folder: pathlib.Path, recorded: dict[str, Any], model: str) -> ParameterFile:
   path = folder / file_name(model)
   entry = recorded['files'].get(path.name)
   size = None
@@ -186,20 +188,21 @@ def _row(folder: pathlib.Path, recorded: dict, model: str) -> Entry:
   else:
     status = 'installed' if manifest.untouched(path, entry) else 'changed'
   archive = recorded['archives'].get(entry.get('archive'), {}) if entry else {}
-  return Entry(model, path.name, status, size, entry and entry['sha256'], archive.get('licence'))
+  return ParameterFile(model, path.name, status, size, entry and entry['sha256'], archive.get('licence'))
 
 
-def _verified(folder: pathlib.Path, row: Entry, expected: Expected | None) -> Entry:
+def _verified(folder: pathlib.Path, row: ParameterFile, expected: Expected | None) -> ParameterFile:
   """The row after hashing the file and reading its headers."""
   path = folder / row.file
   if row.status == 'missing':
     return dataclasses.replace(row, problems=('recorded in manifest.json, but the file is gone',))
-  problems, remarks = [], []
+  problems: list[str] = []
+  remarks: list[str] = []
   sha256, status = row.sha256, 'verified'
   try:
     verify_file(path, full=True)
     if sha256 is None:
-      with explained():
+      with advising():
         sha256, status = digest(path)['sha256'], 'unrecorded'
       remarks.append('not installed by this program, so there is no digest to compare with')
     shapes = read_shapes(path)

@@ -17,7 +17,7 @@ from alphafold.common import confidence as official_confidence
 
 from alphafold_jax import confidence, prediction
 from alphafold_jax.data.alignment import parse_a3m
-from alphafold_jax.model import alphafold, recycling
+from alphafold_jax.model import alphafold
 from alphafold_jax.weights import official
 from alphafold_jax.weights.random import random_official
 from parity.case import relative_error
@@ -93,7 +93,7 @@ def errors(name: str, variant: str, num_pass: int = 3) -> list[dict[str, float]]
   prepare, iterate = _compiled(alphafold.make_spec(ours), optimised=num_block is None)
   batch = jax.tree.map(jnp.asarray, batch)
   context = prepare(params, None, batch)
-  previous = recycling.initial_recycled(num_res, ours.embedder.c_m, ours.embedder.c_z)
+  previous = alphafold.network(alphafold.make_spec(ours)).initial(batch)
   found = []
   for index in range(num_pass):
     outputs = iterate(params, jax.random.key(index), batch, context, previous)
@@ -124,8 +124,7 @@ def errors_from_a3m(name: str, text: str) -> dict[str, float]:
 
   config = oracle.configuration(name, 2)
   fields = oracle.features_of_a3m(text, config, num_extra=1)
-  num_res = len(predicted.sequence)
-  previous = recycling.initial_recycled(num_res, ours.config.embedder.c_m, ours.config.embedder.c_z)
+  previous = ours.initial(prediction.as_batch(predicted.sequence))
   result = oracle.run_pass(config, oracle.pass_params(arrays), fields | oracle.recycled(previous))
   head = result['predicted_aligned_error']
   their_ptm = official_confidence.predicted_tm_score(np.asarray(head['logits']), np.asarray(head['breaks']))

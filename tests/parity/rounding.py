@@ -16,7 +16,7 @@ from ml_collections import config_dict
 from alphafold_jax import confidence, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.geometry.superposition import rmsd
-from alphafold_jax.model import alphafold, recycling
+from alphafold_jax.model import alphafold
 from alphafold_jax.weights import official
 from alphafold_jax.weights.random import random_official
 
@@ -73,7 +73,7 @@ def _ours(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
   config = _configuration(sizes, dtype)
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
   one_pass = _compiled(alphafold.make_spec(config), optimised)
-  previous = _start(sizes)
+  previous = _start(sizes, batch)
   for index in range(sizes.num_pass):
     outputs = one_pass(params, jax.random.key(index), batch, alphafold.Context(templates=None), previous)
     previous = outputs.recycled
@@ -85,7 +85,7 @@ def _ours(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
 def _theirs(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
   arrays, batch = _inputs(sizes, seed)
   features = oracle.make_features(batch, sizes.num_msa, sizes.num_extra)
-  params, previous = oracle.pass_params(arrays), _start(sizes)
+  params, previous = oracle.pass_params(arrays), _start(sizes, batch)
   one_pass = _their_compiled(sizes.num_block, dtype, optimised)
   for _ in range(sizes.num_pass):
     result = one_pass(params, jax.random.PRNGKey(0), features | oracle.recycled(previous))
@@ -116,9 +116,8 @@ def _inputs(sizes: Sizes, seed: int) -> tuple[dict[str, np.ndarray], schema.Batc
   return random_official(_configuration(sizes, 'float32'), seed), batch
 
 
-def _start(sizes: Sizes) -> schema.Recycled:
-  embedder = _configuration(sizes, 'float32').embedder
-  return recycling.initial_recycled(sizes.num_res, embedder.c_m, embedder.c_z)
+def _start(sizes: Sizes, batch: schema.Batch) -> schema.Recycled:
+  return alphafold.network(alphafold.make_spec(_configuration(sizes, 'float32'))).initial(batch)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from alphafold_jax.data.training.packing import Record, unpack
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import InputError, how_to_install
 
 FORMAT = 'alphafold_jax training cache'
 VERSION = 1
@@ -121,7 +121,7 @@ def array_record() -> ModuleType:
   try:
     return importlib.import_module('array_record.python.array_record_module')
   except ImportError:
-    raise InputError("training needs the package array_record; pip install 'alphafold-jax[train]'") from None
+    raise InputError(f'training needs the package array_record; {how_to_install("train")}') from None
 
 
 def _read_manifest(path: Path) -> dict:

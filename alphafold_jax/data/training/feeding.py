@@ -16,7 +16,7 @@ import numpy as np
 from alphafold_jax import schema
 from alphafold_jax.data import fields
 from alphafold_jax.data.training.training_set import TrainingSet
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import InputError, how_to_install
 
 _ENDLESS = sys.maxsize // 2**20  # batches
 
@@ -107,4 +107,4 @@ def _grain() -> ModuleType:
   try:
     return importlib.import_module('grain')
   except ImportError:
-    raise InputError("training needs the package grain; pip install 'alphafold-jax[train]'") from None
+    raise InputError(f'training needs the package grain; {how_to_install("train")}') from None

@@ -1,2 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is left behind: one record for each prediction, ranked files, reports."""
+"""What is left behind: the files of each protein, what is known of it, and reports on the whole run.
+
+ledger     what is known of each protein: its input, whether it is done, how it ended
+job_files  the files of one protein, ranked; stored: its predictions on disk, for resuming
+report     config.json, failures.json, summary.csv, cite.bibtex and the closing table
+"""
+
+from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles, make_output_folder
+from alphafold_jax.runs.files.ledger import Ledger
+from alphafold_jax.runs.files.report import (
+  DONE,
+  ELSEWHERE,
+  FAILED,
+  KEPT,
+  LOG,
+  NOT_RUN,
+  PARTIAL,
+  Failure,
+  Outcome,
+  Summary,
+  closing,
+  of_shard,
+  write_citations,
+  write_config,
+  write_names,
+)
+
+__all__ = [
+  'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'LOG', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
+  'Outcome', 'Summary', 'closing', 'make_output_folder', 'of_shard', 'write_citations',
+  'write_config', 'write_names',
+]  # fmt: skip

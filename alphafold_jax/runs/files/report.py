@@ -8,32 +8,35 @@ import importlib.metadata
 import io
 import json
 import platform
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alphafold_jax import atomic
-from alphafold_jax.runs.files import citations
+from alphafold_jax.choices import SERVER_MODES, SINGLE
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import number
+from alphafold_jax.search.databases import HHSUITE
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
 from alphafold_jax.weights.notes import Note
 
-FAILURES, CONFIG, NAMES, SUMMARY, CITATIONS = (
-  'failures.json',
-  'config.json',
-  'names.json',
-  'summary.csv',
-  'cite.bibtex',
-)
-LOG = 'log.txt'
+if TYPE_CHECKING:
+  from rich.table import Table  # rich is loaded only where something is shown
+
+FAILURES, CONFIG, NAMES = 'failures.json', 'config.json', 'names.json'
+SUMMARY, CITATIONS, LOG = 'summary.csv', 'cite.bibtex', 'log.txt'
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
 ELSEWHERE = 'elsewhere'  # another process is at it
 _MAX_ROWS = 60  # of the closing table
 _WIDTH = 100
+_MMSEQS = ('Steinegger2017', 'Mirdita2022')
+_CITED = {  # in cite.bib, by mode of the search
+  SINGLE: (), 'hmmer': ('Eddy2011', 'Larralde2023'), 'mmseqs2': _MMSEQS, **dict.fromkeys(SERVER_MODES, _MMSEQS),
+}  # fmt: skip
 _PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython')
 
 
@@ -75,7 +78,7 @@ class Summary:
 
   @property
   def exit_code(self) -> int:
-    """0: all is well; 1: something failed; 2: no input could be used. A shard tells of its own proteins."""
+    """0: all is well; 1: something failed; 2: no input could be used. A shard answers for its own proteins."""
     finished = any(outcome.status in (DONE, KEPT, PARTIAL) for outcome in self.outcomes)
     if self.failures and not finished and all(failure.stage == 'input' for failure in self.failures):
       return 2
@@ -98,7 +101,7 @@ def of_shard(name: str, shard: tuple[int, int] | None) -> str:
 
 
 def write_failures(summary: Summary) -> None:
-  """Writes failures.json, or removes that of an earlier run if there is nothing to tell."""
+  """Writes failures.json, or removes that of an earlier run if nothing failed."""
   path = summary.path(FAILURES)
   if summary.failures:
     atomic.write_text(path, _dump([dataclasses.asdict(failure) for failure in summary.failures]))
@@ -120,7 +123,7 @@ def write_summary(summary: Summary) -> None:
 
 
 def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
-  """Writes names.json, which tells the original names of jobs that had to be renamed; earlier ones are kept."""
+  """Writes names.json: the original names of jobs that had to be renamed; earlier ones are kept."""
   renamed = {job: name for job, name in jobs if job != name}
   if not renamed:
     return
@@ -134,8 +137,14 @@ def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
 
 
 def write_citations(out: Path, search: SearchOptions | None) -> None:
-  """Writes cite.bibtex: the works behind a run."""
-  atomic.write_text(out / CITATIONS, citations.bibtex(search))
+  """Writes cite.bibtex: the works behind a run's predictions and searches."""
+  cited = ['Jumper2021', *(_CITED[search.mode] if search else ())]
+  if search and search.templates and not search.uses_server:
+    database = search.template_database
+    cited += ['Steinegger2019' if database and database.kind == HHSUITE else 'Eddy2011', 'Lassmann2020']
+  text = Path(__file__).with_name('cite.bib').read_text(encoding='utf-8')
+  entries = dict(re.findall(r'^(?=@\w+\{(\w+),)(.*?^\}\n)', text, re.MULTILINE | re.DOTALL))
+  atomic.write_text(out / CITATIONS, '\n'.join(entries[key] for key in dict.fromkeys(cited)))
 
 
 def write_config(
@@ -156,7 +165,7 @@ def write_config(
     source: where the proteins came from.
     options: as given.
     command: the command line, if there was one.
-    params: parameter file and SHA-256, or 'random', by model.
+    params: parameter file and SHA-256, or 'random', by model; nothing if none is run.
     device: what was computed on.
     jobs: each with the digest of its input.
     templates: SHA-256 by template file.
@@ -174,7 +183,7 @@ def write_config(
     'output': str(out.absolute()),
     'options': options.as_json(),
     'models': {
-      name: {'parameters': params[name], 'config': options.model_config(name).to_dict()} for name in options.models
+      name: {'parameters': params.get(name), 'config': options.model_config(name).to_dict()} for name in options.models
     },
     'seeds': list(options.seeds),
     'templates': dict(templates),
@@ -240,7 +249,7 @@ def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
   return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _table(live: bool, title: str | None = None):
+def _table(live: bool, title: str | None = None) -> 'Table':
   from rich import box, table
 
   return table.Table(
@@ -253,7 +262,7 @@ def _table(live: bool, title: str | None = None):
   )
 
 
-def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool):
+def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool) -> 'Table':
   grid = _table(live)
   grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=36)
   for name in ('Rank', 'Model', 'Seed', 'pLDDT', 'pTM', 'Time', 'Files'):
@@ -284,7 +293,7 @@ def _time(seconds: float) -> str:
   return f'{seconds:.1f} s' if seconds < 1000 else str(datetime.timedelta(seconds=round(seconds)))
 
 
-def _failures_table(summary: Summary, live: bool):
+def _failures_table(summary: Summary, live: bool) -> 'Table':
   from rich.text import Text
 
   grid = _table(live, 'Failures')
@@ -299,7 +308,7 @@ def _failures_table(summary: Summary, live: bool):
   return grid
 
 
-def _closing_lines(summary: Summary) -> list[str]:
+def _closing_lines(summary: Summary) -> Iterator[str]:
   ours = [outcome for outcome in summary.outcomes if outcome.ours]
   others = [outcome for outcome in summary.outcomes if not outcome.ours]
   shard = f'shard {summary.shard[0]} of {summary.shard[1]}, ' if summary.shard else ''

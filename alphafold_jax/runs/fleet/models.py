@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of a run's models: found and checked before anything runs, loaded once, kept as memory allows."""
+"""The models of a run: found and checked before anything runs, loaded once, kept as memory allows; and their plans."""
 
+import dataclasses
+import functools
 import logging
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,17 @@ from alphafold_jax.weights import notes, npz, official, store
 
 _log = logging.getLogger(__name__)
 _SHARE = 0.25  # of the free memory that models may take which are not running
+_MAX_PROGRAMS = 24  # compiled programs that are kept in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedModel:
+  """A model, and how it will compute one protein."""
+
+  model: Any  # a prediction.Model
+  plan: Any  # a planning.Plan
+  make_room: Callable[[], bool]  # drops the other models from memory; False: there was none
+  is_new: bool  # whether its program will be compiled
 
 
 class Models:
@@ -24,7 +38,10 @@ class Models:
       WeightsError: one is missing or is not that model's; the message says what to run.
     """
     self._options = options
+    self._settings = options.run_settings()
     self._loaded: dict[str, Any] = {}
+    self._programs: set[Hashable] = set()
+    self._last: tuple[str, Any] | None = None  # protein and kernels of the last plan
     self.paths: dict[str, Path] = {}
     self.digests: dict[str, str] = dict.fromkeys(options.models, RANDOM)  # SHA-256 by model
     if options.is_random:
@@ -39,9 +56,16 @@ class Models:
         )
       self.digests[name] = store.verify_file(path) or files.digest(path)['sha256']
 
+  def facts(self) -> dict[str, Any]:
+    """For the record of a run: each model's file and its SHA-256, or 'random'."""
+    return {
+      name: {'file': str(self.paths[name].absolute()), 'sha256': digest} if name in self.paths else digest
+      for name, digest in self.digests.items()
+    }
+
   @property
   def notes(self) -> tuple[notes.Note, ...]:
-    """What must be said of everything that comes out."""
+    """The words that every file of the run must carry, such as that the weights are random."""
     found = (notes.note_of(name, self._options.is_random) for name in self._options.models)
     return tuple(dict.fromkeys(note for note in found if note))
 
@@ -58,15 +82,51 @@ class Models:
       self._loaded[name] = prediction.load_model(name, params, **changes)
     return self._loaded[name]
 
-  def drop_others(self, name: str) -> bool:
-    """Forgets all models but one, to make room; False if there was no other."""
+  def planned(self, name: str, job: str, batch: Any) -> PlannedModel:
+    """A model from memory or loaded now, and how it will compute a protein in the memory there is.
+
+    Args:
+      name: of the model.
+      job: of the protein, for the log.
+      batch: its features, an unpadded schema.Batch.
+
+    Raises:
+      WeightsError: the parameters cannot be loaded.
+      ResourceError: the protein does not fit.
+    """
+    from alphafold_jax import prediction
+
+    model, make_room = self.get(name), functools.partial(self._drop_others, name, job)
+    plan = prediction.make_plan(model, batch, self._settings, make_room)
+    if plan.step and self._last != (job, plan.kernels):
+      _log.info('%s: memory is short, so it is computed with %s', job, plan)
+    self._last = job, plan.kernels
+    return PlannedModel(model, plan, make_room, self._is_new_program(model, batch, plan))
+
+  def _drop_others(self, name: str, job: str) -> bool:
+    """Forgets all models but one where memory is short: nothing becomes slower by it. False if there was no other."""
     others = set(self._loaded) - {name}
     for other in others:
       del self._loaded[other]
+    if others:
+      _log.info('%s: memory is short; the other models in it are dropped', job)
     return bool(others)
 
+  def _is_new_program(self, model: Any, batch: Any, plan: Any) -> bool:
+    """Whether the network will be compiled; forgets old programs when there are many."""
+    from alphafold_jax import prediction
+
+    program = prediction.program_key(model, batch, self._settings, plan)
+    if program in self._programs:
+      return False
+    if len(self._programs) >= _MAX_PROGRAMS:
+      prediction.forget_programs()
+      self._programs.clear()
+    self._programs.add(program)
+    return True
+
   def _room_for_another(self) -> bool:
-    """Whether the models in memory leave enough of it."""
+    """Whether there is memory for another model beside those that are loaded."""
     if not self._loaded:
       return True
     import jax

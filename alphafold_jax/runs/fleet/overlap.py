@@ -5,21 +5,21 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.work import Job
 
 
 class Ahead:
   """Makes the features of one protein in advance."""
 
   def __init__(self, load: Callable[[Job], Any]):
-    """Takes what makes the features of a job."""
+    """Makes nothing yet; `load` is what makes the features of a job."""
     self._load = load
     self._pool = ThreadPoolExecutor(1, 'features')
     self._next: tuple[str, Future] | None = None
 
   def begin(self, job: Job | None) -> None:
     """Begins with a job that probably comes next."""
-    self._next = job and (job.name, self._pool.submit(self._load, job))
+    self._next = None if job is None else (job.name, self._pool.submit(self._load, job))
 
   def get(self, job: Job) -> Any:
     """The features of the job that comes now, made before or now; raises what went wrong with them."""

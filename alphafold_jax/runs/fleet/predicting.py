@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One protein with all its models and seeds: what can be resumed is, what fails is told and does not stop the rest."""
+"""One protein with all its models and seeds: resumed where it can be; what fails is reported and stops nothing else."""
 
 import contextlib
 import dataclasses
@@ -11,34 +11,31 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax.choices import RANKINGS
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.errors import AlphaFoldError, NumericalError, WeightsError
-from alphafold_jax.output.files import tag
-from alphafold_jax.runs.files import results
-from alphafold_jax.runs.files.outputs import JobFiles
-from alphafold_jax.runs.files.report import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, Outcome
-from alphafold_jax.runs.files.results import Result
+from alphafold_jax.output import record
+from alphafold_jax.output.files import Prediction
+from alphafold_jax.output.record import PASS_ARRAYS, Pass
+from alphafold_jax.runs import work
+from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome
 from alphafold_jax.runs.fleet import claims
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.overlap import Ahead, Behind
 from alphafold_jax.runs.fleet.progress import Progress
 from alphafold_jax.runs.fleet.queue import Assignment
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import inputs
-from alphafold_jax.runs.work.inputs import Job
-from alphafold_jax.runs.work.keys import Keys
-from alphafold_jax.runs.work.templates import TemplateSource
+from alphafold_jax.runs.work import Job, Keys, LoadedJob, TemplateSource
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
-_MAX_PROGRAMS = 24  # compiled programs that are kept in memory
 
 
 class CannotWrite(Exception):
   """The output folder takes no more files, so no further protein can be finished either."""
 
   def __init__(self, job: str, cause: str, message: str):
-    """Takes the protein, the kind of error that says so, and its message."""
+    """Names the protein whose files cannot be written, the type of the error, and its message."""
     super().__init__(job, cause, message)
     self.job, self.cause, self.message = job, cause, message
 
@@ -53,9 +50,8 @@ class _Protein:
 
   assignment: Assignment
   files: JobFiles
-  batch: Any = None
-  kernels: Any = None  # what it was computed with last
-  found: list[Result] = dataclasses.field(default_factory=list)
+  loaded: LoadedJob | None = None
+  found: list[Prediction] = dataclasses.field(default_factory=list)
   failures: list[Failure] = dataclasses.field(default_factory=list)
   is_over: bool = False  # its files cannot be written, or it was lost: nothing further is predicted of it
   is_lost: bool = False
@@ -63,6 +59,12 @@ class _Protein:
   @property
   def job(self) -> Job:
     return self.assignment.job
+
+  @property
+  def batch(self) -> Any:
+    """Its features, an unpadded schema.Batch."""
+    assert self.loaded is not None
+    return self.loaded.batch
 
 
 class Predictor:
@@ -78,24 +80,34 @@ class Predictor:
     progress: Progress,
     ended: Callable[[Outcome, list[Failure]], None],
   ):
-    """Takes the run, and what is told how each protein ended, perhaps from another thread."""
+    """Has nothing to do yet.
+
+    Args:
+      out: the output folder.
+      options: of the run.
+      models: their parameters.
+      keys: of the run's predictions.
+      templates: where templates come from, if there are any.
+      progress: of the run.
+      ended: called with how a protein ended, perhaps in another thread.
+    """
     self._out, self._options, self._models, self._keys = out, options, models, keys
     self._progress, self._ended = progress, ended
     self._settings = options.run_settings()
     self._num_passes = {name: options.model_config(name).num_recycle + 1 for name in options.models}
-    self._programs: set[Any] = set()
-    self._ahead = Ahead(lambda job: inputs.load_batch(job, templates))
+    self._score = RANKINGS[options.ranking]
+    self._ahead = Ahead(lambda job: work.load(job, templates))
     self._behind = Behind()
 
   def __enter__(self) -> 'Predictor':
     return self
 
-  def __exit__(self, *_) -> None:
+  def __exit__(self, *_: object) -> None:
     self._ahead.close()
     self._behind.close()
 
   def run(self, assignment: Assignment, ahead: Job | None = None) -> None:
-    """Predicts a protein; its last files are written later, and then it is told how it ended.
+    """Predicts a protein; its last files are written later, and then `ended` is called.
 
     Args:
       assignment: the protein.
@@ -108,16 +120,17 @@ class Predictor:
     job = assignment.job
     protein = _Protein(assignment, JobFiles(self._out, job, self._options))
     with self._failing(protein, 'input'):
-      protein.batch = self._ahead.get(job)
+      protein.loaded = self._ahead.get(job)
     self._ahead.begin(ahead)
     if protein.failures:
       self._progress.skipped(residue_bucket(job.num_res), len(self._options.seeds) * sum(self._num_passes.values()))
       self._ended(Outcome(job.name, FAILED), protein.failures)
       return
+    assert protein.loaded is not None
     num_templates = int(np.sum(protein.batch.templates.mask))
     sizes = [
       number(job.num_res, 'residue'),
-      number(len(protein.batch.msa.tokens), 'alignment row'),
+      number(protein.loaded.num_rows, 'alignment row'),
       *([number(num_templates, 'template')] if num_templates else []),
     ]
     self._progress.job(assignment.index, job.name, ', '.join(sizes))
@@ -134,7 +147,7 @@ class Predictor:
     self._behind.drain()
 
   def _finish(self, protein: _Protein) -> None:
-    """Ranks the predictions, writes the protein's own files and tells how it ended."""
+    """Ranks the predictions, writes the protein's own files and reports how it ended."""
     outcome = Outcome(protein.job.name, FAILED)
     with self._failing(protein, 'output'):
       if protein.found and not protein.is_lost:
@@ -147,18 +160,12 @@ class Predictor:
   def _ranked(self, protein: _Protein) -> Outcome:
     self._check_claim(protein)
     key = None if protein.failures else self._keys.job(protein.assignment.input_key)
-    record = protein.files.finish(protein.found, protein.batch, key, {'notes': list(protein.found[0].notes)})
-    best = record['predictions'][0]
-    _log.info(
-      '%s: best of %d is %s, seed %d, pLDDT %.1f; %d files',
-      protein.job.name,
-      len(protein.found),
-      best['model'],
-      best['seed'],
-      best['mean_plddt'],
-      len(record['files']),
-    )
-    return Outcome(protein.job.name, PARTIAL if protein.failures else DONE, record['predictions'], record['files'])
+    assert protein.loaded is not None
+    done = protein.files.finish(protein.found, protein.loaded, key, {'notes': list(protein.found[0].notes)})
+    best = done['predictions'][0]
+    shown = f'best of {len(protein.found)} is {best["model"]}, seed {best["seed"]}, pLDDT {best["mean_plddt"]:.1f}'
+    _log.info('%s: %s; %d files', protein.job.name, shown, len(done['files']))
+    return Outcome(protein.job.name, PARTIAL if protein.failures else DONE, done['predictions'], done['files'])
 
   def _predict_all(self, protein: _Protein) -> None:
     """Runs each model and seed; what goes wrong with one is among the protein's failures."""
@@ -170,12 +177,11 @@ class Predictor:
         with self._failing(protein, 'predict', name, seed):
           try:
             count = functools.partial(_count_down, left, (name, seed))
-            score = self._resumed(protein, name, seed)
-            score = self._predicted(protein, name, seed, count) if score is None else score
+            score = self._predicted(protein, name, seed, count)
             given_up = False
           except Exception as error:
             given_up = not isinstance(error, NumericalError)  # of another model or seed there may be numbers
-            self._behind.do(functools.partial(protein.files.discard, tag(name, seed), self._num_passes[name]))
+            self._behind.do(functools.partial(protein.files.discard, record.tag(name, seed), self._num_passes[name]))
             raise
         self._progress.skipped(size, left.pop((name, seed)))
         if given_up or protein.is_over or (score is not None and score > self._options.stop_at_score):
@@ -183,89 +189,64 @@ class Predictor:
     finally:
       self._progress.skipped(size, sum(left.values()))
 
-  def _resumed(self, protein: _Protein, name: str, seed: int) -> float | None:
-    """The score of an earlier run's result, its files written anew; None if there is no such result."""
-    if self._options.overwrite_existing_results:
-      return None
-    files = protein.files
-    key = self._keys.prediction(protein.assignment.input_key, name, seed)
-    result = results.find(files.folder, tag(name, seed), key, files.extras)
-    if result is None:
-      return None
+  def _predicted(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> float:
+    """Computes a prediction, or takes what an earlier run kept, and has its files written; returns its score."""
+    files, key = protein.files, self._keys.prediction(protein.assignment.input_key, name, seed)
+    before = None if self._options.overwrite_existing_results else files.kept(record.tag(name, seed), key)
+    one = before or self._computed(protein, name, seed, count)
 
-    def write():
-      files.write_prediction(result.load(), result.tag)
-      protein.found.append(result)
-      _log.info('%s %s, seed %d: done before, %s', protein.job.name, name, seed, _scores(result))
+    def write() -> None:
+      kept = before or files.keep(one, key)
+      files.write_prediction(one.in_memory())
+      protein.found.append(kept)
+      scores = f'pLDDT {one.mean_plddt:.1f}' + ('' if one.ptm is None else f', pTM {one.ptm:.2f}')
+      took = f'{scores}, {number(len(one.passes) - 1, "recycle")}, {one.seconds:.1f} s'
+      _log.info('%s %s, seed %d: %s', protein.job.name, name, seed, f'done before, {scores}' if before else took)
 
     self._write(protein, 'predict', write, name, seed)
-    return result.score(self._options.ranking)
+    return self._score(one)
 
-  def _predicted(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> float:
-    """Computes a prediction, has its raw result kept and its files written; returns its score."""
+  def _computed(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> Prediction:
+    """Computes a prediction, with the structures after its passes where files are made of them."""
     from alphafold_jax import prediction
-    from alphafold_jax.output.predicted import check_finite
 
     job, files = protein.job, protein.files
-    size, part = residue_bucket(job.num_res), tag(name, seed)
-    model = self._models.get(name)
-    make_room = functools.partial(self._make_room, name, job.name)
-    plan = prediction.make_plan(model, protein.batch, self._settings, make_room)
-    if plan.step and plan.kernels != protein.kernels:
-      _log.info('%s: memory is short, so it is computed with %s', job.name, plan)
-    protein.kernels = plan.kernels
-    is_first = self._is_new_program(model, protein.batch, plan)
-    step = f'{name}, seed {seed}'
-    how = f': compiling for up to {size} residues, once (kept for later runs)' if is_first else ''
-    self._progress.step(f'{step}{how or ": running"}')
-    passes: list[Any] = []
+    size, step = residue_bucket(job.num_res), f'{name}, seed {seed}'
+    planned = self._models.planned(name, job.name, protein.batch)
+    how = f'compiling for up to {size} residues, once (kept for later runs)' if planned.is_new else 'running'
+    self._progress.step(f'{step}: {how}')
+    passes: list[tuple[np.ndarray, np.ndarray]] = []  # positions and pLDDT after each
 
-    def on_pass(one, fetch):
-      if one.index < len(passes):  # begins again, in float32 or with less memory
+    def on_pass(one: Pass, fetch: Callable[[], Prediction]) -> None:
+      if not one.index:  # perhaps it begins again, in float32 or with less memory
         passes.clear()
-      fetched = fetch() if self._options.save_recycles else None
-      if fetched is not None:
-        self._behind.do(lambda: files.write_pass(fetched, part, one.index))
-      passes.append(fetched and (fetched.atom_positions, fetched.plddt))
+      if files.wants_passes:
+        fetched = fetch()
+        self._behind.do(lambda: files.write_pass(fetched))
+        passes.append((fetched.atom_positions, fetched.plddt))
       count()
-      self._progress.passed(step, size, one, self._num_passes[name], is_first and one.index == 0)
+      self._progress.passed(step, size, one, self._num_passes[name], planned.is_new and one.index == 0)
 
     predicted = prediction.predict(
-      model,
+      planned.model,
       protein.batch,
       seed=seed,
       name=job.query.name,
       settings=self._settings,
       on_pass=on_pass,
-      plan=plan,
-      make_room=make_room,
+      plan=planned.plan,
+      make_room=planned.make_room,
     )
-    check_finite(predicted)
-    key = self._keys.prediction(protein.assignment.input_key, name, seed)
-
-    def write():
-      result = results.save(files.folder, part, key, predicted, _extras(files.extras, predicted, passes))
-      files.write_prediction(predicted, part)
-      protein.found.append(result)
-      _log.info(
-        '%s %s, seed %d: %s, %s, %.1f s',
-        job.name,
-        name,
-        seed,
-        _scores(result),
-        number(len(result.passes) - 1, 'recycle'),
-        result.seconds,
-      )
-
-    self._write(protein, 'predict', write, name, seed)
-    return results.score(predicted, self._options.ranking)
+    record.check_finite(predicted)
+    stacked = dict(zip(PASS_ARRAYS, map(np.stack, zip(*passes))))
+    return dataclasses.replace(predicted, arrays={**predicted.arrays, **stacked})
 
   def _write(
     self, protein: _Protein, stage: str, task: Callable[[], None], model: str | None = None, seed: int | None = None
   ) -> None:
     """Has files of a protein written, unless they could not be before, or it is not ours any more."""
 
-    def write():
+    def write() -> None:
       with self._failing(protein, stage, model, seed):
         if protein.is_over:
           return
@@ -275,7 +256,8 @@ class Predictor:
         except Exception:
           protein.is_over = True
           if model is not None and not protein.is_lost:
-            protein.files.discard(tag(model, seed), self._num_passes[model])
+            assert seed is not None
+            protein.files.discard(record.tag(model, seed), self._num_passes[model])
           raise
 
     self._behind.put(write, model and 'prediction')
@@ -284,26 +266,6 @@ class Predictor:
     if not claims.stands(protein.assignment.claim):
       protein.is_lost = True
       raise _Lost
-
-  def _make_room(self, model: str, job: str) -> bool:
-    """Drops the other models where memory is short: nothing becomes slower by it."""
-    dropped = self._models.drop_others(model)
-    if dropped:
-      _log.info('%s: memory is short; the other models in it are dropped', job)
-    return dropped
-
-  def _is_new_program(self, model, batch, plan) -> bool:
-    """Whether the network will be compiled; forgets old programs when there are many."""
-    from alphafold_jax import prediction
-
-    program = prediction.program_key(model, batch, self._settings, plan)
-    if program in self._programs:
-      return False
-    if len(self._programs) >= _MAX_PROGRAMS:
-      prediction.forget_programs()
-      self._programs.clear()
-    self._programs.add(program)
-    return True
 
   @contextlib.contextmanager
   def _failing(
@@ -320,36 +282,14 @@ class Predictor:
     except Exception as error:
       if stage != 'input' and (isinstance(error, OSError) or isinstance(error.__cause__, OSError)):
         raise CannotWrite(job.name, type(error).__name__, str(error)) from error
-      message = str(error) or type(error).__name__
-      protein.failures.append(
-        Failure(job.name, job.query.name, job.query.source, stage, type(error).__name__, message, model, seed)
-      )
-      expected = isinstance(error, AlphaFoldError)
+      kind, message = type(error).__name__, str(error) or type(error).__name__
+      protein.failures.append(Failure(job.name, job.query.name, job.query.source, stage, kind, message, model, seed))
       where = f'{job.name} {model}, seed {seed}' if model else job.name
-      _log.error(
-        '%s: %s',
-        where,
-        message if expected else f'{type(error).__name__}: {message}',
-        exc_info=None if expected else error,
-      )
-
-
-def _scores(result: Result) -> str:
-  return f'pLDDT {result.mean_plddt:.1f}' + ('' if result.ptm is None else f', pTM {result.ptm:.2f}')
+      if isinstance(error, AlphaFoldError):
+        _log.error('%s: %s', where, message)
+      else:
+        _log.error('%s: %s: %s', where, kind, message, exc_info=error)
 
 
 def _count_down(left: dict[Any, int], key: Any) -> None:
   left[key] = max(0, left[key] - 1)
-
-
-def _extras(wanted: tuple[str, ...], prediction: Any, passes: list[Any]) -> dict[str, np.ndarray]:
-  """The arrays that only some outputs need."""
-  kept = prediction.representations
-  values: dict[str, Callable[[], np.ndarray]] = {
-    'single': lambda: kept.single,
-    'pair': lambda: kept.pair,
-    'contact_probability': lambda: prediction.contact_probability,
-    'pass_positions': lambda: np.stack([positions for positions, _ in passes]),
-    'pass_plddt': lambda: np.stack([plddt for _, plddt in passes]),
-  }
-  return {name: values[name]() for name in wanted}

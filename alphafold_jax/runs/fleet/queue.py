@@ -8,11 +8,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from alphafold_jax.data.padding import residue_bucket
-from alphafold_jax.runs.files.book import Book
-from alphafold_jax.runs.files.report import ELSEWHERE, FAILED, PARTIAL, Failure, Outcome
+from alphafold_jax.runs.files import ELSEWHERE, FAILED, PARTIAL, Failure, Ledger, Outcome
 from alphafold_jax.runs.fleet.claims import Claim, Claims
 from alphafold_jax.runs.fleet.progress import Clock, cost
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class Queue:
     self,
     own: Sequence[Job],
     others: Sequence[Job],
-    book: Book,
+    book: Ledger,
     claims: Claims,
     clock: Clock,
     *,

@@ -1,2 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be done: proteins with their alignments, templates and keys."""
+"""What is to be done: proteins with all that shapes their predictions.
+
+inputs     proteins found, put in order, read and made features of
+searching  homologues and templates for bare sequences
+templates  where templates come from
+keys       digests of content: what makes two predictions the same
+"""
+
+from alphafold_jax.runs.work.inputs import Inputs, Job, LoadedJob, depth, find, in_order, load
+from alphafold_jax.runs.work.keys import Keys, of_input
+from alphafold_jax.runs.work.searching import Searches, attempt, is_bare, search_for
+from alphafold_jax.runs.work.templates import TemplateSource, template_source
+
+__all__ = [
+  'Inputs', 'Job', 'Keys', 'LoadedJob', 'Searches', 'TemplateSource', 'attempt', 'depth', 'find', 'in_order',
+  'is_bare', 'load', 'of_input', 'search_for', 'template_source',
+]  # fmt: skip

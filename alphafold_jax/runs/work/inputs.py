@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proteins of a run: found at the start, read one at a time when their turn comes.
+"""The proteins of a run: found at the start, their features made one at a time when their turn comes.
 
 Beside what `data.queries` reads, the .npz files of `--msa-only` are proteins too, alone or in a directory.
 """
@@ -9,7 +9,9 @@ import io
 import json
 import logging
 import random
-from collections.abc import Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,9 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.padding import msa_depth_bucket, residue_bucket
-from alphafold_jax.data.queries import FailedQuery, Query, scan_queries
+from alphafold_jax.data.queries import FailedQuery, Query, read_a3m, scan_queries
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
-from alphafold_jax.runs.options import Options
 
 _log = logging.getLogger(__name__)
 _FEATURES = '.npz'
@@ -39,6 +40,43 @@ _BARE = (
 )
 
 
+class Contents:
+  """The files of a run's proteins, each read once for all that is made of it: checks, digest, depth, features, a copy.
+
+  What was read last is kept in memory, up to `max_bytes` in all; what had to go is read again when it is asked for. So
+  every file is read once where all of them fit, and a file of a larger run twice: at the start, and when its protein's
+  turn comes. In another process nothing has been read yet.
+  """
+
+  def __init__(self, max_bytes: int = 256 << 20):
+    self._max_bytes = max_bytes
+    self._kept: OrderedDict[Path, bytes] = OrderedDict()  # what was asked for last is the last
+    self._num_bytes = 0
+    self._lock = threading.Lock()
+
+  def __reduce__(self) -> tuple[Any, ...]:
+    return Contents, (self._max_bytes,)
+
+  def read(self, path: Path) -> bytes:
+    """What is in a file, decompressed.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    with self._lock:
+      if path in self._kept:
+        self._kept.move_to_end(path)
+        return self._kept[path]
+    content = read_bytes(path)
+    with self._lock:
+      if path not in self._kept:
+        self._kept[path] = content
+        self._num_bytes += len(content)
+      while self._num_bytes > self._max_bytes:
+        self._num_bytes -= len(self._kept.popitem(last=False)[1])
+    return content
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
   """One protein of a run."""
@@ -47,6 +85,7 @@ class Job:
   query: Query
   features: Path | None = None  # a file of `--msa-only`, instead of the query's alignment
   hits: Path | None = None  # template hits of a search, as JSON
+  contents: Contents = dataclasses.field(default_factory=Contents, repr=False)  # shared by all jobs of a run
 
   @property
   def num_res(self) -> int:
@@ -58,6 +97,15 @@ class Job:
     path = self.query.alignment
     return Path(path) if isinstance(path, str | Path) else None
 
+  def content(self) -> bytes | None:
+    """What is in the file of the alignment or features, decompressed; None if there is none.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    path = self.features or self.alignment_path
+    return None if path is None else self.contents.read(path)
+
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
@@ -68,28 +116,30 @@ class Inputs:
   notes: tuple[str, ...]
 
 
-def find(source: str | Path | Query | Sequence[Query], options: Options) -> Inputs:
+def find(source: str | Path | Query | Sequence[Query], *, takes_bare: bool, prefix: str | None = None) -> Inputs:
   """Looks for proteins; raises InputError when there is none that can be run.
 
   Args:
     source: a path as `scan_queries` takes it, a .npz file of features, or queries at hand.
-    options: whether bare sequences are wanted, and how jobs are named.
+    takes_bare: whether a sequence without an alignment is a protein to run; otherwise it is refused.
+    prefix: names the jobs PREFIX_0, PREFIX_1, ... instead of after the proteins.
   """
-  items, notes = _items(source)
+  contents = Contents()
+  items, notes = _items(source, contents)
   jobs, failures = [], []
-  prefix = options.jobname_prefix and safe_name(options.jobname_prefix)
   names = unique_job_names([item.name for item in items])
   if prefix:
-    names = [f'{prefix}_{i:0{len(str(len(items)))}d}' for i in range(len(items))]
+    names = [f'{safe_name(prefix)}_{i:0{len(str(len(items)))}d}' for i in range(len(items))]
   for item, name in zip(items, names, strict=True):
     if isinstance(item, FailedQuery):
       failures.append(dataclasses.replace(item, job=name))
     elif set(item.sequence) <= _UNKNOWN:
       failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_NOTHING_KNOWN}', name))
-    elif item.alignment is None and not isinstance(item, _FeatureQuery) and options.search is None:
+    elif item.alignment is None and not isinstance(item, _FeatureQuery) and not takes_bare:
       failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_BARE}', name))
     else:
-      jobs.append(Job(name, item, item.path if isinstance(item, _FeatureQuery) else None))
+      features = item.path if isinstance(item, _FeatureQuery) else None
+      jobs.append(Job(name, item, features, contents=contents))
   if not jobs:
     raise InputError(_nothing_to_run(failures))
   return Inputs(tuple(jobs), tuple(failures), tuple(notes))
@@ -113,7 +163,9 @@ class _FeatureQuery(Query):
   path: Path | None = None
 
 
-def _items(source) -> tuple[list[Query | FailedQuery], list[str]]:
+def _items(
+  source: str | Path | Query | Sequence[Query], contents: Contents
+) -> tuple[list[Query | FailedQuery], list[str]]:
   if isinstance(source, Query):
     return [source], []
   if not isinstance(source, str | Path):
@@ -128,7 +180,7 @@ def _items(source) -> tuple[list[Query | FailedQuery], list[str]]:
   entries = entries or []
   files = [entry for entry in entries if entry.suffix.lower() == _FEATURES and not entry.name.startswith('.')]
   try:
-    scan = scan_queries(path, check_alignments=_is_small(path, entries))
+    scan = scan_queries(path, check_alignments=_is_small(path, entries), read=contents.read)
   except InputError:
     if not files:
       raise
@@ -163,73 +215,101 @@ def _feature_query(path: Path) -> Query | FailedQuery:
     return FailedQuery(stem, str(path), f"{path}: array 'aatype' holds no sequence; make the features again")
 
 
-def in_order(jobs: Sequence[Job], options: Options, depths: Mapping[str, int] | None = None) -> list[Job]:
+def in_order(jobs: Sequence[Job], by: str, seed: int = 0, depths: Mapping[str, int] | None = None) -> list[Job]:
   """The jobs as they will run: those that share a compiled program side by side, unless asked otherwise.
 
   Args:
     jobs: proteins.
-    options: say which order.
+    by: a value of `--sort-queries-by`.
+    seed: of a random order.
     depths: rows of each job's alignment by its name, if they are known.
   """
-  by = options.sort_queries_by
   if by == 'random':
-    return random.Random(options.random_seed).sample(list(jobs), len(jobs))
+    return random.Random(seed).sample(list(jobs), len(jobs))
   if by == 'none':
     return list(jobs)
-  depths = {job.name: depth(job) for job in jobs} if depths is None else depths
+  rows = {job.name: depth(job) for job in jobs} if depths is None else depths
 
-  def buckets(job):
-    return residue_bucket(job.num_res), msa_depth_bucket(depths[job.name]), job.num_res
+  def buckets(job: Job) -> tuple[int, int, int]:
+    return residue_bucket(job.num_res), msa_depth_bucket(rows[job.name]), job.num_res
 
-  orders = {
+  orders: dict[str, Callable[[Job], Any]] = {
     'length': buckets,
     'longest': lambda job: [-size for size in buckets(job)],
-    'msa_depth': lambda job: (depths[job.name], job.num_res),
+    'msa_depth': lambda job: (rows[job.name], job.num_res),
   }
   return sorted(jobs, key=orders[by])
 
 
-def read_content(job: Job) -> bytes | None:
-  """What is in the file of a job's alignment or features, decompressed; None if it has none.
-
-  Raises:
-    InputError: it cannot be read.
-  """
-  path = job.features or job.alignment_path
-  return None if path is None else read_bytes(path)
-
-
-def depth(job: Job, content: bytes | None = None) -> int:
-  """Rows of the alignment, as far as they can be told without checking it.
-
-  Args:
-    job: the protein.
-    content: of its file, if it was read before.
-  """
+def depth(job: Job) -> int:
+  """Rows of the alignment, counted without checking them; 0 if they cannot be."""
   try:
     if isinstance(job.query.alignment, Alignment) and job.features is None:
       return len(job.query.alignment.tokens)
-    content = read_content(job) if content is None else content
-    if job.features is not None:
-      with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return len(archive['msa.mask'])
-    return 1 if content is None else content.count(b'>')
+    content = job.content()
+    if content is None:
+      return 1
+    if job.features is None:
+      return content.count(b'>')
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+      return len(archive['msa.mask'])
   except Exception as error:  # the job itself will fail and say why
-    _log.debug('%s: the depth of the alignment cannot be told (%s)', job.name, error)
+    _log.debug('%s: the rows of the alignment cannot be counted (%s)', job.name, error)
     return 0
 
 
-def load_batch(job: Job, templates: Any | None) -> Any:
-  """The unpadded schema.Batch of a job, read and checked now, with what runs.work.templates places on it."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class LoadedJob:
+  """A job whose input was read and checked."""
+
+  job: Job
+  batch: Any  # its features, an unpadded schema.Batch
+
+  @property
+  def num_rows(self) -> int:
+    return len(self.batch.msa.tokens)
+
+  def alignment_text(self) -> str:
+    """The alignment as A3M: the file itself, or one made from the features, with insertions as 'x'."""
+    query, path = self.job.query, self.job.alignment_path
+    if self.job.features is None and path is not None:
+      return read_a3m(path, self.job.contents.read)
+    if self.job.features is None and query.alignment is None:
+      return f'>{_one_line(query.name)}\n{query.sequence}\n'
+    names = getattr(query.alignment, 'names', None) or [query.name]
+    lines = []
+    rows = zip(np.asarray(self.batch.msa.tokens), np.asarray(self.batch.msa.deletions).astype(int))
+    for row, (tokens, deletions) in enumerate(rows):
+      pairs = zip(tokens.tolist(), deletions.tolist())
+      letters = ''.join('x' * count + residues.MSA_ALPHABET[token] for token, count in pairs)
+      name = _one_line(names[row]) if row < len(names) else f'row_{row}'
+      lines += [f'>{name}', letters if row else query.sequence]
+    return '\n'.join(lines) + '\n'
+
+
+def _one_line(name: str) -> str:
+  return ' '.join(name.split())
+
+
+def load(job: Job, templates: Any | None) -> LoadedJob:
+  """Reads and checks a job's input, and makes features of it.
+
+  Args:
+    job: a protein.
+    templates: a source of templates, whose `place` chooses them; None for none.
+
+  Raises:
+    InputError: it cannot be used.
+  """
   from alphafold_jax import prediction
   from alphafold_jax.data import features
 
   placed = templates.place(job) if templates else None
-  if job.features is None:
-    alignment = job.query.load_alignment()
-    for note in alignment.notes if alignment else ():
-      if note not in job.query.notes:
-        _log.info('%s: %s', job.name, note)
-    return prediction.as_batch(alignment or job.query.sequence, placed)
-  batch, _ = features.load_features(job.features)
-  return batch if placed is None else dataclasses.replace(batch, templates=placed)
+  if job.features is not None:
+    batch, _ = features.load_features(job.features, job.content())
+    return LoadedJob(job, batch if placed is None else dataclasses.replace(batch, templates=placed))
+  alignment = job.query.load_alignment(job.contents.read)
+  for note in alignment.notes if alignment else ():
+    if note not in job.query.notes:
+      _log.info('%s: %s', job.name, note)
+  return LoadedJob(job, prediction.as_batch(alignment or job.query.sequence, placed))

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.records import read_bytes
+from alphafold_jax.output import files
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import inputs
 from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.version import __version__
 
@@ -23,23 +24,22 @@ def of_json(value: Any) -> str:
   return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
 
 
-def of_input(job: Job, hits: str | None = None, content: bytes | None = None) -> str:
+def of_input(job: Job, hits: str | None = None) -> str:
   """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory.
 
   Args:
     job: the protein.
     hits: digest of its own template hits, if it has any.
-    content: of the job's file, if it was read before.
+
+  Raises:
+    InputError: its file cannot be read.
   """
-  if content is None:
-    content = inputs.read_content(job)
-  if content is not None:
+  digest = None
+  if (content := job.content()) is not None:
     digest = hashlib.sha256(content).hexdigest()
-  elif job.query.alignment is None:
-    digest = None
-  else:
+  elif isinstance(alignment := job.query.alignment, Alignment):
     state = hashlib.sha256()
-    for array in (job.query.alignment.tokens, job.query.alignment.deletions):
+    for array in (alignment.tokens, alignment.deletions):
       state.update(np.ascontiguousarray(array, np.int32).tobytes())
       state.update(repr(array.shape).encode())
     digest = state.hexdigest()
@@ -61,19 +61,30 @@ _FILE_OPTIONS = (
   'skip_output',
   'zip',
 )
+_FORMATS = (  # that these options stand for; later ones are in the key by their names, where they are wanted
+  'pdb', 'mmcif', 'scores', 'single', 'pair', 'recycles', 'all', 'a3m', 'pae', 'pae_afdb', 'coverage_plot',
+  'plddt_plot', 'pae_plot', 'zip',
+)  # fmt: skip
 
 
 class Keys:
   """The keys of a run's predictions and jobs."""
 
   def __init__(self, options: Options, params: Mapping[str, str], templates: str | None):
-    """Takes the SHA-256 of each model's parameters, and of the templates if there are any."""
+    """Makes the part of the keys that is the same for all proteins.
+
+    Args:
+      options: of the run.
+      params: SHA-256 of the parameters by model.
+      templates: SHA-256 of the templates, if there are any.
+    """
     self._seeds = options.seeds
     self._models = {name: self._model_key(options, name, params[name], templates) for name in options.models}
     plain = options.as_json() | {'rank': options.ranking}
-    self._files = of_json({name: plain[name] for name in _FILE_OPTIONS})
+    later = [name for name in files.wanted(options) if name not in _FORMATS]
+    self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | ({'formats': later} if later else {}))
 
-  def _model_key(self, options, name, params, templates):
+  def _model_key(self, options: Options, name: str, params: str, templates: str | None) -> str:
     config = options.model_config(name).to_dict()
     return of_json(
       {
@@ -86,9 +97,9 @@ class Keys:
     )
 
   def prediction(self, input_key: str, model: str, seed: int) -> str:
-    """What makes a prediction: input, templates where the model takes any, settings, parameters, seed, this version."""
+    """The digest of what makes a prediction: input, templates where the model takes any, settings, parameters, seed."""
     return of_json([input_key, self._models[model], seed])
 
   def job(self, input_key: str) -> str:
-    """What makes the files of a protein: its predictions, and which files are wanted."""
+    """The digest of all that makes the files of a protein: its predictions, and which files are wanted."""
     return of_json([input_key, list(self._models.values()), [self._seeds.start, self._seeds.stop], self._files])

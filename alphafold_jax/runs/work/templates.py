@@ -17,11 +17,16 @@ from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
 from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.screen import number
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.options import SearchOptions
 
 _log = logging.getLogger(__name__)
 MOST = 4  # templates of a protein; Suppl. 1.2.3
+
+
+def _log_placed(job: Job, template: Any) -> None:
+  shares = 100 * template.identity, 100 * template.coverage
+  _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, *shares)
 
 
 class GivenStructures:
@@ -87,13 +92,7 @@ class GivenStructures:
     for template in found[MOST:]:
       _log.info('%s: template %s left out: %d others fit better', job.name, template.name, MOST)
     for template in found[:MOST]:
-      _log.info(
-        '%s: template %s: %.0f%% identical, covers %.0f%%',
-        job.name,
-        template.name,
-        100 * template.identity,
-        100 * template.coverage,
-      )
+      _log_placed(job, template)
     return templates.stack_templates(found[:MOST], MOST) if found else None
 
 
@@ -103,10 +102,11 @@ class FoundStructures:
   def __init__(self, options: SearchOptions):
     from alphafold_jax.search.templates import choice, library
 
+    assert options.structures is not None  # SearchOptions has seen to it
     if options.uses_server:  # which fills the folder
       atomic.make_folder(options.structures)
-    self._library = library.Library(options.structures, options.obsolete_pdbs_path)
-    self._settings = choice.Settings(
+    self._library = library.StructureFolder(options.structures, options.obsolete_pdbs_path)
+    self._settings = choice.TemplateLimits(
       max_templates=min(MOST, options.max_template_hits), max_date=options.max_template_date
     )
 
@@ -121,8 +121,8 @@ class FoundStructures:
     hits = _read_hits(job.hits)
     return keys.of_json([[dataclasses.astuple(hit) for hit in hits], [self._file_of(hit) for hit in hits]])
 
-  def _file_of(self, hit: Hit) -> list[Any]:
-    """What tells the file of a hit from others; it is too large, and there are too many, to read them all."""
+  def _file_of(self, hit: TemplateHit) -> list[Any]:
+    """What identifies the file of a hit: name, size and time, since there are too many to read them all."""
     try:
       path = self._library.find(hit.entry, hit.chain)
       return [path.name, path.stat().st_size, path.stat().st_mtime_ns]
@@ -156,10 +156,10 @@ class FoundStructures:
     return templates.stack_templates(chosen.templates, MOST)
 
 
-def _read_hits(path: Path) -> list[Hit]:
+def _read_hits(path: Path) -> list[TemplateHit]:
   """The hits that runs.work.searching kept."""
   content = json.loads(path.read_text(encoding='utf-8'))
-  return [Hit(**hit | {'pairs': tuple(map(tuple, hit['pairs']))}) for hit in content]
+  return [TemplateHit.from_json(hit) for hit in content]
 
 
 class MappedStructures:
@@ -198,13 +198,7 @@ class MappedStructures:
 
     placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
     for template in placed:
-      _log.info(
-        '%s: template %s: %.0f%% identical, covers %.0f%%',
-        job.name,
-        template.name,
-        100 * template.identity,
-        100 * template.coverage,
-      )
+      _log_placed(job, template)
     return templates.stack_templates(placed, MOST) if placed else None
 
 

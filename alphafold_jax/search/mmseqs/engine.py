@@ -17,7 +17,7 @@ from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import databases as database_files
 from alphafold_jax.search.databases import MMSEQS, Database
 from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.found import Found, Rows, TemplateHit
 from alphafold_jax.search.m8 import Line
 from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.making import Layout, layout
@@ -40,16 +40,17 @@ _COLUMNS = 'target,qstart,qend,tstart,tend,evalue,cigar,tseq'
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-  """What a person may choose."""
+class MMseqsSettings:
+  """How MMseqs2 searches."""
 
-  sensitivity: float = 8.0  # of the search by k-mers
-  iterations: int = 3
+  sensitivity: float = 8.0  # of the search by k-mers, 1 to 8
+  iterations: int = 3  # how often the first database is searched
   ungapped: bool = False  # compare to every sequence instead, as GPUs do: faster without an index, for few queries
-  gpu: bool = False
+  gpu: bool = False  # search on a GPU
 
   @property
   def exhaustive(self) -> bool:
+    """Whether the query is compared to every sequence."""
     return self.ungapped or self.gpu
 
 
@@ -58,41 +59,28 @@ class MMseqs:
 
   name = 'mmseqs2'
 
-  def __init__(
-    self,
-    databases: Sequence[Database],
-    num_threads: int,
-    *,
-    gpu: bool = False,
-    sensitivity: float = 8.0,
-    iterations: int = 3,
-    ungapped: bool = False,
-  ):
+  def __init__(self, databases: Sequence[Database], num_threads: int, settings: MMseqsSettings = MMseqsSettings()):
     """Checks program and databases.
 
     Args:
       databases: MMseqs2 databases; at least one for alignments, the first of which makes the profile.
       num_threads: of the program.
-      gpu: search on a GPU.
-      sensitivity: of the search by k-mers, 1 to 8.
-      iterations: how often the first database is searched.
-      ungapped: compare the query to every sequence instead of looking k-mers up.
+      settings: how to search.
 
     Raises:
       SearchError: the program is missing, or cannot use a GPU.
       InputError: a database cannot be searched.
     """
     self._program = mmseqs_program.find()
-    self._num_threads = num_threads
-    self._settings = Settings(sensitivity, iterations, ungapped, gpu)
+    self._num_threads, self._settings = num_threads, settings
     self._databases = [
-      (one, layout(one, gpu=gpu))
+      (one, layout(one, gpu=settings.gpu))
       for templates in (False, True)
       for one in database_files.of_kind(databases, MMSEQS, templates=templates)
     ]
     if not any(not one.settings.templates for one, _ in self._databases):
       raise InputError('MMseqs2 has no database for alignments to search; name one, such as --database uniref30=PATH')
-    if gpu:
+    if settings.gpu:
       self._check_gpu()
 
   @functools.cached_property
@@ -105,11 +93,11 @@ class MMseqs:
     }
 
   def identity(self) -> Mapping[str, Any]:
-    """Program version, settings and databases."""
+    """See `Engine.identity`."""
     return self._identity
 
   def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[tuple[int, Found]]:
-    """See `engines.Engine.search`."""
+    """See `Engine.search`."""
     for start in range(0, len(sequences), _BLOCK):
       yield from self._search_block(sequences[start : start + _BLOCK], start, len(sequences), watch)
 
@@ -121,7 +109,7 @@ class MMseqs:
         yield start + index, self._found(place.folder, index, sequence)
 
   def _run(self, place: Workplace, sequences: Sequence[str], watch: Watch) -> None:
-    """All steps for some sequences; the results then lie in the folders rows0, rows1, ... by database."""
+    """Runs all steps for some sequences; the results are in the folders rows0, rows1, ... by database then."""
     _write_queries(place, sequences)
     steps = [
       recipe(number, one.settings.templates, target, self._settings)
@@ -140,7 +128,7 @@ class MMseqs:
   def _found(self, folder: Path, index: int, sequence: str) -> Found:
     """What was found for one sequence."""
     rows: list[Rows] = []
-    hits: list[Hit] = []
+    hits: list[TemplateHit] = []
     notes: list[str] = []
     for number, (one, _) in enumerate(self._databases):
       text = (folder / f'rows{number}' / f'{index}').read_text(encoding='utf-8', errors='replace').replace('\0', '')
@@ -157,7 +145,7 @@ class MMseqs:
         rows.append(_rows(one, text, sequence))
     if len(sequence) < _SHORTEST and not any(one.num_found for one in rows):
       notes.append(f'{len(sequence)} residues are too few for MMseqs2 to find homologues (it needs {_SHORTEST})')
-    hits.sort(key=lambda hit: hit.evalue)
+    hits.sort(key=lambda hit: hit.evalue or 0.0)
     return Found(tuple(rows), tuple(hits), tuple(notes))
 
   def _check_gpu(self) -> None:
@@ -175,13 +163,13 @@ class MMseqs:
 
 
 def _write_queries(place: Workplace, sequences: Sequence[str]) -> None:
-  """Makes the database `queries`, in which sequences go by their index."""
+  """Makes the database `queries`, in which sequences are named by their index."""
   with open(place.folder / 'queries.fasta', 'w', encoding='ascii') as file:
     file.writelines(f'>{index}\n{sequence}\n' for index, sequence in enumerate(sequences))
   place.run(Step.of('createdb', 'queries.fasta', 'queries', '--shuffle', 0, '--dbtype', 1))
 
 
-def recipe(number: int, templates: bool, target: Layout, settings: Settings) -> list[Step]:
+def recipe(number: int, templates: bool, target: Layout, settings: MMseqsSettings) -> list[Step]:
   """The steps of searching one database; the first, number 0, leaves a profile for the others.
 
   Everything is made in the folder `number` except the profile and the results, which are unpacked to `rows<number>`,
@@ -192,100 +180,58 @@ def recipe(number: int, templates: bool, target: Layout, settings: Settings) -> 
   return [dataclasses.replace(step, about=str(target.path)) for step in (*steps, unpack)]
 
 
-def _alignment_steps(number: int, target: Layout, settings: Settings) -> Iterator[Step]:
+def _alignment_steps(number: int, target: Layout, settings: MMseqsSettings) -> Iterator[Step]:
   """Search, open the clusters, align to the profile, filter, and write the alignment."""
   load = ('--db-load-mode', target.load_mode)
   found, profile = f'{number}/found', f'profile{number}'
   query = _profile_of_first(settings) if number else 'queries'
-  yield Step.of(
-    'search',
-    query,
-    target.path,
-    found,
-    f'{number}/tmp',
-    '--num-iterations',
-    settings.iterations,
-    *load,
-    *_SEARCH,
-    *_way_to_search(settings, settings.sensitivity),
-    weight=30,
-  )
+  how = ('--num-iterations', settings.iterations, *load, *_SEARCH, *_way_to_search(settings, settings.sensitivity))
+  yield Step.of('search', query, target.path, found, f'{number}/tmp', *how, weight=30)
   if settings.iterations > 1:
     yield Step.of('mvdb', f'{number}/tmp/latest/profile_{settings.iterations - 2}', profile, weight=0)
     yield Step.of('lndb', 'queries_h', f'{profile}_h', weight=0)
   else:
     profile = query
   if target.alignments is not None:
-    yield Step.of(
-      'expandaln',
-      query,
-      target.members,
-      found,
-      target.alignments,
-      f'{number}/members',
-      *load,
-      *_EXPAND,
-      *(() if number else _EXPAND_FIRST),
-      weight=4,
-    )
-    found = f'{number}/members'
+    clusters, found = found, f'{number}/members'
+    how = (*load, *_EXPAND, *(() if number else _EXPAND_FIRST))
+    yield Step.of('expandaln', query, target.members, clusters, target.alignments, found, *how, weight=4)
   yield Step.of('align', profile, target.members, found, f'{number}/aligned', *load, *_REALIGN, weight=10)
   yield Step.of('filterresult', 'queries', target.members, f'{number}/aligned', f'{number}/filtered', *load, *_FILTER)
   yield Step.of('result2msa', 'queries', target.members, f'{number}/filtered', f'{number}/result', *load, *_ALIGNMENT)
 
 
-def _template_steps(number: int, target: Layout, settings: Settings) -> Iterator[Step]:
+def _template_steps(number: int, target: Layout, settings: MMseqsSettings) -> Iterator[Step]:
   """Search with the profile, and write a table of the hits."""
   load = ('--db-load-mode', target.load_mode)
   query, found = _profile_of_first(settings), f'{number}/found'
-  yield Step.of(
-    'search',
-    query,
-    target.path,
-    found,
-    f'{number}/tmp',
-    *load,
-    *_TEMPLATE_SEARCH,
-    *_way_to_search(settings, _TEMPLATE_SENSITIVITY),
-    weight=5,
-  )
-  yield Step.of(
-    'convertalis',
-    query,
-    target.headers,
-    found,
-    f'{number}/result',
-    *load,
-    '--format-output',
-    _COLUMNS,
-    '--db-output',
-    1,
-  )
+  how = (*load, *_TEMPLATE_SEARCH, *_way_to_search(settings, _TEMPLATE_SENSITIVITY))
+  yield Step.of('search', query, target.path, found, f'{number}/tmp', *how, weight=5)
+  table = ('--format-output', _COLUMNS, '--db-output', 1)
+  yield Step.of('convertalis', query, target.headers, found, f'{number}/result', *load, *table)
 
 
-def _profile_of_first(settings: Settings) -> str:
+def _profile_of_first(settings: MMseqsSettings) -> str:
   return 'profile0' if settings.iterations > 1 else 'queries'
 
 
-def _way_to_search(settings: Settings, sensitivity: float) -> tuple[str, ...]:
-  """By k-mers, or without; releases before 15 know only the first."""
+def _way_to_search(settings: MMseqsSettings, sensitivity: float) -> tuple[str, ...]:
+  """Arguments for a search by k-mers or an exhaustive one; releases before 15 know only the first."""
   if not settings.exhaustive:
     return '-s', f'{sensitivity:.1f}'
   return '--prefilter-mode', '1', *(('--gpu', '1') if settings.gpu else ())
 
 
 def _rows(database: Database, text: str, sequence: str) -> Rows:
-  """An alignment as A3M: the query as it was given (the program knows fewer letters), then the rows, up to the cap."""
+  """An alignment as A3M: the query as given (MMseqs2 rewrites rare letters), then the rows, up to the role's cap."""
   records = text.split('\n>')[1:]
   most = database.settings.max_rows
-  kept = records if most is None else records[: most - 1]
-  return Rows(
-    database.role, ''.join([f'>query\n{sequence}\n', *(f'>{record.rstrip()}\n' for record in kept)]), len(records)
-  )
+  kept = ''.join(f'>{record.rstrip()}\n' for record in records[: most and most - 1])
+  return Rows(database.role, f'>query\n{sequence}\n{kept}', len(records))
 
 
-def _hit(line: str, num_res: int) -> Hit | None:
-  """A line of the table of template hits; None if the name is not of the form 4zey_A."""
+def _hit(line: str, num_res: int) -> TemplateHit | None:
+  """The hit in a line of the table; None if the name is not of the form 4zey_A."""
   target, query_start, query_end, start, end, evalue, cigar, sequence = line.split('\t')
   if target.count('_') != 1:
     return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MMseqs2 databases: what belongs to one, whether it can be searched, and how one is made of a FASTA file.
+"""MMseqs2 databases: their parts, whether they can be searched, and how one is made of a FASTA file.
 
 A database is a group of files that begin with the same name:
   NAME, NAME.index, NAME.dbtype  sequences to search; of clusters, where there are some
@@ -12,20 +12,22 @@ ColabFold's databases have clusters; a FASTA file's has none.
 import array
 import dataclasses
 import os
-import shutil
+import re
 import string
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from alphafold_jax import atomic
+from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.search import fasta as fasta_files
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.program import Step
+from alphafold_jax.transfer.files import require_space
 
 _TYPES = {1: 'nucleotides', 2: 'profiles', 5: 'alignments', 6: 'clusters', 12: 'headers'}
 _PARTS = ('', '_h', '_seq', '_seq_h', '_aln', '.idx')
@@ -36,6 +38,7 @@ _ROOM = 3  # times the size of the sequences: while a database is made its parts
 _INDEX_ROOM = 1 << 30, 12  # bytes of a table of k-mers, and bytes per residue
 _CHUNK = 1 << 22  # bytes of FASTA text read at a time
 _RESIDUES, _WHITE = b'*' + string.ascii_letters.encode(), b' \t\r\n'
+_NO_RESIDUE = re.compile(rb'[^A-Za-z*\s]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Layout:
 
 
 def layout(database: Database, *, gpu: bool = False) -> Layout:
-  """Where the parts of a database are, after a look at whether they can be searched.
+  """Where the parts of a database are, after a check that they can be searched.
 
   Args:
     database: an MMseqs2 database.
@@ -80,7 +83,7 @@ def _with(path: Path, *endings: str) -> Path:
 
 
 def _check(path: Path, gpu: bool) -> None:
-  """Refuses a database that the program would search without a word or end with an obscure one."""
+  """Refuses a database that the program would search without a warning, or end with an obscure message."""
   try:
     (kind,) = struct.unpack('<i', _with(path, '.dbtype').read_bytes()[:4])
     empty = not _with(path, '.index').stat().st_size
@@ -113,7 +116,7 @@ def build(
   overwrite: bool = False,
   watch: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> None:
-  """Makes an MMseqs2 database of a FASTA file; it is there whole or not at all.
+  """Makes an MMseqs2 database of a FASTA file; it appears whole or not at all.
 
   Args:
     fasta: protein sequences, also .gz.
@@ -121,7 +124,7 @@ def build(
     num_threads: for the index.
     index: make the table of k-mers as well, which saves making it in every search and takes much more room.
     overwrite: replace a database of this name.
-    watch: is told how far it has come.
+    watch: called with the share that is done, 0 to 1, and what is done now.
 
   Raises:
     InputError: the file cannot be made a database of (empty, DNA, cut off, a name twice), or there is one already.
@@ -154,9 +157,9 @@ def build(
 
 
 def _check_ending(fasta: Path) -> None:
-  """MMseqs2 tells gzip data by the name."""
+  """Refuses packed files that are not named .gz, and others that are: MMseqs2 goes by the name."""
   with open(fasta, 'rb') as file:
-    packed = file.read(2) == b'\x1f\x8b'
+    packed = file.read(2) == GZIP_MAGIC
   if packed != (fasta.suffix == '.gz'):
     raise InputError(f'{fasta}: {"" if packed else "no "}gzip data; name packed files .gz, and only these')
 
@@ -175,7 +178,7 @@ def scan(fasta: Path, watch: Callable[[float], None] = lambda fraction: None) ->
 
   Args:
     fasta: the file, also .gz.
-    watch: is told which share was read.
+    watch: called with the share that was read, 0 to 1.
 
   Raises:
     InputError: it cannot be read, breaks off, is empty or no FASTA file, holds DNA, or names two sequences alike.
@@ -186,7 +189,7 @@ def scan(fasta: Path, watch: Callable[[float], None] = lambda fraction: None) ->
     names, sequences = zip(*_records(chunk.text))
     letters = b''.join(sequences).translate(None, _WHITE)
     if letters.translate(None, _RESIDUES):
-      raise _complaint(fasta, names, sequences)
+      raise InputError(fasta_files.complaint(chunk, _NO_RESIDUE))
     digests.extend(map(hash, names))
     num_residues += len(letters)
     num_bytes += len(chunk.text)
@@ -205,17 +208,6 @@ def _records(text: bytes) -> Iterator[tuple[bytes, bytes]]:
     yield words[0] if words else b'', lines
 
 
-def _complaint(fasta: Path, names: Sequence[bytes], sequences: Sequence[bytes]) -> InputError:
-  """What is said of a symbol that is no residue."""
-  name, symbol = next(
-    (name, bad[:1]) for name, lines in zip(names, sequences) if (bad := lines.translate(None, _RESIDUES + _WHITE))
-  )
-  return InputError(
-    f'{fasta}, record {name.decode("latin-1")!r}: {symbol.decode("latin-1")!r} is no residue; give '
-    'letters A-Z only, without gaps'
-  )
-
-
 def _check_names(fasta: Path, digests: np.ndarray) -> None:
   """Refuses two sequences of one name; only if digests are alike the file is read again for the names."""
   alike = set(digests[1:][digests[1:] == digests[:-1]].tolist())
@@ -230,14 +222,10 @@ def _check_names(fasta: Path, digests: np.ndarray) -> None:
 
 
 def _check_room(out: Path, num_bytes: int, num_indexed: int | None) -> None:
-  """Refuses a disk that would be full before the database is done."""
+  """Refuses a disk that would be full before the database is made."""
   fixed, each = _INDEX_ROOM
   needed = _ROOM * num_bytes + (0 if num_indexed is None else fixed + each * num_indexed)
-  if (free := shutil.disk_usage(out.parent).free) < needed:
-    raise ResourceError(
-      f'{out.parent}: {free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB are needed; make room or '
-      'choose another place'
-    )
+  require_space(out.parent, needed, f'making {out.name}')
 
 
 def _check_count(index: Path, expected: int, fasta: Path) -> None:

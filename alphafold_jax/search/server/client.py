@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to one HTTP server: patient with what passes, clear about what does not, and within a deadline.
+"""Requests to one HTTP server: tried again where a failure may pass, with an error where it will not, in a deadline.
 
 Nothing is sent to any other host: redirections are refused, and credentials go out encrypted or to this machine only.
 """
@@ -7,6 +7,7 @@ Nothing is sent to any other host: redirections are refused, and credentials go 
 import base64
 import dataclasses
 import datetime
+import email.message
 import email.utils
 import http.client
 import logging
@@ -19,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.version import __version__
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 _READ = 1 << 18  # bytes
 _LARGEST = 1 << 30  # bytes of a packed answer
 _LARGEST_REFUSAL = 1 << 16  # bytes
-_RETRIES = 6  # failures in a row; waits for a server that says it is busy are not among them
+_RETRIES = 6  # failures in a row; the answer that the server is busy is not among them
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds
 _PASSING = (408, 425, 500, 502, 503, 504)
 _BUSY = 429
@@ -39,8 +40,8 @@ _ELSEWHERE = 'Another server can be named with --host-url; without internet acce
 
 
 @dataclasses.dataclass(frozen=True)
-class Clock:
-  """Time and waiting."""
+class RequestClock:
+  """How a client reads the time and waits, in seconds; tests have their own."""
 
   now: Callable[[], float] = time.monotonic
   sleep: Callable[[float], None] = time.sleep
@@ -48,7 +49,7 @@ class Clock:
 
 @dataclasses.dataclass(frozen=True)
 class Credentials:
-  """What a private server asks for; never shown."""
+  """User name, password and API key for a private server; secrets are in no message and no repr."""
 
   user: str | None = None
   password: str | None = dataclasses.field(default=None, repr=False)
@@ -56,11 +57,7 @@ class Credentials:
   key: str | None = dataclasses.field(default=None, repr=False)
 
   def headers(self) -> dict[str, str]:
-    """The HTTP headers that carry them.
-
-    Raises:
-      InputError: they cannot be sent in headers.
-    """
+    """The HTTP headers with these credentials; InputError if headers cannot hold them."""
     made = {}
     if self.user is not None:
       if ':' in self.user:
@@ -78,7 +75,7 @@ class Credentials:
 
   @property
   def secrets(self) -> list[str]:
-    """What must not appear in any message."""
+    """Texts that must not be in any message."""
     secrets = [self.password, self.key, self.headers().get('Authorization', '').removeprefix('Basic ')]
     return [secret for secret in secrets if secret]
 
@@ -89,7 +86,7 @@ class PassingError(Exception):
   def __init__(self, reason: str, wait: float = 0.0, *, counts: bool = True):
     super().__init__(reason)
     self.wait = wait  # seconds the server asks for
-    self.counts = counts  # as a failed try; a server that says it is busy has not failed
+    self.counts = counts  # as a failed try; a busy server has not failed
 
 
 class RefusedError(SearchError):
@@ -102,7 +99,7 @@ class _SameServer(urllib.request.HTTPRedirectHandler):
   def __init__(self, url: str):
     self._url = url
 
-  def redirect_request(self, req, fp, code, msg, headers, newurl):
+  def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> NoReturn:
     to = urllib.parse.urlsplit(newurl)
     raise SearchError(
       f'{self._url}: the server redirects to {to.scheme}://{to.netloc.rpartition("@")[2]}, where '
@@ -111,17 +108,17 @@ class _SameServer(urllib.request.HTTPRedirectHandler):
 
 
 class Client:
-  """Asks one server."""
+  """Sends requests to one server."""
 
-  def __init__(self, url: str, credentials: Credentials, *, contact: str, timeout: float, clock: Clock):
-    """Sends nothing yet.
+  def __init__(self, url: str, credentials: Credentials, *, contact: str, timeout: float, clock: RequestClock):
+    """Checks the address; sends nothing yet.
 
     Args:
       url: of the server, http or https.
       credentials: sent with every request.
-      contact: address that the server's people can write to, or ''.
+      contact: mail address for the server's operators, or ''.
       timeout: seconds without a single byte after which a request has failed.
-      clock: tells the time and waits.
+      clock: for waits and the deadline.
 
     Raises:
       InputError: the address or the credentials cannot be used.
@@ -138,19 +135,22 @@ class Client:
     self._opener = urllib.request.build_opener(_SameServer(self.url))
 
   def begin(self, seconds: float) -> None:
-    """Sets the deadline for all that follows."""
+    """Sets the deadline of all requests that follow, in seconds from now."""
     self._seconds, self._give_up = seconds, self._clock.now() + seconds
 
   def ask(self, path: str, read: Callable[[bytes], Any], form: Mapping[str, str] | None = None) -> Any:
-    """What `read` makes of the answer; tries again while the failures are of the kind that passes.
+    """Sends a request, again after failures that may pass, and reads the answer.
 
     Args:
       path: below the address of the server.
-      read: raises PassingError when the answer is not whole.
+      read: makes the result of the answer; raises PassingError when the answer is not whole.
       form: sent by POST; without it the request is a GET.
 
+    Returns:
+      what `read` returns.
+
     Raises:
-      RefusedError: the server will not.
+      RefusedError: the server refuses the request.
       SearchError: it cannot be reached, or the deadline is over.
     """
     failures = tries = 0
@@ -166,7 +166,13 @@ class Client:
         tries += 1
 
   def wait(self, step: int, reason: str, *, at_least: float = 0.0, first: float = _FIRST_WAIT) -> None:
-    """Waits the longer the more steps were made, never quite as long as others do.
+    """Waits: twice as long with each step up to a minute, a quarter more or less by chance.
+
+    Args:
+      step: number of waits before this one.
+      reason: for messages.
+      at_least: seconds.
+      first: seconds of the first wait.
 
     Raises:
       SearchError: the deadline would be over.
@@ -210,7 +216,7 @@ class Client:
     return bytes(body)
 
   def _refusal(self, error: urllib.error.HTTPError) -> Exception:
-    """What an HTTP error state means."""
+    """The error for an HTTP error state."""
     try:
       text = error.read(_LARGEST_REFUSAL).decode('utf-8', 'replace')
     except (OSError, http.client.HTTPException):
@@ -233,7 +239,7 @@ class Client:
     return RefusedError(f'{self.url}: {what}. Check the address: {_ELSEWHERE}')
 
   def _failure(self, reason: object) -> Exception:
-    """What a failure to connect means."""
+    """The error for a failure to connect."""
     if isinstance(reason, ssl.SSLCertVerificationError):
       return SearchError(
         f'{self.url}: its certificate cannot be checked ({reason.verify_message}). Behind a proxy '
@@ -247,7 +253,7 @@ class Client:
     return PassingError(f'no connection ({reason})')
 
   def _quoted(self, text: str) -> str:
-    """The beginning of what the server wrote, without credentials that it may repeat."""
+    """The beginning of the server's answer, without credentials that it may repeat."""
     for secret in self._secrets:
       text = text.replace(secret, '***')
     words = ' '.join(''.join(c if c.isprintable() else ' ' for c in re.sub('<[^>]*>', ' ', text)).split())
@@ -263,7 +269,7 @@ def duration(seconds: float) -> str:
 
 
 def _checked(url: str, credentials: Credentials) -> str:
-  """The address without a slash at its end."""
+  """The address without a slash at its end; InputError where it cannot be used."""
   try:
     parts = urllib.parse.urlsplit(url)
     usable = parts.scheme in ('http', 'https') and parts.hostname and (parts.port or 1) and url.isascii()
@@ -278,8 +284,8 @@ def _checked(url: str, credentials: Credentials) -> str:
   return url.rstrip('/')
 
 
-def _asked_wait(headers: Mapping[str, str]) -> float:
-  """Seconds until the time that Retry-After names, 0 without one."""
+def _asked_wait(headers: email.message.Message) -> float:
+  """Seconds until the time in the header Retry-After, 0 without one."""
   text = (headers.get('Retry-After') or '').strip()
   if text.isdigit():
     return float(text)

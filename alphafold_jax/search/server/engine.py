@@ -17,12 +17,12 @@ from typing import Any
 
 from alphafold_jax import atomic
 from alphafold_jax.data.records import split_records
-from alphafold_jax.errors import AlphaFoldError, InputError, SearchError
+from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import m8
-from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.found import Found, Hit, Rows
+from alphafold_jax.search.engines import Result, Watch
+from alphafold_jax.search.found import Found, Rows, TemplateHit
 from alphafold_jax.search.server import archive
-from alphafold_jax.search.server.client import Client, Clock, Credentials, PassingError, RefusedError
+from alphafold_jax.search.server.client import Client, Credentials, PassingError, RefusedError, RequestClock
 from alphafold_jax.search.server.tickets import Tickets, is_ticket
 
 _FILES = {'uniref': 'uniref.a3m', 'env': 'bfd.mgnify30.metaeuk30.smag30.a3m'}  # by database, in the order of merging
@@ -42,7 +42,7 @@ _MOST_ERRORS = 7  # tickets in a row; one bad sequence among 20 makes 6 at most
 _MOST_HITS = 20  # per sequence, as in AlphaFold
 _TEMPLATES_AT_ONCE = 20  # the server's limit
 _REWRITTEN = frozenset('BJOUXZ')  # letters that MMseqs2 may give back as others
-_CLOCK = Clock()
+_CLOCK = RequestClock()
 _NO_COLUMN = str.maketrans('', '', string.ascii_lowercase + '.')
 
 
@@ -55,16 +55,16 @@ class Host:
   filter: bool = True  # let the server thin out the rows
   templates: bool = False
   credentials: Credentials = Credentials()
-  contact: str = ''  # mail address the server's people can write to
+  contact: str = ''  # mail address for the server's operators
   deadline: float = 2 * 3600.0  # seconds for a ticket; the public server ends a search after an hour, and has a queue
   timeout: float = 60.0  # seconds without a byte
-  batch: int = 20  # sequences in a ticket: at the 150 s that ColabFold reckons for one they take less than that hour
+  batch: int = 20  # sequences in a ticket: at 150 s for each, as ColabFold estimates, they take less than that hour
   tickets: Path | None = None  # folder in which tickets outlive this process
   structures: Path | None = None  # folder for the templates' mmCIF files
 
   @property
   def mode(self) -> str:
-    """As the protocol calls it."""
+    """The mode's name in the protocol."""
     return _MODES[self.use_env, self.filter]
 
   @property
@@ -82,8 +82,12 @@ class Server:
 
   name = 'server'
 
-  def __init__(self, host: Host, clock: Clock = _CLOCK):
+  def __init__(self, host: Host, clock: RequestClock = _CLOCK):
     """Checks the address and the credentials.
+
+    Args:
+      host: the server and how to use it.
+      clock: for waits and the deadline.
 
     Raises:
       InputError: they cannot be used.
@@ -99,29 +103,27 @@ class Server:
     self._errors = 0  # tickets in a row that ended in ERROR
 
   def identity(self) -> Mapping[str, Any]:
-    """The server and what is asked of it; which databases it has it does not say, and they change unannounced."""
+    """The server and the mode; it does not say which databases it has, and they change unannounced."""
     return {'engine': self.name, 'url': self._client.url, 'mode': self._host.mode, 'templates': self._host.templates}
 
-  def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[tuple[int, Found | AlphaFoldError]]:
+  def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[Result]:
     """Sends the sequences in batches, one after the other; see `Engine.search`."""
     self._errors, size = 0, self._host.batch
     numbered = list(enumerate(sequences))
     for start in range(0, len(numbered), size):
 
-      def tell(text: str, done: float = start / len(numbered)) -> None:
+      def report(text: str, done: float = start / len(numbered)) -> None:
         watch(done, f'{text} ({self._client.url})')
 
-      yield from self._batch(numbered[start : start + size], tell)
+      yield from self._batch(numbered[start : start + size], report)
     watch(1.0, 'done')
 
-  def _batch(
-    self, numbered: Sequence[tuple[int, str]], tell: Callable[[str], None]
-  ) -> Iterator[tuple[int, Found | AlphaFoldError]]:
+  def _batch(self, numbered: Sequence[tuple[int, str]], report: Callable[[str], None]) -> Iterator[Result]:
     """The results of one ticket; a batch that the server fails on is halved until the sequence at fault is alone."""
     sequences = {str(_FIRST_NAME + i): sequence for i, (_, sequence) in enumerate(numbered)}
     key = self._tickets.key(self._client.url, self._host.mode, list(sequences.values()))
     try:
-      files = self._results(sequences, key, tell)
+      files = self._results(sequences, key, report)
     except _TicketError as error:
       self._errors += 1
       if self._errors >= _MOST_ERRORS:
@@ -130,12 +132,12 @@ class Server:
       if half == 0:
         yield numbered[0][0], error
       else:
-        yield from self._batch(numbered[:half], tell)
-        yield from self._batch(numbered[half:], tell)
+        yield from self._batch(numbered[:half], report)
+        yield from self._batch(numbered[half:], report)
       return
     self._errors = 0
     entries = {database: _entries(files[_FILES[database]]) for database in self._host.databases}
-    hits = self._hits(files, sequences, tell)
+    hits = self._hits(files, sequences, report)
     for (index, sequence), name in zip(numbered, sequences, strict=True):
       try:
         rows = tuple(
@@ -146,27 +148,28 @@ class Server:
         yield index, error
     self._tickets.forget(key)
 
-  def _results(self, sequences: Mapping[str, str], key: str, tell: Callable[[str], None]) -> dict[str, str]:
+  def _results(self, sequences: Mapping[str, str], key: str, report: Callable[[str], None]) -> dict[str, str]:
     """The files that the server made for a batch."""
     self._client.begin(self._host.deadline)
     for attempt in range(_MOST_SUBMISSIONS):
-      ticket = self._tickets.read(key) or self._submit(sequences, key, tell)
-      state = self._follow(ticket, tell)
+      ticket = self._tickets.read(key) or self._submit(sequences, key, report)
+      state = self._follow(ticket, report)
       if state == 'COMPLETE':
-        tell('downloading')
+        report('downloading')
         try:
           return self._client.ask(f'result/download/{ticket}', self._alignments)
-        except RefusedError:  # it has thrown the results away
+        except RefusedError:  # it has deleted the results
           pass
       self._tickets.forget(key)
       if state == 'ERROR':
         raise self._failed(sequences)
       self._client.wait(attempt, 'the server does not know its ticket')
     raise SearchError(
-      f'{self._client.url}: the server forgot its ticket {_MOST_SUBMISSIONS} times; try again later, or tell its people'
+      f'{self._client.url}: the server forgot its ticket {_MOST_SUBMISSIONS} times; try again later, or report it to '
+      'its operators'
     )
 
-  def _submit(self, sequences: Mapping[str, str], key: str, tell: Callable[[str], None]) -> str:
+  def _submit(self, sequences: Mapping[str, str], key: str, report: Callable[[str], None]) -> str:
     """A ticket for the batch. Sent twice, a batch gets the same ticket: the server files it by its content."""
     form = {'q': ''.join(f'>{name}\n{sequence}\n' for name, sequence in sequences.items()), 'mode': self._host.mode}
     step = 0
@@ -177,11 +180,11 @@ class Server:
       if is_ticket(ticket) and state in ('PENDING', 'RUNNING', 'COMPLETE'):
         self._tickets.keep(key, ticket)
         return ticket
-      tell(_WAITING.get(state, 'submitting'))
+      report(_WAITING.get(state, 'submitting'))
       self._client.wait(step, f'state {state}', first=_FIRST_POLL)
       step += 1
 
-  def _follow(self, ticket: str, tell: Callable[[str], None]) -> str:
+  def _follow(self, ticket: str, report: Callable[[str], None]) -> str:
     """The state of a ticket when there is no more to wait for: COMPLETE, ERROR or UNKNOWN."""
     step = 0
     while True:
@@ -191,7 +194,7 @@ class Server:
         return 'UNKNOWN'
       if state not in _WAITING:
         return state
-      tell(_WAITING[state])
+      report(_WAITING[state])
       self._client.wait(min(step, _SLOWEST_POLL), f'state {state}', first=_FIRST_POLL)
       step += 1
 
@@ -216,8 +219,8 @@ class Server:
     return files
 
   def _hits(
-    self, files: Mapping[str, str], sequences: Mapping[str, str], tell: Callable[[str], None]
-  ) -> dict[str, tuple[tuple[Hit, ...], tuple[str, ...]]]:
+    self, files: Mapping[str, str], sequences: Mapping[str, str], report: Callable[[str], None]
+  ) -> dict[str, tuple[tuple[TemplateHit, ...], tuple[str, ...]]]:
     """Template hits and notes for each sequence of a batch."""
     if not self._host.templates:
       return {name: ((), ()) for name in sequences}
@@ -228,7 +231,7 @@ class Server:
     targets = list(dict.fromkeys(line.target for name in sequences for line in lines[name]))
     searched: dict[str, str] = {}
     for start in range(0, len(targets), _TEMPLATES_AT_ONCE):
-      tell('downloading templates')
+      report('downloading templates')
       searched |= self._fetch_templates(targets[start : start + _TEMPLATES_AT_ONCE])
     hits = {}
     for name, sequence in sequences.items():
@@ -297,7 +300,7 @@ def _rows(database: str, entries: Sequence[str], sequence: str, url: str) -> Row
   if len(entries) != 1:
     raise SearchError(
       f'{source}: {len(entries) or "no"} alignments of the sequence {sequence[:30]}..., not one; '
-      'try again, or tell the people of the server'
+      'try again, or report it to the operators of the server'
     )
   try:
     records, _ = split_records(entries[0], source)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tickets of a search server that a later run can ask for, should this one be killed."""
+"""Tickets of a search server, kept so that a later run can ask for them if this one is killed."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ _TICKET = re.compile(r'[A-Za-z0-9_-]{1,200}')
 
 
 def is_ticket(text: object) -> bool:
-  """Whether a text can be a ticket: it goes into addresses."""
+  """Whether a value can be a ticket, which becomes part of addresses."""
   return isinstance(text, str) and _TICKET.fullmatch(text) is not None
 
 
@@ -25,11 +25,11 @@ class Tickets:
   folder: Path | None
 
   def key(self, url: str, mode: str, sequences: Sequence[str]) -> str:
-    """What a ticket is filed under."""
+    """The name under which a ticket is kept: a digest of the server, the mode and the sequences."""
     return hashlib.sha256('\n'.join((url, mode, *sequences)).encode()).hexdigest()[:32]
 
   def read(self, key: str) -> str | None:
-    """The ticket, if there is one."""
+    """The ticket that is kept under a name, if there is one."""
     if self.folder is None:
       return None
     try:
@@ -39,7 +39,7 @@ class Tickets:
     return ticket if is_ticket(ticket) else None
 
   def keep(self, key: str, ticket: str) -> None:
-    """Files a ticket."""
+    """Keeps a ticket under a name."""
     if self.folder is not None:
       atomic.write_text(atomic.make_folder(self.folder) / f'{key}.json', json.dumps({'ticket': ticket}) + '\n')
 

@@ -2,8 +2,8 @@
 """Which hits become templates, and how a hit is placed on the query.
 
 The rules are AlphaFold's (AlphaFold 2.3.2: data/templates.py). Hits are tried best first until the model has as many
-templates as it takes; of every hit that is passed over the reason is told. A hit's letters are looked up in the
-structure's file, which decides where its residues stand; if the two differ they are aligned by kalign.
+templates as it takes; each hit that is left out has its reason. A hit's letters are looked up in the structure's file,
+which decides where its residues are; if the two differ they are aligned by kalign.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from alphafold_jax.data.structures import Chain, read_chains
 from alphafold_jax.data.templates import Template, template_from_chain
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import installed
-from alphafold_jax.search.found import Hit
-from alphafold_jax.search.templates.library import Library, release_date
+from alphafold_jax.search.found import TemplateHit
+from alphafold_jax.search.templates.library import StructureFolder, release_date
 
 _MIN_ATOMS = 5  # of all aligned residues together
 _MIN_SAME = 0.9  # identity to call the sequence of a hit and that of its file one protein
@@ -28,7 +28,7 @@ _DATE = re.compile(r'\d{4}-\d\d-\d\d')
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class TemplateLimits:
   """What a hit must be to become a template."""
 
   max_templates: int = 4  # Suppl. 1.2.3
@@ -37,7 +37,7 @@ class Settings:
   max_subsequence: float = 0.95  # a stretch of the query itself, longer than this share of it, is no template
   min_residues: int = 10
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.max_date is not None:
       try:
         datetime.date.fromisoformat(self.max_date if _DATE.fullmatch(self.max_date) else '')
@@ -47,15 +47,20 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Chosen:
-  """Templates for one query, and what was said of each hit."""
+  """Templates for one query, and a line on each hit that was tried."""
 
   templates: tuple[Template, ...]  # best first
   accepted: tuple[str, ...]  # a line for each template
   skipped: tuple[str, ...]  # a line for each hit that was tried and left out: its name and the reason
 
 
-def choose(query_sequence: str, hits: Sequence[Hit], library: Library, settings: Settings = Settings()) -> Chosen:
-  """Makes templates of the best hits.
+def choose(
+  query_sequence: str,
+  hits: Sequence[TemplateHit],
+  library: StructureFolder,
+  settings: TemplateLimits = TemplateLimits(),
+) -> Chosen:
+  """Makes templates of the best hits; one that cannot be a template is skipped, with the reason.
 
   Args:
     query_sequence: one-letter codes.
@@ -63,7 +68,9 @@ def choose(query_sequence: str, hits: Sequence[Hit], library: Library, settings:
     library: the structures.
     settings: limits.
   """
-  templates, accepted, skipped = [], [], []
+  templates: list[Template] = []
+  accepted: list[str] = []
+  skipped: list[str] = []
   # pdb_seqres names every chain of every entry, so that many hits show the same residues; pdb70 does not, and there
   # AlphaFold takes what comes.
   ranked = bool(hits) and hits[0].probability_sum is not None
@@ -87,8 +94,8 @@ def choose(query_sequence: str, hits: Sequence[Hit], library: Library, settings:
   return Chosen(tuple(templates), tuple(accepted), tuple(skipped))
 
 
-def _check_hit(query: str, hit: Hit, settings: Settings) -> None:
-  """Refuses a hit by what the search says of it."""
+def _check_hit(query: str, hit: TemplateHit, settings: TemplateLimits) -> None:
+  """Refuses a hit by its own alignment and length, before its structure is read."""
   aligned, length = len(hit.pairs) / len(query), len(hit.sequence)
   if aligned <= settings.min_aligned:
     raise InputError(f'aligned to {aligned:.0%} of the query, more than {settings.min_aligned:.0%} are needed')
@@ -100,7 +107,7 @@ def _check_hit(query: str, hit: Hit, settings: Settings) -> None:
     raise InputError('found for another query: it is aligned to residues that this one does not have')
 
 
-def _aligned_letters(query: str, hit: Hit) -> bytes:
+def _aligned_letters(query: str, hit: TemplateHit) -> bytes:
   """The residue types that a hit puts on the query, as in Template.aatype."""
   letters = ['-'] * len(query)
   for q, t in hit.pairs:
@@ -114,16 +121,21 @@ def _check_new(aligned: bytes, seen: set[bytes]) -> None:
 
 
 def _place(
-  query: str, hit: Hit, library: Library, max_date: str | None, read: Callable[[Path], Mapping[str, Chain]]
+  query: str,
+  hit: TemplateHit,
+  library: StructureFolder,
+  max_date: str | None,
+  read: Callable[[Path], Mapping[str, Chain]],
 ) -> tuple[Template, str]:
   """The template of a hit, and a line on it."""
   entry = library.current(hit.entry)
   path = library.find(entry, hit.chain)
   released = release_date(path)
-  if max_date is not None and released is None:
-    raise InputError(f'{path}: does not say when it was released, so it may be younger than {max_date}')
-  if max_date is not None and released > max_date:
-    raise InputError(f'released on {released}, later than {max_date}')
+  if max_date is not None:
+    if released is None:
+      raise InputError(f'{path}: does not say when it was released, so it may be younger than {max_date}')
+    if released > max_date:
+      raise InputError(f'released on {released}, later than {max_date}')
   chain, places, note = _find_in(read(path), hit)
   pairs = [(q, places[t]) for q, t in hit.pairs if t in places]
   template = template_from_chain(query, chain, pairs, name=f'{entry}_{chain.id}', source=str(path), min_resolved=0)
@@ -136,7 +148,7 @@ def _place(
   return template, line + (f'; {note}' if note else '')
 
 
-def _find_in(chains: Mapping[str, Chain], hit: Hit) -> tuple[Chain, dict[int, int], str]:
+def _find_in(chains: Mapping[str, Chain], hit: TemplateHit) -> tuple[Chain, dict[int, int], str]:
   """The chain that has a hit's residues, the place there of each of them, and how it was found.
 
   The named chain comes first, then any other that has the same letters, then those where X stands for any letter; at
@@ -155,7 +167,7 @@ def _find_in(chains: Mapping[str, Chain], hit: Hit) -> tuple[Chain, dict[int, in
 
 
 def _start(pattern: str, sequence: str, expected: int) -> int | None:
-  """Where a pattern begins in a sequence: where it is expected, which matters in repeats, or at the first place."""
+  """Where a pattern begins in a sequence: at the expected place, which matters in repeats, else at the first."""
   compiled = re.compile(pattern)
   found = compiled.match(sequence, expected) or compiled.search(sequence)
   return found and found.start()

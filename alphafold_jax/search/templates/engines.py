@@ -7,25 +7,26 @@ from typing import Any
 
 from alphafold_jax.search import databases, installed
 from alphafold_jax.search.databases import FASTA, HHSUITE, Database
-from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.finding import TemplateEngine, alignment_text
-from alphafold_jax.search.found import Found, Hit
+from alphafold_jax.search.engines import TemplateEngine, Watch
+from alphafold_jax.search.finding import alignment_text
+from alphafold_jax.search.found import Found, TemplateHit
 from alphafold_jax.search.templates import hhsearch, hmmsearch
 
 _DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
 
 
 class _Engine:
-  """One program and its database."""
+  """One program and its database, as a TemplateEngine."""
 
-  def __init__(self, name: str, version: str, database: Database, find: Callable[[str, Watch], list[Hit]]):
+  def __init__(self, name: str, version: str, database: Database, find: Callable[[str, Watch], list[TemplateHit]]):
     self.name, self._version, self._database, self._find = name, version, database, find
 
   def identity(self) -> Mapping[str, Any]:
+    """See `TemplateEngine.identity`."""
     return {'engine': self.name, 'program': self._version, 'database': databases.identity(self._database)}
 
   def search(self, sequence: str, found: Found, watch: Watch) -> Found:
-    """Searches by UniRef90's rows, as AlphaFold does, or by all where that database was not searched."""
+    """Searches by UniRef90's rows, as AlphaFold does, or by all rows where that database was not searched."""
     rows = next((rows.a3m for rows in found.rows if rows.database == 'uniref90'), None)
     return Found((), tuple(self._find(_distinct(rows or alignment_text('query', sequence, found)), watch)))
 
@@ -44,11 +45,7 @@ def _distinct(a3m: str) -> str:
 
 
 def make(database: Database, num_threads: int) -> TemplateEngine:
-  """The program that searches a database of templates.
-
-  Raises:
-    SearchError: it is not installed.
-  """
+  """The program that searches a database of templates; SearchError if it is not installed."""
   return _ENGINES[database.kind](database, num_threads)
 
 
@@ -65,7 +62,7 @@ def _hmmsearch(database: Database, num_threads: int) -> TemplateEngine:
 def _hhsearch(database: Database, num_threads: int) -> TemplateEngine:
   version = f'hhsearch {hhsearch.version(hhsearch.program())}'
 
-  def find(a3m: str, watch: Watch) -> list[Hit]:
+  def find(a3m: str, watch: Watch) -> list[TemplateHit]:
     watch(0.0, f'hhsearch: {database.path.name}')
     return hhsearch.search(a3m, database, num_threads=num_threads)
 

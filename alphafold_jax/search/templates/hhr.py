@@ -10,7 +10,7 @@ import itertools
 import re
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates.library import entry_and_chain
 
 _LETTERS_FROM = 17  # column; before it stand 'Q' or 'T' and the name
@@ -37,12 +37,8 @@ class _Row:
     return fits
 
 
-def parse_hhr(text: str, source: str) -> list[Hit]:
-  """The hits of an .hhr text in its order; `source` names it in messages.
-
-  Raises:
-    InputError: a line is not as it should be, or the text breaks off.
-  """
+def parse_hhr(text: str, source: str) -> list[TemplateHit]:
+  """The hits of an .hhr text in its order; InputError, with the `source`, if a line is wrong or the text breaks off."""
   lines = text.splitlines()
   starts = [i for i, line in enumerate(lines) if line.startswith('No ')]
   table = next((i for i, line in enumerate(lines) if line.startswith(' No Hit')), None)
@@ -57,7 +53,7 @@ def parse_hhr(text: str, source: str) -> list[Hit]:
   return [_hit(lines, start, end, source) for start, end in itertools.pairwise([*starts, len(lines)])]
 
 
-def _hit(lines: list[str], start: int, end: int, source: str) -> Hit:
+def _hit(lines: list[str], start: int, end: int, source: str) -> TemplateHit:
   """One block, of the lines from `start` to before `end`."""
   if end - start < 3 or not lines[start + 1].startswith('>'):
     raise InputError(f"{source}, line {start + 2}: expected '>' and the name of the hit")
@@ -77,7 +73,7 @@ def _hit(lines: list[str], start: int, end: int, source: str) -> Hit:
       f'{len(pairs)} are there; the file breaks off or is damaged'
     )
   entry, chain = entry_and_chain(name)
-  return Hit(
+  return TemplateHit(
     entry=entry,
     chain=chain,
     sequence=template.letters.replace('-', ''),

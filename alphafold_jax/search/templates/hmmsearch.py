@@ -7,6 +7,7 @@ settings (AlphaFold 2.3.2: data/tools/hmmbuild.py, hmmsearch.py). The columns of
 
 import io
 import re
+from types import ModuleType
 from typing import Any
 
 from alphafold_jax.data.records import split_records
@@ -14,7 +15,7 @@ from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import fasta, installed
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.found import Hit
+from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates.library import entry_and_chain
 
 THRESHOLDS = {'F1': 0.1, 'F2': 0.1, 'F3': 0.1, 'E': 100.0, 'domE': 100.0, 'incE': 100.0, 'incdomE': 100.0}
@@ -25,14 +26,14 @@ _MOLECULE = re.compile(r'\bmol:(\w+)')  # pdb_seqres also holds nucleic acids
 
 def search(
   a3m: str, database: Database, *, num_threads: int = 1, watch: Watch = lambda fraction, text: None
-) -> list[Hit]:
+) -> list[TemplateHit]:
   """Structures whose sequences fit an alignment, best first; several stretches of one chain are several hits.
 
   Args:
     a3m: A3M text, the query first; AlphaFold takes UniRef90's alignment.
     database: a FASTA file with records as `>4zey_A mol:protein length:84 ...`.
-    num_threads: searching side by side.
-    watch: is told how far it has come.
+    num_threads: of the search.
+    watch: called now and then with the progress.
 
   Raises:
     SearchError: pyhmmer is missing, or a sequence is longer than HMMER takes.
@@ -57,8 +58,8 @@ def search(
   ]
 
 
-def _profile(pyhmmer, a3m: str) -> Any:
-  """The profile of an alignment as `hmmbuild --hand` makes it of the Stockholm text AlphaFold gives it."""
+def _profile(pyhmmer: ModuleType, a3m: str) -> Any:
+  """The profile of an alignment, as `hmmbuild --hand` makes it of the Stockholm text that AlphaFold gives it."""
   alphabet = pyhmmer.easel.Alphabet.amino()
   with pyhmmer.easel.MSAFile(io.BytesIO(_stockholm(a3m)), format='stockholm', digital=True, alphabet=alphabet) as file:
     msa = file.read()
@@ -81,12 +82,12 @@ def _stockholm(a3m: str) -> bytes:
 
 
 def _is_protein(description: str) -> bool:
-  """Whether a record is a protein's, by what it says of itself."""
+  """Whether a record is a protein's, by its description."""
   molecule = _MOLECULE.search(description)
   return molecule is None or molecule[1] == 'protein'
 
 
-def _hit(name: str, description: str, domain: Any) -> Hit:
+def _hit(name: str, description: str, domain: Any) -> TemplateHit:
   """One stretch of a structure's sequence; in HMMER's alignment insertions are in lower case."""
   entry, chain = entry_and_chain(name)
   aligned = domain.alignment
@@ -95,7 +96,7 @@ def _hit(name: str, description: str, domain: Any) -> Hit:
     if letter.isupper():
       pairs.append((q, t))
     q, t = q + (not letter.islower()), t + letter.isalpha()
-  return Hit(
+  return TemplateHit(
     entry=entry,
     chain=chain,
     sequence=aligned.target_sequence.replace('-', '').upper(),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of structures: which file holds an entry, when it was released, what replaced it.
+"""A folder of structures: the file of an entry, its release date, the entry that replaced it.
 
 Known layouts: AlphaFold's mmcif_files/4zey.cif, the PDB's own archive (ze/4zey.cif.gz, ze/pdb4zey.ent.gz), and a
-person's own folder (4zey_A.cif.gz, model.pdb). Nothing is listed or read before it is asked for.
+person's own folder (4zey_A.cif.gz, model.pdb). No folder is listed, and no file read before it is needed.
 """
 
 import io
@@ -32,7 +32,7 @@ def entry_and_chain(name: str) -> tuple[str, str]:
   return (entry.lower() if _PDB_ID.fullmatch(entry) else entry), chain
 
 
-class Library:
+class StructureFolder:
   """Structures in a folder, by the names of their entries."""
 
   def __init__(self, folder: str | Path, obsolete: str | Path | None = None):
@@ -51,22 +51,14 @@ class Library:
     self._replaced_by = _read_obsolete(obsolete) if obsolete is not None else {}
 
   def current(self, entry: str) -> str:
-    """The entry itself, or the first of those that replaced it.
-
-    Raises:
-      InputError: it was withdrawn.
-    """
+    """The entry itself, or the first of those that replaced it; InputError if it was withdrawn."""
     replacement = self._replaced_by.get(entry, entry)
     if not replacement:
       raise InputError('the entry was withdrawn from the PDB')
     return replacement
 
   def find(self, entry: str, chain: str = '') -> Path:
-    """The file of an entry.
-
-    Raises:
-      InputError: the folder holds none.
-    """
+    """The file of an entry; InputError if the folder holds none."""
     for name in dict.fromkeys((entry, entry.upper())):
       for stem in _STEMS:
         start = self.folder / stem.format(entry=name, chain=chain, middle=name[1:3].lower())
@@ -77,7 +69,7 @@ class Library:
 
 
 def release_date(path: str | Path) -> str | None:
-  """When an entry was first released, as YYYY-MM-DD; None if its file does not say."""
+  """When an entry was first released, as YYYY-MM-DD; None if that is not in its file."""
   text = read_text(path)
   if history := _HISTORY.search(text):
     table = MMCIF2Dict(io.StringIO(f'data_\n{history[0]}'))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled programs of a prediction, on one device or on several that share the protein (ops/axial.py)."""
+"""The compiled programs of a prediction: the network on one device, or on several that share the protein."""
 
 import functools
 from collections.abc import Callable, Hashable
@@ -10,8 +10,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import confidence, devices, schema
-from alphafold_jax.model import alphafold, recycling, traced
+from alphafold_jax import confidence, devices, schema, traced
+from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.templates import TemplateContext
 from alphafold_jax.ops import axial
@@ -20,7 +20,7 @@ _MODEL = 'model'  # the axis of the mesh, as in training
 
 
 @schema.pytree
-class Result:
+class PassResult:
   """What leaves a compiled pass: what the next one recycles, and the little that may go to the host."""
 
   recycled: schema.Recycled
@@ -34,7 +34,13 @@ class Program:
   """A function under jit that is traced and compiled for a shape once, by this process or one before."""
 
   def __init__(self, function: Callable, identity: Hashable = None, **options: Any):
-    """Takes the function, what tells it from all others if it may be kept as it was traced, and jit's options."""
+    """Wraps a function.
+
+    Args:
+      function: a pure function of its arguments.
+      identity: distinguishes the function from all others, so that it is kept on disk as traced; None: it is not.
+      options: of `jax.jit`.
+    """
     self._jitted, self._identity, self._options = jax.jit(function, **options), identity, options
     self._compiled: dict[Hashable, jax.stages.Compiled] = {}
 
@@ -66,12 +72,12 @@ class Program:
 class Programs(NamedTuple):
   """Arguments are the same for any number of devices; of large results each device holds a part.
 
-  `prepare(params, key, batch) -> Context`; `one_pass(params, key, batch, context, previous) -> Result`, which is given
-  the previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed.
+  `prepare(params, key, batch) -> Context`; `one_pass(params, key, batch, context, previous) -> PassResult`, which is
+  given the previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed.
   """
 
   prepare: Callable[..., alphafold.Context]
-  one_pass: Callable[..., Result]
+  one_pass: Callable[..., PassResult]
   initial: Callable[..., schema.Recycled]
   everywhere: NamedSharding | None  # where their arguments lie: whole on every device; None: on the default one
 
@@ -97,7 +103,7 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
   def one_pass(params, key, batch, context, previous):
     predicted = network.predict(params, key, batch, context, previous)
     positions = predicted.structure.atom_positions
-    return Result(
+    return PassResult(
       recycled=predicted.recycled,
       atom_mask=predicted.structure.atom_mask,
       confidence=predicted.confidence,
@@ -105,8 +111,7 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
       representations=predicted.representations if keep_representations else None,
     )
 
-  def initial(batch):
-    return recycling.initial_recycled(batch.aatype.shape[0], spec.embedder.c_m, spec.embedder.c_z, spec.dtype)
+  initial = functools.partial(network.initial, dtype=spec.dtype)
 
   if num_devices == 1:
     identity = ('one_pass', spec, keep_representations)
@@ -116,7 +121,7 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
-  result = Result(
+  result: Any = PassResult(
     recycled=recycled,
     atom_mask=P(),
     confidence=axial.partition(confidence.Confidence, _MODEL),

@@ -15,7 +15,7 @@ and 9.0 without spilling a register. Not yet run on any device: the blocks are r
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from alphafold_jax.ops import offsets, pallas_platforms, slicing
 
 
 @dataclasses.dataclass(frozen=True)
-class Blocks:
+class TransitionBlocks:
   """How a call is cut into programs."""
 
   positions: int
@@ -33,81 +33,61 @@ class Blocks:
   warps: int = 4  # on GPUs
 
 
-# Platform: (largest bytes of a position, blocks). GPU: the sums of a block are float32, 64 registers a thread; what the
+# Backend: (largest bytes of a position, blocks). GPU: the sums of a block are float32, 64 registers a thread; what the
 # products read stays below the 99 KiB of shared memory of small GPUs. TPU: 128 lanes, all weights in fast memory.
 _BLOCKS = {
-  'gpu': ((256, Blocks(64, 32)), (512, Blocks(64, 32, warps=8)), (1024, Blocks(32, 16))),
-  'tpu': ((1024, Blocks(256, 128)),),
+  'triton': (
+    (256, TransitionBlocks(64, 32)),
+    (512, TransitionBlocks(64, 32, warps=8)),
+    (1024, TransitionBlocks(32, 16)),
+  ),
+  'tpu': ((1024, TransitionBlocks(256, 128)),),
 }
 _MOST_CHANNELS = 256
 
 
-class Weights(NamedTuple):
-  """As `ops.TransitionWeights`."""
-
-  w_in: Any  # [c, f]
-  b_in: Any  # [f]
-  w_out: Any  # [f, c]
-  b_out: Any  # [c]
-
-
-class _Setting(NamedTuple):
-  """How the kernel runs; blocks None: by the platform."""
-
-  blocks: Blocks | None
-  interpret: bool
-
-
-def declines(platform: str, dtype: Any, channels: int, hidden: int, compute_capability: str = '') -> str | None:
-  """Why `transition` cannot serve a call, or None where it can.
+def declines(platform: str, dtype: Any, channels: int, hidden: int) -> str | None:
+  """Why `transition` does not take such arguments, or None where it does.
 
   Args:
-    platform: as `jax.default_backend()` says: 'cpu', 'gpu' or 'tpu'
+    platform: that is compiled for, one of pallas_platforms.PLATFORMS
     dtype: of x and the weights
     channels: c
     hidden: f
-    compute_capability: of a GPU, as its `jax.Device` says; '' if unknown
   """
-  reason = pallas_platforms.declines(platform, compute_capability)
-  if reason:
-    return reason
   if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
-    return f'takes float32 and bfloat16, not {jnp.dtype(dtype)}'
+    return f'activations in {jnp.dtype(dtype)} (only float32 and bfloat16)'
   if channels.bit_count() != 1 or not 16 <= channels <= _MOST_CHANNELS:
-    return f'takes a power of two of channels from 16 to {_MOST_CHANNELS}, not {channels}'
-  if hidden % 128:
-    return f'takes a multiple of 128 hidden channels, not {hidden}'
-  return None
+    return f'{channels} channels (only powers of two from 16 to {_MOST_CHANNELS})'
+  return f'{hidden} hidden channels (only multiples of 128)' if hidden % 128 else None
 
 
-def transition(x: jax.Array, weights: Any, *, interpret: bool = False, blocks: Blocks | None = None) -> jax.Array:
+def transition(
+  x: jax.Array, weights: Any, *, interpret: bool = False, blocks: TransitionBlocks | None = None
+) -> jax.Array:
   """Applies the two layers to every position; sums in float32; differentiable.
 
   Args:
     x: [A, B, c]
-    weights: with the fields of `Weights`, in the dtype of x
+    weights: TransitionWeights in the dtype of x
     interpret: run the kernel as plain JAX, on any device, slowly
     blocks: instead of those for the platform that the program is compiled for
 
   Returns:
     [A, B, c]
   """
-  weights = Weights(weights.w_in, weights.b_in, weights.w_out, weights.b_out)
-  return _transition(_Setting(blocks, interpret), x, weights)
+  return _transition(blocks, interpret, x, weights)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _transition(setting, x, w):
-  if setting.interpret or setting.blocks:
-    return _forwards(setting.interpret, setting.blocks or _blocks('gpu', x), False, (x, w))
-  choices = {
-    platform: functools.partial(_forwards, False, _blocks(platform, x), platform == 'gpu') for platform in _BLOCKS
-  }
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _transition(blocks, interpret, x, w):
+  if interpret or blocks:
+    return _forwards(interpret, blocks or _blocks('triton', x), False, (x, w))
+  choices = {name: functools.partial(_forwards, False, _blocks(name, x), name == 'triton') for name in _BLOCKS}
   return pallas_platforms.run(choices, (x, w))
 
 
-def _backwards(setting, saved, gradient):
-  del setting
+def _backwards(blocks, interpret, saved, gradient):
   x, w = saved
   bytes_per_row = 4 * x.shape[1] * w.w_in.shape[1]
 
@@ -120,11 +100,11 @@ def _backwards(setting, saved, gradient):
   return jax.vjp(by_xla, x, w)[1](gradient)
 
 
-_transition.defvjp(lambda setting, x, w: (_transition(setting, x, w), (x, w)), _backwards)
+_transition.defvjp(lambda blocks, interpret, x, w: (_transition(blocks, interpret, x, w), (x, w)), _backwards)
 
 
-def _blocks(platform: str, x: jax.Array) -> Blocks:
-  return next(blocks for most, blocks in _BLOCKS[platform] if x.shape[-1] * x.dtype.itemsize <= most)
+def _blocks(backend: str, x: jax.Array) -> TransitionBlocks:
+  return next(blocks for most, blocks in _BLOCKS[backend] if x.shape[-1] * x.dtype.itemsize <= most)
 
 
 def _forwards(interpret, blocks, triton, arguments):

@@ -24,21 +24,21 @@ Not yet run on any device: the blocks below are reasoned, not timed.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from alphafold_jax.ops import offsets, pallas_kernels, pallas_platforms
-from alphafold_jax.ops.pallas_kernels import Arrays
+from alphafold_jax.ops import attention_pallas_kernels as kernels
+from alphafold_jax.ops import offsets, pallas_platforms
+from alphafold_jax.ops.attention_pallas_kernels import Arrays
 
 _MASKED = -1e9  # as in the reference
 
 
 @dataclasses.dataclass(frozen=True)
-class Blocks:
+class AttentionBlocks:
   """How a call is cut into programs."""
 
   queries: int  # of a block; a power of two
@@ -49,44 +49,43 @@ class Blocks:
   warps: int = 4
 
 
-# Platform: (largest head dimension, blocks forwards, blocks backwards).
+# Backend: (largest head dimension, blocks forwards, blocks backwards).
 # GPU: with 64 x 64 float32 logits and their bias a thread of 128 takes 96 to 160 registers, so three to five programs
 # share a core; backwards the gradient of the logits stands beside them, and beyond 32 channels queries and values weigh
 # as much. TPU: blocks of 128 lanes.
+_TPU = AttentionBlocks(128, 128, least=128, sequential=True)
 _BLOCKS = {
-  'gpu': ((32, Blocks(64, 64), Blocks(64, 32)), (128, Blocks(64, 32), Blocks(32, 32))),
-  'tpu': ((128, Blocks(128, 128, least=128, sequential=True), Blocks(128, 128, least=128, sequential=True)),),
+  'triton': (
+    (32, AttentionBlocks(64, 64), AttentionBlocks(64, 32)),
+    (128, AttentionBlocks(64, 32), AttentionBlocks(32, 32)),
+  ),
+  'tpu': ((128, _TPU, _TPU),),
 }
 # A TPU's program has all keys (or all queries) of a row and head in fast memory, 128 lanes wide whatever D is. Those of
 # the keys' gradient take most: five arrays, each twice, 10 MiB of 16 at 2048 queries.
-_MOST_POSITIONS = {'gpu': math.inf, 'tpu': 2048}
+_MOST_POSITIONS = {'triton': math.inf, 'tpu': 2048}
 
 
-def declines(
-  platform: str, dtype: Any, shape: Sequence[int], num_keys: int, compute_capability: str = ''
-) -> str | None:
-  """Why `attend` cannot serve a call, or None where it can.
+def declines(platform: str, dtype: Any, shape: tuple[int, ...], bias: bool) -> str | None:
+  """Why `attend` does not take such a q, or None where it does.
 
   Args:
-    platform: as `jax.default_backend()` says: 'cpu', 'gpu' or 'tpu'
+    platform: that is compiled for, one of pallas_platforms.PLATFORMS
     dtype: of q, k and v
-    shape: of q: (B, H, Q, D)
-    num_keys: S
-    compute_capability: of a GPU, as its `jax.Device` says; '' if unknown
+    shape: of q, [B, H, S, D], of as many queries as keys
+    bias: whether there is one
   """
-  _, num_head, num_queries, dim = shape
-  reason = pallas_platforms.declines(platform, compute_capability)
-  if reason:
-    return reason
+  _, num_head, length, dim = shape
+  backend = pallas_platforms.backend(platform)
   if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
-    return f'takes float32 and bfloat16, not {jnp.dtype(dtype)}'
-  if dim > _BLOCKS[platform][-1][0]:
-    return f'takes up to {_BLOCKS[platform][-1][0]} channels per head, not {dim}'
-  if max(num_queries, num_keys) > _MOST_POSITIONS[platform]:
-    return f'takes up to {_MOST_POSITIONS[platform]} queries and keys on a {platform}, not {num_queries} and {num_keys}'
-  num_queries, num_keys = _round_up(num_queries, 128), _round_up(num_keys, 128)
-  if num_head * max(num_queries * num_keys, max(num_queries, num_keys) * _power_of_two(dim)) >= offsets.LIMIT:
-    return f'one row of {num_head} heads, {num_queries} queries and {num_keys} keys has 2^31 elements or more'
+    return f'activations in {jnp.dtype(dtype)} (only float32 and bfloat16)'
+  if dim > _BLOCKS[backend][-1][0]:
+    return f'heads of {dim} channels (only up to {_BLOCKS[backend][-1][0]})'
+  if length > _MOST_POSITIONS[backend]:
+    return f'{length} queries and keys (only up to {_MOST_POSITIONS[backend]} on a {platform})'
+  positions = _round_up(length, 128)
+  if num_head * positions * max(positions, _power_of_two(dim)) >= offsets.LIMIT:
+    return f'a row of {num_head} heads and {length} queries and keys, which has 2^31 elements or more'
   return None
 
 
@@ -98,7 +97,7 @@ def attend(
   bias: jax.Array | None = None,
   *,
   interpret: bool = False,
-  blocks: Blocks | None = None,
+  blocks: AttentionBlocks | None = None,
 ) -> jax.Array:
   """Softmax attention; logits, softmax and sums in float32; differentiable in q, k, v and bias.
 
@@ -116,14 +115,7 @@ def attend(
   Returns:
     [B, H, Q, D]
   """
-  return _attend(_Setting(blocks, interpret), Arrays(q, k, v, _fill(mask), bias))
-
-
-class _Setting(NamedTuple):
-  """How kernels run; blocks None: by the platform."""
-
-  blocks: Blocks | None
-  interpret: bool
+  return _attend(blocks, interpret, Arrays(q, k, v, _fill(mask), bias))
 
 
 def _fill(mask):
@@ -136,48 +128,55 @@ def _fill(mask):
 # ------------------------------------------------------------------------------------------ differentiation
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(setting, x):
-  return _on_platform(0, _forwards, setting, x)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _attend(blocks, interpret, x):
+  return _on_platform(0, _forwards, blocks, interpret, x)[0]
 
 
-def _attend_forwards(setting, x):
-  out, lse = _on_platform(0, _forwards, setting, x)
+def _attend_forwards(blocks, interpret, x):
+  out, lse = _on_platform(0, _forwards, blocks, interpret, x)
   return out, (x, out, lse)
 
 
-def _attend_backwards(setting, saved, gradient):
+def _attend_backwards(blocks, interpret, saved, gradient):
   x, out, lse = saved
   delta = jnp.sum(out.astype(jnp.float32) * gradient.astype(jnp.float32), axis=-1, keepdims=True)
   x = x._replace(gradient=gradient, lse=lse[..., None], delta=delta)
-  return (_on_platform(1, _backwards, setting, x),)
+  return (_on_platform(1, _backwards, blocks, interpret, x),)
 
 
 _attend.defvjp(_attend_forwards, _attend_backwards)
 
 
-def _on_platform(way, run, setting, x):
-  """run(setting, x) with the blocks, forwards (0) or backwards (1), of the platform that the program is lowered for."""
+class _Launch(NamedTuple):
+  """How kernels run."""
+
+  blocks: AttentionBlocks
+  interpret: bool = False
+
+
+def _on_platform(way, run, blocks, interpret, x):
+  """run(launch, x) with these blocks, or with those of the platform that the program is lowered for.
+
+  `way` is 0 for blocks forwards, 1 for blocks backwards.
+  """
   dim = x.q.shape[-1]
-  if setting.interpret or setting.blocks:
-    return run(setting._replace(blocks=setting.blocks or _blocks('gpu', dim, way)), x)
-  choices = {
-    platform: functools.partial(run, setting._replace(blocks=_blocks(platform, dim, way))) for platform in _BLOCKS
-  }
+  if interpret or blocks:
+    return run(_Launch(blocks or _blocks('triton', dim, way), interpret), x)
+  choices = {name: functools.partial(run, _Launch(_blocks(name, dim, way))) for name in _BLOCKS}
   return pallas_platforms.run(choices, x)
 
 
-def _forwards(setting, x):
+def _forwards(launch, x):
   """out [B, H, Q, D] and lse [B, H, Q]."""
-  parts = [_call_forwards(setting, part) for part in _parts(x)]
+  parts = [_call_forwards(launch, part) for part in _parts(x)]
   return tuple(_joined(each) for each in zip(*parts))
 
 
-def _backwards(setting, x):
+def _backwards(launch, x):
   """The gradients as `Arrays`; what needs none is None."""
-  parts = [_call_backwards(setting, part) for part in _parts(x)]
-  q, k, v, bias = zip(*parts)
-  bias = None if x.bias is None else sum(bias[1:], start=bias[0]).astype(x.bias.dtype)
+  q, k, v, biases = zip(*(_call_backwards(launch, part) for part in _parts(x)))
+  bias = None if x.bias is None else sum(biases[1:], start=biases[0]).astype(x.bias.dtype)
   return Arrays(_joined(q), _joined(k), _joined(v), None, bias)
 
 
@@ -205,10 +204,11 @@ def _parts(x: Arrays) -> list[Arrays]:
 class _Walk(NamedTuple):
   """Which program sees what.
 
-  A letter per axis of each array, for what a program has of it: b one row (of a result: or group), B the rows of a
-  group, h one head, i a block of queries, j a block of keys, 0 everything. `parallel` and `sequential` order the grid's
-  axes, see `Blocks`. Programs that follow one another share what they read: on GPUs the blocks of one row its keys, and
-  all rows of a head its bias; on TPUs all rows one block of the bias, which then is fetched once.
+  Each array has a letter per axis, which says how much of the axis a program has: b one row (in a result: or one
+  group), B the rows of a group, h one head, i a block of queries, j a block of keys, 0 everything. `parallel` and
+  `sequential` order the grid's axes, see `AttentionBlocks`. Programs that follow one another share what they read: on
+  GPUs the blocks of one row share its keys, and all rows of a head its bias; on TPUs all rows share one block of the
+  bias, which is fetched once.
   """
 
   arrays: Arrays
@@ -221,59 +221,59 @@ _BY_KEYS = _Walk(Arrays('bh00', 'bhj0', 'bhj0', 'b0j', 'h0j', 'bh00', 'bh00', 'b
 _BY_PAIRS = _Walk(Arrays('Bhi0', 'Bhj0', 'Bhj0', 'B0j', 'hij', 'Bhi0', 'Bhi0', 'Bhi0'), 'ijbh', 'hijb')
 
 
-def _order(walk, setting):
-  return walk.sequential if setting.blocks.sequential else walk.parallel
+def _order(walk, launch):
+  return walk.sequential if launch.blocks.sequential else walk.parallel
 
 
-def _call_forwards(setting, x):
+def _call_forwards(launch, x):
   num_queries, dim = x.q.shape[2:]
-  setting, x = _padded(setting, x)
+  launch, x = _padded(launch, x)
   outputs = [('bhi0', x.q.shape, x.q.dtype), ('bhi0', (*x.q.shape[:3], 1), jnp.float32)]
-  out, lse = _call(functools.partial(pallas_kernels.forward, setting.blocks.keys), _BY_QUERIES, setting, x, outputs)
+  out, lse = _call(functools.partial(kernels.forward, launch.blocks.keys), _BY_QUERIES, launch, x, outputs)
   return out[:, :, :num_queries, :dim], lse[:, :, :num_queries, 0]
 
 
-def _call_backwards(setting, x):
+def _call_backwards(launch, x):
   """The gradients of one part: q, k, v in their dtype, bias in float32 or None."""
   num_queries, dim = x.q.shape[2:]
   num_keys = x.k.shape[2]
-  setting, x = _padded(setting, x)
-  blocks = setting.blocks
-  to_queries = functools.partial(pallas_kernels.to_queries, blocks.keys)
-  to_keys = functools.partial(pallas_kernels.to_keys, blocks.queries)
-  (q,) = _call(to_queries, _BY_QUERIES, setting, x, [('bhi0', x.q.shape, x.q.dtype)])
-  k, v = _call(to_keys, _BY_KEYS, setting, x, [('bhj0', x.k.shape, x.k.dtype), ('bhj0', x.v.shape, x.v.dtype)])
-  bias = None if x.bias is None else _bias_gradient(setting, x)[:, :num_queries, :num_keys]
+  launch, x = _padded(launch, x)
+  blocks = launch.blocks
+  to_queries = functools.partial(kernels.to_queries, blocks.keys)
+  to_keys = functools.partial(kernels.to_keys, blocks.queries)
+  (q,) = _call(to_queries, _BY_QUERIES, launch, x, [('bhi0', x.q.shape, x.q.dtype)])
+  k, v = _call(to_keys, _BY_KEYS, launch, x, [('bhj0', x.k.shape, x.k.dtype), ('bhj0', x.v.shape, x.v.dtype)])
+  bias = None if x.bias is None else _bias_gradient(launch, x)[:, :num_queries, :num_keys]
   return q[:, :, :num_queries, :dim], k[:, :, :num_keys, :dim], v[:, :, :num_keys, :dim], bias
 
 
-def _bias_gradient(setting, x):
+def _bias_gradient(launch, x):
   """[H, Q, S]; groups of rows give sums of their own, since heads and blocks alone would not fill a GPU."""
   num_rows = len(x.q)
   num_head, num_queries, num_keys = x.bias.shape
-  tiles = num_head * (num_queries // setting.blocks.queries) * (num_keys // setting.blocks.keys)
-  groups = num_rows if setting.blocks.sequential else min(num_rows, math.ceil(setting.blocks.programs / tiles))
+  tiles = num_head * (num_queries // launch.blocks.queries) * (num_keys // launch.blocks.keys)
+  groups = num_rows if launch.blocks.sequential else min(num_rows, math.ceil(launch.blocks.programs / tiles))
   group = math.ceil(num_rows / groups)
-  num_sums = 1 if setting.blocks.sequential else math.ceil(num_rows / group)
-  axis = _order(_BY_PAIRS, setting).index('b')
-  kernel = functools.partial(pallas_kernels.to_bias, num_rows, group, axis, setting.blocks.sequential)
-  (sums,) = _call(kernel, _BY_PAIRS, setting, x, [('bhij', (num_sums, *x.bias.shape), jnp.float32)], group)
+  num_sums = 1 if launch.blocks.sequential else math.ceil(num_rows / group)
+  axis = _order(_BY_PAIRS, launch).index('b')
+  kernel = functools.partial(kernels.to_bias, num_rows, group, axis, launch.blocks.sequential)
+  (sums,) = _call(kernel, _BY_PAIRS, launch, x, [('bhij', (num_sums, *x.bias.shape), jnp.float32)], group)
   return jnp.sum(sums, axis=0)
 
 
-def _call(kernel: Callable[..., None], walk: _Walk, setting: _Setting, x: Arrays, outputs, group: int = 1):
+def _call(kernel, walk, launch, x, outputs, group=1):
   """Runs a kernel on padded arrays.
 
   Args:
     kernel: takes `Arrays` of references, then the outputs'
     walk: how programs are numbered and what they see
-    setting: with blocks
+    launch: blocks that fit the arrays
     x: padded arrays
     outputs: letters as in `_Walk`, shape and dtype of each
     group: rows of a group, which B stands for in `walk`
   """
-  blocks = setting.blocks
-  order = _order(walk, setting)
+  blocks = launch.blocks
+  order = _order(walk, launch)
   num_rows, num_head, num_queries, _ = x.q.shape
   count = {
     'b': math.ceil(num_rows / group),
@@ -297,14 +297,14 @@ def _call(kernel: Callable[..., None], walk: _Walk, setting: _Setting, x: Arrays
       Arrays(*(None if array is None else spec(letters, array.shape) for letters, array in zip(walk.arrays, x)))
     ],
     out_specs=[spec(letters, shape) for letters, shape, _ in outputs],
-    compiler_params=None if setting.interpret or blocks.sequential else pallas_platforms.triton(blocks.warps),
-    interpret=setting.interpret,
+    compiler_params=None if launch.interpret or blocks.sequential else pallas_platforms.triton(blocks.warps),
+    interpret=launch.interpret,
   )(x)
 
 
-def _padded(setting: _Setting, x: Arrays) -> tuple[_Setting, Arrays]:
+def _padded(launch: _Launch, x: Arrays) -> tuple[_Launch, Arrays]:
   """Fits blocks to short sequences, and fills queries, keys and channels up to whole blocks with what adds nothing."""
-  blocks = setting.blocks
+  blocks = launch.blocks
   num_queries, dim = x.q.shape[2:]
   num_keys = x.k.shape[2]
   blocks = dataclasses.replace(
@@ -322,11 +322,11 @@ def _padded(setting: _Setting, x: Arrays) -> tuple[_Setting, Arrays]:
     )
 
   padding = Arrays(*[0] * len(x))._replace(fill=-jnp.inf)  # no weight, also in rows without keys
-  return setting._replace(blocks=blocks), Arrays(*(pad(*each) for each in zip(x, axes, padding)))
+  return launch._replace(blocks=blocks), Arrays(*(pad(*each) for each in zip(x, axes, padding)))
 
 
-def _blocks(platform: str, dim: int, way: int) -> Blocks:
-  return next(blocks[way] for most, *blocks in _BLOCKS[platform] if dim <= most)
+def _blocks(backend: str, dim: int, way: int) -> AttentionBlocks:
+  return next(blocks[way] for most, *blocks in _BLOCKS[backend] if dim <= most)
 
 
 def _power_of_two(size: int) -> int:

@@ -2,17 +2,16 @@
 """Alignments for many proteins: what `alphafold-jax msa` does, for programs too."""
 
 import dataclasses
+import functools
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alphafold_jax import atomic
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import inputs, searching
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs import work
 from alphafold_jax.screen import TOLD, Screen, number, reporting
 from alphafold_jax.search.finding import alignment_text
 from alphafold_jax.search.found import Found
@@ -24,7 +23,7 @@ _MAX_FAILURES = 10  # shown at the end
 
 
 @dataclasses.dataclass
-class Summary:
+class AlignmentsSummary:
   """How the alignments came out."""
 
   out: Path
@@ -37,6 +36,14 @@ class Summary:
     """0: all is well; 1: something failed, the rest is done."""
     return int(bool(self.failures))
 
+  def closing(self) -> str:
+    """The last lines for a person: what was written and what failed."""
+    lines = [f'{number(len(self.written), "alignment")} in {self.out}']
+    lines += [f'failed: {name}: {message}' for name, message in self.failures[:_MAX_FAILURES]]
+    if (more := len(self.failures) - _MAX_FAILURES) > 0:
+      lines.append(f'and {more} more failed; see {self.out / "log.txt"}. The same command tries them again')
+    return '\n'.join(lines)
+
 
 def run(
   source: str | Path | Query | Sequence[Query],
@@ -45,56 +52,44 @@ def run(
   *,
   screen: Screen | None = None,
   command: Sequence[str] | None = None,
-) -> Summary:
+) -> AlignmentsSummary:
   """Searches for homologues of all proteins of a source and writes `OUT/NAME.a3m`.
 
   Args:
     source: FASTA or CSV file, a directory of these, or queries at hand.
     out: the output folder; made if missing.
     options: how to search.
-    screen: what the person sees; None: only the logger `alphafold_jax` is told.
+    screen: what the person sees; None: nothing but what the logger `alphafold_jax` gets.
     command: the command line, for the record.
 
   Raises:
     InputError: no protein can be used, or `out` cannot be written.
     SearchError: the engine is missing.
   """
-  found = inputs.find(source, Options(search=options))
-  summary = Summary(atomic.make_folder(out))
+  found = work.find(source, takes_bare=True)
+  summary = AlignmentsSummary(atomic.make_folder(out))
   with reporting(summary.out / 'log.txt', screen) as console:
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     for failure in found.failures:
       _log.error('%s', failure.message)
       summary.failures.append((failure.job, failure.message))
-    bare = [job for job in found.jobs if searching.is_bare(job)]
+    bare = [job for job in found.jobs if work.is_bare(job)]
     summary.kept = len(found.jobs) - len(bare)
     if summary.kept:
       _log.info('%s with an alignment already: left alone', number(summary.kept, 'protein'))
-    alone = ((job, Found(())) for job in bare)
-    results = alone if options.mode == SINGLE else searching.found_for(bare, options.make(), options, console)
-    for job, result in results:
-      try:
-        if isinstance(result, AlphaFoldError):
-          raise result
-        summary.written.append(_write(job, result, summary.out))
-      except AlphaFoldError as error:
-        searching.tell_failure(job, error)
-        summary.failures.append((job.name, str(error)))
-    _log.info('%s', closing(summary), extra=TOLD)
+    write = functools.partial(_write, summary)
+    ended: Iterable[tuple[work.Job, AlphaFoldError | None]]
+    if options.mode == SINGLE:
+      ended = [(job, work.attempt(write, job, Found(()))) for job in bare]
+    else:
+      ended = work.search_for(bare, options.make(), options, console, write)
+    summary.failures += [(job.name, str(error)) for job, error in ended if error is not None]
+    _log.info('%s', summary.closing(), extra=TOLD)
   return summary
 
 
-def _write(job: Job, found: Found, out: Path) -> Path:
+def _write(summary: AlignmentsSummary, job: work.Job, found: Found) -> None:
   """Writes a protein's alignment."""
-  path = out / f'{job.name}.a3m'
+  path = summary.out / f'{job.name}.a3m'
   atomic.write_text(path, alignment_text(job.query.name, job.query.sequence, found))
-  return path
-
-
-def closing(summary: Summary) -> str:
-  """The last lines: what was written and what failed."""
-  lines = [f'{number(len(summary.written), "alignment")} in {summary.out}']
-  lines += [f'failed: {name}: {message}' for name, message in summary.failures[:_MAX_FAILURES]]
-  if (more := len(summary.failures) - _MAX_FAILURES) > 0:
-    lines.append(f'and {more} more failed; see {summary.out / "log.txt"}. The same command tries them again')
-  return '\n'.join(lines)
+  summary.written.append(path)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traced programs kept on disk beside the compiled ones, so that the next process need not trace the network again.
 
-With JAX's own cache a process still traces and lowers the whole network before it can ask for what was compiled, which
-takes longer than reading it. Here a program is found by what it is made from: specs, shapes, settings, the machine with
-its packages, and our own code. So it need not be readable by another version, which JAX refuses to promise for GPU
-kernels.
+With JAX's own cache a process still traces and lowers the whole network before it can look up the compiled program,
+which takes longer than reading it. Here a program is found by what it is made from: specs, shapes, settings, the
+machine with its packages, and our own code. So no other version ever reads it, which JAX does not promise to work for
+GPU kernels.
 """
 
 import functools
@@ -12,59 +12,56 @@ import hashlib
 import logging
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.export
 
 from alphafold_jax import atomic, devices
 from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.ops import seam
 
 _log = logging.getLogger(__name__)
-_PACKAGE = Path(__file__).resolve().parents[1]
-_KERNELS = (
-  'triton_kernel_call',
-  'triton_kernel_call_ffi',
-  '__gpu$xla.gpu.triton',
-  'tpu_custom_call',
-  '__cudnn$fmhaSoftmax',
-  '__cudnn$fmhaScaleBiasSoftmax',
-)
+_PACKAGE = Path(__file__).resolve().parent
 _SETTINGS = ('jax_default_matmul_precision', 'jax_enable_x64', 'jax_threefry_partitionable')
-_ALLOWED = tuple(jax.export.DisabledSafetyCheck.custom_call(name) for name in _KERNELS)
 
 
-def kept(jitted: Callable, identity: Hashable, arguments: tuple) -> Callable:
-  """A function under jit as it was traced by an earlier process, or as it is traced now for the processes to come.
+def kept(jitted: Any, identity: Hashable, arguments: tuple) -> Callable:
+  """Reads a function as an earlier process traced it, or traces it and keeps that for later processes.
 
   Args:
-    jitted: the function, which must be a function of `identity` and its arguments alone.
-    identity: whose text tells it from all others.
+    jitted: the function under `jax.jit`; its result depends on `identity` and its arguments alone.
+    identity: its text identifies the function among all others.
     arguments: of the function, or `jax.ShapeDtypeStruct`s.
 
   Returns:
-    a function to be put under jit; the given one where JAX keeps no compiled programs, or cannot keep this one.
+    a function to be put under jit: `jitted` itself where JAX keeps no compiled programs or cannot keep this one.
   """
-  folder = jax.config.jax_compilation_cache_dir
-  if not folder or not jax.config.jax_enable_compilation_cache:
+  if (folder := devices.compilation_cache()) is None:
     return jitted
-  path = Path(folder) / f'traced-{_digest(identity, arguments)}'
+  path = folder / f'traced-{_digest(identity, arguments)}'
   try:
     return jax.export.deserialize(bytearray(path.read_bytes())).call
   except OSError:
     pass  # nobody has traced it yet
   except Exception as error:  # whatever a damaged file leads to
-    _log.info('%s cannot be read and is made anew: %s', path, error)
+    _log.info('%s cannot be read and is written again: %s', path, error)
   try:
-    exported = jax.export.export(jitted, disabled_checks=_ALLOWED)(*arguments)
+    exported = jax.export.export(jitted, disabled_checks=allowed_calls())(*arguments)
     with atomic.replacing(path) as file:
       file.write(exported.serialize())
   except (AlphaFoldError, OSError) as error:
     _log.info('a traced program cannot be kept: %s', error)
     return jitted
   except Exception as error:  # it calls back into this process, say
-    _log.debug('this traced program is none that can be kept: %s', error)
+    _log.debug('this traced program cannot be kept: %s', error)
     return jitted
   return exported.call
+
+
+def allowed_calls() -> list[jax.export.DisabledSafetyCheck]:
+  """The custom calls that a kept program may hold: those of the kernels."""
+  return [jax.export.DisabledSafetyCheck.custom_call(name) for name in seam.custom_calls()]
 
 
 def _digest(identity: Hashable, arguments: tuple) -> str:
@@ -77,7 +74,7 @@ def _digest(identity: Hashable, arguments: tuple) -> str:
 
 @functools.cache
 def _source() -> str:
-  """A digest of this package's code, all of it: what was traced by another version is not found."""
+  """A digest of all code of this package, so that a program traced by another version is not found."""
   digest = hashlib.sha256()
   for path in sorted(_PACKAGE.rglob('*.py')):
     digest.update(path.read_bytes())

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bodies of the attention kernels: what one program does with its blocks of `pallas_attention`'s arrays.
+"""The bodies of the attention kernels: what one program does with its blocks of `attention_pallas`'s arrays.
 
 The same code is lowered to Triton and to Mosaic, so it keeps to what both know: matrices, reductions along one axis
 that keep it, slices of references, loops over whole blocks; no scratch memory, no atomic additions.
 
 A kernel takes sizes, then `Arrays` of references to its blocks, then references to fill with its results. Letters as in
-`pallas_attention`, and
+`attention_pallas`, and
 
   i queries of a block    j keys of a block
 """
@@ -21,7 +21,7 @@ _LOG2_E = math.log2(math.e)
 
 
 class Arrays(NamedTuple):
-  """What kernels read, or something for each of these; the last three on the way back only."""
+  """What kernels read, or one value for each of these; the last three in the gradient's kernels only."""
 
   q: Any  # [B, H, Q, D]
   k: Any  # [B, H, S, D]

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of one prediction, and what files are made from: its arrays, its chains, their residues and atoms.
+
+Shapes: N_res residues of all chains; arrays of the host, without padding.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from alphafold_jax import config, errors
+from alphafold_jax.constants import residues
+
+ARRAYS = ('aatype', 'residue_index', 'asym_id', 'atom_positions', 'atom_mask', 'plddt')  # of every prediction
+PASS_ARRAYS = ('pass_positions', 'pass_plddt')  # the structures after each pass, stacked
+REPRESENTATIONS = ('single', 'pair')
+
+
+class _Array:
+  """An attribute that is one of a record's arrays."""
+
+  def __set_name__(self, owner: type, name: str) -> None:
+    self._name = name
+
+  def __get__(self, record: 'PredictionRecord', owner: type) -> np.ndarray:
+    return record.arrays[self._name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+  """One recycling pass as it went."""
+
+  index: int  # 0: the first
+  mean_plddt: float
+  ptm: float | None
+  change: float  # Å, against the pass before
+  seconds: float
+
+
+class KeptRepresentations(NamedTuple):
+  """The representations that may leave the device."""
+
+  single: np.ndarray  # [N_res, c_s]
+  pair: np.ndarray  # [N_res, N_res, c_z]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class PredictionRecord:
+  """One protein as one model and seed predict it."""
+
+  name: str  # of the protein, as it was given
+  job: str  # the same, safe for file names
+  model_name: str  # such as 'model_1_ptm'
+  seed: int
+  mean_plddt: float  # 0..100
+  ptm: float | None  # 0..1; None where the model has no such head
+  passes: tuple[Pass, ...]
+  arrays: Mapping[str, np.ndarray]  # by name: in memory, or on disk until one is asked for
+  notes: tuple[str, ...] = ()  # such as 'RANDOM WEIGHTS: NOT A PREDICTION'; every format shows them
+  iptm: float | None = None  # 0..1; None for a single chain
+
+  aatype = _Array()  # [N_res] 0..19, 20: unknown
+  residue_index = _Array()  # [N_res] position in the chain, from 0; files count from 1
+  asym_id = _Array()  # [N_res] one number per chain
+  atom_positions = _Array()  # [N_res, 37, 3] Å
+  atom_mask = _Array()  # [N_res, 37]
+  plddt = _Array()  # [N_res] 0..100
+
+  @property
+  def pae(self) -> np.ndarray | None:  # [N_res, N_res] Å
+    """Error of residue j when aligned on residue i; None where the model has no such head."""
+    return self.arrays.get('pae')
+
+  @property
+  def contact_probability(self) -> np.ndarray | None:  # [N_res, N_res]
+    """Probability of C-beta atoms within 8 Å; None if it was not kept."""
+    return self.arrays.get('contact_probability')
+
+  @property
+  def representations(self) -> KeptRepresentations | None:
+    """The trunk's representations; None if they were not kept."""
+    if not set(REPRESENTATIONS) <= set(self.arrays):
+      return None
+    return KeptRepresentations(*(self.arrays[name] for name in REPRESENTATIONS))
+
+  @property
+  def sequence(self) -> str:
+    """The residues as letters, X where unknown."""
+    return ''.join(residues.MSA_ALPHABET[i] for i in self.aatype)
+
+  @property
+  def tag(self) -> str:
+    """The part of file names that identifies this prediction among those of its protein."""
+    return tag(self.model_name, self.seed)
+
+  @property
+  def seconds(self) -> float:
+    """The time that all passes took."""
+    return sum(one.seconds for one in self.passes)
+
+  def in_memory(self) -> Self:
+    """The same record with all its arrays read."""
+    return dataclasses.replace(self, arrays=dict(self.arrays))
+
+  def after_pass(self, index: int) -> Self:
+    """The record as it was after a pass whose structure was kept, without what is known of the last pass only."""
+    positions, plddt = (self.arrays[name][index] for name in PASS_ARRAYS)
+    same = {name: self.arrays[name] for name in ARRAYS}
+    done = self.passes[: index + 1]
+    return dataclasses.replace(
+      self,
+      passes=done,
+      mean_plddt=done[-1].mean_plddt,
+      ptm=done[-1].ptm,
+      arrays=same | {'atom_positions': positions, 'plddt': plddt},
+    )
+
+  def __repr__(self) -> str:
+    ptm = '' if self.ptm is None else f', pTM {self.ptm:.2f}'
+    what = f'{self.name!r}, {self.model_name}, seed {self.seed}, {len(self.passes)} passes'
+    return f'{type(self).__name__}({what}: pLDDT {self.mean_plddt:.1f}{ptm})'
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What a file is made from: predictions of one protein, best first, and what belongs to the protein."""
+
+  job: str  # the first part of file names
+  predictions: Sequence[PredictionRecord]
+  tags: Sequence[str]  # one for each prediction
+  msa_tokens: np.ndarray | None = None  # [N_seq, N_res] row 0 the query
+  alignment: Callable[[], str] | None = None  # makes the alignment as A3M text
+  files: Sequence[Path] = ()  # of the protein that are written already, for archives
+
+  @property
+  def best(self) -> PredictionRecord:
+    return self.predictions[0]
+
+  @property
+  def title(self) -> str:
+    """The heading of a picture: the notes, then the protein's name."""
+    return '\n'.join([*(self.best.notes if self.predictions else ()), self.job])
+
+
+def tag(model_name: str, seed: int, rank: int | None = None) -> str:
+  """The part of file names that identifies a prediction: rank_001_alphafold2_ptm_model_3_seed_000.
+
+  Before ranking it has no rank. The structure after recycle k has `.r{k}` appended.
+  """
+  ranked = '' if rank is None else f'rank_{rank:03d}_'
+  return f'{ranked}{config.model_type(model_name)}_model_{config.model_number(model_name)}_seed_{seed:03d}'
+
+
+# ------------------------------------------------------------------------------------------ chains and atoms
+
+
+@dataclasses.dataclass(frozen=True)
+class Atom:
+  """An atom as files hold it."""
+
+  name: str
+  element: str
+  position: tuple[float, float, float]  # Å
+
+
+@dataclasses.dataclass(frozen=True)
+class Residue:
+  """A residue as files hold it."""
+
+  name: str  # three letters
+  number: int  # from 1
+  plddt: float  # rounded to the two decimals that files hold
+  atoms: tuple[Atom, ...]  # none for an unknown residue
+
+
+def chains(prediction: PredictionRecord) -> list[list[Residue]]:
+  """The residues of each chain, chains in order of first appearance.
+
+  Raises:
+    NumericalError: a coordinate or score that would be written is NaN or infinite.
+    InputError: there is no atom to write.
+  """
+  check_finite(prediction)
+  arrays = {name: np.asarray(prediction.arrays[name]) for name in ARRAYS}
+  if not np.any(arrays['atom_mask'] > 0.5):
+    raise errors.InputError(
+      'the prediction has no atoms to write: every residue is of unknown type (X); give the real residue types'
+    )
+  asym_ids = arrays['asym_id']
+  first = sorted(np.unique(asym_ids, return_index=True)[1])
+  return [[_residue(arrays, i) for i in np.flatnonzero(asym_ids == asym_ids[start])] for start in first]
+
+
+def check_finite(prediction: PredictionRecord) -> None:
+  """Refuses NaN and infinity: NumericalError names the residue, and the atom where there is one."""
+  positions, mask = np.asarray(prediction.atom_positions), np.asarray(prediction.atom_mask)
+  bad_atoms = np.argwhere((mask > 0.5) & ~np.isfinite(positions).all(-1) | ~np.isfinite(mask))
+  if len(bad_atoms):
+    residue, atom = bad_atoms[0]
+    raise _not_finite(prediction, residue, f'atom {residues.ATOM_TYPES[atom]}', positions[residue, atom].tolist())
+  _check_scores(prediction, 'pLDDT', prediction.plddt)
+  for name in ('pae', 'ptm', 'iptm'):
+    _check_scores(prediction, name, getattr(prediction, name))
+
+
+def chain_name(index: int) -> str:
+  """The index-th chain's name in the PDB's order: A to Z, then AA, BA, ... ZA, AB, ..."""
+  name, index = '', index + 1
+  while index > 0:
+    index, letter = divmod(index - 1, 26)
+    name += chr(ord('A') + letter)
+  return name
+
+
+def mean_plddt(prediction: PredictionRecord) -> float:
+  """The mean of the residues' pLDDT, in double precision."""
+  return float(np.mean(np.asarray(prediction.plddt, np.float64)))
+
+
+def _residue(arrays: Mapping[str, np.ndarray], i: Any) -> Residue:
+  aatype = int(arrays['aatype'][i])
+  name = 'UNK' if aatype >= residues.UNKNOWN else residues.RESTYPE_1TO3[residues.RESTYPES[aatype]]
+  return Residue(
+    name,
+    int(arrays['residue_index'][i]) + 1,
+    round(float(arrays['plddt'][i]), 2),
+    tuple(_atoms(arrays['atom_positions'][i], arrays['atom_mask'][i])),
+  )
+
+
+def _atoms(positions: np.ndarray, mask: np.ndarray) -> Iterator[Atom]:
+  for atom in np.flatnonzero(mask > 0.5):
+    x, y, z = map(float, positions[atom])
+    name = residues.ATOM_TYPES[atom]
+    yield Atom(name, name[0], (x, y, z))  # elements of the 37: C, N, O, S
+
+
+def _check_scores(prediction: PredictionRecord, name: str, values: Any) -> None:
+  if values is None:
+    return
+  values = np.asarray(values)
+  bad = np.argwhere(~np.isfinite(values.astype(np.float64)))
+  if not len(bad):
+    return
+  value = values[tuple(bad[0])]
+  if not bad.shape[1]:
+    raise errors.NumericalError(f'{name} is {value}: nothing was written; run again in float32')
+  raise _not_finite(prediction, bad[0][0], name, value)
+
+
+def _not_finite(prediction: PredictionRecord, i: Any, what: str, value: Any) -> errors.NumericalError:
+  return errors.NumericalError(
+    f'residue {int(prediction.residue_index[i]) + 1} of chain {int(prediction.asym_id[i])}: {what} is {value}, '
+    'not a finite number; nothing was written; run again in float32'
+  )

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of each protein of a run: its input, its key, whether it is done before, and how it ended."""
+
+import dataclasses
+import logging
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax.errors import InputError
+from alphafold_jax.runs.files import report
+from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles, tidied_names
+from alphafold_jax.runs.files.report import ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import Inputs, Job, Keys, Searches, TemplateSource, depth, of_input
+from alphafold_jax.screen import number
+
+_log = logging.getLogger(__name__)
+
+
+class Ledger:
+  """Keeps what is known; failures are entered into the run's summary as they come."""
+
+  def __init__(
+    self,
+    out: Path,
+    options: Options,
+    found: Inputs,
+    templates: TemplateSource | None,
+    keys: Keys | None,
+    summary: Summary,
+  ):
+    """Opens a ledger in which nothing but the proteins is known.
+
+    Args:
+      out: the output folder.
+      options: of the run.
+      found: the proteins, and what cannot be used.
+      templates: where templates come from, if there are any.
+      keys: of the run's predictions; None if it makes none.
+      summary: of the run.
+    """
+    self._out, self._options, self._templates, self._keys = out, options, templates, keys
+    self._found, self._summary = found, summary
+    self._searches = Searches(options.search, out / HIDDEN)
+    self._jobs = {job.name: job for job in found.jobs}
+    self.digests: dict[str, str] = {}  # of input, by job
+    self.depths: dict[str, int] = {}  # of alignments
+    self.outcomes: dict[str, Outcome] = {}
+    self.ours: set[str] = set()  # jobs that this process answers for
+
+  # ---------------------------------------------------------------------------------------- before it runs
+
+  def with_alignments(self, jobs: Sequence[Job], console: Any) -> list[Job]:
+    """The jobs, bare sequences with what a search finds for them; those that cannot be searched for have failed."""
+    return self._searches.with_alignments(
+      jobs, console, lambda job, error: self.fail(job, 'search', type(error).__name__, str(error))
+    )
+
+  def readable(self, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs whose input can be read, with their digests and depths noted; the others have failed."""
+    good = []
+    for job in jobs:
+      try:
+        self._read(job)
+        good.append(job)
+      except InputError as error:
+        _log.error('%s', error)
+        self.fail(job, 'input', 'InputError', str(error))
+    return good
+
+  def _read(self, job: Job) -> None:
+    """Notes digest and depth of a job's input, unless they are known; InputError if it cannot be read."""
+    if job.name not in self.digests:
+      digest = of_input(job, self._templates.identity_for(job) if self._templates else None)
+      self.depths[job.name] = depth(job)
+      self._jobs[job.name] = job
+      self.digests[job.name] = digest
+
+  def read_jobs(self) -> list[tuple[Job, str]]:
+    """The jobs that were looked at, with the digests of their input."""
+    return [(job, self.digests[name]) for name, job in self._jobs.items() if name in self.digests]
+
+  def key(self, job: Job) -> str | None:
+    """The key of all that makes the job's files; None while its input is not at hand."""
+    try:
+      if job.name not in self.digests and (here := self._searches.at_hand(job)) is not None:
+        self._read(here)
+    except InputError:
+      return None
+    return self.key_of(job.name)
+
+  def key_of(self, name: str) -> str | None:
+    """The same by the name of a job; None unless its input was read."""
+    return self._keys.job(self.digests[name]) if self._keys is not None and name in self.digests else None
+
+  def record(self, job: Job, there: Collection[str] | None = None) -> dict[str, Any] | None:
+    """The record of a job that is finished with this very content, settings and files.
+
+    Args:
+      job: the protein.
+      there: names of the files in the output folder, if they are known.
+    """
+    if self._options.overwrite_existing_results:
+      return None
+    files = JobFiles(self._out, job, self._options)
+    is_there = files.done_path.exists() if there is None else files.done_path.name in there
+    if not is_there:
+      return None  # without reading its input
+    key = self.key(job)
+    return None if key is None else files.done(key, there)
+
+  def without_done(self, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that are not finished with this very content, settings and files; the others are put on record."""
+    there = tidied_names(self._out)
+    pending = []
+    for job in jobs:
+      if (record := self.record(job, there)) is None:
+        pending.append(job)
+      else:
+        self.kept(job, record)
+    if kept := len(jobs) - len(pending):
+      nothing = not pending and self._options.shard is None
+      _log.info('done already: %s%s', number(kept, 'protein'), '; nothing to compute' if nothing else '')
+    return pending
+
+  # ---------------------------------------------------------------------------------------- how it ended
+
+  def fail(self, job: Job, stage: str, error: str, message: str) -> None:
+    """Puts a protein on record as failed."""
+    self.end(Outcome(job.name, FAILED), [Failure(job.name, job.query.name, job.query.source, stage, error, message)])
+
+  def failures_of(self, name: str) -> list[Failure]:
+    """The failures of one protein."""
+    return [failure for failure in self._summary.failures if failure.job == name]
+
+  def kept(self, job: Job, record: dict[str, Any]) -> None:
+    """Puts a protein on record as done before."""
+    self.end(Outcome(job.name, KEPT, record['predictions'], record['files']))
+
+  def end(self, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
+    """Puts on record how a protein ended."""
+    self.outcomes[outcome.job] = dataclasses.replace(outcome, ours=outcome.job in self.ours)
+    self._summary.failures += failures
+
+  def close(self, complete: bool) -> None:
+    """Enters all outcomes into the summary, and writes failures.json and, of predictions, summary.csv.
+
+    Args:
+      complete: whether everything was looked at; otherwise failures of an earlier run stay on record.
+    """
+    self._enter_outcomes()
+    if complete or self._summary.failures:
+      report.write_failures(self._summary)
+    if not self._options.msa_only:
+      self._write_summary()
+
+  def _enter_outcomes(self) -> None:
+    """Enters how each protein ended into the summary, in the order of the input."""
+    names = [*(job.name for job in self._found.jobs), *(failure.job for failure in self._found.failures)]
+    self._summary.outcomes = [
+      self.outcomes.get(name) or Outcome(name, NOT_RUN, ours=name in self.ours) for name in names
+    ]
+
+  def _write_summary(self) -> None:
+    """Writes summary.csv; of several shards the last to end has it whole, since each looks again after writing."""
+    outcomes = self._summary.outcomes
+    if self._options.shard and any(one.status == NOT_RUN and not one.ours for one in outcomes):
+      return  # stopped before it had looked at the others' proteins: another shard will write it
+    report.write_summary(self._summary)
+    elsewhere = {outcome.job for outcome in outcomes if outcome.status == ELSEWHERE}
+    jobs = [job for job in self._found.jobs if job.name in elsewhere] if self._options.shard else []
+    finished = [(job, record) for job in jobs if (record := self.record(job)) is not None]
+    for job, record in finished:
+      self.kept(job, record)
+    if finished:
+      self._enter_outcomes()
+      self._write_summary()

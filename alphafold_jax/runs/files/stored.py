@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions on disk, so that a killed run goes on where it stopped and files can be written anew without computing.
+
+    OUT/.results/{job}/{tag}.npz          scores, positions, pLDDT and PAE of one model and seed
+    OUT/.results/{job}/{tag}.extras.npz   what only some formats need; removed once the protein is done
+
+Each file names the content key it was made for; one of another key, or a damaged one, counts as absent. The folder may
+be deleted at any time: what would be resumed from it is computed again then.
+"""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphafold_jax import atomic
+from alphafold_jax.output import record
+from alphafold_jax.output.files import Prediction
+from alphafold_jax.output.record import Pass
+
+_log = logging.getLogger(__name__)
+_HEADER = '__result__'
+ALWAYS = (*record.ARRAYS, 'pae')  # arrays that are kept of every prediction that has them
+_NUMBERS = ('model_name', 'seed', 'mean_plddt', 'ptm')  # in the header under the record's names
+
+
+class StoredArrays(Mapping[str, np.ndarray]):
+  """The arrays in .npz files; one is read each time that it is asked for, and none is kept."""
+
+  def __init__(self, *paths: Path):
+    self._where = {name: path for path in paths for name in _names(path)}
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    with np.load(self._where[name], allow_pickle=False) as archive:
+      return archive[name]
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._where)
+
+  def __len__(self) -> int:
+    return len(self._where)
+
+
+def save(folder: Path, key: str, prediction: Prediction, extras: Collection[str] = ()) -> Prediction:
+  """Writes a prediction; returns it with its arrays on disk.
+
+  Args:
+    folder: of the protein.
+    key: of the content.
+    prediction: what to write.
+    extras: names of the arrays to keep beyond those of every prediction, until `drop_extras`.
+
+  Raises:
+    ResourceError, InputError: the disk is full, or the place cannot be written.
+  """
+  header = {
+    'key': key,
+    'tag': prediction.tag,
+    **{name: getattr(prediction, name) for name in _NUMBERS},
+    'passes': [dataclasses.asdict(one) for one in prediction.passes],
+    'notes': list(prediction.notes),
+  }
+  path, extras_path = _paths(atomic.make_folder(folder), prediction.tag)
+  if extras:
+    _write(extras_path, {'key': key}, {name: prediction.arrays[name] for name in extras})
+  _write(path, header, {name: prediction.arrays[name] for name in ALWAYS if name in prediction.arrays})
+  return dataclasses.replace(prediction, arrays=StoredArrays(path, *([extras_path] if extras else [])))
+
+
+def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collection[str] = ()) -> Prediction | None:
+  """The prediction of a model and seed if it is there, whole, and of this content; its arrays stay on disk.
+
+  Args:
+    folder: of the protein.
+    name: of the protein.
+    job: the same, safe for file names.
+    tag: of the model and seed.
+    key: of the content.
+    extras: names of the arrays that must be there beyond those of every prediction.
+  """
+  path, extras_path = _paths(folder, tag)
+  try:
+    header, arrays = _read(path)
+    if header['key'] != key:
+      _log.debug('%s: of other content', path)
+      return None
+    _check(arrays, has_pae=header['ptm'] is not None)
+    if extras:
+      extra_header, extra_arrays = _read(extras_path)
+      if extra_header['key'] != key or not set(extras) <= set(extra_arrays):
+        return None
+    return Prediction(
+      name=name,
+      job=job,
+      **{name: header[name] for name in _NUMBERS},
+      passes=tuple(Pass(**one) for one in header['passes']),
+      notes=tuple(header['notes']),
+      arrays=StoredArrays(path, *([extras_path] if extras else [])),
+    )
+  except FileNotFoundError:
+    return None
+  except Exception as error:  # whatever a damaged byte leads to
+    _log.warning('%s: damaged (%s: %s); computed again', path, type(error).__name__, error)
+    return None
+
+
+def drop_extras(folder: Path, tag: str) -> None:
+  """Removes what only some formats need."""
+  _paths(folder, tag)[1].unlink(missing_ok=True)
+
+
+def _check(arrays: Mapping[str, np.ndarray], *, has_pae: bool) -> None:
+  """Raises ValueError or KeyError where arrays are missing, of another shape, or hold NaN."""
+  num_res = len(arrays['aatype'])
+  shapes = dict.fromkeys(record.ARRAYS, (num_res,)) | ({'pae': (num_res, num_res)} if has_pae else {})
+  for name, shape in shapes.items():
+    if arrays[name].shape[: len(shape)] != shape:
+      raise ValueError(f'array {name!r} has shape {arrays[name].shape}')
+    if not np.isfinite(arrays[name]).all():
+      raise ValueError(f'array {name!r} holds NaN or infinity')
+
+
+def _paths(folder: Path, tag: str) -> tuple[Path, Path]:
+  return folder / f'{tag}.npz', folder / f'{tag}.extras.npz'
+
+
+def _names(path: Path) -> list[str]:
+  with np.load(path, allow_pickle=False) as archive:
+    return [name for name in archive.files if name != _HEADER]
+
+
+def _write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+  content: dict[str, Any] = {_HEADER: np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8), **arrays}
+  with atomic.replacing(path) as file:
+    np.savez(file, **content)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  with np.load(path, allow_pickle=False) as archive:
+    arrays = {name: archive[name] for name in archive.files}
+  return json.loads(arrays.pop(_HEADER).tobytes()), arrays
