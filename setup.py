@@ -63,6 +63,7 @@ TEST = [
   'nbclient',
   'nbformat',
   'pytest>=8',
+  'pytest-timeout>=2.3',  # a limit on every test; pyproject.toml has it
   'pytest-xdist>=3.5',
   *CLUSTER,
   *HHSEARCH,
@@ -85,7 +86,7 @@ EXTRAS = {
   'hhsearch': HHSEARCH,
   'train': TRAIN,
   'test': TEST,
-  'dev': [*TEST, 'ruff>=0.12'],
+  'dev': [*TEST, 'mypy>=1.15', 'pre-commit>=4', 'ruff==0.17.*'],  # another 0.x of ruff may format otherwise
 }
 
 setuptools.setup(

@@ -30,8 +30,14 @@ from alphafold_jax.weights.official import PREFIX
 
 Arrays = Mapping[str, np.ndarray]
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time, what most of a test's time goes to
-AS_USERS = (  # as they compile it: the whole run of tests does without XLA's fusion emitters, if it can (conftest.py)
-  {'xla_cpu_use_fusion_emitters': True} if 'fusion_emitters' in os.environ.get('XLA_FLAGS', '') else None
+AS_USERS = (  # as they compile it: the whole run of tests does without these, if it can (conftest.py)
+  {
+    'xla_cpu_use_fusion_emitters': True,
+    'xla_backend_optimization_level': 3,
+    'xla_llvm_disable_expensive_passes': False,
+  }
+  if 'fusion_emitters' in os.environ.get('XLA_FLAGS', '')
+  else None
 )
 
 _EVOFORMER = 'model.embeddings_and_evoformer'

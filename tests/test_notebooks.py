@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The notebook, executed from its first cell to its last with small settings."""
 
+import importlib.metadata
 import re
 import zipfile
 from pathlib import Path
@@ -46,6 +47,33 @@ def test_the_notebook_runs_and_shows_structure_plots_and_archive(tmp_path, given
   assert len(outputs(notebook, 'image/png')) == 3  # coverage, pLDDT, PAE
   with zipfile.ZipFile(tmp_path / 'p1' / 'p1_results.zip') as archive:
     assert any(name.endswith('.pdb') for name in archive.namelist())
+
+
+def install(monkeypatch, folder: Path) -> list[str]:
+  """Runs the install cell in a folder where alphafold_jax is not installed; what it would give to pip."""
+  cell = next(
+    cell for cell in nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4).cells if 'pip install' in cell.source
+  )
+  source, count = re.subn(r'!\{sys.executable\} -m pip install --quiet (".*")', r'installed.append(f\1)', cell.source)
+  assert count == 1
+  monkeypatch.setattr(importlib.metadata, 'distributions', lambda **_: [])
+  monkeypatch.chdir(folder)
+  installed: list[str] = []
+  exec(source, {'installed': installed})
+  return installed
+
+
+def test_the_notebook_installs_the_clone_it_is_in(monkeypatch):
+  root = NOTEBOOKS.parent
+  assert install(monkeypatch, NOTEBOOKS) == install(monkeypatch, root) == [f'{root}[notebook]']
+
+
+def test_the_notebook_installs_a_clone_beside_it_and_asks_for_one_where_there_is_none(monkeypatch, tmp_path):
+  with pytest.raises(FileNotFoundError, match='git clone.*upload'):
+    install(monkeypatch, tmp_path)
+  (tmp_path / 'clone' / 'alphafold_jax').mkdir(parents=True)
+  (tmp_path / 'clone' / 'alphafold_jax' / 'version.py').touch()
+  assert install(monkeypatch, tmp_path) == [f'{tmp_path / "clone"}[notebook]']
 
 
 def test_the_notebook_is_kept_without_outputs():

@@ -18,6 +18,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'alphafold_jax'
+PAGES = ('README.md', 'CONTRIBUTING.md')
 BUILT_FROM = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md')
 
 
@@ -148,6 +149,76 @@ def test_ci_stops_at_the_first_failure_and_knows_no_machine():
   assert 'python3 -m venv' in script
   assert re.findall(r'(?:^|[\s"\'=])(/(?!usr/bin/env)\w[^\s"\']*)', script) == []
   subprocess.run(['bash', '-n', path], check=True)
+
+
+def prose(page):
+  """A page without its fenced blocks."""
+  return re.sub(r'^```.*?^```', '', (ROOT / page).read_text(encoding='utf-8'), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+  """The anchors that GitHub makes of a page's headings."""
+  headings = re.findall(r'^#+ (.*)', prose(page), re.MULTILINE)
+  return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+def named_paths(text):
+  """What stands in backticks and is a path, below the repository or the package."""
+  for name in re.findall(r'`([^`\s]+)`', text):
+    if re.fullmatch(r'[\w./-]+', name) and ('/' in name or name.endswith('.py')):
+      yield name, next((root / name for root in (ROOT, PACKAGE) if (root / name).exists()), None)
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_every_link_of_the_pages_leads_somewhere(page):
+  broken = []
+  for target in re.findall(r'\]\(([^)\s]+)\)', prose(page)):
+    path, _, anchor = target.partition('#')
+    if not target.startswith('https://') and not (
+      (ROOT / path).exists() and (not anchor or anchor in anchors(path or page))
+    ):
+      broken.append(target)
+  assert broken == []
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_every_path_that_the_pages_name_exists(page):
+  assert [name for name, path in named_paths(prose(page)) if path is None] == []
+
+
+def test_every_name_in_the_tables_for_contributors_is_in_a_file_beside_it():
+  rows = [row for row in prose('CONTRIBUTING.md').splitlines() if row.startswith('| ')]
+  missing = []
+  for row in rows:
+    files = [
+      file for _, path in named_paths(row) if path for file in ([path] if path.is_file() else path.rglob('*.py'))
+    ]
+    for name in re.findall(r'`(_?[A-Z][A-Za-z_]{4,})`', row):
+      if not any(re.search(rf'\b{name}\b', file.read_text(encoding='utf-8')) for file in files):
+        missing.append((name, row[:40]))
+  assert missing == []
+
+
+def test_the_examples_of_style_are_taken_from_the_code():
+  code = '\n'.join(path.read_text() for folder in (PACKAGE, ROOT / 'tests') for path in folder.rglob('*.py'))
+  blocks = re.findall(r'^```python\n(.*?)^```', (ROOT / 'CONTRIBUTING.md').read_text(), re.MULTILINE | re.DOTALL)
+  assert blocks and [line for block in blocks for line in block.splitlines() if line.strip() not in code] == []
+
+
+def test_nothing_written_installs_the_package_by_a_name_that_no_index_has():
+  folders = [path for name in ('docs', 'notebooks', 'examples', 'configs') for path in (ROOT / name).rglob('*')]
+  texts = [path for path in folders if path.suffix in ('.md', '.ipynb', '.py')]
+  texts += [ROOT / name for name in (*PAGES, 'CHANGELOG.md', 'Dockerfile')]
+  by_name = re.compile(r'pip install[^\n`&]*\balphafold-jax\b')
+  assert [path.name for path in texts if by_name.search(path.read_text(encoding='utf-8'))] == []
+
+
+def test_commits_are_checked_by_the_commands_of_ci():
+  hooks = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())['repos']
+  assert [repo['repo'] for repo in hooks] == ['local']  # nothing is downloaded
+  script = (ROOT / '.ci' / 'run').read_text()
+  for hook in hooks[0]['hooks']:
+    assert f'run "{hook["name"]}' in script and hook['language'] == 'system'
 
 
 def test_the_citation_names_this_version_and_the_paper():
