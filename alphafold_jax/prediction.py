@@ -6,7 +6,7 @@ import functools
 import gc
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,6 @@ class Model:
   def note(self) -> notes.Note | None:
     """What must be said of its predictions; None if they are AlphaFold 2's own."""
     return notes.note_of(self.name, self.is_random)
-
-  @property
-  def has_pae(self) -> bool:
-    return bool(self.config.heads.num_pae_bins)
 
   def prepare(self, params: alphafold.Params, key: jax.Array | None, batch: schema.Batch) -> alphafold.Context:
     """What all passes share; the key is consumed, and needed with dropout only."""
@@ -138,7 +134,7 @@ def predict(
     ResourceError: it does not fit the devices' memory; the message says what would.
     NumericalError: NaN or infinity came out, in float32 too.
   """
-  settings = _changed(settings or Settings(), changes)
+  settings = (settings or Settings()).with_changes(**changes)
   batch = as_batch(query, templates)
   name = name or getattr(query, 'name', None) or 'query'
   task = _Task(model, configured(model, settings), settings, batch, name, seed)
@@ -169,14 +165,6 @@ def make_plan(
   """
   settings = settings or Settings()
   return _plan(_Task(model, configured(model, settings), settings, batch), make_room)
-
-
-def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-  names = {field.name for field in dataclasses.fields(Settings)}
-  for key in changes:
-    if key not in names:
-      raise InputError(f'there is no setting {key!r}; choose from {", ".join(sorted(names))}')
-  return dataclasses.replace(settings, **changes)
 
 
 def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:

@@ -45,6 +45,13 @@ class Settings:
       if not good:
         raise InputError(f'{name}={getattr(self, name)!r}: {rule}')
 
+  def with_changes(self, **changes: Any) -> 'Settings':
+    """These settings with some of them changed; raises InputError where there is no such setting."""
+    names = {field.name for field in dataclasses.fields(self)}
+    for key in changes.keys() - names:
+      raise InputError(f'there is no setting {key!r}; choose from {", ".join(sorted(names))}')
+    return dataclasses.replace(self, **changes)
+
   def changes(self) -> dict[str, Any]:
     """New values in a model's configuration by dotted key, such as 'sampling.num_msa'."""
     num_msa, num_extra = self.max_msa or (None, None)

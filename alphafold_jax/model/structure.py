@@ -116,7 +116,10 @@ class StructureLayer(hk.Module):
     super().__init__(name=name)
     self.spec = spec
 
-  def __call__(self, s, frames, s_initial, z, pair_logits, mask):
+  def __call__(
+    self, s: jax.Array, frames: Rigid, s_initial: jax.Array, z: jax.Array, pair_logits: jax.Array, mask: jax.Array
+  ) -> tuple[jax.Array, Rigid, jax.Array]:
+    """Updates s [N_res, c_s] and the frames; pair_logits [N_res, N_res, H]; also gives the angles [N_res, 7, 2]."""
     spec = self.spec
     s += InvariantPointAttention(spec, name='ipa')(s, z, pair_logits, frames, mask)  # line 6
     s = LayerNorm(name='ipa_norm')(dropout(s, spec.dropout))  # line 7
