@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: what a person who makes a mistake is told, exit codes, and what is shown."""
+"""The command line: messages after mistakes, exit codes, and what is shown."""
 
 import gzip
 import os
@@ -25,8 +25,12 @@ from alphafold_jax.weights import store
     ['params', 'download'],
     ['params', 'list'],
     ['params', 'verify'],
+    ['params', 'export'],
     ['doctor'],
     ['msa'],
+    ['evaluate'],
+    ['train'],
+    ['dataset'],
     ['db'],
     ['db', 'build'],
     ['db', 'download'],
@@ -46,7 +50,7 @@ def test_help_needs_neither_jax_nor_numpy(command):
   assert done.stdout.startswith('usage: alphafold-jax') and 'Traceback' not in done.stderr
 
 
-def test_version_is_told(capsys):
+def test_version_is_printed(capsys):
   assert cli.main(['--version']) == 0
   assert re.fullmatch(r'alphafold-jax \d+\.\d+\.\d+\n', capsys.readouterr().out)
 
@@ -101,8 +105,8 @@ def test_input_that_cannot_be_used_exits_2_and_makes_nothing(name, tmp_path, cap
   content, message = BAD_INPUT[name]
   (tmp_path / name).write_bytes(content)
   assert predict(tmp_path / name, tmp_path / 'out', *ALONE) == 2
-  told = capsys.readouterr().err
-  assert message in told and name in told and 'Traceback' not in told and len(told) < 1000
+  shown = capsys.readouterr().err
+  assert message in shown and name in shown and 'Traceback' not in shown and len(shown) < 1000
   assert not (tmp_path / 'out').exists()
 
 
@@ -115,8 +119,8 @@ def test_a_missing_input_exits_2(tmp_path, capsys):
 def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
   assert predict(source, tmp_path / 'out', *SMALL) == 2
-  told = capsys.readouterr().err
-  assert all(word in told for word in ('--msa-mode single_sequence', '.a3m', 'a3mpath', '--msa-mode hmmer', 'p.fasta'))
+  shown = capsys.readouterr().err
+  assert all(word in shown for word in ('--msa-mode single_sequence', '.a3m', 'a3mpath', '--msa-mode hmmer', 'p.fasta'))
   assert not (tmp_path / 'out').exists()
 
 
@@ -145,8 +149,8 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
 def test_a_flag_that_cannot_be_exits_2_by_name(flags, message, tmp_path, capsys):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
   assert predict(source, tmp_path / 'out', *ALONE, *flags) == 2
-  told = capsys.readouterr().err
-  assert message in told and 'Traceback' not in told
+  shown = capsys.readouterr().err
+  assert message in shown and 'Traceback' not in shown
 
 
 def test_a_template_that_is_no_structure_exits_2(tmp_path, capsys):
@@ -167,9 +171,9 @@ def test_a_template_that_is_no_structure_exits_2(tmp_path, capsys):
 def test_missing_weights_exit_2_with_what_to_run(tmp_path, capsys):
   (tmp_path / 'p.a3m').write_text(A3M)
   assert predict(tmp_path / 'p.a3m', tmp_path / 'out', '--data', str(tmp_path)) == 2
-  told = capsys.readouterr().err
-  assert 'no params_model_1_ptm.npz there' in told and 'alphafold-jax params download' in told
-  assert '--params random' in told and told.count('\n') < 20 and not (tmp_path / 'out').exists()
+  shown = capsys.readouterr().err
+  assert 'no params_model_1_ptm.npz there' in shown and 'alphafold-jax params download' in shown
+  assert '--params random' in shown and shown.count('\n') < 20 and not (tmp_path / 'out').exists()
 
 
 def test_the_weights_of_another_model_are_refused_before_anything_runs(tmp_path, capsys):
@@ -279,8 +283,8 @@ def test_an_unexpected_error_is_one_line_here_and_a_traceback_in_the_log(tmp_pat
 def test_an_error_outside_the_proteins_says_where_the_details_are(tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(devices, 'describe', lambda: 1 / 0)
   assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', *ALONE) == 1
-  told = capsys.readouterr().err
-  assert 'unexpected ZeroDivisionError' in told and 'log.txt has the details' in told and 'Traceback' not in told
+  shown = capsys.readouterr().err
+  assert 'unexpected ZeroDivisionError' in shown and 'log.txt has the details' in shown and 'Traceback' not in shown
   assert 'Traceback' in (tmp_path / 'out' / 'log.txt').read_text()
 
 
@@ -322,8 +326,8 @@ def test_params_verify_without_any_exits_2(tmp_path, capsys):
 def test_params_download_refuses_a_file_that_is_no_archive(tmp_path, capsys):
   (tmp_path / 'a.tar').write_bytes(b'no archive')
   assert cli.main(['params', 'download', '--data', str(tmp_path / 'p'), '--from', str(tmp_path / 'a.tar')]) == 2
-  told = capsys.readouterr().err
-  assert 'not a tar archive' in told and 'Traceback' not in told
+  shown = capsys.readouterr().err
+  assert 'not a tar archive' in shown and 'Traceback' not in shown
 
 
 def test_doctor_names_what_is_missing_with_the_remedy(tmp_path, capsys):

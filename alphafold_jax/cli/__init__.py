@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line, `alphafold-jax COMMAND`: flags and messages, no more.
 
-Each command has a file, with its flags and what it calls.
+A command is a file, with `run`, its tables of flags and `add`, and a place in COMMANDS.
 
 Exit codes: 0 all is well; 1 something failed, the rest is done; 2 wrong usage or input, nothing was run; 130 stopped by
 the person, 143 by the system. JAX is loaded only when there is something to compute.
@@ -15,9 +15,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, msa, params, predict, train
 from alphafold_jax.cli.flags import PROGRAM
+from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.version import __version__
 
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
@@ -58,8 +60,6 @@ def _separated(argument: str) -> tuple[str, ...]:
 
 def _guarded(options: argparse.Namespace) -> int:
   """Runs the chosen command and turns errors into one-screen messages."""
-  from alphafold_jax.errors import AlphaFoldError
-
   debug = getattr(options, 'debug_logging', False)
   try:
     with _terminable():
@@ -105,7 +105,7 @@ class _Terminated(KeyboardInterrupt):
 def _terminable() -> Iterator[None]:
   """Ends in good order on SIGTERM, as clusters send it at a job's time limit."""
 
-  def end(number, frame):
+  def end(number: int, frame: Any) -> None:
     raise _Terminated
 
   try:

@@ -5,10 +5,12 @@ import argparse
 import datetime
 from typing import Any
 
+from alphafold_jax.cli.flags import actions, command, value
+from alphafold_jax.transfer.files import human_size
+
 
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax.search.cache import SearchCache
-  from alphafold_jax.transfer.files import human_size
 
   cache = SearchCache(given.search_cache)
   entries = sorted(cache.entries(), key=lambda entry: entry.used)
@@ -28,20 +30,11 @@ def run(given: argparse.Namespace) -> int:
   return 0
 
 
+_FOLDER = {'--search-cache': value('DIR', "folder (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)")}
+_OLDER = {'--older-than': value('DAYS', 'only those not used for so many days', type=float, default=0.0)}
+
+
 def add(commands: Any) -> None:
-  parser = commands.add_parser('cache', help='list or remove kept searches', allow_abbrev=False)
-  actions = parser.add_subparsers(title='actions', metavar='ACTION', required=True, dest='action')
-  texts = {
-    'list': 'the searches that are kept, those not used for longest first',
-    'clean': 'remove searches, all or those not used for some time',
-  }
-  for action, text in texts.items():
-    one = actions.add_parser(action, help=text, description=f'{text[0].upper()}{text[1:]}.', allow_abbrev=False)
-    one.set_defaults(run=run, action=action)
-    one.add_argument(
-      '--search-cache', metavar='DIR', help="folder (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)"
-    )
-    if action == 'clean':
-      one.add_argument(
-        '--older-than', type=float, metavar='DAYS', default=0.0, help='only those not used for so many days'
-      )
+  group = actions(commands, 'cache', 'list or remove kept searches')
+  command(group, 'list', run, 'the searches that are kept, those not used for longest first', arguments=_FOLDER)
+  command(group, 'clean', run, 'remove searches, all or those not used for some time', arguments={**_FOLDER, **_OLDER})

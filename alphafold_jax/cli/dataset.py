@@ -5,7 +5,7 @@ import argparse
 import sys
 from typing import Any
 
-from alphafold_jax.cli import flags
+from alphafold_jax.cli.flags import PROGRAM, Flags, command, count, several, switch, value
 
 
 def run(given: argparse.Namespace) -> int:
@@ -28,7 +28,7 @@ def run(given: argparse.Namespace) -> int:
     processes=given.processes,
     progress=show,
   )
-  splits = ', '.join(f'{count} {name}' for name, count in sorted(summary.splits.items()))
+  splits = ', '.join(f'{chains} {name}' for name, chains in sorted(summary.splits.items()))
   print(
     f'{summary.path}: {summary.num_chains} chains ({splits}) in {summary.num_clusters} clusters, '
     f'{summary.num_with_alignment} with an alignment'
@@ -41,7 +41,7 @@ def run(given: argparse.Namespace) -> int:
 class _Paths(argparse.Action):
   """At least one source and the place to write to."""
 
-  def __call__(self, parser, namespace, values, option_string=None):
+  def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
     if len(values) < 2:
       parser.error('give STRUCTURES and OUT')
     setattr(namespace, self.dest, values)
@@ -55,53 +55,30 @@ def _column(text: str) -> tuple[str, str]:
 
 
 _column.__name__ = 'OURS=THEIRS'
+_ARGUMENTS: Flags = {
+  'paths': value(
+    'PATH', 'files or folders of structures (also .gz), and last the folder to make', nargs='+', action=_Paths
+  ),
+  '--msas': several('PATH', 'A3M files or a folder of them; repeat, the preferred ones first'),
+  '--table': value(
+    'CSV', 'which chains to take: id and any of cluster, split, resolution, method, release_date, exclude'
+  ),
+  '--column': several('OURS=THEIRS', 'name of a column in the table, such as cluster=cluster30', type=_column),
+  '--clusters': value('TSV', 'clusters by sequence, as `mmseqs easy-cluster` writes them; chains are drawn by cluster'),
+  '--predicted': switch('the structures are predictions with pLDDT as B-factor'),
+  '--max-rows': count('alignment rows to keep (default: %(default)s)', default=8192),
+  '--processes': count('how many read files (default: one per CPU)'),
+  '--quiet': switch('no progress'),
+}
 
 
 def add(commands: Any) -> None:
-  dataset = commands.add_parser(
-    'dataset',
-    help='a training set from structures and alignments',
-    allow_abbrev=False,
-    usage=f'{flags.PROGRAM} dataset STRUCTURES... OUT [flags]',
+  command(
+    commands,
+    'dataset STRUCTURES... OUT [flags]',
+    run,
+    'a training set from structures and alignments',
     description='Reads mmCIF and PDB files, and alignments of the same names, once, into a compact cache that '
-    f'`{flags.PROGRAM} train` draws from. Files that cannot be used are listed in OUT/skipped.csv.',
+    f'`{PROGRAM} train` draws from. Files that cannot be used are listed in OUT/skipped.csv.',
+    arguments=_ARGUMENTS,
   )
-  dataset.set_defaults(run=run)
-  dataset.add_argument(
-    'paths',
-    metavar='PATH',
-    nargs='+',
-    action=_Paths,
-    help='files or folders of structures (also .gz), and last the folder to make',
-  )
-  for flag, settings in _FLAGS.items():
-    dataset.add_argument(flag, **settings)
-
-
-_FLAGS: dict[str, dict[str, Any]] = {
-  '--msas': {
-    'metavar': 'PATH',
-    'action': 'append',
-    'default': [],
-    'help': 'A3M files or a folder of them; repeat, the preferred ones first',
-  },
-  '--table': {
-    'metavar': 'CSV',
-    'help': 'which chains to take: id and any of cluster, split, resolution, method, release_date, exclude',
-  },
-  '--column': {
-    'type': _column,
-    'metavar': 'OURS=THEIRS',
-    'action': 'append',
-    'default': [],
-    'help': 'name of a column in the table, such as cluster=cluster30',
-  },
-  '--clusters': {
-    'metavar': 'TSV',
-    'help': 'clusters by sequence, as `mmseqs easy-cluster` writes them; chains are drawn by cluster',
-  },
-  '--predicted': {**flags.SWITCH, 'help': 'the structures are predictions with pLDDT as B-factor'},
-  '--max-rows': {'type': int, 'default': 8192, 'metavar': 'N', 'help': 'alignment rows to keep (default: %(default)s)'},
-  '--processes': {'type': int, 'metavar': 'N', 'help': 'how many read files (default: one per CPU)'},
-  '--quiet': {**flags.SWITCH, 'help': 'no progress'},
-}

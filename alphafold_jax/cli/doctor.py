@@ -4,6 +4,8 @@
 import argparse
 from typing import Any
 
+from alphafold_jax.cli.flags import command, value
+
 
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax import doctor
@@ -12,12 +14,12 @@ def run(given: argparse.Namespace) -> int:
 
 
 def add(commands: Any) -> None:
-  parser = commands.add_parser(
+  command(
+    commands,
     'doctor',
-    help='what this machine has for predictions, and what is missing',
-    allow_abbrev=False,
+    run,
+    'what this machine has for predictions, and what is missing',
     description='Says what this machine computes on, where parameters and compiled programs are, and what to do '
     'about what is missing. Exit code 1 if predictions are not possible yet.',
+    arguments={'--data': value('DIR', 'folder of the parameters')},
   )
-  parser.add_argument('--data', metavar='DIR', help='folder of the parameters')
-  parser.set_defaults(run=run)

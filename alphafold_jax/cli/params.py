@@ -2,19 +2,18 @@
 """`alphafold-jax params download | list | verify | export`."""
 
 import argparse
+import logging
 import pathlib
 import sys
 from typing import Any
 
 from alphafold_jax import choices
-from alphafold_jax.cli import flags
+from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
+from alphafold_jax.transfer.files import human_size
 
 
 def run(given: argparse.Namespace) -> int:
-  import logging
-
   from alphafold_jax import config
-  from alphafold_jax.transfer.files import human_size
   from alphafold_jax.weights import official, store
 
   logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
@@ -37,7 +36,7 @@ def run(given: argparse.Namespace) -> int:
     for line in (*row.problems, *row.remarks):
       print(f'      {line}')
   if given.action == 'list' and not any(row.usable for row in rows):
-    print(f'None yet: {flags.PROGRAM} params download fetches them (CC BY 4.0).')
+    print(f'None yet: {PROGRAM} params download fetches them (CC BY 4.0).')
   return int(given.action != 'list' and not all(row.usable for row in rows))
 
 
@@ -49,35 +48,33 @@ def export(given: argparse.Namespace) -> int:
   return 0
 
 
+_FOLDER = {'--data': value('DIR', "folder (default: $ALPHAFOLD_JAX_PARAMS or the user's cache)")}
+_DOWNLOAD: Flags = {
+  **_FOLDER,
+  '--archive': value('NAME', 'which one, or an address (default: %(default)s)', default=choices.PARAMETERS),
+  '--from': value('FILE', 'an archive that is on this machine already', dest='source'),
+  '--sha256': value('HEX', 'the digest that the archive must have'),
+  '--force': switch('fetch again even if all is there'),
+}
+_EXPORT: Flags = {
+  'run_dir': value('RUN_DIR', 'folder of the run'),
+  'out': value('OUT.npz', 'the file to write'),
+  '--step': count('of the checkpoint (default: the best by validation)'),
+}
+
+
 def add(commands: Any) -> None:
-  params = commands.add_parser(
-    'params', help='download, list or verify the published parameters; export trained ones', allow_abbrev=False
-  )
-  actions = params.add_subparsers(title='actions', metavar='ACTION', required=True, dest='action')
-  texts = {
-    'download': 'fetch the published parameters (resumes; CC BY 4.0)',
-    'list': 'which parameters are on this machine',
-    'verify': 'compare every file with its recorded digest, and its arrays with the models',
-  }
-  for action, text in texts.items():
-    parser = actions.add_parser(action, help=text, description=text[0].upper() + text[1:] + '.', allow_abbrev=False)
-    parser.add_argument('--data', metavar='DIR', help="folder (default: $ALPHAFOLD_JAX_PARAMS or the user's cache)")
-    parser.set_defaults(run=run, action=action)
-    if action == 'download':
-      parser.add_argument(
-        '--archive', default=choices.PARAMETERS, metavar='NAME', help='which one, or an address (default: %(default)s)'
-      )
-      parser.add_argument('--from', dest='source', metavar='FILE', help='an archive that is on this machine already')
-      parser.add_argument('--sha256', metavar='HEX', help='the digest that the archive must have')
-      parser.add_argument('--force', action='store_true', help='fetch again even if all is there')
-  parser = actions.add_parser(
+  group = actions(commands, 'params', 'download, list or verify the published parameters; export trained ones')
+  command(group, 'download', run, 'fetch the published parameters (resumes; CC BY 4.0)', arguments=_DOWNLOAD)
+  command(group, 'list', run, 'which parameters are on this machine', arguments=_FOLDER)
+  verified = 'compare every file with its recorded digest, and its arrays with the models'
+  command(group, 'verify', run, verified, arguments=_FOLDER)
+  command(
+    group,
     'export',
-    help='write trained parameters in the published layout',
-    allow_abbrev=False,
+    export,
+    'write trained parameters in the published layout',
     description='Writes the averaged parameters of a training run as an official .npz, and beside it a notice of '
     'where they come from.',
+    arguments=_EXPORT,
   )
-  parser.add_argument('run_dir', metavar='RUN_DIR', help='folder of the run')
-  parser.add_argument('out', metavar='OUT.npz', help='the file to write')
-  parser.add_argument('--step', type=int, metavar='N', help='of the checkpoint (default: the best by validation)')
-  parser.set_defaults(run=export)

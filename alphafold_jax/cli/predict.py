@@ -8,6 +8,7 @@ from typing import Any
 
 from alphafold_jax import choices
 from alphafold_jax.cli import flags, searching
+from alphafold_jax.cli.flags import Flags, choice, command, count, number, several, switch, value
 
 if typing.TYPE_CHECKING:
   from alphafold_jax.runs import Options
@@ -15,26 +16,24 @@ if typing.TYPE_CHECKING:
 
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax import runs
+  from alphafold_jax.runs import files
 
   options = _options(given)
   screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
   summary = runs.run(given.input, given.output, options, screen=screen, command=given.command_line)
   if not given.quiet:
-    from alphafold_jax.runs import files
-
     print(f'\n{files.closing(summary, live=screen.live)}', flush=True)
   return summary.exit_code
 
 
 def _options(given: argparse.Namespace) -> 'Options':
-  """The flags as runs.Options."""
+  """Makes runs.Options of the flags."""
   from alphafold_jax import runs
   from alphafold_jax.settings import Settings
 
-  settings = Settings(**_same(given, Settings), num_devices=given.devices)
   others = {
     'search': searching.options_of(given),
-    'settings': settings,
+    'settings': Settings(**_same(given, Settings), num_devices=given.devices),
     'config': dict(given.config),
     'params': given.params or given.data,
     'skip_output': frozenset(part for parts in given.skip_output for part in parts),
@@ -44,185 +43,139 @@ def _options(given: argparse.Namespace) -> 'Options':
 
 
 def _same(given: argparse.Namespace, kind: Any) -> dict[str, Any]:
-  """The values of flags that have the names of a dataclass's fields."""
+  """Picks the flags that are named as the fields of a dataclass."""
   return {field.name: getattr(given, field.name) for field in dataclasses.fields(kind) if hasattr(given, field.name)}
 
 
+_ARGUMENTS: Flags = {
+  'input': value(
+    'INPUT',
+    'FASTA (one record, one protein), A3M or Stockholm, CSV or TSV with columns id,sequence[,a3mpath], features .npz '
+    'of --msa-only, or a directory of these; also .gz',
+  ),
+  'output': value('OUT', 'folder for the results; made if missing'),
+}
+_GROUPS: dict[str, Flags] = {
+  'input': {
+    '--msa-mode': choice(
+      choices.MSA_MODES,
+      'what becomes of sequences without an alignment: hmmer (jackhmmer) and mmseqs2 search --database on this '
+      'machine; server sends them to an MMseqs2 server (mmseqs2_uniref_env is another name for it, '
+      'mmseqs2_uniref leaves out environmental sequences); single_sequence folds them as they are, which is far '
+      'less accurate. Without this flag they are an error',
+    ),
+    '--msa-only': switch('write the features of each protein as .npz and stop; these can be INPUT'),
+    '--custom-template-path': value(
+      'PATH',
+      'a structure (mmCIF, PDB) or a folder of them, used as template where it fits the protein (models 1 and 2 only)',
+    ),
+    '--template-map': value(
+      'FILE', 'JSON: structures with their residues on the protein, each taken as it is; see docs/search.md'
+    ),
+    '--jobname-prefix': value('NAME', 'name files NAME_0, NAME_1, ... instead of after the proteins'),
+    '--sort-queries-by': choice(
+      choices.SORTS, 'order of the proteins: length is shortest first (default: %(default)s)', default='length'
+    ),
+  },
+  'search': searching.ALL,
+  'prediction': {
+    '--num-recycle': count('recycling passes after the first (default: 3)'),
+    '--recycle-early-stop-tolerance': value(
+      'Å', 'stop recycling when distances between C-alpha atoms change less (default: never)', type=float
+    ),
+    '--num-ensemble': count('draws of the alignment per pass (default: 1)'),
+    '--num-seeds': count('seeds per model (default: %(default)s)', default=1),
+    '--random-seed': count('the first seed (default: %(default)s)', default=0),
+    '--num-models': count('how many of the models (default: 5; of mini there is one)', default=5),
+    '--model-type': choice(
+      choices.MODEL_TYPES,
+      'auto is alphafold2_ptm, which also gives PAE and pTM, if published parameters are installed or named, else '
+      'mini, the small model that ships with this program',
+      default='auto',
+    ),
+    '--model-order': value('1,2,3,4,5', 'which models, in which order', type=flags.numbers, default=choices.ORDER),
+    '--use-dropout': switch('dropout as in training, for more varied structures'),
+    '--max-msa': value(
+      'A:B',
+      'rows of the alignment to use: A clusters, B extra (default: as published, 508:5120 or 512:1024 and so on)',
+      type=flags.pair,
+    ),
+    '--max-seq': value('A', 'the first of these alone', type=int),
+    '--max-extra-seq': value('B', 'the second alone', type=int),
+    '--masked-msa-fraction': number(
+      'share of the alignment that is masked (default: 0.15); 0 makes a shallow alignment independent of the seed'
+    ),
+    '--stop-at-score': number(
+      'run no further models of a protein once one scores more (default: %(default)s)', default=100.0
+    ),
+    '--rank': choice(choices.RANKS, 'auto is mean pLDDT', default='auto'),
+  },
+  'output': {
+    '--save-all': switch('all arrays of each prediction as .npz'),
+    '--save-recycles': switch('the structure after every pass'),
+    '--save-single-representations': switch('the single representation as .npy'),
+    '--save-pair-representations': switch('the pair representation as .npy'),
+    '--skip-output': several(
+      'WHAT',
+      f'leave out {", ".join(choices.SKIPPABLE[:-1])} or {choices.SKIPPABLE[-1]}; repeat, or separate by commas',
+      type=flags.words,
+    ),
+    '--overwrite-existing-results': switch('compute everything again'),
+    '--zip': switch("pack each protein's files into {name}.result.zip"),
+    '--quiet': flags.quiet('OUT'),
+    '--debug-logging': flags.DEBUG_LOGGING,
+  },
+  'many devices': {
+    '--workers': count('processes that predict, each with GPUs of its own (default: one for each NVIDIA GPU)'),
+    '--ray': value(
+      'ADDRESS', 'use the GPUs of a Ray cluster, such as head:6379, or auto on a machine of it; see docs/clusters.md'
+    ),
+    '--shard': value(
+      'I/N',
+      'be process I of N that share OUT, such as $SLURM_ARRAY_TASK_ID/16: begins with its share of the proteins, then '
+      'helps the others',
+      type=flags.shard,
+    ),
+  },
+  'parameters and device': {
+    '--data': value('DIR', "folder of the published parameters (default: $ALPHAFOLD_JAX_PARAMS or the user's cache)"),
+    '--params': value(
+      'WHAT',
+      'instead of --data: a parameter file, a folder, or "random" to try out the installation; those structures mean '
+      'nothing',
+    ),
+    '--dtype': choice(choices.DTYPES, "of the network's trunk (default: float32 on CPUs, else bfloat16)"),
+    '--devices': count(
+      'GPUs or TPU cores that share each protein: longer ones fit, the result is the same (default: %(default)s)',
+      default=1,
+    ),
+    '--kernels': value(
+      'NAME',
+      'how the expensive operations are computed: a kernel, or operation=kernel,... (default: the fastest of those '
+      'that compute the same on this device)',
+    ),
+    '--no-compilation-cache': flags.NO_COMPILATION_CACHE,
+    '--config': several(
+      'KEY=VALUE',
+      'advanced: change a setting of config.py, such as evoformer.num_block=8; only parameters of that shape fit',
+      type=flags.change,
+    ),
+  },
+}
+
+
 def add(commands: Any) -> None:
-  predict = commands.add_parser(
-    'predict',
-    help='structures from sequences and alignments',
-    allow_abbrev=False,
-    usage=f'{flags.PROGRAM} predict INPUT OUT [flags]',
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+  command(
+    commands,
+    'predict INPUT OUT [flags]',
+    run,
+    'structures from sequences and alignments',
     description=(
       'Predicts structures with the published AlphaFold 2 models, or, where these are not installed, with the\n'
       'small model that ships with this program, which is far less accurate. Flags and file names are those of\n'
       'colabfold_batch where the meaning is the same. What is done already, by content and settings, is not\n'
       'computed again: run the same command to resume. No sequence leaves this machine unless a server is chosen.'
     ),
+    arguments=_ARGUMENTS,
+    groups=_GROUPS,
   )
-  predict.set_defaults(run=run)
-  predict.add_argument(
-    'input',
-    metavar='INPUT',
-    help='FASTA (one record, one protein), A3M or Stockholm, CSV or TSV '
-    'with columns id,sequence[,a3mpath], features .npz of --msa-only, or a directory of these; also '
-    '.gz',
-  )
-  predict.add_argument('output', metavar='OUT', help='folder for the results; made if missing')
-  for title, settings_of in _FLAGS.items():
-    group = predict.add_argument_group(title)
-    for flag, settings in settings_of.items():
-      group.add_argument(flag, **settings)
-
-
-_FLAGS: dict[str, dict[str, dict[str, Any]]] = {
-  'input': {
-    **searching.mode_flag(
-      'what becomes of sequences without an alignment: hmmer (jackhmmer) and mmseqs2 search --database on this '
-      'machine; server sends them to an MMseqs2 server (mmseqs2_uniref_env is another name for it, '
-      'mmseqs2_uniref leaves out environmental sequences); single_sequence folds them as they are, which is far '
-      'less accurate. Without this flag they are an error'
-    ),
-    '--msa-only': {**flags.SWITCH, 'help': 'write the features of each protein as .npz and stop; these can be INPUT'},
-    '--custom-template-path': {
-      'metavar': 'PATH',
-      'help': 'a structure (mmCIF, PDB) or a folder of them, used as '
-      'template where it fits the protein (models 1 and 2 only)',
-    },
-    '--template-map': {
-      'metavar': 'FILE',
-      'help': 'JSON: structures with their residues on the protein, each taken as it is; see docs/search.md',
-    },
-    '--jobname-prefix': {'metavar': 'NAME', 'help': 'name files NAME_0, NAME_1, ... instead of after the proteins'},
-    '--sort-queries-by': {
-      'choices': choices.SORTS,
-      'default': 'length',
-      'help': 'order of the proteins: length is shortest first (default: %(default)s)',
-    },
-  },
-  'search': dict(searching.ALL),
-  'prediction': {
-    '--num-recycle': {'type': int, 'metavar': 'N', 'help': 'recycling passes after the first (default: 3)'},
-    '--recycle-early-stop-tolerance': {
-      'type': float,
-      'metavar': 'Å',
-      'help': 'stop recycling when distances between C-alpha atoms change less (default: never)',
-    },
-    '--num-ensemble': {'type': int, 'metavar': 'N', 'help': 'draws of the alignment per pass (default: 1)'},
-    '--num-seeds': {'type': int, 'metavar': 'N', 'default': 1, 'help': 'seeds per model (default: %(default)s)'},
-    '--random-seed': {'type': int, 'metavar': 'N', 'default': 0, 'help': 'the first seed (default: %(default)s)'},
-    '--num-models': {
-      'type': int,
-      'metavar': 'N',
-      'default': 5,
-      'help': 'how many of the models (default: 5; of mini there is one)',
-    },
-    '--model-type': {
-      'choices': choices.MODEL_TYPES,
-      'default': 'auto',
-      'help': 'auto is alphafold2_ptm, which also gives PAE and pTM, if published parameters are '
-      'installed or named, else mini, the small model that ships with this program',
-    },
-    '--model-order': {
-      'type': flags.numbers,
-      'metavar': '1,2,3,4,5',
-      'default': choices.ORDER,
-      'help': 'which models, in which order',
-    },
-    '--use-dropout': {**flags.SWITCH, 'help': 'dropout as in training, for more varied structures'},
-    '--max-msa': {
-      'type': flags.pair,
-      'metavar': 'A:B',
-      'help': 'rows of the alignment to use: A clusters, B extra '
-      '(default: as published, 508:5120 or 512:1024 and so on)',
-    },
-    '--max-seq': {'type': int, 'metavar': 'A', 'help': 'the first of these alone'},
-    '--max-extra-seq': {'type': int, 'metavar': 'B', 'help': 'the second alone'},
-    '--masked-msa-fraction': {
-      'type': float,
-      'metavar': 'X',
-      'help': 'share of the alignment that is masked '
-      '(default: 0.15); 0 makes a shallow alignment independent of the seed',
-    },
-    '--stop-at-score': {
-      'type': float,
-      'metavar': 'X',
-      'default': 100.0,
-      'help': 'run no further models of a protein once one scores more (default: %(default)s)',
-    },
-    '--rank': {'choices': choices.RANKS, 'default': 'auto', 'help': 'auto is mean pLDDT'},
-  },
-  'output': {
-    '--save-all': {**flags.SWITCH, 'help': 'all arrays of each prediction as .npz'},
-    '--save-recycles': {**flags.SWITCH, 'help': 'the structure after every pass'},
-    '--save-single-representations': {**flags.SWITCH, 'help': 'the single representation as .npy'},
-    '--save-pair-representations': {**flags.SWITCH, 'help': 'the pair representation as .npy'},
-    '--skip-output': {
-      'type': flags.words,
-      'metavar': 'WHAT',
-      'action': 'append',
-      'default': [],
-      'help': f'leave out {", ".join(choices.SKIPPABLE[:-1])} or {choices.SKIPPABLE[-1]}; '
-      'repeat, or separate by commas',
-    },
-    '--overwrite-existing-results': {**flags.SWITCH, 'help': 'compute everything again'},
-    '--zip': {**flags.SWITCH, 'help': "pack each protein's files into {name}.result.zip"},
-    '--quiet': {**flags.SWITCH, 'help': 'show warnings and errors only; OUT/log.txt is complete all the same'},
-    '--debug-logging': {**flags.SWITCH, 'help': 'show more, tracebacks included'},
-  },
-  'many devices': {
-    '--workers': {
-      'type': int,
-      'metavar': 'N',
-      'help': 'processes that predict, each with GPUs of its own (default: one for each NVIDIA GPU)',
-    },
-    '--ray': {
-      'metavar': 'ADDRESS',
-      'help': 'use the GPUs of a Ray cluster, such as head:6379, or auto on a machine of it; see docs/clusters.md',
-    },
-    '--shard': {
-      'type': flags.shard,
-      'metavar': 'I/N',
-      'help': 'be process I of N that share OUT, such as '
-      '$SLURM_ARRAY_TASK_ID/16: begins with its share of the proteins, then helps the others',
-    },
-  },
-  'parameters and device': {
-    '--data': {
-      'metavar': 'DIR',
-      'help': "folder of the published parameters (default: $ALPHAFOLD_JAX_PARAMS or the user's cache)",
-    },
-    '--params': {
-      'metavar': 'WHAT',
-      'help': 'instead of --data: a parameter file, a folder, or "random" to try out '
-      'the installation; those structures mean nothing',
-    },
-    '--dtype': {
-      'choices': choices.DTYPES,
-      'help': "of the network's trunk (default: float32 on CPUs, else bfloat16)",
-    },
-    '--devices': {
-      'type': int,
-      'metavar': 'N',
-      'default': 1,
-      'help': 'GPUs or TPU cores that share each protein: '
-      'longer ones fit, the result is the same (default: %(default)s)',
-    },
-    '--kernels': {
-      'metavar': 'NAME',
-      'help': 'how the expensive operations are computed: a kernel, or '
-      'operation=kernel,... (default: the fastest of those that compute the same on this device)',
-    },
-    '--no-compilation-cache': {**flags.SWITCH, 'help': 'do not keep compiled programs for later runs'},
-    '--config': {
-      'type': flags.change,
-      'metavar': 'KEY=VALUE',
-      'action': 'append',
-      'default': [],
-      'help': 'advanced: change a setting of config.py, such as evoformer.num_block=8; only parameters '
-      'of that shape fit',
-    },
-  },
-}

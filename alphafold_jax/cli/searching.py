@@ -3,11 +3,10 @@
 
 import argparse
 import typing
-from collections.abc import Mapping
-from typing import Any
 
 from alphafold_jax import choices
-from alphafold_jax.cli import flags
+from alphafold_jax.cli.flags import Flags, count, several, switch, value
+from alphafold_jax.errors import InputError
 
 if typing.TYPE_CHECKING:
   from alphafold_jax.search.options import SearchOptions
@@ -19,7 +18,6 @@ def options_of(given: argparse.Namespace) -> 'SearchOptions | None':
   Raises:
     InputError: flags that do not go together, or a database that is not there.
   """
-  from alphafold_jax.errors import InputError
   from alphafold_jax.search import options
 
   values = vars(given)
@@ -28,7 +26,7 @@ def options_of(given: argparse.Namespace) -> 'SearchOptions | None':
       raise InputError(f'{set_flags[0]}: of use only with --msa-mode; choose one of {", ".join(choices.MSA_MODES)}')
     return None
   known = {flag: values[_name(flag)] for flag in ALL if _name(flag) in values}
-  changed = {_FIELDS.get(flag, _name(flag)): value for flag, value in known.items() if value is not None}
+  changed = {_FIELDS.get(flag, _name(flag)): one for flag, one in known.items() if one is not None}
   return options.SearchOptions(mode=given.msa_mode, **changed)
 
 
@@ -37,39 +35,29 @@ def _name(flag: str) -> str:
 
 
 _FIELDS = {'--database': 'databases'}
-SEARCH: Mapping[str, dict[str, Any]] = {
-  '--database': {
-    'metavar': '[ROLE=]PATH',
-    'action': 'append',
-    'default': [],
-    'help': 'what is searched; repeat for several: FASTA files for hmmer (also .gz), MMseqs2 databases '
-    'for mmseqs2. ROLE is uniref90, mgnify, bfd, small_bfd, uniprot, uniref30, env, or of templates '
-    'pdb_seqres, pdb70, pdb100; by default the file name tells',
-  },
-  '--host-url': {'metavar': 'URL', 'help': f'the server of --msa-mode server (default: {choices.PUBLIC_HOST})'},
-  '--host-user': {
-    'metavar': 'NAME',
-    'help': 'user name on a private server; its password is read from '
-    'ALPHAFOLD_JAX_HOST_PASSWORD, an API key from ALPHAFOLD_JAX_HOST_API_KEY',
-  },
-  '--offline': {**flags.SWITCH, 'help': 'refuse whatever would contact another machine'},
-  '--num-threads': {'type': int, 'metavar': 'N', 'help': 'of the search (default: all processors)'},
-  '--gpu': {**flags.SWITCH, 'help': 'let MMseqs2 search on a GPU, if it can'},
-  '--search-cache': {
-    'metavar': 'DIR',
-    'help': "where searches are kept (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)",
-  },
+SEARCH: Flags = {
+  '--database': several(
+    '[ROLE=]PATH',
+    'what is searched; repeat for several: FASTA files for hmmer (also .gz), MMseqs2 databases for mmseqs2. ROLE is '
+    'uniref90, mgnify, bfd, small_bfd, uniprot, uniref30, env, or of templates pdb_seqres, pdb70, pdb100; by default '
+    'the file name tells',
+  ),
+  '--host-url': value('URL', f'the server of --msa-mode server (default: {choices.PUBLIC_HOST})'),
+  '--host-user': value(
+    'NAME',
+    'user name on a private server; its password is read from ALPHAFOLD_JAX_HOST_PASSWORD, an API key from '
+    'ALPHAFOLD_JAX_HOST_API_KEY',
+  ),
+  '--offline': switch('refuse whatever would contact another machine'),
+  '--num-threads': count('of the search (default: all processors)'),
+  '--gpu': switch('let MMseqs2 search on a GPU, if it can'),
+  '--search-cache': value('DIR', "where searches are kept (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)"),
 }
-TEMPLATES: Mapping[str, dict[str, Any]] = {
-  '--templates': {**flags.SWITCH, 'help': 'find templates by the alignment as well (models 1 and 2 only)'},
-  '--local-pdb-path': {'metavar': 'DIR', 'help': 'folder of the structures (mmCIF or PDB) of a template search'},
-  '--obsolete-pdbs-path': {'metavar': 'FILE', 'help': "the PDB's obsolete.dat: entries withdrawn or replaced"},
-  '--max-template-date': {'metavar': 'YYYY-MM-DD', 'help': 'no templates released later'},
-  '--max-template-hits': {'type': int, 'metavar': 'N', 'help': 'hits to look at (default: 20)'},
+TEMPLATES: Flags = {
+  '--templates': switch('find templates by the alignment as well (models 1 and 2 only)'),
+  '--local-pdb-path': value('DIR', 'folder of the structures (mmCIF or PDB) of a template search'),
+  '--obsolete-pdbs-path': value('FILE', "the PDB's obsolete.dat: entries withdrawn or replaced"),
+  '--max-template-date': value('YYYY-MM-DD', 'no templates released later'),
+  '--max-template-hits': count('hits to look at (default: 20)'),
 }
-ALL = {**SEARCH, **TEMPLATES}
-
-
-def mode_flag(help_text: str) -> dict[str, dict[str, Any]]:
-  """The flag `--msa-mode` with the help that a command gives it."""
-  return {'--msa-mode': {'choices': choices.MSA_MODES, 'help': help_text}}
+ALL: Flags = {**SEARCH, **TEMPLATES}

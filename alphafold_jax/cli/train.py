@@ -4,15 +4,19 @@
 import argparse
 import importlib.util
 import pathlib
+import typing
 from typing import Any
 
 from alphafold_jax import choices
 from alphafold_jax.cli import flags
+from alphafold_jax.cli.flags import PROGRAM, Flags, choice, command, several, switch, value
+from alphafold_jax.errors import InputError
+
+if typing.TYPE_CHECKING:
+  from ml_collections import ConfigDict
 
 
 def run(given: argparse.Namespace) -> int:
-  from alphafold_jax.errors import InputError
-
   directory = pathlib.Path(given.run_dir)
   if given.plot:
     from alphafold_jax.train import curves
@@ -20,7 +24,7 @@ def run(given: argparse.Namespace) -> int:
     print(curves.draw(directory))
     return 0
   if not given.data:
-    raise InputError(f'{flags.PROGRAM} train: no training set; give --data CACHE, written by {flags.PROGRAM} dataset')
+    raise InputError(f'{PROGRAM} train: no training set; give --data CACHE, written by {PROGRAM} dataset')
   from alphafold_jax import devices
   from alphafold_jax.screen import Screen
   from alphafold_jax.train import loop, sharding
@@ -38,10 +42,9 @@ def run(given: argparse.Namespace) -> int:
   return loop.train(options, Screen.of_stdout(quiet=given.quiet))
 
 
-def _config(given: argparse.Namespace):
+def _config(given: argparse.Namespace) -> 'ConfigDict':
   """The experiment, from a file or by name, with the changes asked for."""
   from alphafold_jax import config, experiments
-  from alphafold_jax.errors import InputError
 
   files = [one for one in given.config if isinstance(one, str)]
   changes = dict(one for one in given.config if not isinstance(one, str))
@@ -53,13 +56,11 @@ def _config(given: argparse.Namespace):
   return config.changed(result, changes)
 
 
-def _from_file(text: str):
-  """What `get_config` of a Python file returns; `FILE:ARGUMENT` hands it an argument."""
-  from alphafold_jax.errors import InputError
-
+def _from_file(text: str) -> 'ConfigDict':
+  """Calls `get_config` of a Python file, named as `FILE`, or as `FILE:ARGUMENT` to give it an argument."""
   path, _, argument = text.partition(':')
   spec = importlib.util.spec_from_file_location('config_file', path)
-  if spec is None or not pathlib.Path(path).is_file():
+  if spec is None or spec.loader is None or not pathlib.Path(path).is_file():
     raise InputError(f'--config {path}: no such Python file; give FILE.py or KEY=VALUE')
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
@@ -73,58 +74,39 @@ def _file_or_change(text: str) -> str | tuple[str, Any]:
 
 
 _file_or_change.__name__ = 'FILE.py or KEY=VALUE'
+_ARGUMENTS: Flags = {
+  'run_dir': value('RUN_DIR', 'folder of the run: checkpoints, metrics.csv, log.txt'),
+  '--data': several(
+    'CACHE',
+    f'training set written by `{PROGRAM} dataset`; repeat for several, such as one of predicted structures, which is '
+    'mixed in as data.distillation_fraction says',
+  ),
+  '--experiment': choice(choices.EXPERIMENTS, 'which recipe (default: %(default)s)', default=choices.EXPERIMENTS[0]),
+  '--model': value('NAME', 'train this model instead of the one of the experiment, such as model_3_ptm'),
+  '--config': several(
+    'FILE.py|KEY=VALUE',
+    'an experiment from a file with get_config(), or a change such as optimizer.learning_rate=5e-4; also '
+    '--config.optimizer.learning_rate=5e-4',
+    type=_file_or_change,
+  ),
+  '--init-from': value('PATH', 'start from these parameters: an official .npz, or the folder of another run'),
+  '--hosts': value(
+    'ADDRESS,N,I',
+    'this is process I of N, which meet at ADDRESS (host:port) of the first; "auto" on TPU pods and under SLURM',
+  ),
+  '--plot': switch('only draw the curves of the run so far to RUN_DIR/curves.png'),
+  '--no-compilation-cache': flags.NO_COMPILATION_CACHE,
+  '--quiet': flags.quiet('RUN_DIR'),
+}
 
 
 def add(commands: Any) -> None:
-  train = commands.add_parser(
-    'train',
-    help='train the network, from scratch or from given parameters',
-    allow_abbrev=False,
-    usage=f'{flags.PROGRAM} train RUN_DIR --data CACHE [flags]',
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    description=(
-      'Trains the network on all devices there are. A run that was stopped or killed goes on from its last\n'
-      'checkpoint when the same command is given again. docs/training.md has the commands for clusters and pods.'
-    ),
+  command(
+    commands,
+    'train RUN_DIR --data CACHE [flags]',
+    run,
+    'train the network, from scratch or from given parameters',
+    description='Trains the network on all devices there are. A run that was stopped or killed goes on from its last\n'
+    'checkpoint when the same command is given again. docs/training.md has the commands for clusters and pods.',
+    arguments=_ARGUMENTS,
   )
-  train.set_defaults(run=run)
-  train.add_argument('run_dir', metavar='RUN_DIR', help='folder of the run: checkpoints, metrics.csv, log.txt')
-  for flag, settings in _FLAGS.items():
-    train.add_argument(flag, **settings)
-
-
-_FLAGS: dict[str, dict[str, Any]] = {
-  '--data': {
-    'metavar': 'CACHE',
-    'action': 'append',
-    'default': [],
-    'help': f'training set written by `{flags.PROGRAM} dataset`; repeat for several, such as one of '
-    'predicted structures, which is mixed in as data.distillation_fraction says',
-  },
-  '--experiment': {
-    'choices': choices.EXPERIMENTS,
-    'default': choices.EXPERIMENTS[0],
-    'help': 'which recipe (default: %(default)s)',
-  },
-  '--model': {'metavar': 'NAME', 'help': 'train this model instead of the one of the experiment, such as model_3_ptm'},
-  '--config': {
-    'type': _file_or_change,
-    'metavar': 'FILE.py|KEY=VALUE',
-    'action': 'append',
-    'default': [],
-    'help': 'an experiment from a file with get_config(), or a change such as '
-    'optimizer.learning_rate=5e-4; also --config.optimizer.learning_rate=5e-4',
-  },
-  '--init-from': {
-    'metavar': 'PATH',
-    'help': 'start from these parameters: an official .npz, or the folder of another run',
-  },
-  '--hosts': {
-    'metavar': 'ADDRESS,N,I',
-    'help': 'this is process I of N, which meet at ADDRESS (host:port) of the '
-    'first; "auto" on TPU pods and under SLURM',
-  },
-  '--plot': {**flags.SWITCH, 'help': 'only draw the curves of the run so far to RUN_DIR/curves.png'},
-  '--no-compilation-cache': {**flags.SWITCH, 'help': 'do not keep compiled programs for later runs'},
-  '--quiet': {**flags.SWITCH, 'help': 'show warnings and errors only; RUN_DIR/log.txt is complete all the same'},
-}
