@@ -30,7 +30,7 @@ class Setup:
   templates: TemplateSource | None
 
   def start_device(self, who: str = '') -> dict[str, Any]:
-    """Loads JAX and says what it computes on.
+    """Loads JAX and logs what it computes on.
 
     Args:
       who: begins the lines, where there are several processes.
@@ -50,7 +50,7 @@ class Setup:
     _log.info('%sJAX %s on %d x %s%s', who, jax.__version__, device['count'], kind, free)
     if hint := devices.idle_accelerator():
       _log.warning('%s', hint)
-    self._tell_longest(who)
+    self._log_longest(who)
     if not self.options.compilation_cache:
       jax.config.update('jax_enable_compilation_cache', False)
     elif (cache := devices.use_compilation_cache()) is None:
@@ -63,8 +63,8 @@ class Setup:
       _log.info('%skernels: %s', who, device['kernels'])
     return device | {'dtype': self.options.settings.dtype or devices.default_dtype()}
 
-  def _tell_longest(self, who: str) -> None:
-    """Says how long a protein may be, before one is begun that is too long."""
+  def _log_longest(self, who: str) -> None:
+    """Logs how long a protein may be, before one is begun that is too long."""
     from alphafold_jax import config as configs
     from alphafold_jax import devices, planning
 
@@ -92,11 +92,11 @@ class Setup:
     )
 
   def predictor(self, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]) -> Predictor:
-    """What predicts.
+    """Makes what predicts.
 
     Args:
-      progress: is told of each step.
-      ended: is told how each protein ended.
+      progress: of the run; gets each step.
+      ended: called with how each protein ended, perhaps in another thread.
 
     Raises:
       InputError: with the settings there is no network, or there are fewer devices.
