@@ -107,7 +107,7 @@ def file_name(format_name: str, job: str, tag: str = '', index: int = 0) -> str:
   return name
 
 
-def write(report: Report, folder: str | os.PathLike, formats: Iterable[str]) -> Written:
+def write(report: Report, folder: Path | str, formats: Iterable[str]) -> Written:
   """Renders and writes the report in each format; a format that cannot hold it is skipped, with the reason.
 
   Args:
@@ -120,8 +120,7 @@ def write(report: Report, folder: str | os.PathLike, formats: Iterable[str]) -> 
     NumericalError: the prediction holds NaN or infinity; nothing of that format is written.
     ResourceError: the disk is full.
   """
-  folder, written = Path(folder), Written([], {})
-  _make_folder(folder)
+  folder, written = atomic.make_folder(folder), Written([], {})
   for format_name in formats:
     if format_name not in FORMATS:
       raise errors.InputError(f'output format {format_name!r}: unknown; choose from {", ".join(FORMATS)}')
@@ -135,15 +134,6 @@ def write(report: Report, folder: str | os.PathLike, formats: Iterable[str]) -> 
         content(file) if callable(content) else file.write(content.encode() if isinstance(content, str) else content)
       written.paths.append(folder / name)
   return written
-
-
-def _make_folder(folder: Path) -> None:
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise errors.InputError(
-      f'{folder}: cannot be made ({error.strerror}); choose a folder that you may write to'
-    ) from error
 
 
 def _parts(format_name: str, report: Report) -> Iterator[tuple[str, Report]]:

@@ -132,12 +132,8 @@ class _Batch:
     jobs, failures = self.found.jobs, self.found.failures
     lengths = [job.num_res for job in jobs]
     shown = f'{min(lengths)} to {max(lengths)}' if min(lengths) < max(lengths) else str(lengths[0])
-    _log.info(
-      '%s of %s residues%s',
-      number(len(jobs), 'protein'),
-      shown,
-      f'; {len(failures)} more cannot be used' if failures else '',
-    )
+    more = f'; {len(failures)} more cannot be used' if failures else ''
+    _log.info('%s of %s residues%s', number(len(jobs), 'protein'), shown, more)
     if self.templates and all(self.options.model_config(name).templates is None for name in self.options.models):
       _log.warning(
         'templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(self.options.models)
@@ -198,9 +194,9 @@ class _Batch:
         _log.error('%s: %s', job.name, error)
         self.ledger.fail(job, 'input', 'InputError', str(error))
         continue
-      record = files.JobFiles(self.out, job, self.options).write_features(loaded)
-      _log.info('[%d/%d] %s: %s', index, len(jobs), job.name, record['files'][0])
-      self.ledger.end(Outcome(job.name, DONE, (), record['files']))
+      name = files.JobFiles(self.out, job, self.options).write_features(loaded)
+      _log.info('[%d/%d] %s: %s', index, len(jobs), job.name, name)
+      self.ledger.end(Outcome(job.name, DONE, (), [name]))
 
   def _close(self, complete: bool) -> None:
     """Writes failures and scores, and logs the closing table."""

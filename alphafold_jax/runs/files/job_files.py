@@ -178,21 +178,15 @@ class JobFiles:
     given = self.job.alignment_path
     return given is not None and path.exists() and path.samefile(given)
 
-  def write_features(self, loaded: LoadedJob) -> dict[str, Any]:
-    """Writes the features, for `--msa-only`; returns a record of it."""
+  def write_features(self, loaded: LoadedJob) -> str:
+    """Writes the features, for `--msa-only`; returns the file's name."""
     from alphafold_jax.data import features
 
     name = f'{self.job.name}.features.npz'
     query = self.job.query
     metadata = {'name': query.name, 'sequence': query.sequence, 'source': query.source, 'version': __version__}
     features.save_features(self.out / name, loaded.batch, metadata)
-    return {
-      'job': self.job.name,
-      'num_res': self.job.num_res,
-      'num_rows': loaded.num_rows,
-      'predictions': [],
-      'files': [name],
-    }
+    return name
 
   # ---------------------------------------------------------------------------------------- what was done before
 

@@ -47,7 +47,7 @@ def places_of(options: Options) -> list[Place]:
 
 
 def predict_all(workload: Workload, places: Sequence[Place], console: Any, screen: Screen | None) -> None:
-  """Has all proteins predicted, in the simplest way that uses all places; how each ended is in the book.
+  """Has all proteins predicted, in the simplest way that uses all places; how each ended is in the ledger.
 
   Args:
     workload: what there is.
