@@ -4,7 +4,11 @@
 import argparse
 import importlib.util
 import pathlib
+import typing
 from typing import Any
+
+if typing.TYPE_CHECKING:
+  from ml_collections import config_dict
 
 from alphafold_jax.cli import flags
 
@@ -26,7 +30,7 @@ def run(given: argparse.Namespace) -> int:
   from alphafold_jax.screen import Screen
   from alphafold_jax.train import loop, sharding
 
-  options = loop.Options(
+  options = loop.TrainOptions(
     directory=directory,
     config=_config(given),
     data=tuple(map(pathlib.Path, given.data)),
@@ -39,7 +43,7 @@ def run(given: argparse.Namespace) -> int:
   return loop.train(options, Screen.of_stdout(quiet=given.quiet))
 
 
-def _config(given: argparse.Namespace):
+def _config(given: argparse.Namespace) -> 'config_dict.ConfigDict':
   """The experiment, from a file or by name, with the changes asked for."""
   from alphafold_jax import config, experiments
   from alphafold_jax.errors import InputError
@@ -54,13 +58,13 @@ def _config(given: argparse.Namespace):
   return config.changed(result, changes)
 
 
-def _from_file(text: str):
-  """What `get_config` of a Python file returns; `FILE:ARGUMENT` hands it an argument."""
+def _from_file(text: str) -> 'config_dict.ConfigDict':
+  """The result of `get_config` of a Python file; of FILE:ARGUMENT, with that argument."""
   from alphafold_jax.errors import InputError
 
   path, _, argument = text.partition(':')
   spec = importlib.util.spec_from_file_location('config_file', path)
-  if spec is None or not pathlib.Path(path).is_file():
+  if spec is None or spec.loader is None or not pathlib.Path(path).is_file():
     raise InputError(f'--config {path}: no such Python file; give FILE.py or KEY=VALUE')
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)

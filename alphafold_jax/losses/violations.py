@@ -16,7 +16,7 @@ from alphafold_jax.schema import Array
 _N, _CA, _C = range(3)  # columns of atom14
 _SG = residues.ATOM14_NAMES[residues.RESTYPE_INDEX['C']].index('SG')
 _PROLINE = residues.RESTYPE_INDEX['P']
-_MEAN_EPSILON = 1e-6  # added to what a sum is divided by
+_MEAN_EPSILON = 1e-6  # added to divisors
 
 # Departs from the paper: the published program takes the standard deviation of the bond length for the cosine at C,
 # less than half of the cosine's own (stereochemistry.COS_CA_C_N).

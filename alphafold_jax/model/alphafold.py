@@ -26,7 +26,7 @@ from alphafold_jax.model.structure import StructureModule, StructureSpec
 from alphafold_jax.model.templates import TemplateContext, TemplateEmbedder, TemplatePointwiseAttention, TemplateSpec
 from alphafold_jax.ops import axial
 
-Params = Mapping[str, Mapping[str, jax.Array]]
+Params = Mapping[str, Mapping[str, schema.Array]]
 
 
 @dataclasses.dataclass(frozen=True)
