@@ -45,6 +45,14 @@ def encode(sequence: str) -> np.ndarray:  # [num_res] int32
   return _TOKENS[np.frombuffer(sequence.encode('ascii'), np.uint8)]
 
 
+def profile(tokens: np.ndarray) -> np.ndarray:  # [num_seq, num_res] -> [num_res, 22] float32
+  """Frequency of each token in each column, gaps included."""
+  num_seq, num_res = tokens.shape
+  cells = np.arange(num_res) * 22 + tokens  # [num_seq, num_res]
+  counts = np.bincount(cells.ravel(), minlength=num_res * 22)
+  return (counts.reshape(num_res, 22) / num_seq).astype(np.float32)
+
+
 def checked(sequence: str, name: str = 'query') -> str:
   """A sequence in upper case; InputError, with its name, when it is empty or not of letters."""
   if bad := _NO_LETTER.search(sequence):
