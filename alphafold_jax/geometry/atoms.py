@@ -74,15 +74,12 @@ def atom37_to_atom14(atoms: schema.Array, aatype: schema.Array) -> jax.Array:
   return gathered * jnp.asarray(residues.ATOM14_MASK, atoms.dtype)[aatype][beside]
 
 
-def pseudo_beta(
-  aatype: schema.Array, positions37: schema.Array, mask37: schema.Array | None = None
-) -> jax.Array | tuple[jax.Array, jax.Array]:
-  """CB, or CA for glycine: positions [..., 3] and, if a mask is given, whether they are known [...]."""
+def pseudo_beta(aatype: schema.Array, atoms: schema.Array) -> jax.Array:
+  """What [..., 37, *] holds of CB, or of CA for glycine: positions [..., 3] Å, or whether they are known [...]."""
   is_glycine = jnp.asarray(aatype) == residues.RESTYPE_INDEX['G']
-  positions = jnp.where(is_glycine[..., None], positions37[..., _CA, :], positions37[..., _CB, :])
-  if mask37 is None:
-    return positions
-  return positions, jnp.where(is_glycine, mask37[..., _CA], mask37[..., _CB])
+  beside = (..., *(None,) * (atoms.ndim - is_glycine.ndim - 1))
+  of_each = (slice(None),) * is_glycine.ndim
+  return jnp.where(is_glycine[beside], atoms[(*of_each, _CA)], atoms[(*of_each, _CB)])
 
 
 def _torsion_atoms(aatype: schema.Array, atoms: schema.Array) -> jax.Array:

@@ -52,15 +52,14 @@ def make_labels(batch: schema.Batch) -> Labels:
   # Unknown atoms go to the origin, so that no number in the file can overflow.
   positions37 = jnp.where(mask37[..., None] > 0, batch.targets.atom_positions, 0)
 
-  pseudo_beta, pseudo_beta_mask = atoms.pseudo_beta(aatype, positions37, mask37)
   positions14, mask14 = atoms.atom37_to_atom14(positions37, aatype), atoms.atom37_to_atom14(mask37, aatype)
   groups, groups_mask = atoms.rigid_groups_of(aatype, positions37, mask37)
   torsions, alternative_torsions, torsions_mask = atoms.torsion_angles(aatype, positions37, mask37)
   labels = Labels(
     ca_positions=positions37[:, _CA],
     ca_mask=mask37[:, _CA],
-    pseudo_beta=pseudo_beta,
-    pseudo_beta_mask=pseudo_beta_mask,
+    pseudo_beta=atoms.pseudo_beta(aatype, positions37),
+    pseudo_beta_mask=atoms.pseudo_beta(aatype, mask37),
     atom37_mask=mask37,
     atom37_exists=jnp.asarray(residues.ATOM37_MASK)[aatype] * seq_mask,
     atom14_exists=jnp.asarray(residues.ATOM14_MASK)[aatype] * seq_mask,
