@@ -29,7 +29,7 @@ import alphafold_jax as afj
 from alphafold_jax import config as configs
 from alphafold_jax import schema
 from alphafold_jax.constants import residues
-from alphafold_jax.data import pairwise, structures
+from alphafold_jax.data import alignment, structures
 from alphafold_jax.data.training import cache, training_set
 from alphafold_jax.geometry import scores, superposition
 from alphafold_jax.output import plots
@@ -95,11 +95,11 @@ def nearest(training: cache.TrainingCache) -> Predictor:
   """The C-alpha atoms of the training chain whose sequence aligns best, copied over the alignment."""
   chains = [i for i, entry in enumerate(training.entries) if entry.split == 'train']
   records = [training[i] for i in chains]
-  sequences = [pairwise.canonical(record.sequence) for record in records]
+  sequences = [alignment.canonical(record.sequence) for record in records]
 
   def predict(target: Target) -> Scored:
-    found = max(range(len(records)), key=lambda i: pairwise.score(target.sequence, sequences[i]))
-    pairs = pairwise.align(target.sequence, sequences[found])
+    found = max(range(len(records)), key=lambda i: alignment.score(target.sequence, sequences[i]))
+    pairs = alignment.align(target.sequence, sequences[found])
     ca, known = np.zeros((len(target.sequence), 3)), np.zeros(len(target.sequence))
     there = records[found]
     for mine, theirs in pairs.items():
@@ -130,7 +130,7 @@ def targets(training: cache.TrainingCache, spec: training_set.DataSpec) -> list[
       record = training[index]
       found[entry.cluster] = Target(
         id=entry.id,
-        sequence=pairwise.canonical(record.sequence),
+        sequence=alignment.canonical(record.sequence),
         has_alignment=entry.depth > 1,
         aligned=training_set.whole_chain(record, spec, _MOST_ROWS),
         alone=training_set.whole_chain(record, spec, 1),
@@ -213,7 +213,7 @@ def picture(model: Model, path: Path) -> str:
   chain = structures.read_chain(EXPERIMENT, 'A')
   pairs = [
     (mine, theirs)
-    for mine, theirs in pairwise.align(prediction.sequence, chain.sequence).items()
+    for mine, theirs in alignment.align(prediction.sequence, chain.sequence).items()
     if chain.atom_mask[theirs, _CA]
   ]
   mine, theirs = (np.array(places) for places in zip(*pairs, strict=True))

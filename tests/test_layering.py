@@ -66,7 +66,6 @@ WITHOUT_JAX = (
   'weights.store',
   'weights.official',
   'weights.random',
-  'weights.notes',
   'weights.shipped',
   'output.files',
   'output.evaluated',

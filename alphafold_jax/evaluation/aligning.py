@@ -15,8 +15,7 @@ import numpy as np
 from Bio.Align import PairwiseAligner, substitution_matrices
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import encode
-from alphafold_jax.data.pairwise import canonical
+from alphafold_jax.data.alignment import canonical, encode
 from alphafold_jax.data.structures import Chain
 
 _CA = residues.ATOM_INDEX['CA']

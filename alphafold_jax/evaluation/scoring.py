@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import encode
-from alphafold_jax.data.pairwise import canonical
+from alphafold_jax.data.alignment import canonical, encode
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.structures import Chain, read_chains
 from alphafold_jax.errors import InputError

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from alphafold_jax import schema
+from alphafold_jax.data.alignment import align
 from alphafold_jax.data.features import empty_templates
-from alphafold_jax.data.pairwise import align
 from alphafold_jax.data.structures import Chain
 from alphafold_jax.data.templates import Template, template_from_chain
 from alphafold_jax.data.training.packing import ChainRecord

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import Alignment, encode, parse_a3m
-from alphafold_jax.data.pairwise import align
+from alphafold_jax.data.alignment import Alignment, align, encode, parse_a3m
 from alphafold_jax.data.records import read_first_record
 from alphafold_jax.errors import InputError
 

@@ -22,7 +22,7 @@ from alphafold_jax.screen import number
 from alphafold_jax.search.databases import HHSUITE
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
-from alphafold_jax.weights.notes import Note
+from alphafold_jax.weights.store import Note
 
 if TYPE_CHECKING:
   from rich.table import Table  # rich is loaded only where something is shown

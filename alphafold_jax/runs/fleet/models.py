@@ -11,7 +11,7 @@ from typing import Any
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.runs.options import RANDOM, Options
 from alphafold_jax.transfer import files
-from alphafold_jax.weights import notes, npz, official, store
+from alphafold_jax.weights import npz, official, store
 
 _log = logging.getLogger(__name__)
 _SHARE = 0.25  # of the free memory that models may take which are not running
@@ -64,9 +64,9 @@ class Models:
     }
 
   @property
-  def notes(self) -> tuple[notes.Note, ...]:
+  def notes(self) -> tuple[store.Note, ...]:
     """The words that every file of the run must carry, such as that the weights are random."""
-    found = (notes.note_of(name, self._options.is_random) for name in self._options.models)
+    found = (store.note_of(name, self._options.is_random) for name in self._options.models)
     return tuple(dict.fromkeys(note for note in found if note))
 
   def get(self, name: str) -> Any:
