@@ -91,7 +91,7 @@ class _Batch:
     templates = self.templates.identity() if self.templates else None
     self.keys = work.Keys(self.options, self.models.digests, templates) if self.models else None
     self.summary = Summary(self.out, self.options.shard, notes=self.models.notes if self.models else ())
-    self.ledger = files.Ledger(self.out, self.options, self.found, self.templates, self.keys, self.summary)
+    self.ledger = files.Ledger(self.options, self.found, self.templates, self.keys, self.summary)
 
   def run(self, console: Any) -> Summary:
     """Does everything; whatever happens, what failed is on record at the end."""
@@ -132,16 +132,11 @@ class _Batch:
     jobs, failures = self.found.jobs, self.found.failures
     lengths = [job.num_res for job in jobs]
     shown = f'{min(lengths)} to {max(lengths)}' if min(lengths) < max(lengths) else str(lengths[0])
-    _log.info(
-      '%s of %s residues%s',
-      number(len(jobs), 'protein'),
-      shown,
-      f'; {len(failures)} more cannot be used' if failures else '',
-    )
-    if self.templates and all(self.options.model_config(name).templates is None for name in self.options.models):
-      _log.warning(
-        'templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(self.options.models)
-      )
+    more = f'; {len(failures)} more cannot be used' if failures else ''
+    _log.info('%s of %s residues%s', number(len(jobs), 'protein'), shown, more)
+    models = self.options.models
+    if self.templates and all(self.options.model_config(name).templates is None for name in models):
+      _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))
     for note in self.found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
@@ -149,11 +144,8 @@ class _Batch:
       extra = None if len(noted) <= _MAX_NOTES else TOLD
       _log.warning('%s: %s', job.name, '; '.join(job.query.notes), extra=extra)
     if len(noted) > _MAX_NOTES:
-      _log.warning(
-        '%d proteins were not read quite as written (letters mapped, rows left out); see %s',
-        len(noted),
-        self.summary.path(files.LOG),
-      )
+      said = '%d proteins were not read quite as written (letters mapped, rows left out); see %s'
+      _log.warning(said, len(noted), self.summary.path(files.LOG))
     for i, failure in enumerate(failures):
       _log.error('%s', failure.message, extra=None if i < _MAX_NOTES else TOLD)
 
@@ -198,9 +190,9 @@ class _Batch:
         _log.error('%s: %s', job.name, error)
         self.ledger.fail(job, 'input', 'InputError', str(error))
         continue
-      record = files.JobFiles(self.out, job, self.options).write_features(loaded)
-      _log.info('[%d/%d] %s: %s', index, len(jobs), job.name, record['files'][0])
-      self.ledger.end(Outcome(job.name, DONE, (), record['files']))
+      name = files.JobFiles(self.out, job, self.options).write_features(loaded)
+      _log.info('[%d/%d] %s: %s', index, len(jobs), job.name, name)
+      self.ledger.end(Outcome(job.name, DONE, (), [name]))
 
   def _close(self, complete: bool) -> None:
     """Writes failures and scores, and logs the closing table."""

@@ -72,7 +72,7 @@ def of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> tuple[list[J
 class Workload:
   """What a run has to predict; it can be sent to another process."""
 
-  setup: Any  # a starting.Setup
+  setup: Any  # a predicting.Setup
   own: Sequence[Job]  # in order; their input was read
   others: Sequence[Job]  # of other shards, in the order in which to help
   ledger: Ledger
@@ -92,13 +92,7 @@ class Queue:
   """The proteins that are left, and the claims on them."""
 
   def __init__(self, workload: Workload, claims: Claims, clock: RunClock):
-    """Starts with everything.
-
-    Args:
-      workload: what there is.
-      claims: of this process.
-      clock: gets the passes of proteins that turn out to be this run's, and loses those of others.
-    """
+    """Starts with everything; `clock` gets the passes of what turns out to be this run's, and loses those of others."""
     self._own = {job.name: job for job in workload.own}
     self._others = {job.name: job for job in workload.others}
     self._ledger, self._claims, self._clock = workload.ledger, claims, clock
@@ -156,15 +150,9 @@ class Queue:
     self._give_back(job.name)
 
   def _give_back(self, name: str) -> None:
-    outcome, failures = self._ledger.outcomes[name], map(dataclasses.asdict, self._ledger.failures_of(name))
-    self._claims.end(
-      name,
-      outcome.status,
-      key=self._ledger.key_of(name),
-      failures=list(failures),
-      predictions=list(outcome.predictions),
-      files=list(outcome.files),
-    )
+    outcome, failures = self._ledger.outcomes[name], list(map(dataclasses.asdict, self._ledger.failures_of(name)))
+    content = {'predictions': list(outcome.predictions), 'files': list(outcome.files), 'failures': failures}
+    self._claims.end(name, outcome.status, key=self._ledger.key_of(name), **content)
 
   def settle(self, pids: Collection[int]) -> None:
     """Puts on record how proteins ended since this run began.
@@ -232,21 +220,14 @@ class Queue:
 
   def _look_at_others(self) -> None:
     """Waits for what other processes are at, or leaves it to them once they are seen to be alive."""
-    held = {}
-    for name in (*self._own, *self._others):
-      if (last := self._claims.last(name)) is not None and not self._claims.is_over(last):
-        held[name] = last
+    lasts = ((name, self._claims.last(name)) for name in (*self._own, *self._others))
+    held = {name: last for name, last in lasts if last is not None and not self._claims.is_over(last)}
     if not held:
       return
     if not self._has_logged_others:
-      shown = ', '.join(f'{name} ({claim})' for name, claim in list(held.items())[:_SHOWN])
-      _log.info(
-        'nothing else is left; %s %s that others work on: %s%s',
-        'waiting for' if self._waits else 'looking whether they are alive:',
-        number(len(held), 'protein'),
-        shown,
-        ', ...' * (len(held) > _SHOWN),
-      )
+      shown = ', '.join([f'{name} ({claim})' for name, claim in held.items()][:_SHOWN]) + ', ...' * (len(held) > _SHOWN)
+      what = 'waiting for' if self._waits else 'looking whether they are alive:'
+      _log.info('nothing else is left; %s %s that others work on: %s', what, number(len(held), 'protein'), shown)
       self._has_logged_others = True
     for name, claim in () if self._waits else held.items():
       if self._seen.setdefault(name, claim) != claim:  # it was renewed meanwhile

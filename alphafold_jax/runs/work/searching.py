@@ -108,11 +108,7 @@ class Searches:
 
 
 def search_for(
-  jobs: Sequence[Job],
-  search: Search,
-  options: SearchOptions,
-  console: Any,
-  keep: Callable[[Job, Found], None],
+  jobs: Sequence[Job], search: Search, options: SearchOptions, console: Any, keep: Callable[[Job, Found], None]
 ) -> Iterator[tuple[Job, AlphaFoldError | None]]:
   """Searches for homologues of proteins; those of one sequence share a search.
 
