@@ -160,17 +160,9 @@ class _Batch:
 
   def _write_config(self, device: dict[str, Any]) -> None:
     """Writes config.json; `device` is what is computed on."""
-    files.write_config(
-      self.out,
-      self.source,
-      self.options,
-      self.command,
-      self.models.facts() if self.models else {},
-      device,
-      self.ledger.read_jobs(),
-      self.templates.facts() if self.templates else {},
-      self.summary.notes,
-    )
+    params = self.models.facts() if self.models else {}
+    templates, jobs = self.templates.facts() if self.templates else {}, self.ledger.read_jobs()
+    files.write_config(self.summary, self.source, self.options, self.command, params, device, jobs, templates)
 
   def _warn_of_little_room(self, pending: Sequence[Job]) -> None:
     """Warns where the disk has less room than the files will take."""

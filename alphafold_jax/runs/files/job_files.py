@@ -115,16 +115,13 @@ class JobFiles:
   def finish(
     self, found: Sequence[Prediction], loaded: LoadedJob, key: str | None, facts: Mapping[str, Any]
   ) -> dict[str, Any]:
-    """Ranks the predictions, writes the job's own files and the record of it.
+    """Ranks the predictions, writes the job's own files and the record of it, which it returns.
 
     Args:
       found: the job's predictions, kept on disk and their files written.
       loaded: the job's input.
       key: of the job's content; None if predictions are missing, so that a later run tries again.
       facts: for the record.
-
-    Returns:
-      the record, as `done` reads it.
     """
     order = sorted(found, key=lambda one: -RANKINGS[self.options.ranking](one))
     tags = [record.tag(one.model_name, one.seed, rank) for rank, one in enumerate(order, 1)]

@@ -147,12 +147,9 @@ class _Children:
   def _start(self, place: Place) -> None:
     known, part = self._workload.ledger.outcomes, self._parts[place]
     left = dataclasses.replace(part, own=[job for job in part.own if job.name not in known])
-    child = multiprocessing.get_context('spawn').Process(
-      target=_be_child,
-      args=(left, place, self._claims.started, self._screen, self._folder / place.name),
-      name=place.name,
-      daemon=True,
-    )
+    arguments = left, place, self._claims.started, self._screen, self._folder / place.name
+    spawned = multiprocessing.get_context('spawn').Process
+    child = spawned(target=_be_child, args=arguments, name=place.name, daemon=True)
     child.start()
     self._living[child] = place
     self._pids.add(child.pid or 0)

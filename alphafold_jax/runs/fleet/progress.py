@@ -20,12 +20,7 @@ class RunClock:
   """
 
   def __init__(self, passes: Counter[int], num_jobs: int = 0):
-    """Starts with everything to come.
-
-    Args:
-      passes: how many there will be, by padded length in residues.
-      num_jobs: proteins that they belong to.
-    """
+    """Starts with all passes to come, by padded length in residues, of so many proteins."""
     self.num_jobs = num_jobs
     self.num_workers = 1  # that work at the same time
     self._numbers: dict[str, int] = {}  # of proteins, from 1, as they began

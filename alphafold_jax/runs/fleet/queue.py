@@ -38,12 +38,7 @@ class Assignment:
 
 
 def shares(jobs: Sequence[Job], count: int) -> list[list[Job]]:
-  """The jobs by length, cut into parts of about equal cost: the same on every host, with few programs for each.
-
-  Args:
-    jobs: all proteins.
-    count: number of parts; some may be empty.
-  """
+  """The jobs by length, cut into parts of about equal cost: the same on every host, with few programs for each."""
   ordered = sorted(jobs, key=lambda job: (job.num_res, job.name))
   costs = [cost(residue_bucket(job.num_res)) for job in ordered]
   parts: list[list[Job]] = [[] for _ in range(count)]
@@ -54,12 +49,7 @@ def shares(jobs: Sequence[Job], count: int) -> list[list[Job]]:
 
 
 def of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> tuple[list[Job], list[Job]]:
-  """A shard's own jobs, and those of the others in the order in which to help: what they would come to last, first.
-
-  Args:
-    jobs: all proteins.
-    shard: number, from 1, and count; None: all jobs are its own.
-  """
+  """A shard's own jobs, and those of the others in the order in which to help: what they would come to last, first."""
   if shard is None:
     return list(jobs), []
   number_of_shard, count = shard
@@ -111,11 +101,7 @@ class Queue:
     return next((job for name, job in self._own.items() if name not in avoid), None)
 
   def take(self, avoid: Collection[str] = ()) -> Assignment | None:
-    """Claims the next protein; None if there is none now. If the queue is not empty then, ask again later.
-
-    Args:
-      avoid: names of proteins to pass over.
-    """
+    """Claims the next protein but those to avoid; None if there is none now: unless the queue is empty, ask later."""
     for job in [*self._own.values(), *self._others.values()]:
       if job.name in avoid or self._is_settled(job) or (claim := self._claims.take(job.name)) is None:
         continue

@@ -38,12 +38,7 @@ class Searches:
   """The searches for a run's bare sequences."""
 
   def __init__(self, options: SearchOptions | None, folder: Path):
-    """Searches for nothing yet.
-
-    Args:
-      options: how to search; None: nothing is searched for.
-      folder: has a folder for each job, where what is found is kept.
-    """
+    """Searches for nothing yet, without options never; `folder` has one for each job, which keeps what is found."""
     self._options, self._folder = options, folder
 
   def __reduce__(self) -> tuple[Any, ...]:

@@ -29,7 +29,21 @@ def _log_placed(job: Job, template: Any) -> None:
   _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, *shares)
 
 
-class GivenStructures:
+class _FromFiles:
+  """Templates from files that are all read when the run begins."""
+
+  files: list[Path]
+
+  def identity(self) -> str:
+    """A digest of all files."""
+    return keys.of_files(self.files)
+
+  def facts(self) -> dict[str, str]:
+    """For the record of a run: each file's digest."""
+    return {str(file): keys.of_files([file]) for file in self.files}
+
+
+class GivenStructures(_FromFiles):
   """Structures given by a person, for every protein of the run."""
 
   MIN_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
@@ -54,16 +68,8 @@ class GivenStructures:
     name = path.name.lower().removesuffix('.gz')
     return path.is_file() and not name.startswith('.') and name.endswith(self._KINDS)
 
-  def identity(self) -> str:
-    """A digest of the structures."""
-    return keys.of_files(self.files)
-
   def identity_for(self, job: Job) -> None:
     """Nothing: the structures are the same for every protein."""
-
-  def facts(self) -> dict[str, str]:
-    """For the record of a run: each file's digest."""
-    return {str(file): keys.of_files([file]) for file in self.files}
 
   def place(self, job: Job) -> Any | None:
     """The best structures on a protein's residues as schema.Templates; None, with the reasons logged, if none fits."""
@@ -106,9 +112,7 @@ class FoundStructures:
     if options.uses_server:  # which fills the folder
       atomic.make_folder(options.structures)
     self._library = library.StructureFolder(options.structures, options.obsolete_pdbs_path)
-    self._settings = choice.TemplateLimits(
-      max_templates=min(MOST, options.max_template_hits), max_date=options.max_template_date
-    )
+    self._settings = choice.TemplateLimits(min(MOST, options.max_template_hits), options.max_template_date)
 
   def identity(self) -> str:
     """What the choice among hits depends on."""
@@ -147,11 +151,8 @@ class FoundStructures:
     for line in chosen.skipped:
       _log.info('%s: template skipped: %s', job.name, line)
     if not chosen.templates:
-      _log.warning(
-        '%s: no template is used: %s',
-        job.name,
-        f'none of {number(len(hits), "hit")} could be, see log.txt' if hits else 'no known structure was found',
-      )
+      why = f'none of {number(len(hits), "hit")} could be, see log.txt' if hits else 'no known structure was found'
+      _log.warning('%s: no template is used: %s', job.name, why)
       return None
     return templates.stack_templates(chosen.templates, MOST)
 
@@ -162,31 +163,20 @@ def _read_hits(path: Path) -> list[TemplateHit]:
   return [TemplateHit.from_json(hit) for hit in content]
 
 
-class MappedStructures:
+class MappedStructures(_FromFiles):
   """Structures with their places on the proteins, from a file of a person's own (data/template_map.py)."""
 
   def __init__(self, path: str | Path):
     from alphafold_jax.data import template_map
 
-    self._path = Path(path).expanduser()
-    self._chosen = template_map.read_template_map(self._path)
-
-  def identity(self) -> str:
-    """A digest of the file and of all that it names."""
-    return keys.of_files(self._files)
-
-  @property
-  def _files(self) -> list[Path]:
-    named = (path for one in self._chosen for path in (one.structure, one.alignment) if path is not None)
-    return [self._path, *named]
+    path = Path(path).expanduser()
+    self._chosen = template_map.read_template_map(path)
+    named = (file for one in self._chosen for file in (one.structure, one.alignment) if file is not None)
+    self.files = [path, *named]
 
   def identity_for(self, job: Job) -> str:
     """The protein's name, by which the file may mean it."""
     return job.query.name
-
-  def facts(self) -> dict[str, str]:
-    """For the record of a run: each file's digest."""
-    return {str(file): keys.of_files([file]) for file in self._files}
 
   def place(self, job: Job) -> Any | None:
     """The templates that the file has for a protein; None if it has none.
