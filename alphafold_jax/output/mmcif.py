@@ -143,15 +143,10 @@ def _asym_units(chains: list[list[Residue]], description: str) -> list[modelcif.
 
 def _protocol(model: _Model, software: modelcif.Software, model_name: str) -> modelcif.protocol.Protocol:
   protocol = modelcif.protocol.Protocol()
-  protocol.steps.append(
-    modelcif.protocol.ModelingStep(
-      input_data=modelcif.data.DataGroup(dict.fromkeys(asym.entity for asym in model.assembly)),
-      output_data=model,
-      name='Structure prediction',
-      details=f'parameters: {model_name}',
-      software=software,
-    )
-  )
+  entities = modelcif.data.DataGroup(dict.fromkeys(asym.entity for asym in model.assembly))
+  step = modelcif.protocol.ModelingStep(entities, model, name='Structure prediction', software=software)
+  step.details = f'parameters: {model_name}'
+  protocol.steps.append(step)
   return protocol
 
 

@@ -54,15 +54,9 @@ def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] =
   scale: dict[str, Any] = dict(cmap='viridis', vmin=0, vmax=100, interpolation='nearest')
   drawn = axes.imshow(image, **scale, aspect='auto', origin='lower', extent=(0.5, num_res + 0.5, 0, num_seq))
   depth = present.sum(axis=0)  # [N_res]
-  axes.step(
-    np.arange(0.5, num_res + 1),
-    np.append(depth, depth[-1]),
-    where='post',
-    color='black',
-    linewidth=1.2,
-    label='sequences covering the position',
-    path_effects=[withStroke(linewidth=3, foreground='white')],
-  )
+  (line,) = axes.step(np.arange(0.5, num_res + 1), np.append(depth, depth[-1]), where='post', color='black')
+  line.set(linewidth=1.2, label='sequences covering the position')
+  line.set_path_effects([withStroke(linewidth=3, foreground='white')])
   axes.set(xlabel='Position', ylabel='Sequences', ylim=(0, 1.04 * num_seq))
   axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
   axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

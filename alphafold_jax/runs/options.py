@@ -166,13 +166,10 @@ class Options:
   def ranking(self) -> str:
     return 'plddt' if self.rank == 'auto' else self.rank
 
-  @property
-  def keep_representations(self) -> bool:
-    return not set(REPRESENTATIONS).isdisjoint(files.needed(self))
-
   def run_settings(self) -> Settings:
     """The settings of each prediction."""
-    return dataclasses.replace(self.settings, keep_representations=self.keep_representations)
+    kept = not set(REPRESENTATIONS).isdisjoint(files.needed(self))
+    return dataclasses.replace(self.settings, keep_representations=kept)
 
   def changes(self) -> dict[str, Any]:
     """The changes of a published model's configuration that come before its settings, by dotted key."""

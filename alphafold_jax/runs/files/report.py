@@ -160,7 +160,7 @@ def write_config(
   """Writes config.json: everything needed to repeat the run.
 
   Args:
-    summary: of the run.
+    summary: gives the folder, the shard and the notes.
     source: where the proteins came from.
     options: as given.
     command: the command line, if there was one.
@@ -218,20 +218,13 @@ def _dump(content: Any) -> str:
 # ------------------------------------------------------------------------------------------ the closing table
 
 
-def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
+def closing(summary: Summary, *, live: bool) -> str:
   """The table of what there is now and what failed, as text: in colours for a terminal, else plain."""
   from rich.console import Console
 
   text = io.StringIO()
-  console = Console(
-    file=text,
-    width=min(width or _WIDTH, 120),
-    force_terminal=live,
-    no_color=not live,
-    highlight=False,
-    color_system='auto' if live else None,
-    legacy_windows=False,
-  )
+  colours: dict[str, Any] = {'color_system': 'auto' if live else None, 'no_color': False}
+  console = Console(file=text, width=_WIDTH, force_terminal=live, highlight=False, legacy_windows=False, **colours)
   if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions and outcome.ours]:
     best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
     heading = 'Best prediction of each protein' if best_only else 'Predictions'
@@ -250,13 +243,9 @@ def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
 def _table(live: bool, title: str | None = None) -> 'Table':
   from rich import box, table
 
+  lines = box.SIMPLE_HEAD if live else None
   return table.Table(
-    title=title,
-    title_justify='left',
-    title_style='bold red',
-    box=box.SIMPLE_HEAD if live else None,
-    pad_edge=False,
-    header_style='bold',
+    title=title, title_justify='left', title_style='bold red', box=lines, pad_edge=False, header_style='bold'
   )
 
 
@@ -290,8 +279,7 @@ def _failures_table(summary: Summary, live: bool) -> 'Table':
   grid.add_column('At', no_wrap=True)
   grid.add_column('Why', overflow='fold')
   for failure in summary.failures[: _MAX_ROWS // 3]:
-    where = failure.model or failure.stage
-    grid.add_row(failure.job, where, Text(f'{failure.error}: {failure.message}'))
+    grid.add_row(failure.job, failure.model or failure.stage, Text(f'{failure.error}: {failure.message}'))
   if len(summary.failures) > _MAX_ROWS // 3:
     grid.add_row('...', '', f'{len(summary.failures) - _MAX_ROWS // 3} more, see {summary.path(FAILURES).name}')
   return grid

@@ -57,7 +57,7 @@ def predict_all(workload: Workload, places: Sequence[Place], console: Any, scree
   Raises:
     AlphaFoldError: no further protein can be run.
   """
-  places, address = places[: max(1, len(workload.own) + len(workload.others))], workload.setup.options.ray
+  places = places[: max(1, len(workload.own) + len(workload.others))]
   folder = workload.setup.out / HIDDEN
   try:
     if len(places) > 1 and not _has_ray():
@@ -67,7 +67,7 @@ def predict_all(workload: Workload, places: Sequence[Place], console: Any, scree
       if len(places) == 1:
         processes.run_here(workload, claims, shown)
       else:
-        actors.run_actors(workload, claims, shown, address, places)
+        actors.run_actors(workload, claims, shown, places)
   except CannotWrite as error:
     _log.error('%s: %s. No further protein is run', error.job, error.message)
     job = next(job for job in (*workload.own, *workload.others) if job.name == error.job)

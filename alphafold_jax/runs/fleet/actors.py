@@ -233,21 +233,15 @@ class _Actors:
       raise error
 
 
-def run_actors(
-  workload: Workload, claims: Claims, progress: Progress, address: str | None, places: Sequence[Place]
-) -> None:
-  """Predicts everything in actors; CannotWrite, AlphaFoldError: no further protein can be run.
+def run_actors(workload: Workload, claims: Claims, progress: Progress, places: Sequence[Place]) -> None:
+  """Predicts everything in actors, at these places unless a cluster decides.
 
-  Args:
-    workload: what there is.
-    claims: of this process.
-    progress: of the run.
-    address: of a cluster, or 'auto'; None: this machine.
-    places: on this machine, one for each actor.
+  Raises:
+    CannotWrite, AlphaFoldError: no further protein can be run.
   """
   options = workload.setup.options
   resources: dict[str, Any] = {'num_cpus': 1}
-  with connected(address, len(places)) as (ray, is_own):
+  with connected(options.ray, len(places)) as (ray, is_own):
     if not is_own:
       count, resources = room(ray.nodes(), options.workers, options.settings.num_devices)
       count = min(count, max(1, len(workload.own) + len(workload.others)))

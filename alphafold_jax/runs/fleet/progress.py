@@ -136,9 +136,6 @@ class Progress:
 @contextlib.contextmanager
 def displayed(clock: RunClock, console: Any) -> Iterator[Progress]:
   """The progress of a run, on the live display if there is a console for it."""
-  if console is None:
-    yield Progress(clock, None)
-    return
-  display = Display(console)
-  with display.live:
+  display = None if console is None else Display(console)
+  with display.live if display else contextlib.nullcontext():
     yield Progress(clock, display)

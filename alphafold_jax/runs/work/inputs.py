@@ -292,11 +292,7 @@ def _one_line(name: str) -> str:
 
 
 def load(job: Job, templates: Any | None) -> LoadedJob:
-  """Reads and checks a job's input, and makes features of it.
-
-  Args:
-    job: a protein.
-    templates: a source of templates, whose `place` chooses them; None for none.
+  """Reads and checks a job's input, and makes features of it, with what a source of templates places on it.
 
   Raises:
     InputError: it cannot be used.

@@ -98,8 +98,7 @@ class Searches:
         if error is not None:
           fail(job, error)
           failed.add(job.name)
-    there = (self.at_hand(job) for job in jobs if job.name not in failed)
-    return [job for job in there if job is not None]
+    return [here for job in jobs if job.name not in failed and (here := self.at_hand(job)) is not None]
 
 
 def search_for(
