@@ -162,7 +162,6 @@ def write_config(
   Args:
     summary: gives the folder, the shard and the notes.
     source: where the proteins came from.
-    options: as given.
     command: the command line, if there was one.
     params: parameter file and SHA-256, or 'random', by model; nothing if none is run.
     device: what was computed on.

@@ -219,7 +219,6 @@ def in_order(jobs: Sequence[Job], by: str, seed: int = 0, depths: Mapping[str, i
   """The jobs as they will run: those that share a compiled program side by side, unless asked otherwise.
 
   Args:
-    jobs: proteins.
     by: a value of `--sort-queries-by`.
     seed: of a random order.
     depths: rows of each job's alignment by its name, if they are known.

@@ -81,7 +81,6 @@ class Searches:
     """Searches for what is not at hand.
 
     Args:
-      jobs: proteins.
       console: rich's, of the live display, or None.
       fail: called with a protein whose search failed, and why.
 
@@ -107,7 +106,6 @@ def search_for(
   """Searches for homologues of proteins; those of one sequence share a search.
 
   Args:
-    jobs: proteins.
     search: made from `options`.
     options: how to search.
     console: rich's, of the live display, or None.
