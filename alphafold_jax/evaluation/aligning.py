@@ -9,7 +9,6 @@ an unresolved stretch align to their own partners.
 
 import dataclasses
 import functools
-import re
 
 import numpy as np
 from Bio.Align import PairwiseAligner, substitution_matrices
@@ -21,7 +20,6 @@ from alphafold_jax.data.structures import Chain
 _CA = residues.ATOM_INDEX['CA']
 _LONGEST_BOND = 4.5  # Å between CA atoms of neighbours
 _MOST_FILLED = 1000  # residues; a larger jump of the numbers is no unresolved stretch
-_NUMBER = re.compile(r'-?\d+')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,11 +52,9 @@ def correspond(predicted: Chain, reference: Chain) -> Correspondence:
 
 def neighbours(chain: Chain) -> np.ndarray:
   """Whether each residue and the next are neighbours in the chain, by their numbers: [N - 1] bool."""
-  numbers = [_number(text) for text in chain.numbering]
-  following = [
-    one is not None and other is not None and 0 <= other - one <= 1 for one, other in zip(numbers, numbers[1:])
-  ]
-  return np.array(following, bool)
+  numbers = chain.numbers
+  pairs = zip(numbers, numbers[1:])
+  return np.array([one is not None and other is not None and 0 <= other - one <= 1 for one, other in pairs], bool)
 
 
 def _align(predicted: Chain, reference: Chain) -> np.ndarray:
@@ -89,18 +85,13 @@ def _filled(chain: Chain) -> tuple[str, np.ndarray]:
 
 def _missing_before(chain: Chain, i: int) -> int:
   """How many numbers are skipped between residues i - 1 and i, if they are too far apart to be neighbours."""
-  before, after = (_number(chain.numbering[k]) for k in (i - 1, i))
+  before, after = chain.numbers[i - 1 : i + 1]
   if before is None or after is None or not 1 < after - before <= _MOST_FILLED:
     return 0
   if not chain.atom_mask[[i - 1, i], _CA].all():
     return 0
   distance = np.linalg.norm(chain.atom_positions[i, _CA] - chain.atom_positions[i - 1, _CA])
   return after - before - 1 if distance > _LONGEST_BOND else 0
-
-
-def _number(text: str) -> int | None:
-  found = _NUMBER.match(text)
-  return int(found[0]) if found else None
 
 
 @functools.cache

@@ -112,15 +112,14 @@ _VIOLATIONS = ('bond_lengths', 'bond_angles', 'chain_breaks', 'clashes', 'residu
 Measure = Callable[[Target], float | int | None]
 
 
-def _chi_error(chi: int) -> Measure:
-  return lambda target: target.scores.chi_errors[chi]
-
-
 MEASURES: dict[str, Measure] = {
   'identity': operator.attrgetter('identity'),
   'coverage': operator.attrgetter('coverage'),
   **{name: operator.attrgetter(f'scores.{name}') for name in _SCORES},
-  **{f'chi{i + 1}_error': _chi_error(i) for i in range(4)},
+  'chi1_error': lambda target: target.scores.chi_errors[0],
+  'chi2_error': lambda target: target.scores.chi_errors[1],
+  'chi3_error': lambda target: target.scores.chi_errors[2],
+  'chi4_error': lambda target: target.scores.chi_errors[3],
   **{f'violations_{name}': operator.attrgetter(f'violations.{name}') for name in _VIOLATIONS},
   'mean_plddt': operator.attrgetter('mean_plddt'),
   'plddt_pearson': lambda target: pearson(*_predicted_and_true(target)),
@@ -136,14 +135,9 @@ def summarise(
   unused: Sequence[Path] = (),
   left_out: Sequence[str] = (),
 ) -> ScoreSummary:
-  """Computes the statistics and the calibration over the targets; of several ranks of one id only the best counts.
+  """Computes statistics and calibration over the targets, of several ranks of one id over the best alone.
 
-  Args:
-    output: the folder of the results.
-    targets: scored predictions.
-    failures: predictions that could not be scored.
-    unused: references without a prediction.
-    left_out: predictions that the table of pairs does not name.
+  The arguments are the fields of ScoreSummary.
   """
   best = _best_ranks(targets)
   columns = {name: [value for one in best if (value := measure(one)) is not None] for name, measure in MEASURES.items()}

@@ -123,16 +123,9 @@ def residue_index(chain: Chain) -> np.ndarray:  # [num_res] int32
   """
   steps = np.ones(len(chain.sequence), np.int32)
   steps[0] = 0
-  numbers = np.array([_number(text) for text in chain.numbering])
-  jumps = np.diff(numbers)
+  jumps = np.diff(np.array(chain.numbers, np.float64))  # NaN beside an unknown number
   n, c = chain.atom_positions[1:, 0], chain.atom_positions[:-1, 2]
   both = (chain.atom_mask[1:, 0] > 0) & (chain.atom_mask[:-1, 2] > 0)
-  apart = both & (np.linalg.norm(n - c, axis=-1) > _BONDED) & (jumps > 1)  # NaN, an unknown number, is not > 1
+  apart = both & (np.linalg.norm(n - c, axis=-1) > _BONDED) & (jumps > 1)
   steps[1:][apart] = jumps[apart]
   return np.cumsum(steps, dtype=np.int32)
-
-
-def _number(text: str) -> float:
-  """The authors' residue number without its insertion code; NaN where unresolved."""
-  digits = text if text.lstrip('-').isdigit() else text[:-1]
-  return float(digits) if digits.lstrip('-').isdigit() else np.nan
