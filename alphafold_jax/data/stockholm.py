@@ -7,10 +7,10 @@ insertions (lower case). An alignment may be written in several blocks, each wit
 
 import re
 
+from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL
 from alphafold_jax.errors import InputError
 
 MARK = '# STOCKHOLM'
-_NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-]')
 _STRETCH = re.compile('-+|[^-]+')
 
 
@@ -71,7 +71,7 @@ def _add(line: str, parts: dict[str, list[str]], place: str) -> None:
   if len(words) != 2:
     raise InputError(f'{place}: expected a name and a row of the alignment, found {len(words)} words')
   name, row = words
-  if bad := _NO_ALIGNMENT_SYMBOL.search(row):
+  if bad := NO_ALIGNMENT_SYMBOL.search(row):
     raise InputError(f"{place}: {bad[0]!r} in row {name!r} is no residue or gap; a row holds letters, '-' and '.' only")
   blocks = parts.setdefault(name, [])
   num_blocks = len(next(iter(parts.values())))  # of the first row, which begins each block
