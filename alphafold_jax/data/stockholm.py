@@ -48,7 +48,9 @@ def _read(text: str, source: str) -> tuple[dict[str, str], dict[str, str]]:
     if end and line.strip():
       raise InputError(f"{place}: text behind the end of the alignment ('//' in line {end}); give one alignment a file")
     if line.startswith('#=GS'):
-      _describe(line, descriptions)
+      words = line.split(maxsplit=3)
+      if len(words) == 4 and words[2] == 'DE':  # #=GS NAME DE TEXT
+        descriptions[words[1]] = words[3].strip()
     elif line.rstrip() == '//':
       end = number
     elif line.strip() and not line.startswith('#'):
@@ -80,10 +82,3 @@ def _add(line: str, parts: dict[str, list[str]], place: str) -> None:
   if len(blocks) + 1 < num_blocks:
     raise InputError(f'{place}: row {name!r} was missing from an earlier block; each block holds all rows')
   blocks.append(row.replace('.', '-'))
-
-
-def _describe(line: str, descriptions: dict[str, str]) -> None:
-  """Adds the description in a '#=GS NAME DE TEXT' line."""
-  words = line.split(maxsplit=3)
-  if len(words) == 4 and words[2] == 'DE':
-    descriptions[words[1]] = words[3].strip()
