@@ -34,7 +34,9 @@ def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO[Any]]:
       yield file
       file.flush()
       os.fsync(file.fileno())
-    os.chmod(name, 0o666 & ~_umask())
+    mask = os.umask(0)  # there is no way to read it alone
+    os.umask(mask)
+    os.chmod(name, 0o666 & ~mask)
     os.replace(name, path)
   except BaseException as error:
     with contextlib.suppress(OSError):
@@ -62,12 +64,6 @@ def make_folder(path: Path | str) -> Path:
   except OSError as error:
     raise explained(path, error) from error
   return Path(path)
-
-
-def _umask() -> int:
-  mask = os.umask(0)
-  os.umask(mask)
-  return mask
 
 
 def explained(path: Path | str, error: OSError, refused: type[AlphaFoldError] = InputError) -> AlphaFoldError:

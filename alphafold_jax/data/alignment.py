@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -181,6 +181,15 @@ def align(query: str, template: str) -> dict[int, int]:
   query, template = canonical(query), canonical(template)
   blocks = _aligner().align(query, template)[0].aligned
   return {int(q) + i: int(t) + i for (q, end), (t, _) in zip(*blocks, strict=True) for i in range(int(end) - int(q))}
+
+
+def paired(row: str, other: str) -> Iterator[tuple[int, int]]:
+  """(index of a letter, index of the letter in its column of the other row), both from 0 and without counting '-'."""
+  i = j = 0
+  for a, b in zip(row, other, strict=False):  # callers compare the lengths, with a message of their own
+    if a != '-' and b != '-':
+      yield i, j
+    i, j = i + (a != '-'), j + (b != '-')
 
 
 def score(query: str, template: str) -> float:

@@ -308,12 +308,8 @@ def _check_same(query: str, sequence: str, what: str) -> None:
 
 
 _READERS = {
-  '.fasta': _read_fasta,
-  '.fa': _read_fasta,
-  '.faa': _read_fasta,
-  '.a3m': _read_aligned,
-  '.csv': _read_table,
-  '.tsv': _read_table,
-  **dict.fromkeys(('.sto', '.stk', '.stockholm'), _read_aligned),
+  **dict.fromkeys(('.fasta', '.fa', '.faa'), _read_fasta),
+  **dict.fromkeys(('.a3m', '.sto', '.stk', '.stockholm'), _read_aligned),
+  **dict.fromkeys(('.csv', '.tsv'), _read_table),
 }
 _KINDS = '.fasta, .fa, .faa, .a3m, .sto, .csv or .tsv (also .gz)'

@@ -7,10 +7,10 @@ insertions (lower case). An alignment may be written in several blocks, each wit
 
 import re
 
+from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL
 from alphafold_jax.errors import InputError
 
 MARK = '# STOCKHOLM'
-_NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-]')
 _STRETCH = re.compile('-+|[^-]+')
 
 
@@ -48,7 +48,9 @@ def _read(text: str, source: str) -> tuple[dict[str, str], dict[str, str]]:
     if end and line.strip():
       raise InputError(f"{place}: text behind the end of the alignment ('//' in line {end}); give one alignment a file")
     if line.startswith('#=GS'):
-      _describe(line, descriptions)
+      words = line.split(maxsplit=3)
+      if len(words) == 4 and words[2] == 'DE':  # #=GS NAME DE TEXT
+        descriptions[words[1]] = words[3].strip()
     elif line.rstrip() == '//':
       end = number
     elif line.strip() and not line.startswith('#'):
@@ -71,7 +73,7 @@ def _add(line: str, parts: dict[str, list[str]], place: str) -> None:
   if len(words) != 2:
     raise InputError(f'{place}: expected a name and a row of the alignment, found {len(words)} words')
   name, row = words
-  if bad := _NO_ALIGNMENT_SYMBOL.search(row):
+  if bad := NO_ALIGNMENT_SYMBOL.search(row):
     raise InputError(f"{place}: {bad[0]!r} in row {name!r} is no residue or gap; a row holds letters, '-' and '.' only")
   blocks = parts.setdefault(name, [])
   num_blocks = len(next(iter(parts.values())))  # of the first row, which begins each block
@@ -80,10 +82,3 @@ def _add(line: str, parts: dict[str, list[str]], place: str) -> None:
   if len(blocks) + 1 < num_blocks:
     raise InputError(f'{place}: row {name!r} was missing from an earlier block; each block holds all rows')
   blocks.append(row.replace('.', '-'))
-
-
-def _describe(line: str, descriptions: dict[str, str]) -> None:
-  """Adds the description in a '#=GS NAME DE TEXT' line."""
-  words = line.split(maxsplit=3)
-  if len(words) == 4 and words[2] == 'DE':
-    descriptions[words[1]] = words[3].strip()

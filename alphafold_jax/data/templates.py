@@ -13,7 +13,7 @@ import numpy as np
 
 from alphafold_jax import schema
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import align, canonical, checked, encode, identical
+from alphafold_jax.data.alignment import align, canonical, checked, encode, identical, paired
 from alphafold_jax.data.features import empty_templates
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_records
 from alphafold_jax.data.structures import Chain, read_chain, read_chains
@@ -174,12 +174,8 @@ def map_from_alignment(path: str | Path, query_sequence: str, template_sequence:
     query_row, template_row = _open_insertions(query_row, template_row)
   if len(query_row) != len(template_row):
     raise InputError(f'{path}: the rows have {len(query_row)} and {len(template_row)} columns; they must be aligned')
-  pairs, q, t = {}, 0, 0
-  for a, b in zip(query_row, template_row, strict=True):
-    if a != '-' and b != '-' and q in to_query and t in to_template:
-      pairs[to_query[q]] = to_template[t]
-    q, t = q + (a != '-'), t + (b != '-')
-  return pairs
+  pairs = paired(query_row, template_row)
+  return {to_query[q]: to_template[t] for q, t in pairs if q in to_query and t in to_template}
 
 
 def _open_insertions(query_row: str, template_row: str) -> tuple[str, str]:

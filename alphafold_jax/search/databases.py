@@ -96,16 +96,12 @@ def parse(text: str) -> Database:
   elif role not in ROLES:
     raise InputError(f'--database {text}: no role {role!r}; choose {", ".join(ROLES)}, or give the path alone')
   path = Path(rest).expanduser()
-  kind = _kind(path)
-  if kind is None:
-    raise InputError(f'--database {text}: {_missing(path)}')
-  return Database(role or _role_of(path), path, kind)
-
-
-def _missing(path: Path) -> str:
+  if kind := _kind(path):
+    return Database(role or _role_of(path), path, kind)
+  what = 'no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with'
   if path.is_dir():
-    return 'a folder, which has no role; name the database itself'
-  return 'no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with'
+    what = 'a folder, which has no role; name the database itself'
+  raise InputError(f'--database {text}: {what}')
 
 
 def _kind(path: Path) -> str | None:
@@ -119,14 +115,8 @@ def _kind(path: Path) -> str | None:
 
 def _role_of(path: Path) -> str:
   name = path.name.lower()
-  return next(
-    (
-      role
-      for role, known in sorted(ROLES.items(), key=lambda item: -len(item[0]))
-      if known.looks and re.search(known.looks, name)
-    ),
-    'custom',
-  )
+  longest_first = sorted(ROLES.items(), key=lambda item: -len(item[0]))
+  return next((role for role, known in longest_first if known.looks and re.search(known.looks, name)), 'custom')
 
 
 def in_order(databases: Iterable[Database]) -> list[Database]:

@@ -158,7 +158,7 @@ def _unpack(one: StandardSet, part: Path, unpacked: Path, progress: Meter) -> No
           else:
             require_space(unpacked, member.size, f'unpacking {name}')
             archives.extract(tar, member, unpacked / name)
-          progress.position(file.tell(), total)
+          progress(file.tell(), total)
       while stream.read(CHUNK):  # to the end, where the gzip checksum is
         pass
   except archives.UnsafeArchiveError as error:

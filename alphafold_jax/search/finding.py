@@ -4,6 +4,7 @@
 One search per sequence, however many proteins share it and however many processes run at once.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 from alphafold_jax.errors import AlphaFoldError, SearchError
@@ -65,17 +66,14 @@ class Search:
     return hits if isinstance(hits, AlphaFoldError) else Found(found.rows, hits.hits, (*found.notes, *hits.notes))
 
 
+@dataclasses.dataclass(frozen=True)
 class _Stage:
   """Looks results up in the cache and makes those that are not there."""
 
-  def __init__(
-    self,
-    cache: SearchCache,
-    name: str,
-    key: Callable[[str], str],
-    search: Callable[[Sequence[str], Watch], Iterator[Result]],
-  ):
-    self._cache, self._name, self._key, self._search = cache, name, key, search
+  _cache: SearchCache
+  _name: str  # of the engine
+  _key: Callable[[str], str]  # name of the search for a sequence
+  _search: Callable[[Sequence[str], Watch], Iterator[Result]]
 
   def run(self, sequences: Sequence[str], watch: Watch) -> Iterator[Result]:
     """What is in the cache first, then what this process searches for, then what others are searching for."""

@@ -11,20 +11,12 @@ from types import ModuleType
 from alphafold_jax.errors import SearchError, how_to_install
 
 
-def module(name: str, extra: str = 'search') -> ModuleType:
-  """Imports a Python package of an extra.
-
-  Args:
-    name: of the module.
-    extra: what installs it.
-
-  Raises:
-    SearchError: it is not installed.
-  """
+def module(name: str) -> ModuleType:
+  """Imports a Python module of the extra `search`; SearchError if it is not installed."""
   try:
     return importlib.import_module(name)
   except ImportError as error:
-    raise SearchError(f'{name} is not installed ({error}); {how_to_install(extra)}') from None
+    raise SearchError(f'{name} is not installed ({error}); {how_to_install("search")}') from None
 
 
 def program(name: str, variable: str, extra: str = 'search', beside: Path | None = None) -> Path:

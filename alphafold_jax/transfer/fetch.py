@@ -128,7 +128,7 @@ def check(
     UnusableError: it is another file.
   """
   with meter(f'checking {path.name.removesuffix(".part")}') as bar:
-    found = digest(path, ('sha256', 'md5') if stated_md5 else ('sha256',), bar.position)
+    found = digest(path, ('sha256', 'md5') if stated_md5 else ('sha256',), bar)
   sha256 = found['sha256']
   if asked is not None and sha256 != asked:
     raise UnusableError(
@@ -154,7 +154,7 @@ def _attempt(url: str, part: pathlib.Path, bar: Meter, timeout: float, give_up: 
   known = _read_note(part, url)
   have = _size(part)
   if known and have == known.total:
-    bar.position(have, have)
+    bar(have, have)
     return known.md5
   headers = {'User-Agent': f'alphafold-jax/{__version__}', 'Accept-Encoding': 'identity'}
   if have and known and known.validator is not None and have <= (known.total or have):
@@ -219,7 +219,7 @@ def _receive(
       with disk_errors(part):
         view = view[out.write(view) :]
     done += len(chunk)
-    bar.position(done, total)
+    bar(done, total)
     if time.monotonic() > give_up:
       raise _TryAgainError('the time for the whole download is over')
   with disk_errors(part):

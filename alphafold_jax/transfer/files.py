@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import ResourceError, TransferError
@@ -24,6 +24,7 @@ CHUNK = 1 << 20  # bytes
 _MARGIN = 64 << 20  # bytes left free beside what is written
 _HELD = (errno.EACCES, errno.EAGAIN)
 _LOG_EVERY = 30.0  # s
+Meter = Callable[[int, int | None], None]  # called with the bytes that are there, and the total (None: not known)
 
 
 class UnusableError(TransferError):
@@ -76,14 +77,14 @@ def staging(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def digest(
   path: pathlib.Path,
   algorithms: tuple[str, ...] = ('sha256',),
-  position: Callable[[int, int], None] = lambda done, total: None,
+  watch: Meter = lambda done, total: None,
 ) -> dict[str, str]:
   """Hexadecimal digests of a file by algorithm, all in one pass.
 
   Args:
     path: the file.
     algorithms: names that hashlib knows.
-    position: called with the bytes read and the bytes in all.
+    watch: called with the bytes read and the bytes in all.
 
   Raises:
     TransferError: the file cannot be read.
@@ -95,7 +96,7 @@ def digest(
       while chunk := file.read(CHUNK):
         for state in hashes.values():
           state.update(chunk)
-        position(file.tell(), total)
+        watch(file.tell(), total)
   except OSError as error:
     raise TransferError(f'{path}: cannot be read ({error.strerror or error}).') from error
   return {name: state.hexdigest() for name, state in hashes.items()}
@@ -162,13 +163,6 @@ def human_size(num_bytes: float) -> str:
   return f'{num_bytes:.0f} {unit}' if unit == 'B' else f'{num_bytes:.1f} {unit}'
 
 
-class Meter(Protocol):
-  """Receives the position of a transfer in bytes."""
-
-  def position(self, done: int, total: int | None) -> None:
-    """`done` bytes of `total` (None: not known) are there."""
-
-
 class _LogMeter:
   """Writes a line at each tenth of the way, or every 30 s where that is later."""
 
@@ -178,7 +172,7 @@ class _LogMeter:
     self._first: int | None = None  # bytes that were there at the beginning
     self._tenths = 0
 
-  def position(self, done: int, total: int | None) -> None:
+  def __call__(self, done: int, total: int | None) -> None:
     now = time.monotonic()
     if self._first is None or done < self._first:
       self._first, self._start = done, now
@@ -190,17 +184,6 @@ class _LogMeter:
     left = f', {(total - done) / rate:.0f} s left' if total and rate else ''
     of = f' of {human_size(total)}' if total else ''
     _log.info('%s: %s%s (%s/s%s)', self._label, human_size(done), of, human_size(rate), left)
-
-
-class _BarMeter:
-  """Moves one bar of a rich progress display."""
-
-  def __init__(self, progress: Any, label: str):
-    self._progress = progress
-    self._task = progress.add_task(label, total=None)
-
-  def position(self, done: int, total: int | None) -> None:
-    self._progress.update(self._task, completed=done, total=total)
 
 
 @contextlib.contextmanager
@@ -224,4 +207,5 @@ def meter(label: str) -> Iterator[Meter]:
     progress.TimeRemainingColumn(),
   )
   with progress.Progress(*columns, console=terminal) as display:
-    yield _BarMeter(display, label)
+    task = display.add_task(label, total=None)
+    yield lambda done, total: display.update(task, completed=done, total=total)

@@ -174,14 +174,14 @@ def _extract(path: pathlib.Path, folder: pathlib.Path, wanted: Collection[str], 
           state = hashlib.sha256()
           archives.extract(tar, member, folder / name, state.update)
           digests[name] = state.hexdigest()
-        progress.position(min(member.offset_data + member.size, total), total)
+        progress(min(member.offset_data + member.size, total), total)
   except archives.UnsafeArchiveError as error:
     raise WeightsError(f'{path}: {error}. {advice}') from None
   except _BROKEN as error:
     raise WeightsError(
       f'{path}: not a tar archive, or truncated ({error or type(error).__name__}). {advice}'
     ) from error
-  progress.position(total, total)
+  progress(total, total)
   return digests
 
 

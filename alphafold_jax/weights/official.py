@@ -285,8 +285,7 @@ def from_official(
   """
   shapes = {name: np.shape(array) for name, array in arrays.items()}
   wrong, surplus = npz.shape_problems(shapes, official_shapes(config))
-  if wrong or (strict and surplus):
-    problems = [*wrong, *(surplus if strict else [])]
+  if problems := wrong + surplus if strict else wrong:
     raise _misfit(
       f'{source}: {len(problems)} arrays do not fit {config["name"]} (is it the file of another model?)', problems
     )

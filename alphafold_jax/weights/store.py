@@ -9,7 +9,6 @@
 Nothing here needs JAX: the names and shapes of a model's arrays are passed in, as a function `expected(model)`.
 """
 
-import contextlib
 import dataclasses
 import os
 import pathlib
@@ -200,9 +199,7 @@ def _models_in(folder: pathlib.Path, recorded: dict[str, Any], always: tuple[str
 def _row(folder: pathlib.Path, recorded: dict[str, Any], model: str) -> ParameterFile:
   path = folder / file_name(model)
   entry = recorded['files'].get(path.name)
-  size = None
-  with contextlib.suppress(OSError):
-    size = path.stat().st_size
+  size = path.stat().st_size if path.exists() else None
   if size is None:
     status = 'missing'
   elif entry is None:

@@ -7,7 +7,6 @@ the other databases. The steps and their numbers are those of ColabFold 1.6.3: c
 """
 
 import dataclasses
-import functools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,11 +46,6 @@ class MMseqsSettings:
   ungapped: bool = False  # compare to every sequence instead, as GPUs do: faster without an index, for few queries
   gpu: bool = False  # search on a GPU
 
-  @property
-  def exhaustive(self) -> bool:
-    """Whether the query is compared to every sequence."""
-    return self.ungapped or self.gpu
-
 
 class MMseqs:
   """The engine."""
@@ -82,18 +76,14 @@ class MMseqs:
     if settings.gpu:
       self._check_gpu()
 
-  @functools.cached_property
-  def _identity(self) -> dict[str, Any]:
+  def identity(self) -> Mapping[str, Any]:
+    """See `Engine.identity`."""
     return {
       'engine': self.name,
       'version': mmseqs_program.version(self._program),
       **dataclasses.asdict(self._settings),
       'databases': [database_files.identity(one) for one, _ in self._databases],
     }
-
-  def identity(self) -> Mapping[str, Any]:
-    """See `Engine.identity`."""
-    return self._identity
 
   def search(self, sequences: Sequence[str], watch: Watch) -> Iterator[tuple[int, Found]]:
     """See `Engine.search`."""
@@ -216,7 +206,7 @@ def _profile_of_first(settings: MMseqsSettings) -> str:
 
 def _way_to_search(settings: MMseqsSettings, sensitivity: float) -> tuple[str, ...]:
   """Arguments for a search by k-mers or an exhaustive one; releases before 15 know only the first."""
-  if not settings.exhaustive:
+  if not (settings.ungapped or settings.gpu):
     return '-s', f'{sensitivity:.1f}'
   return '--prefilter-mode', '1', *(('--gpu', '1') if settings.gpu else ())
 

@@ -142,7 +142,11 @@ def build(
   atomic.make_folder(out.parent)
   content = scan(fasta, lambda fraction: watch(0.5 * fraction, f'reading {fasta.name}'))
   _check_ending(fasta)
-  _check_room(out, content.num_bytes, content.num_residues if index else None)
+  room = _ROOM * content.num_bytes
+  if index:
+    fixed, each = _INDEX_ROOM
+    room += fixed + each * content.num_residues
+  require_space(out.parent, room, f'making {out.name}')
   with mmseqs_program.workplace(program, num_threads, out.parent) as work:
     watch(0.5, f'writing {content.num_sequences} sequences')
     (work.folder / 'made').mkdir()
@@ -219,13 +223,6 @@ def _check_names(fasta: Path, digests: np.ndarray) -> None:
         f'{fasta}: records {before} and {number} are both named {name.decode("latin-1")!r}; give each '
         'sequence a name of its own'
       )
-
-
-def _check_room(out: Path, num_bytes: int, num_indexed: int | None) -> None:
-  """Refuses a disk that would be full before the database is made."""
-  fixed, each = _INDEX_ROOM
-  needed = _ROOM * num_bytes + (0 if num_indexed is None else fixed + each * num_indexed)
-  require_space(out.parent, needed, f'making {out.name}')
 
 
 def _check_count(index: Path, expected: int, fasta: Path) -> None:

@@ -37,6 +37,12 @@ _LOCAL = ('localhost', '127.0.0.1', '::1')
 _HEADER_NAME = re.compile(r'[A-Za-z0-9-]+')
 _HEADER_VALUE = re.compile(r'[!-~](?:[ -~]*[!-~])?')
 _ELSEWHERE = 'Another server can be named with --host-url; without internet access search databases of your own.'
+_DENIED = {
+  401: 'It asks for credentials, or does not know those given: check user name and password, or the API key and the '
+  'name of its header',
+  403: 'It does not serve you: your address may have been blocked for too many requests, or it wants credentials. '
+  f'{_ELSEWHERE}',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,20 +228,10 @@ class Client:
     except (OSError, http.client.HTTPException):
       text = ''
     what = f'the server answered {error.code} {error.reason}{self._quoted(text)}'
-    if error.code == _BUSY:
-      return PassingError(what, _asked_wait(error.headers), counts=False)
-    if error.code in _PASSING:
-      return PassingError(what, _asked_wait(error.headers))
-    if error.code == 401:
-      return SearchError(
-        f'{self.url}: {what}. It asks for credentials, or does not know those given: check user name '
-        'and password, or the API key and the name of its header'
-      )
-    if error.code == 403:
-      return SearchError(
-        f'{self.url}: {what}. It does not serve you: your address may have been blocked for too many '
-        f'requests, or it wants credentials. {_ELSEWHERE}'
-      )
+    if error.code in (_BUSY, *_PASSING):
+      return PassingError(what, _asked_wait(error.headers), counts=error.code != _BUSY)
+    if error.code in _DENIED:
+      return SearchError(f'{self.url}: {what}. {_DENIED[error.code]}')
     return RefusedError(f'{self.url}: {what}. Check the address: {_ELSEWHERE}')
 
   def _failure(self, reason: object) -> Exception:

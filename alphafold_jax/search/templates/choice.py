@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from alphafold_jax.data.alignment import encode
+from alphafold_jax.data.alignment import encode, paired
 from alphafold_jax.data.structures import Chain, read_chains
 from alphafold_jax.data.templates import Template, template_from_chain
 from alphafold_jax.errors import InputError
@@ -181,15 +181,10 @@ def _realigned(part: str, whole: str) -> dict[int, int]:
   if min(len(part), len(whole)) < 6:
     raise InputError(f'the file has another sequence ({whole})')
   rows = installed.module('kalign').align([part, whole], seq_type='protein')
-  pairs, same, p, w = {}, 0, 0, 0
-  for a, b in zip(*rows, strict=True):
-    if a != '-' and b != '-':
-      pairs[p] = w
-      same += a == b
-    p, w = p + (a != '-'), w + (b != '-')
+  same = sum(a == b != '-' for a, b in zip(*rows, strict=True))
   identity = same / min(len(part), len(whole))
   if identity < _MIN_SAME:
     raise InputError(
       f'the sequence in the file is only {identity:.0%} identical to that of the hit, {_MIN_SAME:.0%} are needed'
     )
-  return pairs
+  return dict(paired(*rows))

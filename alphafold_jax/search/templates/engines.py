@@ -32,15 +32,10 @@ class _Engine:
 
 def _distinct(a3m: str) -> str:
   """An alignment without the rows that repeat the columns of an earlier one."""
-  seen: set[str] = set()
-  kept = []
+  first: dict[str, str] = {}  # record by its letters in the query's columns
   for record in ('\n' + a3m.strip()).split('\n>')[1:]:
-    _, _, letters = record.partition('\n')
-    columns = letters.translate(_DROP_LOWER)
-    if columns not in seen:
-      seen.add(columns)
-      kept.append(f'>{record}\n')
-  return ''.join(kept)
+    first.setdefault(record.partition('\n')[2].translate(_DROP_LOWER), f'>{record}\n')
+  return ''.join(first.values())
 
 
 def make(database: Database, num_threads: int) -> TemplateEngine:

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from alphafold_jax import atomic
+from alphafold_jax.data.alignment import paired
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import installed
 from alphafold_jax.search.databases import Database
@@ -121,7 +122,7 @@ def _hit(lines: list[str], start: int, end: int, source: str) -> TemplateHit:
     probability_sum, evalue, aligned = (float(scores[key]) for key in _SCORES)
   except (KeyError, ValueError):
     raise InputError(f'{source}, line {start + 3}: expected the scores {", ".join(_SCORES)}') from None
-  pairs = _pairs(query, template)
+  pairs = tuple((query.start - 1 + q, t) for q, t in paired(query.letters, template.letters))
   if len(query.letters) != len(template.letters) or len(pairs) != aligned:
     raise InputError(
       f'{source}, line {start + 1}: hit {name} is said to have {aligned:.0f} aligned columns, but '
@@ -148,13 +149,3 @@ def _read_stretch(line: str, rows: dict[str, _Row], where: str) -> None:
   found = _STRETCH.match(line[_LETTERS_FROM:])
   if not found or not row.extend(int(found[1]), found[2], int(found[3])):
     raise InputError(f'{where}: {line[:60]!r} is no stretch of an alignment (number, letters, number, length)')
-
-
-def _pairs(query: _Row, template: _Row) -> tuple[tuple[int, int], ...]:
-  """(residue of the query, residue of the hit's letters), both from 0."""
-  pairs, q, t = [], query.start - 1, 0
-  for a, b in zip(query.letters, template.letters, strict=False):  # the caller compares the lengths
-    if a != '-' and b != '-':
-      pairs.append((q, t))
-    q, t = q + (a != '-'), t + (b != '-')
-  return tuple(pairs)
