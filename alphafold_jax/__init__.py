@@ -15,7 +15,7 @@ from typing import Any
 
 from alphafold_jax.version import __version__
 
-_WHERE = {
+_WHERE = {  # public name -> its module, and its name there where that is another
   'AlphaFoldError': 'errors',
   'InputError': 'errors',
   'NumericalError': 'errors',
@@ -27,9 +27,11 @@ _WHERE = {
   'Prediction': 'prediction',
   'Settings': 'prediction',
   'load_model': 'prediction',
+  'make_batch': 'prediction:as_batch',
   'predict': 'prediction',
   'Query': 'data.queries',
   'read_queries': 'data.queries',
+  'with_sequence': 'schema',
 }
 _MODULES = (
   'config',
@@ -53,7 +55,8 @@ __all__ = ['__version__', *_MODULES, *_WHERE]
 
 def __getattr__(name: str) -> Any:
   if name in _WHERE:
-    value = getattr(importlib.import_module(f'alphafold_jax.{_WHERE[name]}'), name)
+    module, _, attribute = _WHERE[name].partition(':')
+    value = getattr(importlib.import_module(f'alphafold_jax.{module}'), attribute or name)
   elif name in _MODULES:
     value = importlib.import_module(f'alphafold_jax.{name}')
   else:

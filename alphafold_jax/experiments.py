@@ -13,6 +13,20 @@ from ml_collections import config_dict
 from alphafold_jax import choices, config
 from alphafold_jax.errors import InputError
 
+# The weight of each loss of losses/total.py; 0: it is not computed.
+LOSS_WEIGHTS = {
+  'backbone_fape': 0.5,  # Suppl. 1.9: half of the auxiliary loss, Alg. 20 line 17
+  'side_chain_fape': 0.5,  # Suppl. 1.9: the FAPE of all atoms, Alg. 20 line 28
+  'torsion': 0.5,  # Suppl. 1.9: within the auxiliary loss, Alg. 20 line 18
+  'angle_norm': 0.01,  # Alg. 27 line 3: 0.02 within the torsion loss
+  'distogram': 0.3,  # Suppl. 1.9
+  'masked_msa': 2.0,  # Suppl. 1.9
+  'plddt': 0.01,  # Suppl. 1.9
+  'experimentally_resolved': 0.0,  # Suppl. 1.9: fine-tuning only
+  'pae': 0.0,  # Suppl. 1.9.7: 0.1 for the models with that head
+  'violation': 0.0,  # Suppl. 1.9: fine-tuning only
+}
+
 
 def _base() -> config_dict.ConfigDict:
   """Initial training of the paper (Suppl. Table 4)."""
@@ -20,25 +34,14 @@ def _base() -> config_dict.ConfigDict:
     {
       'name': 'train_initial',
       'model': config.model_config('model_1'),
-      'loss': {
-        'backbone_fape': 0.5,  # Suppl. 1.9: half of the auxiliary loss, Alg. 20 line 17
-        'side_chain_fape': 0.5,  # Suppl. 1.9: the FAPE of all atoms, Alg. 20 line 28
-        'torsion': 0.5,  # Suppl. 1.9: within the auxiliary loss, Alg. 20 line 18
-        'angle_norm': 0.01,  # Alg. 27 line 3: 0.02 within the torsion loss
-        'distogram': 0.3,  # Suppl. 1.9
-        'masked_msa': 2.0,  # Suppl. 1.9
-        'plddt': 0.01,  # Suppl. 1.9
-        'experimentally_resolved': 0.0,  # Suppl. 1.9: fine-tuning only
-        'pae': 0.0,  # Suppl. 1.9.7: 0.1 for the models with that head
-        'violation': 0.0,  # Suppl. 1.9: fine-tuning only
-      },
+      'loss': LOSS_WEIGHTS,
       'data': {
         'crop_size': 256,  # residues, Suppl. Table 4
         'num_rows': 2048,  # alignment rows on the device, drawn from by each pass (124 + 1,024 of them)
         'num_templates': 4,  # Suppl. Table 4
         'num_deletion_blocks': 5,  # Alg. 1
         'deletion_block_fraction': 0.3,  # Alg. 1
-        'alignment_fraction': 0.0,  # least share of examples from chains that have an alignment; not in the paper
+        'alignment_fraction': 0.0,  # at least this share of examples has an alignment; not in the paper
         'single_sequence_fraction': 0.0,  # share of examples shown without their alignment; not in the paper
         'clamped_fraction': 0.9,  # Suppl. 1.11.5
         'max_resolution': 9.0,  # Å, Suppl. 1.2.5
@@ -94,17 +97,17 @@ _FINETUNE = {  # Suppl. Table 4, fine-tuning
 }
 
 _MINI = {  # the model that ships; its sizes are in config.py
-  **dict.fromkeys((f'model.{key}' for key in config.DROPOUT), 0.0),  # no chain is seen often enough for overfitting
+  **dict.fromkeys((f'model.{key}' for key in config.DROPOUT), 0.0),  # no chain is drawn often enough to overfit
   'model.extra_msa.remat': False,  # small enough to keep
   'model.evoformer.remat': False,
   'data.crop_size': 64,
   'data.num_rows': 128,
   'data.num_deletion_blocks': 2,  # its alignments are shallow
   'data.alignment_fraction': 0.5,  # few of its chains have one
-  'data.single_sequence_fraction': 0.15,  # it is to be of use without an alignment as well
-  'data.clamped_fraction': 0.2,  # structures that are far off get no gradient from the clamped loss
+  'data.single_sequence_fraction': 0.15,  # users give it sequences without an alignment as well
+  'data.clamped_fraction': 0.2,  # the clamped loss has no gradient where a structure is far off
   'loss.experimentally_resolved': 0.01,
-  # Few samples: small batches and large steps, so that structures take shape early among them.
+  # There are few samples: small batches and a large learning rate give structures early.
   'optimizer.learning_rate': 2e-3,
   'optimizer.warmup_samples': 1_000,
   'optimizer.decay_samples': 16_000,

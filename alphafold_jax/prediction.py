@@ -27,7 +27,7 @@ from alphafold_jax.ops import seam
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
 from alphafold_jax.settings import Settings
-from alphafold_jax.weights import notes, official, store
+from alphafold_jax.weights import official, store
 from alphafold_jax.weights.random import random_params
 
 _log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ class Model:
     return self.source == 'random'
 
   @property
-  def note(self) -> notes.Note | None:
+  def note(self) -> store.Note | None:
     """What must be said of its predictions; None if they are AlphaFold 2's own."""
-    return notes.note_of(self.name, self.is_random)
+    return store.note_of(self.name, self.is_random)
 
   def prepare(self, params: alphafold.Params, key: jax.Array | None, batch: schema.Batch) -> alphafold.Context:
     """What all passes share; the key is consumed, and needed with dropout only."""

@@ -14,10 +14,13 @@ from typing import Any, TypeVar
 
 import jax
 import jax.export
+import jax.numpy as jnp
 import numpy as np
 
+from alphafold_jax.errors import InputError
+
 if typing.TYPE_CHECKING:
-  Array = Any  # of JAX where it is computed with, of numpy at rest
+  Array = Any  # numpy at rest, jax.Array under jit: which of the two, no type checker can know
 else:
   Array = jax.Array | np.ndarray
 T = TypeVar('T')
@@ -30,7 +33,7 @@ def array(*axes: str | int, dtype: str = 'float32', fill: float = 0) -> Any:
 
 @typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(array,))
 def pytree(cls: type[T]) -> type[T]:
-  """Makes a class a frozen, keyword-only dataclass and a JAX pytree, in traced programs on disk too."""
+  """Makes a class a frozen, keyword-only dataclass and a JAX pytree that `jax.export` can write to disk."""
   cls = jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
   jax.export.register_pytree_node_serialization(
     cls,
@@ -67,7 +70,7 @@ class Templates:
 
 @pytree
 class Targets:
-  """The experimental structure and what training must know of it; all masked out for prediction."""
+  """The experimental structure of a training example; for prediction every atom is masked."""
 
   atom_positions: Array = array('num_res', 37, 3)  # Å
   atom_mask: Array = array('num_res', 37)
@@ -78,7 +81,7 @@ class Targets:
 
 @pytree
 class Batch:
-  """Everything the network is told about one assembly."""
+  """The network's input: everything that is known of one assembly."""
 
   aatype: Array = array('num_res', dtype='int32', fill=20)  # 0..19, 20: unknown
   soft_sequence: Array = array('num_res', 21)  # one_hot(aatype), or probabilities: gradients to the sequence enter here
@@ -92,9 +95,32 @@ class Batch:
   targets: Targets
 
 
+def with_sequence(batch: Batch, probabilities: Array) -> Batch:
+  """The batch with another query, whose probabilities let gradients reach the sequence.
+
+  The likeliest residue types give the atoms and row 0 of the alignment; the other rows stay.
+
+  Args:
+    batch: one example, its first alignment row the query.
+    probabilities: [num_res, 21] of the residue types, unknown last.
+
+  Raises:
+    InputError: the probabilities have another shape.
+  """
+  if np.shape(probabilities) != np.shape(batch.soft_sequence):
+    raise InputError(f'probabilities of shape {np.shape(probabilities)}; expected {np.shape(batch.soft_sequence)}')
+  aatype = jnp.argmax(probabilities, axis=-1).astype(jnp.int32)
+  num_seq = jnp.sum(jnp.any(batch.msa.mask > 0, axis=-1))
+  change = jnp.pad(probabilities - batch.soft_sequence, ((0, 0), (0, 1))) / num_seq
+  msa = dataclasses.replace(
+    batch.msa, tokens=jnp.asarray(batch.msa.tokens).at[0].set(aatype), profile=batch.msa.profile + change
+  )
+  return dataclasses.replace(batch, aatype=aatype, soft_sequence=probabilities, msa=msa)
+
+
 @pytree
 class Recycled:
-  """What one pass hands to the next (Alg. 30, 32); zeros before the first."""
+  """The outputs of one pass that the next takes as input (Alg. 30, 32); zeros before the first."""
 
   msa_first_row: Array = array('num_res', 'c_m')
   pair: Array = array('num_res', 'num_res', 'c_z')
@@ -128,7 +154,7 @@ class Representations:
 
 @pytree
 class Logits:
-  """What the heads say (Suppl. 1.9); `pae` is None for models without that head."""
+  """The heads' outputs before softmax (Suppl. 1.9); `pae` is None for models without that head."""
 
   distogram: Array = array('num_res', 'num_res', 64)
   masked_msa: Array = array('num_msa', 'num_res', 23)
@@ -139,7 +165,7 @@ class Logits:
 
 @pytree
 class MaskedMsa:
-  """The cluster rows of this pass before masking, and where they were masked: the target of the masked-MSA loss."""
+  """The target of the masked-MSA loss: the cluster rows of one pass before masking, and where they were masked."""
 
   tokens: Array = array('num_msa', 'num_res', dtype='int32')
   mask: Array = array('num_msa', 'num_res')
@@ -147,7 +173,7 @@ class MaskedMsa:
 
 @pytree
 class Outputs:
-  """All that one pass of the network gives, on the device."""
+  """The outputs of one pass of the network."""
 
   structure: Structure
   logits: Logits

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many training examples per second are made, beside what a training step needs.
+"""Training examples made per second, beside those that a training step takes.
 
   python benchmarks/feeding.py                        # on two real entries from tests/data
   python benchmarks/feeding.py --data CACHE           # on a training set of yours
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphafold_jax.data.training.cache import Cache, open_cache
+from alphafold_jax.data.training.cache import TrainingCache, open_cache
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.data.training.feeding import batches
 from alphafold_jax.data.training.training_set import DataSpec, TrainingSet
@@ -31,7 +31,7 @@ SPECS = {  # the data sections of experiments.py
 }
 
 
-def small_cache(folder: Path) -> Cache:
+def small_cache(folder: Path) -> TrainingCache:
   """Two real chains, one with a real alignment."""
   structures = [TEST_DATA / '4zey.cif.gz', TEST_DATA / '1u5y_D.cif.gz']
   build_cache(structures, folder / 'cache', alignments=TEST_DATA / '4zey_A.a3m.gz', processes=1)
@@ -49,7 +49,7 @@ def milliseconds(function, repeats: int) -> tuple[float, float]:
 
 
 def rate(examples: TrainingSet, num_threads: int, num_batches: int) -> float:
-  """Examples per second out of the iterator, the first batch aside."""
+  """Examples per second from the iterator, without the first batch."""
   feed = batches(examples, stop=num_batches + 1, num_threads=num_threads)
   next(feed)
   start = time.perf_counter()
@@ -63,7 +63,7 @@ def main() -> None:
   parser.add_argument('--data', type=Path, nargs='*', help='training caches')
   parser.add_argument('--batch-size', type=int, default=8, help='examples a step takes on this host')
   parser.add_argument('--step-seconds', type=float, help='time of one step')
-  parser.add_argument('--examples', type=int, default=400, help='how many are timed')
+  parser.add_argument('--examples', type=int, default=400, help='number of examples timed')
   given = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
     caches = [open_cache(path) for path in given.data] if given.data else [small_cache(Path(folder))]

@@ -20,7 +20,7 @@ def _self_attention(rows: int, s: int, c: int) -> int:
 
 
 def pair_flops(r: int) -> dict[str, int]:
-  """Those of each update of the pair representation in one block."""
+  """Operations of each update of the pair representation in one block."""
   multiplication = 2 * (6 * r * r * _C_Z**2 + r**3 * _C_Z)
   attention = _self_attention(r, r, _C_Z) + 2 * r * r * _C_Z * _PAIR_HEADS
   return {
@@ -33,7 +33,7 @@ def pair_flops(r: int) -> dict[str, int]:
 
 
 def msa_flops(r: int, s: int, is_extra: bool = False) -> dict[str, int]:
-  """Those of each update of the MSA representation in one block, and of the outer product mean."""
+  """Operations of each update of the MSA representation in one block, and of the outer product mean."""
   c, head_dim = (_C_E if is_extra else _C_M), _C_E // _MSA_HEADS
   column = _self_attention(r, s, c)
   if is_extra:

@@ -36,7 +36,7 @@ SHARED = (
 
 
 class Bytes(NamedTuple):
-  """Of one pass, on each device."""
+  """Bytes of one pass, on each device."""
 
   estimate: int
   compiled: int

@@ -29,7 +29,7 @@ import alphafold_jax as afj
 from alphafold_jax import config as configs
 from alphafold_jax import schema
 from alphafold_jax.constants import residues
-from alphafold_jax.data import pairwise, structures
+from alphafold_jax.data import alignment, structures
 from alphafold_jax.data.training import cache, training_set
 from alphafold_jax.geometry import scores, superposition
 from alphafold_jax.output import plots
@@ -62,7 +62,7 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-  """How good a prediction is, and how good it says it is."""
+  """The scores of a prediction, and its own confidence."""
 
   lddt_ca: float  # 0..1, mean over residues
   tm: float  # 0..1
@@ -86,20 +86,20 @@ def network(model: Model, *, alone: bool) -> Predictor:
 
 
 def untrained(config: config_dict.ConfigDict) -> Model:
-  """The network as training starts from it."""
+  """The network before training."""
   state = steps.initial_state(specs.make_step_spec(config), jax.random.key(config.run.seed))
   return Model(name='mini', config=configs.model_config('mini'), params=state.params, source='untrained')
 
 
-def nearest(training: cache.Cache) -> Predictor:
+def nearest(training: cache.TrainingCache) -> Predictor:
   """The C-alpha atoms of the training chain whose sequence aligns best, copied over the alignment."""
   chains = [i for i, entry in enumerate(training.entries) if entry.split == 'train']
   records = [training[i] for i in chains]
-  sequences = [pairwise.canonical(record.sequence) for record in records]
+  sequences = [alignment.canonical(record.sequence) for record in records]
 
   def predict(target: Target) -> Scored:
-    found = max(range(len(records)), key=lambda i: pairwise.score(target.sequence, sequences[i]))
-    pairs = pairwise.align(target.sequence, sequences[found])
+    found = max(range(len(records)), key=lambda i: alignment.score(target.sequence, sequences[i]))
+    pairs = alignment.align(target.sequence, sequences[found])
     ca, known = np.zeros((len(target.sequence), 3)), np.zeros(len(target.sequence))
     there = records[found]
     for mine, theirs in pairs.items():
@@ -110,7 +110,7 @@ def nearest(training: cache.Cache) -> Predictor:
 
 
 def _scored(target: Target, ca: np.ndarray, known: np.ndarray | None = None, plddt: float | None = None) -> Scored:
-  """Atoms that a prediction lacks count as wrong."""
+  """Scores a prediction; atoms that it lacks count as wrong."""
   true, mask = target.true
   known = np.ones(len(ca)) if known is None else known
   lddt = scores.lddt_ca(np.where(known[:, None] > 0, ca, np.nan), true, mask)
@@ -122,7 +122,7 @@ def _scored(target: Target, ca: np.ndarray, known: np.ndarray | None = None, pld
   )
 
 
-def targets(training: cache.Cache, spec: training_set.DataSpec) -> list[Target]:
+def targets(training: cache.TrainingCache, spec: training_set.DataSpec) -> list[Target]:
   """The first chain of each validation cluster."""
   found: dict[str, Target] = {}
   for index, entry in enumerate(training.entries):
@@ -130,7 +130,7 @@ def targets(training: cache.Cache, spec: training_set.DataSpec) -> list[Target]:
       record = training[index]
       found[entry.cluster] = Target(
         id=entry.id,
-        sequence=pairwise.canonical(record.sequence),
+        sequence=alignment.canonical(record.sequence),
         has_alignment=entry.depth > 1,
         aligned=training_set.whole_chain(record, spec, _MOST_ROWS),
         alone=training_set.whole_chain(record, spec, 1),
@@ -163,22 +163,22 @@ def score_table(found: dict[str, list[Scored]], chains: Sequence[Target]) -> str
 
 
 def run_table(run: Path) -> str:
-  """What the run took, from its own files."""
+  """The run's length, time and losses, from its own files."""
   config = json.loads((run / 'config.json').read_text())
-  told, validated = watch.read(run / watch.METRICS), watch.read(run / watch.VALIDATION)
-  every = int(told[1]['samples']) - int(told[0]['samples'])
-  hours = sum(every / float(one['samples_per_second']) for one in told if float(one['samples_per_second'])) / 3600
+  logged, validated = watch.read(run / watch.METRICS), watch.read(run / watch.VALIDATION)
+  every = int(logged[1]['samples']) - int(logged[0]['samples'])
+  hours = sum(every / float(one['samples_per_second']) for one in logged if float(one['samples_per_second'])) / 3600
   best = max(validated, key=lambda one: float(one['lddt_ca']))
   rows, adam, size = config['model']['sampling'], config['optimizer'], config['step']['batch_size']
-  first, last = validated[0], told[-1]
-  last_loss = np.mean([float(one['loss']) for one in told[-20:]])
+  first, last = validated[0], logged[-1]
+  last_loss = np.mean([float(one['loss']) for one in logged[-20:]])
   table = {
     'samples seen': f'{int(last["samples"]):,} in {int(last["step"]):,} steps of {size}',
     'hardware': f'{os.cpu_count()} cores of {_processor()}, shared with other work; {hours:.1f} hours of steps',
     'examples': f'crops of {config["data"]["crop_size"]} residues; {rows["num_msa"]} clusters and '
     f'{rows["num_extra"]} extra rows; 1 to {config["step"]["max_passes"]} passes',
-    'optimiser': f'Adam, learning rate {_rates(told)}; averaged with decay {adam["ema_decay"]}',
-    'training loss': f'{float(told[0]["loss"]):.1f} at {told[0]["samples"]} samples, {last_loss:.1f} over the last '
+    'optimiser': f'Adam, learning rate {_rates(logged)}; averaged with decay {adam["ema_decay"]}',
+    'training loss': f'{float(logged[0]["loss"]):.1f} at {logged[0]["samples"]} samples, {last_loss:.1f} over the last '
     f'{20 * every}',
     'validation lDDT-Cα during the run': f'{float(first["lddt_ca"]):.3f} at {first["samples"]} samples; '
     f'best {float(best["lddt_ca"]):.3f} at {best["samples"]}, the checkpoint that ships',
@@ -186,9 +186,9 @@ def run_table(run: Path) -> str:
   return '\n'.join(['| training | |', '|:--|:--|', *(f'| {name} | {text} |' for name, text in table.items())])
 
 
-def _rates(told: list[dict[str, str]]) -> str:
+def _rates(logged: list[dict[str, str]]) -> str:
   """The learning rates of a run in words, after the rise at its beginning."""
-  rates = [(int(one['samples']), float(one['learning_rate'])) for one in told]
+  rates = [(int(one['samples']), float(one['learning_rate'])) for one in logged]
   top = max(rate for _, rate in rates)
   phases = [next(one for one in rates if one[1] == top)]
   for samples, rate in rates:
@@ -213,7 +213,7 @@ def picture(model: Model, path: Path) -> str:
   chain = structures.read_chain(EXPERIMENT, 'A')
   pairs = [
     (mine, theirs)
-    for mine, theirs in pairwise.align(prediction.sequence, chain.sequence).items()
+    for mine, theirs in alignment.align(prediction.sequence, chain.sequence).items()
     if chain.atom_mask[theirs, _CA]
   ]
   mine, theirs = (np.array(places) for places in zip(*pairs, strict=True))

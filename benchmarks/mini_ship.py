@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a training run's best parameters those that ship with the package: alphafold_jax/weights/mini.npz.
+"""Writes a training run's best parameters as those that ship with the package: alphafold_jax/weights/mini.npz.
 
   python benchmarks/mini_ship.py RUN_DIR
 
@@ -19,7 +19,7 @@ from alphafold_jax.weights import official, shipped
 
 
 def ship(run: Path, path: Path, step: int | None = None) -> str:
-  """Writes the file and reads it back as `mini`; returns what to tell.
+  """Writes the file and reads it back as `mini`; returns a line about it.
 
   Raises:
     InputError: the run did not begin from nothing, or has no such checkpoint.

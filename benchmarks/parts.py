@@ -104,7 +104,7 @@ def _words(name: str) -> str:
 
 
 def _msa_updates(s: EvoformerSpec) -> dict[str, Callable]:
-  """One block's updates before those of pairs: (m, z, MSA mask, pair mask) -> (m, z)."""
+  """One block's updates of the MSA: (m, z, MSA mask, pair mask) -> (m, z)."""
   return {
     'row_attention': lambda m, z, mask, _: (msa.MSARowAttentionWithPairBias(s.num_head)(m, z, mask), z),
     'column_attention': lambda m, z, mask, _: (COLUMN_ATTENTION[s.column_attention](s.num_head)(m, mask), z),
@@ -114,7 +114,7 @@ def _msa_updates(s: EvoformerSpec) -> dict[str, Callable]:
 
 
 def _pair_updates(s: pair.PairSpec) -> dict[str, Callable]:
-  """Those of pairs."""
+  """One block's updates of the pairs."""
 
   def triangle(name):
     return lambda m, z, _, mask: (m, pair.PAIR_UPDATES[name][0](s, name)(z, mask))
@@ -164,7 +164,7 @@ def _batch(case: turns.Case, rng: np.random.Generator) -> schema.Batch:
 
 
 def seconds(part: Part, kernels: ops.Kernels, repeats: int) -> float:
-  """What one of a part takes."""
+  """Seconds and bytes of one call of a part."""
 
   def run(*arguments):
     with ops.use_kernels(kernels):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our search engines beside the programs that search so elsewhere: wall time and peak memory on the same work.
+"""Our search engines beside the programs that other pipelines search with: wall time and peak memory on the same work.
 
 The databases are a FASTA file and shuffled copies of its sequences under new names: one, and one ten times as large, to
 see whether memory grows with them. Each side runs in processes of its own, in turns. A side is a row of SIDES.
@@ -68,7 +68,7 @@ def ours(engine: str, package: str, prepare: Callable[[Case], None] = lambda cas
 
 
 def run_ours(engine: str, case: Case) -> None:
-  """What the process of our side does."""
+  """The code of our side's process."""
   sys.path.insert(0, str(turns.ROOT))
   from alphafold_jax.search.databases import FASTA, MMSEQS, Database
   from alphafold_jax.search.hmmer import Hmmer
@@ -200,7 +200,7 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def _peak_of(pid: int) -> int:
-  """Peak resident bytes of a process so far; what wait4 tells includes those of its parent before exec."""
+  """Peak resident bytes of a process so far; wait4 would include those of its parent before exec."""
   try:
     return int(re.search(r'VmHWM:\s+(\d+) kB', Path(f'/proc/{pid}/status').read_text())[1]) * 1024
   except (OSError, TypeError):  # it has just ended
@@ -265,7 +265,7 @@ def table(results: Sequence[dict], sides: Mapping[str, Side], conditions: str) -
 
 
 def conditions(sides: Mapping[str, Side], args: argparse.Namespace) -> str:
-  """Machine, versions, date and command, for above the table."""
+  """The line above the table: machine, versions, date and command."""
   info = Path('/proc/cpuinfo')
   machine = re.search(r'model name\s*: (.*)', info.read_text())[1] if info.exists() else platform.processor()
   command = ' '.join(['python', 'benchmarks/search.py', *sys.argv[1:]])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a prediction waits for before its first pass: compiling in a first process, and in one that comes after it.
+"""The time before a prediction's first pass: compiling in a first process, and in one that comes after it.
 
   python benchmarks/startup.py                     # 32 residues; rewrites docs/benchmarks.md
 

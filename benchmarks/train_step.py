@@ -24,7 +24,7 @@ _MODEL = 'model_3_ptm'
 
 @dataclasses.dataclass(frozen=True)
 class Case(turns.Case):
-  """What is trained on."""
+  """The sizes of the example, and whether dropout is on."""
 
   dropout: bool = True
 
@@ -95,7 +95,7 @@ def _ours(case: Case) -> turns.Program:
 
 
 def _whole_step(case: Case) -> turns.Program:
-  """Our step as the training runs it on one device; it gives its state away, so each goes on from the one before."""
+  """Our whole step on one device; it takes over its state's memory, so each call goes on from the one before."""
   import jax
   import jax.numpy as jnp
 
@@ -167,7 +167,7 @@ SIDES = {'ours': _ours, 'ours, whole step': _whole_step, 'peer': _peer}
 
 
 def compare(case: Case, repeats: int, passes: int) -> dict:
-  """Measures all sides: value and gradient are compared."""
+  """Measures all sides; the ratios are of value and gradient."""
   import flops
   import jax
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs measured beside each other: each in a process of its own, one after another, in turns, since machines drift.
+"""Measures programs beside each other: each in a process of its own, one after another, in turns, since machines drift.
 
 A benchmark has a frozen dataclass of sizes (its case) and a table of sides, from a name to what makes a Program of a
 case. It starts itself again with `--side NAME` for each measurement.
@@ -36,21 +36,21 @@ class Case:
 
 
 class Program(NamedTuple):
-  """What is measured: a function under jit, nothing traced yet, and what it is called with."""
+  """The measured program: a function under jit, not yet traced, and the arguments of its calls."""
 
   function: Any
   arguments: Callable[[Any], tuple]  # of the result before, or None; arrays that the function gives away are new ones
   score: Callable[[Any], float]  # a number of the result, to see that all sides computed the same
 
   def compile(self, *arguments: Any) -> Any:
-    """The function compiled, by its own way of doing so if it has one."""
+    """The compiled function."""
     if hasattr(self.function, 'compile'):
       return self.function.compile(*arguments)
     return self.function.lower(*arguments).compile()
 
 
 def measure(program: Program, passes: int) -> dict[str, float]:
-  """Compiles, runs once and then `passes` times, and reports seconds and bytes above what the arguments take."""
+  """Compiles, runs once and then `passes` times; returns seconds, and bytes beyond those of the arguments."""
   import jax
 
   inputs = jax.block_until_ready(program.arguments(None))
@@ -81,7 +81,7 @@ def measure(program: Program, passes: int) -> dict[str, float]:
 
 
 def _start_memory() -> int:
-  """Bytes in use, and on CPUs forgets the peak so far, which was that of making the arguments."""
+  """Bytes in use; on CPUs also resets the peak, which was that of making the arguments."""
   import jax
 
   stats = jax.devices()[0].memory_stats()
@@ -132,7 +132,7 @@ def _run_side(script: str, side: str, case: Any, passes: int) -> dict[str, float
 
 
 def ratios(ours: Mapping[str, float], peer: Mapping[str, float]) -> dict[str, float]:
-  """Ours over the peer's: compilation, time, memory."""
+  """Ratios of ours to the peer's: compilation, time, memory."""
   keys = {'compile_ratio': 'compile_seconds', 'time_ratio': 'seconds', 'memory_ratio': 'memory_bytes'}
   return {name: round(ours[key] / peer[key], 3) for name, key in keys.items()}
 
@@ -164,7 +164,7 @@ def main(
   table: Callable[[list[dict], str], str],
   section: str | None,
 ) -> None:
-  """What such a benchmark does with its flags.
+  """Runs such a benchmark as its flags say.
 
   Args:
     script: the benchmark's file
@@ -191,7 +191,7 @@ def main(
 
 
 def conditions(repeats: int, passes: int, command: str) -> str:
-  """Machine, versions, date and command, for above a table."""
+  """The line above a table: machine, versions, date and command."""
   info = Path('/proc/cpuinfo')
   name = re.search(r'model name\s*: (.*)', info.read_text())[1] if info.exists() else platform.processor()
   return (
@@ -201,9 +201,9 @@ def conditions(repeats: int, passes: int, command: str) -> str:
 
 
 def versions(*packages: str) -> str:
-  """Python, JAX, Haiku and more, and the date."""
-  told = ', '.join(f'{package} {importlib.metadata.version(package)}' for package in ('jax', 'dm-haiku', *packages))
-  return f'Python {platform.python_version()}, {told}; {datetime.date.today().isoformat()}'
+  """The versions of Python, JAX, Haiku and other packages, and the date."""
+  found = ', '.join(f'{package} {importlib.metadata.version(package)}' for package in ('jax', 'dm-haiku', *packages))
+  return f'Python {platform.python_version()}, {found}; {datetime.date.today().isoformat()}'
 
 
 def write_section(name: str, text: str, page: Path = TABLES) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.training.cache import Cache, open_cache
+from alphafold_jax.data.training.cache import TrainingCache, open_cache
 from alphafold_jax.data.training.cache_building import build_cache
 
 _BACKBONE = {'N': (1.46, 0.0, 0.0), 'CA': (2.3, 0.2, 0.1), 'C': (1.9, 0.9, 1.2), 'O': (2.5, 1.5, 2.1)}
@@ -56,7 +56,7 @@ def write_alignments(folder: Path, sequences: dict[str, str], depth: int, seed: 
   return folder
 
 
-def make_cache(folder: Path, sequences: dict[str, str], depth: int = 1, **options) -> Cache:
+def make_cache(folder: Path, sequences: dict[str, str], depth: int = 1, **options) -> TrainingCache:
   """A cache of helices, with alignments if `depth` is above 1."""
   structures = write_structures(folder / 'structures', sequences)
   if depth > 1:

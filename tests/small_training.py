@@ -28,7 +28,7 @@ import numpy as np
 from alphafold_jax import schema
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.training import feeding
-from alphafold_jax.losses.total import LossSpec
+from alphafold_jax.losses import total
 from alphafold_jax.model import alphafold
 from alphafold_jax.train import sharding
 from alphafold_jax.train import step as steps
@@ -37,17 +37,17 @@ from alphafold_jax.train.step import StepSpec
 from alphafold_jax.weights.random import random_params
 
 NUM_RES, DEPTH, BATCH = 16, 9, 8
-LOSSES = LossSpec(
-  backbone_fape=0.5,
-  side_chain_fape=0.0,
-  torsion=0.5,
-  angle_norm=0.01,
-  distogram=0.3,
-  masked_msa=2.0,
-  plddt=0.01,
-  experimentally_resolved=0.01,
-  pae=0.1,
-  violation=0.0,
+LOSSES = total.make_spec(
+  {
+    'backbone_fape': 0.5,
+    'torsion': 0.5,
+    'angle_norm': 0.01,
+    'distogram': 0.3,
+    'masked_msa': 2.0,
+    'plddt': 0.01,
+    'experimentally_resolved': 0.01,
+    'pae': 0.1,
+  }
 )
 OPTIMIZER = OptimizerSpec(
   learning_rate=1e-3,
@@ -145,7 +145,7 @@ def run(layout: str, spec: StepSpec, num_steps: int = 2):
 
   state = jax.device_get(steps.initial_state(spec, jax.random.key(0), params()))
   key, batch = jax.random.key(1), make_batch(spec.batch_size)
-  states, told = [], []
+  states, all_metrics = [], []
   if layout == 'pmap':
     devices = jax.devices()
     step = sharding.pmapped_step(spec, devices)
@@ -157,8 +157,8 @@ def run(layout: str, spec: StepSpec, num_steps: int = 2):
       state, metrics = jax.device_get(step(state, key, *split))
       state, metrics = jax.tree.map(lambda leaf: leaf[0], (state, metrics))
       states.append(state)
-      told.append(metrics)
-    return states, told
+      all_metrics.append(metrics)
+    return states, all_metrics
   data, model = map(int, layout.split('x'))
   mesh = sharding.make_mesh(model, jax.devices()[: data * model])
   step = sharding.sharded_step(spec, mesh)
@@ -167,8 +167,8 @@ def run(layout: str, spec: StepSpec, num_steps: int = 2):
   for _ in range(num_steps):
     state, metrics = step(state, key, *spread)
     states.append(jax.device_get(state))
-    told.append(jax.device_get(metrics))
-  return states, told
+    all_metrics.append(jax.device_get(metrics))
+  return states, all_metrics
 
 
 def templates_over(num_devices: int) -> dict[str, np.ndarray]:
@@ -218,8 +218,8 @@ def main(result: str, layouts: list[str]) -> None:
   jax.config.update('jax_compilation_cache_dir', os.environ.get('COMPILED') or None)
   arrays = {}
   for layout in layouts:
-    states, told = run(layout, make_spec())
-    for name, leaf in (('state', states), ('told', told)):
+    states, metrics = run(layout, make_spec())
+    for name, leaf in (('state', states), ('metrics', metrics)):
       for path, value in jax.tree_util.tree_leaves_with_path(leaf):
         arrays[f'{layout}:{name}{jax.tree_util.keystr(path)}'] = np.asarray(value)
   for num_devices in (1, 4):

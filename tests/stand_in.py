@@ -18,15 +18,14 @@ from typing import Any
 from alphafold_jax import cli
 from alphafold_jax.runs import fleet
 from alphafold_jax.runs.files import DONE, FAILED, Failure, Outcome
-from alphafold_jax.runs.fleet.predicting import CannotWrite
-from alphafold_jax.runs.fleet.starting import Setup
+from alphafold_jax.runs.fleet.predicting import CannotWrite, Setup
 
 FLAGS = ('--params', 'random', '--num-models', '1', '--msa-mode', 'single_sequence')
 
 
 @dataclasses.dataclass(frozen=True)
 class StandIn:
-  """Instead of runs.fleet.starting.Setup."""
+  """Instead of runs.fleet.predicting.Setup."""
 
   out: Path
   options: Any

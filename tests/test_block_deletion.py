@@ -4,8 +4,7 @@
 import numpy as np
 import pytest
 
-from alphafold_jax.data.training.block_deletion import delete_blocks
-from alphafold_jax.data.training.cropping import crop_start
+from alphafold_jax.data.training.sampling import crop_start, delete_blocks
 
 
 @pytest.mark.parametrize('num_seq', [1, 2, 3, 10, 1000])

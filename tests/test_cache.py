@@ -104,7 +104,7 @@ def test_pack_and_unpack_are_inverse():
   num_res, num_seq = 23, 9
   mask = (rng.random((num_res, 37)) < 0.3).astype(np.float32)
   mask[4] = 0  # an unresolved residue
-  record = packing.Record(
+  record = packing.ChainRecord(
     id='some é',
     sequence='A' * num_res,
     residue_index=np.cumsum(rng.integers(1, 9, num_res)).astype(np.int32),
@@ -528,7 +528,7 @@ def test_gzipped_structures_are_found_in_folders_within_folders(tmp_path):
   assert summary.num_chains == 1 and open_cache(tmp_path / 'cache').entries[0].id == 'one'
 
 
-def test_progress_is_told(tmp_path):
-  structures, told = small_cache.write_structures(tmp_path / 's', SEQUENCES), []
-  build_cache(structures, tmp_path / 'cache', processes=1, progress=lambda done, total: told.append((done, total)))
-  assert told == [(1, 3), (2, 3), (3, 3)]
+def test_progress_is_reported(tmp_path):
+  structures, reported = small_cache.write_structures(tmp_path / 's', SEQUENCES), []
+  build_cache(structures, tmp_path / 'cache', processes=1, progress=lambda done, total: reported.append((done, total)))
+  assert reported == [(1, 3), (2, 3), (3, 3)]

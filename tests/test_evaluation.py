@@ -66,7 +66,7 @@ def done(results, tmp_path_factory):
   return evaluation.evaluate(*results, tmp_path_factory.mktemp('evaluation'))
 
 
-def by_id(found: evaluation.Summary) -> dict:
+def by_id(found: evaluation.ScoreSummary) -> dict:
   return {target.id: target for target in found.targets}
 
 
@@ -377,7 +377,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_is_scored(resu
     evaluation.evaluate(*results, tmp_path)
 
 
-def test_progress_is_told_before_each_target(results, tmp_path):
-  told = []
-  evaluation.evaluate(*results, tmp_path, progress=lambda *args: told.append(args))
-  assert told == [(0, 2, '4zey_A'), (1, 2, 'hras')]
+def test_progress_is_reported_before_each_target(results, tmp_path):
+  reported = []
+  evaluation.evaluate(*results, tmp_path, progress=lambda *args: reported.append(args))
+  assert reported == [(0, 2, '4zey_A'), (1, 2, 'hras')]

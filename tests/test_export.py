@@ -145,7 +145,7 @@ def tuned_run(small_config, published, tmp_path_factory):
   folder = tmp_path_factory.mktemp('tuned')
   build_cache([DATA / '4zey.cif.gz'], folder / 'set', processes=1)
   run = loop.Run(
-    loop.Options(directory=folder / 'run', config=small_config, data=(folder / 'set',), init_from=published)
+    loop.TrainOptions(directory=folder / 'run', config=small_config, data=(folder / 'set',), init_from=published)
   )
   run.begin()
   assert run.checkpoints.save(0, run.state, {}, run.config) and run.checkpoints.wait()

@@ -89,7 +89,7 @@ def test_a_state_means_the_same_for_another_number_of_hosts(examples):
   assert sum((next(part).ids for part in parts), ()) == next(one).ids
 
 
-def test_it_never_ends_unless_told(examples):
+def test_it_never_ends_without_a_last_step(examples):
   far = batches(examples, start=10**9, num_threads=1)
   assert [next(far).step for _ in range(3)] == [10**9, 10**9 + 1, 10**9 + 2]
 

@@ -25,7 +25,7 @@ from test_queue import own_environment, proteins, statuses, tries
 
 from alphafold_jax.runs import fleet
 from alphafold_jax.runs.fleet import actors, claims, processes
-from alphafold_jax.runs.fleet.cluster import room
+from alphafold_jax.runs.fleet.places import room
 
 pytestmark = pytest.mark.timeout(300)
 TWO = ('--workers', '2')
@@ -206,7 +206,7 @@ def test_each_process_gets_the_gpus_that_share_a_protein_where_a_cluster_has_any
     5,
     {'num_cpus': 1, 'scheduling_strategy': 'SPREAD'},
   )
-  monkeypatch.setattr('alphafold_jax.runs.fleet.cluster.is_for_gpus', lambda: True)
+  monkeypatch.setattr('alphafold_jax.runs.fleet.places.is_for_gpus', lambda: True)
   assert room(nodes[3:], 5, 4) == (5, {'num_cpus': 0, 'num_gpus': 4})  # the machines are yet to come
 
 

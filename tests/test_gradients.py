@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradients of the whole network: finite, to every parameter and to the sequence, and the same with less memory."""
 
-import dataclasses
 import functools
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import small_network
 from small_network import make_batch, make_recycled, make_spec, params
 
-from alphafold_jax import schema
-from alphafold_jax.data import fields, padding
+import alphafold_jax as afj
+from alphafold_jax import errors, schema
+from alphafold_jax.data import features, fields, padding
 from alphafold_jax.model import templates
 from alphafold_jax.model.evoformer import evoformer_stack
 
@@ -36,7 +37,7 @@ def gradients() -> tuple[schema.Outputs, dict, np.ndarray]:
     return jnp.mean(jnp.square(real))
 
   def loss(params, soft_sequence):
-    given = dataclasses.replace(jax.tree.map(jnp.asarray, batch), soft_sequence=soft_sequence)
+    given = afj.with_sequence(jax.tree.map(jnp.asarray, batch), soft_sequence)
     outputs = run(params, jax.random.key(0), given, previous)
     terms = [fields.map_leaves(mean_square, part) for part in (outputs.structure, outputs.logits, outputs.recycled)]
     return sum(jax.tree.leaves(terms)), outputs
@@ -73,6 +74,14 @@ def test_every_parameter_receives_gradient():
 def test_gradient_reaches_the_sequence_of_real_residues_only():
   _, _, to_sequence = gradients()
   assert (np.abs(to_sequence[:NUM_RES]).max(axis=1) > 1e-2).all() and not to_sequence[NUM_RES:].any()
+
+
+def test_another_sequence_in_a_batch_gives_that_sequences_batch():
+  one_hot = features.make_batch('WYVGX').soft_sequence
+  changed = afj.with_sequence(afj.make_batch('ACDEF'), one_hot)
+  jax.tree.map(np.testing.assert_array_equal, changed, features.make_batch('WYVGX', num_templates=0))
+  with pytest.raises(errors.InputError, match=r'shape \(4, 21\); expected \(5, 21\)'):
+    afj.with_sequence(changed, one_hot[:4])
 
 
 def test_rematerialisation_changes_neither_values_nor_gradients():

@@ -10,7 +10,7 @@ from alphafold.data import parsers
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import databases
 from alphafold_jax.search.templates import hhsearch
-from alphafold_jax.search.templates.hhr import parse_hhr
+from alphafold_jax.search.templates.hhsearch import parse_hhr
 
 DATA = Path(__file__).parent / 'data'
 TEXT = gzip.decompress((DATA / 'templates' / 'yCD.hhr.gz').read_bytes()).decode()

@@ -39,10 +39,10 @@ from alphafold_jax.data.queries import Query
 from alphafold_jax.runs.files import job_files, report, stored
 from alphafold_jax.runs.fleet import models, progress
 from alphafold_jax.runs.work import inputs, keys
-from alphafold_jax.weights import notes, official
+from alphafold_jax.weights import official, store
 from alphafold_jax.weights.random import random_params
 
-RANDOM_NOTE = notes.RANDOM.text
+RANDOM_NOTE = store.RANDOM.text
 TWO = (*ALONE, '--num-models', '2')
 
 

@@ -11,7 +11,7 @@ import small_targets
 from small_targets import BATCHES
 
 from alphafold_jax.constants import residues, rigid_groups, stereochemistry
-from alphafold_jax.geometry import atoms, symmetry
+from alphafold_jax.geometry import atoms
 from alphafold_jax.losses import labels
 
 SYMMETRIC = {letter: residues.RESTYPE_INDEX[letter] for letter in 'DEFY'}
@@ -70,7 +70,7 @@ def test_the_other_names_of_the_other_names_are_the_first():
   rng = np.random.default_rng(0)
   aatype = np.arange(21)
   values = jnp.asarray(rng.normal(size=(21, 14, 3)))
-  np.testing.assert_array_equal(symmetry.swap_names(aatype, symmetry.swap_names(aatype, values)), values)
+  np.testing.assert_array_equal(atoms.swap_names(aatype, atoms.swap_names(aatype, values)), values)
 
 
 def test_layouts_of_37_and_14_atoms_convert_into_one_another():
@@ -119,7 +119,7 @@ def test_atoms_get_the_names_that_fit_the_prediction(swapped):
   known = make_labels(batch)
   predicted = jnp.asarray(structure.atom14_positions)
   if swapped:
-    predicted = symmetry.swap_names(batch.aatype, predicted)
+    predicted = atoms.swap_names(batch.aatype, predicted)
   predicted += 0.3 * np.random.default_rng(2).normal(size=predicted.shape)
   named = rename_ambiguous(known, predicted)
   expected = known.alternative_atom14_positions if swapped else known.atom14_positions
@@ -141,7 +141,7 @@ def test_residues_are_named_one_by_one():
   batch, structure = all_types_batch()
   known = make_labels(batch)
   place = SYMMETRIC['F']
-  swapped = symmetry.swap_names(batch.aatype, jnp.asarray(structure.atom14_positions))
+  swapped = atoms.swap_names(batch.aatype, jnp.asarray(structure.atom14_positions))
   predicted = jnp.asarray(structure.atom14_positions).at[place].set(swapped[place])
   named = rename_ambiguous(known, predicted).atom14_positions
   changed = np.any(named != known.atom14_positions, axis=(1, 2))

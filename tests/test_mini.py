@@ -19,16 +19,17 @@ from small_runs import count_predictions, load_json, names, predict
 import alphafold_jax as afj
 from alphafold_jax import cli, errors, runs
 from alphafold_jax import config as configs
-from alphafold_jax.data import features, pairwise, structures
+from alphafold_jax.data import features, structures
+from alphafold_jax.data.alignment import align
 from alphafold_jax.geometry import scores
 from alphafold_jax.model import alphafold
-from alphafold_jax.weights import notes, npz, official, published, random, shipped
+from alphafold_jax.weights import npz, official, published, random, shipped, store
 
 ROOT = Path(__file__).parents[1]
 CONFIG = configs.model_config('mini')
 SEQUENCE = 'MKTAYIAKQRQISFVK'
 A3M = f'>q\n{SEQUENCE}\n>1\n{SEQUENCE[:10]}------\n'
-NOTE = notes.MINI.text
+NOTE = store.MINI.text
 QUICK = ('--num-recycle', '0', '--skip-output', 'plots')
 
 
@@ -223,8 +224,8 @@ def test_features_alone_need_no_parameters(without, alignment, tmp_path):
 
 def test_random_weights_of_it_are_no_prediction(machine, tmp_path):
   options = runs.Options(model_type='mini', params='random')
-  assert runs.fleet.models.Models(options).notes == (notes.RANDOM,)
-  assert afj.load_model('mini', params='random').note == notes.RANDOM
+  assert runs.fleet.models.Models(options).notes == (store.RANDOM,)
+  assert afj.load_model('mini', params='random').note == store.RANDOM
 
 
 def test_doctor_says_that_the_small_model_will_be_run(machine, capsys):
@@ -247,7 +248,7 @@ def test_it_loads_from_the_package_a_file_and_a_folder(machine, mini_file, tmp_p
   drawn = random.random_params(CONFIG)
   for params in (None, mini_file, tmp_path):
     model = afj.load_model('mini', params)
-    assert model.note == notes.MINI and model.config.heads.num_pae_bins and not model.is_random
+    assert model.note == store.MINI and model.config.heads.num_pae_bins and not model.is_random
     assert set(model.params) == set(drawn)
     for module, leaves in drawn.items():
       for leaf, array in leaves.items():
@@ -352,7 +353,7 @@ def test_the_shipped_model_is_nearer_to_an_experiment_than_its_network_before_tr
   """4ZEY: of its cluster no chain was trained on."""
   (query,) = afj.read_queries(ROOT / 'examples' / '4zey_A.a3m')
   chain = structures.read_chain(ROOT / 'tests' / 'data' / '4zey.cif.gz', 'A')
-  pairs = pairwise.align(query.sequence, chain.sequence)
+  pairs = align(query.sequence, chain.sequence)
   mine, theirs = (np.array(places) for places in zip(*pairs.items(), strict=True))
   trained = afj.load_model('mini')
   untrained = jax.jit(alphafold.network(trained.spec).init)(jax.random.key(0), features.make_batch(query.sequence))

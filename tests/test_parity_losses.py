@@ -64,17 +64,8 @@ def test_some_residues_are_renamed():
 
 def test_their_structure_module_adds_up_the_same_terms():
   given = example('unresolved gap')
-  spec = total.LossSpec(
-    backbone_fape=0.5,
-    side_chain_fape=0.5,
-    torsion=0.5,
-    angle_norm=0.01,
-    violation=1.0,
-    distogram=0.0,
-    masked_msa=0.0,
-    plddt=0.0,
-    experimentally_resolved=0.0,
-    pae=0.0,
+  spec = total.make_spec(
+    {'backbone_fape': 0.5, 'side_chain_fape': 0.5, 'torsion': 0.5, 'angle_norm': 0.01, 'violation': 1.0}
   )
   config = oracle.configuration('model_1_ptm').model
 

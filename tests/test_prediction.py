@@ -11,7 +11,7 @@ import pytest
 import alphafold_jax as afj
 from alphafold_jax import devices, errors, planning, prediction
 from alphafold_jax.data.alignment import parse_a3m
-from alphafold_jax.weights import notes, official, random, store
+from alphafold_jax.weights import official, random, store
 
 SMALL = {'evoformer__num_block': 1, 'extra_msa__num_block': 1, 'structure__num_layer': 2}
 SEQUENCE = 'MKTAYIAKQRQISFVKSHFSRQ'
@@ -46,7 +46,7 @@ def test_a_prediction_is_unpadded_finite_and_complete(predicted):
 
 
 def test_random_weights_are_labelled(predicted):
-  assert predicted.notes == (notes.RANDOM.text,)
+  assert predicted.notes == (store.RANDOM.text,)
 
 
 def test_the_same_seed_gives_the_same_structure_and_another_seed_another(model):
@@ -148,7 +148,7 @@ def test_saving_writes_files_under_the_usual_names(predicted, tmp_path):
     'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.cif',
     'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.pdb',
   ]
-  assert notes.RANDOM.text in (tmp_path / 'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.pdb').read_text()
+  assert store.RANDOM.text in (tmp_path / 'p1_unrelaxed_alphafold2_ptm_model_3_seed_000.pdb').read_text()
 
 
 def test_a_model_loads_from_an_official_file_and_from_its_folder(tmp_path, model):

@@ -78,8 +78,9 @@ def test_residues_that_the_prediction_lacks_count_as_wrong():
   true = walk(40)
   has = (np.arange(40) < 30).astype(np.float32)
   predicted = np.where(has[:, None] > 0, true, np.nan)
-  assert scores.tm_score(predicted, true, ones(true), has) == pytest.approx(0.75)
-  assert scores.gdt_ts(predicted, true, ones(true), has) == scores.gdt_ha(predicted, true, ones(true), has) == 0.75
+  found = tm_score.in_place(predicted, true, ones(true), has)
+  assert scores.tm_score(predicted, true, ones(true), has) == found.tm_score == pytest.approx(0.75)
+  assert found.gdt_ts == found.gdt_ha == 0.75
 
 
 def test_residues_that_the_true_structure_lacks_do_not_count():

@@ -22,7 +22,7 @@ from alphafold_jax.search.databases import FASTA, Database
 from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates import hmmsearch
 from alphafold_jax.search.templates.choice import TemplateLimits, choose
-from alphafold_jax.search.templates.hhr import parse_hhr
+from alphafold_jax.search.templates.hhsearch import parse_hhr
 from alphafold_jax.search.templates.library import StructureFolder, entry_and_chain, release_date
 
 DATA = Path(__file__).parent / 'data'

@@ -10,14 +10,13 @@ import pytest
 import small_targets
 from small_targets import BATCHES
 
-from alphafold_jax import errors, schema
+from alphafold_jax import errors, experiments, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import padding
 from alphafold_jax.losses import total
 
 NAMES = tuple(total.LOSSES)
-ALL = total.LossSpec(**{name: 1.0 for name in NAMES})
-NONE = total.LossSpec(**{name: 0.0 for name in NAMES})
+ALL = total.make_spec(dict.fromkeys(NAMES, 1.0))
 STRUCTURAL = ('backbone_fape', 'side_chain_fape', 'torsion', 'plddt', 'pae', 'violation')
 
 
@@ -41,14 +40,19 @@ def evaluate(batch: schema.Batch, outputs: schema.Outputs):
 
 
 def test_every_loss_has_a_weight_of_its_name():
-  assert [field.name for field in dataclasses.fields(total.LossSpec)] == list(NAMES)
+  assert list(experiments.LOSS_WEIGHTS) == list(NAMES)
+
+
+def test_a_weight_of_no_loss_is_refused_by_name():
+  with pytest.raises(errors.InputError, match='no loss chirality'):
+    total.make_spec({'chirality': 1.0, 'torsion': 0.5})
 
 
 def test_the_total_is_the_weighted_sum_times_the_root_of_the_length():
   batch = BATCHES['ragged and padded']()
   outputs = small_targets.prediction(batch)
   weights = {name: 0.1 * (i + 1) for i, name in enumerate(NAMES)}
-  spec = total.LossSpec(**weights)
+  spec = total.make_spec(weights)
   value, terms = small_targets.fast_jit(lambda *given: total.total_loss(spec, *given))(batch, outputs)
   assert batch.seq_mask.sum() == 42
   weighted = sum(weights[name] * float(terms[name]) for name in NAMES)
@@ -68,7 +72,7 @@ def test_a_loss_of_weight_zero_is_not_computed(monkeypatch):
 
   monkeypatch.setattr(total, 'LOSSES', {name: never for name in NAMES} | {'torsion': total.LOSSES['torsion']})
   batch = small_targets.gap_batch()
-  spec = dataclasses.replace(NONE, torsion=0.5)
+  spec = total.make_spec(dict.fromkeys(NAMES, 0.0) | {'torsion': 0.5})
   assert terms_of(spec, batch, small_targets.prediction(batch)) == {'torsion'}
 
 
@@ -78,7 +82,7 @@ def test_a_weight_for_a_missing_head_names_the_remedy():
   headless = dataclasses.replace(outputs, logits=dataclasses.replace(outputs.logits, pae=None))
   with pytest.raises(errors.InputError, match='num_pae_bins'):
     terms_of(ALL, batch, headless)
-  assert terms_of(dataclasses.replace(ALL, pae=0.0), batch, headless) == set(NAMES) - {'pae'}
+  assert terms_of(total.make_spec(dict.fromkeys(NAMES, 1.0) | {'pae': 0.0}), batch, headless) == set(NAMES) - {'pae'}
 
 
 def test_padding_changes_no_loss():

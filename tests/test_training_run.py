@@ -4,7 +4,9 @@
 import csv
 import errno
 import json
+import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +24,7 @@ from ml_collections import config_dict
 from alphafold_jax import cli, errors
 from alphafold_jax.data.training import training_set
 from alphafold_jax.data.training.cache_building import build_cache
-from alphafold_jax.train import checkpoints, loop, parameters, specs
+from alphafold_jax.train import checkpoints, loop, parameters, specs, watch
 from alphafold_jax.train import step as steps
 
 DATA = Path(__file__).parent / 'data'
@@ -81,19 +83,27 @@ def whole_run(cache, tmp_path_factory):
   return run
 
 
+@pytest.fixture(scope='module')
+def half_run(cache, tmp_path_factory):
+  """The same run, ended after two of its four steps."""
+  run = tmp_path_factory.mktemp('half') / 'run'
+  assert train(run, cache, '--config', 'run.num_samples=4') == 0
+  return run
+
+
 def lines(path):
   with open(path, newline='') as file:
     return list(csv.DictReader(file))
 
 
 def test_a_run_writes_its_numbers(whole_run):
-  told = lines(whole_run / 'metrics.csv')
-  assert [int(line['step']) for line in told] == [1, 2, 3, 4]
-  assert [int(line['samples']) for line in told] == [2, 4, 6, 8]
-  for line in told:
+  logged = lines(whole_run / 'metrics.csv')
+  assert [int(line['step']) for line in logged] == [1, 2, 3, 4]
+  assert [int(line['samples']) for line in logged] == [2, 4, 6, 8]
+  for line in logged:
     assert all(np.isfinite(float(value)) for value in line.values())
     assert float(line['loss']) > 0 and 1 <= float(line['num_passes']) <= 2
-  assert {'loss_backbone_fape', 'loss_masked_msa', 'gradient_norm', 'learning_rate'} <= set(told[0])
+  assert {'loss_backbone_fape', 'loss_masked_msa', 'gradient_norm', 'learning_rate'} <= set(logged[0])
   (validated,) = lines(whole_run / 'validation.csv')
   assert int(validated['step']) == 4 and 0 < float(validated['lddt_ca']) < 1
   assert 'finished: 4 steps' in (whole_run / 'log.txt').read_text()
@@ -113,7 +123,7 @@ def test_what_is_said_while_a_run_begins_is_in_its_log(cache, tmp_path, monkeypa
   monkeypatch.setitem(sys.modules, 'tensorboardX', None)  # as if it were not installed
   config = config_dict.ConfigDict(small_experiment.get_config())
   config.run.num_samples = 0
-  assert loop.train(loop.Options(directory=tmp_path / 'run', config=config, data=(Path(cache),))) == 0
+  assert loop.train(loop.TrainOptions(directory=tmp_path / 'run', config=config, data=(Path(cache),))) == 0
   assert 'WARNING: tensorboardX is not installed' in (tmp_path / 'run' / 'log.txt').read_text()
 
 
@@ -123,9 +133,8 @@ def test_a_run_without_its_data_makes_nothing(tmp_path, capsys):
   assert not (tmp_path / 'run').exists()
 
 
-def test_a_run_that_goes_on_ends_as_one_that_never_stopped(whole_run, cache, tmp_path):
-  run = tmp_path / 'run'
-  assert train(run, cache, '--config', 'run.num_samples=4') == 0
+def test_a_run_that_goes_on_ends_as_one_that_never_stopped(whole_run, half_run, cache, tmp_path):
+  run = shutil.copytree(half_run, tmp_path / 'run')
   assert int(saved(run).step) == 2
   assert train(run, cache) == 0
   assert_same_bits(saved(run), saved(whole_run))
@@ -134,40 +143,27 @@ def test_a_run_that_goes_on_ends_as_one_that_never_stopped(whole_run, cache, tmp
   ]
 
 
-def test_lines_written_after_the_last_checkpoint_are_dropped_when_it_goes_on(whole_run, cache, tmp_path):
-  run = tmp_path / 'run'
-  assert train(run, cache, '--config', 'run.num_samples=4') == 0
+def test_lines_written_after_the_last_checkpoint_are_dropped_when_it_goes_on(half_run, cache, tmp_path):
+  run = shutil.copytree(half_run, tmp_path / 'run')
   with open(run / 'metrics.csv', 'a') as file:
     file.write(','.join(['3', *'9' * (len(lines(run / 'metrics.csv')[0]) - 1)]) + '\n')
   assert train(run, cache) == 0
   assert [int(line['step']) for line in lines(run / 'metrics.csv')] == [1, 2, 3, 4]
 
 
+ENDLESS = tuple(
+  f'--config=run.{change}' for change in ('num_samples=1000000', 'checkpoint_every=1000000', 'validate_every=0')
+)
+
+
 def endless(run, cache, *more: str) -> subprocess.Popen:
   """A process that trains until it is stopped."""
-  command = [
-    sys.executable,
-    '-m',
-    'alphafold_jax',
-    'train',
-    str(run),
-    '--data',
-    cache,
-    '--config',
-    CONFIG,
-    '--config',
-    'run.num_samples=1000000',
-    '--config',
-    'run.checkpoint_every=1000000',
-    '--config',
-    'run.validate_every=0',
-    *more,
-  ]
-  return subprocess.Popen(command, env=small_runs.environment())
+  command = ['train', str(run), '--data', cache, '--config', CONFIG, *ENDLESS, *more]
+  return subprocess.Popen([sys.executable, '-m', 'alphafold_jax', *command], env=small_runs.environment())
 
 
 def wait_for(num_steps: int, run: Path, processes: list[subprocess.Popen]) -> None:
-  deadline = time.monotonic() + 300
+  deadline = time.monotonic() + 600
   while not (run / 'metrics.csv').is_file() or len(lines(run / 'metrics.csv')) < num_steps:
     assert time.monotonic() < deadline and all(process.poll() is None for process in processes)
     time.sleep(0.2)
@@ -184,9 +180,18 @@ def stop_after(num_steps: int, run: Path, processes: list[subprocess.Popen]) -> 
       process.kill()
 
 
-def test_sigterm_saves_and_ends_well(cache, tmp_path):
+def test_sigterm_saves_and_ends_well(cache, tmp_path, monkeypatch):
+  """The signal comes once the first line is written; without it, nothing would be saved before the end."""
   run = tmp_path / 'run'
-  stop_after(1, run, [endless(run, cache)])
+  write = watch.Watch.training
+
+  def write_and_stop(self, clock, metrics):
+    write(self, clock, metrics)
+    if clock.step == 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  monkeypatch.setattr(watch.Watch, 'training', write_and_stop)
+  assert train(run, cache, *ENDLESS) == 0
   done = int(saved(run).step)
   assert done >= 1 and done == int(lines(run / 'metrics.csv')[-1]['step'])
   assert f'stopped at step {done}' in (run / 'log.txt').read_text()
@@ -201,11 +206,11 @@ def test_a_killed_run_goes_on(cache, tmp_path):
   finally:
     process.kill()
   process.wait()
-  told = len(lines(run / 'metrics.csv'))
-  assert train(run, cache, '--config', 'run.validate_every=0', '--config', f'run.num_samples={2 * (told + 2)}') == 0
+  logged = len(lines(run / 'metrics.csv'))
+  assert train(run, cache, '--config', 'run.validate_every=0', '--config', f'run.num_samples={2 * (logged + 2)}') == 0
   log = (run / 'log.txt').read_text()
-  assert 'going on after step' in log and f'run.num_samples: 1000000 there, {2 * (told + 2)} now' in log
-  assert [int(line['step']) for line in lines(run / 'metrics.csv')] == list(range(1, told + 3))
+  assert 'going on after step' in log and f'run.num_samples: 1000000 there, {2 * (logged + 2)} now' in log
+  assert [int(line['step']) for line in lines(run / 'metrics.csv')] == list(range(1, logged + 3))
 
 
 def test_two_processes_train_as_one_and_stop_together(whole_run, cache, tmp_path):
@@ -215,18 +220,18 @@ def test_two_processes_train_as_one_and_stop_together(whole_run, cache, tmp_path
     free.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{free.getsockname()[1]}'
   stop_after(4, run, [endless(run, cache, '--hosts', f'{address},2,{index}') for index in range(2)])
-  told, alone = lines(run / 'metrics.csv'), lines(whole_run / 'metrics.csv')
-  assert [int(line['step']) for line in told] == list(range(1, len(told) + 1))
+  logged, alone = lines(run / 'metrics.csv'), lines(whole_run / 'metrics.csv')
+  assert [int(line['step']) for line in logged] == list(range(1, len(logged) + 1))
   for name in ('loss', 'gradient_norm'):
-    np.testing.assert_allclose(float(told[0][name]), float(alone[0][name]), rtol=1e-5)
+    np.testing.assert_allclose(float(logged[0][name]), float(alone[0][name]), rtol=1e-5)
     # Looser: Adam makes as large a change of a gradient that is all rounding.
     np.testing.assert_allclose(
-      [float(line[name]) for line in told[1:4]], [float(line[name]) for line in alone[1:]], rtol=1e-2
+      [float(line[name]) for line in logged[1:4]], [float(line[name]) for line in alone[1:]], rtol=1e-2
     )
-  assert [line['num_passes'] for line in told[:4]] == [line['num_passes'] for line in alone]
-  assert int(saved(run).step) == len(told)
+  assert [line['num_passes'] for line in logged[:4]] == [line['num_passes'] for line in alone]
+  assert int(saved(run).step) == len(logged)
   for log in ('log.txt', 'log_1.txt'):
-    assert f'stopped at step {len(told)}' in (run / log).read_text()
+    assert f'stopped at step {len(logged)}' in (run / log).read_text()
 
 
 def test_a_run_may_go_on_to_another_end_and_decay_and_says_so(tmp_path):
@@ -234,8 +239,8 @@ def test_a_run_may_go_on_to_another_end_and_decay_and_says_so(tmp_path):
   optimizer, run = config['optimizer'], config['run']
   changed = config | {'optimizer': optimizer | {'decay_samples': 7}, 'run': run | {'num_samples': 9}}
   assert specs.check_same(config, config, tmp_path) == []
-  told = specs.check_same(config, changed, tmp_path)
-  assert len(told) == 2 and told[0].endswith('there, 7 now') and told[1] == 'run.num_samples: 8 there, 9 now'
+  changes = specs.check_same(config, changed, tmp_path)
+  assert len(changes) == 2 and changes[0].endswith('there, 7 now') and changes[1] == 'run.num_samples: 8 there, 9 now'
   with pytest.raises(errors.InputError, match='run.seed: 0 there, 1 now'):
     specs.check_same(config, config | {'run': run | {'seed': 1}}, tmp_path)
 
@@ -312,7 +317,7 @@ def test_without_a_training_set_the_command_says_what_to_run(tmp_path, capsys):
 
 def test_a_run_starts_from_the_best_of_another(whole_run, cache, tmp_path):
   run = loop.Run(
-    loop.Options(
+    loop.TrainOptions(
       directory=tmp_path / 'run', config=small_experiment.get_config(), data=(Path(cache),), init_from=whole_run
     )
   )

@@ -13,7 +13,7 @@ import small_cache
 from alphafold_jax.data import fields
 from alphafold_jax.data.alignment import encode
 from alphafold_jax.data.features import make_batch
-from alphafold_jax.data.training.cache import Cache, open_cache
+from alphafold_jax.data.training.cache import TrainingCache, open_cache
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.data.training.training_set import DataSpec, TrainingSet, whole_chain
 from alphafold_jax.errors import InputError
@@ -27,7 +27,7 @@ SPEC = DataSpec(crop_size=48, num_rows=16, num_templates=0, length_floor=25, len
 
 
 @pytest.fixture(scope='module')
-def cache(tmp_path_factory) -> Cache:
+def cache(tmp_path_factory) -> TrainingCache:
   folder = tmp_path_factory.mktemp('set')
   table = small_cache.write_table(
     folder / 't.csv',
@@ -45,7 +45,7 @@ def cache(tmp_path_factory) -> Cache:
 
 
 @pytest.fixture(scope='module')
-def predicted(tmp_path_factory) -> Cache:
+def predicted(tmp_path_factory) -> TrainingCache:
   folder = tmp_path_factory.mktemp('predicted')
   sequence = small_cache.random_sequence(np.random.default_rng(1), 40)
   plddt = np.where(np.arange(40) % 4 == 0, 49.9, 50.0)
@@ -54,7 +54,7 @@ def predicted(tmp_path_factory) -> Cache:
   return open_cache(folder / 'cache')
 
 
-def record_of(cache: Cache, name: str):
+def record_of(cache: TrainingCache, name: str):
   return cache[next(i for i, entry in enumerate(cache.entries) if entry.id == name)]
 
 
@@ -322,7 +322,7 @@ def test_a_whole_chain_is_neither_cropped_nor_padded(cache):
 # Faults
 
 
-class Unreadable(Cache):
+class Unreadable(TrainingCache):
   """A cache whose records of some chains cannot be read."""
 
   broken: set[str] = set()

@@ -29,7 +29,7 @@ def run(given: argparse.Namespace) -> int:
   from alphafold_jax.screen import Screen
   from alphafold_jax.train import loop, sharding
 
-  options = loop.Options(
+  options = loop.TrainOptions(
     directory=directory,
     config=_config(given),
     data=tuple(map(pathlib.Path, given.data)),

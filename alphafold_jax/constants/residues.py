@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residue types, alphabets and heavy atoms, with the two layouts of atoms per residue.
 
-A residue's atoms are held in 37 columns, one for each atom name ("atom37"; for reading, writing and comparing), or in
-14 columns, as many as the largest residue fills ("atom14"; for computing). Tables have 21 rows: the 20 residue types
-and a last, empty one for unknown residues. Columns that a residue does not fill are 0, indices into them too.
+A residue's atoms have 37 columns, one for each atom name ("atom37"; for reading, writing and comparing), or 14, as many
+as the largest residue has atoms ("atom14"; for computing). Tables have 21 rows: the 20 residue types, and a row of
+zeros for unknown residues. Columns that a residue type does not use are 0, and so are indices that point to them.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ GAP = 21
 MASK_TOKEN = 22  # an alignment entry hidden from the network (Suppl. 1.2.7)
 MSA_ALPHABET = ''.join(RESTYPES) + 'X-'
 
-# Letters of alignments: ambiguous and rare residues count as their nearest common one, the rest as unknown.
+# Letters of alignments: ambiguous and rare residues become the most similar common one, the others unknown.
 LETTER_TO_TOKEN = {
   **{letter: UNKNOWN for letter in 'JOX'},
   **RESTYPE_INDEX,

@@ -4,9 +4,9 @@
 The eight groups of a residue are the backbone, those turned by pre-omega, phi and psi, and those of chi1 to chi4.
 A group's origin is the end of its rotation axis (N for phi, C for psi, the third of the four atoms for a chi); its
 x-axis points along that axis, and the last of the atoms that define the torsion lies in its xy-plane at positive y.
-Chi2 to chi4 hang on the chi before, all others on the backbone; at angle 0 they stand in the default frames held here.
-Only heavy atoms are held, so the pre-omega and phi groups are empty, and the frame of pre-omega is left at identity.
-The frames of missing chis, and all frames of unknown residues, are zero matrices as in the published tables.
+The frames of chi2 to chi4 are relative to the chi before, all others to the backbone; the default frames below are
+those at angle 0. There are heavy atoms only, so the groups of pre-omega and phi are empty, and pre-omega's frame is the
+identity. The frames of missing chis, and all frames of unknown residues, are zero matrices as in the published tables.
 """
 
 import numpy as np
@@ -143,7 +143,7 @@ GROUP_ATOMS = {
 
 
 def _frame(x_axis: np.ndarray, xy_plane: np.ndarray, origin: np.ndarray) -> np.ndarray:
-  """A 4x4 frame whose x-axis lies along one vector and whose xy-plane holds another."""
+  """A frame [4, 4] whose x-axis is along one vector and whose xy-plane holds another."""
   e1 = x_axis / np.linalg.norm(x_axis)
   e2 = xy_plane - (xy_plane @ e1) * e1
   e2 = e2 / np.linalg.norm(e2)
@@ -153,7 +153,7 @@ def _frame(x_axis: np.ndarray, xy_plane: np.ndarray, origin: np.ndarray) -> np.n
 
 
 def _default_frames(name: str) -> np.ndarray:
-  """The eight groups of a residue at torsion angle 0, relative to the group each hangs on, [8, 4, 4]."""
+  """The frames of a residue's eight groups at torsion angle 0, each relative to the group before: [8, 4, 4]."""
   at = {atom: np.array(position) for atom, _, *position in GROUP_ATOMS[name]}
   frames = np.zeros((8, 4, 4))
   frames[:2] = np.eye(4)

@@ -2,11 +2,10 @@
 """From files to features, in numpy only: nothing here computes with JAX.
 
 records     text files (gz, encodings) and their '>' records
-alignment   A3M alignments
+alignment   A3M alignments; two sequences aligned
 stockholm   Stockholm alignments as A3M
 queries     what to predict: FASTA, A3M, Stockholm, CSV, directories; jobnames: safe names for their files
 structures  PDB and mmCIF chains as atom37 arrays
-pairwise    two sequences aligned
 templates   a structure placed on the query's residues
 template_map  structures with their places, from a file of a person's own
 features    schema.Batch from the above; the .npz format

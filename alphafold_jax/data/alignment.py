@@ -10,9 +10,11 @@ itself; here the query's residue types follow the one table, so that row 0 and t
 """
 
 import dataclasses
+import functools
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,14 @@ class Alignment:
 def encode(sequence: str) -> np.ndarray:  # [num_res] int32
   """Tokens of upper-case letters and '-'."""
   return _TOKENS[np.frombuffer(sequence.encode('ascii'), np.uint8)]
+
+
+def profile(tokens: np.ndarray) -> np.ndarray:  # [num_seq, num_res] -> [num_res, 22] float32
+  """Frequency of each token in each column, gaps included."""
+  num_seq, num_res = tokens.shape
+  cells = np.arange(num_res) * 22 + tokens  # [num_seq, num_res]
+  counts = np.bincount(cells.ravel(), minlength=num_res * 22)
+  return (counts.reshape(num_res, 22) / num_seq).astype(np.float32)
 
 
 def checked(sequence: str, name: str = 'query') -> str:
@@ -161,3 +171,41 @@ def _columns(rows: list[str], num_res: int) -> tuple[np.ndarray, np.ndarray]:  #
     if len(letters) != num_res:
       deletions[i] = np.diff(places, prepend=-1) - 1
   return tokens, deletions
+
+
+# ------------------------------------------------------------ two sequences
+
+
+def align(query: str, template: str) -> dict[int, int]:
+  """Query index -> template index, both from 0, of the aligned residues; gaps at the ends are free."""
+  query, template = canonical(query), canonical(template)
+  blocks = _aligner().align(query, template)[0].aligned
+  return {int(q) + i: int(t) + i for (q, end), (t, _) in zip(*blocks, strict=True) for i in range(int(end) - int(q))}
+
+
+def score(query: str, template: str) -> float:
+  """The score of the best alignment of two sequences of canonical letters; quicker than the alignment itself."""
+  return _aligner().score(query, template)
+
+
+def canonical(sequence: str) -> str:
+  """A sequence in the 20 letters and X, by the one table."""
+  return ''.join(residues.MSA_ALPHABET[token] for token in encode(sequence))
+
+
+def identical(query: str, template: str, pairs: Mapping[int, int]) -> int:
+  """How many aligned residues are of the same, known type."""
+  a, b = encode(query)[list(pairs)], encode(template)[list(pairs.values())]
+  return int(np.sum((a == b) & (a < residues.UNKNOWN)))
+
+
+@functools.cache
+def _aligner() -> Any:
+  """BLOSUM62 with affine gaps, as a `Bio.Align.PairwiseAligner`."""
+  from Bio.Align import PairwiseAligner, substitution_matrices  # slow to load, and seldom needed
+
+  aligner = PairwiseAligner(mode='global')
+  aligner.substitution_matrix = substitution_matrices.load('BLOSUM62')
+  aligner.open_gap_score, aligner.extend_gap_score = -11, -1
+  aligner.end_gap_score = 0
+  return aligner

@@ -14,7 +14,7 @@ import numpy as np
 
 from alphafold_jax import atomic, schema
 from alphafold_jax.data import fields
-from alphafold_jax.data.alignment import Alignment, single_sequence
+from alphafold_jax.data.alignment import Alignment, profile, single_sequence
 from alphafold_jax.errors import InputError
 
 _FORMAT = 'alphafold_jax features'
@@ -60,14 +60,6 @@ def make_batch(
     templates=templates,
     targets=empty_targets(num_res),
   )
-
-
-def profile(tokens: np.ndarray) -> np.ndarray:  # [num_seq, num_res] -> [num_res, 22]
-  """Frequency of each token in each column, gaps included."""
-  num_seq, num_res = tokens.shape
-  cells = np.arange(num_res) * 22 + tokens  # [num_seq, num_res]
-  counts = np.bincount(cells.ravel(), minlength=num_res * 22)
-  return (counts.reshape(num_res, 22) / num_seq).astype(np.float32)
 
 
 def _msa(alignment: Alignment, num_rows: int) -> schema.Msa:

@@ -23,6 +23,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import InputError
 
+_NUMBER = re.compile(r'-?\d+')
 _UNSET = ('.', '?', '', ' ')
 _STANDARD = frozenset(protein_letters_3to1)
 _LETTERS = {**protein_letters_3to1_extended, 'UNK': 'X', 'ASX': 'B', 'GLX': 'Z', 'SEC': 'U', 'PYL': 'O'}
@@ -39,6 +40,11 @@ class Chain:
   atom_mask: np.ndarray  # [num_res, 37] float32
   numbering: tuple[str, ...]  # the authors' residue number with insertion code, '' where unresolved
   b_factors: np.ndarray  # [num_res] float32, of the CA atom, 0 where unresolved; pLDDT in predicted structures
+
+  @functools.cached_property
+  def numbers(self) -> list[int | None]:
+    """The authors' residue numbers without insertion codes, None where unresolved."""
+    return [int(found[0]) if (found := _NUMBER.match(text)) else None for text in self.numbering]
 
 
 Sequences = dict[str, dict[int, str]]  # by chain: names of residues by their number in the declared sequence

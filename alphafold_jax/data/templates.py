@@ -13,9 +13,8 @@ import numpy as np
 
 from alphafold_jax import schema
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import checked, encode
+from alphafold_jax.data.alignment import align, canonical, checked, encode, identical
 from alphafold_jax.data.features import empty_templates
-from alphafold_jax.data.pairwise import align, canonical, identical
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_records
 from alphafold_jax.data.structures import Chain, read_chain, read_chains
 from alphafold_jax.errors import InputError

@@ -1,35 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which residue of a prediction is which of the reference.
+"""The residues of a prediction and of its reference that correspond.
 
-Equal sequences correspond one to one. All others are aligned, whatever their numbers: numbers often differ, and the
-reference may have tags, mutations and unresolved stretches. A gap costs the same however long it is, and nothing at the
-ends. Where a chain is broken and its numbers jump, as many unknown residues are put in, so that the residues beside an
-unresolved stretch find their own partners.
+Equal sequences correspond one to one. All others are aligned by sequence and not by number: numbers often differ, and
+the reference may have tags, mutations and unresolved stretches. A gap costs the same at any length, and nothing at the
+ends. Where a chain is broken and its numbers jump, as many unknown residues are inserted, so that the residues beside
+an unresolved stretch align to their own partners.
 """
 
 import dataclasses
 import functools
-import re
 
 import numpy as np
 from Bio.Align import PairwiseAligner, substitution_matrices
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import encode
-from alphafold_jax.data.pairwise import canonical
+from alphafold_jax.data.alignment import canonical, encode
 from alphafold_jax.data.structures import Chain
 
 _CA = residues.ATOM_INDEX['CA']
 _LONGEST_BOND = 4.5  # Å between CA atoms of neighbours
-_MOST_FILLED = 1000  # residues; a larger jump of numbers says something else
-_NUMBER = re.compile(r'-?\d+')
+_MOST_FILLED = 1000  # residues; a larger jump of the numbers is no unresolved stretch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Correspondence:
-  """Residues of a prediction laid out on those of the reference."""
+  """For each residue of the reference that of the prediction."""
 
-  partner: np.ndarray  # [N_reference] the prediction's residue, -1 where it has none
+  partner: np.ndarray  # [N_reference] index in the prediction, -1: none
   identity: float  # 0..1, share of equal types among pairs of known type
   coverage: float  # 0..1, share of the reference's resolved residues (with CA) that the prediction has
 
@@ -54,16 +51,14 @@ def correspond(predicted: Chain, reference: Chain) -> Correspondence:
 
 
 def neighbours(chain: Chain) -> np.ndarray:
-  """Whether each residue and the next follow one another in the chain, by their numbers, [N - 1]."""
-  numbers = [_number(text) for text in chain.numbering]
-  following = [
-    one is not None and other is not None and 0 <= other - one <= 1 for one, other in zip(numbers, numbers[1:])
-  ]
-  return np.array(following, bool)
+  """Whether each residue and the next are neighbours in the chain, by their numbers: [N - 1] bool."""
+  numbers = chain.numbers
+  pairs = zip(numbers, numbers[1:])
+  return np.array([one is not None and other is not None and 0 <= other - one <= 1 for one, other in pairs], bool)
 
 
 def _align(predicted: Chain, reference: Chain) -> np.ndarray:
-  """The partner of each residue of the reference by sequence."""
+  """The partner of each residue of the reference: [N_reference], -1 where it has none."""
   (mine, my_residue), (theirs, their_residue) = _filled(predicted), _filled(reference)
   partner = np.full(len(reference.sequence), -1)
   for (start, end), (their_start, _) in zip(*_aligner().align(mine, theirs)[0].aligned, strict=True):
@@ -74,8 +69,9 @@ def _align(predicted: Chain, reference: Chain) -> np.ndarray:
 
 
 def _filled(chain: Chain) -> tuple[str, np.ndarray]:
-  """The sequence with X where the numbers of a broken chain jump, and the residue of each letter, -1 for these X."""
-  letters, index = [], []
+  """The sequence with an X for each number that a broken chain skips, and the residue of each letter, -1 for these."""
+  letters: list[str] = []
+  index: list[int] = []
   sequence = canonical(chain.sequence)
   for i, letter in enumerate(sequence):
     if i:
@@ -88,8 +84,8 @@ def _filled(chain: Chain) -> tuple[str, np.ndarray]:
 
 
 def _missing_before(chain: Chain, i: int) -> int:
-  """How many residues the numbers say are missing between two that are too far apart to be neighbours."""
-  before, after = (_number(chain.numbering[k]) for k in (i - 1, i))
+  """How many numbers are skipped between residues i - 1 and i, if they are too far apart to be neighbours."""
+  before, after = chain.numbers[i - 1 : i + 1]
   if before is None or after is None or not 1 < after - before <= _MOST_FILLED:
     return 0
   if not chain.atom_mask[[i - 1, i], _CA].all():
@@ -98,14 +94,9 @@ def _missing_before(chain: Chain, i: int) -> int:
   return after - before - 1 if distance > _LONGEST_BOND else 0
 
 
-def _number(text: str) -> int | None:
-  found = _NUMBER.match(text)
-  return int(found[0]) if found else None
-
-
 @functools.cache
 def _aligner() -> PairwiseAligner:
-  """Global, BLOSUM62 in which X fits everything."""
+  """A global aligner with BLOSUM62, in which X scores 0 with every residue."""
   matrix = substitution_matrices.load('BLOSUM62')
   for letter in matrix.alphabet:
     matrix['X', letter] = matrix[letter, 'X'] = 0

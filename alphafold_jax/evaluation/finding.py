@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files are predictions, which are references, and which belong together.
+"""Finds the files of predictions and references, and pairs them.
 
 Predictions: a results folder of `alphafold-jax predict` or ColabFold ({job}_unrelaxed_rank_001_{tag}.pdb or .cif; of
 relaxed and unrelaxed the relaxed one, of PDB and mmCIF the mmCIF), any folder of structure files, or one file.
@@ -9,12 +9,12 @@ References: a folder of structure files, or one file, which then serves every pr
 equal, and 'pdb1abc.ent' is 1abc. A prediction belongs to the reference whose name is
 
 1. its id (4zey_A: 4zey_A.cif), else
-2. the longest that its id begins with, up to '_', '-' or '.' (4zey_A: 4zey.cif), or all but its last letter, being the
-   chain (4zeyA: 4zey.cif); what follows names the chain if the file has one of that name, else the chain whose sequence
-   is most like the prediction's is taken; else
-3. the only one that goes on from its id in that way (4zey: 4zey_A.cif).
+2. the longest name that its id begins with, followed by '_', '-' or '.' (4zey_A: 4zey.cif) or by one last letter, the
+   chain (4zeyA: 4zey.cif); the rest of the id names the chain if the file has one of that name, else the chain with the
+   most similar sequence is taken; else
+3. the only name that begins with its id, followed by '_', '-' or '.' (4zey: 4zey_A.cif).
 
-A table with the columns prediction and reference (and perhaps chain) says it outright.
+A table with the columns prediction and reference (and perhaps chain) takes the place of these rules.
 """
 
 import csv
@@ -36,30 +36,30 @@ _NAMES = 'names.json'
 
 
 @dataclasses.dataclass(frozen=True)
-class Predicted:
-  """A file that holds a prediction."""
+class PredictionFile:
+  """A structure file that holds a prediction."""
 
   id: str
   path: Path
-  rank: int | None = None  # from 1; None where the file's name does not tell
+  rank: int | None = None  # from 1; None where the file's name has none
   scores: Path | None = None  # the scores JSON beside it
-  name: str = ''  # as the protein was called before its name was made safe, if it was
+  name: str = ''  # the protein's own name, where its job had to have another
 
 
 @dataclasses.dataclass(frozen=True)
-class Reference:
+class ReferenceFile:
   """The file with the true structure of a prediction."""
 
   path: Path
-  chain: str = ''  # a name the chain may have; '' if nothing says
-  must_have_chain: bool = False  # a table said so: no other chain will do
+  chain: str = ''  # a name that the chain may have; '': none is known
+  must_have_chain: bool = False  # a table names the chain: no other may be taken
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-  """What is to be compared."""
+class Pairing:
+  """The pairs to compare, and the files without a partner."""
 
-  pairs: list[tuple[Predicted, Reference]]
+  pairs: list[tuple[PredictionFile, ReferenceFile]]
   unmatched: dict[str, tuple[Path, str]]  # prediction's id -> its file, and why it has no reference
   unused: list[Path]  # references without a prediction
   left_out: list[str] = dataclasses.field(default_factory=list)  # predictions that a table does not name
@@ -67,17 +67,17 @@ class Found:
 
 def find(
   predictions: str | Path, references: str | Path, *, pairs: str | Path | None = None, every_rank: bool = False
-) -> Found:
-  """Finds predictions and their references; the rules are those of this module's docstring.
+) -> Pairing:
+  """Finds predictions and their references, by the rules of this module's docstring.
 
   Args:
     predictions: folder or file.
     references: folder or file.
-    pairs: a table that says which belong together.
-    every_rank: take all ranked models of a job, not its best alone.
+    pairs: a table in place of the rules.
+    every_rank: take all ranked models of a job instead of its best.
 
   Raises:
-    InputError: a path that does not exist, no structure files, a table that cannot be used, or not a single pair.
+    InputError: a path does not exist or has no structure file, the table cannot be used, or there is no pair.
   """
   predicted = find_predictions(predictions, every_rank=every_rank)
   known, serves_all = find_references(references)
@@ -99,13 +99,13 @@ def find(
       f'{references}; the first is {path.name}, the first reference {next(iter(known.values())).name}; name '
       'references like predictions, or give a table with the columns prediction and reference'
     )
-  return Found(pairs=found, unmatched=unmatched, unused=[path for path in known.values() if path not in used])
+  return Pairing(pairs=found, unmatched=unmatched, unused=[path for path in known.values() if path not in used])
 
 
-def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Predicted]:
-  """The predictions in a folder, by id and rank, or the one in a file."""
+def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[PredictionFile]:
+  """The predictions in a folder, or the one in a file, sorted by id and rank; of each job the best, or every rank."""
   path = Path(path)
-  best: dict[tuple[str, int | None], tuple[tuple, Predicted]] = {}
+  best: dict[tuple[str, int | None], tuple[tuple[bool, bool, bool], PredictionFile]] = {}
   names = _original_names(path)
   for file, stem in _structure_files(path):
     if _PASS.fullmatch(stem):
@@ -114,7 +114,7 @@ def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Pred
     job, rank = (ranked['job'], int(ranked['rank'])) if ranked else (stem, None)
     preference = (ranked is not None and ranked['kind'] == 'relaxed', '.cif' in file.name.lower(), file.suffix != '.gz')
     scores = _beside(file, f'{job}_scores_{ranked["tag"]}.json') if ranked else None
-    one = Predicted(id=job, path=file, rank=rank, scores=scores, name=names.get(job, ''))
+    one = PredictionFile(id=job, path=file, rank=rank, scores=scores, name=names.get(job, ''))
     if (job, rank) not in best or preference > best[job, rank][0]:
       best[job, rank] = preference, one
   jobs = {job for job, rank in best if rank is not None}
@@ -124,14 +124,14 @@ def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Pred
     raise InputError(f'{path}: only structures of single recycling passes; give the results folder as predict left it')
   if every_rank:
     return result
-  first: dict[str, Predicted] = {}
+  first: dict[str, PredictionFile] = {}
   for one in result:
     first.setdefault(one.id, one)
   return list(first.values())
 
 
 def find_references(path: str | Path) -> tuple[dict[str, Path], bool]:
-  """The reference files by name without extension in lower case, and whether there is one for all."""
+  """The reference files by name, in lower case without extension, and whether one file serves all predictions."""
   known: dict[str, Path] = {}
   for file, stem in _structure_files(Path(path)):
     key = re.sub(r'^pdb(?=\d\w{3}$)', '', stem.casefold())
@@ -142,7 +142,7 @@ def find_references(path: str | Path) -> tuple[dict[str, Path], bool]:
 
 
 def _structure_files(path: Path) -> list[tuple[Path, str]]:
-  """Structure files with their names without extension: those of a folder, or the one given, whatever its name."""
+  """Structure files and their names without extension: those of a folder, or the one given, which may have any name."""
   if path.is_file():
     named = _STRUCTURE.fullmatch(path.name)
     return [(path, named['stem'] if named else path.stem)]
@@ -170,7 +170,7 @@ def _beside(file: Path, name: str) -> Path | None:
 
 
 def _original_names(path: Path) -> Mapping[str, str]:
-  """The names of proteins whose jobs had to be renamed."""
+  """The proteins' own names by job, for jobs that had to have another name."""
   try:
     content = json.loads((path / _NAMES).read_text(encoding='utf-8'))
     return {str(job): str(name) for job, name in content.items()}
@@ -181,30 +181,30 @@ def _original_names(path: Path) -> Mapping[str, str]:
 # ------------------------------------------------------------------------------------------ matching
 
 
-def _match(predicted: Predicted, known: Mapping[str, Path], serves_all: bool) -> Reference:
-  """The reference of a prediction by its id, or by its protein's name."""
+def _match(predicted: PredictionFile, known: Mapping[str, Path], serves_all: bool) -> ReferenceFile:
+  """The reference of a prediction by its id, else by its protein's name; InputError where neither finds one."""
   for name in filter(None, (predicted.id, predicted.name)):
     if reference := _by_name(name, known):
       return reference
   if serves_all:
-    return Reference(next(iter(known.values())))
+    return ReferenceFile(next(iter(known.values())))
   raise InputError(
     f'no reference is called like {predicted.id!r}; rename one, or give a table with the columns '
     'prediction and reference'
   )
 
 
-def _by_name(name: str, known: Mapping[str, Path]) -> Reference | None:
-  """The three rules."""
+def _by_name(name: str, known: Mapping[str, Path]) -> ReferenceFile | None:
+  """The reference of a name by the three rules; None where none applies."""
   key = name.casefold()
   if key in known:
-    return Reference(known[key], chain=_last_part(name))
+    return ReferenceFile(known[key], chain=_last_part(name))
   for end in range(len(key) - 1, 0, -1):  # the longest first
     if key[:end] in known and (key[end] in _BORDER or (end == len(key) - 1 and key[end].isalnum())):
       rest = re.split(r'[_.-]', name[end:].lstrip(_BORDER))
-      return Reference(known[key[:end]], chain=rest[0])
+      return ReferenceFile(known[key[:end]], chain=rest[0])
   longer = [stem for stem in known if stem.startswith(key) and stem[len(key)] in _BORDER]
-  return Reference(known[longer[0]]) if len(longer) == 1 else None
+  return ReferenceFile(known[longer[0]]) if len(longer) == 1 else None
 
 
 def _last_part(name: str) -> str:
@@ -212,10 +212,10 @@ def _last_part(name: str) -> str:
 
 
 def _by_table(
-  table: str | Path, predicted: Sequence[Predicted], known: Mapping[str, Path], predictions: Path, references: Path
-) -> Found:
-  """Pairs as a table has them; entries are ids or files in the two folders."""
-  by_id: dict[str, list[Predicted]] = {}
+  table: str | Path, predicted: Sequence[PredictionFile], known: Mapping[str, Path], predictions: Path, references: Path
+) -> Pairing:
+  """The pairs of a table, whose entries are ids or names of files in the two folders."""
+  by_id: dict[str, list[PredictionFile]] = {}
   for one in predicted:
     for name in {one.id, one.path.name, _STRUCTURE.sub(r'\g<stem>', one.path.name), one.name} - {''}:
       by_id.setdefault(name, []).append(one)
@@ -228,13 +228,13 @@ def _by_table(
     if reference is None:
       raise InputError(f'{place}: there is no reference {row["reference"]!r} in {references}')
     if row.get('chain'):
-      reference = Reference(reference.path, chain=row['chain'], must_have_chain=True)
+      reference = ReferenceFile(reference.path, chain=row['chain'], must_have_chain=True)
     found += [(one, reference) for one in by_id[row['prediction']]]
     used.add(reference.path)
   if not found:
     raise InputError(f'{table}: no rows; give a prediction and its reference on each line')
   named = {one.id for one, _ in found}
-  return Found(
+  return Pairing(
     pairs=found,
     unmatched={},
     unused=[path for path in known.values() if path not in used],
@@ -242,13 +242,13 @@ def _by_table(
   )
 
 
-def _named_reference(name: str, known: Mapping[str, Path]) -> Reference | None:
+def _named_reference(name: str, known: Mapping[str, Path]) -> ReferenceFile | None:
   named = _STRUCTURE.fullmatch(name)
   return _by_name(named['stem'] if named else name, known)
 
 
 def _rows(table: str | Path) -> Iterable[tuple[int, dict[str, str]]]:
-  """The table's rows with their line numbers."""
+  """The table's rows, by column, with their line numbers."""
   text = read_text(table)
   delimiter = '\t' if '\t' in text.partition('\n')[0] else ','
   reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)

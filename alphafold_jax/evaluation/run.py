@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation from paths to files."""
+"""The whole evaluation: from the paths of predictions and references to tables and a plot."""
 
 import dataclasses
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,24 +10,24 @@ from pathlib import Path
 from alphafold_jax import atomic
 from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.evaluation import finding, scoring
-from alphafold_jax.evaluation.summary import MEASURES, Failure, Summary, summarise
+from alphafold_jax.evaluation.summary import MEASURES, ScoreSummary, Unscored, summarise
 from alphafold_jax.output import evaluated
 
 _log = logging.getLogger(__name__)
 
 
 def evaluate(
-  predictions: str | os.PathLike,
-  references: str | os.PathLike,
-  output: str | os.PathLike,
+  predictions: str | Path,
+  references: str | Path,
+  output: str | Path,
   *,
-  pairs: str | os.PathLike | None = None,
+  pairs: str | Path | None = None,
   every_rank: bool = False,
   min_identity: float = 0.9,
   min_coverage: float = 0.5,
   read_plddt: bool = True,
   progress: Callable[[int, int, str], None] | None = None,
-) -> Summary:
+) -> ScoreSummary:
   """Scores predictions against experimental structures and writes tables, JSON and a plot.
 
   Args:
@@ -36,20 +35,21 @@ def evaluate(
     references: a folder of structure files, or one file for all.
     output: folder for the results; made if missing.
     pairs: a table with the columns prediction and reference (and perhaps chain), in place of matching by name.
-    every_rank: score all ranked models of a protein, not the best alone; statistics are of the best all the same.
+    every_rank: score all ranked models of a protein; the statistics are still those of the best.
     min_identity: share of the aligned residues that must be equal for the two to be the same protein.
     min_coverage: share of the reference's resolved residues that the prediction must have.
     read_plddt: False where B-factors are no pLDDT.
-    progress: called before each target with its number from 0, how many there are, and its id.
+    progress: called before each target with its number from 0, the number of all, and its id.
 
   Raises:
-    InputError: nothing to compare, or a place that cannot be written; a single target that fails is in the summary.
+    InputError: there is nothing to compare, or the output cannot be written. A target that cannot be scored raises
+      nothing; the summary lists it.
     ResourceError: the disk is full.
   """
   limits = scoring.Limits(min_identity=min_identity, min_coverage=min_coverage)
   output = _writable(Path(output))
   found = finding.find(Path(predictions), Path(references), pairs=pairs, every_rank=every_rank)
-  failures = [Failure(name, path, None, 'InputError', reason) for name, (path, reason) in found.unmatched.items()]
+  failures = [Unscored(name, path, None, 'InputError', reason) for name, (path, reason) in found.unmatched.items()]
   targets = []
   for i, (predicted, reference) in enumerate(found.pairs):
     if progress is not None:
@@ -58,14 +58,14 @@ def evaluate(
       targets.append(scoring.score_target(predicted, reference, limits, read_plddt=read_plddt))
     except AlphaFoldError as error:
       _log.warning('%s: %s', predicted.id, error)
-      failures.append(Failure(predicted.id, predicted.path, reference.path, type(error).__name__, str(error)))
+      failures.append(Unscored(predicted.id, predicted.path, reference.path, type(error).__name__, str(error)))
   summary = summarise(output, targets, failures, found.unused, found.left_out)
   files = evaluated.write(summary, MEASURES)
   return dataclasses.replace(summary, files=files, text=evaluated.closing(summary))
 
 
 def _writable(output: Path) -> Path:
-  """The folder, made and tried now: hours of scoring must not end at a write-protected place."""
+  """Makes the folder and tries to write there, so that hours of scoring do not end at a write-protected place."""
   atomic.make_folder(output)
   try:
     with tempfile.TemporaryFile(dir=output):

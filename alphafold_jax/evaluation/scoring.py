@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One prediction against its reference: chains chosen, residues laid out on one another, everything scored."""
+"""One prediction against its reference: chooses the chain, aligns the residues, and computes all scores."""
 
 import dataclasses
 import functools
@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import encode
-from alphafold_jax.data.pairwise import canonical
+from alphafold_jax.data.alignment import canonical, encode
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.structures import Chain, read_chains
 from alphafold_jax.errors import InputError
 from alphafold_jax.evaluation.aligning import Correspondence, correspond, neighbours
-from alphafold_jax.evaluation.finding import Predicted, Reference
+from alphafold_jax.evaluation.finding import PredictionFile, ReferenceFile
 from alphafold_jax.geometry.scores import Scores, score
 from alphafold_jax.geometry.violations import Violations, count_violations
 
@@ -26,7 +25,7 @@ _COMMON_ATOMS = np.isin(residues.ATOM_TYPES, ('N', 'CA', 'C', 'O', 'CB'))  # of 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """What is still taken for the same protein."""
+  """The least similarity at which two chains count as the same protein."""
 
   min_identity: float  # of the aligned residues
   min_coverage: float  # of the reference's resolved residues
@@ -39,7 +38,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Target:
-  """One prediction, scored."""
+  """One prediction's scores."""
 
   id: str
   rank: int | None
@@ -47,32 +46,34 @@ class Target:
   reference: Path
   chain: str  # of the reference
   num_res: int  # resolved residues of the reference (with CA)
-  num_common: int  # of these, those the prediction has
+  num_common: int  # of these, residues that the prediction has
   identity: float  # 0..1, of the aligned residues
   coverage: float  # 0..1, num_common / num_res
   scores: Scores
   violations: Violations  # of the prediction
-  plddt: np.ndarray | None  # [num_common] 0..100, as predicted
-  residue_lddt_ca: np.ndarray  # [num_common] 0..100, as is true; NaN for residues without neighbours
-  ptm: float | None  # as predicted
+  plddt: np.ndarray | None  # [num_common] 0..100
+  residue_lddt_ca: np.ndarray  # [num_common] 0..100, to compare with pLDDT; NaN for residues without neighbours
+  ptm: float | None  # 0..1, predicted
 
   @property
   def mean_plddt(self) -> float | None:
-    """Over the residues that the reference has too."""
+    """The mean pLDDT over the residues that the reference has too, 0..100."""
     return None if self.plddt is None else float(np.mean(self.plddt))
 
 
-def score_target(predicted: Predicted, reference: Reference, limits: Limits, *, read_plddt: bool = True) -> Target:
-  """Compares a prediction with its reference.
+def score_target(
+  predicted: PredictionFile, reference: ReferenceFile, limits: Limits, *, read_plddt: bool = True
+) -> Target:
+  """Scores a prediction against its reference.
 
   Args:
     predicted: the prediction's files.
     reference: the reference's file and chain.
-    limits: what is still the same protein.
+    limits: the least similarity of the two.
     read_plddt: False where B-factors are no pLDDT.
 
   Raises:
-    InputError: a file that is no structure, several chains to predict, or too different sequences.
+    InputError: a file is no structure, the prediction has several chains, or the sequences are too different.
   """
   chain = _only_chain(predicted.path)
   true, matched = _choose_chain(chain, reference, limits)
@@ -119,8 +120,8 @@ def _reference_chains(path: Path) -> dict[str, Chain]:
   return read_chains(path)
 
 
-def _choose_chain(predicted: Chain, reference: Reference, limits: Limits) -> tuple[Chain, Correspondence]:
-  """The reference's chain of the name wanted, if it is the same protein, else the one most like the prediction."""
+def _choose_chain(predicted: Chain, reference: ReferenceFile, limits: Limits) -> tuple[Chain, Correspondence]:
+  """The reference's chain of the wanted name if it is the same protein, else the one most similar to the prediction."""
   chains = _reference_chains(reference.path)
   if reference.must_have_chain and reference.chain not in chains:
     raise InputError(f'{reference.path}: chain {reference.chain!r} not found; has {", ".join(chains)}')
@@ -135,6 +136,7 @@ def _choose_chain(predicted: Chain, reference: Reference, limits: Limits) -> tup
     likeness = matched.identity * matched.coverage
     if best is None or likeness > best[0]:
       best = likeness, chain, matched
+  assert best is not None  # read_chains returns no file without chains
   _, chain, matched = best
   if not _is_same(matched, limits):
     raise InputError(
@@ -152,9 +154,12 @@ def _is_same(matched: Correspondence, limits: Limits) -> bool:
 def _laid_out(
   predicted: Chain, true: Chain, matched: Correspondence
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """Types [N] to compare by, predicted positions [N, 37, 3] and mask [N, 37] on the true residues, true mask [N, 37].
+  """The prediction laid out on the N residues of the reference.
 
   Residues of different type are compared by the atoms up to CB that both types have.
+
+  Returns:
+    residue types [N], 20 where the two differ; predicted positions [N, 37, 3] and mask [N, 37]; true mask [N, 37].
   """
   partner, paired = matched.partner, matched.partner >= 0
   own, theirs = encode(canonical(predicted.sequence)), encode(canonical(true.sequence))
@@ -167,7 +172,7 @@ def _laid_out(
 
 
 def _existing_atoms() -> np.ndarray:
-  """The atoms of each residue type [21, 37]; of unknown residues the backbone."""
+  """The atoms that each residue type has [21, 37]; of unknown residues the backbone."""
   atoms = residues.ATOM37_MASK.copy()
   atoms[residues.UNKNOWN] = np.isin(residues.ATOM_TYPES, ('N', 'CA', 'C', 'O'))
   return atoms
@@ -179,7 +184,7 @@ _ATOMS = _existing_atoms()
 # ------------------------------------------------------------------------------------------ confidence
 
 
-def _plddt(chain: Chain, predicted: Predicted) -> np.ndarray | None:
+def _plddt(chain: Chain, predicted: PredictionFile) -> np.ndarray | None:
   """pLDDT of each residue, 0 to 100, from the scores JSON or else from B-factors; None if there is none."""
   values = np.asarray(_predicted_scores(predicted).get('plddt', ()), np.float64)
   if len(values) == len(chain.sequence):
@@ -195,22 +200,21 @@ def _plddt(chain: Chain, predicted: Predicted) -> np.ndarray | None:
   return 100 * values if known.max() <= 1 else values  # some programs write 0 to 1
 
 
-def _predicted_scores(predicted: Predicted) -> dict[str, Any]:
-  """What the scores JSON says; nothing if there is none.
+def _predicted_scores(predicted: PredictionFile) -> dict[str, Any]:
+  """`plddt` and `ptm` of the scores JSON, as far as it has them; nothing where there is no file.
 
   Raises:
-    InputError: it is not such a file.
+    InputError: the file has another content.
   """
   if predicted.scores is None:
     return {}
   try:
     content = json.loads(read_text(predicted.scores))
-    scores = {'plddt': [float(value) for value in content.get('plddt', ())]}
-    if content.get('ptm') is not None:
-      scores['ptm'] = float(content['ptm'])
+    plddt = [float(value) for value in content.get('plddt', ())]
+    ptm = None if content.get('ptm') is None else float(content['ptm'])
   except (ValueError, TypeError, AttributeError) as error:
     remedy = 'remove it to read pLDDT from B-factors'
     raise InputError(f'{predicted.scores}: not a scores file ({error}); {remedy}') from None
-  if not all(map(math.isfinite, [*scores['plddt'], scores.get('ptm', 0.0)])):
+  if not all(map(math.isfinite, [*plddt, ptm or 0.0])):
     raise InputError(f'{predicted.scores}: holds NaN or infinity; remove it to read pLDDT from B-factors')
-  return scores
+  return {'plddt': plddt, 'ptm': ptm}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all targets together say: statistics of each score, shares within limits, and how far pLDDT is to be trusted."""
+"""Statistics of each score over all targets, shares of targets within limits, and the calibration of pLDDT."""
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ BIN_WIDTH = 10.0  # of pLDDT, 0 to 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Failure:
+class Unscored:
   """A prediction that could not be scored."""
 
   id: str
@@ -40,7 +41,7 @@ class Statistics:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-  """How many targets are within a limit."""
+  """The share of targets within a limit."""
 
   score: str
   below: float  # Å
@@ -50,7 +51,7 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-  """Residues of like pLDDT."""
+  """The residues of one interval of pLDDT."""
 
   start: float
   end: float
@@ -66,7 +67,7 @@ class Calibration:
   residues: int
   pearson: float | None  # None where either does not vary
   mean_absolute_deviation: float
-  mean_deviation: float  # predicted - true: above 0, pLDDT promises too much
+  mean_deviation: float  # predicted - true: above 0, pLDDT is too high
   expected_calibration_error: float  # mean distance of a bin's two means, by residues
   bins: tuple[Bin, ...]
   targets: int
@@ -75,12 +76,12 @@ class Calibration:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Summary:
-  """How an evaluation came out."""
+class ScoreSummary:
+  """The results of an evaluation."""
 
   output: Path
   targets: Sequence[Target]  # in order of id and rank
-  failures: Sequence[Failure]
+  failures: Sequence[Unscored]
   unused: Sequence[Path]  # references without a prediction
   left_out: Sequence[str]  # predictions that the table of pairs does not name
   statistics: dict[str, Statistics]  # by column, over the best rank of each id
@@ -102,36 +103,45 @@ class Summary:
     return 1 if self.failures else 0
 
 
-# What tables have of each target: the column's name, and where its value is.
+# The columns of each target in tables: a name, and the function that computes the value.
 _SCORES = (
   'lddt', 'lddt_ca', 'lddt_ca_residue_mean', 'gdt_ts', 'gdt_ha', 'tm_score', 'ca_rmsd', 'ca_rmsd_95', 'all_atom_rmsd',
   'all_atom_rmsd_95', 'side_chain_rmsd', 'side_chain_rmsd_local', 'chi1_accuracy', 'chi1_2_accuracy',
 )  # fmt: skip
 _VIOLATIONS = ('bond_lengths', 'bond_angles', 'chain_breaks', 'clashes', 'residues', 'share')
-MEASURES: dict[str, Callable[[Target], float | int | None]] = {
-  'identity': lambda target: target.identity,
-  'coverage': lambda target: target.coverage,
-  **{name: lambda target, name=name: getattr(target.scores, name) for name in _SCORES},
-  **{f'chi{i + 1}_error': lambda target, i=i: target.scores.chi_errors[i] for i in range(4)},
-  **{f'violations_{name}': lambda target, name=name: getattr(target.violations, name) for name in _VIOLATIONS},
-  'mean_plddt': lambda target: target.mean_plddt,
+Measure = Callable[[Target], float | int | None]
+
+
+MEASURES: dict[str, Measure] = {
+  'identity': operator.attrgetter('identity'),
+  'coverage': operator.attrgetter('coverage'),
+  **{name: operator.attrgetter(f'scores.{name}') for name in _SCORES},
+  'chi1_error': lambda target: target.scores.chi_errors[0],
+  'chi2_error': lambda target: target.scores.chi_errors[1],
+  'chi3_error': lambda target: target.scores.chi_errors[2],
+  'chi4_error': lambda target: target.scores.chi_errors[3],
+  **{f'violations_{name}': operator.attrgetter(f'violations.{name}') for name in _VIOLATIONS},
+  'mean_plddt': operator.attrgetter('mean_plddt'),
   'plddt_pearson': lambda target: pearson(*_predicted_and_true(target)),
   'plddt_deviation': lambda target: _deviation(target),
-  'ptm': lambda target: target.ptm,
+  'ptm': operator.attrgetter('ptm'),
 }
 
 
 def summarise(
   output: Path,
   targets: Sequence[Target],
-  failures: Sequence[Failure],
+  failures: Sequence[Unscored],
   unused: Sequence[Path] = (),
   left_out: Sequence[str] = (),
-) -> Summary:
-  """Statistics and calibration over the targets, of several ranks of one id over the best alone."""
+) -> ScoreSummary:
+  """Computes statistics and calibration over the targets, of several ranks of one id over the best alone.
+
+  The arguments are the fields of ScoreSummary.
+  """
   best = _best_ranks(targets)
   columns = {name: [value for one in best if (value := measure(one)) is not None] for name, measure in MEASURES.items()}
-  return Summary(
+  return ScoreSummary(
     output=output,
     targets=targets,
     failures=failures,
@@ -160,7 +170,7 @@ def _statistics(values: Sequence[float]) -> Statistics:
 
 
 def calibrate(targets: Sequence[Target]) -> Calibration | None:
-  """Compares pLDDT with the truth over all residues that have both; None if there are none."""
+  """Compares pLDDT with lDDT-CA over all residues that have both; None if there are none."""
   pairs = [_predicted_and_true(target) for target in targets if target.plddt is not None]
   if not pairs or not sum(len(predicted) for predicted, _ in pairs):
     return None
@@ -177,7 +187,9 @@ def calibrate(targets: Sequence[Target]) -> Calibration | None:
     pearson=pearson(predicted, true),
     mean_absolute_deviation=float(np.mean(np.abs(predicted - true))),
     mean_deviation=float(np.mean(predicted - true)),
-    expected_calibration_error=sum(one.residues * abs(one.predicted - one.true) for one in bins if one.residues)
+    expected_calibration_error=sum(
+      one.residues * abs(one.predicted - one.true) for one in bins if one.predicted is not None and one.true is not None
+    )
     / len(predicted),
     bins=bins,
     targets=len(means),
@@ -187,7 +199,7 @@ def calibrate(targets: Sequence[Target]) -> Calibration | None:
 
 
 def _bins(predicted: np.ndarray, true: np.ndarray) -> tuple[Bin, ...]:
-  """The reliability curve: bins [start, end), the last with its end."""
+  """The reliability curve: one bin per interval [start, end), the last with its end included."""
   place = np.minimum(predicted // BIN_WIDTH, 100 // BIN_WIDTH - 1)
   bins = []
   for i in range(int(100 // BIN_WIDTH)):
@@ -198,14 +210,14 @@ def _bins(predicted: np.ndarray, true: np.ndarray) -> tuple[Bin, ...]:
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float | None:
-  """The correlation of two series; None where there are fewer than three values or either does not vary."""
+  """The correlation of two series [N]; None for fewer than three values, or where either is constant."""
   if len(a) < 3 or np.ptp(a) < 1e-9 or np.ptp(b) < 1e-9:
     return None
   return float(np.corrcoef(a, b)[0, 1])
 
 
 def _predicted_and_true(target: Target) -> tuple[np.ndarray, np.ndarray]:
-  """pLDDT and lDDT-CA of the residues that have both; empty where there is no pLDDT."""
+  """pLDDT and lDDT-CA [N], 0 to 100, of the residues that have both; empty where there is no pLDDT."""
   if target.plddt is None:
     return np.zeros(0), np.zeros(0)
   known = np.isfinite(target.residue_lddt_ca)

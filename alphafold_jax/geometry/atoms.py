@@ -3,14 +3,17 @@
 
 Written for one chain or complex of N residues; vmap for more. Residue types `aatype` [N] are 0..19, 20 is unknown.
 Torsion angles are (sin, cos) of pre-omega, phi, psi and chi1 to chi4; the eight rigid groups are the backbone and
-those that the seven angles turn. Layouts of 37 and 14 atoms: see constants/residues.py.
+those that the seven angles turn. Layouts of 37 and 14 atoms: see constants/residues.py. Positions in Å.
+
+Half a turn of the last chi of Asp, Glu, Phe and Tyr gives the same structure with some atom names swapped: their other
+naming (Suppl. 1.8.5, Suppl. Table 3).
 """
 
 import jax
 import jax.numpy as jnp
 
 from alphafold_jax import schema
-from alphafold_jax.constants import residues, rigid_groups
+from alphafold_jax.constants import residues, rigid_groups, stereochemistry
 from alphafold_jax.geometry import rigid
 
 _N, _CA, _C, _CB, _O = (residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C', 'CB', 'O'))
@@ -28,15 +31,15 @@ def _rotations_about_x(sin_cos: schema.Array) -> jax.Array:
 def torsion_frames(aatype: schema.Array, backbone: rigid.Rigid, angles: schema.Array) -> rigid.Rigid:
   """The global frames [N, 8] of all rigid groups: Algorithm 24 "computeAllAtomCoordinates", lines 2-10.
 
-  Takes backbone frames [N] (Å) and angles [N, 7, 2] of unit length. Groups that a residue type lacks get zero matrices.
+  From backbone frames [N] and angles [N, 7, 2] of unit length. Groups that a residue type lacks get zero matrices.
   """
   default = rigid.from_matrix(jnp.asarray(rigid_groups.DEFAULT_FRAMES)[aatype])  # [N, 8]
   no_turn = jnp.broadcast_to(jnp.array([0, 1], angles.dtype), (*angles.shape[:-2], 1, 2))
   turn = _rotations_about_x(jnp.concatenate([no_turn, angles], axis=-2))  # [N, 8, 3, 3]
   turned = default @ rigid.Rigid(rotation=turn, translation=jnp.zeros_like(default.translation))
 
-  groups = [turned[..., group] for group in range(_FIRST_CHI + 1)]  # these hang on the backbone
-  for group in range(_FIRST_CHI + 1, 8):  # a later chi hangs on the one before
+  groups = [turned[..., group] for group in range(_FIRST_CHI + 1)]  # relative to the backbone
+  for group in range(_FIRST_CHI + 1, 8):  # a later chi's frame is relative to that of the chi before
     groups.append(groups[-1] @ turned[..., group])
   to_backbone = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *groups)
   return backbone[..., None] @ to_backbone
@@ -46,7 +49,9 @@ def atom14_positions(aatype: schema.Array, frames: rigid.Rigid) -> jax.Array:
   """Positions [N, 14, 3] of all atoms from the rigid groups [N, 8]: line 11 of Algorithm 24; 0 where there is none."""
   groups = jax.nn.one_hot(jnp.asarray(rigid_groups.ATOM14_GROUP)[aatype], 8, dtype=frames.translation.dtype)
 
-  def of_each_atom(leaf: jax.Array) -> jax.Array:  # [N, 8, ...] -> [N, 14, ...], by sums: the gradient needs no scatter
+  def of_each_atom(
+    leaf: jax.Array,
+  ) -> jax.Array:  # [N, 8, ...] -> [N, 14, ...]; unlike indexing, no scatter in backward
     return jnp.einsum('nag,ng...->na...', groups, leaf, precision=jax.lax.Precision.HIGHEST)
 
   positions = jax.tree.map(of_each_atom, frames).apply(jnp.asarray(rigid_groups.ATOM14_GROUP_POSITIONS)[aatype])
@@ -54,30 +59,27 @@ def atom14_positions(aatype: schema.Array, frames: rigid.Rigid) -> jax.Array:
 
 
 def atom14_to_atom37(atoms: schema.Array, aatype: schema.Array) -> jax.Array:
-  """Values of atoms [N, 14, ...] laid out as [N, 37, ...]; 0 where there is no such atom."""
-  beside = (..., *(None,) * (atoms.ndim - 2))  # broadcasts over what each atom holds
+  """Values of atoms [N, 14, ...] in the layout [N, 37, ...]; 0 where there is no such atom."""
+  beside = (..., *(None,) * (atoms.ndim - 2))  # broadcasts over the axes after that of atoms
   columns = jnp.asarray(residues.ATOM37_TO_ATOM14)[aatype]  # [N, 37]
   spread = jnp.take_along_axis(atoms, columns[beside], axis=1)
   return spread * jnp.asarray(residues.ATOM37_MASK, atoms.dtype)[aatype][beside]
 
 
 def atom37_to_atom14(atoms: schema.Array, aatype: schema.Array) -> jax.Array:
-  """Values of atoms [N, 37, ...] laid out as [N, 14, ...]; 0 where there is no such atom."""
+  """Values of atoms [N, 37, ...] in the layout [N, 14, ...]; 0 where there is no such atom."""
   beside = (..., *(None,) * (atoms.ndim - 2))
   columns = jnp.asarray(residues.ATOM14_TO_ATOM37)[aatype]  # [N, 14]
   gathered = jnp.take_along_axis(atoms, columns[beside], axis=1)
   return gathered * jnp.asarray(residues.ATOM14_MASK, atoms.dtype)[aatype][beside]
 
 
-def pseudo_beta(
-  aatype: schema.Array, positions37: schema.Array, mask37: schema.Array | None = None
-) -> jax.Array | tuple[jax.Array, jax.Array]:
-  """CB, or CA for glycine: positions [..., 3] and, if a mask is given, whether they are known [...]."""
+def pseudo_beta(aatype: schema.Array, atoms: schema.Array) -> jax.Array:
+  """What [..., 37, *] holds of CB, or of CA for glycine: positions [..., 3] Å, or whether they are known [...]."""
   is_glycine = jnp.asarray(aatype) == residues.RESTYPE_INDEX['G']
-  positions = jnp.where(is_glycine[..., None], positions37[..., _CA, :], positions37[..., _CB, :])
-  if mask37 is None:
-    return positions
-  return positions, jnp.where(is_glycine, mask37[..., _CA], mask37[..., _CB])
+  beside = (..., *(None,) * (atoms.ndim - is_glycine.ndim - 1))
+  of_each = (slice(None),) * is_glycine.ndim
+  return jnp.where(is_glycine[beside], atoms[(*of_each, _CA)], atoms[(*of_each, _CB)])
 
 
 def _torsion_atoms(aatype: schema.Array, atoms: schema.Array) -> jax.Array:
@@ -86,7 +88,7 @@ def _torsion_atoms(aatype: schema.Array, atoms: schema.Array) -> jax.Array:
   backbone = [
     [before[:, _CA], before[:, _C], atoms[:, _N], atoms[:, _CA]],  # pre-omega
     [before[:, _C], atoms[:, _N], atoms[:, _CA], atoms[:, _C]],  # phi
-    [atoms[:, _N], atoms[:, _CA], atoms[:, _C], atoms[:, _O]],  # psi, half a turn off
+    [atoms[:, _N], atoms[:, _CA], atoms[:, _C], atoms[:, _O]],  # psi plus pi
   ]
   chi_columns = jnp.asarray(rigid_groups.CHI_ATOM37)[aatype]  # [N, 4, 4]
   chi = jax.vmap(lambda residue, columns: residue[columns])(atoms, chi_columns)
@@ -96,20 +98,19 @@ def _torsion_atoms(aatype: schema.Array, atoms: schema.Array) -> jax.Array:
 def torsion_angles(
   aatype: schema.Array, positions37: schema.Array, mask37: schema.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Torsion angles of a structure: (sin, cos) [N, 7, 2], the same under other atom names, mask [N, 7].
+  """Torsion angles of a structure: (sin, cos) [N, 7, 2], the same in the other naming, mask [N, 7].
 
-  The second array has the chis of symmetric ends (Asp, Glu, Phe, Tyr) turned by pi. Gaps (21) count as unknown.
-
-  Departs from the paper: angles with missing atoms keep what zero coordinates give, which the published templates
-  show the network unmasked. (For pre-omega of the first residue that is rounding noise: three points on a line.)
+  Gaps (21) count as unknown residues. Departs from the paper: angles with missing atoms are computed from zero
+  coordinates, since the published network gets the angles of templates unmasked. (The first residue's pre-omega is
+  then rounding noise: three points on a line.)
   """
   aatype = jnp.minimum(aatype, residues.UNKNOWN)
   a, b, c, d = jnp.moveaxis(_torsion_atoms(aatype, positions37), 2, 0)  # each [N, 7, 3]
   frames = rigid.Rigid(rotation=rigid.rotation_from_axes(c - b, a - c), translation=c)
-  local = frames.inverse().apply(d)  # inverted first, as published: so even rounding noise agrees
+  local = frames.inverse().apply(d)  # in the order of the published program, whose rounding noise this reproduces
   sin_cos = jnp.stack([local[..., 2], local[..., 1]], axis=-1)
   sin_cos = sin_cos / jnp.sqrt(jnp.sum(sin_cos**2, axis=-1, keepdims=True) + 1e-8)
-  # Psi was measured to O, which lies opposite the next residue's N.
+  # Psi was measured to O, which is opposite to the next residue's N.
   sin_cos = sin_cos * jnp.array([1, 1, -1, 1, 1, 1, 1], sin_cos.dtype)[:, None]
 
   chi_sign = 1 - 2 * jnp.asarray(rigid_groups.CHI_PI_PERIODIC)[aatype]  # [N, 4]
@@ -122,9 +123,10 @@ def torsion_angles(
 def rigid_groups_of(
   aatype: schema.Array, positions37: schema.Array, mask37: schema.Array
 ) -> tuple[rigid.Rigid, jax.Array]:
-  """The rigid groups [N, 8] of a known structure, and whether their atoms are known [N, 8]: undoes `torsion_frames`.
+  """The rigid groups [N, 8] of a structure, and whether they are known [N, 8]: the inverse of `torsion_frames`.
 
-  A group is known when the three atoms that place it are. Pre-omega and phi turn no heavy atoms: never known, identity.
+  A group is known if the three atoms that define it are. The groups of pre-omega and phi hold no heavy atom: they are
+  identities and count as unknown.
   """
   aatype = jnp.minimum(aatype, residues.UNKNOWN)
   backbone = rigid.from_three_points(positions37[:, _N], positions37[:, _CA], positions37[:, _C])
@@ -139,3 +141,23 @@ def rigid_groups_of(
   nothing = jnp.zeros((len(aatype), 2), known.dtype)
   mask = jnp.concatenate([backbone_mask[:, None], nothing, known[:, :1], known[:, 1:] * has_chi], axis=1)
   return frames, mask
+
+
+def has_twin(aatype: schema.Array) -> jax.Array:
+  """Whether each atom [N, 14] has another name in the other naming."""
+  columns = jnp.asarray(stereochemistry.TWIN_COLUMNS)[aatype]
+  return (columns != jnp.arange(14)).astype(jnp.float32)
+
+
+def swap_names(aatype: schema.Array, atoms: schema.Array) -> jax.Array:
+  """Values of atoms [N, 14, ...] in the other naming."""
+  columns = jnp.asarray(stereochemistry.TWIN_COLUMNS)[aatype]
+  return jnp.take_along_axis(atoms, columns[(..., *(None,) * (atoms.ndim - 2))], axis=1)
+
+
+def turn_groups(aatype: schema.Array, groups: rigid.Rigid) -> rigid.Rigid:
+  """Rigid groups [N, 8] in the other naming: the last of a symmetric side chain makes half a turn about its x-axis."""
+  periodic = jnp.asarray(rigid_groups.CHI_PI_PERIODIC)[aatype]  # [N, 4]
+  sign = jnp.concatenate([jnp.ones_like(periodic), 1 - 2 * periodic], axis=-1)  # [N, 8]
+  column_signs = jnp.stack([jnp.ones_like(sign), sign, sign], axis=-1)  # x stays, y and z change sign
+  return rigid.Rigid(rotation=groups.rotation * column_signs[..., None, :], translation=groups.translation)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """lDDT, the local distance difference test (Mariani et al. 2013), from CA atoms or from all heavy atoms; numpy.
 
-Of the distances below 15 Å between atoms of different residues in the true structure, the share that the prediction
-keeps within 0.5, 1, 2 and 4 Å, averaged over these four. No superposition is involved. Atoms that the true structure
-lacks are left out; atoms that the prediction lacks count as distances not kept.
+The share of the distances below 15 Å between atoms of different residues in the true structure that differ in the
+prediction by less than 0.5, 1, 2 and 4 Å, averaged over these four. It needs no superposition. Atoms that the true
+structure lacks are left out; distances of atoms that the prediction lacks count as not kept.
 
-N residues, M atoms, P pairs of atoms. Positions in Å.
+N residues, M atoms, P pairs of atoms. Positions [N, 37, 3] and cutoffs in Å, masks [N, 37], residue types [N]; for CA
+atoms alone positions [N, 3] and mask [N].
 """
 
 import dataclasses
@@ -18,16 +19,16 @@ from alphafold_jax.geometry import side_chains
 
 TOLERANCES = (0.5, 1.0, 2.0, 4.0)  # Å
 CUTOFF = 15.0  # Å
-_PAIRS_AT_ONCE = 1 << 20  # keeps what is computed of pairs below about 150 MB
+_PAIRS_AT_ONCE = 1 << 20  # limits arrays over pairs to about 150 MB
 _PARTNER = side_chains.partners(side_chains.EXCHANGEABLE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distances:
-  """How the distances of each residue to others came out."""
+  """For each residue its true distances to others, and those that the prediction keeps."""
 
-  counted: np.ndarray  # [N] distances of the true structure that have an end in this residue
-  kept: np.ndarray  # [N] how many of them are kept, averaged over the tolerances
+  counted: np.ndarray  # [N] number of distances of the true structure that have an end in this residue
+  kept: np.ndarray  # [N] number of these that are kept, averaged over the tolerances
 
   @property
   def per_residue(self) -> np.ndarray:
@@ -36,21 +37,21 @@ class Distances:
 
   @property
   def total(self) -> float | None:
-    """lDDT of the structure, 0..1, in which all distances weigh the same; None where there is none."""
+    """lDDT of the structure, 0..1, every distance with equal weight; None where there is none."""
     return float(self.kept.sum() / self.counted.sum()) if self.counted.any() else None
 
 
 def lddt_ca(predicted: np.ndarray, true: np.ndarray, mask: np.ndarray, cutoff: float = CUTOFF) -> np.ndarray:
-  """lDDT of each residue from one atom per residue [N, 3], CA by custom: 0..1 [N]. Suppl. 1.9.6.
+  """lDDT of each residue from one atom per residue, usually CA: [N] 0..1. Suppl. 1.9.6.
 
-  The mask [N] tells which true positions are known; a residue without any known neighbour, or itself unknown, gets 1,
-  so leave those out of an average. Predicted positions that are missing may be NaN.
+  Missing predicted positions are NaN; the mask is that of the true ones. A residue that is unknown or has no known
+  neighbour gets 1 and must be left out of an average.
   """
   return np.nan_to_num(ca_distances(predicted, true, mask, cutoff).per_residue, nan=1.0)
 
 
 def ca_distances(predicted: np.ndarray, true: np.ndarray, mask: np.ndarray, cutoff: float = CUTOFF) -> Distances:
-  """The distances between single atoms [N, 3] per residue; for arguments see `lddt_ca`."""
+  """The distances between the residues' single atoms; arguments as in `lddt_ca`."""
   known = np.flatnonzero(mask)
   predicted, true = np.asarray(predicted, np.float64)[known], np.asarray(true, np.float64)[known]
   return _distances(predicted, true, known, len(mask), _neighbours(true, known, cutoff))
@@ -66,8 +67,8 @@ def all_atom_distances(
 ) -> Distances:
   """The distances between all heavy atoms of different residues.
 
-  Takes residue types [N], positions [N, 37, 3] and masks [N, 37]. Where atoms may exchange names
-  (side_chains.EXCHANGEABLE), a residue takes the naming that keeps more distances to atoms whose names are certain.
+  A residue whose atoms may exchange names (side_chains.EXCHANGEABLE) takes the naming that keeps more distances to
+  atoms with a single name.
   """
   at = np.nonzero(true_mask)
   owner = at[0]  # [M] the residue of each atom
@@ -91,7 +92,7 @@ def all_atom_distances(
 
 
 def _neighbours(points: np.ndarray, owner: np.ndarray, cutoff: float) -> np.ndarray:
-  """Pairs [P, 2] of points [M, 3] nearer than the cutoff whose owners [M] differ."""
+  """The pairs [P, 2] of points [M, 3] nearer than the cutoff that belong to different residues [M]."""
   if not len(points):
     return np.zeros((0, 2), np.intp)
   pairs = cKDTree(points).query_pairs(cutoff, output_type='ndarray')
@@ -102,7 +103,7 @@ def _neighbours(points: np.ndarray, owner: np.ndarray, cutoff: float) -> np.ndar
 def _distances(
   predicted: np.ndarray, true: np.ndarray, owner: np.ndarray, num_res: int, pairs: np.ndarray
 ) -> Distances:
-  """Counts by residue over pairs of atoms."""
+  """Counts and kept distances of each residue over pairs of atoms."""
   counted, kept = np.zeros(num_res), np.zeros(num_res)
   for some in _blocks(pairs):
     share = _kept(predicted, true, some)
@@ -114,7 +115,7 @@ def _distances(
 
 
 def _kept(predicted: np.ndarray, true: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-  """The share of the tolerances that each distance [P] is kept within."""
+  """The share of the tolerances that each pair's distance differs by less than: [P]."""
   deviation = np.abs(_length(true, pairs) - _length(predicted, pairs))
   return sum((deviation < tolerance).astype(np.float64) for tolerance in TOLERANCES) / len(TOLERANCES)
 

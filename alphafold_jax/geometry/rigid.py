@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rigid motions of space: frames, and what is done with them (Algorithms 21 and 23, Suppl. 1.1 "Notation").
+"""Rigid motions: frames and their operations (Algorithms 21 and 23, Suppl. 1.1 "Notation").
 
-A frame `T = (R, t)` takes local coordinates to global ones, `T.apply(x) = R x + t`; `T1 @ T2` applies T2 first.
+A frame `T = (R, t)` maps local coordinates to global ones, `T.apply(x) = R x + t`; `T1 @ T2` applies T2 first.
 
-Everything broadcasts over the batch axes in front. To apply frames [N] to points [N, heads, points, 3], give the
+All operations broadcast over the batch axes in front. To apply frames [N] to points [N, heads, points, 3], give the
 frames axes of size 1: `frames[:, None, None].apply(points)` (or `frames[..., None, None]`).
 
-All products are sums of three terms written out, so they are exact in float32 on every device: a matrix product
-would run in bfloat16 on a TPU and TF32 on a GPU, and atoms would move by up to tenths of an Å.
+All products are written out as sums of three terms, which every device computes in float32: a matrix product would
+run in bfloat16 on a TPU and TF32 on a GPU, with errors of up to tenths of an Å.
 """
 
 from typing import Any
@@ -50,7 +50,7 @@ def _transpose(rotation: schema.Array) -> jax.Array:
 class Rigid:
   """Frames over any batch axes `...`."""
 
-  rotation: schema.Array  # [..., 3, 3], columns are the local axes seen globally
+  rotation: schema.Array  # [..., 3, 3], its columns are the local axes in global coordinates
   translation: schema.Array  # [..., 3], the local origin
 
   def __getitem__(self, index: Any) -> 'Rigid':
@@ -67,15 +67,15 @@ class Rigid:
     return Rigid(rotation=rotation, translation=self.apply(other.translation))
 
   def apply(self, points: schema.Array) -> jax.Array:
-    """Takes local points [..., 3] to global ones."""
+    """Maps local points [..., 3] to global ones."""
     return _rotate(self.rotation, points) + self.translation
 
   def invert_apply(self, points: schema.Array) -> jax.Array:
-    """Takes global points [..., 3] to local ones."""
+    """Maps global points [..., 3] to local ones."""
     return _rotate(_transpose(self.rotation), points - self.translation)
 
   def inverse(self) -> 'Rigid':
-    """The motion back."""
+    """The inverse motion."""
     rotation = _transpose(self.rotation)
     return Rigid(rotation=rotation, translation=-_rotate(rotation, self.translation))
 
@@ -83,15 +83,9 @@ class Rigid:
     """The same frames in another unit of length."""
     return Rigid(rotation=self.rotation, translation=self.translation * factor)
 
-  def to_matrix(self) -> jax.Array:
-    """Homogeneous matrices [..., 4, 4]."""
-    top = jnp.concatenate([self.rotation, self.translation[..., None]], axis=-1)
-    bottom = jnp.broadcast_to(jnp.array([0, 0, 0, 1], top.dtype), (*top.shape[:-2], 1, 4))
-    return jnp.concatenate([top, bottom], axis=-2)
-
 
 def identity(batch_shape: tuple[int, ...] = ()) -> Rigid:
-  """Frames at the origin, unturned."""
+  """Frames that leave points where they are."""
   return Rigid(
     rotation=jnp.broadcast_to(jnp.eye(3, dtype=jnp.float32), (*batch_shape, 3, 3)),
     translation=jnp.zeros((*batch_shape, 3), jnp.float32),
@@ -109,11 +103,14 @@ def _direction(vector: schema.Array) -> jax.Array:
 
 
 def rotation_from_axes(x_axis: schema.Array, xy_plane: schema.Array) -> jax.Array:
-  """Rotations [..., 3, 3] whose x-axis lies along one vector and whose xy-plane holds another, at positive y.
+  """Rotations [..., 3, 3] whose x-axis is along one vector and whose xy-plane holds another, at positive y.
 
   Gram-Schmidt, lines 3-7 of Algorithm 21 "rigidFrom3Points". Vectors that do not span a plane give zero columns.
 
   Departs from the paper: lengths have an epsilon in the root.
+
+  Args:
+    x_axis, xy_plane: [..., 3] of any length
   """
   e1 = _direction(x_axis)
   e2 = _direction(xy_plane - _dot(xy_plane, e1)[..., None] * e1)
@@ -131,9 +128,11 @@ def from_three_points(x1: schema.Array, x2: schema.Array, x3: schema.Array) -> R
 
 
 def from_quaternion_vector(bcd: schema.Array, translation: schema.Array) -> Rigid:
-  """Frames turned by the quaternion (1, b, c, d), once normalised: lines 2-3 of Algorithm 23 "BackboneUpdate".
+  """Frames rotated by the normalised quaternion (1, b, c, d): lines 2-3 of Algorithm 23 "BackboneUpdate".
 
-  Zero is no turn; the larger (b, c, d) [..., 3], the nearer to half a turn about it.
+  Args:
+    bcd: [..., 3]; 0 is no rotation, a very long vector half a turn about its direction.
+    translation: [..., 3]
   """
   length = jnp.sqrt(1 + _dot(bcd, bcd))
   a = 1 / length

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All scores of a predicted structure against the true one, in numpy; single ones are in the modules imported here.
+"""All scores of a predicted structure against the true one, in numpy; the modules imported here compute them.
 
-N residues of the true structure; the prediction is laid out on them, with mask 0 where it has nothing. What the true
-structure lacks is left out of every score. What the prediction lacks counts as wrong in lDDT, GDT and TM-score, which
-are shares; distances (r.m.s.d.) and angles are taken where both have the atoms.
+N residues of the true structure; the prediction is given on these, with mask 0 for atoms that it lacks. Atoms that the
+true structure lacks are left out of every score. Atoms that the prediction lacks count as wrong in lDDT, GDT and
+TM-score, which are shares; r.m.s.d. and angles are computed where both structures have the atoms.
 """
 
 import dataclasses
@@ -13,9 +13,9 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.geometry import side_chains, superposition
 from alphafold_jax.geometry.lddt import all_atom_distances, ca_distances, lddt_ca
-from alphafold_jax.geometry.tm_score import gdt_ha, gdt_ts, in_place, tm_score
+from alphafold_jax.geometry.tm_score import in_place, tm_score
 
-__all__ = ['Scores', 'gdt_ha', 'gdt_ts', 'lddt_ca', 'score', 'tm_score']
+__all__ = ['Scores', 'lddt_ca', 'score', 'tm_score']
 
 CHI_TOLERANCE = 40.0  # degrees
 COVERAGE = 0.95  # share of the atoms that an r.m.s.d. "95" is taken over
@@ -27,8 +27,8 @@ class Scores:
   """One prediction's scores; None where there is nothing to compare."""
 
   lddt: float | None  # 0..1, all heavy atoms
-  lddt_ca: float | None  # 0..1, CA atoms; all distances weigh the same
-  lddt_ca_residue_mean: float | None  # 0..1, CA atoms; all residues weigh the same, as they do in mean pLDDT
+  lddt_ca: float | None  # 0..1, CA atoms, every distance with equal weight
+  lddt_ca_residue_mean: float | None  # 0..1, CA atoms, every residue with equal weight, as in mean pLDDT
   gdt_ts: float  # 0..1
   gdt_ha: float  # 0..1
   tm_score: float  # 0..1, normalised by the residues of the true structure
@@ -37,21 +37,21 @@ class Scores:
   all_atom_rmsd: float  # Å, heavy atoms, superposed by themselves
   all_atom_rmsd_95: float  # Å, over the 95% of atoms that fit best
   side_chain_rmsd: float | None  # Å, atoms from CB on, under the superposition of the CA atoms
-  side_chain_rmsd_local: float | None  # Å, the same with each residue's own N, CA and C laid on the true ones
+  side_chain_rmsd_local: float | None  # Å, the same in the local coordinates of each residue's N, CA and C
   chi1_accuracy: float | None  # 0..1, share of chi1 angles off by less than 40 degrees
   chi1_2_accuracy: float | None  # 0..1, share of residues with two chis whose chi1 and chi2 both are
   chi_errors: tuple[float | None, ...]  # degrees, mean over the residues that have it, for chi1 to chi4
-  residue_lddt_ca: np.ndarray  # [N] 0..1; NaN where there is none
-  residue_distances: np.ndarray  # [N] Å between CA atoms under the superposition of best TM-score; NaN likewise
+  residue_lddt_ca: np.ndarray  # [N] 0..1; NaN where there is no distance to compare
+  residue_distances: np.ndarray  # [N] Å between CA atoms under the superposition of best TM-score; NaN if missing
 
 
 def score(
   aatype: np.ndarray, predicted: np.ndarray, predicted_mask: np.ndarray, true: np.ndarray, true_mask: np.ndarray
 ) -> Scores:
-  """All scores of one structure.
+  """Computes all scores of one structure.
 
   Args:
-    aatype: [N] residue types; 20 for those whose side chains are not to be compared by angles.
+    aatype: [N] residue types; 20 for residues whose chi angles are not compared.
     predicted: [N, 37, 3] Å.
     predicted_mask: [N, 37].
     true: [N, 37, 3] Å.
@@ -67,6 +67,9 @@ def score(
   both = (true_mask * predicted_mask) > 0
   named = side_chains.nearest_names(aatype, predicted, predicted_mask, true, true_mask)
   residue_lddt = ca.per_residue
+  everywhere, local = _side_chain_rmsd(named, true, both, common_ca)
+  chi_errors, known = side_chains.chi_errors(aatype, predicted, predicted_mask, true, true_mask)
+  right = np.less(chi_errors, CHI_TOLERANCE)  # [N, 4]
   return Scores(
     lddt=all_atom_distances(aatype, predicted, predicted_mask, true, true_mask).total,
     lddt_ca=ca.total,
@@ -78,36 +81,32 @@ def score(
     ca_rmsd_95=superposition.rmsd_of_best(predicted_ca, true_ca, common_ca, COVERAGE),
     all_atom_rmsd=superposition.rmsd(named[both], true[both]),
     all_atom_rmsd_95=superposition.rmsd_of_best(named[both], true[both], coverage=COVERAGE),
-    **_side_chain_rmsd(named, true, both, common_ca),
-    **_chi_scores(aatype, predicted, predicted_mask, true, true_mask),
+    side_chain_rmsd=everywhere,
+    side_chain_rmsd_local=local,
+    chi1_accuracy=_mean(right[known[:, 0], 0]),
+    chi1_2_accuracy=_mean((right[:, 0] & right[:, 1])[known[:, 0] & known[:, 1]]),
+    chi_errors=tuple(_mean(chi_errors[known[:, chi], chi]) for chi in range(4)),
     residue_lddt_ca=residue_lddt,
     residue_distances=placed.distances,
   )
 
 
-def _side_chain_rmsd(named: np.ndarray, true: np.ndarray, both: np.ndarray, common_ca: np.ndarray) -> dict[str, float]:
-  """Side chains where the whole chain, and where each residue by itself, is superposed."""
-  rotation, translation = superposition.kabsch(named[:, _CA], true[:, _CA], common_ca)
-  differences = {
-    'side_chain_rmsd': named @ rotation.T + translation - true,
-    'side_chain_rmsd_local': side_chains.in_backbone_frame(named) - side_chains.in_backbone_frame(true),
-  }
-  backbone = both[:, [residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C')]].all(axis=1)
+def _side_chain_rmsd(
+  named: np.ndarray, true: np.ndarray, both: np.ndarray, common_ca: np.ndarray
+) -> tuple[float | None, float | None]:
+  """The r.m.s.d. (Å) of side chains with the CA atoms superposed, and in the frames of the residues' backbones."""
+  backbone = np.all(both[:, [residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C')]], axis=1)
   compared = both & side_chains.SIDE_CHAIN & backbone[:, None]
-  squared = {name: np.sum(difference[compared] ** 2, axis=-1) for name, difference in differences.items()}
-  return {name: None if not len(values) else float(np.sqrt(values.mean())) for name, values in squared.items()}
+  if not compared.any():
+    return None, None
+  rotation, translation = superposition.kabsch(named[:, _CA], true[:, _CA], common_ca)
+  difference = named @ rotation.T + translation - true
+  local = side_chains.in_backbone_frame(named) - side_chains.in_backbone_frame(true)
+  return _root_mean_square(difference[compared]), _root_mean_square(local[compared])
 
 
-def _chi_scores(aatype, predicted, predicted_mask, true, true_mask) -> dict[str, float | tuple | None]:
-  """Accuracy and mean error of chi angles."""
-  chi_errors, known = side_chains.chi_errors(aatype, predicted, predicted_mask, true, true_mask)
-  right = chi_errors < CHI_TOLERANCE
-  two = known[:, 0] & known[:, 1]
-  return {
-    'chi1_accuracy': _mean(right[known[:, 0], 0]),
-    'chi1_2_accuracy': _mean((right[:, 0] & right[:, 1])[two]),
-    'chi_errors': tuple(_mean(chi_errors[known[:, chi], chi]) for chi in range(4)),
-  }
+def _root_mean_square(differences: np.ndarray) -> float:  # [M, 3]
+  return float(np.sqrt(np.sum(differences**2, axis=-1).mean()))
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Side chains of a prediction beside the true ones: chi angles, and atoms whose names may be exchanged; numpy.
+"""Predicted and true side chains: chi angles, and atoms whose names may be exchanged; numpy.
 
-Aspartate, glutamate, phenylalanine and tyrosine look the same after half a turn of their last chi, under exchanged
-atom names (Suppl. 1.8.5, Suppl. Table 3); whichever naming is nearer to the truth counts.
+Half a turn of the last chi of Asp, Glu, Phe and Tyr gives the same structure with exchanged atom names (Suppl. 1.8.5,
+Suppl. Table 3); the naming that is nearer to the true structure counts.
 
-N residues with types `aatype` [N], 0..19, 20 for those whose side chains are not to be compared. Positions in Å.
+N residues with types `aatype` [N], 0..19, 20 for those whose side chains are not compared; positions [N, 37, 3] in Å,
+masks [N, 37].
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ _N, _CA, _C, _O = (residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C', 'O'))
 SIDE_CHAIN = np.ones(37, bool)  # the columns of atoms from CB on
 SIDE_CHAIN[[_N, _CA, _C, _O, residues.ATOM_INDEX['OXT']]] = False
 
-# Atoms whose names lDDT lets exchange (Mariani et al. 2013): all pairs of a residue type change places together.
+# Atoms whose names may be exchanged in lDDT (Mariani et al. 2013): all pairs of a residue are exchanged, or none.
 EXCHANGEABLE = stereochemistry.TWINS | {
   'LEU': (('CD1', 'CD2'),),
   'VAL': (('CG1', 'CG2'),),
@@ -26,7 +27,7 @@ EXCHANGEABLE = stereochemistry.TWINS | {
 
 
 def partners(exchanged: Mapping[str, Iterable[tuple[str, str]]]) -> np.ndarray:
-  """The atom37 column [21, 37] of the atom that each atom may exchange names with, or its own."""
+  """The atom37 column [21, 37] of the atom that each atom may exchange names with; its own where there is none."""
   partner = np.tile(np.arange(37), (21, 1))
   for name, pairs in exchanged.items():
     restype = residues.RESTYPE_INDEX[residues.RESTYPE_3TO1[name]]
@@ -40,10 +41,7 @@ _PARTNER = partners(stereochemistry.TWINS)
 
 
 def chi_angles(aatype: np.ndarray, positions: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Chi angles [N, 4] in degrees, and whether each exists and has all its atoms [N, 4].
-
-  Takes positions [N, 37, 3] and mask [N, 37].
-  """
+  """Chi angles [N, 4] in degrees, and whether each exists and has all its atoms [N, 4]."""
   columns = rigid_groups.CHI_ATOM37[aatype]  # [N, 4, 4]
   rows = np.arange(len(aatype))[:, None, None]
   a, b, c, d = np.moveaxis(np.asarray(positions, np.float64)[rows, columns], 2, 0)  # each [N, 4, 3]
@@ -58,9 +56,9 @@ def chi_angles(aatype: np.ndarray, positions: np.ndarray, mask: np.ndarray) -> t
 def chi_errors(
   aatype: np.ndarray, predicted: np.ndarray, predicted_mask: np.ndarray, true: np.ndarray, true_mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """How far each chi is off, 0..180 degrees [N, 4], and which can be compared [N, 4].
+  """The error of each chi, 0..180 degrees [N, 4], and whether both structures have it [N, 4].
 
-  Angles that come out the same after half a turn are off by at most 90 degrees.
+  Chis with a period of half a turn have an error of at most 90 degrees.
   """
   predicted_chi, predicted_known = chi_angles(aatype, predicted, predicted_mask)
   true_chi, true_known = chi_angles(aatype, true, true_mask)
@@ -70,7 +68,7 @@ def chi_errors(
 
 
 def in_backbone_frame(positions: np.ndarray) -> np.ndarray:
-  """Positions [N, 37, 3] as seen from each residue's own N, CA and C (Algorithm 21); NaN where these span no plane."""
+  """Positions [N, 37, 3] in each residue's backbone frame (Algorithm 21); NaN where N, CA and C span no plane."""
   positions = np.asarray(positions, np.float64)
   relative = positions - positions[:, _CA, None]
   to_c, to_n = relative[:, _C], relative[:, _N]
@@ -84,9 +82,9 @@ def in_backbone_frame(positions: np.ndarray) -> np.ndarray:
 def nearest_names(
   aatype: np.ndarray, predicted: np.ndarray, predicted_mask: np.ndarray, true: np.ndarray, true_mask: np.ndarray
 ) -> np.ndarray:
-  """The predicted positions [N, 37, 3] under the atom names that bring symmetric ends nearer to the true ones.
+  """The predicted positions [N, 37, 3] under the atom names that are nearer to the true structure.
 
-  Judged in each residue's backbone frame, so that the position of the residue as a whole plays no part.
+  The distances are measured in each residue's backbone frame, so that they do not depend on where the residue is.
   """
   partner = _PARTNER[aatype]
   renamed = np.take_along_axis(predicted, partner[..., None], axis=1)

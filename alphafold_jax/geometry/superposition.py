@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimal superposition of two sets of points (Kabsch 1976) and the distances left, in numpy and float64."""
+"""Optimal superposition of two sets of points (Kabsch 1976) and the remaining distances, in numpy and float64.
+
+Points [N, 3]; weights [N], such as a mask, by default all 1.
+"""
 
 import math
 
@@ -11,23 +14,26 @@ _ITERATIONS = 5  # of superposition and choice, Jumper et al. 2021, Methods
 
 
 def _paired(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """The points that count, [M, 3] twice, and their weights [M], which sum to 1."""
+  """The points of positive weight [M, 3] of both sets, and their weights [M], which sum to 1."""
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   weights = np.ones(a.shape[:1]) if weights is None else np.asarray(weights, np.float64)
   if a.ndim != 2 or a.shape[-1] != 3 or b.shape != a.shape or weights.shape != a.shape[:1]:
     raise errors.InputError(
       f'cannot superpose points {a.shape} on {b.shape} with weights {weights.shape}: needs [N, 3], [N, 3] and [N]'
     )
-  counted = weights > 0  # the others may be anything, NaN too
+  counted = weights > 0  # the others may be NaN
   if not counted.any():
     raise errors.InputError(f'cannot superpose: none of the {len(a)} points has a positive weight; check the masks')
   return a[counted], b[counted], weights[counted] / weights[counted].sum()
 
 
 def kabsch(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-  """The rotation [3, 3] and translation [3] that bring a onto b: `a @ rotation.T + translation` is nearest to b.
+  """The rotation [3, 3] and translation [3] that superpose a on b: `a @ rotation.T + translation` is nearest to b.
 
-  Nearest in the (weighted, weights [N]) sum of squared distances of points [N, 3], among proper rotations.
+  They minimise the weighted sum of squared distances; the rotation is proper.
+
+  Raises:
+    InputError: the shapes differ, or no weight is positive.
   """
   a, b, weights = _paired(a, b, weights)
   center_a, center_b = weights @ a, weights @ b
@@ -36,7 +42,7 @@ def kabsch(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> t
 
 
 def best_rotations(covariances: np.ndarray) -> np.ndarray:
-  """The proper rotations [..., 3, 3] that bring centred points a nearest to b, from sums of a_i b_j [..., 3, 3]."""
+  """The proper rotations [..., 3, 3] that superpose centred points a on b, from the sums of a_i b_j [..., 3, 3]."""
   u, _, vt = np.linalg.svd(covariances)
   handedness = np.sign(np.linalg.det(u @ vt))  # -1: the best match would be a mirror image
   u[..., -1] *= handedness[..., None]
@@ -44,17 +50,17 @@ def best_rotations(covariances: np.ndarray) -> np.ndarray:
 
 
 def rmsd(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> float:
-  """Root-mean-square distance of points [N, 3] once superposed; weights [N], such as a mask, are optional."""
+  """Root-mean-square distance of the superposed points; arguments and errors as in `kabsch`."""
   rotation, translation = kabsch(a, b, weights)
   a, b, weights = _paired(a, b, weights)
   return float(np.sqrt(weights @ np.sum((a @ rotation.T + translation - b) ** 2, axis=-1)))
 
 
 def rmsd_of_best(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None, coverage: float = 0.95) -> float:
-  """Root-mean-square distance of the share of points [N, 3] that fit best: AlphaFold's r.m.s.d.95 for CA atoms.
+  """Root-mean-square distance of the share of points that fit best: of CA atoms, AlphaFold's r.m.s.d.95.
 
-  Five times the chosen points, at first all, are superposed and those nearest are chosen (Jumper et al. 2021, Methods);
-  the r.m.s.d. is that of the last choice, superposed. A share that is no whole number is rounded up.
+  Five times the chosen points, at first all, are superposed and the nearest ones chosen (Jumper et al. 2021, Methods);
+  the result is the r.m.s.d. of the last choice. A share that is no whole number of points is rounded up.
   """
   a, b, _ = _paired(a, b, mask)
   keep = math.ceil(coverage * len(a) - 1e-9)

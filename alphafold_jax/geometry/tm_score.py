@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TM-score (Zhang & Skolnick 2004) and GDT (Zemla 2003): how much of a structure one superposition brings into place.
+"""TM-score (Zhang & Skolnick 2004) and GDT (Zemla 2003): the share of residues that one superposition brings near.
 
-Both want the superposition that is best for them, which is searched for as the TM-score program does: fragments of the
-chain of all, half, a quarter, ... of its length are superposed; then, again and again, the residues that came near
-are. The residues correspond by number, they are not aligned anew as TM-align does. All superpositions of one round are
-one product of matrices.
+Both are the maximum over superpositions, which are searched as in the TM-score program: fragments of the chain of all,
+half, a quarter, ... of its length are superposed; then, repeatedly, the residues that are near. Residues correspond by
+number, without the alignment of TM-align. All superpositions of a round are computed by one matrix product.
 
-N residues, S superpositions. Both scores are shares of the residues that the true structure has: those that the
-prediction lacks count as wrong.
+N residues, S superpositions. Both scores are shares of the residues of the true structure: those that the prediction
+lacks count as wrong.
 """
 
 import dataclasses
@@ -23,14 +22,14 @@ GDT_HA_CUTOFFS = (0.5, 1.0, 2.0, 4.0)  # Å
 _CUTOFFS = np.array(sorted({*GDT_TS_CUTOFFS, *GDT_HA_CUTOFFS}))
 _SHORTEST_FRAGMENT = 4
 _MAX_ROUNDS = 20  # as the TM-score program
-FRAGMENTS = 400  # of each length to start from: as good as all of them for proteins of 200 residues
+FRAGMENTS = 400  # of each length to start from: for proteins of 200 residues as good as all
 _STARTS_PER_CUTOFF = 8  # superpositions that are improved for each GDT cutoff
 _CELLS_AT_ONCE = 1 << 22  # superpositions times residues
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InPlace:
-  """The best that any superposition found achieves."""
+  """The highest scores of all superpositions found."""
 
   tm_score: float  # 0..1
   shares: dict[float, float]  # share of the residues nearer than each cutoff (Å), each by its own superposition
@@ -54,22 +53,8 @@ def tm_score(
   return in_place(predicted_ca, true_ca, mask, predicted_mask).tm_score
 
 
-def gdt_ts(
-  predicted_ca: np.ndarray, true_ca: np.ndarray, mask: np.ndarray, predicted_mask: np.ndarray | None = None
-) -> float:
-  """GDT_TS of CA atoms [N, 3], 0..1, over the residues in the mask [N] of the true structure."""
-  return in_place(predicted_ca, true_ca, mask, predicted_mask).gdt_ts
-
-
-def gdt_ha(
-  predicted_ca: np.ndarray, true_ca: np.ndarray, mask: np.ndarray, predicted_mask: np.ndarray | None = None
-) -> float:
-  """GDT_HA of CA atoms [N, 3], 0..1, over the residues in the mask [N] of the true structure."""
-  return in_place(predicted_ca, true_ca, mask, predicted_mask).gdt_ha
-
-
 def tm_scale(length: int) -> float:
-  """The distance d0 (Å) at which a residue counts half, for a chain of this length; at least 0.5 Å."""
+  """The distance d0 (Å) at which a residue of a chain of this length counts half; at least 0.5 Å."""
   return max(0.5, 1.24 * np.cbrt(max(length - 15, 0)) - 1.8)
 
 
@@ -80,14 +65,14 @@ def in_place(
   predicted_mask: np.ndarray | None = None,
   fragments: int = FRAGMENTS,
 ) -> InPlace:
-  """Searches the superpositions once, for all scores.
+  """Searches the superpositions once for all scores.
 
   Args:
     predicted_ca: [N, 3] Å.
     true_ca: [N, 3] Å.
     mask: [N] residues that the true structure has; the scores are shares of these.
     predicted_mask: [N] residues that the prediction has, by default all.
-    fragments: how many of each length the search starts from; 80 are quicker and may miss 0.01 of a low score.
+    fragments: of each length that the search starts from; 80 are quicker and may miss 0.01 of a low score.
 
   Raises:
     InputError: the two have fewer than three residues in common, or positions that are not finite.
@@ -108,13 +93,19 @@ def in_place(
 
 
 class _Search:
-  """Superpositions of two chains, and the best that they gave so far."""
+  """Superpositions of two chains, and the best scores so far."""
 
   def __init__(self, predicted: np.ndarray, true: np.ndarray, length: int):
+    """Prepares the sums that superpositions are computed from.
+
+    Args:
+      predicted, true: [N, 3] Å, residues that both structures have.
+      length: residues of the true structure.
+    """
     self.num_res, self.length = len(true), length
     self.d0 = tm_scale(length)
     a, b = predicted - predicted.mean(axis=0), true - true.mean(axis=0)
-    # What sums and squared distances are made of: 1, a, b, a_i b_j and |a|^2 + |b|^2.
+    # The terms of all sums and squared distances: 1, a, b, a_i b_j and |a|^2 + |b|^2.
     products = (a[:, :, None] * b[:, None, :]).reshape(-1, 9)
     self.moments = np.concatenate([np.ones((len(a), 1)), a, b, products, np.sum(a**2 + b**2, axis=1)[:, None]], axis=1)
     self.best_sum = 0.0
@@ -144,7 +135,7 @@ class _Search:
       length = max(length // 2, _SHORTEST_FRAGMENT)
 
   def _improve(self, members: np.ndarray, first: float, later: float) -> None:
-    """Superposes, chooses the residues nearer than a distance (Å), superposes these, until nothing changes."""
+    """Superposes the members [S, N], then the residues nearer than a distance (Å), until no choice is new."""
     seen: set[bytes] = set()
     distance = first
     for _ in range(_MAX_ROUNDS):
@@ -158,7 +149,7 @@ class _Search:
       members, distance = members[list(fresh.values())], later
 
   def _superpose(self, members: np.ndarray) -> np.ndarray:
-    """Squared distances [S, N] of all residues once the members [S, N] are superposed; keeps the scores."""
+    """Squared distances [S, N] of all residues with the members [S, N] superposed; records the best scores."""
     sums = members.astype(np.float64) @ self.moments[:, :16]
     sums /= sums[:, :1]
     mean_a, mean_b = sums[:, 1:4], sums[:, 4:7]
@@ -193,7 +184,7 @@ class _Search:
 
 
 def _nearer(squared: np.ndarray, distance: float) -> np.ndarray:
-  """The residues [S, N] nearer than a distance, which grows in steps of half an Å until there are three of them."""
+  """The residues [S, N] nearer than a distance (Å), which grows by steps of 0.5 Å until there are three of them."""
   members = squared < distance**2
   few = np.count_nonzero(members, axis=1) < 3
   if few.any():

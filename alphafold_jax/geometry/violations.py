@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Impossible geometry, counted in one structure as files hold it: bonds, angles, chain breaks, clashes; numpy.
+"""Counts impossible geometry in a structure: bonds, angles, chain breaks, clashes; numpy.
 
 Bonds and angles count beyond 12 standard deviations of real proteins, overlaps of van der Waals spheres beyond 1.5 Å:
 the tolerances of Suppl. 1.9.11. N residues, positions [N, 37, 3] in Å, masks [N, 37].
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from alphafold_jax.constants import residues, stereochemistry
 
-CA_CA = 3.80  # Å between neighbours, the peptide bond being trans
+CA_CA = 3.80  # Å between neighbours with a trans peptide bond
 CA_CA_TOLERANCE = 1.5  # Å
 _N, _CA, _C, _SG = (residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C', 'SG'))
 _PROLINE = residues.RESTYPE_INDEX['P']
@@ -20,18 +21,18 @@ _PROLINE = residues.RESTYPE_INDEX['P']
 
 @dataclasses.dataclass(frozen=True)
 class Violations:
-  """How often each kind occurs, and in how many residues."""
+  """The number of violations of each kind, and of residues with any."""
 
   bond_lengths: int  # within residues and between neighbours
-  bond_angles: int  # likewise
+  bond_angles: int  # within residues and between neighbours
   chain_breaks: int  # neighbours whose CA atoms are further apart than 5.3 Å
   clashes: int  # pairs of atoms of different residues
-  residues: int  # that take part in any of these
-  share: float  # of the residues that have atoms, 0..1
+  residues: int  # with any of these
+  share: float  # of residues with any of these among those that have atoms, 0..1
 
 
 def count_violations(aatype: np.ndarray, positions: np.ndarray, mask: np.ndarray, bonded: np.ndarray) -> Violations:
-  """Counts what is impossible in a structure.
+  """Counts the violations of a structure.
 
   Args:
     aatype: [N], 0..19, 20 unknown.
@@ -61,8 +62,10 @@ def count_violations(aatype: np.ndarray, positions: np.ndarray, mask: np.ndarray
   )
 
 
-def _between_neighbours(aatype, positions, mask, bonded) -> dict[str, np.ndarray]:
-  """What is off between each residue and the next, [N - 1] each."""
+def _between_neighbours(
+  aatype: np.ndarray, positions: np.ndarray, mask: np.ndarray, bonded: np.ndarray
+) -> dict[str, np.ndarray]:
+  """The violations between each residue and the next by kind: [N - 1] bool each."""
   ca, c, n, next_ca = positions[:-1, _CA], positions[:-1, _C], positions[1:, _N], positions[1:, _CA]
   has_ca, has_c, has_n, has_next_ca = mask[:-1, _CA], mask[:-1, _C], mask[1:, _N], mask[1:, _CA]
   joined = bonded & has_c & has_n
@@ -77,8 +80,14 @@ def _between_neighbours(aatype, positions, mask, bonded) -> dict[str, np.ndarray
   }
 
 
-def _off(table, aatype, positions, mask, measure) -> np.ndarray:
-  """How many of a residue's own bonds or angles are off, [N]."""
+def _off(
+  table: tuple[np.ndarray, ...],
+  aatype: np.ndarray,
+  positions: np.ndarray,
+  mask: np.ndarray,
+  measure: Callable[..., np.ndarray],
+) -> np.ndarray:
+  """The number of violated bond lengths or angles within each residue: [N]."""
   columns, ideal, deviation, exists = (part[aatype] for part in table)  # [N, K, 2 or 3], then [N, K]
   rows = np.arange(len(aatype))[:, None, None]
   exists = exists & mask[rows, columns].all(axis=-1)
@@ -88,7 +97,7 @@ def _off(table, aatype, positions, mask, measure) -> np.ndarray:
 
 
 def _clashes(positions: np.ndarray, mask: np.ndarray, bonded: np.ndarray) -> np.ndarray:
-  """Pairs of residues [P, 2], one for each two atoms that overlap."""
+  """The pairs of residues [P, 2] of each two atoms that overlap."""
   residue, column = np.nonzero(mask)
   if len(residue) < 2:
     return np.zeros((0, 2), int)
@@ -104,7 +113,8 @@ def _clashes(positions: np.ndarray, mask: np.ndarray, bonded: np.ndarray) -> np.
   return np.stack([residue[i], residue[j]], axis=1)[clashing]
 
 
-def _beyond(values: np.ndarray, ideal: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+def _beyond(values: np.ndarray, ideal: np.ndarray | float, deviation: np.ndarray | float) -> np.ndarray:
+  """Whether values differ from the ideal by more than 12 standard deviations."""
   return np.abs(values - ideal) > stereochemistry.TOLERATED_DEVIATIONS * deviation
 
 
@@ -113,13 +123,13 @@ def _length(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _cosine(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-  """Of the angle at b."""
+  """The cosine of the angle at b."""
   with np.errstate(invalid='ignore', divide='ignore'):
     return np.sum((a - b) * (c - b), axis=-1) / (_length(a, b) * _length(c, b))
 
 
 def _angle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-  """Degrees."""
+  """The angle at b in degrees."""
   return np.degrees(np.arccos(np.clip(_cosine(a, b, c), -1, 1)))
 
 

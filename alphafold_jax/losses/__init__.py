@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training minimises (Suppl. 1.9): losses of one example in float32, with finite gradients whatever is missing."""
+"""The losses of training (Suppl. 1.9): of one example, in float32, with finite gradients where atoms are missing."""

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cross-entropies of the heads (Suppl. 1.9.6 to 1.9.10); their bins are those that confidence.py reads.
 
-Losses that need an accurate structure count only for those at 0.1 to 3 Å: neither NMR structures nor predictions, whose
-resolution is 0, and no low-resolution ones.
+The losses of pLDDT, aligned errors and resolved atoms count only for structures at 0.1 to 3 Å resolution: not for NMR
+structures and predictions, whose resolution is 0. They return 0 for all others.
 """
 
 import jax
 import jax.numpy as jnp
 
 from alphafold_jax import confidence
+from alphafold_jax.geometry import lddt
 from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.losses import fape
 from alphafold_jax.schema import Array
 
 MIN_RESOLUTION, MAX_RESOLUTION = 0.1, 3.0  # Å, Suppl. 1.9.6, 1.9.7 and 1.9.10
-LDDT_CUTOFF = 15.0  # Å, Suppl. 1.9.6
-LDDT_TOLERANCES = (0.5, 1.0, 2.0, 4.0)  # Å
 
 
 def distogram_loss(logits: Array, pseudo_beta: Array, mask: Array) -> jax.Array:
@@ -43,7 +42,7 @@ def masked_msa_loss(logits: Array, tokens: Array, mask: Array) -> jax.Array:
 
 
 def plddt_loss(logits: Array, predicted: Array, true: Array, mask: Array, resolution: Array) -> jax.Array:
-  """Cross-entropy of the C-alpha lDDT that the prediction has: Suppl. 1.9.6, for Algorithm 29.
+  """Cross-entropy of the predicted structure's lDDT-C-alpha: Suppl. 1.9.6, for Algorithm 29.
 
   Args:
     logits: [N_res, 50]
@@ -52,27 +51,32 @@ def plddt_loss(logits: Array, predicted: Array, true: Array, mask: Array, resolu
     resolution: Å
   """
   num_bins = logits.shape[-1]
-  lddt = lddt_ca(jax.lax.stop_gradient(predicted), true, mask)
-  bins = jnp.minimum(jnp.floor(lddt * num_bins).astype(jnp.int32), num_bins - 1)
+  scores = lddt_ca(jax.lax.stop_gradient(predicted), true, mask)
+  bins = jnp.minimum(jnp.floor(scores * num_bins).astype(jnp.int32), num_bins - 1)
   return _masked_mean(_cross_entropy(logits, bins), mask) * _is_accurate(resolution)
 
 
 def lddt_ca(predicted: Array, true: Array, mask: Array) -> jax.Array:
-  """lDDT-C-alpha of each residue, 0 to 1 [N_res], as `geometry.scores.lddt_ca` says, here for use under jit."""
+  """lDDT of each residue from CA atoms, 0 to 1 [N_res]: `geometry.lddt.lddt_ca` for use under jit.
+
+  Args:
+    predicted, true: [N_res, 3] Å
+    mask: [N_res] true positions that are known
+  """
 
   def distances(points: Array) -> jax.Array:
     return jnp.sqrt(1e-10 + jnp.sum(jnp.square(points[:, None] - points[None]), axis=-1))
 
   true_distances = distances(true)
   others = 1 - jnp.eye(len(mask))
-  counted = mask[:, None] * mask * others * (true_distances < LDDT_CUTOFF)
+  counted = mask[:, None] * mask * others * (true_distances < lddt.CUTOFF)
   deviations = jnp.abs(true_distances - distances(predicted))
-  kept = sum((deviations < tolerance).astype(jnp.float32) for tolerance in LDDT_TOLERANCES) / len(LDDT_TOLERANCES)
+  kept = sum((deviations < tolerance).astype(jnp.float32) for tolerance in lddt.TOLERANCES) / len(lddt.TOLERANCES)
   return (1e-10 + jnp.sum(counted * kept, axis=-1)) / (1e-10 + jnp.sum(counted, axis=-1))
 
 
 def pae_loss(logits: Array, frames: Rigid, true_frames: Rigid, mask: Array, resolution: Array) -> jax.Array:
-  """Cross-entropy of how far residue j is off when the structures are aligned on residue i: Suppl. 1.9.7.
+  """Cross-entropy of the error of residue j when the structures are aligned on residue i: Suppl. 1.9.7.
 
   Departs from the paper: the published edges begin at 0, so only an exact hit is in the first bin.
 
@@ -104,14 +108,14 @@ def experimentally_resolved_loss(logits: Array, resolved: Array, exists: Array, 
 
 
 def _cross_entropy(logits: Array, target: Array) -> jax.Array:
-  """-log softmax(logits)[target] over the last axis; chosen by a comparison, so that the gradient needs no scatter."""
+  """-log softmax(logits)[target] over the last axis, selected by comparison: its gradient needs no scatter."""
   log_probability = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32), axis=-1)
   is_target = target[..., None] == jnp.arange(logits.shape[-1])
   return -jnp.sum(jnp.where(is_target, log_probability, 0), axis=-1)
 
 
 def _bins(values: Array, edges: Array) -> jax.Array:
-  """How many edges each value is beyond."""
+  """The bin of each value: the number of edges [N_edge] below it."""
   return jnp.sum(values[..., None] > edges, axis=-1)
 
 

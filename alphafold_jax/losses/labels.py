@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the losses compare with, derived from the experimental structure, and Algorithm 26: which names its atoms get.
+"""The experimental structure in the forms that losses compare with, and Algorithm 26, which names its atoms.
 
-Nothing here has a gradient. N_res residues of one example; whatever is unknown or padding has mask 0.
+Nothing here has a gradient. N_res residues of one example; unknown atoms and padding have mask 0.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from alphafold_jax import schema
 from alphafold_jax.constants import residues, stereochemistry
-from alphafold_jax.geometry import atoms, symmetry
+from alphafold_jax.geometry import atoms
 from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.schema import Array, array
 
@@ -20,7 +20,7 @@ _CA = residues.ATOM_INDEX['CA']
 
 @schema.pytree
 class Labels:
-  """The experimental structure in the forms the losses need; "alternative" is under the other names (Algorithm 26)."""
+  """The experimental structure; "alternative" arrays have the other names of symmetric side chains (Algorithm 26)."""
 
   ca_positions: Array = array('num_res', 3)  # Å
   ca_mask: Array = array('num_res')
@@ -45,34 +45,33 @@ class Labels:
 
 
 def make_labels(batch: schema.Batch) -> Labels:
-  """Derives frames, torsion angles and both namings from the atoms of `batch.targets`."""
+  """Computes frames, torsion angles and both namings from the atoms of `batch.targets`."""
   aatype = jnp.minimum(batch.aatype, residues.UNKNOWN)
   seq_mask = jnp.asarray(batch.seq_mask)[:, None]
   mask37 = batch.targets.atom_mask * seq_mask  # [N_res, 37]
-  # Unknown atoms go to the origin, whatever the file had there, so that nothing they touch can overflow.
+  # Unknown atoms go to the origin, so that no number in the file can overflow.
   positions37 = jnp.where(mask37[..., None] > 0, batch.targets.atom_positions, 0)
 
-  pseudo_beta, pseudo_beta_mask = atoms.pseudo_beta(aatype, positions37, mask37)
   positions14, mask14 = atoms.atom37_to_atom14(positions37, aatype), atoms.atom37_to_atom14(mask37, aatype)
   groups, groups_mask = atoms.rigid_groups_of(aatype, positions37, mask37)
   torsions, alternative_torsions, torsions_mask = atoms.torsion_angles(aatype, positions37, mask37)
   labels = Labels(
     ca_positions=positions37[:, _CA],
     ca_mask=mask37[:, _CA],
-    pseudo_beta=pseudo_beta,
-    pseudo_beta_mask=pseudo_beta_mask,
+    pseudo_beta=atoms.pseudo_beta(aatype, positions37),
+    pseudo_beta_mask=atoms.pseudo_beta(aatype, mask37),
     atom37_mask=mask37,
     atom37_exists=jnp.asarray(residues.ATOM37_MASK)[aatype] * seq_mask,
     atom14_exists=jnp.asarray(residues.ATOM14_MASK)[aatype] * seq_mask,
     atom14_positions=positions14,
     atom14_mask=mask14,
-    alternative_atom14_positions=symmetry.swap_names(aatype, positions14),
-    alternative_atom14_mask=symmetry.swap_names(aatype, mask14),
-    has_twin=symmetry.has_twin(aatype),
+    alternative_atom14_positions=atoms.swap_names(aatype, positions14),
+    alternative_atom14_mask=atoms.swap_names(aatype, mask14),
+    has_twin=atoms.has_twin(aatype),
     backbone=groups[:, 0],
     backbone_mask=groups_mask[:, 0],
     groups=groups,
-    alternative_groups=symmetry.turn_groups(aatype, groups),
+    alternative_groups=atoms.turn_groups(aatype, groups),
     groups_mask=groups_mask,
     torsions=torsions,
     alternative_torsions=alternative_torsions,
@@ -81,19 +80,23 @@ def make_labels(batch: schema.Batch) -> Labels:
   return jax.lax.stop_gradient(labels)
 
 
-class Named(NamedTuple):
-  """The experimental side chains under the names that suit a prediction best."""
+class NearestNaming(NamedTuple):
+  """The experimental atoms and rigid groups under the names that are nearest to a prediction."""
 
   atom14_positions: jax.Array  # [N_res, 14, 3] Å
   atom14_mask: jax.Array  # [N_res, 14]
   groups: Rigid  # [N_res, 8]
 
 
-def rename_ambiguous(labels: Labels, predicted: Array) -> Named:
-  """Names the atoms of symmetric ends so that they fit the predicted ones: Algorithm 26.
+def rename_ambiguous(labels: Labels, predicted: Array) -> NearestNaming:
+  """Names the atoms of symmetric side chains as in the prediction: Algorithm 26 "renameSymmetricGroundTruthAtoms".
 
-  "renameSymmetricGroundTruthAtoms". Of the two namings of a residue, the one whose distances to all atoms with a
-  single name differ less from those predicted; predicted atoms [N_res, 14, 3] in Å.
+  Chooses of a residue's two namings the one whose distances to all atoms with a single name are nearer to the
+  predicted distances.
+
+  Args:
+    labels: of the experimental structure
+    predicted: [N_res, 14, 3] Å
   """
   predicted = jax.lax.stop_gradient(predicted)
   columns = slice(*stereochemistry.TWIN_SPAN)  # no others have a second name
@@ -110,8 +113,10 @@ def rename_ambiguous(labels: Labels, predicted: Array) -> Named:
   def choose(alternative: jax.Array, original: jax.Array) -> jax.Array:
     return jnp.where(better.reshape(-1, *(1,) * (original.ndim - 1)), alternative, original)
 
-  alternative = Named(labels.alternative_atom14_positions, labels.alternative_atom14_mask, labels.alternative_groups)
-  original = Named(labels.atom14_positions, labels.atom14_mask, labels.groups)
+  alternative = NearestNaming(
+    labels.alternative_atom14_positions, labels.alternative_atom14_mask, labels.alternative_groups
+  )
+  original = NearestNaming(labels.atom14_positions, labels.atom14_mask, labels.groups)
   return jax.tree.map(choose, alternative, original)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of the torsion angles: Algorithm 27 "torsionAngleLoss", its two terms apart (Suppl. 1.9.1).
+"""Losses of the torsion angles: the two terms of Algorithm 27 "torsionAngleLoss" (Suppl. 1.9.1).
 
 Angles are points (sin, cos) of the plane: [N_layer, N_res, 7, 2], of pre-omega, phi, psi and chi1 to chi4.
 """
@@ -14,9 +14,9 @@ _MEAN_EPSILON = 1e-10  # added to the number of angles
 
 
 def torsion_loss(angles: Array, true_angles: Array, alternative_angles: Array, mask: Array) -> jax.Array:
-  """Squared distance of the predicted from the nearer of two true angles, over all layers: Algorithm 27 line 3.
+  """Mean squared distance of the predicted from the nearer of two true angles, over all layers: Algorithm 27 line 3.
 
-  Departs from the paper: only the side chains' angles count, as published; FAPE sees the backbone's.
+  Departs from the paper: only chi angles count, as in the published program; FAPE covers the backbone's angles.
 
   Args:
     angles: [N_layer, N_res, 7, 2] of unit length
@@ -33,7 +33,7 @@ def torsion_loss(angles: Array, true_angles: Array, alternative_angles: Array, m
 
 
 def angle_norm_loss(unnormalized: Array, seq_mask: Array) -> jax.Array:
-  """How far the predicted points are from the unit circle, over all layers and angles: Algorithm 27 lines 1, 4.
+  """Mean distance of the predicted points from the unit circle, over all layers and angles: Algorithm 27 lines 1, 4.
 
   Args:
     unnormalized: [N_layer, N_res, 7, 2] as the network gave them

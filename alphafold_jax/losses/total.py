@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All losses by name, and their weighted sum (Suppl. 1.9).
 
-To add a loss: a function on logits or coordinates and targets, a row in LOSSES, a weight of the same name in LossSpec.
+To add a loss: a function of predicted and true values, a row in LOSSES, a weight of the row's name in experiments.py.
 """
 
 import dataclasses
@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax import errors, schema
+from alphafold_jax import schema
 from alphafold_jax.constants import residues
+from alphafold_jax.errors import InputError
 from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.losses import classification, fape, torsion, violations
 from alphafold_jax.losses.labels import Labels, make_labels, rename_ambiguous
@@ -21,38 +22,34 @@ _CA = residues.ATOM_INDEX['CA']
 
 @dataclasses.dataclass(frozen=True)
 class LossSpec:
-  """The weight of each loss; one of weight 0 is not computed."""
+  """The losses that are computed, with the weight of each in the sum; hashable."""
 
-  backbone_fape: float
-  side_chain_fape: float
-  torsion: float
-  angle_norm: float
-  distogram: float
-  masked_msa: float
-  plddt: float
-  experimentally_resolved: float
-  pae: float
-  violation: float
+  weights: tuple[tuple[str, float], ...]
+
+
+def make_spec(weights: Mapping[str, float]) -> LossSpec:
+  """The spec of weights by name; a loss that is not named, or has weight 0, is not computed.
+
+  Raises:
+    InputError: LOSSES has no row of a name.
+  """
+  if unknown := sorted(set(weights) - set(LOSSES)):
+    raise InputError(f'there is no loss {", ".join(unknown)}; there are {", ".join(LOSSES)}')
+  return LossSpec(tuple((name, weight) for name, weight in weights.items() if weight))
 
 
 def total_loss(spec: LossSpec, batch: schema.Batch, outputs: schema.Outputs) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """The loss of one example, and the terms by name, unweighted.
+  """The loss of one example, a scalar, and its terms by name, unweighted.
 
-  The sum of weight times value, times the square root of the number of residues (Suppl. 1.9): long chains count for
-  more, though their losses are means.
+  The loss is the sum of weight times value, times the square root of the number of residues (Suppl. 1.9): long chains
+  count for more, though their terms are means.
 
   Raises:
-    InputError: a weight for the aligned error of a network that has no such head.
+    InputError: the network lacks the head that a loss is computed from.
   """
-  if spec.pae and outputs.logits.pae is None:
-    raise errors.InputError(
-      f'loss.pae has weight {spec.pae}, but the network has no head for aligned errors; '
-      'set it to 0, or heads.num_pae_bins to 64'
-    )
   labels = make_labels(batch)
-  weights = {name: weight for name, weight in dataclasses.asdict(spec).items() if weight}
-  values = {name: LOSSES[name](batch, labels, outputs) for name in weights}
-  weighted = sum((weights[name] * value for name, value in values.items()), start=jnp.zeros(()))
+  values = {name: LOSSES[name](batch, labels, outputs) for name, _ in spec.weights}
+  weighted = sum((weight * values[name] for name, weight in spec.weights), start=jnp.zeros(()))
   return weighted * jnp.sqrt(jnp.sum(batch.seq_mask)), values
 
 
@@ -69,7 +66,18 @@ def _side_chain_fape(labels: Labels, structure: schema.Structure) -> jax.Array:
   )
 
 
-LOSSES: Mapping[str, Callable[[schema.Batch, Labels, schema.Outputs], jax.Array]] = {
+def _pae_loss(batch: schema.Batch, labels: Labels, outputs: schema.Outputs) -> jax.Array:
+  if outputs.logits.pae is None:
+    raise InputError(
+      'loss.pae has a weight, but the network has no head for aligned errors; set it to 0, or heads.num_pae_bins to 64'
+    )
+  frames = _backbone(outputs.structure)[-1]
+  return classification.pae_loss(
+    outputs.logits.pae, frames, labels.backbone, labels.backbone_mask, batch.targets.resolution
+  )
+
+
+LOSSES: dict[str, Callable[[schema.Batch, Labels, schema.Outputs], jax.Array]] = {
   'backbone_fape': lambda batch, labels, outputs: fape.backbone_fape(
     _backbone(outputs.structure), labels.backbone, labels.backbone_mask, batch.targets.use_clamped_fape
   ),
@@ -96,13 +104,7 @@ LOSSES: Mapping[str, Callable[[schema.Batch, Labels, schema.Outputs], jax.Array]
   'experimentally_resolved': lambda batch, labels, outputs: classification.experimentally_resolved_loss(
     outputs.logits.experimentally_resolved, labels.atom37_mask, labels.atom37_exists, batch.targets.resolution
   ),
-  'pae': lambda batch, labels, outputs: classification.pae_loss(
-    outputs.logits.pae,
-    _backbone(outputs.structure)[-1],
-    labels.backbone,
-    labels.backbone_mask,
-    batch.targets.resolution,
-  ),
+  'pae': _pae_loss,
   'violation': lambda batch, labels, outputs: violations.violation_loss(
     outputs.structure.atom14_positions, labels.atom14_exists, batch.aatype, batch.residue_index, batch.asym_id
   ),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses of impossible geometry: bonds between residues, distances within them, and clashes (Suppl. 1.9.11).
 
-They look at the prediction alone. Atoms [N_res, 14] in Å; only what lies beyond a generous tolerance counts. Small
-numbers in the roots keep gradients finite where atoms coincide, as all residues do in an untrained network.
+They depend on the prediction alone; only deviations beyond a generous tolerance count. Atoms [N_res, 14] in Å.
+Small numbers in the roots keep gradients finite where atoms coincide, as all residues do in an untrained network.
 """
 
 import functools
@@ -16,10 +16,10 @@ from alphafold_jax.schema import Array
 _N, _CA, _C = range(3)  # columns of atom14
 _SG = residues.ATOM14_NAMES[residues.RESTYPE_INDEX['C']].index('SG')
 _PROLINE = residues.RESTYPE_INDEX['P']
-_MEAN_EPSILON = 1e-6  # added to what a sum is divided by
+_MEAN_EPSILON = 1e-6  # added to divisors
 
-# Departs from the paper: the published program measures the angle at C in deviations of the bond's length, so that less
-# than half of the angle's own spread (stereochemistry.COS_CA_C_N) is tolerated.
+# Departs from the paper: the published program takes the standard deviation of the bond length for the cosine at C,
+# less than half of the cosine's own (stereochemistry.COS_CA_C_N).
 COS_CA_C_N_DEVIATION = stereochemistry.PEPTIDE_BOND[1]
 
 
@@ -28,10 +28,8 @@ def violation_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index
 
   Args:
     atoms: [N_res, 14, 3] Å, predicted
-    atoms_mask: [N_res, 14] the atoms that exist
-    aatype: [N_res]
-    residue_index: [N_res]
-    asym_id: [N_res]
+    atoms_mask: [N_res, 14] atoms that exist
+    aatype, residue_index, asym_id: [N_res]
   """
   num_atoms = jnp.sum(atoms_mask)
   per_atom = clash_loss(atoms, atoms_mask, aatype, residue_index, asym_id) + within_residue_loss(
@@ -47,9 +45,10 @@ def peptide_bond_loss(
   residue_index: Array,
   cos_ca_c_n_deviation: float = COS_CA_C_N_DEVIATION,
 ) -> jax.Array:
-  """Lengths of the bonds between residues and the cosines of the angles at both ends, each beyond 12 deviations.
+  """The excess of peptide bond lengths (Å) and of the cosines at their ends over 12 standard deviations: a scalar.
 
-  Residues are neighbours where the index grows by one, so gaps in a chain are free.
+  Residues count as bonded where the index grows by one, so a gap in a chain costs nothing. Arguments as in
+  `violation_loss`; `cos_ca_c_n_deviation` is the standard deviation of the cosine at C.
   """
   ca, c = atoms[:-1, _CA], atoms[:-1, _C]
   next_n, next_ca = atoms[1:, _N], atoms[1:, _CA]
@@ -78,19 +77,19 @@ def _unit(vector: Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _excess(values: Array, mean: Array, deviation: Array, mask: Array) -> jax.Array:
-  """Mean distance from what is tolerated."""
+  """Mean over the mask of how far values lie beyond 12 deviations from the mean."""
   off = jnp.sqrt(1e-6 + jnp.square(values - mean))
   beyond = jax.nn.relu(off - stereochemistry.TOLERATED_DEVIATIONS * deviation)
   return jnp.sum(mask * beyond) / (_MEAN_EPSILON + jnp.sum(mask))
 
 
 def clash_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Array, asym_id: Array) -> jax.Array:
-  """Overlaps of van der Waals spheres in different residues beyond 1.5 Å: the sum over all atoms of theirs, in Å.
+  """The overlap beyond 1.5 Å of van der Waals spheres of different residues, summed over all atoms, in Å.
 
-  Peptide bonds are exempt. Residues of equal index are not compared, whatever their chains.
+  Peptide bonds are exempt. Residues of equal index are not compared, even if they are of different chains.
 
-  Departs from the paper, as published: disulphide bonds are exempt by the column that holds SG, whatever atom of
-  other residues stands there.
+  Departs from the paper, as the published program does: it exempts disulphide bonds by the atom14 column of SG, which
+  in other residue types holds other atoms.
   """
   radius = (jnp.asarray(stereochemistry.ATOM14_RADIUS)[aatype] * atoms_mask).T  # [14, N_res]
   mask = jnp.asarray(atoms_mask).T
@@ -99,7 +98,7 @@ def clash_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Ar
   follows = (residue_index[:, None] + 1 == residue_index) & (asym_id[:, None] == asym_id)
   numbers = jnp.arange(14)[:, None, None]
 
-  # One column of first atoms at a time, and the distances again for the gradient: so no more than N x 14 N are held.
+  # One column of first atoms at a time, and distances computed anew for the gradient: at most N x 14 N are held.
   @functools.partial(jax.checkpoint, prevent_cse=False)
   def of_column(column):
     number, (x_i, y_i, z_i), mask_i, radius_i = column
@@ -115,7 +114,7 @@ def clash_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Ar
 
 
 def within_residue_loss(atoms: Array, atoms_mask: Array, aatype: Array) -> jax.Array:
-  """How far distances within residues are out of bounds: the sum over all atoms, each pair twice as published, in Å."""
+  """How far distances within residues are out of bounds, summed over all atoms, in Å; each pair counts twice."""
   lower, upper = jnp.asarray(stereochemistry.LOWER_BOUND)[aatype], jnp.asarray(stereochemistry.UPPER_BOUND)[aatype]
   pairs = atoms_mask[:, :, None] * atoms_mask[:, None] * (1 - jnp.eye(14))
   distance = jnp.sqrt(1e-10 + jnp.sum(jnp.square(atoms[:, :, None] - atoms[:, None]), axis=-1))

@@ -32,7 +32,7 @@ from alphafold_jax.model.templates import (
   append_rows,
 )
 
-Params = Mapping[str, Mapping[str, jax.Array]]
+Params = Mapping[str, Mapping[str, schema.Array]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,7 @@ def pair_features(aatype: jax.Array, positions: jax.Array, atom_mask: jax.Array,
   Departs from the paper: the unit vectors of Suppl. Table 1 are left zero, and the mask that is applied to all
   channels is that of the backbone atoms.
   """
-  beta, beta_mask = atoms.pseudo_beta(aatype, positions, atom_mask)
+  beta, beta_mask = atoms.pseudo_beta(aatype, positions), atoms.pseudo_beta(aatype, atom_mask)
   backbone = atom_mask[:, _N] * atom_mask[:, _CA] * atom_mask[:, _C]
   types = jax.nn.one_hot(aatype, 22)
   mask = ops.pairwise(jnp.multiply, backbone)[..., None]

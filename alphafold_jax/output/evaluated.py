@@ -18,8 +18,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 from alphafold_jax import atomic
-from alphafold_jax.output import evaluated_plot, plots
+from alphafold_jax.output import plots
 from alphafold_jax.version import __version__
 
 Measures = Mapping[str, Callable[[Any], float | int | None]]
@@ -45,6 +50,11 @@ _SHOWN = {  # on the terminal: measure -> name, decimals
 }
 _BRIEF = ('lddt', 'lddt_ca', 'gdt_ts', 'tm_score', 'ca_rmsd_95', 'mean_plddt')  # of each target on the terminal
 _PLACES = ('target', 'rank', 'prediction', 'reference', 'chain', 'residues', 'residues_in_common')
+_BOXES = {'lddt': 'lDDT', 'lddt_ca': 'lDDT-CA', 'gdt_ts': 'GDT_TS', 'gdt_ha': 'GDT_HA', 'tm_score': 'TM-score'}
+_CURVES = {'ca_rmsd_95': ('CA r.m.s.d.95', '#0053D6'), 'all_atom_rmsd_95': ('all-atom r.m.s.d.95', '#FF7D45')}
+_WIDEST = 10.0  # Å of the r.m.s.d. axis
+_MAX_POINTS = 300  # beyond, boxes alone
+_BLUE, _GREY = '#0053D6', '0.6'
 
 
 def write(summary: Any, measures: Measures) -> list[Path]:
@@ -60,7 +70,7 @@ def write(summary: Any, measures: Measures) -> list[Path]:
   paths = [summary.output / name for name in contents]
   if summary.targets:
     with atomic.replacing(summary.output / PICTURE) as file:
-      file.write(plots.png(evaluated_plot.picture(summary, measures)))
+      file.write(plots.png(picture(summary, measures)))
     paths.append(summary.output / PICTURE)
   else:
     (summary.output / PICTURE).unlink(missing_ok=True)  # of an earlier evaluation
@@ -102,14 +112,8 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
   writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
   writer.writeheader()
   for row in rows:
-    writer.writerow({name: _cell(value) for name, value in row.items()})
+    writer.writerow({name: f'{value:.4f}' if isinstance(value, float) else value for name, value in row.items()})
   return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-  if value is None:
-    return ''
-  return f'{value:.4f}' if isinstance(value, float) else value
 
 
 def as_json(summary: Any, measures: Measures) -> str:
@@ -117,19 +121,101 @@ def as_json(summary: Any, measures: Measures) -> str:
   content = {
     'program': 'alphafold_jax',
     'version': __version__,
-    'targets': [_plain(_target_row(target, measures)) for target in summary.targets],
-    'failures': [_plain(dataclasses.asdict(one)) for one in summary.failures],
-    'references_without_prediction': [str(path) for path in summary.unused],
+    'targets': [_target_row(target, measures) for target in summary.targets],
+    'failures': [dataclasses.asdict(one) for one in summary.failures],
+    'references_without_prediction': list(summary.unused),
     'predictions_left_out': list(summary.left_out),
     'statistics': {name: dataclasses.asdict(statistics) for name, statistics in summary.statistics.items()},
     'thresholds': [dataclasses.asdict(share) for share in summary.shares],
     'calibration': None if summary.calibration is None else dataclasses.asdict(summary.calibration),
   }
-  return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + '\n'
+  return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False, default=str) + '\n'  # str: of paths
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-  return {name: str(value) if isinstance(value, Path) else value for name, value in row.items()}
+# ------------------------------------------------------------------------------------------ the picture
+
+
+def picture(summary: Any, measures: Measures) -> Figure:
+  """Scores and r.m.s.d. of all targets; with pLDDT, its reliability by residue and by target too."""
+  panels = [_draw_scores, _draw_rmsd_curves]
+  if summary.calibration is not None:
+    panels += [_draw_reliability, _draw_by_target]
+  figure = Figure(figsize=(10, 4.2 * len(panels) // 2), layout='constrained')
+  num_targets = len(summary.best)
+  figure.suptitle(f'{num_targets:,} prediction{"s" * (num_targets != 1)} against experimental structures', fontsize=12)
+  for axes, panel in zip(figure.subplots(len(panels) // 2, 2, squeeze=False).flat, panels):
+    panel(axes, summary, measures)
+  return figure
+
+
+def _draw_scores(axes: Axes, summary: Any, measures: Measures) -> None:
+  """A box for each score, and a point for each target."""
+  values = [[value for one in summary.best if (value := measures[name](one)) is not None] for name in _BOXES]
+  axes.boxplot(values, widths=0.55, showfliers=False, medianprops={'color': _BLUE, 'linewidth': 2})
+  if len(summary.best) <= _MAX_POINTS:
+    for i, column in enumerate(values, start=1):
+      spread = 0.18 * np.sin(np.arange(len(column)) * 2.4)  # side by side, the same every time
+      axes.plot(i + spread, column, 'o', markersize=3, alpha=0.45, color=_BLUE, markeredgewidth=0)
+  axes.set_xticks(range(1, len(_BOXES) + 1), list(_BOXES.values()), fontsize=9)
+  axes.set(ylim=(0, 1.02), ylabel='Score (0–1)')
+  axes.set_title('Scores', fontsize=11)
+  axes.grid(axis='y', color='0.9')
+
+
+def _draw_rmsd_curves(axes: Axes, summary: Any, measures: Measures) -> None:
+  """The share of targets below each r.m.s.d., and the limits that CASP14 results are quoted with."""
+  for name, (title, colour) in _CURVES.items():
+    values = np.sort([measures[name](one) for one in summary.best])
+    share = 100 * np.arange(1, len(values) + 1) / len(values)
+    x, y = [0, *values, max(_WIDEST, values[-1])], [0, *share, share[-1]]
+    axes.step(x, y, where='post', color=colour, linewidth=1.8, label=title)
+    for limit in {one.below for one in summary.shares if one.score == name}:
+      axes.axvline(limit, color=colour, linewidth=0.8, linestyle=':')
+  axes.set(xlim=(0, _WIDEST), ylim=(0, 102), ylabel='Targets below (%)')
+  axes.set_xlabel('r.m.s.d.95 (Å); dotted: the limits quoted for CASP14')
+  axes.set_title('Distance from the experiment', fontsize=11)
+  axes.legend(frameon=False, loc='lower right', fontsize=9)
+
+
+def _draw_reliability(axes: Axes, summary: Any, measures: Measures) -> None:
+  """Mean true lDDT-CA of the residues in each bin of pLDDT, and how many they are."""
+  calibration = summary.calibration
+  bins = [one for one in calibration.bins if one.residues]
+  counts = axes.twinx()
+  middles = [(one.start + one.end) / 2 for one in calibration.bins]
+  width = calibration.bins[0].end - calibration.bins[0].start
+  counts.bar(middles, [one.residues for one in calibration.bins], width=0.9 * width, color='0.9')
+  counts.set_ylabel('Residues', color=_GREY)
+  counts.tick_params(colors=_GREY)
+  axes.set_zorder(counts.get_zorder() + 1)
+  axes.patch.set_visible(False)
+  axes.plot([0, 100], [0, 100], color=_GREY, linewidth=1, linestyle='--')
+  axes.plot([one.predicted for one in bins], [one.true for one in bins], 'o-', color=_BLUE, linewidth=1.6)
+  axes.set(xlim=(0, 100), ylim=(0, 100), xlabel='pLDDT', ylabel='True lDDT-CA (mean of the bin)')
+  counts.yaxis.set_major_locator(MaxNLocator(integer=True))
+  axes.set_title(
+    f'Residues: {_correlation(calibration.pearson)}mean absolute deviation {calibration.mean_absolute_deviation:.1f}',
+    fontsize=11,
+  )
+
+
+def _draw_by_target(axes: Axes, summary: Any, measures: Measures) -> None:
+  """Mean pLDDT and lDDT-CA of each target."""
+  for low, high, colour, _ in plots.PLDDT_BANDS:
+    axes.axvspan(low, high, color=colour, alpha=0.15, linewidth=0)
+  points = [
+    (one.mean_plddt, 100 * one.scores.lddt_ca_residue_mean)
+    for one in summary.best
+    if one.plddt is not None and one.scores.lddt_ca_residue_mean is not None
+  ]
+  axes.plot([0, 100], [0, 100], color=_GREY, linewidth=1, linestyle='--')
+  axes.plot(*np.array(points).T, 'o', markersize=4, alpha=0.6, color=_BLUE, markeredgewidth=0)
+  axes.set(xlim=(0, 100), ylim=(0, 100), xlabel='Mean pLDDT', ylabel='True lDDT-CA (mean of the residues)')
+  axes.set_title(f'Targets: {_correlation(summary.calibration.target_pearson)}{len(points)} with pLDDT', fontsize=11)
+
+
+def _correlation(value: float | None) -> str:
+  return '' if value is None else f'Pearson {value:.2f}, '
 
 
 # ------------------------------------------------------------------------------------------ the terminal
@@ -166,17 +252,9 @@ def _distribution_lines(summary: Any) -> list[str]:
   rows = [['score', 'mean', 'median', 'quartiles', 'range', 'targets']]
   for name, one in shown.items():
     title, decimals = _SHOWN[name]
-    number = lambda value, decimals=decimals: _number(value, decimals)  # noqa: E731
-    rows.append(
-      [
-        title,
-        number(one.mean),
-        number(one.median),
-        f'{number(one.lower_quartile)} to {number(one.upper_quartile)}',
-        f'{number(one.minimum)} to {number(one.maximum)}',
-        str(one.targets),
-      ]
-    )
+    values = (one.mean, one.median, one.lower_quartile, one.upper_quartile, one.minimum, one.maximum)
+    mean, median, lower, upper, least, most = (_number(value, decimals) for value in values)
+    rows.append([title, mean, median, f'{lower} to {upper}', f'{least} to {most}', str(one.targets)])
   return _aligned(rows)
 
 

@@ -8,8 +8,7 @@ entity. Residues without atoms (unknown type) stay in the sequence, so numbering
 import datetime
 import io
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import ihm
 import modelcif
@@ -49,7 +48,7 @@ def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | N
   chains, notes = record.chains(prediction), prediction.notes
   system = modelcif.System(
     title=': '.join([*notes, f'predicted structure of {_ascii(name)}']),
-    id=_identifier(name),
+    id=re.sub(r'[^A-Za-z0-9_.-]', '_', name) or 'model',
     model_details=' '.join([*notes, DISCLAIMER]),
   )
   system.comments += [_ascii(note) for note in notes]
@@ -64,7 +63,7 @@ def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | N
     metric.software = software
     model.qa_metrics.append(metric)
   system.asym_units += asym_units
-  system.entities += _unique(asym.entity for asym in asym_units)
+  system.entities += dict.fromkeys(asym.entity for asym in asym_units)
   system.model_groups.append(modelcif.model.ModelGroup([model], name='Predicted structure'))
   system.protocols.append(_protocol(model, software, prediction.model_name))
 
@@ -80,28 +79,16 @@ class _Model(modelcif.model.AbInitioModel):
     super().__init__(modelcif.Assembly(asym_units, name='Predicted assembly'), name=name)
     self._asym_units, self._chains = asym_units, chains
     for asym, chain in zip(asym_units, chains):
-      self.not_modeled_residue_ranges += [
-        modelcif.model.NotModeledResidueRange(asym, number, number)
-        for number, residue in enumerate(chain, start=1)
-        if not residue.atoms
-      ]
+      missing = [number for number, residue in enumerate(chain, start=1) if not residue.atoms]
+      self.not_modeled_residue_ranges += [modelcif.model.NotModeledResidueRange(asym, i, i) for i in missing]
 
   def get_atoms(self) -> Iterator[modelcif.model.Atom]:
     for asym, chain in zip(self._asym_units, self._chains):
       for number, residue in enumerate(chain, start=1):
         for atom in residue.atoms:
           x, y, z = atom.position
-          yield modelcif.model.Atom(
-            asym_unit=asym,
-            type_symbol=atom.element,
-            seq_id=number,
-            atom_id=atom.name,
-            x=x,
-            y=y,
-            z=z,
-            biso=residue.plddt,
-            occupancy=1.0,
-          )
+          place = dict(asym_unit=asym, seq_id=number, atom_id=atom.name, type_symbol=atom.element)
+          yield modelcif.model.Atom(**place, x=x, y=y, z=z, biso=residue.plddt, occupancy=1.0)
 
 
 class _GlobalPlddt(modelcif.qa_metric.Global, modelcif.qa_metric.PLDDT):
@@ -156,15 +143,10 @@ def _asym_units(chains: list[list[Residue]], description: str) -> list[modelcif.
 
 def _protocol(model: _Model, software: modelcif.Software, model_name: str) -> modelcif.protocol.Protocol:
   protocol = modelcif.protocol.Protocol()
-  protocol.steps.append(
-    modelcif.protocol.ModelingStep(
-      input_data=modelcif.data.DataGroup(_unique(asym.entity for asym in model.assembly)),
-      output_data=model,
-      name='Structure prediction',
-      details=f'parameters: {model_name}',
-      software=software,
-    )
-  )
+  entities = modelcif.data.DataGroup(dict.fromkeys(asym.entity for asym in model.assembly))
+  step = modelcif.protocol.ModelingStep(entities, model, name='Structure prediction', software=software)
+  step.details = f'parameters: {model_name}'
+  protocol.steps.append(step)
   return protocol
 
 
@@ -180,13 +162,5 @@ def _software() -> modelcif.Software:
   )
 
 
-def _unique(items: Iterable[Any]) -> list[Any]:
-  return list(dict.fromkeys(items))
-
-
 def _ascii(text: str) -> str:
   return ' '.join(text.encode('ascii', 'replace').decode().split())
-
-
-def _identifier(name: str) -> str:
-  return re.sub(r'[^A-Za-z0-9_.-]', '_', name) or 'model'

@@ -6,6 +6,7 @@ Each function returns a matplotlib Figure (no pyplot, no global state), so a not
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -50,25 +51,12 @@ def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] =
   image = np.ma.masked_array(np.broadcast_to(100 * identity[order, None], (len(order), num_res)), ~present[order])
 
   figure, axes = _figure(_heading(title, f'alignment of {num_seq:,} sequence{"s" * (num_seq != 1)}'), (8, 4.5))
-  drawn = axes.imshow(
-    image,
-    cmap='viridis',
-    vmin=0,
-    vmax=100,
-    aspect='auto',
-    origin='lower',
-    interpolation='nearest',
-    extent=(0.5, num_res + 0.5, 0, num_seq),
-  )
-  axes.step(
-    np.arange(0.5, num_res + 1),
-    _repeat_last(present.sum(axis=0)),
-    where='post',
-    color='black',
-    linewidth=1.2,
-    label='sequences covering the position',
-    path_effects=[withStroke(linewidth=3, foreground='white')],
-  )
+  scale: dict[str, Any] = dict(cmap='viridis', vmin=0, vmax=100, interpolation='nearest')
+  drawn = axes.imshow(image, **scale, aspect='auto', origin='lower', extent=(0.5, num_res + 0.5, 0, num_seq))
+  depth = present.sum(axis=0)  # [N_res]
+  (line,) = axes.step(np.arange(0.5, num_res + 1), np.append(depth, depth[-1]), where='post', color='black')
+  line.set(linewidth=1.2, label='sequences covering the position')
+  line.set_path_effects([withStroke(linewidth=3, foreground='white')])
   axes.set(xlabel='Position', ylabel='Sequences', ylim=(0, 1.04 * num_seq))
   axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
   axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -83,43 +71,23 @@ def plddt(predictions: Sequence[PredictionRecord], labels: Sequence[str], title:
   figure, axes = _figure(_heading(title, 'predicted lDDT per residue'), (9.5, 4.5))
   for low, high, colour, name in PLDDT_BANDS:
     axes.axhspan(low, high, color=colour, alpha=0.22, linewidth=0)
-    axes.text(
-      1.005,
-      (low + high) / 2,
-      f'{name}\n{low}–{high}',
-      transform=axes.get_yaxis_transform(),
-      va='center',
-      fontsize=8,
-      color='0.25',
-    )
+    style: dict[str, Any] = dict(transform=axes.get_yaxis_transform(), va='center', fontsize=8, color='0.25')
+    axes.text(1.005, (low + high) / 2, f'{name}\n{low}–{high}', **style)
   colours = matplotlib.colormaps['plasma'](np.linspace(0, 0.8, max(len(predictions), 2)))
   for i, (prediction, label) in reversed(list(enumerate(zip(predictions, labels)))):  # the best is drawn last, on top
     values = prediction.plddt
     num_res = len(values)
     shown = _escape(f'{label}, mean {record.mean_plddt(prediction):.1f}') if i < LEGEND_ROWS else None
-    axes.plot(
-      np.arange(1, num_res + 1),
-      values,
-      color=colours[i],
-      linewidth=1.6 if i == 0 else 1.1,
-      marker='o' if num_res < 3 else None,
-      label=shown,
-    )
+    line: dict[str, Any] = dict(color=colours[i], linewidth=1.6 if i == 0 else 1.1, marker='o' if num_res < 3 else None)
+    axes.plot(np.arange(1, num_res + 1), values, **line, label=shown)
   axes.set(xlabel='Position', ylabel='pLDDT (0–100)', xlim=(0.5, num_res + 0.5), ylim=(0, 100))
   axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
   _chain_borders(axes, chain_lengths(predictions[0]))
   handles, names = axes.get_legend_handles_labels()
   hidden = len(predictions) - LEGEND_ROWS
   heading = f'best {LEGEND_ROWS} of {len(predictions)} models' if hidden > 0 else None
-  figure.legend(
-    handles[::-1],
-    names[::-1],
-    loc='outside lower center',
-    ncols=2 if len(names) > 1 else 1,
-    frameon=False,
-    fontsize=8,
-    title=heading,
-  )
+  place: dict[str, Any] = dict(loc='outside lower center', ncols=2 if len(names) > 1 else 1, frameon=False)
+  figure.legend(handles[::-1], names[::-1], **place, fontsize=8, title=heading)
   return figure
 
 
@@ -139,14 +107,8 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
   for i, (axes, (prediction, label)) in enumerate(zip(grid.flat, shown)):
     values = np.asarray(prediction.arrays['pae'], np.float32)  # of one prediction at a time
     num_res = len(values)
-    drawn = axes.imshow(
-      _shrink(values),
-      cmap='Greens_r',
-      vmin=0,
-      vmax=MAX_PAE,
-      interpolation='nearest',
-      extent=(0.5, num_res + 0.5, num_res + 0.5, 0.5),
-    )
+    scale: dict[str, Any] = dict(cmap='Greens_r', vmin=0, vmax=MAX_PAE, interpolation='nearest')
+    drawn = axes.imshow(_shrink(values), **scale, extent=(0.5, num_res + 0.5, num_res + 0.5, 0.5))
     axes.set_title(_escape(label.replace('_alphafold2', '\nalphafold2')), fontsize=7)
     axes.tick_params(labelsize=7)
     for axis in (axes.xaxis, axes.yaxis):
@@ -201,10 +163,6 @@ def _chain_borders(axes: Axes, lengths: Sequence[int], both: bool = False) -> No
     axes.axvline(border + 0.5, color='black', linewidth=0.9)
     if both:
       axes.axhline(border + 0.5, color='black', linewidth=0.9)
-
-
-def _repeat_last(values: np.ndarray) -> np.ndarray:
-  return np.append(values, values[-1])
 
 
 def _shrink(matrix: np.ndarray) -> np.ndarray:

@@ -24,16 +24,16 @@ def scores_json(prediction: PredictionRecord) -> str:
   record.check_finite(prediction)
   scores: dict[str, Any] = {'plddt': _rounded(prediction.plddt, 2)}
   if (pae := prediction.pae) is not None:
-    scores |= {'max_pae': _maximum(pae), 'pae': _rounded(pae, 2)}
+    scores |= {'max_pae': float(np.max(pae)), 'pae': _rounded(pae, 2)}
   scores |= {name: _rounded(value, 2) for name in ('ptm', 'iptm') if (value := getattr(prediction, name)) is not None}
-  return _dump(scores | _noted(prediction))
+  return json.dumps(scores | _noted(prediction), allow_nan=False)
 
 
 def pae_json(prediction: PredictionRecord) -> str:
   """ColabFold's form: one object, errors to two decimals."""
   pae = _checked_pae(prediction)
-  content = {'predicted_aligned_error': _rounded(pae, 2), 'max_predicted_aligned_error': _maximum(pae)}
-  return _dump(content | _noted(prediction))
+  content = {'predicted_aligned_error': _rounded(pae, 2), 'max_predicted_aligned_error': float(np.max(pae))}
+  return json.dumps(content | _noted(prediction), allow_nan=False)
 
 
 def pae_json_afdb(prediction: PredictionRecord) -> str:
@@ -42,7 +42,7 @@ def pae_json_afdb(prediction: PredictionRecord) -> str:
     'predicted_aligned_error': _rounded(_checked_pae(prediction), 1),
     'max_predicted_aligned_error': AFDB_MAX_PAE,
   }
-  return _dump([content | _noted(prediction)])
+  return json.dumps([content | _noted(prediction)], allow_nan=False)
 
 
 def npy(prediction: PredictionRecord, name: str) -> Callable[[IO[bytes]], Any]:
@@ -79,13 +79,5 @@ def _checked_pae(prediction: PredictionRecord) -> np.ndarray:
   return pae
 
 
-def _maximum(values: np.ndarray) -> float:
-  return float(np.max(values))
-
-
 def _rounded(values: Any, decimals: int) -> Any:
   return np.round(np.asarray(values, np.float64), decimals).tolist()
-
-
-def _dump(value: Any) -> str:
-  return json.dumps(value, allow_nan=False)

@@ -91,7 +91,7 @@ class _Batch:
     templates = self.templates.identity() if self.templates else None
     self.keys = work.Keys(self.options, self.models.digests, templates) if self.models else None
     self.summary = Summary(self.out, self.options.shard, notes=self.models.notes if self.models else ())
-    self.ledger = files.Ledger(self.out, self.options, self.found, self.templates, self.keys, self.summary)
+    self.ledger = files.Ledger(self.options, self.found, self.templates, self.keys, self.summary)
 
   def run(self, console: Any) -> Summary:
     """Does everything; whatever happens, what failed is on record at the end."""
@@ -134,10 +134,9 @@ class _Batch:
     shown = f'{min(lengths)} to {max(lengths)}' if min(lengths) < max(lengths) else str(lengths[0])
     more = f'; {len(failures)} more cannot be used' if failures else ''
     _log.info('%s of %s residues%s', number(len(jobs), 'protein'), shown, more)
-    if self.templates and all(self.options.model_config(name).templates is None for name in self.options.models):
-      _log.warning(
-        'templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(self.options.models)
-      )
+    models = self.options.models
+    if self.templates and all(self.options.model_config(name).templates is None for name in models):
+      _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))
     for note in self.found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
@@ -145,11 +144,8 @@ class _Batch:
       extra = None if len(noted) <= _MAX_NOTES else TOLD
       _log.warning('%s: %s', job.name, '; '.join(job.query.notes), extra=extra)
     if len(noted) > _MAX_NOTES:
-      _log.warning(
-        '%d proteins were not read quite as written (letters mapped, rows left out); see %s',
-        len(noted),
-        self.summary.path(files.LOG),
-      )
+      said = '%d proteins were not read quite as written (letters mapped, rows left out); see %s'
+      _log.warning(said, len(noted), self.summary.path(files.LOG))
     for i, failure in enumerate(failures):
       _log.error('%s', failure.message, extra=None if i < _MAX_NOTES else TOLD)
 
@@ -164,17 +160,9 @@ class _Batch:
 
   def _write_config(self, device: dict[str, Any]) -> None:
     """Writes config.json; `device` is what is computed on."""
-    files.write_config(
-      self.out,
-      self.source,
-      self.options,
-      self.command,
-      self.models.facts() if self.models else {},
-      device,
-      self.ledger.read_jobs(),
-      self.templates.facts() if self.templates else {},
-      self.summary.notes,
-    )
+    params = self.models.facts() if self.models else {}
+    templates, jobs = self.templates.facts() if self.templates else {}, self.ledger.read_jobs()
+    files.write_config(self.summary, self.source, self.options, self.command, params, device, jobs, templates)
 
   def _warn_of_little_room(self, pending: Sequence[Job]) -> None:
     """Warns where the disk has less room than the files will take."""

@@ -66,11 +66,8 @@ class Options:
         shown = ', '.join(choice for choice in choices if choice)
         raise InputError(f'{name}={getattr(self, name)!r}: choose one of {shown}')
     last = self.random_seed + self.num_seeds - 1
-    order_is_good = (
-      bool(self.model_order)
-      and set(self.model_order) <= set(ORDER)
-      and (len(set(self.model_order)) == len(self.model_order))
-    )
+    order = self.model_order
+    order_is_good = order and set(order) <= set(ORDER) and len(set(order)) == len(order)
     checks = {
       'num_models': (1 <= self.num_models <= 5, 'must be 1 to 5'),
       'model_order': (order_is_good, 'must hold numbers from 1 to 5, each at most once, such as (3, 4, 5)'),
@@ -169,13 +166,10 @@ class Options:
   def ranking(self) -> str:
     return 'plddt' if self.rank == 'auto' else self.rank
 
-  @property
-  def keep_representations(self) -> bool:
-    return not set(REPRESENTATIONS).isdisjoint(files.needed(self))
-
   def run_settings(self) -> Settings:
     """The settings of each prediction."""
-    return dataclasses.replace(self.settings, keep_representations=self.keep_representations)
+    kept = not set(REPRESENTATIONS).isdisjoint(files.needed(self))
+    return dataclasses.replace(self.settings, keep_representations=kept)
 
   def changes(self) -> dict[str, Any]:
     """The changes of a published model's configuration that come before its settings, by dotted key."""

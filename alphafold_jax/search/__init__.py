@@ -3,7 +3,7 @@
 
 options         what a person may choose; makes a `Search`
 finding         looks up what was found before, has the rest searched for, keeps it
-engines, found  what an engine is, and what it gives
+found           what an engine is, and what it gives
 cache           searches that were made before, shared by processes
 databases       what is searched: roles, kinds, identities
 hmmer           jackhmmer's search in this process; `best` keeps the hits while `fasta` reads the database

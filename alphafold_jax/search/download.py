@@ -28,15 +28,16 @@ from alphafold_jax.transfer import archives
 from alphafold_jax.transfer.fetch import Patience, check, discard, fetch
 from alphafold_jax.transfer.files import (
   CHUNK,
+  Meter,
   UnusableError,
   disk_errors,
   human_size,
   lock,
   make_directory,
+  meter,
   require_space,
   staging,
 )
-from alphafold_jax.transfer.meter import Meter, meter
 
 _log = logging.getLogger(__name__)
 RECORD = 'downloads.json'

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from alphafold_jax.errors import AlphaFoldError, SearchError
 from alphafold_jax.search.cache import SearchCache, key_of
-from alphafold_jax.search.engines import Engine, Result, TemplateEngine, Watch
-from alphafold_jax.search.found import Found
+from alphafold_jax.search.found import Engine, Found, Result, TemplateEngine, Watch
 
 _ENGINE_SHARE = 0.8  # of the time, where templates are searched for as well
 

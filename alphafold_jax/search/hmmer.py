@@ -25,8 +25,7 @@ from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError, Sear
 from alphafold_jax.search import fasta, installed
 from alphafold_jax.search.best import Best, Domain, Hit
 from alphafold_jax.search.databases import FASTA, Database, identity, in_order
-from alphafold_jax.search.engines import Result, Watch
-from alphafold_jax.search.found import Found, Rows
+from alphafold_jax.search.found import Found, Result, Rows, Watch
 
 SETTINGS = {  # AlphaFold 2.3.2, data/tools/jackhmmer.py
   'F1': 5e-4,

@@ -14,8 +14,8 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.search import databases
 from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
-from alphafold_jax.search.engines import Engine, TemplateEngine
 from alphafold_jax.search.finding import Search
+from alphafold_jax.search.found import Engine, TemplateEngine
 
 PASSWORD, API_KEY = 'ALPHAFOLD_JAX_HOST_PASSWORD', 'ALPHAFOLD_JAX_HOST_API_KEY'  # never on a command line
 API_KEY_HEADER = 'ALPHAFOLD_JAX_HOST_API_KEY_HEADER'

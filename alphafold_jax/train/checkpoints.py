@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is saved of a run and restored, by Orbax: written in the background, complete or not there at all.
+"""Checkpoints of a run, by Orbax: written in the background, whole or not at all.
 
 A checkpoint holds the training state, the position in the data, and the configuration. The last ones and the best by
 validation are kept. A state is restored bit for bit on any number of devices.
@@ -8,6 +8,7 @@ validation are kept. A state is restored bit for bit on any number of devices.
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -18,14 +19,14 @@ _log = logging.getLogger(__name__)
 _STATE, _FEED, _CONFIG = 'state', 'feed', 'config'
 
 
-def _orbax():
+def _orbax() -> ModuleType:
   try:
     import orbax.checkpoint as ocp
   except ImportError:
     raise InputError(
       f'training keeps its checkpoints with Orbax, which is not installed; {how_to_install("train")}'
     ) from None
-  logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax tells every step of a save there
+  logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax logs every step of a save there
   return ocp
 
 
@@ -33,6 +34,7 @@ class Checkpoints:
   """The checkpoints of one run's folder."""
 
   def __init__(self, directory: Path, keep_last: int = 3):
+    """Opens or makes the folder, which keeps the last ones and the best; InputError: Orbax is not installed."""
     self._ocp = ocp = _orbax()
     policies = ocp.checkpoint_managers.preservation_policy
     self._manager = ocp.CheckpointManager(
@@ -42,10 +44,10 @@ class Checkpoints:
         preservation_policy=policies.AnyPreservationPolicy(
           [
             policies.LatestN(keep_last),
-            policies.BestN(get_metric_fn=lambda told: told['score'], n=1, keep_checkpoints_without_metrics=False),
+            policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
           ]
         ),
-        best_fn=lambda told: told['score'],
+        best_fn=_score,
       ),
     )
     self.directory = directory
@@ -53,9 +55,9 @@ class Checkpoints:
   def save(
     self, step: int, state: Any, feed: Mapping[str, Any], config: Mapping[str, Any], score: float | None = None
   ) -> bool:
-    """Begins to save; returns False, with a warning in the log, if this save or the one before went wrong.
+    """Begins to save; False, with a warning in the log, if this save or the one before failed.
 
-    The checkpoints that are there stay valid whatever happens.
+    The checkpoints before stay valid. Of the scores, None where nothing was validated, the highest is the best.
     """
     args = self._ocp.args
     items = args.Composite(
@@ -63,12 +65,12 @@ class Checkpoints:
     )
     try:
       self._manager.save(step, args=items, metrics=None if score is None else {'score': score}, force=True)
-    except Exception as error:  # a full disk shows as whatever the storage library makes of it
+    except Exception as error:  # the storage library raises errors of many types for a full disk
       return self._failed(step, error)
     return True
 
   def wait(self) -> bool:
-    """Waits for saves under way; returns False, with a warning in the log, if one failed."""
+    """Waits for the saves that were begun; False, with a warning in the log, if one failed."""
     try:
       self._manager.wait_until_finished()
     except Exception as error:
@@ -77,31 +79,28 @@ class Checkpoints:
 
   def _failed(self, step: int | None, error: Exception) -> bool:
     _log.warning(
-      '%s: the checkpoint of step %s was not saved (%s: %s); the ones before stay valid; free some space',
-      self.directory,
-      step,
-      type(error).__name__,
-      error,
+      f'{self.directory}: the checkpoint of step {step} was not saved ({type(error).__name__}: {error}); '
+      'the ones before stay valid; free some space'
     )
     return False
 
   def latest(self) -> int | None:
-    """The last complete checkpoint."""
+    """The step of the last complete checkpoint; None where there is none."""
     return self._manager.latest_step()
 
   def steps(self) -> list[int]:
-    """All complete checkpoints, in order."""
+    """The steps of all complete checkpoints, ascending."""
     return sorted(self._manager.all_steps())
 
   def best(self) -> int | None:
-    """The best by validation, or the last one where none was validated."""
+    """The step of the best checkpoint by validation, or of the last where none was validated."""
     return self._manager.best_step() or self.latest()
 
   def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-    """The state, laid out over devices as `like` is (arrays or their shapes with shardings), and the data's position.
+    """The state, laid out over devices like `like` (arrays, or shapes with shardings), and the position in the data.
 
     Raises:
-      InputError: it cannot be read, or does not fit.
+      InputError: the checkpoint cannot be read, or has other shapes.
     """
     args = self._ocp.args
     shapes = jax.tree.map(self._ocp.utils.to_shape_dtype_struct, like)
@@ -118,9 +117,13 @@ class Checkpoints:
 
   def config(self, step: int) -> dict[str, Any]:
     """The configuration of a checkpoint."""
-    return self._manager.restore(step, args=self._ocp.args.Composite(**{_CONFIG: self._ocp.args.JsonRestore()}))[
-      _CONFIG
-    ]
+    args = self._ocp.args
+    return self._manager.restore(step, args=args.Composite(**{_CONFIG: args.JsonRestore()}))[_CONFIG]
 
   def close(self) -> None:
+    """Waits for saves and frees Orbax's threads."""
     self._manager.close()
+
+
+def _score(metrics: Mapping[str, float]) -> float:
+  return metrics['score']

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The curves of a run as a picture: loss, its terms, gradient norm and learning rate, validation scores."""
+"""A picture of a run: loss, its terms, validation scores, gradient norm and learning rate, over samples."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
 from alphafold_jax.train import watch
 
-_SMOOTHED = 0.02  # of the run, the window of the running mean
+_WINDOW = 0.02  # of the running mean, as a share of the run
 
 
 def draw(directory: Path) -> Path:
-  """Draws RUN_DIR/curves.png from metrics.csv and validation.csv.
+  """Draws curves.png into a run's folder from its metrics.csv and validation.csv; returns its path.
 
   Raises:
-    InputError: nothing was written yet.
+    InputError: metrics.csv is missing or has no line yet.
   """
   training = _columns(directory / watch.METRICS)
   if not training:
@@ -66,6 +66,6 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-  width = max(1, int(len(values) * _SMOOTHED))
+  width = max(1, int(len(values) * _WINDOW))
   before = np.concatenate([np.full(width - 1, np.nan), values])
   return np.nanmean(np.lib.stride_tricks.sliding_window_view(before, width), axis=-1)

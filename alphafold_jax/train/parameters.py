@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters into a run and out of it."""
+"""Parameters to start a run from, and a run's parameters as a file in the published layout."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from alphafold_jax.train.checkpoints import Checkpoints
 from alphafold_jax.train.specs import make_step_spec
 from alphafold_jax.weights import official
 
-ORIGIN = 'origin'  # of a run's starting parameters, in its configuration
+ORIGIN = 'origin'  # the key of a run's configuration that says where its first parameters came from
 FRESH = 'random initialisation'
 
 _NOTICE = """\
@@ -42,22 +42,22 @@ def starting_params(source: Path, model: dict[str, Any]) -> alphafold.Params:
     model: configuration of the model to be trained
 
   Raises:
-    InputError: there is no checkpoint.
-    WeightsError: the parameters are those of another model; the message names the first that differ.
+    InputError: the folder has no checkpoint.
+    WeightsError: the parameters are of another model; the message names the first that differ.
   """
   if not source.is_dir():
     return official.load_official(source, model)
   params, config, step = load_averaged(source)
-  # By way of the published layout, where every array has a name to complain about; it changes no bit.
+  # Through the published layout and back, without changing a bit: its arrays have names for error messages.
   published = official.to_official(params, config['model'])
   return official.from_official(published, model, f'{source}, step {step}')
 
 
 def load_averaged(directory: Path, step: int | None = None) -> tuple[alphafold.Params, dict[str, Any], int]:
-  """Averaged parameters, configuration and step of a run's checkpoint, by default the best.
+  """Averaged parameters, configuration and step of a run's checkpoint; with step None, of the best.
 
   Raises:
-    InputError: there is none.
+    InputError: there is no such checkpoint.
   """
   with _checkpoint(directory, step) as (checkpoints, step):
     config = checkpoints.config(step)
@@ -70,7 +70,7 @@ def load_averaged(directory: Path, step: int | None = None) -> tuple[alphafold.P
 
 @contextlib.contextmanager
 def _checkpoint(directory: Path, step: int | None) -> Iterator[tuple[Checkpoints, int]]:
-  """A run's checkpoints and the one of them that is asked for, or else the best."""
+  """A run's checkpoints, open, and the step that was asked for or that of the best; InputError: there is none."""
   folder = directory / 'checkpoints'
   if not folder.is_dir():
     raise InputError(f'{directory}: no folder of a training run: it has no checkpoints')
@@ -81,13 +81,15 @@ def _checkpoint(directory: Path, step: int | None) -> Iterator[tuple[Checkpoints
       raise InputError(f'{directory}: no checkpoint is complete yet')
     if step is not None and step not in there:
       raise InputError(f'{directory}: no checkpoint of step {step}; there are those of {", ".join(map(str, there))}')
-    yield checkpoints, checkpoints.best() if step is None else step
+    step = checkpoints.best() if step is None else step
+    assert step is not None  # there is a checkpoint
+    yield checkpoints, step
   finally:
     checkpoints.close()
 
 
 def origin(source: Path | None) -> str:
-  """What a run began from, in words; a run that began from another has the other's origin."""
+  """The origin of a run's first parameters, in words; of a run's folder, the origin of that run's parameters."""
   if source is None:
     return FRESH
   if not source.is_dir():
@@ -98,7 +100,7 @@ def origin(source: Path | None) -> str:
 
 
 def export(run: Path, out: Path, step: int | None = None) -> tuple[str, int]:
-  """Writes a run's averaged parameters as an official `.npz`, with a notice of where they come from beside it.
+  """Writes a run's averaged parameters as an official `.npz`, and beside it a notice of their origin.
 
   Args:
     run: folder of the run
@@ -109,7 +111,7 @@ def export(run: Path, out: Path, step: int | None = None) -> tuple[str, int]:
     the model's name, and the step
 
   Raises:
-    InputError: there is no such checkpoint.
+    InputError: there is no such checkpoint, or the file cannot be written.
   """
   params, config, step = load_averaged(run, step)
   began = config.get(ORIGIN, FRESH)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training step over many devices: one mesh with two axes, on JAX's own engine.
+"""The training step over many devices: one mesh with two axes, `data` and `model`.
 
 `data` spreads the examples of a batch, `model` the residues of each example (ops/axial.py). Parameters and optimiser
-state are whole on every device. Several hosts make one mesh after `jax.distributed.initialize`.
+state are whole on every device. Several hosts make one mesh after `join_hosts`.
 """
 
 import functools
@@ -19,13 +19,17 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.train.step import Metrics, StepSpec, TrainState, train_step
 
 DATA, MODEL = 'data', 'model'
-_METRICS = {'finite': P(DATA), 'losses': P(DATA)}  # the others are the same everywhere
+_METRICS = {'finite': P(DATA), 'losses': P(DATA)}  # one value per example; the others are equal on all devices
 
 Step = Callable[..., tuple[TrainState, Metrics]]  # (state, key, batch, places) -> (state, metrics)
 
 
 def make_mesh(model_devices: int = 1, devices: Any = None) -> Mesh:
-  """All devices as [data, model]; neighbours share an example.
+  """A mesh [data, model] in which neighbouring devices share an example.
+
+  Args:
+    model_devices: devices that share an example.
+    devices: an array of them; None: all of all hosts.
 
   Raises:
     InputError: their number is no multiple of `model_devices`.
@@ -37,14 +41,14 @@ def make_mesh(model_devices: int = 1, devices: Any = None) -> Mesh:
 
 
 def join_hosts(where: str | None = None) -> None:
-  """Makes this process one of several that train together; before anything else of JAX.
+  """Connects this process to the others that train with it; must be called before anything else of JAX.
 
   Args:
-    where: 'ADDRESS,N,I' (this is process I of N; the first listens at ADDRESS, host:port), or None where the cluster
-      tells: TPU pods, SLURM, Open MPI.
+    where: 'ADDRESS,N,I': this is process I of N, and the first listens at ADDRESS (host:port). None on clusters that
+      JAX recognises: TPU pods, SLURM, Open MPI.
 
   Raises:
-    InputError: it does not say that, or the others cannot be reached.
+    InputError: the text has another form, or the others cannot be reached.
   """
   try:
     if where is None:
@@ -57,10 +61,10 @@ def join_hosts(where: str | None = None) -> None:
 
 
 def check(spec: StepSpec, mesh: Mesh, crop_size: int) -> None:
-  """Refuses sizes that the mesh cannot split.
+  """Checks that the mesh divides the batch, and its model axis the crop.
 
   Raises:
-    InputError: naming the setting and what would do.
+    InputError: it does not; the message names the setting.
   """
   data, model = mesh.shape[DATA], mesh.shape[MODEL]
   local = spec.batch_size // data
@@ -74,11 +78,13 @@ def check(spec: StepSpec, mesh: Mesh, crop_size: int) -> None:
     raise InputError(f'data.crop_size={crop_size}: no multiple of run.model_devices={model}')
 
 
+@functools.cache
 def sharded_step(spec: StepSpec, mesh: Mesh) -> Step:
-  """The step over a mesh, compiled on first use; the state is donated."""
+  """The step over a mesh, compiled on first use; it takes over the memory of the state that it is given."""
   step = functools.partial(train_step, spec, data_axis=DATA, model_axis=MODEL if mesh.shape[MODEL] > 1 else None)
-  metrics = Metrics(**{name: _METRICS.get(name, P()) for name in Metrics.__dataclass_fields__})
-  # Values are not tracked as equal or different between devices (check_vma): the step sums gradients itself.
+  specs: dict[str, Any] = {name: _METRICS.get(name, P()) for name in Metrics.__dataclass_fields__}
+  metrics = Metrics(**specs)
+  # JAX need not track which values are equal on all devices (check_vma): the step sums gradients itself.
   mapped = jax.shard_map(
     step, mesh=mesh, in_specs=(P(), P(), P(DATA), P(DATA)), out_specs=(P(), metrics), check_vma=False
   )
@@ -86,19 +92,19 @@ def sharded_step(spec: StepSpec, mesh: Mesh) -> Step:
 
 
 def pmapped_step(spec: StepSpec, devices: Any = None) -> Step:
-  """The same step under `jax.pmap`; batch and places carry a leading axis of devices."""
+  """The step under `jax.pmap`; its batch and places have a leading axis of devices."""
   return jax.pmap(
     functools.partial(train_step, spec, data_axis=DATA), axis_name=DATA, in_axes=(None, None, 0, 0), devices=devices
   )
 
 
 def on_every_device(tree: Any, mesh: Mesh) -> Any:
-  """Copies arrays whole to every device of the mesh."""
+  """A copy of each array, whole on every device of the mesh."""
   return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
 def spread(batch: schema.Batch, first: int, mesh: Mesh) -> tuple[schema.Batch, jax.Array]:
-  """A host's examples as a part of the global batch, and their places in it.
+  """A host's examples as its part of the global batch, and the place of each in that batch [batch_size] int32.
 
   Args:
     batch: the host's examples along a leading axis

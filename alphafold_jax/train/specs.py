@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an experiment's configuration to the specs of its parts, and when two configurations are the same run."""
+"""The specs of a run's parts, made of an experiment's configuration, and the settings that may change in a run."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +11,37 @@ from ml_collections import config_dict
 from alphafold_jax import config as configs
 from alphafold_jax import devices
 from alphafold_jax.errors import InputError
-from alphafold_jax.losses.total import LossSpec
+from alphafold_jax.losses import total
 from alphafold_jax.model import alphafold
 from alphafold_jax.train.optimizer import OptimizerSpec
 from alphafold_jax.train.step import StepSpec
 
-# What a run may change when it goes on: until when, how often, and when the learning rate steps down.
+# Settings that may differ when a run goes on: its length, how often it logs and saves, when the learning rate decays.
 MAY_CHANGE = ('run.', 'optimizer.decay_')
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:
-  """When things happen in a run; see experiments.py."""
+  """The section `run` of an experiment; experiments.py explains each setting."""
 
   num_samples: int
   seed: int
   model_devices: int
-  log_every: int
-  checkpoint_every: int
+  log_every: int  # steps
+  checkpoint_every: int  # steps
   keep_checkpoints: int
-  validate_every: int
-  num_validation: int
-  max_validation_length: int
-  max_skipped: int
-  num_workers: int
+  validate_every: int  # steps
+  num_validation: int  # chains
+  max_validation_length: int  # residues
+  max_skipped: int  # steps
+  num_workers: int  # threads
 
 
 def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:
-  """Turns an experiment into the spec of its step, before anything is traced.
+  """The spec of an experiment's step.
 
   Raises:
-    InputError: a key is missing or misspelt.
+    InputError: a setting is missing, misspelt or does not fit.
   """
   model = config.model
   if model.dtype == 'auto':
@@ -48,7 +49,7 @@ def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:
   try:
     return StepSpec(
       network=alphafold.make_spec(model),
-      loss=LossSpec(**config.loss),
+      loss=total.make_spec(config.loss),
       optimizer=OptimizerSpec(**config.optimizer),
       **config.step,
     )
@@ -56,8 +57,17 @@ def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:
     raise InputError(f'the configuration does not fit: {error}; see alphafold_jax/experiments.py') from error
 
 
+def make_validation_spec(config: config_dict.ConfigDict) -> alphafold.AlphaFoldSpec:
+  """The spec of an experiment's network without dropout, masked alignment tokens and rematerialisation."""
+  zeros = dict.fromkeys((*configs.DROPOUT, 'sampling.masked_fraction'), 0.0)
+  remat = dict.fromkeys(('templates.remat', 'extra_msa.remat', 'evoformer.remat'), False)
+  return make_step_spec(
+    configs.changed(config, {f'model.{key}': value for key, value in (zeros | remat).items()})
+  ).network
+
+
 def make_section(cls: type, section: str, config: config_dict.ConfigDict) -> Any:
-  """The spec of one section; InputError names a key that is missing or misspelt."""
+  """The spec, of class `cls`, of one section of an experiment; InputError: a key is missing or misspelt."""
   try:
     return cls(**config[section])
   except TypeError as error:
@@ -65,13 +75,13 @@ def make_section(cls: type, section: str, config: config_dict.ConfigDict) -> Any
 
 
 def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -> list[str]:
-  """Refuses to go on under another configuration, except in when things happen (MAY_CHANGE).
+  """Compares a run's configuration with that of its checkpoint; returns a line for each setting that MAY_CHANGE.
 
-  Returns:
-    what has changed of that, in words.
+  Raises:
+    InputError: other settings differ; the message lists them.
   """
 
-  def flat(tree, prefix=''):
+  def flat(tree: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
       if isinstance(value, dict):
         yield from flat(value, f'{prefix}{name}.')
@@ -79,6 +89,7 @@ def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -
         yield f'{prefix}{name}', value
 
   old, new = dict(flat(saved)), dict(flat(config))
+  old = {name: 0.0 for name in new if name.startswith('loss.')} | old  # a loss that was added since had no weight
   old.pop('origin', None)
   different = {
     name: f'{name}: {old.get(name, "absent")} there, {new.get(name, "absent")} now'

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training step: Algorithm 31 "RecyclingTraining", the loss, per-example clipping, and the update.
 
-The step is written for the examples that lie on one device. Where devices share the work it is told the names of their
-axes, `data` (each has its own examples) and `model` (all work on the same ones), and adds up over them explicitly; so
-it runs as it is under `jit`, `jax.shard_map` and `jax.pmap`.
+The step is written for the examples of one device. Where devices share the work, the caller names their axes, `data`
+(each device has its own examples) and `model` (all work on the same ones), and the step sums over them explicitly: the
+same function runs under `jit`, `jax.shard_map` and `jax.pmap`.
 
-Randomness depends on the run's key, the step and the example's place in the global batch, never on the devices.
+Random numbers depend on the run's key, the step and the example's place in the global batch, never on the devices.
 """
 
 import dataclasses
@@ -27,30 +27,30 @@ from alphafold_jax.train.optimizer import OptimizerSpec
 
 @dataclasses.dataclass(frozen=True)
 class StepSpec:
-  """All that shapes a step; hashable."""
+  """The settings that a compiled step depends on; hashable."""
 
   network: AlphaFoldSpec
   loss: LossSpec
   optimizer: OptimizerSpec
   batch_size: int  # over all devices
   examples_at_once: int  # computed side by side on one device
-  max_passes: int
+  max_passes: int  # of the network
 
 
 @schema.pytree
 class TrainState:
-  """What a run is at one moment."""
+  """The state of a run after a number of steps."""
 
   step: schema.Array  # int32, steps taken
   params: Any  # float32
   ema: Any  # averaged parameters, for evaluation
   moments: Any  # Adam's, of all parameters as one vector
-  skipped: schema.Array  # int32, steps in a row that were skipped
+  skipped: schema.Array  # int32, the last steps in a row that were skipped
 
 
 @schema.pytree
 class Metrics:
-  """What a step tells; means over the global batch, and each example's own numbers."""
+  """Numbers of one step: means over the global batch, and the values of each local example."""
 
   loss: schema.Array
   terms: dict[str, schema.Array]  # each unweighted
@@ -58,22 +58,22 @@ class Metrics:
   update_norm: schema.Array
   learning_rate: schema.Array
   num_passes: schema.Array
-  wrong: schema.Array  # examples whose loss or gradient were not finite
-  finite: schema.Array  # [local batch] whether an example's loss and gradient were
+  wrong: schema.Array  # number of examples whose loss or gradient is not finite
+  finite: schema.Array  # [local batch] whether the example's loss and gradient are finite
   losses: schema.Array  # [local batch]
 
 
 def initial_state(spec: StepSpec, key: jax.Array, params: Any = None) -> TrainState:
-  """A fresh run, from given parameters or from new ones (Suppl. 1.11.4).
+  """The state before the first step.
 
   Args:
     spec: of the step
     key: consumed when parameters are drawn
-    params: to start from
+    params: to start from; None: they are drawn (Suppl. 1.11.4)
   """
   if params is None:
     num_templates = 0 if spec.network.templates is None else 1
-    example = features.make_batch('ACDEFGHIKL', num_templates=num_templates)  # parameters know no lengths
+    example = features.make_batch('ACDEFGHIKL', num_templates=num_templates)  # parameters do not depend on lengths
     # Under jit, since Haiku's init computes the whole network.
     params = jax.jit(alphafold.network(spec.network).init)(key, jax.tree.map(jnp.asarray, example))
   return TrainState(
@@ -98,7 +98,7 @@ def train_step(
 
   Args:
     spec: of the step
-    state: before
+    state: before the step
     key: of the run; each step derives its own
     batch: the local examples along a leading axis
     places: [local batch] int32, each example's place in the global batch
@@ -106,34 +106,26 @@ def train_step(
     model_axis: name of the axis over which each example's work is spread
 
   Returns:
-    the state after, and what to tell. A step with any gradient that is not finite leaves the parameters as they are.
+    the state after the step, and its metrics. If any gradient is not finite, the parameters stay as they are.
   """
   key_passes, key_examples = jax.random.split(jax.random.fold_in(key, state.step))
   # The same for all examples, Suppl. 1.10. Where there is nothing to draw, no loop is compiled.
   num_passes = jax.random.randint(key_passes, (), 1, spec.max_passes + 1) if spec.max_passes > 1 else 1
 
-  # From here to the new parameters all arithmetic is that of one vector, not of hundreds of arrays: quick to compile,
-  # and one message between devices.
+  # From here to the new parameters all arithmetic is on one vector instead of hundreds of arrays: it compiles faster,
+  # and devices exchange one message.
   params, as_tree = ravel_pytree(state.params)
 
-  def of_example(place, example):
-    def loss_of(params):
+  def of_example(place: jax.Array, example: schema.Batch) -> Any:
+    def loss_of(params: jax.Array) -> Any:
       key = jax.random.fold_in(key_examples, place)
       return _shared_loss(spec, as_tree(params), key, example, num_passes, model_axis)
 
-    (loss, terms), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
-    if model_axis is not None:
-      gradient = jax.lax.psum(gradient, model_axis)
-    norm = jnp.linalg.norm(gradient)
-    finite = jnp.isfinite(norm) & jnp.isfinite(loss)
-    gradient = optimizer.clip(gradient, norm, spec.optimizer.clip_norm)
-    told: dict[str, Any] = {'loss': loss, 'gradient_norm': norm, 'finite': finite, 'terms': terms}
-    return gradient, told
+    return _clipped_gradient(loss_of, params, spec.optimizer.clip_norm, model_axis)
 
-  gradient, told = _summed(of_example, params, places, batch, spec.examples_at_once)
-  means = {name: jnp.sum(jnp.where(told['finite'], told[name], 0)) for name in ('loss', 'gradient_norm')}
-  means['terms'] = {name: jnp.sum(jnp.where(told['finite'], value, 0)) for name, value in told['terms'].items()}
-  wrong = jnp.sum(~told['finite'])
+  gradient, (finite, values) = _summed(of_example, params, places, batch, spec.examples_at_once)
+  means = jax.tree.map(lambda value: jnp.sum(jnp.where(finite, value, 0)), values)
+  wrong = jnp.sum(~finite)
   if data_axis is not None:
     gradient, means, wrong = jax.lax.psum((gradient, means, wrong), data_axis)
   gradient, means = jax.tree.map(lambda leaf: leaf / spec.batch_size, (gradient, means))
@@ -141,35 +133,43 @@ def train_step(
   rate = optimizer.learning_rate(spec.optimizer, state.step * spec.batch_size)
   state, update_norm = _updated(spec.optimizer, state, params, gradient, rate, wrong == 0)
   return state, Metrics(
-    loss=means['loss'],
-    terms=means['terms'],
-    gradient_norm=means['gradient_norm'],
+    **means,
     update_norm=update_norm,
     learning_rate=rate,
     num_passes=jnp.int32(num_passes),
     wrong=wrong,
-    finite=told['finite'],
-    losses=told['loss'],
+    finite=finite,
+    losses=values['loss'],
   )
 
 
-def _shared_loss(spec, params, key, example, num_passes, model_axis):
-  """This device's share of an example's loss.
+def _clipped_gradient(loss_of, params, clip_norm, model_axis):
+  """An example's gradient, clipped; whether it and the loss are finite; loss, norm before clipping, and terms."""
+  (loss, terms), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
+  if model_axis is not None:
+    gradient = jax.lax.psum(gradient, model_axis)
+  norm = jnp.linalg.norm(gradient)
+  finite = jnp.isfinite(norm) & jnp.isfinite(loss)
+  return optimizer.clip(gradient, norm, clip_norm), (finite, {'loss': loss, 'gradient_norm': norm, 'terms': terms})
 
-  Devices that share an example all arrive at its whole loss. Each differentiates an equal part of it, so that summing
-  their gradients gives the whole one, whichever parts of the network a device computed.
+
+def _shared_loss(spec, params, key, example, num_passes, model_axis):
+  """An example's loss and terms, of which this device differentiates its share.
+
+  All devices of an example compute its whole loss. Each differentiates an equal part of it, so that the sum of their
+  gradients is the whole gradient, whichever parts of the network a device computed.
   """
   with axial.sharded_over(model_axis):
     loss, terms = recycled_loss(spec, params, key, example, num_passes)
   share = loss / jax.lax.axis_size(model_axis) if model_axis is not None else loss
-  # The value reported is the whole loss, the one differentiated the share.
+  # The value is that of the whole loss, the gradient that of the share.
   return share + jax.lax.stop_gradient(loss - share), terms
 
 
 def recycled_loss(
   spec: StepSpec, params: Any, key: jax.Array, example: schema.Batch, num_passes: jax.Array | int
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """The loss of one example after `num_passes` passes, the last of which alone has a gradient: Algorithm 31."""
+  """The loss of one example and its terms after `num_passes` passes, of which only the last has a gradient: Alg. 31."""
   network = alphafold.network(spec.network)
   key_prepare, key_passes = jax.random.split(key)
   context = network.prepare(params, key_prepare, example)
@@ -178,28 +178,36 @@ def recycled_loss(
 
 
 def _summed(of_example, params, places, batch, at_once):
-  """The sum of all examples' clipped gradients, and what each example tells: one group of examples after another."""
+  """The sum of all examples' gradients, and the other results of each: one group of examples after another.
+
+  Args:
+    of_example: (place, example) -> (gradient, other results)
+    params: a vector, of the gradient's shape
+    places: [local batch]
+    batch: the local examples along a leading axis
+    at_once: examples of a group, computed side by side
+  """
   num = places.shape[0]
   at_once = min(at_once, num)
   if num % at_once:
     raise ValueError(f'{num} examples on a device are no multiple of examples_at_once={at_once}')
   groups = jax.tree.map(lambda leaf: leaf.reshape(num // at_once, at_once, *leaf.shape[1:]), (places, batch))
 
-  def of_one(*group):  # without vmap, whose extra axis costs time
+  def of_one(*group: Any) -> Any:  # without vmap, whose extra axis costs time
     return jax.tree.map(lambda leaf: leaf[None], of_example(*jax.tree.map(lambda leaf: leaf[0], group)))
 
   of_group = of_one if at_once == 1 else jax.vmap(of_example)
 
   def add_group(total, group):
-    gradient, told = of_group(*group)
-    return total + jnp.sum(gradient, axis=0), told
+    gradient, others = of_group(*group)
+    return total + jnp.sum(gradient, axis=0), others
 
-  gradient, told = jax.lax.scan(add_group, jnp.zeros_like(params), groups)
-  return gradient, jax.tree.map(lambda leaf: leaf.reshape(num, *leaf.shape[2:]), told)
+  gradient, others = jax.lax.scan(add_group, jnp.zeros_like(params), groups)
+  return gradient, jax.tree.map(lambda leaf: leaf.reshape(num, *leaf.shape[2:]), others)
 
 
 def _updated(spec, state, params, gradient, rate, good):
-  """The state after a step, or with no more than its counters changed when the gradient is no good."""
+  """The state after a step and the norm of the update; unless the gradient is good, only the counters change."""
   direction, moments = optimizer.adam(spec).update(gradient, state.moments)
   update = jnp.where(good, -rate * direction, 0)
   params += update

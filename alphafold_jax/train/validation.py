@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole chains predicted during the run with the averaged parameters, and scored against their structures."""
+"""Validation during a run: whole chains, predicted with the averaged parameters, scored against their structures."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 from alphafold_jax import confidence, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import padding
-from alphafold_jax.data.training.cache import Cache
+from alphafold_jax.data.training.cache import TrainingCache
 from alphafold_jax.data.training.training_set import DataSpec, whole_chain
 from alphafold_jax.geometry import scores
 from alphafold_jax.model import alphafold, recycling
@@ -23,8 +23,8 @@ _CA = residues.ATOM_INDEX['CA']
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
-  """One validation chain."""
+class ChainScore:
+  """The scores of one validation chain."""
 
   id: str
   length: int
@@ -33,8 +33,17 @@ class Score:
   mean_plddt: float  # 0..100
 
 
-def choose_chains(caches: Sequence[Cache], spec: DataSpec, num: int, max_length: int) -> list[tuple[str, schema.Batch]]:
-  """The first chain of each cluster of the split `validation`, up to a number and a length, with its structure."""
+def choose_chains(
+  caches: Sequence[TrainingCache], spec: DataSpec, num: int, max_length: int
+) -> list[tuple[str, schema.Batch]]:
+  """The first chain of each cluster of the split `validation`: its id and its unpadded batch with targets.
+
+  Args:
+    caches: of which the experimental chains are taken.
+    spec: gives the alignment rows and template slots of a batch.
+    num: the most chains.
+    max_length: residues; longer chains are left out.
+  """
   found: dict[str, tuple[str, schema.Batch]] = {}
   for cache in caches:
     for index, entry in enumerate(cache.entries):
@@ -42,25 +51,6 @@ def choose_chains(caches: Sequence[Cache], spec: DataSpec, num: int, max_length:
       if fits and entry.cluster not in found and len(found) < num:
         found[entry.cluster] = entry.id, whole_chain(cache[index], spec, spec.num_rows)
   return list(found.values())
-
-
-def spec_for_validation(network: AlphaFoldSpec) -> AlphaFoldSpec:
-  """The network as it predicts: without dropout and without masking its alignment."""
-
-  def quiet(stack):
-    return dataclasses.replace(stack, msa_dropout=0.0, remat=False, pair=dataclasses.replace(stack.pair, dropout=0.0))
-
-  templates = network.templates
-  if templates is not None:
-    templates = dataclasses.replace(templates, remat=False, pair=dataclasses.replace(templates.pair, dropout=0.0))
-  return dataclasses.replace(
-    network,
-    templates=templates,
-    extra_msa=quiet(network.extra_msa),
-    evoformer=quiet(network.evoformer),
-    structure=dataclasses.replace(network.structure, dropout=0.0),
-    sampling=dataclasses.replace(network.sampling, masked_fraction=0.0),
-  )
 
 
 @functools.cache
@@ -78,16 +68,16 @@ def folder(spec: AlphaFoldSpec, num_passes: int) -> Callable[..., tuple[jax.Arra
 
 def score_chains(
   spec: AlphaFoldSpec, params: Any, chains: Sequence[tuple[str, schema.Batch]], num_passes: int
-) -> list[Score]:
-  """Predicts and scores chains one after another; equal lengths, once padded, share a compilation.
+) -> list[ChainScore]:
+  """Predicts and scores chains one after another; those of equal padded size share a compilation.
 
   Args:
-    spec: of the network in training
+    spec: of the network, as it predicts
     params: the averaged parameters
-    chains: id and unpadded batch with its targets
+    chains: from `choose_chains`
     num_passes: of the network, per chain
   """
-  fold = folder(spec_for_validation(spec), num_passes)
+  fold = folder(spec, num_passes)
   key = jax.random.key(0)
   results = []
   for name, batch in chains:
@@ -101,10 +91,10 @@ def score_chains(
   return results
 
 
-def _score(name: str, batch: schema.Batch, ca: np.ndarray, plddt: np.ndarray) -> Score:
+def _score(name: str, batch: schema.Batch, ca: np.ndarray, plddt: np.ndarray) -> ChainScore:
   true, mask = batch.targets.atom_positions[:, _CA], batch.targets.atom_mask[:, _CA]
   lddt = scores.lddt_ca(ca, true, mask)
-  return Score(
+  return ChainScore(
     id=name,
     length=len(ca),
     lddt_ca=float(np.sum(lddt * mask) / np.sum(mask)),
@@ -113,10 +103,10 @@ def _score(name: str, batch: schema.Batch, ca: np.ndarray, plddt: np.ndarray) ->
   )
 
 
-def summary(found: Sequence[Score]) -> dict[str, float]:
-  """Means over the chains, and how well pLDDT tells good predictions from bad."""
-  lddt, tm, plddt = (np.array([getattr(one, name) for one in found]) for name in ('lddt_ca', 'tm', 'mean_plddt'))
-  varied = len(found) > 2 and np.std(lddt) > 0 and np.std(plddt) > 0
+def mean_scores(scored: Sequence[ChainScore]) -> dict[str, float]:
+  """Means over the chains, and the correlation of mean pLDDT with lDDT-C-alpha, NaN where either is constant."""
+  lddt, tm, plddt = (np.array([getattr(one, name) for one in scored]) for name in ('lddt_ca', 'tm', 'mean_plddt'))
+  varied = len(scored) > 2 and np.std(lddt) > 0 and np.std(plddt) > 0
   return {
     'lddt_ca': float(np.mean(lddt)),
     'tm': float(np.mean(tm)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is told of a run while it goes: metrics.csv and validation.csv, TensorBoard events, the log and a live bar.
+"""The numbers of a run while it trains: metrics.csv and validation.csv, TensorBoard events, lines of the log.
 
 The CSV files are the record; TensorBoard gets the same numbers. A run that goes on from a checkpoint drops the lines
 that were written after it.
@@ -9,23 +9,29 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import InputError, how_to_install
-from alphafold_jax.screen import LIVE
+from alphafold_jax.screen import LIVE, duration
+from alphafold_jax.train.step import Metrics
 
 _log = logging.getLogger(__name__)
 METRICS, VALIDATION = 'metrics.csv', 'validation.csv'
-_MEMORY = 0.9  # how much of the speed estimate is kept at each step
+_MEANS = ('loss', 'gradient_norm', 'update_norm', 'learning_rate', 'num_passes')  # of Metrics, in metrics.csv
+_KEPT = 0.9  # share of the speed estimate that one step keeps
 
 
 class Table:
   """A CSV file that grows by lines; its columns are those of the first line."""
 
   def __init__(self, path: Path, last_step: int):
-    """Opens it, and drops lines of steps after the last one that counts."""
+    """Drops the lines of steps after `last_step` if the file is there; the first line makes it if it is not."""
     self.path = path
     self._columns: list[str] = []
     if path.is_file():
@@ -36,13 +42,13 @@ class Table:
         atomic.write_text(path, self._text(kept, header=True))
 
   def add(self, line: Mapping[str, float]) -> None:
-    """Writes a line."""
+    """Appends a line: numbers by column."""
     first = not self._columns
     self._columns = self._columns or list(line)
     with self.path.open('a', encoding='utf-8', newline='') as file:
       file.write(self._text([line], header=first))
 
-  def _text(self, lines, *, header: bool) -> str:
+  def _text(self, lines: Iterable[Mapping[str, Any]], *, header: bool) -> str:
     text = io.StringIO(newline='')
     writer = csv.DictWriter(text, self._columns, lineterminator='\n', extrasaction='ignore')
     if header:
@@ -54,10 +60,10 @@ class Table:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-  """The lines of such a file.
+  """The complete lines of metrics.csv or validation.csv, text by column.
 
   Raises:
-    InputError: it is not there or holds no table.
+    InputError: the file cannot be read.
   """
   try:
     with path.open(encoding='utf-8', newline='') as file:
@@ -67,8 +73,8 @@ def read(path: Path) -> list[dict[str, str]]:
   return lines
 
 
-class Clock:
-  """Speed and time left."""
+class StepClock:
+  """The speed of training and the time left."""
 
   def __init__(self, step: int, last_step: int, batch_size: int):
     self.step, self.last_step, self.batch_size = step, last_step, batch_size
@@ -76,49 +82,80 @@ class Clock:
     self._before: float | None = None  # when the last step ended; None: the next one's time does not count
 
   def tick(self, step: int) -> None:
-    """Counts a finished step; the first, which compiles, tells nothing about the others."""
+    """Counts a finished step; the time of the first, which compiles, is left out."""
     now = time.monotonic()
     if self._before is not None:
       seconds = now - self._before
-      self._seconds = seconds if self._seconds is None else _MEMORY * self._seconds + (1 - _MEMORY) * seconds
+      self._seconds = seconds if self._seconds is None else _KEPT * self._seconds + (1 - _KEPT) * seconds
     self.step, self._before = step, now
 
   def pause(self) -> None:
-    """What passes until the next step ends is not all training."""
+    """Leaves out the time until the next step ends."""
     self._before = None
 
   @property
   def samples_per_second(self) -> float:
+    """The mean speed, recent steps weighing more; 0 until it is known."""
     return self.batch_size / self._seconds if self._seconds else 0.0
 
   @property
   def fraction(self) -> float:
+    """The share of the run's steps that are taken, 0 to 1."""
     return self.step / self.last_step
 
   @property
   def left(self) -> float | None:
-    """Seconds to go; None while no step but the first, which compiles, is known."""
+    """Seconds until the last step; None until the speed is known."""
     return None if self._seconds is None else self._seconds * (self.last_step - self.step)
 
 
+def training_numbers(clock: StepClock, metrics: Sequence[Metrics]) -> dict[str, float]:
+  """A line of metrics.csv: the step, and the means of the metrics of the steps since the line before."""
+  scalars = [
+    {name: getattr(one, name) for name in _MEANS} | {f'loss_{name}': value for name, value in one.terms.items()}
+    for one in metrics
+  ]
+  scalars = jax.device_get(scalars)
+  means = {name: float(np.mean([one[name] for one in scalars])) for name in scalars[0]}
+  samples = clock.step * clock.batch_size
+  return {'step': clock.step, 'samples': samples, 'samples_per_second': clock.samples_per_second} | means
+
+
+def display_line(clock: StepClock, metrics: Metrics) -> str:
+  """The live display's line for one step."""
+  return (
+    f'step {clock.step}/{clock.last_step}  loss {float(metrics.loss):.3f}  '
+    f'gradient {float(metrics.gradient_norm):.2f}  {clock.samples_per_second:.2f} samples/s'
+  )
+
+
 class Watch:
-  """Writes a run's numbers everywhere they belong; on one host only."""
+  """Writes a run's numbers to its tables, TensorBoard events and log."""
 
   def __init__(self, directory: Path, step: int, *, writes: bool = True):
+    """Opens a run's files and drops lines and events of steps after `step`; hosts that do not write only log."""
     self._tables = {name: Table(directory / name, step) for name in (METRICS, VALIDATION)} if writes else {}
     self._events = _event_writer(directory / 'events', step) if writes else None
 
-  def training(self, line: Mapping[str, float], text: str) -> None:
-    """Numbers of the steps since the last line."""
-    self._tell(METRICS, 'train', line)
+  def training(self, clock: StepClock, metrics: Sequence[Metrics]) -> None:
+    """Writes and logs the means of the metrics of the steps since the line before."""
+    line = training_numbers(clock, metrics)
+    self._write(METRICS, 'train', line)
+    text = (
+      f'step {clock.step}/{clock.last_step}: loss {line["loss"]:.3f}, gradient {line["gradient_norm"]:.2f}, '
+      f'{clock.samples_per_second:.2f} samples/s, {duration(clock.left)} left'
+    )
     _log.info(text, extra=LIVE)
 
-  def validation(self, line: Mapping[str, float], text: str) -> None:
-    """Scores of the validation chains."""
-    self._tell(VALIDATION, 'validation', line)
-    _log.info(text)
+  def validation(self, step: int, samples: int, means: Mapping[str, float]) -> None:
+    """Writes and logs the mean scores of the validation chains, as `validation.mean_scores` gives them."""
+    self._write(VALIDATION, 'validation', {'step': step, 'samples': samples, **means})
+    _log.info(
+      f'step {step}: validation lDDT-CA {means["lddt_ca"]:.3f}, TM {means["tm"]:.3f}, pLDDT {means["plddt"]:.1f} '
+      f'(correlation with lDDT {means["plddt_pearson"]:.2f})'
+    )
 
-  def _tell(self, table: str, group: str, line: Mapping[str, float]) -> None:
+  def _write(self, table: str, group: str, line: Mapping[str, float]) -> None:
     if not self._tables:
       return
     self._tables[table].add(line)
@@ -129,11 +166,13 @@ class Watch:
       self._events.flush()
 
   def close(self) -> None:
+    """Closes the events; no more may be written."""
     if self._events is not None:
       self._events.close()
 
 
-def _event_writer(directory: Path, step: int):
+def _event_writer(directory: Path, step: int) -> Any:
+  """TensorBoard's writer; None, with a warning in the log, where tensorboardX is not installed."""
   try:
     from tensorboardX import SummaryWriter
   except ImportError:

@@ -27,8 +27,7 @@ from typing import Any, NoReturn
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import TransferError
-from alphafold_jax.transfer.files import UnusableError, digest, disk_errors, human_size, require_space
-from alphafold_jax.transfer.meter import Meter, meter
+from alphafold_jax.transfer.files import Meter, UnusableError, digest, disk_errors, human_size, meter, require_space
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)

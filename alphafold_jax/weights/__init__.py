@@ -5,7 +5,6 @@ official    the published layout, read and written
 store       the files on this machine: found, listed, verified, downloaded (install, manifest, npz, published)
 shipped     those of the model that ships with the package
 random      random ones, to try things out
-notes       what is written wherever a prediction of lesser parameters goes
 """
 
 from alphafold_jax.weights.official import load_official, save_official

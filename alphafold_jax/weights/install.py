@@ -21,8 +21,7 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import TransferError, WeightsError
 from alphafold_jax.transfer import archives
 from alphafold_jax.transfer.fetch import Patience, check, discard, fetch
-from alphafold_jax.transfer.files import disk_errors, lock, make_directory, require_space, staging
-from alphafold_jax.transfer.meter import Meter, meter
+from alphafold_jax.transfer.files import Meter, disk_errors, lock, make_directory, meter, require_space, staging
 from alphafold_jax.weights import manifest
 from alphafold_jax.weights.npz import Shape, read_shapes, shape_problems
 from alphafold_jax.weights.published import (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published parameters on this machine: downloaded, listed, found and verified.
+"""The published parameters on this machine: downloaded, listed, found and verified; and the note of lesser ones.
 
     params_model_1.npz ... params_model_5.npz            monomer
     params_model_1_ptm.npz ... params_model_5_ptm.npz    monomer with predicted aligned error
@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.fetch import Patience
@@ -36,6 +36,28 @@ from alphafold_jax.weights.published import (
 )
 
 PathLike = str | os.PathLike[str]
+
+
+class Note(NamedTuple):
+  """A warning that goes wherever a prediction goes."""
+
+  text: str  # in every file; short enough for one line of a PDB remark
+  advice: str  # its meaning and the remedy, for the log and the closing table
+
+
+RANDOM = Note(
+  'RANDOM WEIGHTS: NOT A PREDICTION',
+  'The structures mean nothing; for real ones run `alphafold-jax params download` and leave out --params random',
+)
+MINI = Note(
+  'MINI MODEL: small, far less accurate than AlphaFold 2',
+  "For AlphaFold 2's own accuracy run `alphafold-jax params download` (CC BY 4.0, about 5 GB)",
+)
+
+
+def note_of(model: str, is_random: bool) -> Note | None:
+  """The note of a model with random or trained parameters; None for the published ones."""
+  return RANDOM if is_random else MINI if model == shipped.MODEL else None
 
 
 @dataclasses.dataclass(frozen=True)

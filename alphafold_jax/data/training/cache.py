@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training cache: parsed chains in one file that is read at random places, with a table beside it for people.
+"""The training cache: parsed chains in one file that is read at random places, and a table of them for people.
 
 A cache is a folder:
   records.array_record  one chain per record (data/training/packing.py)
-  index.csv             one line per record, in the same order (`Entry`)
-  skipped.csv           what was not taken, and why
+  index.csv             one line per record, in the same order (`ChainEntry`)
+  skipped.csv           files and chains that were left out, with the reason
   cache.json            version, sizes and settings; written last
 
-ArrayRecord is the format because it is what Grain reads natively: every record is compressed (zstd) and checked (a
-damaged one is noticed, the others stay readable), any record is found without reading those before it, and one file
-holds from ten chains to the whole PDB, where 200,000 small files would wear out a network disk. Parsing mmCIF and A3M
-takes a hundred times longer than a training step may wait; reading a record takes about a millisecond.
+The format is ArrayRecord, which Grain reads: every record is compressed (zstd) and has a checksum (if one is damaged,
+the others stay readable), any record is found without reading those before it, and one file holds from ten chains to
+the whole PDB, which as 200,000 files would burden a network disk. Reading a record takes about a millisecond; parsing
+mmCIF and A3M takes a hundred times longer than a training step can wait.
 """
 
 import csv
@@ -18,10 +18,12 @@ import dataclasses
 import importlib
 import json
 import threading
+import typing
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from alphafold_jax.data.training.packing import Record, unpack
+from alphafold_jax.data.training.packing import ChainRecord, unpack
 from alphafold_jax.errors import InputError, how_to_install
 
 FORMAT = 'alphafold_jax training cache'
@@ -31,8 +33,8 @@ _READER_OPTIONS = {'options': 'readahead_buffer_size:0', 'file_reader_buffer_siz
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-  """What is known of a chain without reading its record: a line of index.csv."""
+class ChainEntry:
+  """One chain's line of index.csv, which its record need not be read for."""
 
   id: str
   length: int  # residues
@@ -49,30 +51,30 @@ class Entry:
   is_distillation: int  # 1: a predicted structure
 
 
-class Cache:
+class TrainingCache:
   """An opened cache; `cache[i]` reads record i. May be used from several threads and sent to other processes."""
 
-  def __init__(self, path: Path, entries: tuple[Entry, ...]):
+  def __init__(self, path: Path, entries: tuple[ChainEntry, ...]):
     self.path = path
     self.entries = entries
-    self._reader = None
+    self._reader: Any = None
     self._lock = threading.Lock()
 
   def __len__(self) -> int:
     return len(self.entries)
 
-  def __getitem__(self, index: int) -> Record:
-    """The record of entry `index`.
+  def __getitem__(self, index: int) -> ChainRecord:
+    """Reads the record of `entries[index]`.
 
     Raises:
-      InputError: it cannot be read, or is not the one that the index names.
+      InputError: it cannot be read, or belongs to another chain.
     """
     entry = self.entries[index]
     try:
       record = unpack(self._open().read([index])[0])
     except InputError:
       raise
-    except Exception as error:  # ArrayRecord and numpy raise whatever a damaged byte leads to
+    except Exception as error:  # of a damaged record ArrayRecord and numpy raise errors of any type
       raise InputError(
         f'{self.path / RECORDS}: record {index} ({entry.id}) cannot be read ({type(error).__name__}: {error}); '
         'build the cache again'
@@ -81,24 +83,21 @@ class Cache:
       raise InputError(f'{self.path}: record {index} is {record.id}, the index says {entry.id}; build the cache again')
     return record
 
-  def _open(self):
+  def _open(self) -> Any:
     with self._lock:
       if self._reader is None:
         self._reader = array_record().ArrayRecordReader(str(self.path / RECORDS), **_READER_OPTIONS)
       return self._reader
 
-  def __getstate__(self):
-    return {'path': self.path, 'entries': self.entries}
-
-  def __setstate__(self, state):
-    self.__init__(**state)
+  def __reduce__(self) -> tuple[type, tuple[Path, tuple[ChainEntry, ...]]]:
+    return type(self), (self.path, self.entries)
 
 
-def open_cache(path: str | Path) -> Cache:
+def open_cache(path: str | Path) -> TrainingCache:
   """Opens a cache that `build_cache` made.
 
   Raises:
-    InputError: there is none, it is of another version, damaged or incomplete.
+    InputError: there is none, or it is of another version, damaged or incomplete.
   """
   path = Path(path)
   manifest = _read_manifest(path)
@@ -113,19 +112,19 @@ def open_cache(path: str | Path) -> Cache:
     raise InputError(
       f'{path / RECORDS}: {found}, expected {manifest["num_bytes"]} bytes; copy the cache again or build it anew'
     )
-  return Cache(path, entries)
+  return TrainingCache(path, entries)
 
 
 def array_record() -> ModuleType:
-  """The module that reads and writes ArrayRecord; InputError when it is not installed."""
+  """The module that reads and writes ArrayRecord; InputError where it is not installed."""
   try:
     return importlib.import_module('array_record.python.array_record_module')
   except ImportError:
     raise InputError(f'training needs the package array_record; {how_to_install("train")}') from None
 
 
-def _read_manifest(path: Path) -> dict:
-  """cache.json, its format and version checked."""
+def _read_manifest(path: Path) -> dict[str, Any]:
+  """The content of cache.json, after its format and version were checked."""
   try:
     manifest = json.loads((path / MANIFEST).read_text(encoding='utf-8'))
     kind, version = manifest['format'], manifest['version']
@@ -141,11 +140,11 @@ def _read_manifest(path: Path) -> dict:
   return manifest
 
 
-def _read_index(path: Path) -> tuple[Entry, ...]:
+def _read_index(path: Path) -> tuple[ChainEntry, ...]:
   """The lines of index.csv."""
-  fields = dataclasses.fields(Entry)
+  types = typing.get_type_hints(ChainEntry)
   try:
     with open(path, encoding='utf-8', newline='') as file:
-      return tuple(Entry(**{f.name: f.type(row[f.name]) for f in fields}) for row in csv.DictReader(file))
+      return tuple(ChainEntry(**{name: of(row[name]) for name, of in types.items()}) for row in csv.DictReader(file))
   except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
     raise InputError(f'{path}: damaged ({type(error).__name__}: {error}); build the cache again') from None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From structure files and alignments to a training cache: parsed once, by several processes, whole or not at all.
+"""Building a training cache from structure files and alignments, which several processes parse.
 
-The cache is made in a hidden folder beside its place, `.NAME.part`, and moved there when complete, so that a build
-that is killed or meets a full disk leaves nothing that could be taken for a cache; the next build starts anew.
+The cache is made in a hidden folder beside its place, `.NAME.part`, and moved there when complete: a build that is
+killed or meets a full disk leaves nothing that could be mistaken for a cache, and the next one starts anew.
 """
 
 import collections
@@ -19,20 +19,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 from alphafold_jax import atomic
 from alphafold_jax.data.training import cache, chain_reading
-from alphafold_jax.data.training.placement import Library, alignment_files, read_library
+from alphafold_jax.data.training.placement import AlignmentLibrary, alignment_files, read_library
 from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
 from alphafold_jax.errors import InputError, ResourceError
 
 _STRUCTURES = ('.cif', '.mmcif', '.pdb', '.ent')
-_WRITER_OPTIONS = 'group_size:1,zstd:9'  # one record per compressed group: what random access needs
+Paths = str | Path | Sequence[str | Path]
+_WRITER_OPTIONS = 'group_size:1,zstd:9'  # one record per compressed group, for random access
 
 
 @dataclasses.dataclass(frozen=True)
-class Summary:
-  """What a build made."""
+class CacheSummary:
+  """The contents of a new cache, and what was left out of it."""
 
   path: Path
   num_chains: int
@@ -43,10 +45,10 @@ class Summary:
 
 
 def build_cache(
-  structures: str | Path | Sequence[str | Path],
+  structures: Paths,
   out: str | Path,
   *,
-  alignments: str | Path | Sequence[str | Path] = (),
+  alignments: Paths = (),
   table: str | Path | None = None,
   columns: dict[str, str] | None = None,
   clusters: str | Path | None = None,
@@ -54,48 +56,44 @@ def build_cache(
   max_rows: int = 8192,
   processes: int | None = None,
   progress: Callable[[int, int], None] | None = None,
-) -> Summary:
-  """Makes a training cache.
+) -> CacheSummary:
+  """Builds a training cache.
 
   Args:
     structures: mmCIF or PDB files (also .gz), and folders of them.
     out: the cache's folder; must not exist yet, or be empty.
-    alignments: A3M files (also .gz), and folders of them, the preferred ones first (placement.py says what fits).
+    alignments: A3M files (also .gz), and folders of them, the preferred ones first; see placement.py.
     table: CSV with the column `id` and any of cluster, split, resolution, method, release_date, exclude; chains that
       it does not list are left out, as are those whose `exclude` is neither empty nor 0.
     columns: names of those columns in the table where they differ, such as {'cluster': 'cluster30'}.
     clusters: tab-separated representative and member, as `mmseqs easy-cluster` writes it.
     predicted: the structures are predictions with pLDDT in the B-factor column, for self-distillation.
-    max_rows: rows kept of an alignment (chain_reading.py says which). Block deletion leaves about a fifth of
-      them, so the 1,152 rows of the paper's initial training want some 6,000; a small model does with fewer.
-    processes: how many parse; by default one per CPU.
+    max_rows: rows kept of an alignment; see chain_reading.py. Block deletion leaves about a fifth of them, so the
+      1,152 rows of the paper's initial training need some 6,000; a small model needs fewer.
+    processes: that parse files; by default one per CPU.
     progress: called with (files done, files in all).
 
   Raises:
-    InputError: nothing usable, or a wrong argument.
+    InputError: no chain can be used, or an argument is wrong.
     ResourceError: the disk is full, or a parsing process died.
   """
   out = Path(out)
-  sources, skipped = _structure_files(structures), []
-  libraries = []
-  for group in _alignment_groups(alignments):
-    library, broken = read_library(group)
-    libraries.append(library)
-    skipped += [(str(path), reason) for path, reason in broken]
+  sources = _structure_files(structures)
+  libraries, skipped = _read_libraries(alignments)
   source_table = SourceTable(
     rows=None if table is None else read_table(table, columns or {}),
     clusters={} if clusters is None else read_clusters(clusters),
   )
-  job = chain_reading.Job(tuple(libraries), source_table, predicted, max_rows)
+  options = chain_reading.ReadingOptions(tuple(libraries), source_table, predicted, max_rows)
   with _building(out) as folder:
-    results = _parse(sources, job, processes)
+    results = _parse(sources, options, processes)
     entries, used = _write_records(folder / cache.RECORDS, results, len(sources), skipped, progress)
     if not entries:
       reasons = ''.join(f'\n  {name}: {reason}' for name, reason in skipped[:5])
       raise InputError(f'{_name(structures)}: no usable structure among {len(sources)} files; the first say:{reasons}')
     skipped += _unused(libraries, used | {name for name, _ in skipped})
     _write_tables(folder, entries, skipped, {'max_rows': max_rows, 'predicted': predicted})
-  return Summary(
+  return CacheSummary(
     path=out,
     num_chains=len(entries),
     num_with_alignment=sum(entry.depth > 1 for entry in entries),
@@ -105,8 +103,8 @@ def build_cache(
   )
 
 
-def _structure_files(structures) -> list[Path]:
-  """All structure files named or found in folders, in the order of their names."""
+def _structure_files(structures: Paths) -> list[Path]:
+  """The structure files given, and those in the folders given, in the order of their names."""
   found: list[Path] = []
   for path in _paths(structures):
     if path.is_dir():
@@ -120,34 +118,38 @@ def _structure_files(structures) -> list[Path]:
   return found
 
 
-def _alignment_groups(alignments) -> list[list[Path]]:
-  """The A3M files of each argument."""
-  groups = []
+def _read_libraries(alignments: Paths) -> tuple[list[AlignmentLibrary], list[tuple[str, str]]]:
+  """A library for each file or folder of alignments, and the files that cannot be read, with the reasons."""
+  libraries, broken = [], []
   for path in _paths(alignments):
     if not path.exists():
       raise InputError(f'{path}: no such file or folder of alignments')
-    groups.append(alignment_files(path) if path.is_dir() else [path])
-  return groups
+    library, failed = read_library(alignment_files(path) if path.is_dir() else [path])
+    libraries.append(library)
+    broken += [(str(file), reason) for file, reason in failed]
+  return libraries, broken
 
 
-def _paths(argument) -> list[Path]:
+def _paths(argument: Paths) -> list[Path]:
   return [Path(argument)] if isinstance(argument, str | Path) else [Path(path) for path in argument]
 
 
-def _name(argument) -> str:
+def _name(argument: Paths) -> str:
   return ', '.join(map(str, _paths(argument)))
 
 
-def _parse(sources: list[Path], job: chain_reading.Job, processes: int | None) -> Iterator[chain_reading.Result]:
-  """What each file gives, in the files' order."""
+def _parse(
+  sources: list[Path], options: chain_reading.ReadingOptions, processes: int | None
+) -> Iterator[chain_reading.FileChains]:
+  """The chains of each file, in the files' order."""
   processes = min(processes or _num_cpus(), len(sources))
   if processes == 1:
-    yield from (chain_reading.read_file(path, job) for path in sources)
+    yield from (chain_reading.read_file(path, options) for path in sources)
     return
   context = multiprocessing.get_context('spawn')  # forking a process in which JAX runs threads can lock up
-  with futures.ProcessPoolExecutor(processes, context, chain_reading.set_job, (job,)) as pool:
+  with futures.ProcessPoolExecutor(processes, context, chain_reading.set_options, (options,)) as pool:
     try:
-      yield from pool.map(chain_reading.read_file_of_job, sources, chunksize=4)
+      yield from pool.map(chain_reading.read_one, sources, chunksize=4)
     except BrokenProcessPool:
       raise ResourceError(
         'a process that parsed structures was ended from outside, often for want of memory; use fewer processes'
@@ -156,8 +158,8 @@ def _parse(sources: list[Path], job: chain_reading.Job, processes: int | None) -
       pool.shutdown(cancel_futures=True)
 
 
-def _unused(libraries: list[Library], named: set[str]) -> list[tuple[str, str]]:
-  """Alignments of which nothing has been said yet."""
+def _unused(libraries: list[AlignmentLibrary], named: set[str]) -> list[tuple[str, str]]:
+  """The alignments that no chain took, but for those already named, with the reason."""
   paths = (str(path) for library in libraries for path in library.paths)
   return [
     (path, 'an alignment that no chain took: none has its sequence, or each has a better one')
@@ -171,13 +173,19 @@ def _num_cpus() -> int:
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def _write_records(path: Path, results, total: int, skipped: list, progress) -> tuple[list[cache.Entry], set[str]]:
-  """Writes every chain to the record file; says in `skipped` what was left out.
+def _write_records(
+  path: Path,
+  results: Iterator[chain_reading.FileChains],
+  total: int,
+  skipped: list[tuple[str, str]],
+  progress: Callable[[int, int], None] | None,
+) -> tuple[list[cache.ChainEntry], set[str]]:
+  """Writes every chain to the record file, and appends to `skipped` what is left out.
 
   Returns:
     the entries, and the paths of the alignments that were taken.
   """
-  entries: list[cache.Entry] = []
+  entries: list[cache.ChainEntry] = []
   taken: set[str] = set()
   used: set[str] = set()
   with _record_file(path) as write:
@@ -198,9 +206,9 @@ def _write_records(path: Path, results, total: int, skipped: list, progress) -> 
 
 @contextlib.contextmanager
 def _record_file(path: Path) -> Iterator[Callable[[bytes], None]]:
-  """Writes records to a new file, complete when the block ends."""
+  """Opens a record file that is complete when the block ends; yields the function that writes a record."""
 
-  def checked(function, *arguments):
+  def checked(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
       return function(*arguments)
     except RuntimeError as error:  # ArrayRecord has no other exceptions
@@ -211,17 +219,17 @@ def _record_file(path: Path) -> Iterator[Callable[[bytes], None]]:
   checked(writer.close)
 
 
-def _write_tables(folder: Path, entries: list[cache.Entry], skipped: list, settings: dict) -> None:
-  """index.csv, skipped.csv and, last, cache.json."""
-  names = [field.name for field in dataclasses.fields(cache.Entry)]
-  with atomic.replacing(folder / cache.INDEX, 'w') as file:
-    writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(names)
-    writer.writerows([getattr(entry, name) for name in names] for entry in entries)
-  with atomic.replacing(folder / cache.SKIPPED, 'w') as file:
-    writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(['file', 'reason'])
-    writer.writerows(skipped)
+def _write_tables(
+  folder: Path, entries: list[cache.ChainEntry], skipped: list[tuple[str, str]], settings: dict[str, Any]
+) -> None:
+  """Writes index.csv, skipped.csv and, last, cache.json."""
+  names = [field.name for field in dataclasses.fields(cache.ChainEntry)]
+  index = ([getattr(entry, name) for name in names] for entry in entries)
+  for name, header, rows in ((cache.INDEX, names, index), (cache.SKIPPED, ['file', 'reason'], skipped)):
+    with atomic.replacing(folder / name, 'w') as file:
+      writer = csv.writer(file, lineterminator='\n')
+      writer.writerow(header)
+      writer.writerows(rows)
   size = (folder / cache.RECORDS).stat().st_size
   manifest = {'format': cache.FORMAT, 'version': cache.VERSION, 'num_records': len(entries), 'num_bytes': size}
   atomic.write_text(folder / cache.MANIFEST, json.dumps({**manifest, 'settings': settings}, indent=1) + '\n')
@@ -230,7 +238,7 @@ def _write_tables(folder: Path, entries: list[cache.Entry], skipped: list, setti
 
 @contextlib.contextmanager
 def _building(out: Path) -> Iterator[Path]:
-  """A fresh folder that becomes `out` when the block ends without an error, and vanishes otherwise."""
+  """Yields a new folder that becomes `out` when the block ends, and is removed if it ends by an error."""
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise InputError(f'{out}: exists already; remove it or choose another place for the cache')
   atomic.make_folder(out.parent)
@@ -249,7 +257,7 @@ def _building(out: Path) -> Iterator[Path]:
 
 
 def _write_error(out: Path, error: OSError) -> Exception:
-  """Says what kept the cache from being written."""
+  """The error to raise for one that kept the cache from being written."""
   full = error.errno in (errno.ENOSPC, errno.EDQUOT) or 'space' in str(error) or 'quota' in str(error).lower()
   if full or shutil.disk_usage(out.parent).free < 1 << 20:
     return ResourceError(f'{out}: the disk is full; make room or choose another place for the cache')
@@ -258,7 +266,7 @@ def _write_error(out: Path, error: OSError) -> Exception:
 
 @contextlib.contextmanager
 def _locked(path: Path, out: Path) -> Iterator[None]:
-  """Holds a lock that ends with this process; InputError when another build holds it."""
+  """Holds a lock that ends with this process at the latest; InputError when another build holds it."""
   with open(path, 'w') as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a structure file says about itself: method, resolution, date of release; read with Biopython.
+"""The metadata of a structure file: method, resolution, date of release; read with Biopython.
 
-Every item is optional in both formats, so what is missing or cannot be read is left unknown and never an error.
+Both formats leave every item optional: one that is missing or cannot be read stays unknown, without an error.
 """
 
 import dataclasses
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from Bio.PDB.MMCIF2Dict import MMCIF2Dict
 from Bio.PDB.parse_pdb_header import parse_pdb_header
@@ -25,7 +26,7 @@ _NO_DATE = '1909-01-08'  # what Biopython gives for a PDB file without one
 
 @dataclasses.dataclass(frozen=True)
 class Deposition:
-  """The origin of a structure."""
+  """How and when a structure was determined."""
 
   method: str = ''  # such as 'X-RAY DIFFRACTION'; '' unknown
   resolution: float = 0.0  # Å; 0: unknown, or a method without one
@@ -33,15 +34,15 @@ class Deposition:
 
 
 def deposition(text: str) -> Deposition:
-  """Reads the head of a PDB or mmCIF text."""
+  """Reads the metadata of a PDB or mmCIF text."""
   try:
     return _from_mmcif(text) if _MMCIF.search(text) else _from_pdb(text)
-  except Exception:  # Biopython's readers raise whatever a malformed line leads to; nothing here is essential
+  except Exception:  # of a malformed line Biopython's readers raise errors of any type
     return Deposition()
 
 
 def _from_mmcif(text: str) -> Deposition:
-  """From the few small categories that say it; the others, atoms above all, are not even split into words."""
+  """Reads only the few small categories that hold the metadata, and skips the many lines of atoms."""
   table: dict[str, list[str]] = {}
   end = 0
   while start := _BLOCK.search(text, end):
@@ -57,7 +58,7 @@ def _from_mmcif(text: str) -> Deposition:
 
 
 def _from_pdb(text: str) -> Deposition:
-  """From EXPDTA, REMARK 2 and REVDAT or HEADER."""
+  """Reads EXPDTA, REMARK 2 and REVDAT or HEADER."""
   head = parse_pdb_header(io.StringIO(text))
   method = (head.get('structure_method') or '').strip().upper()
   return Deposition(
@@ -67,8 +68,8 @@ def _from_pdb(text: str) -> Deposition:
   )
 
 
-def _numbers(texts: Iterable):
-  """Those that are positive finite numbers."""
+def _numbers(texts: Iterable[Any]) -> Iterator[float]:
+  """The texts that are positive finite numbers."""
   for text in texts:
     try:
       value = float(text)

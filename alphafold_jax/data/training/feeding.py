@@ -2,7 +2,7 @@
 """Batches for the training loop, made ahead of it by Grain's threads.
 
 Global batch k holds the examples k * batch_size ... (k + 1) * batch_size - 1 of the training set, and each host takes
-its slice of them, so what is trained on depends neither on the number of hosts nor on that of threads.
+its slice of them: the batches depend neither on the number of hosts nor on that of threads.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,9 @@ class Feed:
 
 
 class Batches:
-  """An iterator over `Feed`; its state is the next step, whatever the number of hosts."""
+  """An iterator over `Feed`, whose state is the number of the next step."""
 
-  def __init__(self, examples, first: int, local: int):
+  def __init__(self, examples: Any, first: int, local: int):
     """Wraps a Grain iterator over feeds of `local` examples each, the first of which is step `first`."""
     self._examples, self._first, self._local = examples, first, local
 
@@ -44,11 +45,11 @@ class Batches:
     return next(self._examples)
 
   def get_state(self) -> dict[str, int]:
-    """Where to go on."""
+    """The next step, for a checkpoint."""
     return {'step': self._first + self._examples.get_state()['next_index'] // self._local}
 
   def set_state(self, state: Mapping[str, int]) -> None:
-    """Goes on from a state of this or another iterator over the same training set."""
+    """Goes on at a state of this or another iterator over the same training set."""
     self._examples.set_state({'next_index': (state['step'] - self._first) * self._local})
 
 
@@ -65,13 +66,16 @@ def batches(
   """Iterates over the mini-batches of steps start, start + 1, ... stop - 1.
 
   Args:
-    training_set: what to draw from; its batch size is that of all hosts together.
+    training_set: the examples; its batch size is that of all hosts together.
     start: the first step.
-    stop: the step before which to end; None: never.
+    stop: the step after the last; None: there is no end.
     host: this process's number.
     num_hosts: processes in all; must divide the batch size.
-    num_threads: how many make examples at a time.
-    ahead: mini-batches made before they are asked for.
+    num_threads: that make examples.
+    ahead: mini-batches that are made in advance.
+
+  Raises:
+    InputError: the hosts do not divide the batch size, or Grain is not installed.
   """
   if training_set.batch_size % num_hosts:
     raise InputError(f'a batch of {training_set.batch_size} examples cannot be divided among {num_hosts} hosts')
@@ -90,7 +94,7 @@ def batches(
 
 
 def stack(examples: Sequence[schema.Batch]) -> schema.Batch:
-  """Examples of equal shape as one object with a leading axis."""
+  """Examples of equal shape as one batch, every array with a leading axis of examples."""
   arrays: dict[str, list[np.ndarray]] = {}
   for example in examples:
     for name, _, value in fields.leaves(example):

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from alphafold_jax import schema
+from alphafold_jax.data.alignment import align
 from alphafold_jax.data.features import empty_templates
-from alphafold_jax.data.pairwise import align
 from alphafold_jax.data.structures import Chain
 from alphafold_jax.data.templates import Template, template_from_chain
-from alphafold_jax.data.training.packing import Record
+from alphafold_jax.data.training.packing import ChainRecord
 from alphafold_jax.errors import InputError
 
 _MAX_HITS = 20  # Suppl. 1.2.3
@@ -18,22 +18,22 @@ _MAX_HITS = 20  # Suppl. 1.2.3
 
 def sample_templates(
   rng: np.random.Generator,
-  record: Record,
+  record: ChainRecord,
   window: slice,
   relatives: Sequence[int],
-  read: Callable[[int], Record],
+  read: Callable[[int], ChainRecord],
   num_templates: int,
 ) -> schema.Templates:
-  """Of at most 20 hits min(Uniform[0, n], num_templates), at random, cut to a window of the chain's residues.
+  """Draws min(Uniform[0, n], num_templates) of n chains, at most 20, as templates for a window of another's residues.
 
-  Chains that hold the same sequence or part of it are no templates: they would give the answer away.
+  A chain whose sequence holds the other or is part of it is no template: its structure would be the answer.
 
   Args:
     rng: advanced.
-    record: the chain.
-    window: its residues that are shown.
-    relatives: numbers of chains that may serve.
-    read: gives the record of such a number.
+    record: the chain that gets the templates.
+    window: its residues that the example shows.
+    relatives: the numbers of the chains to draw from.
+    read: returns the record of a number.
     num_templates: slots; those left over stay empty.
   """
   hits = rng.permutation(np.asarray(relatives, int))[:_MAX_HITS]
@@ -53,8 +53,8 @@ def sample_templates(
   return stacked
 
 
-def _template(record: Record, other: Record) -> Template | None:
-  """The other chain on this one's residues; None when it is the same protein or hardly aligns."""
+def _template(record: ChainRecord, other: ChainRecord) -> Template | None:
+  """The other chain's atoms on this one's residues; None if it is the same protein or does not align."""
   if other.sequence in record.sequence or record.sequence in other.sequence:
     return None
   chain = Chain(

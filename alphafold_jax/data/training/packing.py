@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training chain as arrays, and as the bytes in which the cache keeps it.
+"""One training chain as arrays, and as the bytes of its record in the cache.
 
-The bytes are a JSON line with names, types and shapes, then the arrays one after another. What is kept is what cannot
-be derived, in the fewest bytes that lose nothing of use: alignment letters and deletion counts in one byte each
-(counts above 255 as 255: the network sees 2/pi arctan(count/3), which has long ceased to grow), of coordinates only
-those of atoms that exist, in thousandths of an Å, the precision of the file formats: each residue's first atom in 4
-bytes per axis, the others beside it in 2, their low and high bytes apart, because high bytes compress well. The profile
-of the whole alignment is kept in 16 bits where only some rows are; it would also take longest to make anew.
+The bytes are a JSON line with names, types and shapes, then the arrays one after another:
+
+* alignment tokens and deletion counts in one byte each; counts above 255 become 255, since the network sees
+  2/pi arctan(count/3), which hardly grows any more
+* coordinates of the atoms that exist, in thousandths of an Å, the precision of the file formats: each residue's first
+  atom in 4 bytes per axis, the others as offsets from it in 2, low and high bytes apart, since high bytes compress well
+* the profile of the whole alignment in 16 bits; where there is only the sequence, it is computed
 """
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from alphafold_jax.data.structures import Chain
 from alphafold_jax.errors import InputError
 
 _PER_ANGSTROM = 1000
-_MAX_OFFSET = 32.0  # Å from a residue's first atom; fits 2 bytes and no real residue
+_MAX_OFFSET = 32.0  # Å from a residue's first atom: no residue is larger, and 2 bytes hold it
 _BONDED = 2.5  # Å between C and the next N; a peptide bond has 1.33
 _MAX_COUNT = 255
 _PROFILE_STEPS = np.float32(65535)
@@ -26,8 +28,8 @@ _TOKENS = np.eye(22, dtype=np.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Record:
-  """One chain and its alignment; without homologues the alignment is the sequence alone."""
+class ChainRecord:
+  """One chain, its structure and its alignment, which without homologues is the sequence alone."""
 
   id: str
   sequence: str  # one letter per residue, X where unknown
@@ -41,11 +43,11 @@ class Record:
   confidence: np.ndarray | None = None  # [num_res] float32, pLDDT 0-100 of a predicted structure; None: experimental
 
 
-def pack(record: Record) -> bytes:
+def pack(record: ChainRecord) -> bytes:
   """The record as bytes.
 
   Raises:
-    InputError: a residue's atoms lie impossibly far apart.
+    InputError: two atoms of a residue are more than 32 Å apart.
   """
   present = record.atom_mask > 0
   of_residue = np.nonzero(present)[0]  # residue of each atom
@@ -68,16 +70,21 @@ def pack(record: Record) -> bytes:
     arrays['profile'] = np.rint(record.profile * _PROFILE_STEPS).astype('<u2')
   if record.confidence is not None:
     arrays['confidence'] = np.asarray(record.confidence, np.float32)
-  header = {'id': record.id, 'sequence': record.sequence, 'resolution': record.resolution}
-  header['arrays'] = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
+  header = {
+    'id': record.id,
+    'sequence': record.sequence,
+    'resolution': record.resolution,
+    'arrays': [(name, array.dtype.str, array.shape) for name, array in arrays.items()],
+  }
   line = json.dumps(header).encode() + b'\n'
   return line + b''.join(array.tobytes() for array in arrays.values())
 
 
-def unpack(content: bytes) -> Record:
-  """The record again; its alignment is a view of the bytes."""
+def unpack(content: bytes) -> ChainRecord:
+  """The record that `pack` made these bytes of; its alignment is a view of the bytes."""
   end = content.index(b'\n') + 1
-  header, arrays = json.loads(content[:end]), {}
+  header: dict[str, Any] = json.loads(content[:end])
+  arrays: dict[str, np.ndarray] = {}
   for name, dtype, shape in header['arrays']:
     count = int(np.prod(shape))
     arrays[name] = np.frombuffer(content, dtype, count, end).reshape(shape)
@@ -89,7 +96,7 @@ def unpack(content: bytes) -> Record:
   profile = arrays['profile'] / _PROFILE_STEPS if 'profile' in arrays else single_profile(arrays['tokens'][0])
   positions = np.zeros((*present.shape, 3), np.float32)
   positions[present] = milli / np.float64(_PER_ANGSTROM)
-  return Record(
+  return ChainRecord(
     id=header['id'],
     sequence=header['sequence'],
     residue_index=np.cumsum(arrays['index_steps'], dtype=np.int32),
@@ -109,23 +116,16 @@ def single_profile(tokens: np.ndarray) -> np.ndarray:  # [num_res] -> [num_res, 
 
 
 def residue_index(chain: Chain) -> np.ndarray:  # [num_res] int32
-  """Where each residue stands in its chain, from 0.
+  """The position of each residue in its chain, from 0.
 
-  Consecutive residues of the sequence count on by one. Only where two of them are not bonded and the authors' numbers
-  jump (a file that names no full sequence leaves such gaps) does the index jump as well.
+  The index grows by one per residue, except where two residues are not bonded and the authors' numbers jump, as in
+  files that do not give the full sequence: there it jumps as much.
   """
   steps = np.ones(len(chain.sequence), np.int32)
   steps[0] = 0
-  numbers = np.array([_number(text) for text in chain.numbering])
-  jumps = np.diff(numbers)
+  jumps = np.diff(np.array(chain.numbers, np.float64))  # NaN beside an unknown number
   n, c = chain.atom_positions[1:, 0], chain.atom_positions[:-1, 2]
   both = (chain.atom_mask[1:, 0] > 0) & (chain.atom_mask[:-1, 2] > 0)
-  apart = both & (np.linalg.norm(n - c, axis=-1) > _BONDED) & (jumps > 1)  # NaN, an unknown number, is not > 1
+  apart = both & (np.linalg.norm(n - c, axis=-1) > _BONDED) & (jumps > 1)
   steps[1:][apart] = jumps[apart]
   return np.cumsum(steps, dtype=np.int32)
-
-
-def _number(text: str) -> float:
-  """The authors' residue number without its insertion code; NaN where unresolved."""
-  digits = text if text.lstrip('-').isdigit() else text[:-1]
-  return float(digits) if digits.lstrip('-').isdigit() else np.nan

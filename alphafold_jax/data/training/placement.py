@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which alignment belongs to a chain, and its columns put on the chain's residues.
+"""The alignment of a chain: found by name or sequence, and its columns put on the chain's residues.
 
-An alignment fits a chain whose sequence is its query's: of the residues that the two have in common and both know, at
-least 90% must be the same, and they must be 80% of the chain. So alignments made for the full sequence, for a construct
-without its tag or for a near mutant can be used; unresolved residues (X) speak neither for nor against. Where the two
-differ the chain's own sequence is row 0, residues that only the chain has are gaps in all other rows, and residues that
-only the query has become insertions.
+An alignment fits a chain if its query aligns to 80% of the chain's residues, and at least 90% of the pairs in which
+both residues are known are equal. So alignments made for the full sequence, for a construct without its tag or for a
+near mutant can be used. Where the two sequences differ, row 0 becomes the chain's own, residues that only the chain
+has are gaps in all other rows, and residues that only the query has become insertions.
 
-A chain takes the alignment named like it, else the one whose query resembles it most; folders are asked in their order.
+A chain takes the alignment named like it, else the one whose query is most similar; folders are tried in their order.
 """
 
 import dataclasses
@@ -17,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import Alignment, encode, parse_a3m
-from alphafold_jax.data.pairwise import align
+from alphafold_jax.data.alignment import Alignment, align, encode, parse_a3m
 from alphafold_jax.data.records import read_first_record
 from alphafold_jax.errors import InputError
 
@@ -31,8 +29,8 @@ _CANDIDATES = 3  # alignments tried per folder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Library:
-  """The alignments of one folder, found by name or by their query's words."""
+class AlignmentLibrary:
+  """The alignments of one folder, found by name or by the words (6 residues) of their queries."""
 
   paths: tuple[Path, ...]
   by_name: dict[str, int]  # file name without suffix -> index of its path
@@ -40,7 +38,7 @@ class Library:
   owners: np.ndarray  # [num_word] index of the path each word comes from
 
   def candidates(self, names: Sequence[str], sequence: str) -> list[Path]:
-    """Alignments that may belong to a chain, the likeliest first."""
+    """The alignments that may belong to a chain of these possible names, the likeliest first."""
     found = [self.by_name[name] for name in names if name in self.by_name]
     own = np.unique(_words(sequence))
     first, last = (np.searchsorted(self.words, own, side) for side in ('left', 'right'))
@@ -51,13 +49,9 @@ class Library:
       found += [int(i) for i in nearest if shared[i] >= _MIN_SHARED_WORDS * len(own)]
     return [self.paths[i] for i in dict.fromkeys(found)]
 
-  def is_named(self, path: Path, names: Sequence[str]) -> bool:
-    """Whether an alignment bears one of a chain's names."""
-    return alignment_name(path) in names
 
-
-def read_library(paths: Iterable[Path]) -> tuple[Library, list[tuple[Path, str]]]:
-  """The library of some A3M files of one folder, and those that cannot be read, with the reasons."""
+def read_library(paths: Iterable[Path]) -> tuple[AlignmentLibrary, list[tuple[Path, str]]]:
+  """The library of some A3M files, and those that cannot be read, with the reasons."""
   good, queries, broken = [], [], []
   for path in paths:
     try:
@@ -70,7 +64,7 @@ def read_library(paths: Iterable[Path]) -> tuple[Library, list[tuple[Path, str]]
   codes = np.concatenate([*words, np.zeros(0, np.int64)])
   order = np.argsort(codes, kind='stable')
   names = {alignment_name(path): i for i, path in reversed(list(enumerate(good)))}
-  return Library(tuple(good), names, codes[order], owners[order]), broken
+  return AlignmentLibrary(tuple(good), names, codes[order], owners[order]), broken
 
 
 def alignment_files(folder: Path) -> list[Path]:
@@ -84,7 +78,7 @@ def alignment_name(path: Path) -> str:
 
 
 def place_alignment(alignment: Alignment, sequence: str, source: str) -> tuple[np.ndarray, np.ndarray]:
-  """Puts an alignment on a chain.
+  """Maps an alignment's columns to a chain's residues.
 
   Args:
     alignment: with any query.
@@ -95,7 +89,7 @@ def place_alignment(alignment: Alignment, sequence: str, source: str) -> tuple[n
     tokens and deletions, both [num_seq, num_res] int32; rows that become empty or equal to another are left out.
 
   Raises:
-    InputError: it belongs to another sequence.
+    InputError: the alignment does not fit, see above.
   """
   own, query = encode(sequence), alignment.tokens[0]
   known = own < residues.UNKNOWN
@@ -115,7 +109,7 @@ def place_alignment(alignment: Alignment, sequence: str, source: str) -> tuple[n
 
 
 def _check_fit(query: np.ndarray, own: np.ndarray, num_res: int, source: str) -> None:  # two of [num_pair]
-  """Refuses an alignment whose query is another protein."""
+  """Raises InputError for an alignment whose query is another protein."""
   both = (query < residues.UNKNOWN) & (own < residues.UNKNOWN)
   identity = (query == own)[both].mean() if both.any() else 0.0
   coverage = len(own) / num_res
@@ -127,17 +121,17 @@ def _check_fit(query: np.ndarray, own: np.ndarray, num_res: int, source: str) ->
 
 
 def _letters_before(alignment: Alignment, kept: np.ndarray) -> np.ndarray:  # [num_pair] -> [num_seq, num_pair]
-  """Residues of each row between one kept column and the next, columns that are dropped included."""
+  """The number of residues that each row has between one kept column and the next, in dropped columns too."""
   letters = (alignment.tokens != residues.GAP) * 1
   through = np.cumsum(alignment.deletions + letters, axis=1)  # letters up to and with each column
   before = (through - letters)[:, kept]
   before[:, 1:] -= through[:, kept[:-1]]
-  before[:, 0] = alignment.deletions[:, kept[0]]  # what stands in front of the chain is no insertion
+  before[:, 0] = alignment.deletions[:, kept[0]]  # residues in front of the chain are no insertion
   return before
 
 
 def _distinct_rows(tokens: np.ndarray) -> list[int]:
-  """Row 0 and the first of each of the others that are not gaps only."""
+  """The rows [num_seq, num_res] to keep: row 0, and the first of equal rows that are not gaps only."""
   first: dict[bytes, int] = {tokens[0].tobytes(): 0}
   for i in np.flatnonzero((tokens != residues.GAP).any(axis=1)):
     first.setdefault(tokens[i].tobytes(), int(i))
@@ -145,7 +139,7 @@ def _distinct_rows(tokens: np.ndarray) -> list[int]:
 
 
 def _words(sequence: str) -> np.ndarray:  # [num_word] int64
-  """Codes of all words of consecutive known residues."""
+  """A number for each word of consecutive known residues."""
   tokens = encode(sequence).astype(np.int64)
   if len(tokens) < _WORD:
     return np.zeros(0, np.int64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables that come with a set of structures: which chains to take, their clusters, splits and metadata."""
+"""Tables about a set of structures: which chains to take, their clusters, splits and metadata."""
 
 import csv
 import dataclasses
@@ -16,16 +16,16 @@ _RESOLUTION = (0.0, 1000.0)  # Å
 
 @dataclasses.dataclass(frozen=True)
 class SourceTable:
-  """What is known about chains beforehand."""
+  """The rows of the table and the clusters, by chain."""
 
   rows: dict[str, dict[str, str]] | None = None  # id -> column -> text; None: no table, take every chain
   clusters: dict[str, str] = dataclasses.field(default_factory=dict)  # id -> cluster
 
   def find(self, names: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The chain's id and its row; the first of its possible names that is listed, else the first.
+    """The id and the row of a chain: its first possible name that is listed, or without a table its first name.
 
     Raises:
-      InputError: the table does not list it, or excludes it.
+      InputError: the table does not list the chain, or excludes it.
     """
     if self.rows is None:
       return next((name for name in names if name in self.clusters), names[0]), {}
@@ -39,11 +39,14 @@ class SourceTable:
 
 
 def read_table(path: str | Path, columns: dict[str, str]) -> dict[str, dict[str, str]]:
-  """The table's rows by id, columns under our names.
+  """Reads a table: its rows by id, with our names for the columns.
 
   Args:
     path: CSV with a header line.
     columns: our name -> the table's, where they differ.
+
+  Raises:
+    InputError: a column is missing, an id is listed twice, or a resolution is no number.
   """
   if unknown := set(columns) - set(COLUMNS):
     raise InputError(f'there is no column {", ".join(sorted(unknown))}; a table may have {", ".join(COLUMNS)}')
@@ -64,7 +67,7 @@ def read_table(path: str | Path, columns: dict[str, str]) -> dict[str, dict[str,
 
 
 def read_clusters(path: str | Path) -> dict[str, str]:
-  """Cluster by chain, from lines of representative and member."""
+  """Reads the cluster of each chain from lines of representative and member; InputError: a line is neither."""
   clusters = {}
   for number, line in enumerate(read_text(path).splitlines(), start=1):
     fields = line.split('\t')

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training examples by number: which chain, which rows, which residues (Suppl. 1.2.4 to 1.2.8, 1.3).
+"""Training examples by number: chain, alignment rows, residues and templates (Suppl. 1.2.4 to 1.2.8, 1.3).
 
-Example i is a function of (seed, i) and of nothing else: no epoch, no shuffle buffer, no order of threads or hosts. So
-a run is resumed by knowing its step, and any example can be looked at again by its number.
+Example i is a function of (seed, i) alone: there are no epochs and no shuffle buffer, and the order of threads and
+hosts has no effect. So a run resumes from the number of its step, and any example can be made again by its number.
 
 Departs from the paper: chains are drawn with replacement, with probability proportional to (length acceptance) /
-(cluster size), which the paper's draws and rejections give as well; the network draws clusters and extra rows anew on
-every pass from the rows chosen here; templates are other chains of the same cluster, aligned by sequence, instead of
-HHsearch's hits.
+(cluster size), the same distribution as the paper's draws and rejections; the network draws clusters and extra rows
+anew on every pass from the rows chosen here; templates are other chains of the same cluster, aligned by sequence,
+instead of HHsearch's hits.
 """
 
 import collections
@@ -19,11 +19,10 @@ import numpy as np
 
 from alphafold_jax import schema
 from alphafold_jax.data import features, padding
-from alphafold_jax.data.training.block_deletion import delete_blocks
-from alphafold_jax.data.training.cache import Cache, Entry
-from alphafold_jax.data.training.cropping import crop_start
+from alphafold_jax.data.training.cache import ChainEntry, TrainingCache
 from alphafold_jax.data.training.homologs import sample_templates
-from alphafold_jax.data.training.packing import Record, single_profile
+from alphafold_jax.data.training.packing import ChainRecord, single_profile
+from alphafold_jax.data.training.sampling import crop_start, delete_blocks, random_rows
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ _MAX_DRAWS = 50  # broken records in a row before training is given up
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-  """What an example looks like and how chains are chosen."""
+  """The sizes of an example, and the filters and probabilities by which chains and rows are drawn."""
 
   crop_size: int = 256  # Suppl. Table 4
   num_rows: int = 1152  # Suppl. Table 4: 128 clusters and 1,024 extra rows
@@ -55,9 +54,9 @@ class DataSpec:
   max_single_residue: float = 0.8  # Suppl. 1.2.5
   length_floor: int = 256  # Suppl. 1.2.5
   length_cap: int = 512  # Suppl. 1.2.5
-  alignment_fraction: float = 0.0  # least share drawn from chains that have an alignment; the paper's have one
+  alignment_fraction: float = 0.0  # at least this share is drawn from chains with an alignment; not in the paper
   distillation_fraction: float = 0.0  # Suppl. 1.3: 0.75 with a set of predicted structures
-  min_confidence: float = 50.0  # pLDDT, Suppl. 1.3: residues below are no target
+  min_confidence: float = 50.0  # pLDDT, Suppl. 1.3: residues below it are masked in the target
 
   def __post_init__(self):
     for name in _SIZES:
@@ -74,15 +73,16 @@ class _Pool:
 
   places: np.ndarray  # [num_chain, 2] index of the cache, index in it
   cumulative: np.ndarray  # [num_chain] rising to 1: probabilities summed up
-  entries: tuple[Entry, ...]
+  entries: tuple[ChainEntry, ...]
   clusters: dict[str, list[int]]  # chains of each
 
   def draw(self, rng: np.random.Generator) -> int:
+    """The index of a random chain."""
     place = np.searchsorted(self.cumulative, rng.random(), side='right')
     return min(int(place), len(self.entries) - 1)  # the sum may stay a rounding error below 1
 
   def relatives(self, chosen: int) -> list[int]:
-    """The other chains of a chain's cluster, but for those known to have come out no earlier (Suppl. 1.2.3)."""
+    """The other chains of a chain's cluster, without those released on its date or later (Suppl. 1.2.3)."""
     own = self.entries[chosen]
     return [
       i
@@ -94,17 +94,17 @@ class _Pool:
 class TrainingSet:
   """Random access to an endless sequence of examples."""
 
-  def __init__(self, caches: Sequence[Cache], spec: DataSpec, seed: int, batch_size: int):
-    """Filters and weighs the chains.
+  def __init__(self, caches: Sequence[TrainingCache], spec: DataSpec, seed: int, batch_size: int):
+    """Filters the chains and computes their probabilities.
 
     Args:
       caches: from `open_cache`.
-      spec: sizes and shares.
+      spec: sizes, filters and probabilities.
       seed: not negative.
-      batch_size: examples of a global mini-batch, which are clamped together.
+      batch_size: examples of a global mini-batch, all of which clamp the FAPE or none.
 
     Raises:
-      InputError: no chain is left to draw from.
+      InputError: no chain passes the filters.
     """
     self.caches, self.spec, self.seed, self.batch_size = tuple(caches), spec, seed, batch_size
     self._pools, self._removed = {}, {}
@@ -116,9 +116,12 @@ class TrainingSet:
         raise InputError(f'no {kind} chain is left to train on: {self.describe()}; check filters and splits')
 
   def example(self, index: int) -> tuple[str, schema.Batch]:
-    """The chain's id and the padded example number `index`.
+    """The chain's id and the padded example of a number.
 
-    A record that cannot be read is reported through logging and replaced by the next draw.
+    A record that cannot be read is logged, and another chain is drawn in its place.
+
+    Raises:
+      InputError: 50 records in a row cannot be read.
     """
     for attempt in range(_MAX_DRAWS):
       rng = np.random.default_rng([self.seed, _EXAMPLE, index, attempt])
@@ -133,11 +136,11 @@ class TrainingSet:
     raise InputError(f'example {index}: {_MAX_DRAWS} chains in a row could not be read; build the cache again')
 
   def use_clamped_fape(self, step: int) -> bool:
-    """Whether mini-batch `step` clamps the backbone FAPE; all its examples do, or none."""
+    """Whether all examples of a step clamp the backbone FAPE, or none."""
     return bool(np.random.default_rng([self.seed, _CLAMPED, step]).random() < self.spec.clamped_fraction)
 
   def describe(self) -> dict[str, dict[str, int]]:
-    """Chains, clusters and chains with an alignment that are drawn from, and what the filters took out."""
+    """Of each kind of structure: numbers of chains, clusters, chains with an alignment, and chains per filter."""
     return {
       kind: {
         'chains': len(pool.entries),
@@ -149,12 +152,12 @@ class TrainingSet:
       for pool in (self._pools[is_distillation],)
     }
 
-  def _read(self, pool: _Pool, chosen: int) -> Record:
+  def _read(self, pool: _Pool, chosen: int) -> ChainRecord:
     which, place = pool.places[chosen]
     return self.caches[which][int(place)]
 
-  def _make(self, rng, record: Record, pool: _Pool, chosen: int, index: int) -> schema.Batch:
-    """Rows, crop and templates of a chain, padded."""
+  def _make(self, rng: np.random.Generator, record: ChainRecord, pool: _Pool, chosen: int, index: int) -> schema.Batch:
+    """Draws crop, rows and templates of a chain; the padded example."""
     spec, num_res = self.spec, len(record.sequence)
     clamped = self.use_clamped_fape(index // self.batch_size)
     start = crop_start(rng, num_res, spec.crop_size, clamped)
@@ -162,7 +165,7 @@ class TrainingSet:
     if rng.random() < spec.single_sequence_fraction:
       record = without_alignment(record)
     rows = delete_blocks(rng, len(record.tokens), spec.num_deletion_blocks, spec.deletion_block_fraction)
-    rows = _random_rows(rng, rows, spec.num_rows)
+    rows = random_rows(rng, rows, spec.num_rows)
     templates = features.empty_templates(spec.num_templates, window.stop - window.start)
     if spec.num_templates:
       templates = sample_templates(
@@ -172,30 +175,31 @@ class TrainingSet:
     return padding.pad_batch(batch, {'num_res': spec.crop_size, 'num_seq': spec.num_rows})
 
 
-def whole_chain(record: Record, spec: DataSpec, max_rows: int) -> schema.Batch:
-  """A chain as it is used for validation: all its residues, unpadded, without templates.
+def whole_chain(record: ChainRecord, spec: DataSpec, max_rows: int) -> schema.Batch:
+  """A chain's batch for validation: all its residues, unpadded, without templates.
 
   Args:
     record: from a cache.
     spec: gives the confidence threshold and the number of (empty) template slots.
-    max_rows: alignment rows, chosen at random but always the same ones; 1 shows the sequence alone.
+    max_rows: alignment rows, drawn at random with a fixed seed; 1: the sequence alone.
   """
   num_res = len(record.sequence)
   record = record if max_rows > 1 else without_alignment(record)
-  rows = _random_rows(np.random.default_rng(0), np.arange(len(record.tokens)), max_rows)
+  rows = random_rows(np.random.default_rng(0), np.arange(len(record.tokens)), max_rows)
   templates = features.empty_templates(spec.num_templates, num_res)
   return _make_batch(record, slice(0, num_res), rows, templates, spec.min_confidence, True)
 
 
-def without_alignment(record: Record) -> Record:
-  """The same chain as if it had no homologues."""
+def without_alignment(record: ChainRecord) -> ChainRecord:
+  """The same chain without homologues."""
   tokens, deletions = record.tokens[:1], record.deletions[:1]
   return dataclasses.replace(record, tokens=tokens, deletions=deletions, profile=single_profile(tokens[0]))
 
 
-def _make_pool(caches: Sequence[Cache], spec: DataSpec, is_distillation: int) -> tuple[_Pool, dict[str, int]]:
-  """The chains of one kind that pass, their probabilities, and how many each filter took out."""
-  places, entries, removed = [], [], collections.Counter()
+def _make_pool(caches: Sequence[TrainingCache], spec: DataSpec, is_distillation: int) -> tuple[_Pool, dict[str, int]]:
+  """The chains of one kind that pass the filters, with their probabilities, and how many each filter removed."""
+  places, entries = [], []
+  removed: collections.Counter[str] = collections.Counter()
   for which, cache in enumerate(caches):
     for place, entry in enumerate(cache.entries):
       if entry.is_distillation != is_distillation:
@@ -222,47 +226,40 @@ def _make_pool(caches: Sequence[Cache], spec: DataSpec, is_distillation: int) ->
 
 
 def _favoured(weights: np.ndarray, chosen: np.ndarray, least: float) -> np.ndarray:  # [num_chain] each
-  """Weights of which the chosen chains have at least a given share, where there are any."""
+  """Weights that give the chosen chains, if there are any, at least the share `least`."""
   share = weights[chosen].sum() / max(weights.sum(), 1e-30)
   if share == 0 or share >= least:
     return weights
   return np.where(chosen, weights * least / share, weights * (1 - least) / (1 - share))
 
 
-def _random_rows(rng: np.random.Generator, rows: np.ndarray, max_rows: int) -> np.ndarray:
-  """The first row and a random subset of the others, in their order."""
-  if len(rows) <= max_rows:
-    return rows
-  return np.concatenate([rows[:1], np.sort(rng.choice(rows[1:], max_rows - 1, replace=False))])
-
-
-def _make_batch(record, window, rows, templates, min_confidence, clamped) -> schema.Batch:
+def _make_batch(
+  record: ChainRecord,
+  window: slice,
+  rows: np.ndarray,
+  templates: schema.Templates,
+  min_confidence: float,
+  clamped: bool,
+) -> schema.Batch:
   """The unpadded example of a window of residues and some rows; the profile is that of all rows."""
   tokens = record.tokens[rows, window].astype(np.int32)
-  num_seq, num_res = tokens.shape
-  ones = np.ones(num_res, np.int32)
-  return schema.Batch(
-    aatype=tokens[0].copy(),
-    soft_sequence=np.eye(21, dtype=np.float32)[tokens[0]],
-    seq_mask=np.ones(num_res, np.float32),
+  msa = schema.Msa(
+    tokens=tokens,
+    deletions=record.deletions[rows, window].astype(np.float32),
+    mask=np.ones(tokens.shape, np.float32),
+    pinned=np.eye(1, len(tokens), dtype=np.float32)[0],
+    profile=record.profile[window],
+  )
+  return dataclasses.replace(
+    features.make_batch(record.sequence[window], templates=templates),
     residue_index=record.residue_index[window],
-    asym_id=ones,
-    entity_id=ones.copy(),
-    sym_id=ones.copy(),
-    msa=schema.Msa(
-      tokens=tokens,
-      deletions=record.deletions[rows, window].astype(np.float32),
-      mask=np.ones((num_seq, num_res), np.float32),
-      pinned=np.eye(1, num_seq, dtype=np.float32)[0],
-      profile=record.profile[window],
-    ),
-    templates=templates,
+    msa=msa,
     targets=_targets(record, window, min_confidence, clamped),
   )
 
 
-def _targets(record: Record, window: slice, min_confidence: float, clamped: bool) -> schema.Targets:
-  """The structure in the window; of a predicted one only the residues that are confident."""
+def _targets(record: ChainRecord, window: slice, min_confidence: float, clamped: bool) -> schema.Targets:
+  """The structure in the window; of a predicted one only the confident residues."""
   positions, mask = record.atom_positions[window], record.atom_mask[window]
   if record.confidence is not None:
     mask = mask * (record.confidence[window] >= min_confidence)[:, None]

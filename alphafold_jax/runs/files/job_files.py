@@ -7,6 +7,7 @@ Which files there are is the table of `output.files`; here no format is known by
 import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import logging
 import os
@@ -86,19 +87,20 @@ class JobFiles:
     """Writes one prediction's files, not yet ranked."""
     self._journal.add(self._names(prediction.tag, len(prediction.passes)))
     had = set(prediction.arrays)
-    self._write(prediction, [name for name in self._of_scope(PASS, PREDICTION) if set(FORMATS[name].needs) <= had])
+    formats = [name for name in self._of_scope(PASS, PREDICTION) if set(FORMATS[name].needs) <= had]
+    self._write(Report(self.job.name, [prediction], [prediction.tag]), formats)
 
   def write_pass(self, prediction: Prediction) -> None:
     """Writes the files of a prediction as it is after its last pass so far."""
     self._journal.add(self._names(prediction.tag, len(prediction.passes), PASS))
-    self._write(prediction, self._of_scope(PASS))
+    self._write(Report(self.job.name, [prediction], [prediction.tag]), self._of_scope(PASS))
 
-  def _write(self, prediction: Prediction, formats: Sequence[str]) -> None:
-    self._log_skipped(files.write(Report(self.job.name, [prediction], [prediction.tag]), self.out, formats))
-
-  def _log_skipped(self, written: files.Written) -> None:
+  def _write(self, report: Report, formats: Iterable[str]) -> list[str]:
+    """Writes files; returns their names, and logs which could not be had."""
+    written = files.write(report, self.out, formats)
     for name, reason in written.skipped.items():
       _log.warning('%s: not written: %s', name, reason)
+    return [path.name for path in written.paths]
 
   def _names(self, tag: str, num_passes: int, *scopes: str) -> list[str]:
     """The names of all files of one prediction, in the order of the table."""
@@ -113,16 +115,13 @@ class JobFiles:
   def finish(
     self, found: Sequence[Prediction], loaded: LoadedJob, key: str | None, facts: Mapping[str, Any]
   ) -> dict[str, Any]:
-    """Ranks the predictions, writes the job's own files and the record of it.
+    """Ranks the predictions, writes the job's own files and the record of it, which it returns.
 
     Args:
       found: the job's predictions, kept on disk and their files written.
       loaded: the job's input.
       key: of the job's content; None if predictions are missing, so that a later run tries again.
       facts: for the record.
-
-    Returns:
-      the record, as `done` reads it.
     """
     order = sorted(found, key=lambda one: -RANKINGS[self.options.ranking](one))
     tags = [record.tag(one.model_name, one.seed, rank) for rank, one in enumerate(order, 1)]
@@ -169,9 +168,7 @@ class JobFiles:
                if set(FORMATS[name].needs) <= had}  # fmt: skip
     formats = {name: one for name, one in formats.items() if not self._is_the_input(self.out / name)}
     self._journal.add(formats)
-    written = files.write(report, self.out, formats.values())
-    self._log_skipped(written)
-    return [path.name for path in written.paths]
+    return self._write(report, formats.values())
 
   def _is_the_input(self, path: Path) -> bool:
     """Whether a file is the job's own alignment, which must not be overwritten, let alone removed."""
@@ -201,8 +198,6 @@ class JobFiles:
       key: of the job's content.
       there: names of the files in the output folder, if they are known.
     """
-    if there is not None and self.done_path.name not in there:
-      return None
     try:
       content = json.loads(self.done_path.read_text(encoding='utf-8'))
       names = content['files']
@@ -214,7 +209,7 @@ class JobFiles:
   def start_anew(self, input_key: str) -> None:
     """Says that the job is no longer done, before anything of it changes; files of another protein go at once."""
     self.done_path.unlink(missing_ok=True)
-    if self._journal.input_key != input_key:
+    if self._journal.content[0] != input_key:
       self._remove_all_but([])
       self._journal.keep([], input_key)
 
@@ -225,9 +220,10 @@ class JobFiles:
 
   def _remove_all_but(self, names: Iterable[str]) -> None:
     """Removes the files that earlier runs, or this one before ranking, wrote for the job."""
-    for name in self._journal.names - set(names):
+    input_key, known = self._journal.content
+    for name in known - set(names):
       (self.out / name).unlink(missing_ok=True)
-    self._journal.keep(names, self._journal.input_key)
+    self._journal.keep(names, input_key)
 
 
 class Journal:
@@ -235,48 +231,37 @@ class Journal:
 
   def __init__(self, path: Path):
     self._path = path
-    self._content: tuple[str | None, set[str]] | None = None
 
-  @property
-  def names(self) -> set[str]:
-    return set(self._read()[1])
-
-  @property
-  def input_key(self) -> str | None:
-    return self._read()[0]
+  @functools.cached_property
+  def content(self) -> tuple[str | None, frozenset[str]]:
+    """The key and the names."""
+    try:
+      content = json.loads(self._path.read_text(encoding='utf-8'))
+      return content['input'], frozenset(name for name in content['files'] if os.path.basename(name) == name)
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: then nothing is ours to remove
+      return None, frozenset()
 
   def add(self, names: Iterable[str]) -> None:
     """Puts names on record, before the files are written."""
-    key, known = self._read()
+    key, known = self.content
     if not known.issuperset(names := list(names)):
       self.keep(known.union(names), key)
 
   def keep(self, names: Iterable[str], input_key: str | None) -> None:
     """Replaces what is on record."""
-    self._content = input_key, set(names)
+    self.content = input_key, frozenset(names)
     atomic.make_folder(self._path.parent)
-    atomic.write_text(self._path, json.dumps({'input': input_key, 'files': sorted(self._content[1])}, indent=1) + '\n')
-
-  def _read(self) -> tuple[str | None, set[str]]:
-    if self._content is None:
-      try:
-        content = json.loads(self._path.read_text(encoding='utf-8'))
-        names = {name for name in content['files'] if os.path.basename(name) == name}
-        self._content = content['input'], names
-      except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: then nothing is ours to remove
-        self._content = None, set()
-    return self._content
+    atomic.write_text(self._path, json.dumps({'input': input_key, 'files': sorted(self.content[1])}, indent=1) + '\n')
 
 
 def _row(rank: int, prediction: Prediction) -> dict[str, Any]:
-  ptm = None if prediction.ptm is None else round(prediction.ptm, 4)
   return {
     'rank': rank,
     'tag': prediction.tag,
     'model': prediction.model_name,
     'seed': prediction.seed,
     'mean_plddt': round(prediction.mean_plddt, 2),
-    'ptm': ptm,
+    'ptm': prediction.ptm and round(prediction.ptm, 4),
     'passes': len(prediction.passes),
     'seconds': round(prediction.seconds, 2),
   }

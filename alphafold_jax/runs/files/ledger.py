@@ -4,7 +4,6 @@
 import dataclasses
 import logging
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from alphafold_jax.errors import InputError
@@ -22,27 +21,12 @@ class Ledger:
   """Keeps what is known; failures are entered into the run's summary as they come."""
 
   def __init__(
-    self,
-    out: Path,
-    options: Options,
-    found: Inputs,
-    templates: TemplateSource | None,
-    keys: Keys | None,
-    summary: Summary,
+    self, options: Options, found: Inputs, templates: TemplateSource | None, keys: Keys | None, summary: Summary
   ):
-    """Opens a ledger in which nothing but the proteins is known.
-
-    Args:
-      out: the output folder.
-      options: of the run.
-      found: the proteins, and what cannot be used.
-      templates: where templates come from, if there are any.
-      keys: of the run's predictions; None if it makes none.
-      summary: of the run.
-    """
-    self._out, self._options, self._templates, self._keys = out, options, templates, keys
+    """Opens a ledger in which nothing but the proteins is known; `keys` is None if the run predicts nothing."""
+    self._out, self._options, self._templates, self._keys = summary.out, options, templates, keys
     self._found, self._summary = found, summary
-    self._searches = Searches(options.search, out / HIDDEN)
+    self._searches = Searches(options.search, summary.out / HIDDEN)
     self._jobs = {job.name: job for job in found.jobs}
     self.digests: dict[str, str] = {}  # of input, by job
     self.depths: dict[str, int] = {}  # of alignments
@@ -104,8 +88,7 @@ class Ledger:
     if self._options.overwrite_existing_results:
       return None
     files = JobFiles(self._out, job, self._options)
-    is_there = files.done_path.exists() if there is None else files.done_path.name in there
-    if not is_there:
+    if not (files.done_path.exists() if there is None else files.done_path.name in there):
       return None  # without reading its input
     key = self.key(job)
     return None if key is None else files.done(key, there)

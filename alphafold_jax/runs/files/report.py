@@ -22,7 +22,7 @@ from alphafold_jax.screen import number
 from alphafold_jax.search.databases import HHSUITE
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
-from alphafold_jax.weights.notes import Note
+from alphafold_jax.weights.store import Note
 
 if TYPE_CHECKING:
   from rich.table import Table  # rich is loaded only where something is shown
@@ -113,12 +113,12 @@ def write_summary(summary: Summary) -> None:
   """Writes summary.csv: one row for each prediction."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(['job', 'status', 'rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds', 'notes'])
+  columns = 'rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds'
+  writer.writerow(['job', 'status', *columns, 'notes'])
   notes = '; '.join(note.text for note in summary.notes)
   for outcome in summary.outcomes:
     for row in outcome.predictions or [{}]:
-      values = [row.get(name) for name in ('rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds')]
-      writer.writerow([outcome.job, outcome.status, *('' if value is None else value for value in values), notes])
+      writer.writerow([outcome.job, outcome.status, *map(row.get, columns), notes])  # None: an empty cell
   atomic.write_text(summary.out / SUMMARY, text.getvalue())
 
 
@@ -148,7 +148,7 @@ def write_citations(out: Path, search: SearchOptions | None) -> None:
 
 
 def write_config(
-  out: Path,
+  summary: Summary,
   source: Any,
   options: Options,
   command: Sequence[str] | None,
@@ -156,31 +156,28 @@ def write_config(
   device: Mapping[str, Any],
   jobs: Sequence[tuple[Job, str]],
   templates: Mapping[str, str],
-  notes: Sequence[Note] = (),
 ) -> None:
   """Writes config.json: everything needed to repeat the run.
 
   Args:
-    out: the output folder.
+    summary: gives the folder, the shard and the notes.
     source: where the proteins came from.
-    options: as given.
     command: the command line, if there was one.
     params: parameter file and SHA-256, or 'random', by model; nothing if none is run.
     device: what was computed on.
     jobs: each with the digest of its input.
     templates: SHA-256 by template file.
-    notes: what must be said of the predictions.
   """
   given = str(Path(source).absolute()) if isinstance(source, str | Path) else f'{len(jobs)} queries of a program'
   content = {
     'program': 'alphafold_jax',
     'version': __version__,
     'date': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
-    **({'notes': [note.text for note in notes]} if notes else {}),
+    **({'notes': [note.text for note in summary.notes]} if summary.notes else {}),
     'command': list(command) if command else None,
     'working_directory': str(Path.cwd()),
     'input': given,
-    'output': str(out.absolute()),
+    'output': str(summary.out.absolute()),
     'options': options.as_json(),
     'models': {
       name: {'parameters': params.get(name), 'config': options.model_config(name).to_dict()} for name in options.models
@@ -203,7 +200,7 @@ def write_config(
       for job, digest in jobs
     ],
   }
-  atomic.write_text(out / of_shard(CONFIG, options.shard), _dump(content))
+  atomic.write_text(summary.path(CONFIG), _dump(content))
 
 
 def _package_version(name: str) -> str | None:
@@ -220,20 +217,13 @@ def _dump(content: Any) -> str:
 # ------------------------------------------------------------------------------------------ the closing table
 
 
-def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
+def closing(summary: Summary, *, live: bool) -> str:
   """The table of what there is now and what failed, as text: in colours for a terminal, else plain."""
   from rich.console import Console
 
   text = io.StringIO()
-  console = Console(
-    file=text,
-    width=min(width or _WIDTH, 120),
-    force_terminal=live,
-    no_color=not live,
-    highlight=False,
-    color_system='auto' if live else None,
-    legacy_windows=False,
-  )
+  colours: dict[str, Any] = {'color_system': 'auto' if live else None, 'no_color': False}
+  console = Console(file=text, width=_WIDTH, force_terminal=live, highlight=False, legacy_windows=False, **colours)
   if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions and outcome.ours]:
     best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
     heading = 'Best prediction of each protein' if best_only else 'Predictions'
@@ -252,13 +242,9 @@ def closing(summary: Summary, *, live: bool, width: int | None = None) -> str:
 def _table(live: bool, title: str | None = None) -> 'Table':
   from rich import box, table
 
+  lines = box.SIMPLE_HEAD if live else None
   return table.Table(
-    title=title,
-    title_justify='left',
-    title_style='bold red',
-    box=box.SIMPLE_HEAD if live else None,
-    pad_edge=False,
-    header_style='bold',
+    title=title, title_justify='left', title_style='bold red', box=lines, pad_edge=False, header_style='bold'
   )
 
 
@@ -273,17 +259,8 @@ def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool)
       ptm = '-' if row['ptm'] is None else f'{row["ptm"]:.2f}'
       first = [outcome.job, str(len(outcome.files)), '' if outcome.status == DONE else outcome.status]
       job, num_files, remark = first if i == 0 else ('', '', '')
-      grid.add_row(
-        job,
-        str(row['rank']),
-        row['model'],
-        str(row['seed']),
-        f'{row["mean_plddt"]:.1f}',
-        ptm,
-        _time(row['seconds']),
-        num_files,
-        remark,
-      )
+      scores = f'{row["mean_plddt"]:.1f}', ptm, _time(row['seconds'])
+      grid.add_row(job, str(row['rank']), row['model'], str(row['seed']), *scores, num_files, remark)
   if len(outcomes) > _MAX_ROWS:
     grid.add_row('...', *[''] * 7, f'{len(outcomes) - _MAX_ROWS} more')
   return grid
@@ -301,8 +278,7 @@ def _failures_table(summary: Summary, live: bool) -> 'Table':
   grid.add_column('At', no_wrap=True)
   grid.add_column('Why', overflow='fold')
   for failure in summary.failures[: _MAX_ROWS // 3]:
-    where = failure.model or failure.stage
-    grid.add_row(failure.job, where, Text(f'{failure.error}: {failure.message}'))
+    grid.add_row(failure.job, failure.model or failure.stage, Text(f'{failure.error}: {failure.message}'))
   if len(summary.failures) > _MAX_ROWS // 3:
     grid.add_row('...', '', f'{len(summary.failures) - _MAX_ROWS // 3} more, see {summary.path(FAILURES).name}')
   return grid
@@ -324,7 +300,6 @@ def _closing_lines(summary: Summary) -> Iterator[str]:
 def _counted(outcomes: Sequence[Outcome]) -> str:
   """'3 proteins: 2 done, 1 failed'."""
   of_status = Counter(outcome.status for outcome in outcomes)
-  counts = [
-    f'{of_status[status]} {status}' for status in (DONE, KEPT, PARTIAL, FAILED, ELSEWHERE, NOT_RUN) if of_status[status]
-  ]
+  in_order = (DONE, KEPT, PARTIAL, FAILED, ELSEWHERE, NOT_RUN)
+  counts = [f'{of_status[status]} {status}' for status in in_order if of_status[status]]
   return f'{number(len(outcomes), "protein")}{": " * bool(counts)}{", ".join(counts)}'

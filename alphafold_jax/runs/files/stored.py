@@ -46,13 +46,9 @@ class StoredArrays(Mapping[str, np.ndarray]):
 
 
 def save(folder: Path, key: str, prediction: Prediction, extras: Collection[str] = ()) -> Prediction:
-  """Writes a prediction; returns it with its arrays on disk.
+  """Writes a prediction into its protein's folder; returns it with its arrays on disk.
 
-  Args:
-    folder: of the protein.
-    key: of the content.
-    prediction: what to write.
-    extras: names of the arrays to keep beyond those of every prediction, until `drop_extras`.
+  Arrays named by `extras` are kept beyond those of every prediction, until `drop_extras`.
 
   Raises:
     ResourceError, InputError: the disk is full, or the place cannot be written.

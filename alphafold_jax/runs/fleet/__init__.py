@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who does it: this process, others of this machine, a Ray cluster, and all that share the output folder.
 
-places        which devices of this machine each process gets
+places        which devices of this machine, or which Ray
 processes     this process, or child processes of it
-actors        actors on Ray; cluster: of this machine, or of all machines of a cluster
+actors        actors on Ray, of this machine, or of all machines of a cluster
 queue         which protein comes next; the shares of shards
 claims        who works on which protein, over processes and hosts
-starting      JAX and the predictor of a process; models: parameters located, identified, loaded and kept
-predicting    one protein with all its models and seeds; overlap: features ahead and files behind, in threads
+models        parameters located, identified, loaded and kept, and the device that they are for
+predicting    one protein with all its models and seeds, features ahead and files behind
 progress      how far it has come, time left
 """
 
@@ -22,9 +22,8 @@ from alphafold_jax.runs.fleet import actors, processes, progress
 from alphafold_jax.runs.fleet.claims import Claims
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.places import Place, on_this_machine
-from alphafold_jax.runs.fleet.predicting import CannotWrite
+from alphafold_jax.runs.fleet.predicting import CannotWrite, Setup
 from alphafold_jax.runs.fleet.queue import Workload, of_shard
-from alphafold_jax.runs.fleet.starting import Setup
 from alphafold_jax.runs.options import Options
 from alphafold_jax.screen import Screen
 
@@ -58,7 +57,7 @@ def predict_all(workload: Workload, places: Sequence[Place], console: Any, scree
   Raises:
     AlphaFoldError: no further protein can be run.
   """
-  places, address = places[: max(1, len(workload.own) + len(workload.others))], workload.setup.options.ray
+  places = places[: max(1, len(workload.own) + len(workload.others))]
   folder = workload.setup.out / HIDDEN
   try:
     if len(places) > 1 and not _has_ray():
@@ -68,7 +67,7 @@ def predict_all(workload: Workload, places: Sequence[Place], console: Any, scree
       if len(places) == 1:
         processes.run_here(workload, claims, shown)
       else:
-        actors.run_actors(workload, claims, shown, address, places)
+        actors.run_actors(workload, claims, shown, places)
   except CannotWrite as error:
     _log.error('%s: %s. No further protein is run', error.job, error.message)
     job = next(job for job in (*workload.own, *workload.others) if job.name == error.job)

@@ -13,19 +13,20 @@ An actor that dies is replaced, here or on another machine, and what it held is 
 """
 
 import contextlib
+import dataclasses
 import logging
 import platform
 import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from logging.handlers import QueueHandler
 from typing import Any
 
 from alphafold_jax.errors import AlphaFoldError, ResourceError
 from alphafold_jax.runs.files import Failure, Outcome
-from alphafold_jax.runs.fleet import cluster
 from alphafold_jax.runs.fleet.claims import Claims
-from alphafold_jax.runs.fleet.places import Place
+from alphafold_jax.runs.fleet.places import Place, connected, room
 from alphafold_jax.runs.fleet.predicting import CannotWrite
 from alphafold_jax.runs.fleet.processes import MAX_STARTS, TRY_ONE, predict
 from alphafold_jax.runs.fleet.progress import Progress
@@ -37,126 +38,100 @@ _package_log = logging.getLogger('alphafold_jax')
 _log = logging.getLogger(__name__)
 _POLL = 2.0  # seconds after which to look at what other processes in the folder do
 Event = tuple[Any, ...]
-Send = Callable[[Event], None]
 
 
 # ------------------------------------------------------------------------------------------ in an actor
 
 
-class _Forward(logging.Handler):
-  """Sends what is logged."""
+class _Forward(QueueHandler):
+  """Puts what is logged among the events; tracebacks stay apart from messages, since not every screen shows them."""
 
-  def __init__(self, send: Send):
-    super().__init__()
-    self._send = send
-
-  def emit(self, record: logging.LogRecord) -> None:
+  def prepare(self, record: logging.LogRecord) -> Event:
     plain = logging.makeLogRecord(record.__dict__ | {'msg': record.getMessage(), 'args': None, 'exc_info': None})
     if record.exc_info:
       plain.exc_text = logging.Formatter().formatException(record.exc_info)
-    self._send(('log', plain))
+    return 'log', plain
 
 
 class _RemoteProgress:
-  """Sends each call of a method of Progress."""
+  """Puts each call of a method of Progress among the events."""
 
-  def __init__(self, send: Send):
-    self._send = send
+  def __init__(self, events: 'queue.SimpleQueue[Event | None]'):
+    self._events = events
 
   def __getattr__(self, method: str) -> Callable[..., None]:
-    return lambda *arguments: self._send(('progress', method, arguments))
+    return lambda *arguments: self._events.put(('progress', method, arguments))
 
 
 class Predicting:
-  """What an actor does. Each method yields events until it is done."""
+  """What an actor does."""
 
   def __init__(self, place: Place, setup: Any, level: int):
-    """Occupies the place, or what Ray assigns; logs from a level on; `setup` is a starting.Setup."""
+    """Occupies the place, or what Ray assigns; logs from a level on; `setup` is a predicting.Setup."""
     place.occupy()
     self._name, self._setup = place.name, setup
     self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     self._thread = ThreadPoolExecutor(1, 'predicting')
     _package_log.setLevel(level)
     _package_log.propagate = False
-    _package_log.addHandler(_Forward(self._events.put))
+    _package_log.addHandler(_Forward(self._events))
 
-  def start(self) -> Iterator[Event]:
-    yield from self._during(self._start)
-
-  def predict(self, assignment: Assignment, ahead: Job | None) -> Iterator[Event]:
-    yield from self._during(lambda: predict(self._predictor, assignment, ahead))
-
-  def drain(self) -> Iterator[Event]:
-    yield from self._during(lambda: self._predictor.drain())
-
-  def _start(self) -> None:
-    device = self._setup.start_device(f'{self._name} on {platform.node()}: ')
-    self._predictor = self._setup.predictor(_RemoteProgress(self._events.put), self._ended).__enter__()
-    self._events.put(('device', device))
-
-  def _ended(self, outcome: Outcome, failures: list[Failure]) -> None:
-    self._events.put(('ended', outcome, failures))
-
-  def _during(self, task: Callable[[], None]) -> Iterator[Event]:
-    """Yields what happens while a thread does a task; raises what the task raised."""
-    future = self._thread.submit(task)
+  def during(self, task: str, *arguments: Any) -> Iterator[Event]:
+    """Yields what happens while a thread starts, predicts or drains; raises what the task raised."""
+    future = self._thread.submit(getattr(self, f'_{task}'), *arguments)
     future.add_done_callback(lambda _: self._events.put(None))
     while (event := self._events.get()) is not None:
       yield event
     future.result()
 
+  def _start(self) -> None:
+    device = self._setup.start_device(f'{self._name} on {platform.node()}: ')
+    self._predictor = self._setup.predictor(_RemoteProgress(self._events), self._ended).__enter__()
+    self._events.put(('device', device))
+
+  def _ended(self, outcome: Outcome, failures: list[Failure]) -> None:
+    self._events.put(('ended', outcome, failures))
+
+  def _predict(self, assignment: Assignment, ahead: Job | None) -> None:
+    predict(self._predictor, assignment, ahead)
+
+  def _drain(self) -> None:
+    self._predictor.drain()
+
 
 # ------------------------------------------------------------------------------------------ in this process
 
 
+@dataclasses.dataclass(eq=False)
 class _Actor:
   """An actor, and what it was handed."""
 
-  def __init__(self, place: Place, progress: Progress):
-    self.place, self.progress = place, progress
-    self.num_starts = 0  # since it was last ready
-    self.handle: Any = None
+  place: Place
+  progress: Progress
+  num_starts: int = 0  # since it was last ready
+  is_ready: bool = False
+  handle: Any = None
+  stream: Any = None  # of the events of its task, until that is done
+  held: dict[str, Assignment] = dataclasses.field(default_factory=dict)  # by name, until it has ended
+  running: str | None = None
+  ahead: str | None = None  # what it makes features of
 
-  def begin(self, handle: Any) -> None:
-    """Becomes one that was just made, for the first time or in the place of a dead one."""
-    self.handle = handle
-    self.num_starts += 1
-    self.is_ready = False
-    self.held: dict[str, Assignment] = {}  # by name, until it has ended
-    self.running: str | None = None
-    self.ahead: str | None = None  # what it makes features of
-    self.call('start')
-
-  def call(self, method: str, *arguments: Any) -> None:
-    self.stream: Any = getattr(self.handle, method).options(num_returns='streaming').remote(*arguments)
+  def call(self, task: str, *arguments: Any) -> None:
+    self.stream = self.handle.during.options(num_returns='streaming').remote(task, *arguments)
 
   def give(self, assignment: Assignment, ahead: Job | None) -> None:
     self.running, self.ahead = assignment.job.name, ahead.name if ahead else None
     self.held[self.running] = assignment
     self.call('predict', assignment, ahead)
 
-  @property
-  def is_free(self) -> bool:
-    return self.is_ready and self.stream is None
-
 
 class _Actors:
   """The actors of a run."""
 
-  def __init__(
-    self,
-    ray: Any,
-    resources: dict[str, Any],
-    workload: Workload,
-    claims: Claims,
-    progress: Progress,
-    places: Sequence[Place],
-  ):
-    """Makes none yet; `resources` are what Ray reserves for each, the rest is of `run_actors`."""
-    progress.clock.num_workers = len(places)
-    self._members = [_Actor(place, progress.beside()) for place in places]
-    self._ray, self._workload, self._queue = ray, workload, Queue(workload, claims, progress.clock)
-    self._class, self._setup = ray.remote(**resources)(Predicting), ray.put(workload.setup)
+  def __init__(self, ray: Any, actor_class: Any, workload: Workload, proteins: Queue, members: list[_Actor]):
+    """Starts none yet; `actor_class` is Predicting as Ray knows it."""
+    self._ray, self._class, self._workload, self._queue, self._members = ray, actor_class, workload, proteins, members
+    self._setup = ray.put(workload.setup)
     self._waiting = ThreadPoolExecutor(1, 'waiting')
     self._again: deque[Assignment] = deque()  # of actors that died
 
@@ -173,7 +148,11 @@ class _Actors:
         self._kill(one)
 
   def _start(self, one: _Actor) -> None:
-    one.begin(self._class.remote(one.place, self._setup, _package_log.getEffectiveLevel()))
+    """Makes an actor, for the first time or in the place of a dead one."""
+    one.handle = self._class.remote(one.place, self._setup, _package_log.getEffectiveLevel())
+    one.num_starts += 1
+    one.is_ready, one.held, one.running, one.ahead = False, {}, None, None
+    one.call('start')
 
   def _kill(self, one: _Actor) -> None:
     with contextlib.suppress(Exception):  # it may be dead or not made, or the cluster gone
@@ -181,7 +160,7 @@ class _Actors:
 
   def _hand_out(self) -> bool:
     """Gives all free actors something to do; False once there is nothing left to do or to wait for."""
-    for one in [one for one in self._members if one.is_free]:
+    for one in [one for one in self._members if one.is_ready and one.stream is None]:
       avoid = {other.ahead for other in self._members if other is not one and other.ahead}  # others have its features
       if self._again and not one.held:
         one.give(self._again.popleft(), None)
@@ -243,7 +222,8 @@ class _Actors:
       self._kill(one)
       self._start(one)
     else:
-      self._retire(one, ResourceError(f'no worker could be started: {_last_line(why)}. {TRY_ONE}'))
+      last = (why.strip().splitlines() or ['no reason is known'])[-1]
+      self._retire(one, ResourceError(f'no worker could be started: {last.rstrip(".")}. {TRY_ONE}'))
 
   def _retire(self, one: _Actor, error: Exception) -> None:
     """Goes on without an actor; raises the error if it was the last."""
@@ -253,31 +233,20 @@ class _Actors:
       raise error
 
 
-def run_actors(
-  workload: Workload, claims: Claims, progress: Progress, address: str | None, places: Sequence[Place]
-) -> None:
-  """Predicts everything in actors.
-
-  Args:
-    workload: what there is.
-    claims: of this process.
-    progress: of the run.
-    address: of a cluster, or 'auto'; None: this machine.
-    places: on this machine, one for each actor.
+def run_actors(workload: Workload, claims: Claims, progress: Progress, places: Sequence[Place]) -> None:
+  """Predicts everything in actors, at these places unless a cluster decides.
 
   Raises:
     CannotWrite, AlphaFoldError: no further protein can be run.
   """
   options = workload.setup.options
   resources: dict[str, Any] = {'num_cpus': 1}
-  with cluster.connected(address, len(places)) as (ray, is_own):
+  with connected(options.ray, len(places)) as (ray, is_own):
     if not is_own:
-      count, resources = cluster.room(ray.nodes(), options.workers, options.settings.num_devices)
+      count, resources = room(ray.nodes(), options.workers, options.settings.num_devices)
       count = min(count, max(1, len(workload.own) + len(workload.others)))
       places = [Place(f'worker {i + 1}') for i in range(count)]
       _log.info('Ray cluster: %s, each with %s', number(count, 'worker'), resources)
-    _Actors(ray, resources, workload, claims, progress, places).run()
-
-
-def _last_line(text: str) -> str:
-  return text.strip().splitlines()[-1].rstrip('.') if text.strip() else 'no reason is known'
+    progress.clock.num_workers = len(places)
+    members = [_Actor(place, progress.beside()) for place in places]
+    _Actors(ray, ray.remote(**resources)(Predicting), workload, Queue(workload, claims, progress.clock), members).run()

@@ -79,13 +79,7 @@ class Claims:
       self.end(job, STOPPED)
 
   def take(self, job: str) -> Path | None:
-    """Claims a protein; None if another process has it.
-
-    Args:
-      job: the protein's name.
-
-    Returns:
-      the file that holds the claim.
+    """Claims a protein by its name; returns the file that holds the claim, or None if another process has it.
 
     Raises:
       InputError, ResourceError: the folder cannot be written.
@@ -116,21 +110,13 @@ class Claims:
     return path
 
   def end(self, job: str, how: str, **content: Any) -> None:
-    """Gives a protein back.
-
-    Args:
-      job: the protein's name.
-      how: its outcome's status.
-      content: fields of Claim that say more.
-    """
+    """Gives a protein back; `how` is its outcome's status, `content` fields of Claim that say more."""
     _rewrite(self._held.pop(job), _who() | {'ended': how} | content)
 
   def count_death(self, job: str, pid: int) -> bool:
     """Notes that a process died at a protein, unless the claim is not of this process of this machine; whether it is.
 
-    Args:
-      job: the protein's name.
-      pid: of the process that claimed it: the dead one, or this one.
+    `pid` is of the process that claimed it: the dead one, or this one.
     """
     last = self.last(job)
     if last is None or last.ended is not None or (last.machine, last.pid) != (_MACHINE, pid):

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models of a run: found and checked before anything runs, loaded once, kept as memory allows; and their plans."""
+"""The models of a run: found and checked before anything runs, loaded once, kept as memory allows; and their plans.
+
+Here a process that predicts also begins: with JAX and a place for compiled programs.
+"""
 
 import dataclasses
 import functools
 import logging
+import os
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,10 @@ from typing import Any
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.runs.options import RANDOM, Options
 from alphafold_jax.transfer import files
-from alphafold_jax.weights import notes, npz, official, store
+from alphafold_jax.weights import npz, official, store
 
 _log = logging.getLogger(__name__)
+_GPU_SHARE = '0.92'  # of a GPU's memory that JAX takes; its own default is 0.75
 _SHARE = 0.25  # of the free memory that models may take which are not running
 _MAX_PROGRAMS = 24  # compiled programs that are kept in memory
 
@@ -50,10 +55,8 @@ class Models:
       path = self.paths[name] = store.find_params(name, options.params)
       wrong, _ = npz.shape_problems(npz.read_shapes(path), official.official_shapes(options.model_config(name)))
       if wrong:
-        raise WeightsError(
-          f'{path}: {len(wrong)} arrays do not fit {name} (is it the file of another model?)\n  '
-          + '\n  '.join(wrong[:5])
-        )
+        problem = f'{path}: {len(wrong)} arrays do not fit {name} (is it the file of another model?)'
+        raise WeightsError('\n  '.join([problem, *wrong[:5]]))
       self.digests[name] = store.verify_file(path) or files.digest(path)['sha256']
 
   def facts(self) -> dict[str, Any]:
@@ -64,9 +67,9 @@ class Models:
     }
 
   @property
-  def notes(self) -> tuple[notes.Note, ...]:
+  def notes(self) -> tuple[store.Note, ...]:
     """The words that every file of the run must carry, such as that the weights are random."""
-    found = (notes.note_of(name, self._options.is_random) for name in self._options.models)
+    found = (store.note_of(name, self._options.is_random) for name in self._options.models)
     return tuple(dict.fromkeys(note for note in found if note))
 
   def get(self, name: str) -> Any:
@@ -83,12 +86,7 @@ class Models:
     return self._loaded[name]
 
   def planned(self, name: str, job: str, batch: Any) -> PlannedModel:
-    """A model from memory or loaded now, and how it will compute a protein in the memory there is.
-
-    Args:
-      name: of the model.
-      job: of the protein, for the log.
-      batch: its features, an unpadded schema.Batch.
+    """A model from memory or loaded now, and how it will compute a protein, an unpadded schema.Batch, in what there is.
 
     Raises:
       WeightsError: the parameters cannot be loaded.
@@ -136,3 +134,52 @@ class Models:
     available = devices.available_bytes()
     size = max(sum(x.nbytes for x in jax.tree.leaves(model.params)) for model in self._loaded.values())
     return available is None or size * len(self._options.models) <= _SHARE * (available + size * len(self._loaded))
+
+  # ---------------------------------------------------------------------------------------- the device
+
+  def start_device(self, who: str, has_templates: bool) -> dict[str, Any]:
+    """Loads JAX and logs what it computes on, in lines that begin with `who`; returns facts for the run's record."""
+    _log.info('%sstarting JAX', who)
+    os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', _GPU_SHARE)
+    import jax
+
+    from alphafold_jax import devices, tuning
+
+    device = devices.describe()
+    free = '' if device['free_bytes'] is None else f', {device["free_bytes"] / 2**30:.1f} GiB free'
+    kind = device['kind'] if device['kind'] == device['platform'] else f'{device["kind"]} ({device["platform"]})'
+    _log.info('%sJAX %s on %d x %s%s', who, jax.__version__, device['count'], kind, free)
+    if hint := devices.idle_accelerator():
+      _log.warning('%s', hint)
+    self._log_longest(who, has_templates)
+    if not self._options.compilation_cache:
+      jax.config.update('jax_enable_compilation_cache', False)
+    elif (cache := devices.use_compilation_cache()) is None:
+      _log.warning('compiled programs cannot be kept for later runs: the cache folder cannot be written')
+    else:
+      _log.info('%scompiled programs are kept in %s', who, cache)
+      device['compilation_cache'] = str(cache)
+    device['kernels'] = self._settings.kernels or tuning.preferred()
+    if device['kernels'] != 'auto':
+      _log.info('%skernels: %s', who, device['kernels'])
+    return device | {'dtype': self._settings.dtype or devices.default_dtype()}
+
+  def _log_longest(self, who: str, has_templates: bool) -> None:
+    """Logs how long a protein may be, before one is begun that is too long."""
+    from alphafold_jax import config as configs
+    from alphafold_jax import devices, planning
+
+    num_devices = self._settings.num_devices
+    if (free := devices.available_bytes(num_devices)) is None:
+      return
+    dtype = self._settings.dtype or devices.default_dtype()
+    fitting = []
+    for name in self._options.models:
+      config = configs.changed(self._options.model_config(name), {'dtype': dtype})
+      num_templ = config.max_templates if has_templates else 0
+      rows = f'{config.sampling.num_msa}:{config.sampling.num_extra}'
+      fitting.append((planning.longest(config, free, num_devices, num_templ), rows))
+    longest, rows = min(fitting)
+    where, each = ('this device', '') if num_devices == 1 else (f'{num_devices} devices together', ' on each')
+    room = f'{free / 2**30:.1f} GiB free{each}, {rows} alignment rows, {dtype}'
+    _log.info('%sup to about %s residues fit %s (%s)', who, f'{longest:,}', where, room)

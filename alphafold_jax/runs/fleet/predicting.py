@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One protein with all its models and seeds: resumed where it can be; what fails is reported and stops nothing else."""
+"""One protein with all its models and seeds: resumed where it can be; what fails is reported and stops nothing else.
+
+The host works beside the device: on features of the protein that comes next, and on files of the one before.
+"""
 
 import contextlib
 import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,6 @@ from alphafold_jax.runs import work
 from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome
 from alphafold_jax.runs.fleet import claims
 from alphafold_jax.runs.fleet.models import Models
-from alphafold_jax.runs.fleet.overlap import Ahead, Behind
 from alphafold_jax.runs.fleet.progress import Progress
 from alphafold_jax.runs.fleet.queue import Assignment
 from alphafold_jax.runs.options import Options
@@ -29,13 +32,14 @@ from alphafold_jax.runs.work import Job, Keys, LoadedJob, TemplateSource
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
+_Which = tuple[str, int]  # model and seed
 
 
 class CannotWrite(Exception):
   """The output folder takes no more files, so no further protein can be finished either."""
 
   def __init__(self, job: str, cause: str, message: str):
-    """Names the protein whose files cannot be written, the type of the error, and its message."""
+    """Names the protein whose files cannot be written; `cause` is the type of the error."""
     super().__init__(job, cause, message)
     self.job, self.cause, self.message = job, cause, message
 
@@ -50,7 +54,7 @@ class _Protein:
 
   assignment: Assignment
   files: JobFiles
-  loaded: LoadedJob | None = None
+  loaded: LoadedJob = dataclasses.field(init=False)  # once its input was read
   found: list[Prediction] = dataclasses.field(default_factory=list)
   failures: list[Failure] = dataclasses.field(default_factory=list)
   is_over: bool = False  # its files cannot be written, or it was lost: nothing further is predicted of it
@@ -60,43 +64,40 @@ class _Protein:
   def job(self) -> Job:
     return self.assignment.job
 
-  @property
-  def batch(self) -> Any:
-    """Its features, an unpadded schema.Batch."""
-    assert self.loaded is not None
-    return self.loaded.batch
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """All that a process needs to know of a run; it can be sent to another process."""
+
+  out: Path
+  options: Options
+  models: Models
+  keys: Keys
+  templates: TemplateSource | None
+
+  def start_device(self, who: str = '') -> dict[str, Any]:
+    """Loads JAX and logs what it computes on, in lines that begin with `who`; returns facts for the run's record."""
+    return self.models.start_device(who, self.templates is not None)
+
+  def predictor(self, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]) -> 'Predictor':
+    """What predicts, see there; InputError: with the settings there is no network, or there are fewer devices."""
+    from alphafold_jax import devices, prediction
+
+    devices.first(self.options.settings.num_devices)
+    if self.options.settings.kernels or self.options.config:
+      prediction.check_network(self.options.model_config(self.options.models[0]))
+    return Predictor(self, progress, ended)
 
 
 class Predictor:
   """Runs the jobs of a process one after the other, the host's work on the one before and the one to come beside."""
 
-  def __init__(
-    self,
-    out: Path,
-    options: Options,
-    models: Models,
-    keys: Keys,
-    templates: TemplateSource | None,
-    progress: Progress,
-    ended: Callable[[Outcome, list[Failure]], None],
-  ):
-    """Has nothing to do yet.
-
-    Args:
-      out: the output folder.
-      options: of the run.
-      models: their parameters.
-      keys: of the run's predictions.
-      templates: where templates come from, if there are any.
-      progress: of the run.
-      ended: called with how a protein ended, perhaps in another thread.
-    """
-    self._out, self._options, self._models, self._keys = out, options, models, keys
+  def __init__(self, setup: Setup, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]):
+    """Has nothing to do yet; `ended` is called with how a protein ended, perhaps in another thread."""
+    self._out, self._options, self._models, self._keys = setup.out, setup.options, setup.models, setup.keys
     self._progress, self._ended = progress, ended
-    self._settings = options.run_settings()
-    self._num_passes = {name: options.model_config(name).num_recycle + 1 for name in options.models}
-    self._score = RANKINGS[options.ranking]
-    self._ahead = Ahead(lambda job: work.load(job, templates))
+    self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.options.models}
+    self._ahead = Ahead(lambda job: work.load(job, setup.templates))
     self._behind = Behind()
 
   def __enter__(self) -> 'Predictor':
@@ -126,21 +127,13 @@ class Predictor:
       self._progress.skipped(residue_bucket(job.num_res), len(self._options.seeds) * sum(self._num_passes.values()))
       self._ended(Outcome(job.name, FAILED), protein.failures)
       return
-    assert protein.loaded is not None
-    num_templates = int(np.sum(protein.batch.templates.mask))
-    sizes = [
-      number(job.num_res, 'residue'),
-      number(protein.loaded.num_rows, 'alignment row'),
-      *([number(num_templates, 'template')] if num_templates else []),
-    ]
-    self._progress.job(job.name, ', '.join(sizes))
+    num_templates = int(np.sum(protein.loaded.batch.templates.mask))
+    templates = f', {number(num_templates, "template")}' if num_templates else ''
+    rows = number(protein.loaded.num_rows, 'alignment row')
+    self._progress.job(job.name, f'{number(job.num_res, "residue")}, {rows}{templates}')
     self._write(protein, 'output', lambda: protein.files.start_anew(assignment.input_key))
     self._predict_all(protein)
     self._behind.put(functools.partial(self._finish, protein), 'protein')
-
-  def check(self) -> None:
-    """Raises CannotWrite if it turned out meanwhile that files cannot be written."""
-    self._behind.check()
 
   def drain(self) -> None:
     """Waits until everything is written; raises as `run` does."""
@@ -148,24 +141,21 @@ class Predictor:
 
   def _finish(self, protein: _Protein) -> None:
     """Ranks the predictions, writes the protein's own files and reports how it ended."""
-    outcome = Outcome(protein.job.name, FAILED)
+    name, found = protein.job.name, protein.found
+    outcome = Outcome(name, FAILED)
     with self._failing(protein, 'output'):
-      if protein.found and not protein.is_lost:
-        outcome = self._ranked(protein)
+      if found and not protein.is_lost:
+        self._check_claim(protein)
+        key = None if protein.failures else self._keys.job(protein.assignment.input_key)
+        done = protein.files.finish(found, protein.loaded, key, {'notes': list(found[0].notes)})
+        best = done['predictions'][0]
+        shown = f'best of {len(found)} is {best["model"]}, seed {best["seed"]}, pLDDT {best["mean_plddt"]:.1f}'
+        _log.info('%s: %s; %d files', name, shown, len(done['files']))
+        outcome = Outcome(name, PARTIAL if protein.failures else DONE, done['predictions'], done['files'])
     if protein.is_lost:
-      _log.warning('%s: another process has taken it over, and finishes it', protein.job.name)
-      outcome = Outcome(protein.job.name, ELSEWHERE)
+      _log.warning('%s: another process has taken it over, and finishes it', name)
+      outcome = Outcome(name, ELSEWHERE)
     self._ended(outcome, protein.failures)
-
-  def _ranked(self, protein: _Protein) -> Outcome:
-    self._check_claim(protein)
-    key = None if protein.failures else self._keys.job(protein.assignment.input_key)
-    assert protein.loaded is not None
-    done = protein.files.finish(protein.found, protein.loaded, key, {'notes': list(protein.found[0].notes)})
-    best = done['predictions'][0]
-    shown = f'best of {len(protein.found)} is {best["model"]}, seed {best["seed"]}, pLDDT {best["mean_plddt"]:.1f}'
-    _log.info('%s: %s; %d files', protein.job.name, shown, len(done['files']))
-    return Outcome(protein.job.name, PARTIAL if protein.failures else DONE, done['predictions'], done['files'])
 
   def _predict_all(self, protein: _Protein) -> None:
     """Runs each model and seed; what goes wrong with one is among the protein's failures."""
@@ -174,10 +164,9 @@ class Predictor:
     try:
       for name, seed in list(left):
         score, given_up = None, True
-        with self._failing(protein, 'predict', name, seed):
+        with self._failing(protein, 'predict', (name, seed)):
           try:
-            count = functools.partial(_count_down, left, (name, seed))
-            score = self._predicted(protein, name, seed, count)
+            score = self._predicted(protein, name, seed, left)
             given_up = False
           except Exception as error:
             given_up = not isinstance(error, NumericalError)  # of another model or seed there may be numbers
@@ -189,11 +178,11 @@ class Predictor:
     finally:
       self._progress.skipped(size, sum(left.values()))
 
-  def _predicted(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> float:
+  def _predicted(self, protein: _Protein, name: str, seed: int, left: dict[_Which, int]) -> float:
     """Computes a prediction, or takes what an earlier run kept, and has its files written; returns its score."""
     files, key = protein.files, self._keys.prediction(protein.assignment.input_key, name, seed)
     before = None if self._options.overwrite_existing_results else files.kept(record.tag(name, seed), key)
-    one = before or self._computed(protein, name, seed, count)
+    one = before or self._computed(protein, name, seed, left)
 
     def write() -> None:
       kept = before or files.keep(one, key)
@@ -203,16 +192,16 @@ class Predictor:
       took = f'{scores}, {number(len(one.passes) - 1, "recycle")}, {one.seconds:.1f} s'
       _log.info('%s %s, seed %d: %s', protein.job.name, name, seed, f'done before, {scores}' if before else took)
 
-    self._write(protein, 'predict', write, name, seed)
-    return self._score(one)
+    self._write(protein, 'predict', write, (name, seed))
+    return RANKINGS[self._options.ranking](one)
 
-  def _computed(self, protein: _Protein, name: str, seed: int, count: Callable[[], None]) -> Prediction:
+  def _computed(self, protein: _Protein, name: str, seed: int, left: dict[_Which, int]) -> Prediction:
     """Computes a prediction, with the structures after its passes where files are made of them."""
     from alphafold_jax import prediction
 
     job, files = protein.job, protein.files
     size, step = residue_bucket(job.num_res), f'{name}, seed {seed}'
-    planned = self._models.planned(name, job.name, protein.batch)
+    planned = self._models.planned(name, job.name, protein.loaded.batch)
     how = f'compiling for up to {size} residues, once (kept for later runs)' if planned.is_new else 'running'
     self._progress.step(f'{step}: {how}')
     passes: list[tuple[np.ndarray, np.ndarray]] = []  # positions and pLDDT after each
@@ -224,15 +213,15 @@ class Predictor:
         fetched = fetch()
         self._behind.do(lambda: files.write_pass(fetched))
         passes.append((fetched.atom_positions, fetched.plddt))
-      count()
+      left[name, seed] = max(0, left[name, seed] - 1)
       self._progress.passed(step, size, one, self._num_passes[name], planned.is_new and one.index == 0)
 
     predicted = prediction.predict(
       planned.model,
-      protein.batch,
+      protein.loaded.batch,
       seed=seed,
       name=job.query.name,
-      settings=self._settings,
+      settings=self._options.run_settings(),
       on_pass=on_pass,
       plan=planned.plan,
       make_room=planned.make_room,
@@ -241,13 +230,11 @@ class Predictor:
     stacked = dict(zip(PASS_ARRAYS, map(np.stack, zip(*passes))))
     return dataclasses.replace(predicted, arrays={**predicted.arrays, **stacked})
 
-  def _write(
-    self, protein: _Protein, stage: str, task: Callable[[], None], model: str | None = None, seed: int | None = None
-  ) -> None:
+  def _write(self, protein: _Protein, stage: str, task: Callable[[], None], which: _Which | None = None) -> None:
     """Has files of a protein written, unless they could not be before, or it is not ours any more."""
 
     def write() -> None:
-      with self._failing(protein, stage, model, seed):
+      with self._failing(protein, stage, which):
         if protein.is_over:
           return
         try:
@@ -255,12 +242,11 @@ class Predictor:
           task()
         except Exception:
           protein.is_over = True
-          if model is not None and not protein.is_lost:
-            assert seed is not None
-            protein.files.discard(record.tag(model, seed), self._num_passes[model])
+          if which and not protein.is_lost:
+            protein.files.discard(record.tag(*which), self._num_passes[which[0]])
           raise
 
-    self._behind.put(write, model and 'prediction')
+    self._behind.put(write, 'prediction' if which else None)
 
   def _check_claim(self, protein: _Protein) -> None:
     if not claims.stands(protein.assignment.claim):
@@ -268,9 +254,7 @@ class Predictor:
       raise _Lost
 
   @contextlib.contextmanager
-  def _failing(
-    self, protein: _Protein, stage: str, model: str | None = None, seed: int | None = None
-  ) -> Iterator[None]:
+  def _failing(self, protein: _Protein, stage: str, which: _Which | None = None) -> Iterator[None]:
     """Turns what goes wrong inside the block into a failure of the protein, except what concerns the whole run."""
     job = protein.job
     try:
@@ -283,13 +267,82 @@ class Predictor:
       if stage != 'input' and (isinstance(error, OSError) or isinstance(error.__cause__, OSError)):
         raise CannotWrite(job.name, type(error).__name__, str(error)) from error
       kind, message = type(error).__name__, str(error) or type(error).__name__
-      protein.failures.append(Failure(job.name, job.query.name, job.query.source, stage, kind, message, model, seed))
-      where = f'{job.name} {model}, seed {seed}' if model else job.name
+      protein.failures.append(Failure(job.name, job.query.name, job.query.source, stage, kind, message, *which or ()))
+      where = '{} {}, seed {}'.format(job.name, *which) if which else job.name
       if isinstance(error, AlphaFoldError):
         _log.error('%s: %s', where, message)
       else:
         _log.error('%s: %s: %s', where, kind, message, exc_info=error)
 
 
-def _count_down(left: dict[Any, int], key: Any) -> None:
-  left[key] = max(0, left[key] - 1)
+# ------------------------------------------------------------------------------------------ beside the device
+
+
+class Ahead:
+  """Makes the features of one protein in advance."""
+
+  def __init__(self, load: Callable[[Job], Any]):
+    self._load = load
+    self._pool = ThreadPoolExecutor(1, 'features')
+    self._next: tuple[str, Future] | None = None
+
+  def begin(self, job: Job | None) -> None:
+    """Begins with a job that probably comes next."""
+    self._next = None if job is None else (job.name, self._pool.submit(self._load, job))
+
+  def get(self, job: Job) -> Any:
+    """The features of the job that comes now, made before or now; raises what went wrong with them."""
+    expected, self._next = self._next, None
+    if expected is not None and expected[0] == job.name:
+      return expected[1].result()
+    return self._load(job)
+
+  def close(self) -> None:
+    self._pool.shutdown(cancel_futures=True)
+
+
+class Behind:
+  """Does tasks in a thread of its own, in order; after one has raised, those that follow are left out."""
+
+  def __init__(self):
+    self._pool = ThreadPoolExecutor(1, 'writing')
+    self._last: dict[str | None, Future] = {}  # of each kind
+    self._error: BaseException | None = None
+
+  def put(self, task: Callable[[], Any], kind: str | None = None) -> None:
+    """Hands in a task, after waiting for the one of its kind before it, so that the arrays of few are in memory.
+
+    Raises:
+      what an earlier task raised.
+    """
+    if kind in self._last and kind is not None:
+      self._last[kind].result()
+    self.check()
+    self._last[kind] = self._pool.submit(self._do, task)
+
+  def do(self, task: Callable[[], Any]) -> None:
+    """Does a task after those before it, and waits for it; raises what it or they raised."""
+    self.drain()
+    task()
+
+  def check(self) -> None:
+    """Raises what a task raised."""
+    if self._error is not None:
+      raise self._error
+
+  def drain(self) -> None:
+    """Waits for all tasks; raises what one raised."""
+    for last in self._last.values():
+      last.result()
+    self.check()
+
+  def close(self) -> None:
+    """Waits for all tasks."""
+    self._pool.shutdown()
+
+  def _do(self, task: Callable[[], Any]) -> None:
+    if self._error is None:
+      try:
+        task()
+      except BaseException as error:  # the thread that hands in tasks raises it
+        self._error = error

@@ -44,16 +44,7 @@ TRY_ONE = '--workers 1 runs in this process and may show why; where memory is sh
 
 
 def run_here(workload: Workload, claims: Claims, progress: Progress) -> None:
-  """Predicts everything in this process.
-
-  Args:
-    workload: what there is.
-    claims: of this process.
-    progress: of the run.
-
-  Raises:
-    CannotWrite, AlphaFoldError: no further protein can be run.
-  """
+  """Predicts everything in this process; CannotWrite, AlphaFoldError: no further protein can be run."""
   proteins = Queue(workload, claims, progress.clock)
   if (assignment := _next(proteins)) is not None:
     workload.on_device(workload.setup.start_device())
@@ -157,12 +148,9 @@ class _Children:
   def _start(self, place: Place) -> None:
     known, part = self._workload.ledger.outcomes, self._parts[place]
     left = dataclasses.replace(part, own=[job for job in part.own if job.name not in known])
-    child = multiprocessing.get_context('spawn').Process(
-      target=_be_child,
-      args=(left, place, self._claims.started, self._screen, self._folder / place.name),
-      name=place.name,
-      daemon=True,
-    )
+    arguments = left, place, self._claims.started, self._screen, self._folder / place.name
+    spawned = multiprocessing.get_context('spawn').Process
+    child = spawned(target=_be_child, args=arguments, name=place.name, daemon=True)
     child.start()
     self._living[child] = place
     self._pids.add(child.pid or 0)
@@ -211,16 +199,7 @@ def _parts(workload: Workload, count: int) -> list[Workload]:
 
 
 def run_children(workload: Workload, places: Sequence[Place], screen: Screen | None) -> None:
-  """Predicts everything in child processes.
-
-  Args:
-    workload: what there is.
-    places: one for each child.
-    screen: for their lines.
-
-  Raises:
-    CannotWrite, AlphaFoldError: no further protein can be run.
-  """
+  """Predicts everything in child processes, one at each place; CannotWrite, AlphaFoldError: none can run any more."""
   with Claims(workload.setup.out / HIDDEN, blames=False) as claims, tempfile.TemporaryDirectory() as folder:
     _Children(workload, places, claims, screen and dataclasses.replace(screen, live=False), Path(folder)).run()
 

@@ -20,12 +20,7 @@ class RunClock:
   """
 
   def __init__(self, passes: Counter[int], num_jobs: int = 0):
-    """Starts with everything to come.
-
-    Args:
-      passes: how many there will be, by padded length in residues.
-      num_jobs: proteins that they belong to.
-    """
+    """Starts with all passes to come, by padded length in residues, of so many proteins."""
     self.num_jobs = num_jobs
     self.num_workers = 1  # that work at the same time
     self._numbers: dict[str, int] = {}  # of proteins, from 1, as they began
@@ -141,9 +136,6 @@ class Progress:
 @contextlib.contextmanager
 def displayed(clock: RunClock, console: Any) -> Iterator[Progress]:
   """The progress of a run, on the live display if there is a console for it."""
-  if console is None:
-    yield Progress(clock, None)
-    return
-  display = Display(console)
-  with display.live:
+  display = None if console is None else Display(console)
+  with display.live if display else contextlib.nullcontext():
     yield Progress(clock, display)

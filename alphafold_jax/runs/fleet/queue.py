@@ -38,12 +38,7 @@ class Assignment:
 
 
 def shares(jobs: Sequence[Job], count: int) -> list[list[Job]]:
-  """The jobs by length, cut into parts of about equal cost: the same on every host, with few programs for each.
-
-  Args:
-    jobs: all proteins.
-    count: number of parts; some may be empty.
-  """
+  """The jobs by length, cut into parts of about equal cost: the same on every host, with few programs for each."""
   ordered = sorted(jobs, key=lambda job: (job.num_res, job.name))
   costs = [cost(residue_bucket(job.num_res)) for job in ordered]
   parts: list[list[Job]] = [[] for _ in range(count)]
@@ -54,12 +49,7 @@ def shares(jobs: Sequence[Job], count: int) -> list[list[Job]]:
 
 
 def of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> tuple[list[Job], list[Job]]:
-  """A shard's own jobs, and those of the others in the order in which to help: what they would come to last, first.
-
-  Args:
-    jobs: all proteins.
-    shard: number, from 1, and count; None: all jobs are its own.
-  """
+  """A shard's own jobs, and those of the others in the order in which to help: what they would come to last, first."""
   if shard is None:
     return list(jobs), []
   number_of_shard, count = shard
@@ -72,7 +62,7 @@ def of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> tuple[list[J
 class Workload:
   """What a run has to predict; it can be sent to another process."""
 
-  setup: Any  # a starting.Setup
+  setup: Any  # a predicting.Setup
   own: Sequence[Job]  # in order; their input was read
   others: Sequence[Job]  # of other shards, in the order in which to help
   ledger: Ledger
@@ -92,13 +82,7 @@ class Queue:
   """The proteins that are left, and the claims on them."""
 
   def __init__(self, workload: Workload, claims: Claims, clock: RunClock):
-    """Starts with everything.
-
-    Args:
-      workload: what there is.
-      claims: of this process.
-      clock: gets the passes of proteins that turn out to be this run's, and loses those of others.
-    """
+    """Starts with everything; `clock` gets the passes of what turns out to be this run's, and loses those of others."""
     self._own = {job.name: job for job in workload.own}
     self._others = {job.name: job for job in workload.others}
     self._ledger, self._claims, self._clock = workload.ledger, claims, clock
@@ -117,11 +101,7 @@ class Queue:
     return next((job for name, job in self._own.items() if name not in avoid), None)
 
   def take(self, avoid: Collection[str] = ()) -> Assignment | None:
-    """Claims the next protein; None if there is none now. If the queue is not empty then, ask again later.
-
-    Args:
-      avoid: names of proteins to pass over.
-    """
+    """Claims the next protein but those to avoid; None if there is none now: unless the queue is empty, ask later."""
     for job in [*self._own.values(), *self._others.values()]:
       if job.name in avoid or self._is_settled(job) or (claim := self._claims.take(job.name)) is None:
         continue
@@ -156,15 +136,9 @@ class Queue:
     self._give_back(job.name)
 
   def _give_back(self, name: str) -> None:
-    outcome, failures = self._ledger.outcomes[name], map(dataclasses.asdict, self._ledger.failures_of(name))
-    self._claims.end(
-      name,
-      outcome.status,
-      key=self._ledger.key_of(name),
-      failures=list(failures),
-      predictions=list(outcome.predictions),
-      files=list(outcome.files),
-    )
+    outcome, failures = self._ledger.outcomes[name], list(map(dataclasses.asdict, self._ledger.failures_of(name)))
+    content = {'predictions': list(outcome.predictions), 'files': list(outcome.files), 'failures': failures}
+    self._claims.end(name, outcome.status, key=self._ledger.key_of(name), **content)
 
   def settle(self, pids: Collection[int]) -> None:
     """Puts on record how proteins ended since this run began.
@@ -232,21 +206,14 @@ class Queue:
 
   def _look_at_others(self) -> None:
     """Waits for what other processes are at, or leaves it to them once they are seen to be alive."""
-    held = {}
-    for name in (*self._own, *self._others):
-      if (last := self._claims.last(name)) is not None and not self._claims.is_over(last):
-        held[name] = last
+    lasts = ((name, self._claims.last(name)) for name in (*self._own, *self._others))
+    held = {name: last for name, last in lasts if last is not None and not self._claims.is_over(last)}
     if not held:
       return
     if not self._has_logged_others:
-      shown = ', '.join(f'{name} ({claim})' for name, claim in list(held.items())[:_SHOWN])
-      _log.info(
-        'nothing else is left; %s %s that others work on: %s%s',
-        'waiting for' if self._waits else 'looking whether they are alive:',
-        number(len(held), 'protein'),
-        shown,
-        ', ...' * (len(held) > _SHOWN),
-      )
+      shown = ', '.join([f'{name} ({claim})' for name, claim in held.items()][:_SHOWN]) + ', ...' * (len(held) > _SHOWN)
+      what = 'waiting for' if self._waits else 'looking whether they are alive:'
+      _log.info('nothing else is left; %s %s that others work on: %s', what, number(len(held), 'protein'), shown)
       self._has_logged_others = True
     for name, claim in () if self._waits else held.items():
       if self._seen.setdefault(name, claim) != claim:  # it was renewed meanwhile

@@ -219,7 +219,6 @@ def in_order(jobs: Sequence[Job], by: str, seed: int = 0, depths: Mapping[str, i
   """The jobs as they will run: those that share a compiled program side by side, unless asked otherwise.
 
   Args:
-    jobs: proteins.
     by: a value of `--sort-queries-by`.
     seed: of a random order.
     depths: rows of each job's alignment by its name, if they are known.
@@ -292,11 +291,7 @@ def _one_line(name: str) -> str:
 
 
 def load(job: Job, templates: Any | None) -> LoadedJob:
-  """Reads and checks a job's input, and makes features of it.
-
-  Args:
-    job: a protein.
-    templates: a source of templates, whose `place` chooses them; None for none.
+  """Reads and checks a job's input, and makes features of it, with what a source of templates places on it.
 
   Raises:
     InputError: it cannot be used.

@@ -52,15 +52,9 @@ def of_files(files: Sequence[Path]) -> str:
 
 
 _FILE_OPTIONS = (
-  'rank',
-  'stop_at_score',
-  'save_all',
-  'save_recycles',
-  'save_single_representations',
-  'save_pair_representations',
-  'skip_output',
-  'zip',
-)
+  'rank', 'stop_at_score', 'save_all', 'save_recycles', 'save_single_representations', 'save_pair_representations',
+  'skip_output', 'zip',
+)  # fmt: skip
 _FORMATS = (  # that these options stand for; later ones are in the key by their names, where they are wanted
   'pdb', 'mmcif', 'scores', 'single', 'pair', 'recycles', 'all', 'a3m', 'pae', 'pae_afdb', 'coverage_plot',
   'plddt_plot', 'pae_plot', 'zip',
@@ -71,13 +65,7 @@ class Keys:
   """The keys of a run's predictions and jobs."""
 
   def __init__(self, options: Options, params: Mapping[str, str], templates: str | None):
-    """Makes the part of the keys that is the same for all proteins.
-
-    Args:
-      options: of the run.
-      params: SHA-256 of the parameters by model.
-      templates: SHA-256 of the templates, if there are any.
-    """
+    """Makes the part that is the same for all proteins; from the SHA-256 of parameters, by model, and of templates."""
     self._seeds = options.seeds
     self._models = {name: self._model_key(options, name, params[name], templates) for name in options.models}
     plain = options.as_json() | {'rank': options.ranking}

@@ -38,12 +38,7 @@ class Searches:
   """The searches for a run's bare sequences."""
 
   def __init__(self, options: SearchOptions | None, folder: Path):
-    """Searches for nothing yet.
-
-    Args:
-      options: how to search; None: nothing is searched for.
-      folder: has a folder for each job, where what is found is kept.
-    """
+    """Searches for nothing yet, without options never; `folder` has one for each job, which keeps what is found."""
     self._options, self._folder = options, folder
 
   def __reduce__(self) -> tuple[Any, ...]:
@@ -86,7 +81,6 @@ class Searches:
     """Searches for what is not at hand.
 
     Args:
-      jobs: proteins.
       console: rich's, of the live display, or None.
       fail: called with a protein whose search failed, and why.
 
@@ -103,21 +97,15 @@ class Searches:
         if error is not None:
           fail(job, error)
           failed.add(job.name)
-    there = (self.at_hand(job) for job in jobs if job.name not in failed)
-    return [job for job in there if job is not None]
+    return [here for job in jobs if job.name not in failed and (here := self.at_hand(job)) is not None]
 
 
 def search_for(
-  jobs: Sequence[Job],
-  search: Search,
-  options: SearchOptions,
-  console: Any,
-  keep: Callable[[Job, Found], None],
+  jobs: Sequence[Job], search: Search, options: SearchOptions, console: Any, keep: Callable[[Job, Found], None]
 ) -> Iterator[tuple[Job, AlphaFoldError | None]]:
   """Searches for homologues of proteins; those of one sequence share a search.
 
   Args:
-    jobs: proteins.
     search: made from `options`.
     options: how to search.
     console: rich's, of the live display, or None.

@@ -30,7 +30,7 @@ def _log_placed(job: Job, template: Any) -> None:
 
 
 class _FromFiles:
-  """Templates that come from files of a person's own."""
+  """Templates from files that are all read when the run begins."""
 
   files: list[Path]
 
@@ -112,9 +112,7 @@ class FoundStructures:
     if options.uses_server:  # which fills the folder
       atomic.make_folder(options.structures)
     self._library = library.StructureFolder(options.structures, options.obsolete_pdbs_path)
-    self._settings = choice.TemplateLimits(
-      max_templates=min(MOST, options.max_template_hits), max_date=options.max_template_date
-    )
+    self._settings = choice.TemplateLimits(min(MOST, options.max_template_hits), options.max_template_date)
 
   def identity(self) -> str:
     """What the choice among hits depends on."""
@@ -153,11 +151,8 @@ class FoundStructures:
     for line in chosen.skipped:
       _log.info('%s: template skipped: %s', job.name, line)
     if not chosen.templates:
-      _log.warning(
-        '%s: no template is used: %s',
-        job.name,
-        f'none of {number(len(hits), "hit")} could be, see log.txt' if hits else 'no known structure was found',
-      )
+      why = f'none of {number(len(hits), "hit")} could be, see log.txt' if hits else 'no known structure was found'
+      _log.warning('%s: no template is used: %s', job.name, why)
       return None
     return templates.stack_templates(chosen.templates, MOST)
 

@@ -16,8 +16,7 @@ from typing import Any
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import databases as database_files
 from alphafold_jax.search.databases import MMSEQS, Database
-from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.found import Found, Rows, TemplateHit
+from alphafold_jax.search.found import Found, Rows, TemplateHit, Watch
 from alphafold_jax.search.m8 import Line
 from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.making import Layout, layout

@@ -19,8 +19,7 @@ from alphafold_jax import atomic
 from alphafold_jax.data.records import split_records
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import m8
-from alphafold_jax.search.engines import Result, Watch
-from alphafold_jax.search.found import Found, Rows, TemplateHit
+from alphafold_jax.search.found import Found, Result, Rows, TemplateHit, Watch
 from alphafold_jax.search.server import archive
 from alphafold_jax.search.server.client import Client, Credentials, PassingError, RefusedError, RequestClock
 from alphafold_jax.search.server.tickets import Tickets, is_ticket

@@ -7,9 +7,8 @@ from typing import Any
 
 from alphafold_jax.search import databases, installed
 from alphafold_jax.search.databases import FASTA, HHSUITE, Database
-from alphafold_jax.search.engines import TemplateEngine, Watch
 from alphafold_jax.search.finding import alignment_text
-from alphafold_jax.search.found import Found, TemplateHit
+from alphafold_jax.search.found import Found, TemplateEngine, TemplateHit, Watch
 from alphafold_jax.search.templates import hhsearch, hmmsearch
 
 _DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)

@@ -14,8 +14,7 @@ from alphafold_jax.data.records import split_records
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import fasta, installed
 from alphafold_jax.search.databases import Database
-from alphafold_jax.search.engines import Watch
-from alphafold_jax.search.found import TemplateHit
+from alphafold_jax.search.found import TemplateHit, Watch
 from alphafold_jax.search.templates.library import entry_and_chain
 
 THRESHOLDS = {'F1': 0.1, 'F2': 0.1, 'F3': 0.1, 'E': 100.0, 'domE': 100.0, 'incE': 100.0, 'incdomE': 100.0}
