@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax.errors import AlphaFoldError, ResourceError
-from alphafold_jax.runs.files import HIDDEN, LOG, of_shard
+from alphafold_jax.runs import files
+from alphafold_jax.runs.files import HIDDEN
 from alphafold_jax.runs.fleet.claims import Claims
 from alphafold_jax.runs.fleet.places import Place
 from alphafold_jax.runs.fleet.predicting import CannotWrite, Predictor
 from alphafold_jax.runs.fleet.progress import Progress
-from alphafold_jax.runs.fleet.queue import Assignment, Queue, Workload, shares
+from alphafold_jax.runs.fleet.queue import Assignment, Queue, Workload, of_shard
 from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import Screen, reporting
 
@@ -94,7 +95,7 @@ def _be_child(workload: Workload, place: Place, started: float, screen: Screen |
   threading.Thread(target=_end_with_parent, daemon=True).start()
   place.occupy()
   out, options = workload.setup.out, workload.setup.options
-  with reporting(out / of_shard(LOG, options.shard), screen):
+  with reporting(out / files.of_shard(files.LOG, options.shard), screen):
     try:
       device = workload.setup.start_device(f'{place.name}: ')  # before a claim: no protein is to blame if it dies
       workload.on_device(device)
@@ -187,13 +188,13 @@ class _Children:
 
 def _parts(workload: Workload, count: int) -> list[Workload]:
   """The work as each child sees it: its part, then those of its siblings from their ends."""
-  parts, order = shares(workload.own, count), {job.name: i for i, job in enumerate(workload.own)}
+  order = {job.name: index for index, job in enumerate(workload.own)}
   helps = not workload.setup.options.overwrite_existing_results  # otherwise nobody sees what is done
   found = []
-  for i in range(count):
-    own = sorted(parts[i], key=lambda job: order[job.name])
-    others = [job for part in (*parts[i + 1 :], *parts[:i]) for job in reversed(part)] if helps else []
-    found.append(dataclasses.replace(workload, own=own, others=[*others, *workload.others]))
+  for number in range(1, count + 1):
+    own, others = of_shard(workload.own, (number, count))
+    own.sort(key=lambda job: order[job.name])
+    found.append(dataclasses.replace(workload, own=own, others=[*others, *workload.others] if helps else []))
   return found
 
 
