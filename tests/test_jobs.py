@@ -600,11 +600,11 @@ def test_a_protein_too_large_fails_at_once_and_the_others_run(tmp_path, monkeypa
 def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, monkeypatch):
   run, tried = prediction._run, []
 
-  def short(task, plan, **arguments):
+  def short(task, plan, *arguments):
     tried.append((task.model.name, plan.step))
     if tried == [('model_1_ptm', 0), ('model_2_ptm', 0)]:
       raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
-    return run(task, plan, **arguments)
+    return run(task, plan, *arguments)
 
   monkeypatch.setattr(prediction, '_run', short)
   out = tmp_path / 'out'
