@@ -179,7 +179,7 @@ class StructureModule(hk.Module):
   @hk.transparent
   def _structure(self, aatype: jax.Array, frames: Rigid, raw_angles: jax.Array) -> schema.Structure:
     """All atoms of the last layer (lines 15, 23-25), and every layer's frames and angles."""
-    frames = Rigid(rotation=frames.rotation, translation=frames.translation * self.spec.position_scale)
+    frames = frames.scaled(self.spec.position_scale)
     square = jnp.sum(jnp.square(raw_angles), axis=-1, keepdims=True)
     angles = raw_angles / jnp.sqrt(jnp.maximum(square, 1e-12))
     groups = atoms.torsion_frames(aatype, frames[-1], angles[-1])
