@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One base configuration; every published model is a short difference from it.
 
-Sections that shape the network carry the field names of the spec they become (model/alphafold.py: spec), so a
+Sections that shape the network carry the field names of the spec they become (model/alphafold.py: make_spec), so a
 misspelt or missing key is an error before anything is traced.
 """
 
