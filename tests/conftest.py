@@ -24,6 +24,8 @@ _LONGEST = (  # each takes minutes
   'test_training_step.py',
   'test_training_run.py',
   'test_parity_network.py',
+  'test_overfitting.py',
+  'test_axial_prediction.py',
   'test_gradients.py',
   'test_jobs.py',
   'test_cli.py',
