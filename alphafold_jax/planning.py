@@ -11,13 +11,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import schema
-from alphafold_jax.data import padding
-from alphafold_jax.errors import ResourceError
+from alphafold_jax.data import features, padding
+from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.ops import seam, triangle
@@ -47,6 +48,16 @@ def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_
   num_extra = min(config.sampling.num_extra, max(1, sizes['num_seq'] - num_msa))
   changes = {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra}
   return configs.changed(config, changes if sizes['num_templ'] else changes | {'templates': None})
+
+
+def check_network(config: config_dict.ConfigDict) -> None:
+  """Traces the network without computing anything; raises InputError if these settings make none."""
+  batch = features.make_batch('ACDEFGHIKL', num_templates=0)
+  try:
+    spec = alphafold.make_spec(configs.changed(config, {'dtype': 'float32', 'templates': None}))
+    jax.eval_shape(alphafold.network(spec).init, jax.random.key(0), batch)
+  except Exception as error:  # whatever sizes that do not fit together lead to
+    raise InputError(f'with these settings (--config, --kernels) there is no network: {error}') from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
-from alphafold_jax.errors import InputError, NumericalError, ResourceError
+from alphafold_jax.errors import NumericalError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.ops import seam
 from alphafold_jax.output.files import Prediction
@@ -57,6 +57,11 @@ class Model:
   def note(self) -> store.Note | None:
     """What must be said of its predictions; None if they are AlphaFold 2's own."""
     return store.note_of(self.name, self.is_random)
+
+  @property
+  def has_pae(self) -> bool:
+    """Whether it predicts errors of pairs, and so pTM."""
+    return bool(self.config.heads.num_pae_bins)
 
   def prepare(self, params: alphafold.Params, key: jax.Array | None, batch: schema.Batch) -> alphafold.Context:
     """What all passes share; the key is consumed, and needed with dropout only."""
@@ -183,16 +188,6 @@ def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Te
   if isinstance(query, Query):
     query = query.load_alignment() or query.sequence
   return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
-
-
-def check_network(config: config_dict.ConfigDict) -> None:
-  """Traces the network without computing anything; raises InputError if these settings make none."""
-  batch = jax.tree.map(jnp.asarray, as_batch('ACDEFGHIKL'))
-  try:
-    spec = alphafold.make_spec(configs.changed(config, {'dtype': 'float32', 'templates': None}))
-    jax.eval_shape(alphafold.network(spec).init, jax.random.key(0), batch)
-  except Exception as error:  # whatever sizes that do not fit together lead to
-    raise InputError(f'with these settings (--config, --kernels) there is no network: {error}') from error
 
 
 def program_key(model: Model, batch: schema.Batch, settings: Settings, plan: planning.Plan | None = None) -> Hashable:

@@ -248,7 +248,7 @@ def test_it_loads_from_the_package_a_file_and_a_folder(machine, mini_file, tmp_p
   drawn = random.random_params(CONFIG)
   for params in (None, mini_file, tmp_path):
     model = afj.load_model('mini', params)
-    assert model.note == store.MINI and model.config.heads.num_pae_bins and not model.is_random
+    assert model.note == store.MINI and model.has_pae and not model.is_random
     assert set(model.params) == set(drawn)
     for module, leaves in drawn.items():
       for leaf, array in leaves.items():

@@ -81,11 +81,11 @@ class Setup:
 
   def predictor(self, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]) -> 'Predictor':
     """What predicts, see there; InputError: with the settings there is no network, or there are fewer devices."""
-    from alphafold_jax import devices, prediction
+    from alphafold_jax import devices, planning
 
     devices.first(self.options.settings.num_devices)
     if self.options.settings.kernels or self.options.config:
-      prediction.check_network(self.options.model_config(self.options.models[0]))
+      planning.check_network(self.options.model_config(self.options.models[0]))
     return Predictor(self, progress, ended)
 
 
