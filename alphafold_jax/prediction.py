@@ -78,9 +78,9 @@ class Model:
     """One pass; the key is consumed."""
     return alphafold.network(self.spec).iterate(params, key, batch, context, previous)
 
-  def initial(self, batch: schema.Batch) -> schema.Recycled:
+  def initial(self, num_res: int) -> schema.Recycled:
     """What the first pass recycles."""
-    return alphafold.network(self.spec).initial(batch)
+    return alphafold.network(self.spec).initial(num_res)
 
 
 def load_model(name: str, params: str | Path | None = None, *, strict: bool = False, **changes: Any) -> Model:

@@ -111,7 +111,8 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
       representations=predicted.representations if keep_representations else None,
     )
 
-  initial = functools.partial(network.initial, dtype=spec.dtype)
+  def initial(batch):
+    return network.initial(len(batch.aatype), spec.dtype)
 
   if num_devices == 1:
     identity = ('one_pass', spec, keep_representations)

@@ -62,7 +62,7 @@ def parts(spec: AlphaFoldSpec, case: turns.Case) -> Iterator[Part]:
   e, key = spec.embedder, jax.random.key(0)
   z, pair_mask = normal(num_res, num_res, e.c_z), jnp.ones((num_res, num_res))
   batch = jax.tree.map(jnp.asarray, _batch(case, rng))
-  previous = alphafold.network(spec).initial(batch)
+  previous = alphafold.network(spec).initial(num_res)
   yield Part(
     'sampling, input and recycling embedders', 1, None, functools.partial(_embedding, spec), (key, batch, previous)
   )

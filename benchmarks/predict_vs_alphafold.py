@@ -94,7 +94,7 @@ def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns
       'model.embeddings_and_evoformer.extra_msa_stack_num_block': config.extra_msa.num_block,
     }
   )
-  previous = alphafold.network(alphafold.make_spec(config)).initial(batch)
+  previous = alphafold.network(alphafold.make_spec(config)).initial(case.num_res)
   features = oracle.make_features(batch, case.num_msa, case.num_extra) | oracle.recycled(previous)
 
   def one_pass(features):

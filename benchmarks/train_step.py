@@ -148,7 +148,7 @@ def _peer(case: Case) -> turns.Program:
   fields = oracle.make_features(batch, case.num_msa, case.num_extra)
   fields |= losses.official_fields(batch, SimpleNamespace(masked_msa=hidden)) | {'seq_length': case.num_res}
   fields = jax.tree.map(lambda x: np.asarray(x)[None], fields)  # one draw of the alignment
-  previous = oracle.recycled(alphafold.network(alphafold.make_spec(model)).initial(batch))
+  previous = oracle.recycled(alphafold.network(alphafold.make_spec(model)).initial(case.num_res))
 
   def loss(fields, previous):
     run = modules.AlphaFoldIteration(theirs, theirs.global_config)

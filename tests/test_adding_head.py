@@ -52,7 +52,12 @@ def test_the_network_has_its_parameters_and_gives_its_logits(network):
   params = jax.eval_shape(network.init, jax.random.key(0), batch)
   assert params['heads/buried']['w'].shape == (24, 2)
   outputs = jax.eval_shape(
-    network.iterate, params, jax.random.key(0), batch, alphafold.Context(templates=None), network.initial(batch)
+    network.iterate,
+    params,
+    jax.random.key(0),
+    batch,
+    alphafold.Context(templates=None),
+    network.initial(small_network.NUM_RES),
   )
   assert outputs.logits.buried.shape == (small_network.NUM_RES, 2)
   assert outputs.logits.distogram.shape == (small_network.NUM_RES, small_network.NUM_RES, 64)

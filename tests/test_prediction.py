@@ -188,7 +188,7 @@ def test_the_compilation_cache_has_a_folder_for_each_kind_of_machine(tmp_path, m
 
 def test_iterate_is_pure_and_takes_gradients_to_the_sequence(model):
   batch = jax.tree.map(jnp.asarray, prediction.as_batch(SEQUENCE[:8]))
-  previous = model.initial(batch)
+  previous = model.initial(8)
 
   def mean_plddt(soft_sequence):
     changed = dataclasses.replace(batch, soft_sequence=soft_sequence)

@@ -112,7 +112,7 @@ def test_the_gradient_flows_through_the_last_pass_only():
   def first_pass(params):
     key_prepare, key_passes = jax.random.split(key)
     context = network.prepare(params, key_prepare, example)
-    start = network.initial(example)
+    start = network.initial(small_training.NUM_RES)
     return network.iterate(params, jax.random.fold_in(key_passes, 0), example, context, start).recycled
 
   params = small_training.params()

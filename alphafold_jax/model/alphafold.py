@@ -89,9 +89,9 @@ class AlphaFold:
     self.spec = spec
     self.dtype = jnp.dtype(spec.dtype)
 
-  def initial(self, batch: schema.Batch, dtype: str = 'float32') -> schema.Recycled:
+  def initial(self, num_res: int, dtype: str = 'float32') -> schema.Recycled:
     """The zeros that the first pass recycles (line 1), pairs in a dtype: the trunk's own, where room is short."""
-    num_res, e = batch.aatype.shape[0], self.spec.embedder
+    e = self.spec.embedder
     return schema.Recycled(
       msa_first_row=jnp.zeros((num_res, e.c_m)),
       pair=ops.zero_pairs(num_res, e.c_z, dtype),
@@ -207,7 +207,7 @@ def _in_dtype(dtype: jnp.dtype) -> contextlib.AbstractContextManager:
 class Network(NamedTuple):
   """The network as pure functions; keys are consumed.
 
-  `init(key, batch) -> params`; `initial(batch, dtype) -> Recycled`, what the first pass is given;
+  `init(key, batch) -> params`; `initial(num_res, dtype) -> Recycled`, what the first pass is given;
   `prepare(params, key, batch) -> Context`; `iterate(params, key, batch, context, previous) -> Outputs`, one pass;
   `predict`, alike, `-> Predicted`.
   """
@@ -226,7 +226,7 @@ def network(spec: AlphaFoldSpec) -> Network:
 
   def build():
     def init(batch):  # an ensemble has the parameters of each of its draws
-      return single(batch, single.prepare(batch), single.initial(batch))
+      return single(batch, single.prepare(batch), single.initial(len(batch.aatype)))
 
     return init, (module.prepare, module.__call__, module.predict)
 

@@ -40,7 +40,7 @@ def recycle(
     key_pass = jax.random.fold_in(key, index)
     return network.iterate(fixed_params, key_pass, batch, fixed_context, previous).recycled
 
-  previous = jax.lax.fori_loop(0, num_passes - 1, one_pass, network.initial(batch))
+  previous = jax.lax.fori_loop(0, num_passes - 1, one_pass, network.initial(len(batch.aatype)))
   key_pass = jax.random.fold_in(key, num_passes - 1)
   return network.iterate(params, key_pass, batch, context, jax.lax.stop_gradient(previous))
 

@@ -93,7 +93,7 @@ def errors(name: str, variant: str, num_pass: int = 3) -> list[dict[str, float]]
   prepare, iterate = _compiled(alphafold.make_spec(ours), optimised=num_block is None)
   batch = jax.tree.map(jnp.asarray, batch)
   context = prepare(params, None, batch)
-  previous = alphafold.network(alphafold.make_spec(ours)).initial(batch)
+  previous = alphafold.network(alphafold.make_spec(ours)).initial(num_res)
   found = []
   for index in range(num_pass):
     outputs = iterate(params, jax.random.key(index), batch, context, previous)
@@ -124,7 +124,7 @@ def errors_from_a3m(name: str, text: str) -> dict[str, float]:
 
   config = oracle.configuration(name, 2)
   fields = oracle.features_of_a3m(text, config, num_extra=1)
-  previous = ours.initial(prediction.as_batch(predicted.sequence))
+  previous = ours.initial(len(predicted.sequence))
   result = oracle.run_pass(config, oracle.pass_params(arrays), fields | oracle.recycled(previous))
   head = result['predicted_aligned_error']
   their_ptm = official_confidence.predicted_tm_score(np.asarray(head['logits']), np.asarray(head['breaks']))

@@ -73,7 +73,7 @@ def _ours(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
   config = _configuration(sizes, dtype)
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
   one_pass = _compiled(alphafold.make_spec(config), optimised)
-  previous = _start(sizes, batch)
+  previous = _start(sizes)
   for index in range(sizes.num_pass):
     outputs = one_pass(params, jax.random.key(index), batch, alphafold.Context(templates=None), previous)
     previous = outputs.recycled
@@ -85,7 +85,7 @@ def _ours(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
 def _theirs(sizes: Sizes, seed: int, dtype: str, optimised: bool) -> Predicted:
   arrays, batch = _inputs(sizes, seed)
   features = oracle.make_features(batch, sizes.num_msa, sizes.num_extra)
-  params, previous = oracle.pass_params(arrays), _start(sizes, batch)
+  params, previous = oracle.pass_params(arrays), _start(sizes)
   one_pass = _their_compiled(sizes.num_block, dtype, optimised)
   for _ in range(sizes.num_pass):
     result = one_pass(params, jax.random.PRNGKey(0), features | oracle.recycled(previous))
@@ -116,8 +116,8 @@ def _inputs(sizes: Sizes, seed: int) -> tuple[dict[str, np.ndarray], schema.Batc
   return random_official(_configuration(sizes, 'float32'), seed), batch
 
 
-def _start(sizes: Sizes, batch: schema.Batch) -> schema.Recycled:
-  return alphafold.network(alphafold.make_spec(_configuration(sizes, 'float32'))).initial(batch)
+def _start(sizes: Sizes) -> schema.Recycled:
+  return alphafold.network(alphafold.make_spec(_configuration(sizes, 'float32'))).initial(sizes.num_res)
 
 
 @functools.cache
