@@ -51,9 +51,8 @@ class TriangleAttention(hk.Module):
     norm = LayerNorm(name='norm').weights(c_z)  # line 1
     pair_bias = ops.pair_bias(z, norm, Linear(self.num_head, has_bias=False, name='pair_bias').matrix(c_z))  # line 3
     weights = attention_weights(c_z, c_z, self.num_head, c_z // self.num_head)
-    return ops.triangle_attention(  # lines 2, 4-7
-      z, norm, weights, mask, pair_bias, starting=self.starting, keep=keep
-    )
+    attend = ops.self_attention if self.starting else ops.column_attention
+    return attend(z, norm, weights, mask, pair_bias, keep=keep)  # lines 2, 4-7
 
 
 @dataclasses.dataclass(frozen=True)

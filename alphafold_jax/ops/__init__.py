@@ -14,6 +14,7 @@ from alphafold_jax.ops.outer_product import OuterProductWeights, outer_product_m
 from alphafold_jax.ops.pairs import (
   all_residues,
   by_rows,
+  column_attention,
   dropout,
   msa_dropout,
   own_residues,
@@ -21,7 +22,6 @@ from alphafold_jax.ops.pairs import (
   pairwise,
   row_attention,
   symmetric,
-  triangle_attention,
   zero_pairs,
 )
 from alphafold_jax.ops.seam import Kernels, use_kernels
@@ -39,6 +39,7 @@ __all__ = [
   'attend',
   'axial',
   'by_rows',
+  'column_attention',
   'dropout',
   'global_attention',
   'layer_norm',
@@ -52,7 +53,6 @@ __all__ = [
   'self_attention',
   'symmetric',
   'transition',
-  'triangle_attention',
   'triangle_multiplication',
   'use_kernels',
   'zero_pairs',

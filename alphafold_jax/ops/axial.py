@@ -11,7 +11,7 @@ read and run the same on one device.
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -67,27 +67,6 @@ def gather(x: jax.Array, axis: int) -> jax.Array:
 def transpose(x: jax.Array) -> jax.Array:
   """Swaps the first two axes of a pair array, of which a device then holds rows again."""
   return exchange(x, 0, 1).swapaxes(0, 1)
-
-
-def by_columns(
-  update: Callable[[jax.Array, jax.Array, jax.Array | None, int], jax.Array],
-  x: jax.Array,
-  mask: jax.Array,
-  keep: jax.Array | None,
-) -> jax.Array:
-  """Updates the columns of a pair array as rows would be: along axis 1, or where that is split along axis 0 of the
-  transposed array.
-
-  Args:
-    update: (x, mask with rows for columns, keep, axis) to the new x
-    x: [N, N, c], a device's rows
-    mask: [N, N], alike
-    keep: dropout's factors [N, 1, c], alike, or None
-  """
-  if _AXIS.get() is None:
-    return update(x, mask.swapaxes(0, 1), keep, 1)
-  keep = None if keep is None else gather(keep, 0).swapaxes(0, 1)
-  return transpose(update(transpose(x), transpose(mask), keep, 0))
 
 
 def exchange(x: jax.Array, whole: int, split: int) -> jax.Array:

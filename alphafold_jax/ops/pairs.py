@@ -130,53 +130,24 @@ def _keep(key, rate, shape):
 
 
 def row_attention(
-  m: jax.Array,
-  norm: NormWeights,
-  weights: AttentionWeights,
-  mask: jax.Array,
-  bias: jax.Array,
-  keep: jax.Array | None,
+  m: jax.Array, norm: NormWeights, weights: AttentionWeights, mask: jax.Array, bias: jax.Array, keep: jax.Array | None
 ) -> jax.Array:
-  """Adds to the MSA representation what each sequence attends to along its residues.
-
-  Args:
-    m: [N_seq, N_res, c]
-    norm: of the normalisation before
-    weights: the projections
-    mask: [N_seq, N_res]
-    bias: [H, N_res, N_res], from `pair_bias`
-    keep: from `msa_dropout`; None: no dropout
-  """
+  """Adds to m [N_seq, N_res, c] what each sequence attends to along its residues; arguments as of `self_attention`."""
   num_seq = m.shape[0]
   m, mask = axial.whole_rows(m), axial.whole_rows(mask)
   return axial.whole_columns(attention.self_attention(m, norm, weights, mask, bias, keep=keep), num_seq)
 
 
-def triangle_attention(
-  z: jax.Array,
-  norm: NormWeights,
-  weights: AttentionWeights,
-  mask: jax.Array,
-  bias: jax.Array,
-  *,
-  starting: bool,
-  keep: jax.Array | None,
+def column_attention(
+  z: jax.Array, norm: NormWeights, weights: AttentionWeights, mask: jax.Array, bias: jax.Array, keep: jax.Array | None
 ) -> jax.Array:
-  """Adds to the pair representation what each pair attends to around one of its nodes.
+  """Adds to z [N_res, N_res, c] what each pair attends to along its column: the rows of the transposed graph.
 
-  Args:
-    z: [N_res, N_res, c]
-    norm: of the normalisation before
-    weights: the projections
-    mask: [N_res, N_res]
-    bias: [H, N_res, N_res], from `pair_bias`
-    starting: around the starting node (Alg. 13), along rows; else the ending node (Alg. 14), along columns
-    keep: from `pair_dropout`; None: no dropout
+  Arguments are as of `self_attention`, none of them transposed.
   """
-  if starting:
-    return attention.self_attention(z, norm, weights, mask, bias, keep=keep)
-
-  def columns(z, mask, keep, axis):  # the same on the transposed graph
-    return attention.self_attention(z, norm, weights, mask, bias.swapaxes(1, 2), keep=keep, axis=axis)
-
-  return axial.by_columns(columns, z, mask, keep)
+  bias = bias.swapaxes(1, 2)
+  if axial.num_shares() == 1:  # without a transposed copy of all pairs
+    return attention.self_attention(z, norm, weights, mask.swapaxes(0, 1), bias, keep=keep, axis=1)
+  keep = None if keep is None else axial.gather(keep, 0).swapaxes(0, 1)
+  rows = attention.self_attention(axial.transpose(z), norm, weights, axial.transpose(mask), bias, keep=keep)
+  return axial.transpose(rows)
