@@ -52,17 +52,25 @@ def write_text(path: Path | str, text: str) -> None:
     file.write(text)
 
 
-def make_folder(path: Path | str) -> Path:
+def make_folder(path: Path | str, *, tried: bool = False, refused: type[AlphaFoldError] = InputError) -> Path:
   """Makes a folder and its parents if they are missing.
+
+  Args:
+    path: of the folder.
+    tried: also try to write there, so that hours of work do not end at a place that cannot be written.
+    refused: raised where it cannot be made or written.
 
   Raises:
     ResourceError: the disk is full.
-    InputError: it cannot be made.
   """
   try:
     Path(path).mkdir(parents=True, exist_ok=True)
+    if tried:
+      with tempfile.TemporaryFile(dir=path) as file:
+        file.write(b'.' * 4096)
+        file.flush()
   except OSError as error:
-    raise explained(path, error) from error
+    raise explained(path, error, refused) from error
   return Path(path)
 
 

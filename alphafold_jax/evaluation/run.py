@@ -3,12 +3,11 @@
 
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from alphafold_jax import atomic
-from alphafold_jax.errors import AlphaFoldError, InputError
+from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.evaluation import finding, scoring
 from alphafold_jax.evaluation.summary import MEASURES, ScoreSummary, Unscored, summarise
 from alphafold_jax.output import evaluated
@@ -47,7 +46,7 @@ def evaluate(
     ResourceError: the disk is full.
   """
   limits = scoring.Limits(min_identity=min_identity, min_coverage=min_coverage)
-  output = _writable(Path(output))
+  output = atomic.make_folder(output, tried=True)
   found = finding.find(Path(predictions), Path(references), pairs=pairs, every_rank=every_rank)
   failures = [Unscored(name, path, None, 'InputError', reason) for name, (path, reason) in found.unmatched.items()]
   targets = []
@@ -62,14 +61,3 @@ def evaluate(
   summary = summarise(output, targets, failures, found.unused, found.left_out)
   files = evaluated.write(summary, MEASURES)
   return dataclasses.replace(summary, files=files, text=evaluated.closing(summary))
-
-
-def _writable(output: Path) -> Path:
-  """Makes the folder and tries to write there, so that hours of scoring do not end at a write-protected place."""
-  atomic.make_folder(output)
-  try:
-    with tempfile.TemporaryFile(dir=output):
-      return output
-  except OSError as error:
-    reason = error.strerror or error
-    raise InputError(f'{output}: cannot be written ({reason}); choose a place you may write to') from error

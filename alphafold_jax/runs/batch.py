@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import atomic
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.runs import files, fleet, work
@@ -53,7 +54,7 @@ def run(
   out = Path(out)
   if isinstance(source, str | Path) and Path(source).is_dir() and out.exists() and out.samefile(source):
     raise InputError(f'{out}: input and output are one folder; choose another for the output')
-  files.make_output_folder(out)
+  atomic.make_folder(atomic.make_folder(out) / files.HIDDEN, tried=True)
   with reporting(out / files.of_shard(files.LOG, options.shard), screen) as console:
     for note in models.notes if models else ():
       _log.warning('%s. %s', note.text, note.advice)  # the first line

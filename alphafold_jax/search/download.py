@@ -33,7 +33,6 @@ from alphafold_jax.transfer.files import (
   disk_errors,
   human_size,
   lock,
-  make_directory,
   meter,
   require_space,
   staging,
@@ -73,7 +72,7 @@ def download(
   one = find_set(chosen) if isinstance(chosen, str) else chosen
   folder = Path(folder).expanduser()
   wanted = (sha256 or one.sha256 or '').strip().lower() or None
-  make_directory(folder)
+  atomic.make_folder(folder, tried=True, refused=TransferError)
   with lock(folder, patience.deadline):
     known = _read(folder).get(one.name)
     if not force and known and wanted in (None, known['sha256']) and _untouched(folder, known):

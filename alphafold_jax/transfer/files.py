@@ -31,18 +31,6 @@ class UnusableError(TransferError):
   """What was fetched is not what was wanted, and is not worth keeping."""
 
 
-def make_directory(directory: pathlib.Path) -> None:
-  """Creates a directory and makes sure that files can be made in it.
-
-  Raises:
-    ResourceError, TransferError: the disk is full, or the place cannot be written.
-  """
-  with disk_errors(directory):
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=directory):
-      pass
-
-
 def require_space(directory: pathlib.Path, num_bytes: int, purpose: str) -> None:
   """Raises ResourceError unless the file system of `directory` has room for `num_bytes` more."""
   free = shutil.disk_usage(directory).free

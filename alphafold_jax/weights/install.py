@@ -21,7 +21,7 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import TransferError, WeightsError
 from alphafold_jax.transfer import archives
 from alphafold_jax.transfer.fetch import Patience, check, discard, fetch
-from alphafold_jax.transfer.files import Meter, disk_errors, lock, make_directory, meter, require_space, staging
+from alphafold_jax.transfer.files import Meter, disk_errors, lock, meter, require_space, staging
 from alphafold_jax.weights import manifest
 from alphafold_jax.weights.npz import Shape, read_shapes, shape_problems
 from alphafold_jax.weights.published import (
@@ -63,7 +63,7 @@ class Installation:
       ResourceError: there is no room for it.
     """
     archive, part = self.archive, self.target / f'{self.archive.name}.part'
-    make_directory(self.target)
+    atomic.make_folder(self.target, tried=True, refused=TransferError)
     with lock(self.target, patience.deadline):
       if not force and self._is_complete():
         _log.info('%s: the %d files of %s are installed', self.target, len(archive.models), archive.name)

@@ -6,7 +6,7 @@ job_files  the files of one protein, ranked; stored: its predictions on disk, fo
 report     config.json, failures.json, summary.csv, cite.bibtex and the closing table
 """
 
-from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles, make_output_folder
+from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
 from alphafold_jax.runs.files.report import (
   DONE,
@@ -28,6 +28,6 @@ from alphafold_jax.runs.files.report import (
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'LOG', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Summary', 'closing', 'make_output_folder', 'of_shard', 'write_citations',
+  'Outcome', 'Summary', 'closing', 'of_shard', 'write_citations',
   'write_config', 'write_names',
 ]  # fmt: skip

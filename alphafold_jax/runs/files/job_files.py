@@ -33,18 +33,6 @@ HIDDEN = '.results'
 _STALE = 3600  # seconds after which a temporary file belongs to no running process
 
 
-def make_output_folder(out: Path) -> None:
-  """Makes the folder and tries it out.
-
-  Raises:
-    InputError, ResourceError: it cannot be written.
-  """
-  atomic.make_folder(out / HIDDEN)
-  with atomic.replacing(out / HIDDEN / 'writable') as file:
-    file.write(b'.' * 4096)
-  (out / HIDDEN / 'writable').unlink(missing_ok=True)
-
-
 def tidied_names(out: Path) -> set[str]:
   """The names in the output folder, after removing what killed runs left half-written."""
   names = set(os.listdir(out))
