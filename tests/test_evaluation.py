@@ -175,7 +175,8 @@ def test_a_table_says_which_belong_together(results, tmp_path):
   for text, said in (
     ('prediction,reference\nnobody,HRAS\n', "line 2: there is no prediction 'nobody'"),
     ('prediction,reference\nhras,nowhere\n', "line 2: there is no reference 'nowhere'"),
-    ('a,b\nhras,HRAS\n', 'it needs prediction and reference'),
+    ('a,b\nhras,HRAS\n', "no column 'prediction' and 'reference'; the first line must name"),
+    ('prediction,reference\nnobody,HRAS,A,B\n', "line 2: there is no prediction 'nobody'"),
     ('prediction,reference\nhras,\n', 'line 2: prediction or reference is empty'),
   ):
     table.write_text(text)

@@ -5,9 +5,7 @@ A bad record never hides the good ones: `scan_queries` returns both, in order, e
 `read_queries` raises the first. Alignments stay on disk until they are loaded.
 """
 
-import csv
 import dataclasses
-import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +16,15 @@ import numpy as np
 from alphafold_jax.data import stockholm
 from alphafold_jax.data.alignment import Alignment, checked, encode, parse_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
-from alphafold_jax.data.records import FastaRecord, decode, read_bytes, read_first_record, read_text, split_records
+from alphafold_jax.data.records import (
+  FastaRecord,
+  decode,
+  read_bytes,
+  read_first_record,
+  read_table,
+  read_text,
+  split_records,
+)
 from alphafold_jax.errors import InputError
 
 __all__ = ['FailedQuery', 'Query', 'Scan', 'read_queries', 'scan_queries', 'unique_job_names']
@@ -192,25 +198,7 @@ def _read_aligned(path: Path, read: _Read | None) -> Iterator[Query | FailedQuer
 
 def _read_table(path: Path, read: _Read | None) -> Iterator[Query | FailedQuery]:
   """One item per row of a CSV or TSV table with the columns id, sequence and perhaps a3mpath."""
-  text = '\n'.join(re.split('\r\n|\r|\n', read_text(path)))
-  if not text.strip():
-    raise InputError(f'{path}: the file is empty; expected a table with the columns id,sequence and perhaps a3mpath')
-  head = text.split('\n', 1)[0]
-  delimiter = next((mark for mark in '\t;' if mark in head and ',' not in head), ',')
-  reader = csv.DictReader(io.StringIO(text, newline=''), delimiter=delimiter, restkey='', restval='', strict=True)
-  try:
-    reader.fieldnames = columns = [(column or '').strip().lower() for column in reader.fieldnames or ()]
-    if missing := {'id', 'sequence'} - set(columns):
-      have = ', '.join(map(repr, columns)) or 'nothing'
-      raise InputError(
-        f'{path}, line 1: no column {" and ".join(map(repr, sorted(missing)))}; the first line must name the columns '
-        f'id,sequence and perhaps a3mpath; it has {have[:200]}'
-      )
-    rows = [(reader.line_num, row) for row in reader]
-  except csv.Error as error:
-    raise InputError(f'{path}, line {reader.reader.line_num}: not a table ({error})') from None
-  if not rows:
-    raise InputError(f'{path}: the table has no rows under its column names')
+  rows = read_table(path, ('id', 'sequence'), 'id,sequence and perhaps a3mpath')
   for index, (line, row) in enumerate(rows, start=1):
     name = row['id'].strip() or f'{_stem(path)}_{index}'
     yield _one(name, f'{path}, row {index} (line {line})', _table_row, path, line, row, read)

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text files and the '>' records in them: one tolerant reader under FASTA and A3M.
+"""Text files, the '>' records in them and tables: one tolerant reader under FASTA, A3M and CSV.
 
 Whatever can be wrong with a file as a text is caught here: compression that breaks off, encodings, binary content,
 missing headers, symbols that are no residues. Line and column numbers count from 1.
 """
 
 import contextlib
+import csv
 import dataclasses
 import gzip
+import io
 import itertools
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alphafold_jax.errors import InputError
@@ -70,6 +72,39 @@ def read_first_record(path: str | Path) -> str:
     return read_text(path)  # raises the error with its message
   second = [found.start() for found in itertools.islice(_HEADER.finditer(head), 2)][1:]
   return decode(head[: second[0]] if second else head, str(path))
+
+
+def read_table(path: str | Path, needed: Sequence[str], columns: str) -> list[tuple[int, dict[str, str]]]:
+  """The rows of a CSV or TSV table, by column in lower case, with their line numbers.
+
+  Args:
+    path: the file.
+    needed: the columns that it must have.
+    columns: all that it may have, for messages.
+
+  Raises:
+    InputError: the file is no such table, or has no rows.
+  """
+  text = '\n'.join(_LINE_END.split(read_text(path)))
+  if not text.strip():
+    raise InputError(f'{path}: the file is empty; expected a table with the columns {columns}')
+  head = text.split('\n', 1)[0]
+  delimiter = next((mark for mark in '\t;' if mark in head and ',' not in head), ',')
+  reader = csv.DictReader(io.StringIO(text, newline=''), delimiter=delimiter, restkey='', restval='', strict=True)
+  try:
+    reader.fieldnames = names = [(name or '').strip().lower() for name in reader.fieldnames or ()]
+    if missing := set(needed) - set(names):
+      have = ', '.join(map(repr, names)) or 'nothing'
+      raise InputError(
+        f'{path}, line 1: no column {" and ".join(map(repr, sorted(missing)))}; the first line must name the columns '
+        f'{columns}; it has {have[:200]}'
+      )
+    rows = [(reader.line_num, row) for row in reader]
+  except csv.Error as error:
+    raise InputError(f'{path}, line {reader.reader.line_num}: not a table ({error})') from None
+  if not rows:
+    raise InputError(f'{path}: the table has no rows under its column names')
+  return rows
 
 
 def decode(content: bytes, source: str) -> str:

@@ -17,15 +17,13 @@ equal, and 'pdb1abc.ent' is 1abc. A prediction belongs to the reference whose na
 A table with the columns prediction and reference (and perhaps chain) takes the place of these rules.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from alphafold_jax.data.records import read_text
+from alphafold_jax.data.records import read_table
 from alphafold_jax.errors import InputError
 
 _STRUCTURE = re.compile(r'(?P<stem>.+?)\.(pdb|ent|cif|mmcif)(\.gz)?', re.IGNORECASE)
@@ -231,8 +229,6 @@ def _by_table(
       reference = ReferenceFile(reference.path, chain=row['chain'], must_have_chain=True)
     found += [(one, reference) for one in by_id[row['prediction']]]
     used.add(reference.path)
-  if not found:
-    raise InputError(f'{table}: no rows; give a prediction and its reference on each line')
   named = {one.id for one, _ in found}
   return Pairing(
     pairs=found,
@@ -249,17 +245,8 @@ def _named_reference(name: str, known: Mapping[str, Path]) -> ReferenceFile | No
 
 def _rows(table: str | Path) -> Iterable[tuple[int, dict[str, str]]]:
   """The table's rows, by column, with their line numbers."""
-  text = read_text(table)
-  delimiter = '\t' if '\t' in text.partition('\n')[0] else ','
-  reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-  columns = [str(name).strip().casefold() for name in reader.fieldnames or ()]
-  if not {'prediction', 'reference'} <= set(columns):
-    raise InputError(
-      f'{table}: the first line has the columns {", ".join(columns) or "(none)"}; it needs prediction and reference'
-    )
-  reader.fieldnames = columns
-  for row in reader:
-    values = {name: (value or '').strip() for name, value in row.items() if isinstance(name, str)}
+  for line, row in read_table(table, ('prediction', 'reference'), 'prediction,reference and perhaps chain'):
+    values = {name: value.strip() for name, value in row.items() if name}  # '' has what no column names
     if not (values['prediction'] and values['reference']):
-      raise InputError(f'{table}, line {reader.line_num}: prediction or reference is empty')
-    yield reader.line_num, values
+      raise InputError(f'{table}, line {line}: prediction or reference is empty')
+    yield line, values
