@@ -152,78 +152,70 @@ class _Draw:
     mask[1] = False
     return jnp.asarray(mask, jnp.float32)
 
+  def attention(self, c: int, heads: int, dim: int, shared: bool = False) -> ops.AttentionWeights:
+    """`shared`: one key and one value for all heads."""
+    kv = (dim,) if shared else (heads, dim)
+    return ops.AttentionWeights(
+      q=self(c, heads, dim, fan_in=c),
+      k=self(c, *kv, fan_in=c),
+      v=self(c, *kv, fan_in=c),
+      gate_w=self(c, heads, dim, fan_in=c),
+      gate_b=self(heads, dim),
+      out_w=self(heads, dim, c, fan_in=c),
+      out_b=self(c),
+    )
+
+  def outer_product(self, c: int, h: int) -> ops.OuterProductWeights:
+    return ops.OuterProductWeights(
+      left_w=self(c, h, fan_in=c),
+      left_b=self(h),
+      right_w=self(c, h, fan_in=c),
+      right_b=self(h),
+      out_w=self(h, h, c, fan_in=h * h),
+      out_b=self(c),
+    )
+
+  def transition(self, c: int, wide: int) -> ops.TransitionWeights:
+    return ops.TransitionWeights(
+      w_in=self(c, wide, fan_in=c), b_in=self(wide), w_out=self(wide, c, fan_in=wide), b_out=self(c)
+    )
+
+  def triangle(self, c: int) -> ops.TriangleWeights:
+    return ops.TriangleWeights(
+      proj_w=self(c, 2 * c, fan_in=c),
+      proj_b=self(2 * c),
+      gate_w=self(c, 2 * c, fan_in=c),
+      gate_b=self(2 * c),
+      norm_scale=1 + self(c, fan_in=100),
+      norm_offset=self(c),
+      out_w=self(c, c, fan_in=c),
+      out_b=self(c),
+      out_gate_w=self(c, c, fan_in=c),
+      out_gate_b=self(c),
+    )
+
 
 def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple[Callable, tuple]]]:
   """Of each operation: a function that draws what to call and its arguments."""
   rows, n, c, heads, h = (sizes[key] for key in ('rows', 'residues', 'channels', 'heads', 'outer'))
   dim = c // heads
-
-  def attention_weights(draw, kv):
-    return ops.AttentionWeights(
-      q=draw(c, heads, dim, fan_in=c),
-      k=draw(c, *kv, fan_in=c),
-      v=draw(c, *kv, fan_in=c),
-      gate_w=draw(c, heads, dim, fan_in=c),
-      gate_b=draw(heads, dim),
-      out_w=draw(heads, dim, c, fan_in=c),
-      out_b=draw(c),
-    )
-
   return {
     'self_attention': lambda draw: (
       ops.self_attention,
-      (draw(rows, n, c), draw.norm(c), attention_weights(draw, (heads, dim)), draw.mask(rows, n), draw(heads, n, n)),
+      (draw(rows, n, c), draw.norm(c), draw.attention(c, heads, dim), draw.mask(rows, n), draw(heads, n, n)),
     ),
     'global_attention': lambda draw: (
       ops.global_attention,
-      (draw(n, rows, c), draw.norm(c), attention_weights(draw, (dim,)), draw.mask(n, rows)),
+      (draw(n, rows, c), draw.norm(c), draw.attention(c, heads, dim, shared=True), draw.mask(n, rows)),
     ),
     'outer_product_mean': lambda draw: (
       ops.outer_product_mean,
-      (
-        draw(n, n, c),
-        draw(rows, n, c),
-        draw.norm(c),
-        ops.OuterProductWeights(
-          left_w=draw(c, h, fan_in=c),
-          left_b=draw(h),
-          right_w=draw(c, h, fan_in=c),
-          right_b=draw(h),
-          out_w=draw(h, h, c, fan_in=h * h),
-          out_b=draw(c),
-        ),
-        jnp.ones((rows, n)),
-      ),
+      (draw(n, n, c), draw(rows, n, c), draw.norm(c), draw.outer_product(c, h), jnp.ones((rows, n))),
     ),
-    'transition': lambda draw: (
-      ops.transition,
-      (
-        draw(n, n, c),
-        draw.norm(c),
-        ops.TransitionWeights(
-          w_in=draw(c, 4 * c, fan_in=c), b_in=draw(4 * c), w_out=draw(4 * c, c, fan_in=4 * c), b_out=draw(c)
-        ),
-      ),
-    ),
+    'transition': lambda draw: (ops.transition, (draw(n, n, c), draw.norm(c), draw.transition(c, 4 * c))),
     'triangle_multiplication': lambda draw: (
       functools.partial(ops.triangle_multiplication, outgoing=True),
-      (
-        draw(n, n, c),
-        draw.norm(c),
-        ops.TriangleWeights(
-          proj_w=draw(c, 2 * c, fan_in=c),
-          proj_b=draw(2 * c),
-          gate_w=draw(c, 2 * c, fan_in=c),
-          gate_b=draw(2 * c),
-          norm_scale=1 + draw(c, fan_in=100),
-          norm_offset=draw(c),
-          out_w=draw(c, c, fan_in=c),
-          out_b=draw(c),
-          out_gate_w=draw(c, c, fan_in=c),
-          out_gate_b=draw(c),
-        ),
-        draw.mask(n, n),
-      ),
+      (draw(n, n, c), draw.norm(c), draw.triangle(c), draw.mask(n, n)),
     ),
   }
 
