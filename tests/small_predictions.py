@@ -4,21 +4,8 @@
 python tests/small_predictions.py RESULT.npz
 """
 
-import os
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
-
-if __name__ == '__main__':
-  os.environ['XLA_FLAGS'] = ' '.join(
-    (
-      os.environ.get('XLA_FLAGS', ''),
-      '--xla_force_host_platform_device_count=8',
-      '--xla_backend_optimization_level=0',
-      '--xla_llvm_disable_expensive_passes=true',
-    )
-  )  # compiled fast, run slowly
-  os.environ['JAX_PLATFORMS'] = 'cpu'
 
 import jax
 import numpy as np
@@ -93,7 +80,6 @@ def temporary_bytes(num_devices: int, num_res: int = 512, depth: int = 1536) -> 
 
 
 def main(result: str) -> None:
-  jax.config.update('jax_compilation_cache_dir', os.environ.get('COMPILED') or None)
   arrays, model = {}, make_model()
   for name, case in CASES.items():
     for num_devices in (1, *case.devices):
@@ -105,5 +91,4 @@ def main(result: str) -> None:
 
 
 if __name__ == '__main__':
-  sys.path.insert(0, str(Path(__file__).parent))
   main(sys.argv[1])

@@ -4,23 +4,9 @@
 python tests/small_training.py RESULT.npz LAYOUT...   # layouts: 1x1, 8x1, 1x8, 2x4, pmap
 """
 
-import functools
-import os
-import sys
-from pathlib import Path
-
-if __name__ == '__main__':
-  os.environ['XLA_FLAGS'] = ' '.join(
-    (
-      os.environ.get('XLA_FLAGS', ''),
-      '--xla_force_host_platform_device_count=8',
-      '--xla_backend_optimization_level=0',
-      '--xla_llvm_disable_expensive_passes=true',
-    )
-  )  # compiled fast, run slowly
-  os.environ['JAX_PLATFORMS'] = 'cpu'
-
 import dataclasses
+import functools
+import sys
 
 import jax
 import numpy as np
@@ -215,7 +201,6 @@ def templates_over(num_devices: int) -> dict[str, np.ndarray]:
 
 
 def main(result: str, layouts: list[str]) -> None:
-  jax.config.update('jax_compilation_cache_dir', os.environ.get('COMPILED') or None)
   arrays = {}
   for layout in layouts:
     states, metrics = run(layout, make_spec())
@@ -228,5 +213,4 @@ def main(result: str, layouts: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  sys.path.insert(0, str(Path(__file__).parent))
   main(sys.argv[1], sys.argv[2:])

@@ -2,13 +2,9 @@
 """One protein over several devices: the same prediction, in a fraction of the memory."""
 
 import dataclasses
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import devices
 import jax
-import numpy as np
 import pytest
 import small_network
 import small_predictions
@@ -23,11 +19,7 @@ from alphafold_jax.ops import axial
 @pytest.fixture(scope='module')
 def found(tmp_path_factory):
   """Every case on every number of devices, as arrays by `case on devices:field`."""
-  result = tmp_path_factory.mktemp('devices') / 'result.npz'
-  environment = os.environ | {'COMPILED': jax.config.jax_compilation_cache_dir or ''}
-  program = [sys.executable, small_predictions.__file__, str(result)]
-  subprocess.run(program, check=True, env=environment, cwd=Path(small_predictions.__file__).parents[1])
-  return dict(np.load(result))
+  return devices.arrays_of(small_predictions, tmp_path_factory.mktemp('devices'))
 
 
 def of_case(found, case, num_devices):

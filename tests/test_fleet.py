@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ import ray
 import stand_in
 from ray.cluster_utils import Cluster
 from small_runs import ALONE, OTHER, SEQUENCE, fasta, load_json, names, predict, raw
-from test_queue import own_environment, proteins, statuses, tries
+from test_queue import own_environment, proteins, started, statuses, tries
 
 from alphafold_jax.runs import fleet
 from alphafold_jax.runs.fleet import actors, claims, processes
@@ -224,7 +223,7 @@ def test_where_no_cluster_answers_the_message_says_how_to_start_one(tmp_path):
     free.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{free.getsockname()[1]}'
   flags = (*stand_in.FLAGS, '--ray', address)
-  failing = started('predict', proteins(tmp_path, 'a'), tmp_path / 'out', *flags, with_ray=True)
+  failing = started_fleet('predict', proteins(tmp_path, 'a'), tmp_path / 'out', *flags, with_ray=True)
   told = failing.communicate(timeout=120)[0]
   assert failing.returncode == 2 and f'error: --ray {address}: ' in told and 'ray start --head' in told
 
@@ -232,17 +231,9 @@ def test_where_no_cluster_answers_the_message_says_how_to_start_one(tmp_path):
 # ------------------------------------------------------------------------------------------ the end of a run
 
 
-def started(*arguments, with_ray):
-  """Starts the command with a stand-in for predicting, as the first of its group of processes."""
-  code = f'import sys, stand_in; sys.exit(stand_in.main(with_ray={with_ray}))'
-  return subprocess.Popen(
-    [sys.executable, '-c', code, *map(str, arguments)],
-    env=own_environment(),
-    text=True,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    start_new_session=True,
-  )
+def started_fleet(*arguments, with_ray):
+  """Starts the command with a stand-in for predicting."""
+  return started(*arguments, code=f'import sys, stand_in; sys.exit(stand_in.main(with_ray={with_ray}))')
 
 
 def descendants(pid):
@@ -289,7 +280,7 @@ LOOPBACK = {'0100007F', '0000000000000000FFFF00000100007F', '0000000000000000000
 
 def test_a_ray_of_our_own_is_quiet_and_contacts_nothing_and_ctrl_c_ends_it(tmp_path):
   source, out = proteins(tmp_path, 'once', 'wait_1', 'wait_2'), tmp_path / 'out'
-  leading = started('predict', source, out, *stand_in.FLAGS, *TWO, with_ray=True)
+  leading = started_fleet('predict', source, out, *stand_in.FLAGS, *TWO, with_ray=True)
   wait_for(lambda: {'wait_1', 'wait_2'} <= set(tries(out)))
   all_of_them = descendants(leading.pid)
   commands = ' '.join(Path(f'/proc/{pid}/cmdline').read_text() for pid in all_of_them)
@@ -304,7 +295,7 @@ def test_a_ray_of_our_own_is_quiet_and_contacts_nothing_and_ctrl_c_ends_it(tmp_p
   wait_for(lambda: all(map(is_over, all_of_them)))
   assert tries(out) == {'once': 2, 'wait_1': 1, 'wait_2': 1}
   (out / '.go').touch()
-  resumed = started('predict', source, out, *stand_in.FLAGS, with_ray=True)
+  resumed = started_fleet('predict', source, out, *stand_in.FLAGS, with_ray=True)
   assert 'done already: 1 protein' in resumed.communicate(timeout=120)[0] and resumed.returncode == 0
   assert tries(out) == {'once': 2, 'wait_1': 2, 'wait_2': 2}
 
@@ -322,7 +313,7 @@ def test_a_ray_of_our_own_is_quiet_and_contacts_nothing_and_ctrl_c_ends_it(tmp_p
 def test_no_process_outlives_the_leading_one(how, code, with_ray, cluster, tmp_path):
   source, out = proteins(tmp_path, 'wait_1', 'wait_2'), tmp_path / 'out'
   flags = ('--ray', cluster.address) if with_ray else ()
-  leading = started('predict', source, out, *stand_in.FLAGS, *TWO, *flags, with_ray=with_ray)
+  leading = started_fleet('predict', source, out, *stand_in.FLAGS, *TWO, *flags, with_ray=with_ray)
   wait_for(lambda: len(stand_in.ran_lines(out)) == 2)
   os.killpg(leading.pid, how) if how == signal.SIGINT else leading.send_signal(how)
   assert leading.wait(timeout=120) == code

@@ -48,7 +48,7 @@ def own_environment():
 
 
 def started(*arguments, code='import sys, stand_in; sys.exit(stand_in.main())'):
-  """Starts Python code in a process of its own."""
+  """Starts Python code in a process of its own, the first of its group."""
   return subprocess.Popen(
     [sys.executable, '-c', code, *map(str, arguments)],
     env=own_environment(),
@@ -56,6 +56,7 @@ def started(*arguments, code='import sys, stand_in; sys.exit(stand_in.main())'):
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
+    start_new_session=True,
   )
 
 

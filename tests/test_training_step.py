@@ -2,11 +2,8 @@
 """One training step: the same on any layout of devices, and as Algorithm 31 and Suppl. 1.11 have it."""
 
 import dataclasses
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import devices
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,11 +22,7 @@ LAYOUTS = ('8x1', '1x8', '2x4', 'pmap')
 @pytest.fixture(scope='module')
 def on_devices(tmp_path_factory):
   """Two steps on one device and on every layout of eight, as arrays by `layout:path`."""
-  result = tmp_path_factory.mktemp('devices') / 'result.npz'
-  program = Path(small_training.__file__)
-  environment = os.environ | {'COMPILED': jax.config.jax_compilation_cache_dir or ''}
-  subprocess.run([sys.executable, str(program), str(result), '1x1', *LAYOUTS], check=True, env=environment)
-  return dict(np.load(result))
+  return devices.arrays_of(small_training, tmp_path_factory.mktemp('devices'), '1x1', *LAYOUTS)
 
 
 def of_layout(arrays, layout, part):
