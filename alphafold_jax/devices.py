@@ -3,7 +3,6 @@
 
 import ctypes
 import hashlib
-import importlib.metadata
 import os
 import platform
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 import jax
 import jaxlib
 
-from alphafold_jax import folders
+from alphafold_jax import folders, installed
 from alphafold_jax.errors import InputError
 from alphafold_jax.ops import seam
 from alphafold_jax.version import __version__
@@ -157,16 +156,9 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
 def machine_key() -> str:
   """A short name for all that kernels and compiled programs depend on: packages, device, the processor's abilities."""
   device = jax.devices()[0]
-  versions = (__version__, jax.__version__, jaxlib.__version__, *map(_version, seam.distributions()))
+  versions = (__version__, jax.__version__, jaxlib.__version__, *map(installed.version, seam.distributions()))
   parts = [*versions, device.platform, device.device_kind, platform.machine(), _cpu_abilities()]
-  return f'{device.platform}-{hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]}'
-
-
-def _version(package: str) -> str:
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return 'absent'
+  return f'{device.platform}-{hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]}'
 
 
 def _cpu_abilities() -> str:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`alphafold-jax doctor`: what this machine has for predictions, and what to do about what is missing."""
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -9,7 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from alphafold_jax import folders
+from alphafold_jax import folders, installed
 from alphafold_jax.errors import AlphaFoldError, how_to_install
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.version import __version__
@@ -41,14 +40,9 @@ def examine(data: str | None = None) -> int:
 
 def _program() -> Iterator[Line]:
   yield _GOOD, 'alphafold_jax', f'{__version__} on Python {platform.python_version()}, {platform.platform()}'
-  versions, missing = [], []
-  for name in _PACKAGES:
-    try:
-      versions.append(f'{name} {importlib.metadata.version(name)}')
-    except importlib.metadata.PackageNotFoundError:
-      missing.append(name)
-  yield _GOOD, 'packages', ', '.join(versions)
-  if missing:
+  versions = {name: installed.version(name) for name in _PACKAGES}
+  yield _GOOD, 'packages', ', '.join(f'{name} {version}' for name, version in versions.items() if version)
+  if missing := [name for name, version in versions.items() if version is None]:
     yield _BAD, 'packages', f'missing: {", ".join(missing)}; run `pip install {" ".join(missing)}`'
 
 
@@ -134,9 +128,9 @@ def _search() -> Iterator[Line]:
   from alphafold_jax.search.templates import hhsearch
 
   for name, use in (('pyhmmer', '--msa-mode hmmer, templates'), ('kalign-python', 'templates')):
-    try:
-      yield _GOOD, 'search', f'{name} {importlib.metadata.version(name)}: {use}'
-    except importlib.metadata.PackageNotFoundError:
+    if (present := installed.version(name)) is not None:
+      yield _GOOD, 'search', f'{name} {present}: {use}'
+    else:
       yield _NOTE, 'search', f'no {name} ({use}): {how_to_install("search")}'
   for name, use, find, version in (
     ('mmseqs', '--msa-mode mmseqs2', mmseqs_program.find, mmseqs_program.version),

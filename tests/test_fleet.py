@@ -215,7 +215,7 @@ def test_a_cluster_needs_ray_and_an_address(tmp_path, monkeypatch, capsys):
   assert 'HOST:PORT of the cluster, such as head:6379' in capsys.readouterr().err
   monkeypatch.setitem(sys.modules, 'ray', None)
   assert predict(source, out, *stand_in.FLAGS, '--ray', 'auto') == 2
-  assert "from the clone: pip install '.[cluster]'" in capsys.readouterr().err and not out.exists()
+  assert "run `pip install '.[cluster]'`" in capsys.readouterr().err and not out.exists()
 
 
 def test_where_no_cluster_answers_the_message_says_how_to_start_one(tmp_path):

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import installed
 from alphafold_jax.data.records import GZIP_MAGIC, read_errors
 from alphafold_jax.errors import InputError
-from alphafold_jax.search import installed
 
 _CHUNK = 1 << 21  # bytes of text
 _LONGEST = 1 << 26  # bytes of one record

@@ -20,9 +20,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from alphafold_jax import installed
 from alphafold_jax.data.alignment import checked
 from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError, SearchError
-from alphafold_jax.search import fasta, installed
+from alphafold_jax.search import fasta
 from alphafold_jax.search.best import Best, Domain, Hit
 from alphafold_jax.search.databases import FASTA, Database, identity, in_order
 from alphafold_jax.search.found import Found, Result, Rows, Watch

@@ -8,26 +8,15 @@ validation are kept. A state is restored bit for bit on any number of devices.
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jax
 
-from alphafold_jax.errors import InputError, how_to_install
+from alphafold_jax import installed
+from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
 _STATE, _FEED, _CONFIG = 'state', 'feed', 'config'
-
-
-def _orbax() -> ModuleType:
-  try:
-    import orbax.checkpoint as ocp
-  except ImportError:
-    raise InputError(
-      f'training keeps its checkpoints with Orbax, which is not installed; {how_to_install("train")}'
-    ) from None
-  logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax logs every step of a save there
-  return ocp
 
 
 class Checkpoints:
@@ -35,7 +24,8 @@ class Checkpoints:
 
   def __init__(self, directory: Path, keep_last: int = 3):
     """Opens or makes the folder, which keeps the last ones and the best; InputError: Orbax is not installed."""
-    self._ocp = ocp = _orbax()
+    self._ocp = ocp = installed.module('orbax.checkpoint', 'train', InputError)
+    logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax logs every step of a save there
     policies = ocp.checkpoint_managers.preservation_policy
     self._manager = ocp.CheckpointManager(
       directory.absolute(),

@@ -15,7 +15,6 @@ mmCIF and A3M takes a hundred times longer than a training step can wait.
 
 import csv
 import dataclasses
-import importlib
 import json
 import threading
 import typing
@@ -23,8 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from alphafold_jax import installed
 from alphafold_jax.data.training.packing import ChainRecord, unpack
-from alphafold_jax.errors import InputError, how_to_install
+from alphafold_jax.errors import InputError
 
 FORMAT = 'alphafold_jax training cache'
 VERSION = 1
@@ -117,10 +117,7 @@ def open_cache(path: str | Path) -> TrainingCache:
 
 def array_record() -> ModuleType:
   """The module that reads and writes ArrayRecord; InputError where it is not installed."""
-  try:
-    return importlib.import_module('array_record.python.array_record_module')
-  except ImportError:
-    raise InputError(f'training needs the package array_record; {how_to_install("train")}') from None
+  return installed.module('array_record.python.array_record_module', 'train', InputError)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

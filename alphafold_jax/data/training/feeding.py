@@ -6,18 +6,16 @@ its slice of them: the batches depend neither on the number of hosts nor on that
 """
 
 import dataclasses
-import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from alphafold_jax import schema
+from alphafold_jax import installed, schema
 from alphafold_jax.data import fields
 from alphafold_jax.data.training.training_set import TrainingSet
-from alphafold_jax.errors import InputError, how_to_install
+from alphafold_jax.errors import InputError
 
 _ENDLESS = sys.maxsize // 2**20  # batches
 
@@ -79,7 +77,7 @@ def batches(
   """
   if training_set.batch_size % num_hosts:
     raise InputError(f'a batch of {training_set.batch_size} examples cannot be divided among {num_hosts} hosts')
-  grain = _grain()
+  grain = installed.module('grain', 'train', InputError)
   local = training_set.batch_size // num_hosts
   num_steps = (_ENDLESS if stop is None else stop) - start
 
@@ -105,10 +103,3 @@ def stack(examples: Sequence[schema.Batch]) -> schema.Batch:
 def _feed(examples: Sequence[tuple[int, str, schema.Batch]]) -> Feed:
   steps, ids, parts = zip(*examples, strict=True)
   return Feed(step=steps[0], ids=ids, batch=stack(parts))
-
-
-def _grain() -> ModuleType:
-  try:
-    return importlib.import_module('grain')
-  except ImportError:
-    raise InputError(f'training needs the package grain; {how_to_install("train")}') from None

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import InputError, how_to_install
 from alphafold_jax.runs.files import HIDDEN
 from alphafold_jax.runs.fleet import actors, processes, progress
 from alphafold_jax.runs.fleet.claims import Claims
@@ -41,7 +41,7 @@ def places_of(options: Options) -> list[Place]:
   if options.ray is None:
     return on_this_machine(options.workers, options.settings.num_devices)
   if not _has_ray():
-    raise InputError("--ray needs Ray, which is not installed; from the clone: pip install '.[cluster]'")
+    raise InputError(f'--ray needs Ray, which is not installed; {how_to_install("cluster")}')
   return []
 
 

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from alphafold_jax import installed
 from alphafold_jax.errors import ResourceError, SearchError
-from alphafold_jax.search import installed
 
 VARIABLE = 'ALPHAFOLD_JAX_MMSEQS'
 _SHOWN_LINES = 4  # of a program's output, in an error

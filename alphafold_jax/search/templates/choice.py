@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from alphafold_jax import installed
 from alphafold_jax.data.alignment import encode, paired
 from alphafold_jax.data.structures import Chain, read_chains
 from alphafold_jax.data.templates import Template, template_from_chain
 from alphafold_jax.errors import InputError
-from alphafold_jax.search import installed
 from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates.library import StructureFolder, release_date
 

@@ -5,7 +5,8 @@ import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from alphafold_jax.search import databases, installed
+from alphafold_jax import installed
+from alphafold_jax.search import databases
 from alphafold_jax.search.databases import FASTA, HHSUITE, Database
 from alphafold_jax.search.finding import alignment_text
 from alphafold_jax.search.found import Found, TemplateEngine, TemplateHit, Watch

@@ -16,10 +16,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, installed
 from alphafold_jax.data.alignment import paired
 from alphafold_jax.errors import InputError, SearchError
-from alphafold_jax.search import installed
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.templates.library import entry_and_chain

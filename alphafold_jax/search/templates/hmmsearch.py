@@ -10,9 +10,10 @@ import re
 from types import ModuleType
 from typing import Any
 
+from alphafold_jax import installed
 from alphafold_jax.data.records import split_records
 from alphafold_jax.errors import InputError, SearchError
-from alphafold_jax.search import fasta, installed
+from alphafold_jax.search import fasta
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.found import TemplateHit, Watch
 from alphafold_jax.search.templates.library import entry_and_chain

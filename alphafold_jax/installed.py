@@ -1,22 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages and programs of the extras for searching, looked for when they are needed."""
+"""Packages and programs of the extras, looked for when they are needed."""
 
 import importlib
+import importlib.metadata
 import os
 import shutil
 import sysconfig
 from pathlib import Path
 from types import ModuleType
 
-from alphafold_jax.errors import SearchError, how_to_install
+from alphafold_jax.errors import AlphaFoldError, SearchError, how_to_install
 
 
-def module(name: str) -> ModuleType:
-  """Imports a Python module of the extra `search`; SearchError if it is not installed."""
+def version(package: str) -> str | None:
+  """The version of a package by its name for pip; None if it is not installed."""
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def module(name: str, extra: str = 'search', refused: type[AlphaFoldError] = SearchError) -> ModuleType:
+  """Imports a Python module.
+
+  Args:
+    name: of the module.
+    extra: what installs it.
+    refused: raised if it is not installed.
+  """
   try:
     return importlib.import_module(name)
   except ImportError as error:
-    raise SearchError(f'{name} is not installed ({error}); {how_to_install("search")}') from None
+    raise refused(f'{name.split(".")[0]} is not installed ({error}); {how_to_install(extra)}') from None
 
 
 def program(name: str, variable: str, extra: str = 'search', beside: Path | None = None) -> Path:
