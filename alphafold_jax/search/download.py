@@ -6,8 +6,6 @@ beforehand, so the first download is trusted (over TLS, and compared with the MD
 a set that is not replaced by its publisher must have the recorded digest whenever it is fetched again.
 """
 
-import contextlib
-import datetime
 import gzip
 import json
 import logging
@@ -36,6 +34,8 @@ from alphafold_jax.transfer.files import (
   meter,
   require_space,
   staging,
+  state,
+  today,
 )
 
 _log = logging.getLogger(__name__)
@@ -190,18 +190,12 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _write(folder: Path, one: StandardSet, sha256: str, files: list[str]) -> None:
   """Adds a set to the record."""
-  states = {file: [(folder / file).stat().st_size, (folder / file).stat().st_mtime_ns] for file in files}
-  today = datetime.datetime.now(datetime.UTC).date().isoformat()
-  known = {'url': one.url, 'sha256': sha256, 'date': today, 'licence': one.licence, 'files': states}
+  states = {file: [*state(folder / file).values()] for file in files}
+  known = {'url': one.url, 'sha256': sha256, 'date': today(), 'licence': one.licence, 'files': states}
   content = {'sets': _read(folder) | {one.name: known}}
   atomic.write_text(folder / RECORD, json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 
 def _untouched(folder: Path, known: Mapping[str, Any]) -> bool:
   """Whether size and time of all files are those recorded."""
-  with contextlib.suppress(OSError):
-    return all(
-      [(folder / file).stat().st_size, (folder / file).stat().st_mtime_ns] == state
-      for file, state in known['files'].items()
-    )
-  return False
+  return all([*state(folder / file).values()] == recorded for file, recorded in known['files'].items())

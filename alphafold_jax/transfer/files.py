@@ -2,6 +2,7 @@
 """Services on files that are transferred: one writer at a time, digests, staging, room on the disk, progress."""
 
 import contextlib
+import datetime
 import errno
 import hashlib
 import importlib
@@ -140,6 +141,20 @@ def _acquire(file: TextIO, path: pathlib.Path, timeout: float) -> bool:
     time.sleep(min(0.2, timeout))
   _log.warning('%s: files cannot be locked here; run one download at a time', path)
   return False
+
+
+def state(path: pathlib.Path) -> dict[str, int]:
+  """Size in bytes and time of change, by which a file is taken for the one on record; {} if there is none."""
+  try:
+    about = path.stat()
+  except OSError:
+    return {}
+  return {'size': about.st_size, 'mtime_ns': about.st_mtime_ns}
+
+
+def today() -> str:
+  """The date as YYYY-MM-DD (UTC)."""
+  return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def human_size(num_bytes: float) -> str:

@@ -21,7 +21,7 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import TransferError, WeightsError
 from alphafold_jax.transfer import archives
 from alphafold_jax.transfer.fetch import Patience, check, discard, fetch
-from alphafold_jax.transfer.files import Meter, disk_errors, lock, meter, require_space, staging
+from alphafold_jax.transfer.files import Meter, disk_errors, lock, meter, require_space, staging, today
 from alphafold_jax.weights import manifest
 from alphafold_jax.weights.npz import Shape, read_shapes, shape_problems
 from alphafold_jax.weights.published import (
@@ -157,7 +157,7 @@ class Installation:
     if archive.licence == LICENCE:
       licence_file = 'the text is in LICENSE.' if LICENCE_FILE in digests else 'the archive held no LICENSE file.'
       atomic.write_text(self.target / 'NOTICE.txt', NOTICE.format(url=archive.url, licence_file=licence_file))
-    about = {'url': archive.url, 'date': manifest.today(), 'licence': archive.licence}
+    about = {'url': archive.url, 'date': today(), 'licence': archive.licence}
     content['archives'][archive.name] = about | dict(facts)
     manifest.write(self.target, content)
     _log.info('installed %d parameter files in %s (%s)', len(archive.models), self.target, archive.licence)

@@ -5,14 +5,13 @@ No digests of the published archives are known beforehand. The first download is
 the MD5 that the server states) and recorded; whatever is downloaded or loaded later must be equal to it.
 """
 
-import datetime
 import json
 import pathlib
 from typing import Any
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
-from alphafold_jax.transfer.files import digest, lock
+from alphafold_jax.transfer.files import digest, lock, state, today
 from alphafold_jax.weights.published import advising
 
 NAME = 'manifest.json'
@@ -46,24 +45,14 @@ def write(directory: pathlib.Path, content: dict[str, Any]) -> None:
   atomic.write_text(directory / NAME, json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 
-def today() -> str:
-  """The date as YYYY-MM-DD (UTC)."""
-  return datetime.datetime.now(datetime.UTC).date().isoformat()
-
-
 def file_entry(path: pathlib.Path, sha256: str, archive: str) -> dict[str, Any]:
   """The record of one installed file."""
-  stat = path.stat()
-  return {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns, 'sha256': sha256, 'archive': archive, 'date': today()}
+  return state(path) | {'sha256': sha256, 'archive': archive, 'date': today()}
 
 
 def untouched(path: pathlib.Path, entry: dict[str, Any] | None) -> bool:
   """Whether size and time of a file are those recorded, in which case it need not be hashed again."""
-  try:
-    stat = path.stat()
-  except OSError:
-    return False
-  return entry is not None and (stat.st_size, stat.st_mtime_ns) == (entry.get('size'), entry.get('mtime_ns'))
+  return entry is not None and state(path) == {'size': entry.get('size'), 'mtime_ns': entry.get('mtime_ns')}
 
 
 def verify_file(path: str | pathlib.Path, *, full: bool = False) -> str | None:
@@ -106,8 +95,7 @@ def _remember(path: pathlib.Path, sha256: str) -> None:
       content = read(path.parent)
       entry = content['files'].get(path.name)
       if held and entry and entry['sha256'] == sha256 and not untouched(path, entry):
-        stat = path.stat()
-        content['files'][path.name] = entry | {'size': stat.st_size, 'mtime_ns': stat.st_mtime_ns}
+        content['files'][path.name] = entry | state(path)
         write(path.parent, content)
   except (WeightsError, OSError, RuntimeError):  # a directory that is only read from
     pass
