@@ -7,11 +7,14 @@ on the order of the input.
 """
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
+NAMES = 'names.json'  # in an output folder: the own names of the proteins whose job has another
 _MAX_LENGTH = 100  # leaves room for '_unrelaxed_rank_001_..._seed_000.r20.pdb' within 255 bytes
 _UNSAFE = re.compile(r'[^A-Za-z0-9_.-]')
 _RESERVED = re.compile(r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE)  # devices on Windows
@@ -26,6 +29,14 @@ def safe_name(name: str) -> str:
   if _RESERVED.fullmatch(safe):
     safe = f'{safe}_'
   return safe if len(safe) <= _MAX_LENGTH else f'{safe[: _MAX_LENGTH - 9]}_{_digest(name)}'
+
+
+def original_names(folder: Path) -> dict[str, str]:
+  """The proteins' own names by job, as an output folder records them; {} where it does not."""
+  try:
+    return {str(job): str(name) for job, name in json.loads((folder / NAMES).read_text(encoding='utf-8')).items()}
+  except (OSError, ValueError, AttributeError):
+    return {}
 
 
 def unique_job_names(names: Sequence[str]) -> list[str]:

@@ -18,11 +18,12 @@ A table with the columns prediction and reference (and perhaps chain) takes the 
 """
 
 import dataclasses
-import json
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from alphafold_jax.data.jobnames import original_names
 from alphafold_jax.data.records import read_table
 from alphafold_jax.errors import InputError
 
@@ -30,7 +31,6 @@ _STRUCTURE = re.compile(r'(?P<stem>.+?)\.(pdb|ent|cif|mmcif)(\.gz)?', re.IGNOREC
 _RANKED = re.compile(r'(?P<job>.+)_(?P<kind>unrelaxed|relaxed)_(?P<tag>rank_(?P<rank>\d+)_.+)')
 _PASS = re.compile(r'.*_seed_\d+(\.r|_r)\d+')  # the structure after one recycling pass
 _BORDER = '_-.'
-_NAMES = 'names.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Pred
   """The predictions in a folder, or the one in a file, sorted by id and rank; of each job the best, or every rank."""
   path = Path(path)
   best: dict[tuple[str, int | None], tuple[tuple[bool, bool, bool], PredictionFile]] = {}
-  names = _original_names(path)
+  names = original_names(path)
   for file, stem in _structure_files(path):
     if _PASS.fullmatch(stem):
       continue
@@ -117,15 +117,10 @@ def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Pred
       best[job, rank] = preference, one
   jobs = {job for job, rank in best if rank is not None}
   found = [one for _, one in best.values() if one.rank is not None or one.id not in jobs]
-  result = sorted(found, key=lambda one: (one.id, one.rank or 0))
-  if not result:
+  if not found:
     raise InputError(f'{path}: only structures of single recycling passes; give the results folder as predict left it')
-  if every_rank:
-    return result
-  first: dict[str, PredictionFile] = {}
-  for one in result:
-    first.setdefault(one.id, one)
-  return list(first.values())
+  found.sort(key=lambda one: (one.id, one.rank or 0))
+  return found if every_rank else [next(ranks) for _, ranks in itertools.groupby(found, key=lambda one: one.id)]
 
 
 def find_references(path: str | Path) -> tuple[dict[str, Path], bool]:
@@ -167,15 +162,6 @@ def _beside(file: Path, name: str) -> Path | None:
   return next((path for path in (file.with_name(name), file.with_name(f'{name}.gz')) if path.is_file()), None)
 
 
-def _original_names(path: Path) -> Mapping[str, str]:
-  """The proteins' own names by job, for jobs that had to have another name."""
-  try:
-    content = json.loads((path / _NAMES).read_text(encoding='utf-8'))
-    return {str(job): str(name) for job, name in content.items()}
-  except (OSError, ValueError, AttributeError):
-    return {}
-
-
 # ------------------------------------------------------------------------------------------ matching
 
 
@@ -196,17 +182,13 @@ def _by_name(name: str, known: Mapping[str, Path]) -> ReferenceFile | None:
   """The reference of a name by the three rules; None where none applies."""
   key = name.casefold()
   if key in known:
-    return ReferenceFile(known[key], chain=_last_part(name))
+    return ReferenceFile(known[key], chain=re.split(r'[_.-]', name)[-1])
   for end in range(len(key) - 1, 0, -1):  # the longest first
     if key[:end] in known and (key[end] in _BORDER or (end == len(key) - 1 and key[end].isalnum())):
       rest = re.split(r'[_.-]', name[end:].lstrip(_BORDER))
       return ReferenceFile(known[key[:end]], chain=rest[0])
   longer = [stem for stem in known if stem.startswith(key) and stem[len(key)] in _BORDER]
   return ReferenceFile(known[longer[0]]) if len(longer) == 1 else None
-
-
-def _last_part(name: str) -> str:
-  return re.split(r'[_.-]', name)[-1]
 
 
 def _by_table(
@@ -222,7 +204,8 @@ def _by_table(
     place = f'{table}, line {line}'
     if row['prediction'] not in by_id:
       raise InputError(f'{place}: there is no prediction {row["prediction"]!r} in {predictions}')
-    reference = _named_reference(row['reference'], known)
+    named_file = _STRUCTURE.fullmatch(row['reference'])
+    reference = _by_name(named_file['stem'] if named_file else row['reference'], known)
     if reference is None:
       raise InputError(f'{place}: there is no reference {row["reference"]!r} in {references}')
     if row.get('chain'):
@@ -236,11 +219,6 @@ def _by_table(
     unused=[path for path in known.values() if path not in used],
     left_out=list(dict.fromkeys(one.id for one in predicted if one.id not in named)),
   )
-
-
-def _named_reference(name: str, known: Mapping[str, Path]) -> ReferenceFile | None:
-  named = _STRUCTURE.fullmatch(name)
-  return _by_name(named['stem'] if named else name, known)
 
 
 def _rows(table: str | Path) -> Iterable[tuple[int, dict[str, str]]]:

@@ -21,6 +21,8 @@ from alphafold_jax.geometry.scores import Scores, score
 from alphafold_jax.geometry.violations import Violations, count_violations
 
 _COMMON_ATOMS = np.isin(residues.ATOM_TYPES, ('N', 'CA', 'C', 'O', 'CB'))  # of residues of different type
+_ATOMS = residues.ATOM37_MASK.copy()  # [21, 37] that each residue type has; of unknown residues the backbone
+_ATOMS[residues.UNKNOWN] = np.isin(residues.ATOM_TYPES, ('N', 'CA', 'C', 'O'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,9 +117,7 @@ def _only_chain(path: Path) -> Chain:
   return next(iter(chains.values()))
 
 
-@functools.lru_cache(maxsize=2)  # several models of one protein come one after another
-def _reference_chains(path: Path) -> dict[str, Chain]:
-  return read_chains(path)
+_reference_chains = functools.lru_cache(maxsize=2)(read_chains)  # models of one protein come one after another
 
 
 def _choose_chain(predicted: Chain, reference: ReferenceFile, limits: Limits) -> tuple[Chain, Correspondence]:
@@ -125,19 +125,13 @@ def _choose_chain(predicted: Chain, reference: ReferenceFile, limits: Limits) ->
   chains = _reference_chains(reference.path)
   if reference.must_have_chain and reference.chain not in chains:
     raise InputError(f'{reference.path}: chain {reference.chain!r} not found; has {", ".join(chains)}')
-  candidates = [chains[reference.chain]] if reference.chain in chains else []
-  if not reference.must_have_chain:
-    candidates += [chain for chain in chains.values() if chain.id != reference.chain]
-  best: tuple[float, Chain, Correspondence] | None = None
-  for chain in candidates:
-    matched = correspond(predicted, chain)
-    if chain.id == reference.chain and _is_same(matched, limits):
-      return chain, matched
-    likeness = matched.identity * matched.coverage
-    if best is None or likeness > best[0]:
-      best = likeness, chain, matched
-  assert best is not None  # read_chains returns no file without chains
-  _, chain, matched = best
+  candidates = sorted(chains.values(), key=lambda chain: chain.id != reference.chain)  # the wanted one first
+  matches = ((chain, correspond(predicted, chain)) for chain in candidates)
+  first = next(matches)  # read_chains returns no file without chains
+  if reference.must_have_chain or (first[0].id == reference.chain and _is_same(first[1], limits)):
+    chain, matched = first
+  else:
+    chain, matched = max([first, *matches], key=lambda match: match[1].identity * match[1].coverage)
   if not _is_same(matched, limits):
     raise InputError(
       f'{reference.path.name}: chain {chain.id}, the most like the prediction, has {matched.identity:.0%} identity '
@@ -169,16 +163,6 @@ def _laid_out(
   exists = _ATOMS[theirs] * np.where(same[:, None], 1, _ATOMS[own[partner]] * _COMMON_ATOMS)
   aatype = np.where(same, theirs, residues.UNKNOWN)
   return aatype, positions, mask * exists, true.atom_mask * exists
-
-
-def _existing_atoms() -> np.ndarray:
-  """The atoms that each residue type has [21, 37]; of unknown residues the backbone."""
-  atoms = residues.ATOM37_MASK.copy()
-  atoms[residues.UNKNOWN] = np.isin(residues.ATOM_TYPES, ('N', 'CA', 'C', 'O'))
-  return atoms
-
-
-_ATOMS = _existing_atoms()
 
 
 # ------------------------------------------------------------------------------------------ confidence

@@ -22,7 +22,7 @@ GDT_HA_CUTOFFS = (0.5, 1.0, 2.0, 4.0)  # Å
 _CUTOFFS = np.array(sorted({*GDT_TS_CUTOFFS, *GDT_HA_CUTOFFS}))
 _SHORTEST_FRAGMENT = 4
 _MAX_ROUNDS = 20  # as the TM-score program
-FRAGMENTS = 400  # of each length to start from: for proteins of 200 residues as good as all
+_FRAGMENTS = 400  # of each length to start from: for proteins of 200 residues as good as all
 _STARTS_PER_CUTOFF = 8  # superpositions that are improved for each GDT cutoff
 _CELLS_AT_ONCE = 1 << 22  # superpositions times residues
 
@@ -63,7 +63,6 @@ def in_place(
   true_ca: np.ndarray,
   mask: np.ndarray,
   predicted_mask: np.ndarray | None = None,
-  fragments: int = FRAGMENTS,
 ) -> InPlace:
   """Searches the superpositions once for all scores.
 
@@ -72,7 +71,6 @@ def in_place(
     true_ca: [N, 3] Å.
     mask: [N] residues that the true structure has; the scores are shares of these.
     predicted_mask: [N] residues that the prediction has, by default all.
-    fragments: of each length that the search starts from; 80 are quicker and may miss 0.01 of a low score.
 
   Raises:
     InputError: the two have fewer than three residues in common, or positions that are not finite.
@@ -85,7 +83,7 @@ def in_place(
   if not (np.isfinite(predicted).all() and np.isfinite(true).all()):
     raise errors.InputError('a CA position that counts is NaN or infinite; check the masks')
   search = _Search(predicted, true, length=int(counted.sum()))
-  search.run(fragments)
+  search.run()
   distances = np.full(len(counted), np.nan)
   distances[common] = np.sqrt(search.best_squared)
   shares = {float(cutoff): float(count / search.length) for cutoff, count in zip(_CUTOFFS, search.counts)}
@@ -113,20 +111,20 @@ class _Search:
     self.counts = np.zeros(len(_CUTOFFS), int)
     self.starts: list[list[tuple[int, bytes]]] = [[] for _ in _CUTOFFS]  # for each cutoff, count and residues chosen
 
-  def run(self, fragments: int) -> None:
+  def run(self) -> None:
     near = min(max(self.d0, 4.5), 8.0)  # Å, as the TM-score program
-    for members in self._seeds(fragments):
+    for members in self._seeds():
       self._improve(members, first=near - 1, later=near + 1)
     for cutoff, starts in zip(_CUTOFFS, self.starts):
       chosen = sorted(set(starts), reverse=True)[:_STARTS_PER_CUTOFF]
       self._improve(np.array([self._unpack(packed) for _, packed in chosen]), first=cutoff, later=cutoff)
 
-  def _seeds(self, fragments: int) -> Iterator[np.ndarray]:
+  def _seeds(self) -> Iterator[np.ndarray]:
     """Fragments as members [S, N], for one length after another."""
     length = self.num_res
     while True:
       last = self.num_res - length
-      starts = np.unique(np.linspace(0, last, min(last + 1, fragments)).round().astype(int))
+      starts = np.unique(np.linspace(0, last, min(last + 1, _FRAGMENTS)).round().astype(int))
       for some in np.array_split(starts, -(-len(starts) * self.num_res // _CELLS_AT_ONCE)):
         place = np.arange(self.num_res) - some[:, None]
         yield (place >= 0) & (place < length)

@@ -4,7 +4,6 @@
 import csv
 import dataclasses
 import datetime
-import importlib.metadata
 import io
 import json
 import platform
@@ -14,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, installed
 from alphafold_jax.choices import SERVER_MODES, SINGLE
+from alphafold_jax.data.jobnames import NAMES, original_names
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import number
@@ -27,7 +27,7 @@ from alphafold_jax.weights.store import Note
 if TYPE_CHECKING:
   from rich.table import Table  # rich is loaded only where something is shown
 
-FAILURES, CONFIG, NAMES = 'failures.json', 'config.json', 'names.json'
+FAILURES, CONFIG = 'failures.json', 'config.json'
 SUMMARY, CITATIONS, LOG = 'summary.csv', 'cite.bibtex', 'log.txt'
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
 ELSEWHERE = 'elsewhere'  # another process is at it
@@ -125,15 +125,9 @@ def write_summary(summary: Summary) -> None:
 def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
   """Writes names.json: the original names of jobs that had to be renamed; earlier ones are kept."""
   renamed = {job: name for job, name in jobs if job != name}
-  if not renamed:
-    return
-  path = out / NAMES
-  try:
-    known = {str(job): str(name) for job, name in json.loads(path.read_text(encoding='utf-8')).items()}
-  except (OSError, ValueError, AttributeError):
-    known = {}
+  known = original_names(out)
   if known != known | renamed:
-    atomic.write_text(path, _dump(known | renamed))
+    atomic.write_text(out / NAMES, _dump(known | renamed))
 
 
 def write_citations(out: Path, search: SearchOptions | None) -> None:
@@ -187,7 +181,7 @@ def write_config(
     'device': dict(device),
     'python': platform.python_version(),
     'platform': platform.platform(),
-    'packages': {name: _package_version(name) for name in _PACKAGES},
+    'packages': {name: installed.version(name) for name in _PACKAGES},
     'jobs': [
       {
         'job': job.name,
@@ -201,13 +195,6 @@ def write_config(
     ],
   }
   atomic.write_text(summary.path(CONFIG), _dump(content))
-
-
-def _package_version(name: str) -> str | None:
-  try:
-    return importlib.metadata.version(name)
-  except importlib.metadata.PackageNotFoundError:
-    return None
 
 
 def _dump(content: Any) -> str:
