@@ -7,8 +7,9 @@ A bad record never hides the good ones: `scan_queries` returns both, in order, e
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,10 @@ class FailedQuery:
   job: str = ''
 
 
+# Of a file, and of what gives its alignments; None: only their queries are read.
+Reader = Callable[[Path, _Read | None], Iterator[Query | FailedQuery]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Scan:
   """All that was found under a path, in order."""
@@ -119,7 +124,13 @@ def read_queries(path: str | Path) -> list[Query]:
   return scan.queries
 
 
-def scan_queries(path: str | Path, *, check_alignments: bool = True, read: _Read = read_bytes) -> Scan:
+def scan_queries(
+  path: str | Path,
+  *,
+  check_alignments: bool = True,
+  read: _Read = read_bytes,
+  others: Mapping[str, Reader] = MappingProxyType({}),
+) -> Scan:
   """Reads a file or the files of a directory.
 
   Args:
@@ -127,24 +138,25 @@ def scan_queries(path: str | Path, *, check_alignments: bool = True, read: _Read
     check_alignments: read every alignment to its end now; False reads only the query of each (for thousands of them),
       and a bad row is found when the alignment is loaded.
     read: gives the content of an alignment file, decompressed.
+    others: what reads other kinds of files, by suffix.
 
   Raises:
     InputError: the path itself cannot be read, or has no such file.
   """
   path = Path(path)
-  files, notes = _files(path)
+  readers = _READERS | dict(others)
+  files, notes = _files(path, readers)
   items: list[Query | FailedQuery] = []
   for file in files:
-    reader = _READERS[_kind(file)]
     try:
-      items.extend(reader(file, read if check_alignments else None))
+      items.extend(readers[_kind(file)](file, read if check_alignments else None))
     except InputError as error:
       items.append(FailedQuery(_stem(file), str(file), str(error)))
   jobs = unique_job_names([item.name for item in items])
   return Scan(tuple(dataclasses.replace(item, job=job) for item, job in zip(items, jobs, strict=True)), tuple(notes))
 
 
-def _files(path: Path) -> tuple[list[Path], list[str]]:
+def _files(path: Path, kinds: Collection[str]) -> tuple[list[Path], list[str]]:
   """The files to read, and notes on what is ignored."""
   try:
     exists, is_directory = path.exists(), path.is_dir()
@@ -154,14 +166,14 @@ def _files(path: Path) -> tuple[list[Path], list[str]]:
   if not exists:
     raise InputError(f'{path}: no such file or directory')
   if not is_directory:
-    if _kind(path) not in _READERS:
+    if _kind(path) not in kinds:
       raise InputError(f'{path}: unknown kind of file {path.suffix!r}; give {_KINDS}, or a directory of these')
     return entries, []
   files: list[Path] = []
   others: list[Path] = []
   for entry in entries:
     if not entry.name.startswith('.'):
-      (files if _kind(entry) in _READERS and entry.is_file() else others).append(entry)
+      (files if _kind(entry) in kinds and entry.is_file() else others).append(entry)
   if not files:
     raise InputError(f'{path}: the directory holds no {_KINDS} file ({len(others)} other entries)')
   shown = ', '.join(entry.name for entry in others[:5]) + (', ...' if len(others) > 5 else '')

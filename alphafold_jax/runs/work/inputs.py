@@ -21,7 +21,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.padding import msa_depth_bucket, residue_bucket
-from alphafold_jax.data.queries import FailedQuery, Query, read_a3m, scan_queries
+from alphafold_jax.data.queries import FailedQuery, Query, Scan, read_a3m, scan_queries
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
 
@@ -125,12 +125,12 @@ def find(source: str | Path | Query | Sequence[Query], *, takes_bare: bool, pref
     prefix: names the jobs PREFIX_0, PREFIX_1, ... instead of after the proteins.
   """
   contents = Contents()
-  items, notes = _items(source, contents)
+  scan = _items(source, contents)
   jobs, failures = [], []
-  names = unique_job_names([item.name for item in items])
+  names = unique_job_names([item.name for item in scan])
   if prefix:
-    names = [f'{safe_name(prefix)}_{i:0{len(str(len(items)))}d}' for i in range(len(items))]
-  for item, name in zip(items, names, strict=True):
+    names = [f'{safe_name(prefix)}_{i:0{len(str(len(names)))}d}' for i in range(len(names))]
+  for item, name in zip(scan, names, strict=True):
     if isinstance(item, FailedQuery):
       failures.append(dataclasses.replace(item, job=name))
     elif set(item.sequence) <= _UNKNOWN:
@@ -142,7 +142,7 @@ def find(source: str | Path | Query | Sequence[Query], *, takes_bare: bool, pref
       jobs.append(Job(name, item, features, contents=contents))
   if not jobs:
     raise InputError(_nothing_to_run(failures))
-  return Inputs(tuple(jobs), tuple(failures), tuple(notes))
+  return Inputs(tuple(jobs), tuple(failures), scan.notes)
 
 
 def _nothing_to_run(failures: Sequence[FailedQuery]) -> str:
@@ -163,37 +163,24 @@ class _FeatureQuery(Query):
   path: Path | None = None
 
 
-def _items(
-  source: str | Path | Query | Sequence[Query], contents: Contents
-) -> tuple[list[Query | FailedQuery], list[str]]:
+def _items(source: str | Path | Query | Sequence[Query], contents: Contents) -> Scan:
   if isinstance(source, Query):
-    return [source], []
+    return Scan((source,))
   if not isinstance(source, str | Path):
-    return list(source), []
-  path = Path(source)
-  try:
-    entries = sorted(path.iterdir()) if path.is_dir() else None
-  except (OSError, ValueError):  # scan_queries will say what is wrong
-    entries = []
-  if entries is None and path.suffix.lower() == _FEATURES:
-    return [_feature_query(path)], []
-  entries = entries or []
-  files = [entry for entry in entries if entry.suffix.lower() == _FEATURES and not entry.name.startswith('.')]
-  try:
-    scan = scan_queries(path, check_alignments=_is_small(path, entries), read=contents.read)
-  except InputError:
-    if not files:
-      raise
-    return [_feature_query(file) for file in files], []
-  notes = [] if files else list(scan.notes)
-  return [*scan, *map(_feature_query, files)], notes
+    return Scan(tuple(source))
+  readers = {_FEATURES: lambda path, _: iter([_feature_query(path)])}
+  return scan_queries(source, check_alignments=_is_small(Path(source)), read=contents.read, others=readers)
 
 
-def _is_small(path: Path, entries: Sequence[Path]) -> bool:
+def _is_small(path: Path) -> bool:
   """Whether all alignments can be read to their end before the first is predicted."""
-  if path.suffix.lower() in _TABLES and path.is_file():
-    with open(path, 'rb') as file:
-      return sum(1 for _ in zip(range(_CHECK_AT_START + 1), file)) <= _CHECK_AT_START
+  try:
+    if path.suffix.lower() in _TABLES and path.is_file():
+      with open(path, 'rb') as file:
+        return sum(1 for _ in zip(range(_CHECK_AT_START + 1), file)) <= _CHECK_AT_START
+    entries = list(path.iterdir()) if path.is_dir() else []
+  except (OSError, ValueError):  # scan_queries will say what is wrong
+    return True
   return len(entries) <= _CHECK_AT_START and not any(entry.suffix.lower() in _TABLES for entry in entries)
 
 
