@@ -55,11 +55,6 @@ def pae(logits: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
   return _expectation(logits, pae_bin_centres(logits.shape[-1], max_bin))  # [N_res, N_res] Å
 
 
-def pae_limit(num_bins: int = 64, max_bin: float = PAE_MAX_BIN) -> float:
-  """The largest error that `pae` can express, Å."""
-  return float(pae_bin_centres(num_bins, max_bin)[-1])
-
-
 def ptm(logits: Array, mask: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
   """Predicted TM-score: the best alignment's expected TM-score over the unmasked residues. Suppl. 1.9.7."""
   return _best_alignment(_expected_tm(logits, mask, max_bin), mask, counted=True)  # []

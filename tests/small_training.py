@@ -134,7 +134,8 @@ def run(layout: str, spec: StepSpec, num_steps: int = 2):
   states, all_metrics = [], []
   if layout == 'pmap':
     devices = jax.devices()
-    step = sharding.pmapped_step(spec, devices)
+    under_pmap = functools.partial(steps.train_step, spec, data_axis=sharding.DATA)
+    step = jax.pmap(under_pmap, axis_name=sharding.DATA, in_axes=(None, None, 0, 0), devices=devices)
     places = np.arange(spec.batch_size, dtype=np.int32)
     num = len(devices)
     split = jax.tree.map(lambda leaf: leaf.reshape(num, len(leaf) // num, *leaf.shape[1:]), (batch, places))

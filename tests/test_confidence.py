@@ -65,7 +65,7 @@ def test_pae_equals_the_official_one(max_bin):
   logits = _logits(30, 30, 64)
   theirs = oracle.compute_predicted_aligned_error(logits, np.linspace(0, max_bin, 63))
   assert _relative(pae(logits, max_bin=max_bin), theirs['predicted_aligned_error']) < 1e-5
-  assert confidence.pae_limit(64, max_bin) == pytest.approx(theirs['max_predicted_aligned_error'])
+  assert confidence.pae_bin_centres(64, max_bin)[-1] == pytest.approx(theirs['max_predicted_aligned_error'])
 
 
 @pytest.mark.parametrize('num_res', [1, 20, 60])
@@ -117,7 +117,7 @@ def test_recorded_pae_is_reproduced(name):
   recorded = _recorded(name)
   logits = _recorded_pae_logits(recorded)
   assert _relative(pae(logits), recorded['predicted_aligned_error']) < 1e-5
-  assert confidence.pae_limit() == recorded['max_predicted_aligned_error']
+  assert confidence.pae_bin_centres()[-1] == recorded['max_predicted_aligned_error']
 
 
 @pytest.mark.parametrize('name', RECORDED)

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from alphafold_jax.schema import map_leaves
+
 _AXIS: contextvars.ContextVar[str | None] = contextvars.ContextVar('axis', default=None)
 
 
@@ -104,14 +106,12 @@ def split_axis(axes: Sequence[str | int]) -> int | None:
 
 def whole(tree: Any) -> Any:
   """A schema object with all of every array of which a device holds a part."""
-  changes = {}
-  for field in dataclasses.fields(tree):
-    value = getattr(tree, field.name)
-    if dataclasses.is_dataclass(value):
-      changes[field.name] = whole(value)
-    elif value is not None and (axis := split_axis(field.metadata['axes'])) is not None:
-      changes[field.name] = gather(value, axis)
-  return dataclasses.replace(tree, **changes)
+
+  def gathered(field: dataclasses.Field, value: jax.Array) -> jax.Array:
+    axis = split_axis(field.metadata['axes'])
+    return value if axis is None else gather(value, axis)
+
+  return map_leaves(gathered, tree)
 
 
 def partition(cls: type, name: str) -> Any:

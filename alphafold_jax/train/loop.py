@@ -162,7 +162,7 @@ class Run:
         self._account(*pending)
         pending = None
         score = self._validate(step) if self._validates(step) or step == self.num_steps else None
-        self._save(step, feeds.get_state(), score)
+        self.saved = self.checkpoints.save(step, self.state, feeds.get_state(), self.config, score)
         self.clock.pause()
       if stop:
         break
@@ -242,9 +242,6 @@ class Run:
     means = validation.mean_scores(scored)
     self.watch.validation(step, step * self.spec.batch_size, means)
     return means['lddt_ca']
-
-  def _save(self, step: int, feed_state: Any, score: float | None) -> None:
-    self.saved = self.checkpoints.save(step, self.state, feed_state, self.config, score)
 
 
 def _own_shards(array: jax.Array) -> list[Any]:

@@ -91,13 +91,6 @@ def sharded_step(spec: StepSpec, mesh: Mesh) -> Step:
   return jax.jit(mapped, donate_argnums=0)
 
 
-def pmapped_step(spec: StepSpec, devices: Any = None) -> Step:
-  """The step under `jax.pmap`; its batch and places have a leading axis of devices."""
-  return jax.pmap(
-    functools.partial(train_step, spec, data_axis=DATA), axis_name=DATA, in_axes=(None, None, 0, 0), devices=devices
-  )
-
-
 def on_every_device(tree: Any, mesh: Mesh) -> Any:
   """A copy of each array, whole on every device of the mesh."""
   return jax.device_put(tree, NamedSharding(mesh, P()))

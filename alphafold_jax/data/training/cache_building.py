@@ -212,7 +212,8 @@ def _record_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     try:
       return function(*arguments)
     except RuntimeError as error:  # ArrayRecord has no other exceptions
-      raise OSError(error) from error
+      full = 'space' in str(error) or 'quota' in str(error).lower()
+      raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
   writer = checked(cache.array_record().ArrayRecordWriter, str(path), _WRITER_OPTIONS)
   yield lambda content: checked(writer.write, content)
@@ -252,16 +253,8 @@ def _building(out: Path) -> Iterator[Path]:
     except BaseException as error:
       shutil.rmtree(folder, ignore_errors=True)
       if isinstance(error, OSError):
-        raise _write_error(out, error) from error
+        raise atomic.explained(out, error) from error
       raise
-
-
-def _write_error(out: Path, error: OSError) -> Exception:
-  """The error to raise for one that kept the cache from being written."""
-  full = error.errno in (errno.ENOSPC, errno.EDQUOT) or 'space' in str(error) or 'quota' in str(error).lower()
-  if full or shutil.disk_usage(out.parent).free < 1 << 20:
-    return ResourceError(f'{out}: the disk is full; make room or choose another place for the cache')
-  return InputError(f'{out}: the cache cannot be written ({error}); choose a place you may write to')
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from alphafold_jax.data.training.sampling import crop_start, delete_blocks, rand
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
+_KINDS = ('experimental', 'predicted')  # of structures
 _EXAMPLE, _CLAMPED = 0, 1  # streams of random numbers
 _SIZES = ('crop_size', 'num_rows', 'length_floor', 'length_cap')
 _SHARES = (
@@ -107,12 +108,11 @@ class TrainingSet:
       InputError: no chain passes the filters.
     """
     self.caches, self.spec, self.seed, self.batch_size = tuple(caches), spec, seed, batch_size
-    self._pools, self._removed = {}, {}
-    for is_distillation in (0, 1):
-      self._pools[is_distillation], self._removed[is_distillation] = _make_pool(self.caches, spec, is_distillation)
-    for is_distillation, share in ((0, 1 - spec.distillation_fraction), (1, spec.distillation_fraction)):
-      if share > 0 and not self._pools[is_distillation].entries:
-        kind = ('experimental', 'predicted')[is_distillation]
+    made = [_make_pool(self.caches, spec, is_distillation) for is_distillation in range(len(_KINDS))]
+    self._pools, self._removed = zip(*made)
+    shares = (1 - spec.distillation_fraction, spec.distillation_fraction)
+    for kind, pool, share in zip(_KINDS, self._pools, shares, strict=True):
+      if share > 0 and not pool.entries:
         raise InputError(f'no {kind} chain is left to train on: {self.describe()}; check filters and splits')
 
   def example(self, index: int) -> tuple[str, schema.Batch]:
@@ -146,10 +146,9 @@ class TrainingSet:
         'chains': len(pool.entries),
         'clusters': len({entry.cluster for entry in pool.entries}),
         'with alignment': sum(entry.depth > 1 for entry in pool.entries),
-        **self._removed[is_distillation],
+        **removed,
       }
-      for is_distillation, kind in enumerate(('experimental', 'predicted'))
-      for pool in (self._pools[is_distillation],)
+      for kind, pool, removed in zip(_KINDS, self._pools, self._removed, strict=True)
     }
 
   def _read(self, pool: _Pool, chosen: int) -> ChainRecord:
