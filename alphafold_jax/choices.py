@@ -26,4 +26,4 @@ SERVER_MODES = {'server': True, 'mmseqs2_uniref_env': True, 'mmseqs2_uniref': Fa
 MSA_MODES = (SINGLE, 'hmmer', 'mmseqs2', *SERVER_MODES)
 PUBLIC_HOST = 'https://api.colabfold.com'  # of the server modes
 
-EXPERIMENTS = ('train_initial', 'train_finetune', 'train_mini')
+INITIAL, FINETUNE, TRAIN_MINI = EXPERIMENTS = ('train_initial', 'train_finetune', 'train_mini')

@@ -30,7 +30,7 @@ class Confidence:
   mean_plddt: Array = schema.array()  # 0..100, over unmasked residues
   pae: Array | None = schema.array('num_res', 'num_res')  # Å
   ptm: Array | None = schema.array()  # 0..1
-  iptm: Array | None = schema.array()  # 0..1; also None when no chains were told apart
+  iptm: Array | None = schema.array()  # 0..1; also None when no chains were distinguished
   contact_probability: Array = schema.array('num_res', 'num_res')
   finite: Array = schema.array(dtype='bool')  # False: a NaN or infinity in positions or scores of an unmasked residue
 

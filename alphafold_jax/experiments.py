@@ -123,10 +123,14 @@ _MINI = {  # the model that ships; its sizes are in config.py
   'run.num_workers': 1,
 }
 
-EXPERIMENTS: Mapping[str, Mapping[str, Any]] = dict(zip(choices.EXPERIMENTS, ({}, _FINETUNE, _MINI), strict=True))
+EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
+  choices.INITIAL: {},
+  choices.FINETUNE: _FINETUNE,
+  choices.TRAIN_MINI: _MINI,
+}
 
-_MODELS = {'train_mini': choices.MINI}  # which model an experiment trains; the others: model_1
-_ROWS = {'train_initial': (128, 1024)}  # clusters (templates included) and extra rows, Suppl. Table 4; else the model's
+_MODELS = {choices.TRAIN_MINI: choices.MINI}  # which model an experiment trains; the others: model_1
+_ROWS = {choices.INITIAL: (128, 1024)}  # clusters (templates included) and extra rows, Suppl. Table 4; else the model's
 _TRAINED = config.DROPOUT | {  # what training changes in any model
   'templates.remat': True,  # Suppl. 1.11.8
   'extra_msa.remat': True,

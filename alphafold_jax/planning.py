@@ -21,7 +21,8 @@ from alphafold_jax.data import features, padding
 from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.model.alphafold import AlphaFoldSpec
-from alphafold_jax.ops import seam, triangle
+from alphafold_jax.model.sampling import SamplingSpec
+from alphafold_jax.ops import outer_product, seam, triangle
 from alphafold_jax.weights import official
 
 _SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
@@ -44,8 +45,7 @@ def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_
   Without templates and with few alignment rows the five models are one network with other parameters; reduced to what
   they use, they share one compilation.
   """
-  num_msa = min(config.sampling.num_msa, sizes['num_seq'])
-  num_extra = min(config.sampling.num_extra, max(1, sizes['num_seq'] - num_msa))
+  num_msa, num_extra = SamplingSpec(**config.sampling).rows(sizes['num_seq'])
   changes = {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra}
   return configs.changed(config, changes if sizes['num_templ'] else changes | {'templates': None})
 
@@ -94,7 +94,7 @@ class Plan:
   num_devices: int
   kernels: seam.Kernels  # implementation, and the bytes of a slice
   needed: int
-  available: int | None  # None: it cannot be told
+  available: int | None  # None: it is not known
   longest: int | None  # residues that fit, with as many alignment rows, at the foot of the ladder
   step: int = 0  # of the ladder; 0: what was asked for
   below: 'Plan | None' = None  # the next step, for when memory runs out nevertheless
@@ -127,7 +127,7 @@ def plan(work: Work, num_res: int, available: int | None, num_local: int = 1) ->
   Args:
     work: what is to be computed.
     num_res: padded residues.
-    available: free bytes of each device; None: they cannot be told, so anything is taken to fit.
+    available: free bytes of each device; None: they are not known, so anything is taken to fit.
     num_local: devices of this machine; more than were asked for are only ever suggested.
 
   Raises:
@@ -182,7 +182,7 @@ def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num
 
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # What devices gather at a time, and its copy in another order.
-_GATHERED_COLUMNS = 2 * 16  # of each device, ops/outer_product.py
+_GATHERED_COLUMNS = 2 * outer_product.LEAST_ROWS  # of each device
 
 
 def pass_bytes(
@@ -205,8 +205,7 @@ def pass_bytes(
   """
   item = _BYTES[spec.dtype]
   e, s = spec.embedder, spec.sampling
-  num_msa = min(s.num_msa, depth)
-  num_extra = max(1, min(s.num_extra, depth - num_msa))
+  num_msa, num_extra = s.rows(depth)
   own = num_res / num_devices
   budget = seam.budget(spec.kernels)
   channels = triangle.channels_at_once(int(item * own * num_res), num_devices, budget)

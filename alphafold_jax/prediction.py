@@ -156,7 +156,7 @@ def predict(
 def make_plan(
   model: Model, batch: schema.Batch, settings: Settings | None = None, make_room: Callable[[], bool] = lambda: False
 ) -> planning.Plan:
-  """How a batch will be computed in the memory there is, told before minutes are spent on compiling.
+  """How a batch will be computed in the memory there is, known before minutes are spent on compiling.
 
   Args:
     model: from `load_model`.

@@ -10,7 +10,6 @@ A monomer is an assembly of one chain, hence asym_id, entity_id and sym_id on ev
 
 import dataclasses
 import typing
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -43,18 +42,6 @@ def pytree(cls: type[T]) -> type[T]:
     deserialize_auxdata=lambda _: (),
   )
   return cls
-
-
-def map_leaves(function: Callable[[dataclasses.Field, Any], Any], tree: Any) -> Any:
-  """The same object with function(field, array) in place of every array."""
-  changes = {}
-  for field in dataclasses.fields(tree):
-    value = getattr(tree, field.name)
-    if dataclasses.is_dataclass(value):
-      changes[field.name] = map_leaves(function, value)
-    elif value is not None:
-      changes[field.name] = function(field, value)
-  return dataclasses.replace(tree, **changes)
 
 
 @pytree

@@ -19,7 +19,7 @@ from alphafold_jax.errors import InputError
 
 _package_log = logging.getLogger('alphafold_jax')
 LIVE = {'live': True}  # `extra` of lines that the live display replaces
-TOLD = {'told': True}  # `extra` of lines for log.txt only: the screen shows the same in another way
+LOG_ONLY = {'log_only': True}  # `extra` of lines for log.txt only: the screen shows the same in another way
 
 
 def number(count: int, what: str) -> str:
@@ -172,7 +172,7 @@ def reporting(log_file: Path, screen: Screen | None) -> Iterator[Any]:
       handlers.append(_AboveTheBar(console))
     else:
       handlers.append(_Lines(sys.stdout))
-    handlers[1].addFilter(lambda record: not getattr(record, 'told', False))
+    handlers[1].addFilter(lambda record: not getattr(record, 'log_only', False))
     handlers[1].setFormatter(_Plain('%(message)s' if screen.live else _TIMED, tracebacks=debug))
     handlers[1].setLevel(logging.WARNING if screen.quiet else logging.DEBUG if debug else logging.INFO)
   before = _package_log.level, _package_log.propagate

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import test_ops
 
-from alphafold_jax import devices, ops, traced, tuning
+from alphafold_jax import devices, installed, ops, traced, tuning
 from alphafold_jax.ops import seam
-from alphafold_jax.ops.transition import TRANSITION, _by_rows
+from alphafold_jax.ops.transition import TRANSITION, _sliced
 
 FILE = """
 from toy_kernels import two_layers
@@ -56,7 +56,7 @@ def toy(package, monkeypatch):
   """The two edits that CONTRIBUTING.md names: a file, and a row in its operation's table."""
   kernel = importlib.reload(importlib.import_module('transition_toy'))
   row = seam.Row(
-    _by_rows(kernel.layers),
+    _sliced(kernel.layers),
     platforms=('cpu',),
     packages=(kernel.PACKAGE,),
     custom_calls=kernel.CUSTOM_CALLS,
@@ -110,7 +110,7 @@ def test_the_tuner_tries_it(toy, monkeypatch):
 
 def test_its_package_is_part_of_the_machines_key(package, monkeypatch, request):
   def key(version):
-    monkeypatch.setattr(devices, '_version', lambda name: version if name == 'toy-kernels' else 'absent')
+    monkeypatch.setattr(installed, 'version', lambda name: version if name == 'toy-kernels' else None)
     return devices.machine_key()
 
   assert key('1.0') == key('2.0')

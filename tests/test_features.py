@@ -15,8 +15,8 @@ from alphafold.data import parsers, pipeline
 from alphafold.model import config as official_config
 from alphafold.model import features as official_features
 
-from alphafold_jax import schema
-from alphafold_jax.data import features, fields
+from alphafold_jax import fields, schema
+from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m, single_sequence
 from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import InputError, ResourceError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small_cache
 
-from alphafold_jax.data import fields
+from alphafold_jax import fields
 from alphafold_jax.data.training.cache import open_cache
 from alphafold_jax.data.training.feeding import batches, stack
 from alphafold_jax.data.training.training_set import DataSpec, TrainingSet

@@ -24,7 +24,7 @@ from test_queue import own_environment, proteins, started, statuses, tries
 
 from alphafold_jax.runs import fleet
 from alphafold_jax.runs.fleet import actors, claims, processes
-from alphafold_jax.runs.fleet.places import room
+from alphafold_jax.runs.fleet.places import workers_of_cluster
 
 pytestmark = pytest.mark.timeout(300)
 TWO = ('--workers', '2')
@@ -196,17 +196,17 @@ def test_each_process_gets_the_gpus_that_share_a_protein_where_a_cluster_has_any
     for alive, gpus in ((True, 8.0), (True, 6.0), (False, 8.0))
   ]
   nodes.append({'Alive': True, 'Resources': {'CPU': 16.0}})
-  assert room(nodes, None, 1) == (14, {'num_cpus': 0, 'num_gpus': 1})
-  assert room(nodes, None, 4) == (3, {'num_cpus': 0, 'num_gpus': 4})
-  assert room(nodes, 2, 4)[0] == 2
+  assert workers_of_cluster(nodes, None, 1) == (14, {'num_cpus': 0, 'num_gpus': 1})
+  assert workers_of_cluster(nodes, None, 4) == (3, {'num_cpus': 0, 'num_gpus': 4})
+  assert workers_of_cluster(nodes, 2, 4)[0] == 2
   with pytest.raises(fleet.InputError, match='--devices 9: no machine of the Ray cluster has more than 8 GPUs'):
-    room(nodes, None, 9)
-  assert room(nodes[3:], None, 1)[0] == 1 and room(nodes[3:], 5, 1) == (
+    workers_of_cluster(nodes, None, 9)
+  assert workers_of_cluster(nodes[3:], None, 1)[0] == 1 and workers_of_cluster(nodes[3:], 5, 1) == (
     5,
     {'num_cpus': 1, 'scheduling_strategy': 'SPREAD'},
   )
   monkeypatch.setattr('alphafold_jax.runs.fleet.places.is_for_gpus', lambda: True)
-  assert room(nodes[3:], 5, 4) == (5, {'num_cpus': 0, 'num_gpus': 4})  # the machines are yet to come
+  assert workers_of_cluster(nodes[3:], 5, 4) == (5, {'num_cpus': 0, 'num_gpus': 4})  # the machines are yet to come
 
 
 def test_a_cluster_needs_ray_and_an_address(tmp_path, monkeypatch, capsys):

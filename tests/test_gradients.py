@@ -12,7 +12,7 @@ import small_network
 from small_network import make_batch, make_recycled, make_spec, params
 
 import alphafold_jax as afj
-from alphafold_jax import errors, schema
+from alphafold_jax import errors, fields, schema
 from alphafold_jax.data import features, padding
 from alphafold_jax.model import templates
 from alphafold_jax.model.evoformer import evoformer_stack
@@ -39,7 +39,7 @@ def gradients() -> tuple[schema.Outputs, dict, np.ndarray]:
   def loss(params, soft_sequence):
     given = afj.with_sequence(jax.tree.map(jnp.asarray, batch), soft_sequence)
     outputs = run(params, jax.random.key(0), given, previous)
-    terms = [schema.map_leaves(mean_square, part) for part in (outputs.structure, outputs.logits, outputs.recycled)]
+    terms = [fields.map_leaves(mean_square, part) for part in (outputs.structure, outputs.logits, outputs.recycled)]
     return sum(jax.tree.leaves(terms)), outputs
 
   step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), compiler_options=small_network.FAST)

@@ -177,7 +177,7 @@ def test_a_motion_of_templates_changes_nothing_but_angles_to_a_residue_before_th
 def test_an_ensemble_averages_the_representations_of_its_draws():
   spec, context = make_spec(templates=None), alphafold.Context(templates=None)
   batch, previous = jax.tree.map(jnp.asarray, make_batch(pinned=False)), make_recycled()
-  trunk = hk.transform(lambda key: alphafold.AlphaFold(spec).draw(key, batch, context, previous))
+  trunk = hk.transform(lambda key: alphafold.AlphaFold(spec).trunk_of_draw(key, batch, context, previous))
   trunk = jax.jit(trunk.apply, compiler_options=small_network.FAST)
   key = jax.random.key(5)
   keys = jax.random.split(next(hk.PRNGSequence(key)), 2)  # as the pass splits its own

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alphafold_jax import schema
-from alphafold_jax.data import features, fields, padding
+from alphafold_jax import fields, schema
+from alphafold_jax.data import features, padding
 from alphafold_jax.errors import InputError
 
 

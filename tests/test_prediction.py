@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import alphafold_jax as afj
-from alphafold_jax import devices, errors, planning, prediction
+from alphafold_jax import devices, errors, installed, planning, prediction
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.weights import official, random, store
 
@@ -182,7 +182,7 @@ def test_the_compilation_cache_has_a_folder_for_each_kind_of_machine(tmp_path, m
   one = devices.machine_key()
   monkeypatch.setattr(devices, '_cpu_abilities', lambda: 'flags: avx512f')
   other = devices.machine_key()
-  monkeypatch.setattr(devices, '_version', lambda package: '1.0')  # kernels that are installed later are tried
+  monkeypatch.setattr(installed, 'version', lambda package: '1.0')  # kernels that are installed later are tried
   assert len({one, other, devices.machine_key()}) == 3
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import small_cache
 
-from alphafold_jax.data import fields
+from alphafold_jax import fields
 from alphafold_jax.data.alignment import encode
 from alphafold_jax.data.features import make_batch
 from alphafold_jax.data.training.cache import TrainingCache, open_cache

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line, `alphafold-jax COMMAND`: flags and messages, no more.
 
-A command is a file, with `run`, its tables of flags and `add`, and a place in COMMANDS.
+A command is a file, with a function for each action, its tables of flags and `add`, and a place in COMMANDS.
 
 Exit codes: 0 all is well; 1 something failed, the rest is done; 2 wrong usage or input, nothing was run; 130 stopped by
 the person, 143 by the system. JAX is loaded only when there is something to compute.

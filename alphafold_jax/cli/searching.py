@@ -40,7 +40,7 @@ SEARCH: Flags = {
     '[ROLE=]PATH',
     'what is searched; repeat for several: FASTA files for hmmer (also .gz), MMseqs2 databases for mmseqs2. ROLE is '
     'uniref90, mgnify, bfd, small_bfd, uniprot, uniref30, env, or of templates pdb_seqres, pdb70, pdb100; by default '
-    'the file name tells',
+    'the file name shows',
   ),
   '--host-url': value('URL', f'the server of --msa-mode server (default: {choices.PUBLIC_HOST})'),
   '--host-user': value(

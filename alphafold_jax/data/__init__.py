@@ -9,7 +9,6 @@ structures  PDB and mmCIF chains as atom37 arrays
 templates   a structure placed on the query's residues
 template_map  structures with their places, from a file of a person's own
 features    schema.Batch from the above; the .npz format
-fields      the arrays of any schema type, by name and axes
 padding     padding and cropping over any schema type; bucket sizes
 training    training sets, in a package of their own
 """

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax import atomic, schema
-from alphafold_jax.data import fields
+from alphafold_jax import atomic, fields, schema
 from alphafold_jax.data.alignment import Alignment, profile, single_sequence
 from alphafold_jax.errors import InputError
 

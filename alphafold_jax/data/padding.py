@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax.data.fields import axis_sizes
 from alphafold_jax.errors import InputError
-from alphafold_jax.schema import map_leaves
+from alphafold_jax.fields import axis_sizes, map_leaves
 
 __all__ = ['axis_sizes', 'crop', 'msa_depth_bucket', 'pad_batch', 'residue_bucket']
 

@@ -74,7 +74,7 @@ class Trunk:
 
 @schema.pytree
 class Predicted:
-  """What a pass gives for a prediction, on the device; pairs in the trunk's dtype."""
+  """What a pass gives for a prediction; pairs in the trunk's dtype."""
 
   structure: schema.Structure
   confidence: Confidence
@@ -99,15 +99,35 @@ class AlphaFold:
     )
 
   def prepare(self, batch: schema.Batch) -> Context:
-    """Embeds the templates (lines 7, 9, 10), which every pass shares."""
+    """Embeds the templates (lines 7, 9-12), which every pass shares."""
     if self.spec.templates is None or not batch.templates.mask.shape[0]:
       return Context(templates=None)
     with _in_dtype(self.dtype):
       embedder = TemplateEmbedder(self.spec.templates, self.spec.embedder.c_m, name='template_embedder')
       return Context(templates=embedder(batch.templates, batch.seq_mask, self.dtype))
 
-  def draw(self, key: jax.Array, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Trunk:
-    """Embeds one draw of the alignment and runs the Evoformer (lines 5-17); the key is consumed."""
+  def trunk(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Trunk:
+    """The mean over draws of the alignment's rows (lines 3, 4, 18-20)."""
+    num, key = self.spec.num_ensemble, hk.next_rng_key()
+    if num == 1:
+      return self.trunk_of_draw(key, batch, context, previous)
+
+    def add_draw(total, key_and_index):
+      key, index = key_and_index
+      new = self.trunk_of_draw(key, batch, context, previous)
+      first = jax.tree.map(lambda new, old: jnp.where(index == 0, new, old), new, total)
+      first_row, pair = total.first_row + new.first_row / num, total.pair + new.pair / num
+      return dataclasses.replace(first, first_row=first_row, pair=pair), None
+
+    keys = jax.random.split(key, num)
+    shapes = hk.eval_shape(self.trunk_of_draw, keys[0], batch, context, previous)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    zeros = dataclasses.replace(zeros, pair=zeros.pair.astype(jnp.float32))
+    total, _ = hk.scan(add_draw, zeros, (keys, jnp.arange(num)))
+    return dataclasses.replace(total, pair=total.pair.astype(self.dtype))
+
+  def trunk_of_draw(self, key: jax.Array, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Trunk:
+    """One draw of the alignment's rows, from its embedding to the last block (lines 5-17); the key is consumed."""
     spec, dtype, templates = self.spec, self.dtype, context.templates
     key_sample, key_dropout = jax.random.split(key)
     sample = ops.own_residues(sample_msa(key_sample, batch.msa, spec.sampling), axis=1)
@@ -121,33 +141,13 @@ class AlphaFold:
         assert spec.templates is not None  # else there were none to embed
         m, msa_mask = append_rows(m, msa_mask, templates)  # line 8
         attention = TemplatePointwiseAttention(spec.templates, name='template_attention')
-        z += attention(z, templates.pair, templates.mask)  # lines 12, 13
+        z += attention(z, templates.pair, templates.mask)  # line 13
       e = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(extra_feat)  # lines 14, 15
       _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', e, z, sample.extra_mask, pair_mask)  # line 16
       m, z = evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17
     m = m.astype(jnp.float32)
     num_msa = sample.mask.shape[0]  # what follows are the templates' rows
     return Trunk(msa=m[:num_msa], first_row=ops.all_residues(m[0]), pair=z, target=sample.target)
-
-  def trunk(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Trunk:
-    """Averages over draws of the alignment (lines 3, 4, 18-20)."""
-    num, key = self.spec.num_ensemble, hk.next_rng_key()
-    if num == 1:
-      return self.draw(key, batch, context, previous)
-
-    def add_draw(total, key_and_index):
-      key, index = key_and_index
-      new = self.draw(key, batch, context, previous)
-      first = jax.tree.map(lambda new, old: jnp.where(index == 0, new, old), new, total)
-      first_row, pair = total.first_row + new.first_row / num, total.pair + new.pair / num
-      return dataclasses.replace(first, first_row=first_row, pair=pair), None
-
-    keys = jax.random.split(key, num)
-    shapes = hk.eval_shape(self.draw, keys[0], batch, context, previous)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    zeros = dataclasses.replace(zeros, pair=zeros.pair.astype(jnp.float32))
-    total, _ = hk.scan(add_draw, zeros, (keys, jnp.arange(num)))
-    return dataclasses.replace(total, pair=total.pair.astype(self.dtype))
 
   def fold(
     self, batch: schema.Batch, context: Context, previous: schema.Recycled

@@ -65,7 +65,7 @@ class Heads(hk.Module):
 
   @hk.transparent
   def _of_pairs(self, c_z: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]:
-    """The distogram and PAE logits of pairs ij [..., c_z], which are given as ji, too, for the distogram."""
+    """Makes a function of pairs ij and the same pairs as ji, [..., c_z] each, to distogram and PAE logits."""
     s = self.spec
     distogram = _head('distogram', s.num_distogram_bins).function(c_z)  # Suppl. 1.9.8
     pae = _head('pae', s.num_pae_bins).function(c_z) if s.num_pae_bins else None  # Suppl. 1.9.7

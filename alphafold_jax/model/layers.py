@@ -39,8 +39,8 @@ def weight(
   return hk.get_parameter(name, shape, init=lambda _, dtype: draw(drawn, dtype).reshape(shape))
 
 
-def bias(name: str, shape: tuple[int, ...], value: float = 0.0) -> jax.Array:
-  """Makes a bias, or the scale of a normalisation, in the module that calls it; it starts at a value."""
+def filled(name: str, shape: tuple[int, ...], value: float = 0.0) -> jax.Array:
+  """Makes a parameter that begins filled with one value, such as a bias, in the module that calls it."""
   return hk.get_parameter(name, shape, init=hk.initializers.Constant(value))
 
 
@@ -53,7 +53,7 @@ class Linear(hk.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:  # [..., c] -> [..., num_output]
     y = jnp.dot(x, self.matrix(x.shape[-1]))
-    return y + bias('b', (self.num_output,)) if self.has_bias else y
+    return y + filled('b', (self.num_output,)) if self.has_bias else y
 
   def matrix(self, num_input: int) -> jax.Array:
     """Its matrix alone, [num_input, num_output], for operations that multiply by themselves."""
@@ -61,7 +61,7 @@ class Linear(hk.Module):
 
   def function(self, num_input: int) -> Callable[[jax.Array], jax.Array]:
     """Itself as a pure function of [..., num_input], for what is computed a few rows at a time."""
-    w, b = self.matrix(num_input), bias('b', (self.num_output,))
+    w, b = self.matrix(num_input), filled('b', (self.num_output,))
     return lambda x: jnp.dot(x, w) + b
 
 
@@ -73,7 +73,7 @@ class LayerNorm(hk.Module):
 
   def weights(self, c: int) -> ops.NormWeights:
     """Its parameters alone, for operations that normalise by themselves."""
-    return ops.NormWeights(scale=bias('scale', (c,), 1.0), offset=bias('offset', (c,)))
+    return ops.NormWeights(scale=filled('scale', (c,), 1.0), offset=filled('offset', (c,)))
 
 
 def attention_weights(
@@ -106,9 +106,9 @@ def attention_weights(
     k=weight('k', (c_kv, *kv), 'glorot', num_output=kv_width),
     v=weight('v', (c_kv, *kv), 'glorot', num_output=kv_width),
     gate_w=weight('gate_w', (c_q, *heads), 'zeros', num_output=width) if gated else None,
-    gate_b=bias('gate_b', heads, 1.0) if gated else None,
+    gate_b=filled('gate_b', heads, 1.0) if gated else None,
     out_w=weight('out_w', (*heads, c_out), 'zeros', num_input=width),
-    out_b=bias('out_b', (c_out,)),
+    out_b=filled('out_b', (c_out,)),
   )
 
 
@@ -124,9 +124,9 @@ class Transition(hk.Module):
     norm = LayerNorm(name='norm').weights(c)  # line 1
     weights = ops.TransitionWeights(
       w_in=weight('w_in', (c, self.factor * c), 'relu'),
-      b_in=bias('b_in', (self.factor * c,)),
+      b_in=filled('b_in', (self.factor * c,)),
       w_out=weight('w_out', (self.factor * c, c), 'zeros'),
-      b_out=bias('b_out', (c,)),
+      b_out=filled('b_out', (c,)),
     )
     return ops.transition(x, norm, weights)  # lines 2, 3
 

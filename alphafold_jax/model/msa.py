@@ -8,7 +8,7 @@ import haiku as hk
 import jax
 
 from alphafold_jax import ops
-from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights, bias, weight
+from alphafold_jax.model.layers import LayerNorm, Linear, attention_weights, filled, weight
 
 
 class MSARowAttentionWithPairBias(hk.Module):
@@ -68,10 +68,10 @@ class OuterProductMean(hk.Module):
     norm = LayerNorm(name='norm').weights(c_m)  # line 1
     weights = ops.OuterProductWeights(
       left_w=weight('left_w', (c_m, hidden)),
-      left_b=bias('left_b', (hidden,)),
+      left_b=filled('left_b', (hidden,)),
       right_w=weight('right_w', (c_m, hidden)),
-      right_b=bias('right_b', (hidden,)),
+      right_b=filled('right_b', (hidden,)),
       out_w=weight('out_w', (hidden, hidden, c_z), 'zeros', num_input=hidden * hidden),
-      out_b=bias('out_b', (c_z,)),
+      out_b=filled('out_b', (c_z,)),
     )
     return ops.outer_product_mean(z, m, norm, weights, mask)  # lines 2-4

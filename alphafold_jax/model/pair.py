@@ -11,7 +11,7 @@ import haiku as hk
 import jax
 
 from alphafold_jax import ops
-from alphafold_jax.model.layers import LayerNorm, Linear, Transition, attention_weights, bias, weight
+from alphafold_jax.model.layers import LayerNorm, Linear, Transition, attention_weights, filled, weight
 
 
 class TriangleMultiplication(hk.Module):
@@ -26,15 +26,15 @@ class TriangleMultiplication(hk.Module):
     norm = LayerNorm(name='norm').weights(c_z)  # line 1
     weights = ops.TriangleWeights(
       proj_w=weight('proj_w', (c_z, 2 * hidden)),
-      proj_b=bias('proj_b', (2 * hidden,)),
+      proj_b=filled('proj_b', (2 * hidden,)),
       gate_w=weight('gate_w', (c_z, 2 * hidden), 'zeros'),
-      gate_b=bias('gate_b', (2 * hidden,), 1.0),
-      norm_scale=bias('norm_scale', (hidden,), 1.0),
-      norm_offset=bias('norm_offset', (hidden,)),
+      gate_b=filled('gate_b', (2 * hidden,), 1.0),
+      norm_scale=filled('norm_scale', (hidden,), 1.0),
+      norm_offset=filled('norm_offset', (hidden,)),
       out_w=weight('out_w', (hidden, c_z), 'zeros'),
-      out_b=bias('out_b', (c_z,)),
+      out_b=filled('out_b', (c_z,)),
       out_gate_w=weight('out_gate_w', (c_z, c_z), 'zeros'),
-      out_gate_b=bias('out_gate_b', (c_z,), 1.0),
+      out_gate_b=filled('out_gate_b', (c_z,), 1.0),
     )
     return ops.triangle_multiplication(z, norm, weights, mask, outgoing=self.outgoing, keep=keep)  # lines 2-4
 

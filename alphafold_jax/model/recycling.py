@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recycling: what the first pass is given, the passes one after another, and when to stop (Algorithms 30 and 31)."""
+"""Recycling: the passes one after another (Algorithms 30 and 31), and how far a structure moved between two."""
 
 import jax
 import jax.numpy as jnp

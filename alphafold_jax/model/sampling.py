@@ -30,6 +30,11 @@ class SamplingSpec:
   profile_prob: float
   same_prob: float
 
+  def rows(self, depth: int) -> tuple[int, int]:
+    """How many cluster and extra rows an alignment of this depth gives; where none is left, one empty extra row."""
+    num_msa = min(self.num_msa, depth)
+    return num_msa, min(self.num_extra, max(1, depth - num_msa))
+
 
 @schema.pytree
 class MsaSample:
@@ -145,7 +150,7 @@ def sample_msa(key: jax.Array, msa: schema.Msa, spec: SamplingSpec) -> MsaSample
   """
   key_shuffle, key_mask = jax.random.split(key)
   depth = msa.tokens.shape[0]
-  num_msa = min(spec.num_msa, depth)
+  num_msa, num_extra = spec.rows(depth)
   num_rest = max(1, depth - num_msa)
   order = shuffle_rows(key_shuffle, msa)
 
@@ -162,7 +167,6 @@ def sample_msa(key: jax.Array, msa: schema.Msa, spec: SamplingSpec) -> MsaSample
   else:
     tokens, masked = true_tokens, jnp.zeros_like(mask)
   profile, deletion_mean = cluster(tokens, deletions, mask, rest_tokens, rest_deletions, rest_mask)
-  num_extra = min(spec.num_extra, num_rest)
   return MsaSample(
     tokens=tokens,
     deletions=deletions,

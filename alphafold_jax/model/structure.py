@@ -16,7 +16,7 @@ from alphafold_jax import ops, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.geometry import atoms, rigid
 from alphafold_jax.geometry.rigid import Rigid
-from alphafold_jax.model.layers import LayerNorm, Linear, bias, dropout
+from alphafold_jax.model.layers import LayerNorm, Linear, dropout, filled
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _INVERSE_SOFTPLUS_OF_1 = math.log(math.expm1(1.0))
@@ -58,7 +58,7 @@ class InvariantPointAttention(hk.Module):
     q_points = self._points(s, frames, spec.num_point_qk, 'q_points')  # line 2, in the global frame
     k_points = self._points(s, frames, spec.num_point_qk, 'k_points')
     v_points = self._points(s, frames, spec.num_point_v, 'v_points')  # line 3
-    gamma = jax.nn.softplus(bias('point_weight', (heads,), _INVERSE_SOFTPLUS_OF_1))
+    gamma = jax.nn.softplus(filled('point_weight', (heads,), _INVERSE_SOFTPLUS_OF_1))
     point_scale = -0.5 * gamma * (3 * spec.num_point_qk * 9 / 2) ** -0.5
 
     width = heads * (spec.c_v + 4 * spec.num_point_v + z.shape[-1])

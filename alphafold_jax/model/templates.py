@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates: Algorithm 16 (pair stack), Algorithm 17 (pointwise attention), and torsion rows (Alg. 2 lines 7-8, 11-13).
+"""Templates: Algorithm 16 (pair stack), Algorithm 17 (pointwise attention), and torsion rows (Alg. 2 lines 7, 8).
 
 T templates; t [N_res, N_res, c_t] one template's pair representation, z [N_res, N_res, c_z].
 """
@@ -83,7 +83,7 @@ class TemplatePairStack(hk.Module):
     self.spec = spec
 
   def __call__(self, features: jax.Array, mask: jax.Array) -> jax.Array:  # [N_res, N_res, 88], [N_res, N_res]
-    t = Linear(self.spec.c_t, init='relu', name='embed')(features)
+    t = Linear(self.spec.c_t, init='relu', name='embed')(features)  # Alg. 2 line 9
 
     def block(t):
       return PairStackBlock(self.spec.pair, name='block')(t, mask)
@@ -113,7 +113,7 @@ class TemplatePointwiseAttention(hk.Module):
 
 
 class TemplateEmbedder(hk.Module):
-  """Algorithm 2 lines 7, 9 and 10: each template by itself, and its torsions as rows for the MSA."""
+  """Algorithm 2 lines 7 and 9-12: each template by itself, and its torsions as rows for the MSA."""
 
   def __init__(self, spec: TemplateSpec, c_m: int, name: str | None = None):
     super().__init__(name=name)
@@ -124,7 +124,7 @@ class TemplateEmbedder(hk.Module):
     pair_mask = ops.pairwise(jnp.multiply, seq_mask)
     stack = TemplatePairStack(self.spec, name='pair_stack')
 
-    def embed(template):  # lines 9, 10; one template after another, to bound memory
+    def embed(template):  # lines 10-12; one template after another, to bound memory
       key, aatype, positions, atom_mask = template
       with hk.with_rng(key):
         return stack(pair_features(aatype, positions, atom_mask, self.spec).astype(dtype), pair_mask)

@@ -7,7 +7,6 @@ decided at trace time by `seam.Kernels`, never inside a module of the model. An 
 its update to it (residual.py), slice by slice and in place (slicing.py).
 """
 
-from alphafold_jax.ops import axial
 from alphafold_jax.ops.attention import AttentionWeights, attend, global_attention, pair_bias, self_attention
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 from alphafold_jax.ops.outer_product import OuterProductWeights, outer_product_mean
@@ -37,7 +36,6 @@ __all__ = [
   'TriangleWeights',
   'all_residues',
   'attend',
-  'axial',
   'by_rows',
   'column_attention',
   'dropout',

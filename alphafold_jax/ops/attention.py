@@ -70,10 +70,10 @@ def _gate_and_project(x: jax.Array, average: jax.Array, w: AttentionWeights) -> 
 # ------------------------------------------------------------------------------------------ the rows
 
 
-def _by_rows(
+def _sliced(
   update: Callable[..., jax.Array], bytes_per_row: Callable[..., int] = slicing.all_at_once, at_least: int = 8
 ) -> Callable[..., jax.Array]:
-  """Makes `compute` of a table's row from what updates rows of x that are normalised.
+  """Makes a `compute` from a function that updates normalised slices of x.
 
   Args:
     update: (x, weights, mask, bias) to what is added to x, [B, S, c]
@@ -156,7 +156,7 @@ def _around(attend_heads: Callable[..., jax.Array], empty_rows: bool) -> Callabl
       average = jnp.where(some, average, jnp.mean(v, axis=2, keepdims=True, dtype=jnp.float32).astype(v.dtype))
     return _gate_and_project(x, average.swapaxes(1, 2), w)
 
-  return _by_rows(update, _projections_bytes)
+  return _sliced(update, _projections_bytes)
 
 
 def _projections_bytes(num_keys, w, dtype):
@@ -262,8 +262,8 @@ def global_attention(
 SELF_ATTENTION = seam.operation(
   'self_attention',
   {
-    'xla': seam.Row(_by_rows(_self_attention_xla)),
-    'xla_chunked': seam.Row(_by_rows(_self_attention_fused, _fused_bytes)),
+    'xla': seam.Row(_sliced(_self_attention_xla)),
+    'xla_chunked': seam.Row(_sliced(_self_attention_fused, _fused_bytes)),
     'pallas': seam.Row(
       _around(attention_pallas.attend, empty_rows=True),
       platforms=pallas_platforms.PLATFORMS,
@@ -295,7 +295,7 @@ SELF_ATTENTION = seam.operation(
 GLOBAL_ATTENTION = seam.operation(
   'global_attention',
   {
-    'xla': seam.Row(_by_rows(_global_attention_xla)),
-    'xla_chunked': seam.Row(_by_rows(_global_attention_xla, _global_bytes, at_least=1)),
+    'xla': seam.Row(_sliced(_global_attention_xla)),
+    'xla_chunked': seam.Row(_sliced(_global_attention_xla, _global_bytes, at_least=1)),
   },
 )

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax.schema import map_leaves
+from alphafold_jax.fields import map_leaves
 
 _AXIS: contextvars.ContextVar[str | None] = contextvars.ContextVar('axis', default=None)
 

@@ -27,10 +27,13 @@ class OuterProductWeights(NamedTuple):
   out_b: jax.Array  # [c_z]
 
 
-def _by_rows(
+LEAST_ROWS = 16  # of a slice: each reads all of the right factor
+
+
+def _sliced(
   product: Callable[..., jax.Array], bytes_per_row: Callable[..., int] = slicing.all_at_once
 ) -> Callable[..., jax.Array]:
-  """Makes `compute` of a row from what multiplies the columns.
+  """Makes a `compute` from what multiplies the columns, slices of the left with all of the right.
 
   Args:
     product: (left, right, weights), of shapes [b, S, h], [S, N, h], to [b, N, c_z], summed over sequences in float32
@@ -54,9 +57,8 @@ def _by_rows(
       # Departs from the paper: the bias is added before the division, so it is divided as well.
       return ((product(left, right, w) + w.out_b.astype(jnp.float32)) / (_EPSILON + count)).astype(z.dtype)
 
-    # Each slice reads all of `right`, which only pays for enough rows.
     rows = ((left, 0), (mask.T.astype(jnp.float32), 0))
-    return slicing.update_rows(mean, z, rows, bytes_per_row(left, right, w), at_least=16)
+    return slicing.update_rows(mean, z, rows, bytes_per_row(left, right, w), at_least=LEAST_ROWS)
 
   return compute
 
@@ -127,5 +129,5 @@ def outer_product_mean(
 
 
 OUTER_PRODUCT_MEAN = seam.operation(
-  'outer_product_mean', {'xla': seam.Row(_by_rows(_xla)), 'xla_chunked': seam.Row(_by_rows(_by_cost, _bytes_per_row))}
+  'outer_product_mean', {'xla': seam.Row(_sliced(_xla)), 'xla_chunked': seam.Row(_sliced(_by_cost, _bytes_per_row))}
 )

@@ -48,7 +48,7 @@ def map_rows(
   shape = jax.eval_shape(function, *(jax.lax.slice_in_dim(row, 0, 1, axis=along) for row, along in sliced))
 
   def filling(shared):  # not a constant: XLA would move it out of the stack of blocks, then copy it in every block
-    last = max((rows[0], *shared), key=jnp.size)  # it begins when this is there, and not before what this is made of
+    last = max((rows[0], *shared), key=jnp.size)  # the loop cannot begin before its largest argument is there
     value = jax.lax.stop_gradient(last.ravel()[0]).astype(shape.dtype)
     return jnp.broadcast_to(value, (num_rows, *shape.shape[1:]))
 

@@ -23,10 +23,10 @@ class TransitionWeights(NamedTuple):
   b_out: jax.Array  # [c]
 
 
-def _by_rows(
+def _sliced(
   layers: Callable[..., jax.Array], bytes_per_row: Callable[..., int] = slicing.all_at_once
 ) -> Callable[..., jax.Array]:
-  """Makes `compute` of a row from the two layers: (normalised x, weights) to what is added to x."""
+  """Makes a `compute` from the two layers, (normalised slice of x, weights) to what is added to it."""
 
   def compute(x, norm, w):
     return residual.update(lambda x: layers(x, w), x, norm, None, (), bytes_per_row(x, w))
@@ -55,10 +55,10 @@ def transition(x: jax.Array, norm: NormWeights, weights: TransitionWeights) -> j
 TRANSITION = seam.operation(
   'transition',
   {
-    'xla': seam.Row(_by_rows(_layers)),
-    'xla_chunked': seam.Row(_by_rows(_layers, _hidden_bytes)),
+    'xla': seam.Row(_sliced(_layers)),
+    'xla_chunked': seam.Row(_sliced(_layers, _hidden_bytes)),
     'pallas': seam.Row(
-      _by_rows(transition_pallas.transition, _pallas_bytes),
+      _sliced(transition_pallas.transition, _pallas_bytes),
       platforms=pallas_platforms.PLATFORMS,
       custom_calls=pallas_platforms.CUSTOM_CALLS,
       unavailable=pallas_platforms.unavailable,

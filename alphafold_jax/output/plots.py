@@ -77,7 +77,7 @@ def plddt(predictions: Sequence[PredictionRecord], labels: Sequence[str], title:
   for i, (prediction, label) in reversed(list(enumerate(zip(predictions, labels)))):  # the best is drawn last, on top
     values = prediction.plddt
     num_res = len(values)
-    shown = _escape(f'{label}, mean {record.mean_plddt(prediction):.1f}') if i < LEGEND_ROWS else None
+    shown = _escape(f'{label}, mean {record.mean_of_residues(prediction):.1f}') if i < LEGEND_ROWS else None
     line: dict[str, Any] = dict(color=colours[i], linewidth=1.6 if i == 0 else 1.1, marker='o' if num_res < 3 else None)
     axes.plot(np.arange(1, num_res + 1), values, **line, label=shown)
   axes.set(xlabel='Position', ylabel='pLDDT (0–100)', xlim=(0.5, num_res + 0.5), ylim=(0, 100))

@@ -215,7 +215,7 @@ def chain_name(index: int) -> str:
   return name
 
 
-def mean_plddt(prediction: PredictionRecord) -> float:
+def mean_of_residues(prediction: PredictionRecord) -> float:
   """The mean of the residues' pLDDT, in double precision."""
   return float(np.mean(np.asarray(prediction.plddt, np.float64)))
 

@@ -12,7 +12,7 @@ from alphafold_jax import atomic
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.runs import work
-from alphafold_jax.screen import TOLD, Screen, number, reporting
+from alphafold_jax.screen import LOG_ONLY, Screen, number, reporting
 from alphafold_jax.search.finding import alignment_text
 from alphafold_jax.search.found import Found
 from alphafold_jax.search.options import SINGLE, SearchOptions
@@ -80,11 +80,11 @@ def run(
     write = functools.partial(_write, summary)
     ended: Iterable[tuple[work.Job, AlphaFoldError | None]]
     if options.mode == SINGLE:
-      ended = [(job, work.attempt(write, job, Found(()))) for job in bare]
+      ended = [(job, work.try_to_keep(write, job, Found(()))) for job in bare]
     else:
       ended = work.search_for(bare, options.make(), options, console, write)
     summary.failures += [(job.name, str(error)) for job, error in ended if error is not None]
-    _log.info('%s', summary.closing(), extra=TOLD)
+    _log.info('%s', summary.closing(), extra=LOG_ONLY)
   return summary
 
 

@@ -17,7 +17,7 @@ from alphafold_jax.runs import files, fleet, work
 from alphafold_jax.runs.files import DONE, FAILED, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, TemplateSource
-from alphafold_jax.screen import TOLD, Screen, number, reporting
+from alphafold_jax.screen import LOG_ONLY, Screen, number, reporting
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
 
@@ -55,27 +55,27 @@ def run(
   if isinstance(source, str | Path) and Path(source).is_dir() and out.exists() and out.samefile(source):
     raise InputError(f'{out}: input and output are one folder; choose another for the output')
   atomic.make_folder(atomic.make_folder(out) / files.HIDDEN, tried=True)
-  with reporting(out / files.of_shard(files.LOG, options.shard), screen) as console:
+  with reporting(out / files.name_of_shard(files.LOG, options.shard), screen) as console:
     for note in models.notes if models else ():
       _log.warning('%s. %s', note.text, note.advice)  # the first line
     if models and options.family == shipped.MODEL and options.model_type == 'auto' and options.params is None:
       _log.info('%s is run since there are no published parameters in %s', options.family, store.default_directory())
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     try:
-      return _Batch(source, out, options, found, templates, models, command, places, screen).run(console)
+      return _Run(source, out, options, found, templates, models, command, places, screen).run(console)
     except KeyboardInterrupt:
-      _log.warning('stopped; the same command goes on from here', extra=TOLD)
+      _log.warning('stopped; the same command goes on from here', extra=LOG_ONLY)
       raise
     except AlphaFoldError as error:
-      _log.error('%s', error, extra=TOLD)
+      _log.error('%s', error, extra=LOG_ONLY)
       raise
     except Exception as error:
-      _log.error('%s: %s', type(error).__name__, error, exc_info=error, extra=TOLD)
+      _log.error('%s: %s', type(error).__name__, error, exc_info=error, extra=LOG_ONLY)
       raise
 
 
 @dataclasses.dataclass(eq=False)
-class _Batch:
+class _Run:
   """One run; `run` is its story."""
 
   source: str | Path | Query | Sequence[Query]
@@ -142,13 +142,13 @@ class _Batch:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
     for job in noted:
-      extra = None if len(noted) <= _MAX_NOTES else TOLD
+      extra = None if len(noted) <= _MAX_NOTES else LOG_ONLY
       _log.warning('%s: %s', job.name, '; '.join(job.query.notes), extra=extra)
     if len(noted) > _MAX_NOTES:
       said = '%d proteins were not read quite as written (letters mapped, rows left out); see %s'
       _log.warning(said, len(noted), self.summary.path(files.LOG))
     for i, failure in enumerate(failures):
-      _log.error('%s', failure.message, extra=None if i < _MAX_NOTES else TOLD)
+      _log.error('%s', failure.message, extra=None if i < _MAX_NOTES else LOG_ONLY)
 
   def _predict(self, own: Sequence[Job], others: Sequence[Job], console: Any) -> None:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
@@ -194,4 +194,4 @@ class _Batch:
     except AlphaFoldError as error:
       _log.error('%s', error)
     if complete:
-      _log.info('\n%s', files.closing(self.summary, live=False), extra=TOLD)
+      _log.info('\n%s', files.closing(self.summary, live=False), extra=LOG_ONLY)

@@ -140,7 +140,7 @@ class SearchOptions:
       shown = ', '.join(f'{one.path.name} ({one.kind})' for one in there[:5]) or 'none'
       raise InputError(
         f'--database {folder}: a folder without a database that --msa-mode {self.mode} can search; '
-        f'databases in it: {shown}. Name files, as ROLE=PATH where the name does not tell the role'
+        f'databases in it: {shown}. Name files, as ROLE=PATH where the name does not show the role'
       )
     return usable
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax import installed, schema
-from alphafold_jax.data import fields
+from alphafold_jax import fields, installed, schema
 from alphafold_jax.data.training.training_set import TrainingSet
 from alphafold_jax.errors import InputError
 

@@ -20,7 +20,7 @@ from alphafold_jax.runs.files.report import (
   Outcome,
   Summary,
   closing,
-  of_shard,
+  name_of_shard,
   write_citations,
   write_config,
   write_names,
@@ -28,6 +28,6 @@ from alphafold_jax.runs.files.report import (
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'LOG', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Summary', 'closing', 'of_shard', 'write_citations',
+  'Outcome', 'Summary', 'closing', 'name_of_shard', 'write_citations',
   'write_config', 'write_names',
 ]  # fmt: skip

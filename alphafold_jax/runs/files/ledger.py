@@ -101,7 +101,7 @@ class Ledger:
       if (record := self.record(job, there)) is None:
         pending.append(job)
       else:
-        self.kept(job, record)
+        self.end_as_kept(job, record)
     if kept := len(jobs) - len(pending):
       nothing = not pending and self._options.shard is None
       _log.info('done already: %s%s', number(kept, 'protein'), '; nothing to compute' if nothing else '')
@@ -117,7 +117,7 @@ class Ledger:
     """The failures of one protein."""
     return [failure for failure in self._summary.failures if failure.job == name]
 
-  def kept(self, job: Job, record: dict[str, Any]) -> None:
+  def end_as_kept(self, job: Job, record: dict[str, Any]) -> None:
     """Puts a protein on record as done before."""
     self.end(Outcome(job.name, KEPT, record['predictions'], record['files']))
 
@@ -155,7 +155,7 @@ class Ledger:
     jobs = [job for job in self._found.jobs if job.name in elsewhere] if self._options.shard else []
     finished = [(job, record) for job in jobs if (record := self.record(job)) is not None]
     for job, record in finished:
-      self.kept(job, record)
+      self.end_as_kept(job, record)
     if finished:
       self._enter_outcomes()
       self._write_summary()

@@ -88,13 +88,13 @@ class Summary:
 
   def path(self, name: str) -> Path:
     """A file of the run; shards, which share the folder, have their own."""
-    return self.out / of_shard(name, self.shard)
+    return self.out / name_of_shard(name, self.shard)
 
 
 # ------------------------------------------------------------------------------------------ files
 
 
-def of_shard(name: str, shard: tuple[int, int] | None) -> str:
+def name_of_shard(name: str, shard: tuple[int, int] | None) -> str:
   """('log.txt', (3, 16)) -> 'log.shard-3-of-16.txt'."""
   stem, _, ending = name.rpartition('.')
   return name if shard is None else f'{stem}.shard-{shard[0]}-of-{shard[1]}.{ending}'

@@ -26,7 +26,7 @@ from typing import Any
 from alphafold_jax.errors import AlphaFoldError, ResourceError
 from alphafold_jax.runs.files import Failure, Outcome
 from alphafold_jax.runs.fleet.claims import Claims
-from alphafold_jax.runs.fleet.places import Place, connected, room
+from alphafold_jax.runs.fleet.places import Place, connected, workers_of_cluster
 from alphafold_jax.runs.fleet.predicting import CannotWrite
 from alphafold_jax.runs.fleet.processes import MAX_STARTS, TRY_ONE, predict
 from alphafold_jax.runs.fleet.progress import Progress
@@ -243,7 +243,7 @@ def run_actors(workload: Workload, claims: Claims, progress: Progress, places: S
   resources: dict[str, Any] = {'num_cpus': 1}
   with connected(options.ray, len(places)) as (ray, is_own):
     if not is_own:
-      count, resources = room(ray.nodes(), options.workers, options.settings.num_devices)
+      count, resources = workers_of_cluster(ray.nodes(), options.workers, options.settings.num_devices)
       count = min(count, max(1, len(workload.own) + len(workload.others)))
       places = [Place(f'worker {i + 1}') for i in range(count)]
       _log.info('Ray cluster: %s, each with %s', number(count, 'worker'), resources)

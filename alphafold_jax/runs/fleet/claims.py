@@ -114,10 +114,7 @@ class Claims:
     _rewrite(self._held.pop(job), _who() | {'ended': how} | content)
 
   def count_death(self, job: str, pid: int) -> bool:
-    """Notes that a process died at a protein, unless the claim is not of this process of this machine; whether it is.
-
-    `pid` is of the process that claimed it: the dead one, or this one.
-    """
+    """Counts one more death at a protein if process `pid` of this machine holds its claim; returns whether it does."""
     last = self.last(job)
     if last is None or last.ended is not None or (last.machine, last.pid) != (_MACHINE, pid):
       return False

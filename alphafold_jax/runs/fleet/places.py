@@ -156,7 +156,9 @@ def _of_our_own(ray: Any, num_workers: int) -> Iterator[dict[str, Any]]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def room(nodes: Sequence[dict[str, Any]], num_workers: int | None, num_devices: int) -> tuple[int, dict[str, Any]]:
+def workers_of_cluster(
+  nodes: Sequence[dict[str, Any]], num_workers: int | None, num_devices: int
+) -> tuple[int, dict[str, Any]]:
   """How many workers a cluster gets, and what Ray is to reserve for each; InputError: no machine has so many GPUs.
 
   Args:

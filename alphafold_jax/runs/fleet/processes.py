@@ -95,7 +95,7 @@ def _be_child(workload: Workload, place: Place, started: float, screen: Screen |
   threading.Thread(target=_end_with_parent, daemon=True).start()
   place.occupy()
   out, options = workload.setup.out, workload.setup.options
-  with reporting(out / files.of_shard(files.LOG, options.shard), screen):
+  with reporting(out / files.name_of_shard(files.LOG, options.shard), screen):
     try:
       device = workload.setup.start_device(f'{place.name}: ')  # before a claim: no protein is to blame if it dies
       workload.on_device(device)

@@ -109,7 +109,7 @@ class Progress:
     Args:
       step: model and seed.
       size: padded residues.
-      one: the prediction.Pass.
+      one: the output.record.Pass.
       num_passes: of this model.
       is_first: whether its time includes compiling.
     """

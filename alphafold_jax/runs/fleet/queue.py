@@ -101,7 +101,7 @@ class Queue:
     return next((job for name, job in self._own.items() if name not in avoid), None)
 
   def take(self, avoid: Collection[str] = ()) -> Assignment | None:
-    """Claims the next protein but those to avoid; None if there is none now: unless the queue is empty, ask later."""
+    """Claims the next protein that is not to be avoided. None: none can be had now; ask again until `is_empty`."""
     for job in [*self._own.values(), *self._others.values()]:
       if job.name in avoid or self._is_settled(job) or (claim := self._claims.take(job.name)) is None:
         continue
@@ -173,7 +173,7 @@ class Queue:
     is_others = job.name in self._others
     if is_others and (record := self._ledger.record(job)) is not None:
       self._drop(job)
-      self._ledger.kept(job, record)
+      self._ledger.end_as_kept(job, record)
       return True
     if last is None or last.ended not in (FAILED, PARTIAL) or last.key != self._ledger.key(job):
       return False
@@ -200,7 +200,7 @@ class Queue:
       self._give_up(job)
       return None
     if record is not None:
-      self._ledger.kept(job, record)
+      self._ledger.end_as_kept(job, record)
     self._give_back(job.name)
     return None
 

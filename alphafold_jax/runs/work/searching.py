@@ -19,7 +19,7 @@ from typing import Any
 from alphafold_jax import atomic
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.runs.work.inputs import Job
-from alphafold_jax.screen import LIVE, TOLD, Display, duration, number
+from alphafold_jax.screen import LIVE, LOG_ONLY, Display, duration, number
 from alphafold_jax.search.finding import Search, alignment_text
 from alphafold_jax.search.found import Found
 from alphafold_jax.search.options import SINGLE, SearchOptions
@@ -38,7 +38,7 @@ class Searches:
   """The searches for a run's bare sequences."""
 
   def __init__(self, options: SearchOptions | None, folder: Path):
-    """Searches for nothing yet, without options never; `folder` has one for each job, which keeps what is found."""
+    """Starts no search, and without options never will; `folder` gets a folder per job, where what is found is kept."""
     self._options, self._folder = options, folder
 
   def __reduce__(self) -> tuple[Any, ...]:
@@ -128,15 +128,15 @@ def search_for(
         for job in left.pop(sequences[index]):
           if isinstance(found, Found):
             _log_found(job, found, noted)
-          yield job, attempt(keep, job, found)
+          yield job, try_to_keep(keep, job, found)
     except AlphaFoldError as error:  # nothing more can be found; what was found is used
       _log.error('the search has ended: %s', error)
       for job in (job for jobs in left.values() for job in jobs):
-        _log.error('%s: %s', job.name, error, extra=TOLD)
+        _log.error('%s: %s', job.name, error, extra=LOG_ONLY)
         yield job, error
 
 
-def attempt(keep: Callable[[Job, Found], None], job: Job, found: Found | AlphaFoldError) -> AlphaFoldError | None:
+def try_to_keep(keep: Callable[[Job, Found], None], job: Job, found: Found | AlphaFoldError) -> AlphaFoldError | None:
   """Keeps what was found for a protein; returns why there is nothing or it cannot be kept, which is logged."""
   try:
     if isinstance(found, AlphaFoldError):
