@@ -19,6 +19,7 @@ _FLAGS = (  # a test compiles for longer than it computes; what is to be as user
   '--xla_cpu_use_fusion_emitters=false',
   '--xla_backend_optimization_level=0',
   '--xla_llvm_disable_expensive_passes=true',
+  '--xla_cpu_parallel_codegen_split_count=1',  # in parts a program would take a sixth more to compile
 )
 _LONGEST = (  # each takes minutes
   'test_training_step.py',
