@@ -181,7 +181,7 @@ def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> confi
   Keys below a section that the model lacks (templates) are ignored.
 
   Raises:
-    InputError: a key does not exist.
+    InputError: a key does not exist, or has a value of another kind.
   """
   result = config.copy_and_resolve_references()
   with result.unlocked():
@@ -195,7 +195,10 @@ def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> confi
         continue
       if last not in place:
         _unknown(key)
-      place[last] = value
+      try:
+        place[last] = value
+      except TypeError:
+        raise InputError(f'{key}={value!r}: must be of the kind of {place[last]!r}') from None
   return result
 
 

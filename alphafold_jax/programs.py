@@ -42,19 +42,14 @@ class Program:
       options: of `jax.jit`.
     """
     self._jitted, self._identity, self._options = jax.jit(function, **options), identity, options
-    self._compiled: dict[Hashable, jax.stages.Compiled] = {}
+    self.compiled: dict[Hashable, jax.stages.Compiled] = {}  # by shapes of arguments
 
   def __call__(self, *arguments: Any) -> Any:
     leaves, tree = jax.tree.flatten(arguments)
     shapes = (tree, *(jax.typeof(leaf) for leaf in leaves))
-    if shapes not in self._compiled:
-      self._compiled[shapes] = self.compile(*arguments)
-    return self._compiled[shapes](*arguments)
-
-  @property
-  def num_compiled(self) -> int:
-    """For how many shapes of arguments it is compiled."""
-    return len(self._compiled)
+    if shapes not in self.compiled:
+      self.compiled[shapes] = self.compile(*arguments)
+    return self.compiled[shapes](*arguments)
 
   def lower(self, *arguments: Any) -> jax.stages.Lowered:
     """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`."""

@@ -93,6 +93,11 @@ def test_a_misspelt_setting_is_refused_by_name(key):
     config.changed(config.model_config('model_1'), {key: 1})
 
 
+def test_a_value_of_another_kind_is_refused_by_name():
+  with pytest.raises(errors.InputError, match="evoformer.num_block='many': must be of the kind of 48"):
+    config.changed(config.model_config('model_1'), {'evoformer.num_block': 'many'})
+
+
 def test_settings_of_templates_are_ignored_by_models_without_them():
   assert config.changed(config.model_config('model_3'), {'templates.num_block': 1}).templates is None
 

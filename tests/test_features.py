@@ -3,6 +3,7 @@
 
 import errno
 import functools
+import gzip
 import io
 import json
 import random
@@ -20,6 +21,7 @@ from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m, single_sequence
 from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import InputError, ResourceError
+from alphafold_jax.runs import work
 
 A3M = Path(__file__).parent / 'data' / '4zey_A.a3m.gz'
 
@@ -210,3 +212,22 @@ def test_random_damage_raises_nothing_but_input_errors(saved):
     except InputError:
       refused += 1
   assert refused > 75
+
+
+def test_files_of_features_come_after_sequences_packed_or_not_and_what_else_is_there_is_noted(tmp_path):
+  for name in ('b', 'c'):
+    batch = features.make_batch('ACDE')
+    features.save_features(tmp_path / f'{name}.features.npz', batch, {'name': name})
+  content = (tmp_path / 'c.features.npz').read_bytes()
+  (tmp_path / 'c.features.npz').unlink()
+  (tmp_path / 'c.features.npz.gz').write_bytes(gzip.compress(content))
+  (tmp_path / 'z.fasta').write_text('>z\nACDEF\n')
+  (tmp_path / 'notes.txt').touch()
+  (tmp_path / 'broken.npz.gz').write_bytes(b'text')
+  found = work.find(tmp_path, takes_bare=True)
+  assert [job.name for job in found.jobs] == ['z', 'b', 'c'] and '(notes.txt)' in found.notes[0]
+  assert [failure.message for failure in found.failures] == [
+    f'{tmp_path}/broken.npz.gz: not an .npz archive, or a truncated one; make the features again'
+  ]
+  for job in found.jobs[1:]:
+    np.testing.assert_array_equal(work.load(job, None).batch.aatype, features.make_batch('ACDE').aatype)

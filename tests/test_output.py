@@ -491,7 +491,9 @@ def _report(*predictions, **options):
 
 def test_files_have_colabfolds_names(tmp_path):
   best = _changed(CASES['5AWL_1'], single=np.ones((10, 4), np.float32), pair=np.ones((10, 10, 4), np.float32))
-  report = _report(best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10), alignment=lambda: '>q\nA\n')
+  report = _report(
+    best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10), alignment=lambda: '>q\nA\n', files=[Path(__file__)]
+  )
   written = files.write(report, tmp_path / 'out', files.FORMATS)
   ranks = ['rank_001_alphafold2_ptm_model_1_seed_007', 'rank_002_alphafold2_ptm_model_2_seed_007']
   expected = {
@@ -551,6 +553,14 @@ def test_a_format_that_cannot_hold_the_prediction_is_skipped_with_the_reason(tmp
   reasons = ' '.join(written.skipped.values())
   assert len(written.skipped) == 5
   assert '63 chains' in reasons and '_ptm model' in reasons and 'no alignment' in reasons and 'pair repr' in reasons
+
+
+def test_a_format_that_is_asked_for_and_cannot_be_had_is_named_in_the_log(tmp_path, caplog):
+  assert _made_up('ACD').save(tmp_path, formats=('a3m', 'zip')) == [] and not list(tmp_path.iterdir())
+  assert [record.getMessage() for record in caplog.records] == [
+    'p.a3m is not written: no alignment was kept to write',
+    'p.result.zip is not written: there are no files to pack',
+  ]
 
 
 def test_a_prediction_that_is_not_finite_leaves_no_file(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 
 from alphafold_jax import atomic, fields, schema
 from alphafold_jax.data.alignment import Alignment, profile, single_sequence
+from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
 
 _FORMAT = 'alphafold_jax features'
@@ -106,13 +107,13 @@ def load_features(path: str | Path, content: bytes | None = None) -> tuple[schem
   """Reads what `save_features` wrote: the batch and its metadata.
 
   Args:
-    path: the file.
-    content: what is in it, if it was read before.
+    path: the file, perhaps gzipped.
+    content: what is in it, if it was read before, decompressed.
 
   Raises:
     InputError: the file is not such a one, or is damaged; the message names the array.
   """
-  arrays = _read_npz(path, content)
+  arrays = _read_npz(path, read_bytes(path) if content is None else content)
   metadata = _check_header(arrays.pop(_HEADER, None), path)
   batch = fields.from_leaves(schema.Batch, arrays, str(path))
   fields.axis_sizes(batch, str(path))
@@ -125,19 +126,16 @@ def load_features(path: str | Path, content: bytes | None = None) -> tuple[schem
   return batch, metadata
 
 
-def _read_npz(path: str | Path, content: bytes | None) -> dict[str, np.ndarray]:
+def _read_npz(path: str | Path, content: bytes) -> dict[str, np.ndarray]:
   """Every array of the archive by name; InputError names the one that cannot be read."""
   arrays, name = {}, None
   try:
-    with open(path, 'rb') if content is None else io.BytesIO(content) as file:
-      with np.load(file, allow_pickle=False) as archive:
-        for name in archive.files:
-          arrays[name] = archive[name]
-  except FileNotFoundError:
-    raise InputError(f'{path}: no such file') from None
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+      for name in archive.files:
+        arrays[name] = archive[name]
   except Exception as error:  # numpy and zipfile raise whatever a damaged byte leads to
-    what = f'array {name!r} cannot be read' if name else 'not an .npz archive, or a truncated one'
-    raise InputError(f'{path}: {what} ({type(error).__name__}: {error}); make the features again') from None
+    what = f'array {name!r} cannot be read ({error})' if name else 'not an .npz archive, or a truncated one'
+    raise InputError(f'{path}: {what}; make the features again') from None
   return arrays
 
 

@@ -138,7 +138,7 @@ def scan_queries(
     check_alignments: read every alignment to its end now; False reads only the query of each (for thousands of them),
       and a bad row is found when the alignment is loaded.
     read: gives the content of an alignment file, decompressed.
-    others: what reads other kinds of files, by suffix.
+    others: what reads other kinds of files, by suffix; these come last.
 
   Raises:
     InputError: the path itself cannot be read, or has no such file.
@@ -147,7 +147,7 @@ def scan_queries(
   readers = _READERS | dict(others)
   files, notes = _files(path, readers)
   items: list[Query | FailedQuery] = []
-  for file in files:
+  for file in sorted(files, key=lambda file: _kind(file) in others):
     try:
       items.extend(readers[_kind(file)](file, read if check_alignments else None))
     except InputError as error:

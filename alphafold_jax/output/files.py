@@ -5,6 +5,7 @@ To add a format: render it in `output/<format>.py` and add a row to FORMATS at t
 """
 
 import dataclasses
+import logging
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from alphafold_jax.choices import SKIPPABLE
 from alphafold_jax.output import mmcif, pdb, plots, scores
 from alphafold_jax.output.record import PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
 
+_log = logging.getLogger(__name__)
 PASS, PREDICTION, PROTEIN, ARCHIVE = 'pass', 'prediction', 'protein', 'archive'
 Content = str | bytes | Callable[[IO[bytes]], Any]  # or what writes it to an open file
 
@@ -34,7 +36,7 @@ class Prediction(PredictionRecord):
     Args:
       directory: made if missing.
       job: first part of the file names; by default made from the protein's name.
-      formats: rows of FORMATS.
+      formats: rows of FORMATS; why one is left out is logged.
 
     Returns:
       the files written.
@@ -42,7 +44,10 @@ class Prediction(PredictionRecord):
     Raises:
       InputError, NumericalError, ResourceError: as `write` does.
     """
-    return write(Report(job or self.job, [self], [self.tag]), directory, formats).paths
+    written = write(Report(job or self.job, [self], [self.tag]), directory, formats)
+    for name, why in written.skipped.items():
+      _log.warning('%s is not written: %s', name, why)
+    return written.paths
 
 
 def always(options: Any) -> bool:
@@ -173,6 +178,9 @@ def _a3m(report: Report) -> str:
 
 
 def _zip(report: Report) -> Content:
+  if not report.files:
+    raise errors.InputError('there are no files to pack')
+
   def packed(file: IO[bytes]) -> None:
     with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
       for path in report.files:

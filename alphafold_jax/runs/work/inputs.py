@@ -186,9 +186,10 @@ def _is_small(path: Path) -> bool:
 
 def _feature_query(path: Path) -> Query | FailedQuery:
   """Name and sequence in a features file; the rest is read when its job comes."""
-  stem = path.name[: -len(_FEATURES)].removesuffix('.features')
+  is_packed = path.suffix.lower() == '.gz'
+  stem = (path.stem if is_packed else path.name)[: -len(_FEATURES)].removesuffix('.features')
   try:
-    with np.load(path, allow_pickle=False) as archive:
+    with np.load(io.BytesIO(read_bytes(path)) if is_packed else path, allow_pickle=False) as archive:
       metadata = json.loads(archive['__format__'].tobytes())['metadata']
       letters = ''.join(residues.MSA_ALPHABET[token] for token in archive['aatype'])
     return _FeatureQuery(str(metadata.get('name') or stem), letters, None, str(path), path=path)
