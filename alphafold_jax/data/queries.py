@@ -165,9 +165,10 @@ def _files(path: Path, kinds: Collection[str]) -> tuple[list[Path], list[str]]:
     raise InputError(f'{path}: cannot be read ({getattr(error, "strerror", None) or error})') from None
   if not exists:
     raise InputError(f'{path}: no such file or directory')
+  listed = f'{", ".join(kinds)} (also .gz)'
   if not is_directory:
     if _kind(path) not in kinds:
-      raise InputError(f'{path}: unknown kind of file {path.suffix!r}; give {_KINDS}, or a directory of these')
+      raise InputError(f'{path}: unknown kind of file {path.suffix!r}; give {listed}, or a directory of these')
     return entries, []
   files: list[Path] = []
   others: list[Path] = []
@@ -175,7 +176,7 @@ def _files(path: Path, kinds: Collection[str]) -> tuple[list[Path], list[str]]:
     if not entry.name.startswith('.'):
       (files if _kind(entry) in kinds and entry.is_file() else others).append(entry)
   if not files:
-    raise InputError(f'{path}: the directory holds no {_KINDS} file ({len(others)} other entries)')
+    raise InputError(f'{path}: the directory holds no {listed} file ({len(others)} other entries)')
   shown = ', '.join(entry.name for entry in others[:5]) + (', ...' if len(others) > 5 else '')
   return files, [f'{path}: {len(others)} other files or folders ignored ({shown})'] if others else []
 
@@ -312,4 +313,3 @@ _READERS = {
   **dict.fromkeys(('.a3m', '.sto', '.stk', '.stockholm'), _read_aligned),
   **dict.fromkeys(('.csv', '.tsv'), _read_table),
 }
-_KINDS = '.fasta, .fa, .faa, .a3m, .sto, .csv or .tsv (also .gz)'

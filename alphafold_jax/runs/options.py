@@ -82,7 +82,8 @@ class Options:
     }
     for name, (good, rule) in checks.items():
       if not good:
-        raise InputError(f'{name}={getattr(self, name)!r}: {rule}')
+        value = getattr(self, name)
+        raise InputError(f'{name}={sorted(value) if isinstance(value, frozenset) else value!r}: {rule}')
     self._check_shard()
     if owned := {'dtype', 'name'} & set(self.config):
       raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
