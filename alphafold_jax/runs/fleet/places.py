@@ -4,6 +4,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import itertools
 import logging
 import os
 import secrets
@@ -74,12 +75,8 @@ def visible_gpus() -> list[str]:
   given = os.environ.get('CUDA_VISIBLE_DEVICES')
   if given is None:
     return [str(i) for i in range(sum(1 for _ in _GPUS.iterdir()))] if _GPUS.is_dir() else []
-  names = []
-  for name in (part.strip() for part in given.split(',')):
-    if not name or name.startswith('-'):  # CUDA reads no further
-      break
-    names.append(name)
-  return names
+  names = (part.strip() for part in given.split(','))
+  return list(itertools.takewhile(lambda name: name and not name.startswith('-'), names))  # CUDA reads no further
 
 
 def is_for_gpus() -> bool:
