@@ -88,8 +88,9 @@ def _guarded(options: argparse.Namespace) -> int:
 
 
 def _log_of(options: argparse.Namespace) -> pathlib.Path:
-  shard = getattr(options, 'shard', None)
-  name = 'log.shard-{}-of-{}.txt'.format(*shard) if shard else 'log.txt'
+  from alphafold_jax.runs import files
+
+  name = files.name_of_shard(files.LOG, getattr(options, 'shard', None))
   return pathlib.Path(getattr(options, 'output', '')) / name
 
 
