@@ -18,8 +18,15 @@ from typing import Any
 from alphafold_jax.errors import InputError
 
 _package_log = logging.getLogger('alphafold_jax')
+LOG = 'log.txt'
 LIVE = {'live': True}  # `extra` of lines that the live display replaces
 LOG_ONLY = {'log_only': True}  # `extra` of lines for log.txt only: the screen shows the same in another way
+
+
+def name_of_shard(name: str, shard: tuple[int, int] | None) -> str:
+  """('log.txt', (3, 16)) -> 'log.shard-3-of-16.txt'."""
+  stem, _, ending = name.rpartition('.')
+  return name if shard is None else f'{stem}.shard-{shard[0]}-of-{shard[1]}.{ending}'
 
 
 def number(count: int, what: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, msa, params, predict, train
 from alphafold_jax.cli.flags import PROGRAM
 from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.screen import LOG, name_of_shard
 from alphafold_jax.version import __version__
 
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
@@ -88,10 +89,7 @@ def _guarded(options: argparse.Namespace) -> int:
 
 
 def _log_of(options: argparse.Namespace) -> pathlib.Path:
-  from alphafold_jax.runs import files
-
-  name = files.name_of_shard(files.LOG, getattr(options, 'shard', None))
-  return pathlib.Path(getattr(options, 'output', '')) / name
+  return pathlib.Path(getattr(options, 'output', '')) / name_of_shard(LOG, getattr(options, 'shard', None))
 
 
 def _say(message: str) -> None:

@@ -17,7 +17,7 @@ from alphafold_jax.runs import files, fleet, work
 from alphafold_jax.runs.files import DONE, FAILED, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, TemplateSource
-from alphafold_jax.screen import LOG_ONLY, Screen, number, reporting
+from alphafold_jax.screen import LOG, LOG_ONLY, Screen, name_of_shard, number, reporting
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
 
@@ -55,7 +55,7 @@ def run(
   if isinstance(source, str | Path) and Path(source).is_dir() and out.exists() and out.samefile(source):
     raise InputError(f'{out}: input and output are one folder; choose another for the output')
   atomic.make_folder(atomic.make_folder(out) / files.HIDDEN, tried=True)
-  with reporting(out / files.name_of_shard(files.LOG, options.shard), screen) as console:
+  with reporting(out / name_of_shard(LOG, options.shard), screen) as console:
     for note in models.notes if models else ():
       _log.warning('%s. %s', note.text, note.advice)  # the first line
     if models and options.family == shipped.MODEL and options.model_type == 'auto' and options.params is None:
@@ -146,7 +146,7 @@ class _Run:
       _log.warning('%s: %s', job.name, '; '.join(job.query.notes), extra=extra)
     if len(noted) > _MAX_NOTES:
       said = '%d proteins were not read quite as written (letters mapped, rows left out); see %s'
-      _log.warning(said, len(noted), self.summary.path(files.LOG))
+      _log.warning(said, len(noted), self.summary.path(LOG))
     for i, failure in enumerate(failures):
       _log.error('%s', failure.message, extra=None if i < _MAX_NOTES else LOG_ONLY)
 

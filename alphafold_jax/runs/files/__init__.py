@@ -13,21 +13,19 @@ from alphafold_jax.runs.files.report import (
   ELSEWHERE,
   FAILED,
   KEPT,
-  LOG,
   NOT_RUN,
   PARTIAL,
   Failure,
   Outcome,
   Summary,
   closing,
-  name_of_shard,
   write_citations,
   write_config,
   write_names,
 )
 
 __all__ = [
-  'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'LOG', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Summary', 'closing', 'name_of_shard', 'write_citations',
+  'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
+  'Outcome', 'Summary', 'closing', 'write_citations',
   'write_config', 'write_names',
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from alphafold_jax.choices import SERVER_MODES, SINGLE
 from alphafold_jax.data.jobnames import NAMES, original_names
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
-from alphafold_jax.screen import number
+from alphafold_jax.screen import name_of_shard, number
 from alphafold_jax.search.databases import HHSUITE
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
   from rich.table import Table  # rich is loaded only where something is shown
 
 FAILURES, CONFIG = 'failures.json', 'config.json'
-SUMMARY, CITATIONS, LOG = 'summary.csv', 'cite.bibtex', 'log.txt'
+SUMMARY, CITATIONS = 'summary.csv', 'cite.bibtex'
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
 ELSEWHERE = 'elsewhere'  # another process is at it
 _MAX_ROWS = 60  # of the closing table
@@ -92,12 +92,6 @@ class Summary:
 
 
 # ------------------------------------------------------------------------------------------ files
-
-
-def name_of_shard(name: str, shard: tuple[int, int] | None) -> str:
-  """('log.txt', (3, 16)) -> 'log.shard-3-of-16.txt'."""
-  stem, _, ending = name.rpartition('.')
-  return name if shard is None else f'{stem}.shard-{shard[0]}-of-{shard[1]}.{ending}'
 
 
 def write_failures(summary: Summary) -> None:

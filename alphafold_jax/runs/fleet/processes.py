@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax.errors import AlphaFoldError, ResourceError
-from alphafold_jax.runs import files
 from alphafold_jax.runs.files import HIDDEN
 from alphafold_jax.runs.fleet.claims import Claims
 from alphafold_jax.runs.fleet.places import Place
@@ -31,7 +30,7 @@ from alphafold_jax.runs.fleet.predicting import CannotWrite, Predictor
 from alphafold_jax.runs.fleet.progress import Progress
 from alphafold_jax.runs.fleet.queue import Assignment, Queue, Workload, of_shard
 from alphafold_jax.runs.work import Job
-from alphafold_jax.screen import Screen, reporting
+from alphafold_jax.screen import LOG, Screen, name_of_shard, reporting
 
 _log = logging.getLogger(__name__)
 _POLL = 2.0  # seconds between looks at what others do
@@ -95,7 +94,7 @@ def _be_child(workload: Workload, place: Place, started: float, screen: Screen |
   threading.Thread(target=_end_with_parent, daemon=True).start()
   place.occupy()
   out, options = workload.setup.out, workload.setup.options
-  with reporting(out / files.name_of_shard(files.LOG, options.shard), screen):
+  with reporting(out / name_of_shard(LOG, options.shard), screen):
     try:
       device = workload.setup.start_device(f'{place.name}: ')  # before a claim: no protein is to blame if it dies
       workload.on_device(device)
