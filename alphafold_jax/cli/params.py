@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`alphafold-jax params download | list | verify | export`."""
+"""`alphafold-jax params download | list | verify | check | export`."""
 
 import argparse
 import logging
@@ -10,11 +10,12 @@ from typing import Any
 from alphafold_jax import choices
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
 from alphafold_jax.transfer.files import human_size
+from alphafold_jax.weights import store
 
 
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax import config
-  from alphafold_jax.weights import official, store
+  from alphafold_jax.weights import official
 
   logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 
@@ -40,6 +41,17 @@ def run(given: argparse.Namespace) -> int:
   return int(given.action != 'list' and not all(row.usable for row in rows))
 
 
+def check(given: argparse.Namespace) -> int:
+  from alphafold_jax.checking import check, findings
+
+  logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
+  print(f'Parameters in {given.data or store.default_directory()}', flush=True)
+  found = check.shipped(logging.getLogger(__name__).info).run(given.data)
+  print(findings.table(found))
+  print(findings.summary(found))
+  return int(any(one.verdict == findings.Verdict.WRONG for one in found))
+
+
 def export(given: argparse.Namespace) -> int:
   from alphafold_jax.train import parameters
 
@@ -62,6 +74,13 @@ _EXPORT: Flags = {
   '--step': count('of the checkpoint (default: the best by validation)'),
 }
 
+_CHECKED = """\
+Says, model by model, whether this program reproduces known outputs with the parameters that are installed:
+the files themselves, recordings of ColabFold array by array, and published scores. docs/parity.md explains the lines.
+
+Exit code 0: all that could be checked holds; 1: something does not; 2: wrong usage, or no parameters.
+What could not be checked is named, and counts as neither."""
+
 
 def add(commands: Any) -> None:
   group = actions(commands, 'params', 'download, list or verify the published parameters; export trained ones')
@@ -69,6 +88,14 @@ def add(commands: Any) -> None:
   command(group, 'list', run, 'which parameters are on this machine', arguments=_FOLDER)
   verified = 'compare every file with its recorded digest, and its arrays with the models'
   command(group, 'verify', run, verified, arguments=_FOLDER)
+  command(
+    group,
+    'check',
+    check,
+    'prove that this program gives with them what other programs recorded (minutes on CPUs)',
+    description=_CHECKED,
+    arguments=_FOLDER,
+  )
   command(
     group,
     'export',
