@@ -17,7 +17,7 @@ from alphafold_jax.model import alphafold
 from alphafold_jax.weights.official import PREFIX
 from alphafold_jax.weights.random import random_official
 
-MAKER = 'model_4_ptm'  # in these recordings
+MAKER = 'model_2_ptm'  # of these recordings; run without templates, as the published ones were
 NUM_BLOCK = 1
 _NUM_LAYER = 2  # of the structure module
 _SCALES = {  # without extra rows this bias is divided by 0.001, and as drawn all errors of pairs would be certain

@@ -4,7 +4,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -41,8 +41,8 @@ class Checks:
   changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the models' configurations, dotted keys
   say: Say = lambda text: None  # is told what is being done
 
-  def run(self, directory: PathLike | None = None) -> list[Finding]:
-    """Checks every model with a parameter file in a folder.
+  def run(self, directory: PathLike | None = None) -> Iterator[Finding]:
+    """Checks every model with a parameter file in a folder, and gives each finding as it is made.
 
     Args:
       directory: where the files are; the default folder if None.
@@ -50,19 +50,20 @@ class Checks:
     Raises:
       WeightsError: there are no files of models that this program knows.
     """
-    findings = [self._recorded_scores(recording) for recording in self.recordings]
-    makers: dict[str, dict[str, list[Difference]]] = {recording.name: {} for recording in self.recordings}
+    models = _installed(directory)
+    yield from (self._recorded_scores(recording) for recording in self.recordings)
+    nearness: dict[str, dict[str, list[Difference]]] = {recording.name: {} for recording in self.recordings}
     usable = []
-    for name in _installed(directory):
+    for name in models:
       self.say(f'{name}: reading the file')
       found, model = self._file(name, directory)
-      findings.append(found)
+      yield found
       if model is not None:
         usable.append(name)
-        findings += self._outputs(model, makers) or [_unchecked(name, 'no output of this model is known')]
+        yield from self._outputs(model, nearness)
       elif name in published.MODELS:
-        findings.append(_unchecked(name, 'its file is not right'))
-    return findings + [_decided(name, found, usable) for name, found in makers.items()]
+        yield Finding(name, 'outputs', Verdict.UNCHECKED, 'its file is not right')
+    yield from (_decided(name, differences, usable) for name, differences in nearness.items())
 
   def _file(self, name: str, directory: PathLike | None) -> tuple[Finding, Model | None]:
     if name not in published.MODELS:
@@ -78,27 +79,30 @@ class Checks:
     params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
     return found, Model(name=name, config=config, params=params, source=str(path))
 
-  def _outputs(self, model: Model, makers: dict[str, dict[str, list[Difference]]]) -> list[Finding]:
+  def _outputs(self, model: Model, nearness: dict[str, dict[str, list[Difference]]]) -> Iterator[Finding]:
     """What there is to compare the outputs of one model with; notes how near it comes to each recording."""
-    found = []
-    if model.has_pae:
-      for recording in self.recordings:
-        self.say(f'{model.name}: heads and structure module on what was recorded of {recording.name}')
-        makers[recording.name][model.name] = differences = compare_after_trunk(model, recording)
-        if is_maker(differences):
-          found.append(_finding(model.name, f'{recording.name}, heads', differences, 'from its representations'))
-          found.append(self._passes(model, recording))
+    known = False
+    for recording in self.recordings if model.has_pae else ():
+      self.say(f'{model.name}: heads and structure module on what was recorded of {recording.name}')
+      nearness[recording.name][model.name] = differences = compare_after_trunk(model, recording)
+      if is_maker(differences):
+        known = True
+        yield _finding(model.name, f'{recording.name}, heads', differences, 'from the recorded representations')
+        yield self._passes(model, recording)
     if self.published_scores is not None and model.name == self.published_scores.model:
-      self.say(f'{model.name}: predicting {len(self.published_scores.sequence)} residues; on CPUs this takes minutes')
-      found.append(scores.check_scores(model, self.published_scores))
-    return found
+      known = True
+      num_res = len(self.published_scores.sequence)
+      self.say(f'{model.name}: predicting {num_res} residues from their sequence; on CPUs this takes minutes')
+      yield scores.check_scores(model, self.published_scores)
+    if not known:
+      yield Finding(model.name, 'outputs', Verdict.UNCHECKED, 'no output of this model is known')
 
   def _passes(self, model: Model, recording: Recording) -> Finding:
     start = time.monotonic()
     self.say(f'{model.name}: all {recording.num_pass} passes of {recording.name}, twice; on CPUs this takes minutes')
     differences = compare_passes(model, recording)
     self.say(f'{model.name}: done in {time.monotonic() - start:.0f} s')
-    return _finding(model.name, f'{recording.name}, {recording.num_pass} passes', differences, 'last pass in bfloat16')
+    return _finding(model.name, f'{recording.name}, {recording.num_pass} passes', differences, 'the last in bfloat16')
 
   def _recorded_scores(self, recording: Recording) -> Finding:
     return _finding(recording.name, 'scores', compare_scores(recording), 'pLDDT and PAE from the recorded logits')
@@ -185,10 +189,6 @@ def _finding(subject: str, check: str, differences: Sequence[Difference], how: s
     return Finding(subject, check, Verdict.WRONG, said, tuple(one.line for one in wrong))
   said = f'{len(differences)} arrays, {how}; the worst, {worst.array}, at {worst.share:.0%} of its tolerance'
   return Finding(subject, check, Verdict.HOLDS, said)
-
-
-def _unchecked(name: str, why: str) -> Finding:
-  return Finding(name, 'outputs', Verdict.UNCHECKED, why)
 
 
 def _decided(name: str, found: Mapping[str, Sequence[Difference]], usable: Sequence[str]) -> Finding:

@@ -38,7 +38,7 @@ def check_file(model: str, path: pathlib.Path, config: Mapping[str, Any]) -> tup
     return Finding(model, 'file', Verdict.WRONG, path.name, tuple(str(error).splitlines())), None
   shapes = {name: array.shape for name, array in arrays.items()}
   wrong, surplus = npz.shape_problems(shapes, official.official_shapes(config))
-  wrong += _not_finite(arrays)
+  wrong += _no_numbers(arrays)
   odd = [line.replace('unexpected', 'not used by the model') for line in surplus]
   odd += [f'of type {a.dtype}, should be {_DTYPE}: {name}' for name, a in arrays.items() if a.dtype != _DTYPE]
   digests = 'as installed' if recorded else '(no digest of it is known to compare with)'
@@ -49,11 +49,13 @@ def check_file(model: str, path: pathlib.Path, config: Mapping[str, Any]) -> tup
   return Finding(model, 'file', Verdict.HOLDS, f'{said}; names, shapes and types as expected, all finite'), arrays
 
 
-def _not_finite(arrays: Arrays) -> list[str]:
-  """One line for each array with values that are not finite."""
+def _no_numbers(arrays: Arrays) -> list[str]:
+  """One line for each array that is not of numbers, or not of finite ones."""
   lines = []
   for name, array in arrays.items():
-    if not (finite := np.isfinite(array)).all():
+    if array.dtype.kind not in 'fiub':
+      lines.append(f'not numbers: {name} of type {array.dtype}')
+    elif not (finite := np.isfinite(array)).all():
       place = tuple(int(index) for index in np.argwhere(~finite)[0])
       lines.append(f'not finite: {np.count_nonzero(~finite)} of {array.size} values of {name}, first at {place}')
   return lines

@@ -22,18 +22,13 @@ class Finding:
   check: str
   verdict: Verdict
   said: str  # what was compared, or why it was not
-  lines: tuple[str, ...] = ()  # each difference: array, place, size, tolerance
+  lines: tuple[str, ...] = ()  # the numbers, or of each difference array, place, size, tolerance
 
 
-def table(findings: Iterable[Finding]) -> str:
-  """The findings as lines: model, check, verdict, what was compared; differences are indented below."""
-  lines, last = [], ''
-  for finding in findings:
-    subject = '' if finding.subject == last else finding.subject
-    lines.append(f'  {subject:<12}  {finding.check:<21}  {finding.verdict:<11}  {finding.said}')
-    lines += [f'      {line}' for line in finding.lines]
-    last = finding.subject
-  return '\n'.join(lines)
+def text(finding: Finding) -> str:
+  """One line, in columns that stand below one another, and its details indented below."""
+  first = f'  {finding.subject:<12}  {finding.check:<17}  {finding.verdict:<11}  {finding.said}'
+  return '\n'.join([first, *(f'      {line}' for line in finding.lines)])
 
 
 def summary(findings: Iterable[Finding]) -> str:

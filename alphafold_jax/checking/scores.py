@@ -58,20 +58,16 @@ def check_scores(model: Model, published: Published = PUBLISHED, dtype: str | No
     return Finding(model.name, _CHECK, Verdict.WRONG, 'no prediction', (str(error),))
   found = {index: Scores(p.mean_plddt, p.ptm) for index, p in enumerate(prediction.passes) if p.ptm is not None}
   lines = [
-    f'recycle {index}, {name}: {ours:.3f} here, {theirs:.3f} published: difference {abs(ours - theirs):.3f}, '
-    f'tolerance {tolerance}'
-    for index, scores in published.scores.items()
-    for name, ours, theirs, tolerance in zip(('mean pLDDT', 'pTM'), found[index], scores, TOLERANCE, strict=True)
-    if not abs(ours - theirs) <= tolerance
-  ]
-  if lines:
-    lines.append(
-      'whether the published run masked the sequence is not known; that can explain a difference of a few points'
-    )
-  shown = '; '.join(
-    f'recycle {index}: {found[index].plddt:.2f} and {found[index].ptm:.3f}, {published.source} has {theirs.plddt:.2f} '
-    f'and {theirs.ptm:.3f}'
+    f'recycle {index}: mean pLDDT {found[index].plddt:.2f}, published {theirs.plddt:.2f}; '
+    f'pTM {found[index].ptm:.3f}, published {theirs.ptm:.3f}'
     for index, theirs in published.scores.items()
-  )
-  said = f'mean pLDDT and pTM at {shown} (within {TOLERANCE.plddt} and {TOLERANCE.ptm}; its masking is not known)'
-  return Finding(model.name, _CHECK, Verdict.WRONG if lines else Verdict.HOLDS, said, tuple(lines))
+  ]
+  within = f'within {TOLERANCE.plddt} of mean pLDDT and {TOLERANCE.ptm} of pTM'
+  if all(_near(found[index], theirs) for index, theirs in published.scores.items()):
+    return Finding(model.name, _CHECK, Verdict.HOLDS, f'{within} of {published.source}', tuple(lines))
+  lines.append('Whether the published run masked the sequence is not known; that may explain a few points.')
+  return Finding(model.name, _CHECK, Verdict.WRONG, f'not {within} of {published.source}', tuple(lines))
+
+
+def _near(ours: Scores, theirs: Scores) -> bool:
+  return all(abs(a - b) <= tolerance for a, b, tolerance in zip(ours, theirs, TOLERANCE, strict=True))

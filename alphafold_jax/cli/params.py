@@ -10,7 +10,10 @@ from typing import Any
 from alphafold_jax import choices
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
 from alphafold_jax.transfer.files import human_size
+from alphafold_jax.version import __version__
 from alphafold_jax.weights import store
+
+_log = logging.getLogger(__name__)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -42,12 +45,18 @@ def run(given: argparse.Namespace) -> int:
 
 
 def check(given: argparse.Namespace) -> int:
+  import jax
+
   from alphafold_jax.checking import check, findings
 
-  logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
-  print(f'Parameters in {given.data or store.default_directory()}', flush=True)
-  found = check.shipped(logging.getLogger(__name__).info).run(given.data)
-  print(findings.table(found))
+  logging.basicConfig(format='%(message)s', stream=sys.stderr)
+  logging.getLogger('alphafold_jax').setLevel(logging.INFO)  # JAX has much to say at this level
+  print(f'Parameters in {given.data or store.default_directory()}')
+  print(f'alphafold_jax {__version__}, jax {jax.__version__}, on {jax.devices()[0].device_kind}', flush=True)
+  found = []
+  for finding in check.shipped(_log.info).run(given.data):
+    found.append(finding)
+    print(findings.text(finding), flush=True)
   print(findings.summary(found))
   return int(any(one.verdict == findings.Verdict.WRONG for one in found))
 
