@@ -312,12 +312,12 @@ def test_published_scores_hold_within_their_tolerance_only():
   passes = {0: 1, 3: 4}
   theirs = {index: small_recordings.scores(NAME, num, 1) for index, num in passes.items()}
   sequence = 'YYDPETGTWY'
-  known = scores.Published(MAKER, sequence, {i: scores.Scores(*one) for i, one in theirs.items()}, 'the oracle')
-  exact = scores.check_scores(model(MAKER), known, dtype='float32')
+  known = scores.Published(MAKER, sequence, {i: scores.MeanScores(*one) for i, one in theirs.items()}, 'the oracle')
+  exact = scores.check_scores(model(MAKER), known)
   assert exact.verdict == HOLDS
   array = f'{official.PREFIX}predicted_lddt_head/logits//weights'
   changed = model(MAKER, **{array: 8 * small_recordings.arrays(MAKER)[array]})
-  found = scores.check_scores(changed, known, dtype='float32')
+  found = scores.check_scores(changed, known)
   assert found.verdict == WRONG and 'mean pLDDT' in found.lines[0] and 'not within 1.5' in found.said
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores that another program published for a sequence, beside those of this program from end to end."""
+"""MeanScores that another program published for a sequence, beside those of this program from end to end."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.prediction import Model, predict
 
 
-class Scores(NamedTuple):
+class MeanScores(NamedTuple):
   """Mean pLDDT (0 to 100) and pTM (0 to 1)."""
 
   plddt: float
@@ -21,29 +21,28 @@ class Published(NamedTuple):
 
   model: str
   sequence: str
-  scores: Mapping[int, Scores]
+  scores: Mapping[int, MeanScores]
   source: str
 
 
 # Whether 15% of the lone row were masked, as AlphaFold does by default, and which, is not stated; hence the tolerance.
 # From the first to the last pass pTM moves by 0.0078 for one of pLDDT, so that 1.5 there are 0.012 here: rounded up.
-TOLERANCE = Scores(plddt=1.5, ptm=0.02)
+TOLERANCE = MeanScores(plddt=1.5, ptm=0.02)
 PUBLISHED = Published(
   model='model_1_ptm',
   sequence='PIAQIHILEGRSDEQKETLIREVSEAISRSLDAPLTSVRVIITEMAKGHFGIGGELASK',
-  scores={0: Scores(56.994, 0.37594), 3: Scores(64.511, 0.43464)},
+  scores={0: MeanScores(56.994, 0.37594), 3: MeanScores(64.511, 0.43464)},
   source='alphafold2-webgpu',
 )
 _CHECK = 'known scores'
 
 
-def check_scores(model: Model, published: Published = PUBLISHED, dtype: str | None = None) -> Finding:
-  """Predicts the sequence without an alignment, templates or masking, and compares the scores.
+def check_scores(model: Model, published: Published = PUBLISHED) -> Finding:
+  """Predicts the sequence without an alignment, templates or masking, in float32, and compares the scores.
 
   Args:
     model: the one that the scores are of.
     published: the scores.
-    dtype: of the trunk; None: that of predictions on this device.
   """
   try:
     prediction = predict(
@@ -52,11 +51,11 @@ def check_scores(model: Model, published: Published = PUBLISHED, dtype: str | No
       num_recycle=max(published.scores),
       recycle_early_stop_tolerance=-1.0,
       masked_msa_fraction=0.0,
-      dtype=dtype,
+      dtype='float32',
     )
   except AlphaFoldError as error:
     return Finding(model.name, _CHECK, Verdict.WRONG, 'no prediction', (str(error),))
-  found = {index: Scores(p.mean_plddt, p.ptm) for index, p in enumerate(prediction.passes) if p.ptm is not None}
+  found = {index: MeanScores(p.mean_plddt, p.ptm) for index, p in enumerate(prediction.passes) if p.ptm is not None}
   lines = [
     f'recycle {index}: mean pLDDT {found[index].plddt:.2f}, published {theirs.plddt:.2f}; '
     f'pTM {found[index].ptm:.3f}, published {theirs.ptm:.3f}'
@@ -69,5 +68,5 @@ def check_scores(model: Model, published: Published = PUBLISHED, dtype: str | No
   return Finding(model.name, _CHECK, Verdict.WRONG, f'not {within} of {published.source}', tuple(lines))
 
 
-def _near(ours: Scores, theirs: Scores) -> bool:
+def _near(ours: MeanScores, theirs: MeanScores) -> bool:
   return all(abs(a - b) <= tolerance for a, b, tolerance in zip(ours, theirs, TOLERANCE, strict=True))

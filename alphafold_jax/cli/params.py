@@ -11,14 +11,13 @@ from alphafold_jax import choices
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.version import __version__
-from alphafold_jax.weights import store
 
 _log = logging.getLogger(__name__)
 
 
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax import config
-  from alphafold_jax.weights import official
+  from alphafold_jax.weights import official, store
 
   logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 
@@ -48,6 +47,7 @@ def check(given: argparse.Namespace) -> int:
   import jax
 
   from alphafold_jax.checking import check, findings
+  from alphafold_jax.weights import store
 
   logging.basicConfig(format='%(message)s', stream=sys.stderr)
   logging.getLogger('alphafold_jax').setLevel(logging.INFO)  # JAX has much to say at this level
