@@ -183,9 +183,11 @@ def test_without_parameters_it_says_what_to_run(tmp_path, capsys):
 def test_a_damaged_file_exits_1_and_the_rest_is_said_to_be_unchecked(tmp_path, capsys):
   (tmp_path / 'params_model_2_ptm.npz').write_bytes(b'x')
   (tmp_path / 'params_mine.npz').write_bytes(b'x')
+  (tmp_path / 'params_model_4.npz').symlink_to(tmp_path / 'nowhere')
   assert cli.main(['params', 'check', '--data', str(tmp_path)]) == 1
   shown = capsys.readouterr().out
   assert 'WRONG' in shown and 'not an .npz file' in shown and 'its file is not right' in shown
+  assert 'a link that leads nowhere' in shown
   assert 'not a published model that this program knows' in shown and 'not decided' in shown
 
 

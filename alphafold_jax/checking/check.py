@@ -3,6 +3,7 @@
 
 import dataclasses
 import os
+import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -73,7 +74,9 @@ class Checks:
     try:
       path = store.find_params(name, directory)
     except WeightsError:
-      return Finding(name, 'file', Verdict.WRONG, 'recorded in manifest.json, but the file is gone'), None
+      return Finding(
+        name, 'file', Verdict.WRONG, 'no such file: it is gone, a folder, or a link that leads nowhere'
+      ), None
     config = configs.changed(configs.model_config(name), self.changes)
     found, arrays = files.check_file(name, path, config)
     if arrays is None:
@@ -111,8 +114,10 @@ class Checks:
 
 
 def _installed(directory: PathLike | None) -> list[str]:
-  """The models with a file, or the record of one, in a folder."""
-  rows = [row for row in store.list_params(directory) if row.size is not None or row.sha256 is not None]
+  """The models of which a folder has a file, or something of its name, or the record of one."""
+  place = pathlib.Path(directory or store.default_directory()).expanduser()
+  named = {path.name for folder in (place, place / 'params') for path in folder.glob('params_*.npz')}
+  rows = [row for row in store.list_params(directory) if row.file in named or row.sha256 is not None]
   if not any(row.model in published.MODELS for row in rows):
     store.find_params(published.MODELS[0], directory)  # which says what to run
   return [row.model for row in rows]
@@ -202,7 +207,8 @@ def _decided(name: str, found: Mapping[str, Sequence[Difference]], usable: Seque
   if makers:
     return Finding(name, 'made by one model', Verdict.WRONG, f'fits several: {", ".join(makers)}; are files copies?')
   if missing:
-    said = f'not decided: {", ".join(missing)} may have made it, and cannot be run; none of the {len(found)} others did'
+    others = f'; {", ".join(found)} did not' if found else ''
+    said = f'not decided: {", ".join(missing)} may have made it, and cannot be run here{others}'
     return Finding(name, 'made by one model', Verdict.UNCHECKED, said)
   nearest = min(found, key=lambda model: min(one.share for one in found[model]))
   lines = tuple(one.line for one in found[nearest] if not one.holds)
