@@ -26,6 +26,7 @@ from alphafold_jax.weights import official, published, store
 PTM_MODELS = tuple(name for name in published.MODELS if name.endswith('_ptm'))
 EXACT = 1e-4  # of the largest value: for what both programs compute in float32 from the same numbers
 ROUNDING = 3.0  # times the distance between bfloat16 and float32: for what went through the trunk
+WIDEST = 0.5  # of the largest value: tolerates no more, however far apart bfloat16 and float32 are
 _OWN_OF_A_MODEL = ('distogram logits', 'PAE probabilities', 'masked MSA logits')  # one exact map from what was recorded
 _EXACT = (*_OWN_OF_A_MODEL, 'PAE')
 _GIVEN = ('first MSA row', 'pair representation')  # to what comes after the trunk
@@ -134,10 +135,10 @@ def shipped(say: Say) -> Checks:
 def compare_scores(recording: Recording) -> list[Difference]:
   """Our pLDDT and PAE of the recorded logits beside those recorded; no parameters are needed."""
   recorded = comparing.of_recording(recording)
-  centres = confidence.pae_bin_centres(recorded['PAE probabilities'].shape[-1])
+  pae_logits = np.log(np.maximum(recorded['PAE probabilities'], np.finfo(np.float32).tiny))
   ours = {
     'pLDDT': np.asarray(confidence.plddt(recorded['pLDDT logits'])),
-    'PAE': np.asarray(recorded['PAE probabilities'] @ centres, np.float32),
+    'PAE': np.asarray(confidence.pae(pae_logits)),
   }
   return comparing.compare(ours, recorded, _exactly(recorded, tuple(ours)))
 
@@ -167,17 +168,15 @@ def compare_passes(model: Model, recording: Recording) -> list[Difference]:
 
 
 def _exactly(recorded: comparing.Arrays, names: Sequence[str]) -> dict[str, float]:
-  return {name: EXACT * _size(recorded[name]) for name in names}
+  return {name: EXACT * comparing.largest_value(recorded[name]) for name in names}
 
 
 def _by_rounding(rounded: comparing.Arrays, exact: comparing.Arrays, recorded: comparing.Arrays) -> dict[str, float]:
-  distance = comparing.largest(rounded, exact)
-  return {name: max(ROUNDING * distance[name], EXACT * _size(recorded[name])) for name in distance}
-
-
-def _size(array: np.ndarray) -> float:
-  """The largest finite absolute value."""
-  return float(np.max(np.abs(array), where=np.isfinite(array), initial=0))
+  tolerances = {}
+  for name, distance in comparing.largest(rounded, exact).items():
+    scale = comparing.largest_value(recorded[name])
+    tolerances[name] = min(max(ROUNDING * distance, EXACT * scale), WIDEST * scale)
+  return tolerances
 
 
 # ------------------------------------------------------------------------------------------ what they mean
@@ -194,7 +193,11 @@ def _finding(subject: str, check: str, differences: Sequence[Difference], how: s
   if wrong:
     said = f'{len(wrong)} of {len(differences)} arrays, {how}'
     return Finding(subject, check, Verdict.WRONG, said, tuple(one.line for one in wrong))
-  said = f'{len(differences)} arrays, {how}; the worst, {worst.array}, at {worst.share:.0%} of its tolerance'
+  widest = max((one.tolerance / one.scale for one in differences if one.scale), default=0.0)
+  said = (
+    f'{len(differences)} arrays, {how}; the worst, {worst.array}, at {worst.share:.0%} of its tolerance; '
+    f'tolerances up to {widest:.2g} of the largest value'
+  )
   return Finding(subject, check, Verdict.HOLDS, said)
 
 

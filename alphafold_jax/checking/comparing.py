@@ -69,6 +69,7 @@ class Difference:
   size: float  # infinite: NaN or infinity on one side, or another shape
   tolerance: float
   line: str  # for a person
+  scale: float  # the largest recorded value
 
   @property
   def holds(self) -> bool:
@@ -90,6 +91,11 @@ def largest(one: Arrays, other: Arrays) -> dict[str, float]:
   return {name: float(np.max(_distance(one[name], other[name]), initial=0)) for name in one}
 
 
+def largest_value(array: np.ndarray) -> float:
+  """The largest finite absolute value."""
+  return float(np.max(np.abs(array), where=np.isfinite(array), initial=0))
+
+
 def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
   """Infinite where a number is not finite."""
   with np.errstate(invalid='ignore'):
@@ -98,8 +104,9 @@ def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _difference(name: str, ours: np.ndarray, recorded: np.ndarray, tolerance: float) -> Difference:
+  scale = largest_value(recorded)
   if ours.shape != recorded.shape:
-    return Difference(name, np.inf, tolerance, f'{name}: shape {ours.shape} here, {recorded.shape} recorded')
+    return Difference(name, np.inf, tolerance, f'{name}: shape {ours.shape} here, {recorded.shape} recorded', scale)
   distance = _distance(ours, recorded)
   place = np.unravel_index(np.argmax(distance), distance.shape)
   output, size = OUTPUTS[name], float(distance[place])
@@ -110,4 +117,4 @@ def _difference(name: str, ours: np.ndarray, recorded: np.ndarray, tolerance: fl
     f'{name}: {ours[place]:.6g} here, {recorded[place]:.6g} recorded at {where} (from 0): difference {size:.3g}{unit}, '
     f'tolerance {tolerance:.3g}{unit}; {wrong} of {distance.size} values differ by more'
   )
-  return Difference(name, size, tolerance, line)
+  return Difference(name, size, tolerance, line, scale)
