@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far is this network from DeepMind's, module by module and as a whole? Prints the table of docs/parity.md.
+"""How far is this network from DeepMind's, module by module and as a whole? Prints the tables of docs/parity.md.
 
   python benchmarks/parity.py          # every module, and ten parameter sets at two blocks
   python benchmarks/parity.py --full   # and two of them at their published depth
@@ -25,6 +25,7 @@ _SETS_OF_VARIANT = {
   'two blocks, single sequence': ('model_2_ptm', 'model_5'),
   'full depth': ('model_1_ptm', 'model_3'),
 }
+_BY_HAND = '\n## With the published parameters\n'  # from here on the page is not written by this program
 _COLUMNS = ('positions', 'pLDDT', 'PAE', 'distogram', 'masked MSA', 'experimentally resolved')
 
 _TEXT = """# Agreement with DeepMind's AlphaFold
@@ -130,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
   modules = _table(('module', 'parameter set', 'error'), _module_rows())
   whole = _table(('network', 'parameter set', 'pass', *_COLUMNS), _network_rows(variants))
   of_losses = _table(('loss', 'error of the value', 'error of the gradient'), _loss_rows())
-  _PAGE.parent.mkdir(exist_ok=True)
+  _, heading, by_hand = _PAGE.read_text(encoding='utf-8').partition(_BY_HAND)
   _PAGE.write_text(
     _TEXT.format(
       command='python benchmarks/parity.py' + (' --full' if options.full else ''),
@@ -147,6 +148,9 @@ def main(arguments: list[str] | None = None) -> None:
       losses=of_losses,
       file=_file_errors(),
     )
+    + heading
+    + by_hand,
+    encoding='utf-8',
   )
 
 

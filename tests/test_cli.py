@@ -25,6 +25,7 @@ from alphafold_jax.weights import store
     ['params', 'download'],
     ['params', 'list'],
     ['params', 'verify'],
+    ['params', 'check'],
     ['params', 'export'],
     ['doctor'],
     ['msa'],

@@ -35,7 +35,7 @@ FLOORS = (
   ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
   ('model', 'losses', 'search'),
   ('planning', 'traced', 'programs', 'prediction'),
-  ('runs', 'jobs', 'train', 'evaluation'),
+  ('runs', 'jobs', 'train', 'evaluation', 'checking'),
   ('doctor', 'cli', '__main__'),
 )
 STAND_ON_ONE_ANOTHER = (  # floors of single files; packages side by side do not see one another

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`alphafold-jax params download | list | verify | export`."""
+"""`alphafold-jax params download | list | verify | check | export`."""
 
 import argparse
 import logging
@@ -10,6 +10,9 @@ from typing import Any
 from alphafold_jax import choices
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
 from alphafold_jax.transfer.files import human_size
+from alphafold_jax.version import __version__
+
+_log = logging.getLogger(__name__)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -40,6 +43,24 @@ def run(given: argparse.Namespace) -> int:
   return int(given.action != 'list' and not all(row.usable for row in rows))
 
 
+def check(given: argparse.Namespace) -> int:
+  import jax
+
+  from alphafold_jax.checking import check, findings
+  from alphafold_jax.weights import store
+
+  logging.basicConfig(format='%(message)s', stream=sys.stderr)
+  logging.getLogger('alphafold_jax').setLevel(logging.INFO)  # JAX has much to say at this level
+  print(f'Parameters in {given.data or store.default_directory()}')
+  print(f'alphafold_jax {__version__}, jax {jax.__version__}, on {jax.devices()[0].device_kind}', flush=True)
+  found = []
+  for finding in check.shipped(_log.info).run(given.data):
+    found.append(finding)
+    print(findings.text(finding), flush=True)
+  print(findings.summary(found))
+  return int(any(one.verdict == findings.Verdict.WRONG for one in found))
+
+
 def export(given: argparse.Namespace) -> int:
   from alphafold_jax.train import parameters
 
@@ -62,6 +83,13 @@ _EXPORT: Flags = {
   '--step': count('of the checkpoint (default: the best by validation)'),
 }
 
+_CHECKED = """\
+Says, model by model, whether this program reproduces known outputs with the parameters that are installed:
+the files themselves, recordings of ColabFold array by array, and published scores. docs/parity.md explains the lines.
+
+Exit code 0: all that could be checked holds; 1: something does not; 2: wrong usage, or no parameters.
+What could not be checked is named, and counts as neither."""
+
 
 def add(commands: Any) -> None:
   group = actions(commands, 'params', 'download, list or verify the published parameters; export trained ones')
@@ -69,6 +97,14 @@ def add(commands: Any) -> None:
   command(group, 'list', run, 'which parameters are on this machine', arguments=_FOLDER)
   verified = 'compare every file with its recorded digest, and its arrays with the models'
   command(group, 'verify', run, verified, arguments=_FOLDER)
+  command(
+    group,
+    'check',
+    check,
+    'prove that this program gives with them what other programs recorded (minutes on CPUs)',
+    description=_CHECKED,
+    arguments=_FOLDER,
+  )
   command(
     group,
     'export',

@@ -22,7 +22,7 @@ from alphafold_jax.model.evoformer import EvoformerSpec, evoformer_stack
 from alphafold_jax.model.heads import Heads, HeadsSpec
 from alphafold_jax.model.layers import Linear
 from alphafold_jax.model.pair import PairSpec
-from alphafold_jax.model.sampling import SamplingSpec, sample_msa
+from alphafold_jax.model.sampling import MsaSample, SamplingSpec, sample_msa
 from alphafold_jax.model.structure import StructureModule, StructureSpec
 from alphafold_jax.model.templates import (
   TemplateContext,
@@ -102,7 +102,7 @@ class AlphaFold:
     """Embeds the templates (lines 7, 9-12), which every pass shares."""
     if self.spec.templates is None or not batch.templates.mask.shape[0]:
       return Context(templates=None)
-    with _in_dtype(self.dtype):
+    with in_dtype(self.dtype):
       embedder = TemplateEmbedder(self.spec.templates, self.spec.embedder.c_m, name='template_embedder')
       return Context(templates=embedder(batch.templates, batch.seq_mask, self.dtype))
 
@@ -130,10 +130,10 @@ class AlphaFold:
     """One draw of the alignment's rows, from its embedding to the last block (lines 5-17); the key is consumed."""
     spec, dtype, templates = self.spec, self.dtype, context.templates
     key_sample, key_dropout = jax.random.split(key)
-    sample = ops.own_residues(sample_msa(key_sample, batch.msa, spec.sampling), axis=1)
+    sample = ops.own_residues(self.draw(key_sample, batch), axis=1)
     pair_mask, msa_mask = ops.pairwise(jnp.multiply, batch.seq_mask), sample.mask
     target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in embedders.features(batch, sample))
-    with hk.with_rng(key_dropout), _in_dtype(dtype):
+    with hk.with_rng(key_dropout), in_dtype(dtype):
       m, z = InputEmbedder(spec.embedder, name='input_embedder')(target_feat, msa_feat, batch.residue_index)  # line 5
       row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
       m, z = m.at[0].add(row.astype(dtype)), z + pair.astype(dtype)
@@ -149,12 +149,20 @@ class AlphaFold:
     num_msa = sample.mask.shape[0]  # what follows are the templates' rows
     return Trunk(msa=m[:num_msa], first_row=ops.all_residues(m[0]), pair=z, target=sample.target)
 
+  def draw(self, key: jax.Array, batch: schema.Batch) -> MsaSample:
+    """The alignment's rows that one pass sees (line 4); the key is consumed."""
+    return sample_msa(key, batch.msa, self.spec.sampling)
+
+  def single(self, first_row: jax.Array) -> jax.Array:
+    """The single representation (Alg. 6 line 12)."""
+    return Linear(self.spec.c_s, name='single')(first_row)
+
   def fold(
     self, batch: schema.Batch, context: Context, previous: schema.Recycled
   ) -> tuple[Trunk, schema.Representations, schema.Structure]:
     """The trunk and the structure it folds into (lines 3-21), pairs in the trunk's dtype."""
     trunk = self.trunk(batch, context, previous)
-    single = Linear(self.spec.c_s, name='single')(trunk.first_row)  # Alg. 6 line 12
+    single = self.single(trunk.first_row)
     with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
       structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
         single, trunk.pair.astype(jnp.float32), batch.aatype, batch.seq_mask
@@ -194,7 +202,7 @@ def _recycled(first_row, representations, structure):
 _IN_FLOAT32 = ('scale', 'offset', 'norm_scale', 'norm_offset')  # of normalisations, whose arithmetic is float32
 
 
-def _in_dtype(dtype: jnp.dtype) -> contextlib.AbstractContextManager:
+def in_dtype(dtype: jnp.dtype) -> contextlib.AbstractContextManager:
   """Lets modules inside see their float32 parameters in the trunk's dtype; gradients stay float32."""
 
   def getter(next_getter, value, context):
