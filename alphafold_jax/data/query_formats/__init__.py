@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of files that hold queries: which reader for which file.
+
+letters    what stands for a residue, and what is refused
+fasta      FASTA and PIR
+aligned    A3M and Stockholm
+tables     CSV and TSV
+structure  PDB and mmCIF
+job_json   the input of AlphaFold 3
+foreign    what is not read, by name
+
+What a file holds is told by its content where that leaves no doubt, whatever it is called; FASTA and A3M, which may
+look the same, by the suffix.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from alphafold_jax.data import alphafold3, stockholm
+from alphafold_jax.data.query import Items, Opened, Read, suffix
+from alphafold_jax.data.query_formats import aligned, fasta, foreign, job_json, structure, tables
+from alphafold_jax.data.records import decode, read_bytes
+from alphafold_jax.errors import InputError
+
+Reader = Callable[[Opened], Items]
+STRUCTURES = ('.pdb', '.cif', '.mmcif', '.ent')
+BY_CONTENT = ('', '.txt', '.text', '.seq', '.dat')  # suffixes that say nothing
+_FASTA = ('.fasta', '.fa', '.faa', '.fas', '.fst', '.fsa', '.pep', '.pir', '.nbrf')
+READERS: dict[str, Reader] = {
+  **dict.fromkeys(_FASTA, fasta.read_fasta),
+  **dict.fromkeys(('.a3m', '.a2m', '.sto', '.stk', '.stockholm'), aligned.read_aligned),
+  **dict.fromkeys(('.csv', '.tsv'), tables.read_table),
+  '.json': job_json.read_jobs,
+  **dict.fromkeys(STRUCTURES, structure.read_structure),
+}
+SHOWN = '.fasta, .fa, .a3m, .sto, .csv, .tsv, .pdb, .cif, .json'  # of those, for messages
+_NUCLEOTIDES = ('.ffn', '.fna', '.frn')
+_ATOMS = re.compile(r'^(?:ATOM  |HETATM)[ \d]|^\s*_atom_site\.', re.MULTILINE)
+_TABLE = re.compile(r'\W*id\W*[,;\t]\W*sequence\b', re.IGNORECASE)
+
+
+def open_file(path: Path, read: Read = read_bytes) -> tuple[Reader, Opened]:
+  """A file's content, and what reads it.
+
+  Args:
+    path: the file.
+    read: gives the content of a file, decompressed.
+
+  Raises:
+    InputError: it cannot be read, or is of a kind that is not.
+  """
+  content = read(path)
+  if what := foreign.foreign_bytes(content):
+    raise InputError(f'{path}: {what}')
+  file = Opened(path, content, decode(content, str(path)), read)
+  return _reader(file), file
+
+
+def _reader(file: Opened) -> Reader:
+  text, kind = file.text, suffix(file.path)
+  if kind in _NUCLEOTIDES:
+    raise InputError(f'{file.path}: nucleotide sequences by its suffix; translate them to protein')
+  if text.startswith(stockholm.MARK):
+    return aligned.read_aligned
+  if alphafold3.is_json(text):
+    return job_json.read_jobs
+  if text.lstrip()[:1] != '>':
+    if _ATOMS.search(text):
+      return structure.read_structure
+    if what := foreign.foreign_text(text):
+      raise InputError(f'{file.path}: {what}')
+    if kind in BY_CONTENT and _TABLE.match(text):
+      return tables.read_table
+  return READERS.get(kind, fasta.read_fasta)
