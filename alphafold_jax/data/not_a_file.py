@@ -42,20 +42,22 @@ def advice(given: str) -> str | None:
   """What to do where a text was given that names no file; None if it reads like a path."""
   text = given.strip()
   if text.startswith('>'):
-    return 'INPUT is the text of a FASTA file, not its name; write it into a file, such as name.fasta'
+    return 'is the text of a FASTA file, not its name; write it into a file, such as name.fasta'
   if _is_sequence(text):
     sequence = ''.join(text.split())
     short = sequence if len(sequence) <= 60 else f'{sequence[:20]}...'
     return (
-      f'INPUT is a sequence of {len(sequence.rstrip("*"))} letters, not a file; write it into a file: '
+      f'reads like a sequence of {len(sequence.rstrip("*"))} letters, and there is no such file; write it into one: '
       f"printf '>name\\n{short}\\n' > name.fasta"
     )
   if _CHAINS.fullmatch(text) and len(text) > _SHORTEST:
-    return 'INPUT is the chains of a complex, not a file; complexes are a later feature, give one chain as a file'
+    return (
+      'reads like the chains of a complex, and there is no such file; complexes are a later feature, give one chain'
+    )
   if text == '-':
-    return 'INPUT is read more than once, so it cannot come through a pipe; write it into a file'
+    return 'an input is read more than once, so it cannot come through a pipe; write it into a file'
   if re.match(r'(https?|ftp)://', text):
-    return f"INPUT is an address, and nothing is downloaded; do so first: curl -L -O '{text}'"
+    return f"an address, and nothing is downloaded; do so first: curl -L -O '{text}'"
   if re.search(r'[*?\[]', text):
     return 'no file matches; give one file, or the folder that holds them'
   return _entry(text)

@@ -70,8 +70,10 @@ def scan_queries(
   """
   if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
     raise InputError(f'{path!r:.60} is of type {type(path).__name__}; give the path of a file or directory')
-  given, path = os.fspath(path), Path(path)
-  if _is_directory(path, str(given)):
+  if not (given := str(os.fspath(path))).strip():
+    raise InputError('the name of the input is empty; give the path of a file or directory')
+  path = Path(path)
+  if _is_directory(path, given):
     files, notes = _files(path, others)
   else:
     files, notes = [_file(path, others)], []
@@ -103,7 +105,8 @@ def _is_directory(path: Path, given: str) -> bool:
   except (OSError, ValueError) as error:  # too long for a name, or a NUL in it
     why = f'cannot be read ({getattr(error, "strerror", None) or error})'
   meant = not_a_file.advice(given)
-  shown = given if len(given) <= 100 else f'{given[:60]}...'
+  line = given.splitlines()[0]
+  shown = line if len(line) <= 100 and line == given else f'{line[:60]}...'
   raise InputError(f'{shown}: {meant or why}')
 
 

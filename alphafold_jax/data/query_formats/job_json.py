@@ -116,10 +116,13 @@ class ListedTemplate:
 
   def _read(self) -> tuple[str, list[tuple[int, int]]]:
     """The text of the structure, and pairs of residues of protein and template, from 0."""
-    (job,) = alphafold3.read_jobs(read_text(self.path), str(self.path))
-    entry = alphafold3.only_protein(job, str(self.path))['templates'][self.index]
-    text = entry.get('mmcif') or read_text(self.path.parent / entry['mmcifPath'])
-    return text, list(zip(entry['queryIndices'], entry['templateIndices'], strict=True))
+    job = alphafold3.read_jobs(read_text(self.path), str(self.path))[0]
+    try:
+      entry = alphafold3.only_protein(job, str(self.path))['templates'][self.index]
+      text = entry.get('mmcif') or read_text(self.path.parent / entry['mmcifPath'])
+      return text, list(zip(entry['queryIndices'], entry['templateIndices'], strict=True))
+    except (LookupError, TypeError, ValueError):  # these were checked when the run began
+      raise InputError(f'{self.path}: changed since the run began; run the same command again') from None
 
 
 def _templates(path: Path, protein: dict[str, Any], sequence: str, source: str) -> tuple[ListedTemplate, ...] | None:
