@@ -115,11 +115,9 @@ def _file(path: Path, others: Mapping[str, Other]) -> Path:
   if not path.is_file():
     raise InputError(f'{path}: a pipe or device; it is read more than once, so write it into a file')
   kind = suffix(path)
-  if kind in query_formats.READERS or kind in others or kind in query_formats.BY_CONTENT:
-    return path
-  raise InputError(
-    f'{path}: unknown kind of file {path.suffix!r}; give {query_formats.SHOWN} (also .gz), or a directory of these'
-  )
+  if not (kind in query_formats.READERS or kind in others or kind in query_formats.BY_CONTENT):
+    query_formats.refuse_unknown(path)
+  return path
 
 
 def _files(path: Path, others: Mapping[str, Other]) -> tuple[list[Path], list[str]]:

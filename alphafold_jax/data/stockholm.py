@@ -7,6 +7,7 @@ insertions (lower case). An alignment may be written in several blocks, each wit
 
 import re
 
+from alphafold_jax.data import symbols
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL
 from alphafold_jax.errors import InputError
 
@@ -74,7 +75,8 @@ def _add(line: str, parts: dict[str, list[str]], place: str) -> None:
     raise InputError(f'{place}: expected a name and a row of the alignment, found {len(words)} words')
   name, row = words
   if bad := NO_ALIGNMENT_SYMBOL.search(row):
-    raise InputError(f"{place}: {bad[0]!r} in row {name!r} is no residue or gap; a row holds letters, '-' and '.' only")
+    why = symbols.advice(bad[0]) or "is no residue or gap; a row holds letters, '-' and '.' only"
+    raise InputError(f'{place}: {symbols.shown(bad[0])} in row {name!r} {why}')
   blocks = parts.setdefault(name, [])
   num_blocks = len(next(iter(parts.values())))  # of the first row, which begins each block
   if len(blocks) + 1 > num_blocks and name != next(iter(parts)):

@@ -16,11 +16,12 @@ look the same, by the suffix.
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from alphafold_jax.data import alphafold3, stockholm
 from alphafold_jax.data.query import Items, Opened, Read, suffix
 from alphafold_jax.data.query_formats import aligned, fasta, foreign, job_json, structure, tables
-from alphafold_jax.data.records import decode, read_bytes
+from alphafold_jax.data.records import decode, read_bytes, read_head
 from alphafold_jax.errors import InputError
 
 Reader = Callable[[Opened], Items]
@@ -37,6 +38,7 @@ READERS: dict[str, Reader] = {
 SHOWN = '.fasta, .fa, .a3m, .sto, .csv, .tsv, .pdb, .cif, .json'  # of those, for messages
 _NUCLEOTIDES = ('.ffn', '.fna', '.frn')
 _ATOMS = re.compile(r'^(?:ATOM  |HETATM)[ \d]|^\s*_atom_site\.', re.MULTILINE)
+_ENOUGH = 1 << 20  # bytes of a file, to see what it is
 _TABLE = re.compile(r'\W*id\W*[,;\t]\W*sequence\b', re.IGNORECASE)
 
 
@@ -59,17 +61,26 @@ def open_file(path: Path, read: Read = read_bytes) -> tuple[Reader, Opened]:
 
 def _reader(file: Opened) -> Reader:
   text, kind = file.text, suffix(file.path)
-  if kind in _NUCLEOTIDES:
-    raise InputError(f'{file.path}: nucleotide sequences by its suffix; translate them to protein')
+  if text.lstrip()[:1] == '>':
+    return aligned.read_aligned if READERS.get(kind) is aligned.read_aligned else fasta.read_fasta
   if text.startswith(stockholm.MARK):
     return aligned.read_aligned
+  if what := foreign.foreign_text(text):
+    raise InputError(f'{file.path}: {what}')
   if alphafold3.is_json(text):
     return job_json.read_jobs
-  if text.lstrip()[:1] != '>':
-    if _ATOMS.search(text):
-      return structure.read_structure
-    if what := foreign.foreign_text(text):
-      raise InputError(f'{file.path}: {what}')
-    if kind in BY_CONTENT and _TABLE.match(text):
-      return tables.read_table
+  if _ATOMS.search(text):
+    return structure.read_structure
+  if kind in BY_CONTENT and _TABLE.match(text):
+    return tables.read_table
   return READERS.get(kind, fasta.read_fasta)
+
+
+def refuse_unknown(path: Path) -> NoReturn:
+  """Raises InputError for a file whose suffix is none of these; the message says what it is, if its content shows."""
+  kind, head = suffix(path), read_head(path, _ENOUGH)
+  if kind in _NUCLEOTIDES:
+    raise InputError(f'{path}: nucleotide sequences by its suffix; translate them to protein')
+  if what := foreign.foreign_bytes(head) or foreign.foreign_text(head.decode('latin-1')):
+    raise InputError(f'{path}: {what}')
+  raise InputError(f'{path}: unknown kind of file {path.suffix!r}; give {SHOWN} (also .gz), or a directory of these')

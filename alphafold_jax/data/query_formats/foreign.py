@@ -42,7 +42,7 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (  # pattern of the first lines, what
   (r'Query +\S.*\nMatch_columns', 'a result of HHsearch (.hhr)', 'give the alignment that was searched with'),
   (r'T?BLAST[PNX]? \d|# T?BLAST', 'a result of BLAST', 'give the sequence, or an alignment'),
   (r'##gff', 'a GFF file', 'give the protein sequence in FASTA format'),
-  (r'@[^\n]+\n[ACGTN]+\r?\n\+', 'reads of a sequencer (FASTQ)', 'give the protein sequence in FASTA format'),
+  (r'@[^\n]+\n[ACGTN]+\r?\n\+', 'a FASTQ file, the reads of a sequencer', 'give the protein sequence in FASTA format'),
   (r'version: *\d|sequences: *\n', 'the YAML input of another program', 'give the sequence in FASTA format'),
   (r'From:|Return-Path:', 'an e-mail', _AS_TEXT),
 )

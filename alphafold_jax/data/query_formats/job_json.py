@@ -42,7 +42,7 @@ def _job(file: Opened, job: dict[str, Any], source: str, num_jobs: int) -> Readi
   templates = _templates(file.path, protein, sequence, source)
   if templates and num_jobs > 1:
     raise InputError(f'{source}: several jobs with templates in a file; give each job a file')
-  return Reading(sequence, (*notes, *own, *_unused(job, protein)), alignment, templates)
+  return Reading(sequence, (*notes, *own, *_unused(job, protein, source)), alignment, templates)
 
 
 def _alignment(
@@ -72,10 +72,12 @@ def _alignment(
   return alignment, [*notes, *own]
 
 
-def _unused(job: dict[str, Any], protein: dict[str, Any]) -> list[str]:
+def _unused(job: dict[str, Any], protein: dict[str, Any], source: str) -> list[str]:
   """Notes on what is not followed."""
   notes = []
   if modified := protein.get('modifications'):
+    if not isinstance(modified, list):
+      raise InputError(f'{source}: "modifications" is {json.dumps(modified)[:40]}; expected a list')
     notes.append(f'{number(len(modified), "modified residue")} read as in the sequence, without the modification')
   if seeds := job.get('modelSeeds'):
     notes.append(f'modelSeeds {json.dumps(seeds)[:30]} not used: --random-seed and --num-seeds say which')
