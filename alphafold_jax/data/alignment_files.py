@@ -8,6 +8,7 @@ from alphafold_jax.data import alphafold3, stockholm
 from alphafold_jax.data.alignment import parse_a3m, parse_query
 from alphafold_jax.data.plain_rows import rows_fit
 from alphafold_jax.data.records import decode, head_end, read_bytes
+from alphafold_jax.errors import InputError
 
 Read = Callable[[Path], bytes]  # the content of a file, decompressed
 
@@ -38,11 +39,22 @@ def checked_query(content: bytes, source: str) -> tuple[str, tuple[str, ...]]:
   Raises:
     InputError: the alignment cannot be used, as `parse_a3m` says.
   """
+  return _at_a_glance(content, source) or _read_whole(content, source)
+
+
+def _at_a_glance(content: bytes, source: str) -> tuple[str, tuple[str, ...]] | None:
+  """The query of an A3M file that is plainly in order; None where only reading it can tell."""
   end = head_end(content)
-  if end is not None and content[:1] in b'>#' and not content.startswith(stockholm.MARK.encode()):
+  if end is None or content[:1] not in (b'>', b'#') or content.startswith(stockholm.MARK.encode()):
+    return None
+  try:
     query, notes = parse_query(decode(content[:end], source), source)
-    if rows_fit(content[end:], len(query)):
-      return query, notes
+  except InputError:
+    return None
+  return (query, notes) if rows_fit(content[end:], len(query)) else None
+
+
+def _read_whole(content: bytes, source: str) -> tuple[str, tuple[str, ...]]:
   text = as_a3m(content, source)
   parse_a3m(text, source)
   return parse_query(text, source)
