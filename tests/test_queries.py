@@ -13,6 +13,7 @@ from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.queries import FailedQuery, Query, read_queries, scan_queries
 from alphafold_jax.errors import InputError
+from alphafold_jax.runs.work.inputs import Contents
 
 A3M = Path(__file__).parent / 'data' / '4zey_A.a3m.gz'
 SMALL_A3M = '>q\nMKTAY\n>a\nM-TAY\n'
@@ -310,6 +311,17 @@ def test_many_files_are_scanned_without_holding_their_alignments(tmp_path):
   assert len(scan.queries) == 200
   held = sum(sys.getsizeof(value) for query in scan.queries for value in vars(query).values())
   assert held < 200 * 1500 and not any(isinstance(query.alignment, np.ndarray) for query in scan.queries)
+
+
+def test_a_file_that_changes_after_it_was_checked_is_not_taken_for_what_it_was(write):
+  path = write('x.a3m', SMALL_A3M)
+  contents = Contents(max_bytes=0)  # nothing is kept, as of a run too large for memory
+  assert contents.depth(path) == 2 and contents.read(path) == SMALL_A3M.encode()
+  digest = contents.digest(path)
+  path.write_text('>q\nMKTAY\n')
+  with pytest.raises(InputError, match='x.a3m: changed since the run began'):
+    contents.read(path)
+  assert contents.digest(path) == digest
 
 
 STOCKHOLM = '# STOCKHOLM 1.0\n\nq MK-TAYI\na/1-6 MKA.AYI\n\nq AKQ-\na/1-6 A-QR\n//\n'
