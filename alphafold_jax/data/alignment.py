@@ -171,7 +171,7 @@ def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> list[s
     if (width := len(row.translate(_DROP_LOWER))) != len(query):
       hint = ' (lower-case letters are insertions and do not count)' if len(row) != width else ''
       raise InputError(
-        f'{source}, line {record.line}: record {record.id!r} has {width} aligned columns{hint}, expected '
+        f'{source}, line {record.line}: record {record.id!r} has {number(width, "aligned column")}{hint}, expected '
         f'{len(query)}, the length of the query (first row); align it to this query again'
       )
     rows.append(row)

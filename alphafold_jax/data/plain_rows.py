@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the rows of an A3M file are in order, seen at a glance: thirty times quicker than reading them.
+"""Whether the rows of an A3M file are in order, seen at a glance: fifteen times quicker than reading them.
 
 A run of thousands of alignments is checked to its end before it begins. Where these few rules see nothing odd, reading
 would raise nothing either; in doubt `parse_a3m` reads the file and says what is wrong.
@@ -31,8 +31,10 @@ def rows_fit(content: bytes, width: int) -> bool:
   ends = np.flatnonzero(letters == ord('\n')) + 1
   starts = np.concatenate([[0], ends[ends < len(letters)]])  # of lines
   is_header = letters[starts] == ord('>')
-  in_header = np.repeat(is_header, np.diff(starts, append=len(letters)))
-  if not is_header[0] or (kinds == _NEVER).any() or (kinds[~in_header] == _ODD).any():
+  if not is_header[0] or kinds.max() == _NEVER:
     return False
-  columns = np.where(in_header, 0, kinds).astype(np.int32)
-  return bool((np.add.reduceat(columns, starts[is_header]) == width).all())
+  kinds *= np.repeat(~is_header, np.diff(starts, append=len(letters)))
+  if kinds.max() > _COLUMN:
+    return False
+  columns = np.add.reduceat(kinds, starts[is_header], dtype=np.int64)
+  return bool((columns == width).all())

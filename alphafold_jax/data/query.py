@@ -13,6 +13,7 @@ from alphafold_jax.data.alignment_files import Read, read_a3m
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 
 class OwnTemplate(Protocol):
@@ -122,7 +123,7 @@ def check_same(query: str, sequence: str, what: str) -> None:
   """Refuses an alignment whose first row is another protein."""
   if len(query) != len(sequence):
     raise InputError(
-      f'{what} has a query of {len(query)} residues, the sequence has {len(sequence)}; '
+      f'{what} has a query of {number(len(query), "residue")}, the sequence has {len(sequence)}; '
       'its first row must be the sequence'
     )
   if (differ := np.flatnonzero(encode(query) != encode(sequence))).size:
