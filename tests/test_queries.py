@@ -198,7 +198,7 @@ def test_a_bad_row_fails_its_protein_however_many_files_there_are(tmp_path, numb
   assert {query.sequence for query in scan.queries} == ({'MKTAY'} if number > 1 else set())
   assert [query.notes for query in scan.queries] == [()] * (number - 1)
   (failure,) = scan.failures
-  assert f'p{number - 1:03}{ending}' in failure.message and "'a'" in failure.message and 'columns' in failure.message
+  assert f'p{number - 1:03}{ending}' in failure.message and "'a'" in failure.message and 'column' in failure.message
 
 
 def test_a_query_may_be_made_by_hand():
