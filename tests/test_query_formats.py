@@ -341,7 +341,7 @@ def test_a_table_of_a_spreadsheet_is_read(write, text):
 @pytest.mark.parametrize(
   ('given', 'said'),
   [
-    (SEQUENCE, r"a sequence of 20 letters, .* printf '>name\\nMTEYKLVVVGAGGVGKSALT\\n' > name.fasta"),
+    (SEQUENCE, r"a sequence of 20 letters, [^\n]*\n  printf '>name\\nMTEYKLVVVGAGGVGKSALT\\n' > name.fasta"),
     (SEQUENCE * 30, 'a sequence of 600 letters'),
     ('mteyklvvvgaggvgksaltmtey kl'.replace(' ', ''), 'a sequence of 26 letters'),
     (f'{SEQUENCE}:{SEQUENCE}', 'the chains of a complex'),

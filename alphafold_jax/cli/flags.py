@@ -139,14 +139,21 @@ class _HelpInParagraphs(argparse.HelpFormatter):
 
 
 def wrapped(text: str, width: int | None = None, indent: str = '') -> str:
-  """A text in lines that end between words; by default as wide as the terminal."""
-  width = width or shutil.get_terminal_size().columns
-  lines = (
-    textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
-                  break_on_hyphens=False)
-    for line in text.split('\n')
-  )  # fmt: skip
-  return '\n'.join('\n'.join(part) for part in lines)
+  """A text in lines that end between words; what is indented already, such as a command to copy, stays as it is.
+
+  Args:
+    text: lines.
+    width: of a line; by default that of the terminal.
+    indent: before each line.
+  """
+  wrap = textwrap.TextWrapper(
+    width=width or shutil.get_terminal_size().columns,
+    initial_indent=indent,
+    subsequent_indent=indent,
+    break_long_words=False,
+    break_on_hyphens=False,
+  )
+  return '\n'.join(line if line.startswith('  ') else wrap.fill(line) for line in text.split('\n'))
 
 
 def say(text: str) -> None:

@@ -47,8 +47,8 @@ def advice(given: str) -> str | None:
     sequence = ''.join(text.split())
     short = sequence if len(sequence) <= 60 else f'{sequence[:20]}...'
     return (
-      f'reads like a sequence of {len(sequence.rstrip("*"))} letters, and there is no such file; write it into one: '
-      f"printf '>name\\n{short}\\n' > name.fasta"
+      f'reads like a sequence of {len(sequence.rstrip("*"))} letters, and there is no such file; write it into one:\n'
+      f"  printf '>name\\n{short}\\n' > name.fasta"
     )
   if _CHAINS.fullmatch(text) and len(text) > _SHORTEST:
     return (
@@ -57,7 +57,7 @@ def advice(given: str) -> str | None:
   if text == '-':
     return 'an input is read more than once, so it cannot come through a pipe; write it into a file'
   if re.match(r'(https?|ftp)://', text):
-    return f"an address, and nothing is downloaded; do so first: curl -L -O '{text}'"
+    return f"an address, and nothing is downloaded; do so first:\n  curl -L -O '{text}'"
   if re.search(r'[*?\[]', text):
     return 'no file matches; give one file, or the folder that holds them'
   return _entry(text)
@@ -71,8 +71,8 @@ def _entry(text: str) -> str | None:
       if name.startswith('PDB_'):
         name = found[1].lower()
       return (
-        f'no such file; it reads like an entry of {what}, and nothing is downloaded. Fetch its sequence: '
-        f"curl -L -o {name}.fasta '{address.format(name)}', then give {name}.fasta"
+        f'no such file; it reads like an entry of {what}, and nothing is downloaded. Fetch its sequence, '
+        f"then give {name}.fasta:\n  curl -L -o {name}.fasta '{address.format(name)}'"
       )
   for pattern, what, address in _FAMILIES:
     if re.fullmatch(pattern, text, re.IGNORECASE):

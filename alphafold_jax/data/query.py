@@ -2,6 +2,7 @@
 """A protein to predict, or what stands in the place of one that cannot be."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +12,7 @@ import numpy as np
 from alphafold_jax.data.alignment import Alignment, checked, encode, parse_a3m
 from alphafold_jax.data.alignment_files import Read, read_a3m
 from alphafold_jax.data.jobnames import safe_name
-from alphafold_jax.data.records import read_bytes
+from alphafold_jax.data.records import decode, read_bytes
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
@@ -41,6 +42,10 @@ class Query:
   def __post_init__(self) -> None:
     if not isinstance(self.name, str):
       raise InputError(f'the name of a protein is {self.name!r:.60}; give a text')
+    if not isinstance(self.alignment, Alignment | str | Path | None):
+      raise InputError(
+        f'{self.name}: the alignment is of type {type(self.alignment).__name__}; give a path or Alignment'
+      )
     object.__setattr__(self, 'sequence', checked(self.sequence, self.name))
     if not self.job:
       object.__setattr__(self, 'job', safe_name(self.name))
@@ -88,8 +93,12 @@ class Opened:
 
   path: Path
   content: bytes  # decompressed
-  text: str
   read: Read  # for other files that it names
+
+  @functools.cached_property
+  def text(self) -> str:
+    """The content as text; InputError if it is none."""
+    return decode(self.content, str(self.path))
 
   @property
   def stem(self) -> str:

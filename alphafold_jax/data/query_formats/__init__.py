@@ -21,7 +21,7 @@ from typing import NoReturn
 from alphafold_jax.data import alphafold3, stockholm
 from alphafold_jax.data.query import Items, Opened, Read, suffix
 from alphafold_jax.data.query_formats import aligned, fasta, foreign, job_json, structure, tables
-from alphafold_jax.data.records import decode, read_bytes, read_head
+from alphafold_jax.data.records import read_bytes, read_head
 from alphafold_jax.errors import InputError
 
 Reader = Callable[[Opened], Items]
@@ -55,14 +55,15 @@ def open_file(path: Path, read: Read = read_bytes) -> tuple[Reader, Opened]:
   content = read(path)
   if what := foreign.foreign_bytes(content):
     raise InputError(f'{path}: {what}')
-  file = Opened(path, content, decode(content, str(path)), read)
+  file = Opened(path, content, read)
   return _reader(file), file
 
 
 def _reader(file: Opened) -> Reader:
-  text, kind = file.text, suffix(file.path)
-  if text.lstrip()[:1] == '>':
+  kind = suffix(file.path)
+  if file.content[:_ENOUGH].removeprefix(b'\xef\xbb\xbf').lstrip().startswith(b'>'):  # without reading on
     return aligned.read_aligned if READERS.get(kind) is aligned.read_aligned else fasta.read_fasta
+  text = file.text
   if text.startswith(stockholm.MARK):
     return aligned.read_aligned
   if what := foreign.foreign_text(text):

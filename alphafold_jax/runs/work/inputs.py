@@ -174,6 +174,8 @@ def find(source: str | Path | Query | Sequence[Query], *, takes_bare: bool, pref
 
 def _nothing_to_run(failures: Sequence[FailedQuery]) -> str:
   """All failures, as far as they fit on a screen."""
+  if not failures:
+    return 'there is no protein to run; the list of queries is empty'
   bare = [failure for failure in failures if failure.message.endswith(_BARE)]
   if len(failures) > 1 and len(bare) == len(failures):
     return f'{failures[0].source} and {len(bare) - 1} more: {_BARE}'
