@@ -136,6 +136,25 @@ def test_a_doubtful_pir_record_is_refused_with_that_word(write, text, said):
   assert said in refusal(write('p.fasta', text))
 
 
+@pytest.mark.parametrize(
+  ('text', 'said'),
+  [
+    ('>x\nMetLysThr\nAlaTyr\n', 'is in three-letter codes (MetLysThr...); write one letter'),
+    ('>A|smiles\nCCO\n', 'is no protein (smiles) by its header'),
+    ('>rna|name=x\nACGU\n', 'is no protein (rna) by its header'),
+    ('#3,4\t1,1\n>q\nMKTMKTA\n', 'announces a complex of several chains'),
+    ('>ss_pred\nCCHH\n', 'no sequence besides secondary structure rows'),
+  ],
+)
+def test_what_would_be_folded_as_another_protein_is_refused(write, text, said):
+  assert said in refusal(write('p.fasta', text))
+
+
+@pytest.mark.parametrize('header', ['ligand', 'RNA polymerase', 'A|protein', 'sp|P1|DNA_HUMAN', 'RNA|binding'])
+def test_a_protein_may_be_called_so(write, header):
+  assert only(write('p.fasta', f'>{header}\nMKT\n')).notes == ()
+
+
 # ------------------------------------------------------------------------------------------ structures
 
 

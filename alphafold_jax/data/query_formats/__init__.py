@@ -38,6 +38,9 @@ READERS: dict[str, Reader] = {
 SHOWN = '.fasta, .fa, .a3m, .sto, .csv, .tsv, .pdb, .cif, .json'  # of those, for messages
 _NUCLEOTIDES = ('.ffn', '.fna', '.frn')
 _ATOMS = re.compile(r'^(?:ATOM  |HETATM)[ \d]|^\s*_atom_site\.', re.MULTILINE)
+_A3M = re.compile(
+  r'#(?:A3M#|\s*\d+(?:,\d+)*\s+\d+(?:,\d+)*\s*$)', re.MULTILINE
+)  # HH-suite; ColabFold's lengths of chains
 _ENOUGH = 1 << 20  # bytes of a file, to see what it is
 _TABLE = re.compile(r'\W*id\W*[,;\t]\W*sequence\b', re.IGNORECASE)
 
@@ -64,7 +67,7 @@ def _reader(file: Opened) -> Reader:
   if file.content[:_ENOUGH].removeprefix(b'\xef\xbb\xbf').lstrip().startswith(b'>'):  # without reading on
     return aligned.read_aligned if READERS.get(kind) is aligned.read_aligned else fasta.read_fasta
   text = file.text
-  if text.startswith(stockholm.MARK):
+  if text.startswith(stockholm.MARK) or _A3M.match(text):
     return aligned.read_aligned
   if what := foreign.foreign_text(text):
     raise InputError(f'{file.path}: {what}')
@@ -84,4 +87,7 @@ def refuse_unknown(path: Path) -> NoReturn:
     raise InputError(f'{path}: nucleotide sequences by its suffix; translate them to protein')
   if what := foreign.foreign_bytes(head) or foreign.foreign_text(head.decode('latin-1')):
     raise InputError(f'{path}: {what}')
-  raise InputError(f'{path}: unknown kind of file {path.suffix!r}; give {SHOWN} (also .gz), or a directory of these')
+  like = '; it begins like a FASTA file, so call it .fasta, or .a3m if it is an alignment' if head[:1] == b'>' else ''
+  raise InputError(
+    f'{path}: unknown kind of file {path.suffix!r}; give {SHOWN} (also .gz), or a directory of these{like}'
+  )

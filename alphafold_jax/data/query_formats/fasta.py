@@ -11,11 +11,15 @@ from pathlib import Path
 
 from alphafold_jax.data.query import Items, Opened, Reading, query_of
 from alphafold_jax.data.query_formats.letters import read_sequence
-from alphafold_jax.data.records import FastaRecord, split_records
+from alphafold_jax.data.records import ANNOTATIONS, FastaRecord, split_records
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 _PIR = re.compile(r'(P1|F1|DL|DC|RL|RC|N1|N3|XX);\s*(.*)', re.IGNORECASE)  # what it is, and its name
 _PIR_PROTEINS = ('P1', 'F1', 'XX')  # whole, fragment, anything
+_KINDS = 'ligand|smiles|ccd|dna|rna|glycan'
+_NO_PROTEIN = re.compile(rf'[^|]{{1,5}}\|({_KINDS})(?:\||$)|({_KINDS})\|name=', re.IGNORECASE)  # of Boltz; of Chai
+_WITH_ALIGNMENT = re.compile(r'[^|]{1,5}\|protein\|(?!empty$)(\S+)', re.IGNORECASE)  # Boltz
 _RESIDUES = re.compile(r'[A-Za-z]+\*?')
 _SHORT = 20  # letters of a word that may be a description
 
@@ -23,6 +27,11 @@ _SHORT = 20  # letters of a word that may be a description
 def read_fasta(file: Opened) -> Items:
   """One item for each record."""
   records, _ = split_records(file.text, str(file.path))
+  if annotations := [record for record in records if record.id in ANNOTATIONS]:
+    records = [record for record in records if record.id not in ANNOTATIONS]
+    if not records:
+      raise InputError(f'{file.path}: no sequence besides secondary structure rows; give the sequence')
+    yield f'{file.path}: {number(len(annotations), "secondary structure row")} left out'
   for index, record in enumerate(records, start=1):
     pir = _PIR.match(record.name)
     name = (pir[2].strip() if pir else record.name) or f'{file.stem}_{index}'
@@ -31,7 +40,15 @@ def read_fasta(file: Opened) -> Items:
 
 
 def _fasta_record(record: FastaRecord, path: Path) -> Reading:
-  return Reading(*read_sequence(record, path))
+  if other := _NO_PROTEIN.match(record.name):
+    raise InputError(
+      f'{path}, line {record.line}: record {record.id!r} is no protein ({other[1] or other[2]}) by its header; complexes are a '
+      'later feature, so leave it out (or give it another name, if it is a protein)'
+    )
+  sequence, notes = read_sequence(record, path)
+  if named := _WITH_ALIGNMENT.match(record.name):
+    notes = (*notes, f'the alignment {named[1]} that its header names is not read; give it as INPUT')
+  return Reading(sequence, notes)
 
 
 def _pir_record(record: FastaRecord, path: Path) -> Reading:

@@ -11,6 +11,9 @@ from alphafold_jax.errors import InputError
 _READ_AS = {'B': 'D', 'Z': 'E', 'U': 'C', 'J': 'unknown', 'O': 'unknown', 'X': 'unknown'}
 _NUCLEOTIDES = re.compile('[ACGTUN]{20,}')
 _NO_LETTER = re.compile(r'[^A-Za-z\s]')
+_THREE_LETTERS = frozenset(
+  'ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL XAA UNK SEC PYL ASX GLX'.split()
+)
 _DIGIT = 'is a digit; remove numbering and counts from the sequence'
 _GAP = 'is an alignment gap; remove it, or give an alignment as .a3m'
 _COMPLEX = 'joins the chains of a complex; complexes are a later feature, give every chain its own record'
@@ -38,11 +41,23 @@ def read_sequence(record: FastaRecord, source: str | Path) -> tuple[str, tuple[s
     notes.append("the stop '*' at the end left out")
   record.refuse(_NO_LETTER, str(source), _REMEDIES)
   sequence = record.text
+  if _are_names(sequence.upper()):
+    raise InputError(
+      f'{source}, line {record.line}: record {record.id!r} is in three-letter codes ({sequence[:9]}...); write one '
+      'letter for each residue'
+    )
   if not sequence:
     raise InputError(f'{source}, line {record.line}: record {record.id!r} has no sequence; add it or remove the header')
   if not sequence.isupper():
     notes.append('lower-case letters read as residues')
   return sequence.upper(), (*notes, *letter_notes(sequence.upper()))
+
+
+def _are_names(letters: str) -> bool:
+  """Whether letters can only be three-letter codes; no known protein reads like four of these."""
+  if len(letters) % 3 or len(letters) < 12:
+    return False
+  return all(letters[i : i + 3] in _THREE_LETTERS for i in range(0, len(letters), 3))
 
 
 def letter_notes(sequence: str) -> tuple[str, ...]:
