@@ -104,9 +104,9 @@ def head_end(content: bytes) -> int | None:
 
 
 def read_table(path: str | Path, needed: Sequence[str], columns: str) -> list[tuple[int, dict[str, str]]]:
-  """The rows of a CSV or TSV file that say anything, as `parse_table` gives them, with their line numbers."""
+  """The rows of a CSV or TSV file by column, as `parse_table` gives them, with their line numbers; no empty lines."""
   table = parse_table(read_text(path), str(path), needed, columns)
-  if not (rows := [(row.line, row.fields) for row in table if row]):
+  if not (rows := [(row.line, row.fields) for row in table if row.fields]):
     raise InputError(f'{path}: the table has no rows under its column names')
   return rows
 
@@ -115,7 +115,7 @@ class TableRow(NamedTuple):
   """A row of a table; false if all of it is blank."""
 
   line: int
-  fields: dict[str, str]  # by column, in lower case; '' where the row is short
+  fields: dict[str, str]  # by column, in lower case; '' where the row is short; none of an empty line
   beyond: tuple[str, ...]  # fields behind the last column
 
   def __bool__(self) -> bool:
@@ -147,7 +147,7 @@ def parse_table(text: str, source: str, needed: Sequence[str], columns: str) -> 
     names = [name.strip().lower() for name in next(reader)]
     _check_columns(names, source, needed, columns)
     for fields in reader:
-      by_name = dict.fromkeys(names, '') | dict(zip(names, fields, strict=False))
+      by_name = dict.fromkeys(names, '') | dict(zip(names, fields, strict=False)) if fields else {}
       rows.append(TableRow(reader.line_num + bool(skipped), by_name, tuple(fields[len(names) :])))
   except csv.Error as error:
     raise InputError(f'{source}, line {reader.line_num + bool(skipped)}: not a table ({error})') from None
