@@ -42,8 +42,8 @@ def read_fasta(file: Opened) -> Items:
 def _fasta_record(record: FastaRecord, path: Path) -> Reading:
   if other := _NO_PROTEIN.match(record.name):
     raise InputError(
-      f'{path}, line {record.line}: record {record.id!r} is no protein ({other[1] or other[2]}) by its header; complexes '
-      'are a later feature, so leave it out (or give it another name, if it is a protein)'
+      f'{path}, line {record.line}: record {record.id!r} is no protein ({other[1] or other[2]}) by its header; '
+      'complexes are a later feature, so leave it out (or give it another name, if it is a protein)'
     )
   sequence, notes = read_sequence(record, path)
   if named := _WITH_ALIGNMENT.match(record.name):
