@@ -14,6 +14,7 @@ from alphafold_jax.data.queries import FailedQuery, Query, read_queries, scan_qu
 from alphafold_jax.data.records import decode, read_first_record
 from alphafold_jax.data.structures import read_chain
 from alphafold_jax.errors import InputError
+from alphafold_jax.runs import Options, work
 
 DATA = Path(__file__).parent / 'data'
 RAS = DATA / '1ctq_A.cif.gz'
@@ -218,6 +219,22 @@ def test_a_template_of_a_job_is_placed_where_the_job_says(write):
   shifted = pairs | {'templateIndices': [*range(1, 16)]}
   (third,) = only(write('r.json', job(templates=[{'mmcif': mmcif, **shifted}]))).templates
   assert third.identity() != template.identity()
+
+
+def test_a_run_takes_the_templates_of_a_job_for_it_alone(tmp_path, write):
+  mmcif, pairs = (
+    gzip.decompress(RAS.read_bytes()).decode(),
+    {'queryIndices': [*range(15)], 'templateIndices': [*range(15)]},
+  )
+  write('p.json', job(unpairedMsa=A3M, templates=[{'mmcif': mmcif, **pairs}]))
+  write('q.a3m', A3M)
+  own, other = sorted(work.find(tmp_path, takes_bare=False).jobs, key=lambda job: job.query.templates is None)
+  source = work.template_source(Options(), [own, other])
+  assert source.place(own).mask.tolist() == [1, 0, 0, 0] and source.place(other) is None
+  assert source.identity() is None and source.identity_for(other) is None and source.identity_for(own)
+  given = work.template_source(Options(custom_template_path=RAS), [own, other])
+  assert given.place(other).mask.tolist() == [1, 0, 0, 0] and given.identity_for(other) is None
+  assert work.template_source(Options(), [other]) is None
 
 
 @pytest.mark.parametrize(
