@@ -762,10 +762,11 @@ def test_proteins_are_ordered_as_asked():
       Query(
         name,
         'A' * n,
-        alignment
-        and parse_a3m(
+        parse_a3m(
           f'>q\n{"A" * n}\n' + ''.join(f'>{i}\n{"C" * (i + 1)}{"A" * (n - i - 1)}\n' for i in range(alignment)), name
-        ),
+        )
+        if alignment
+        else None,
       ),
     )
     for name, n, alignment in (('a', 30, 1), ('b', 10, 3), ('c', 20, 0))
