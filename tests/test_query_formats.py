@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people paste: other kinds of files, look-alike letters and names of entries are read, or told apart by name."""
 
+import dataclasses
 import gzip
 import json
 import random
@@ -228,13 +229,14 @@ def test_a_run_takes_the_templates_of_a_job_for_it_alone(tmp_path, write):
   )
   write('p.json', job(unpairedMsa=A3M, templates=[{'mmcif': mmcif, **pairs}]))
   write('q.a3m', A3M)
-  own, other = sorted(work.find(tmp_path, takes_bare=False).jobs, key=lambda job: job.query.templates is None)
-  source = work.template_source(Options(), [own, other])
+  found = work.find(tmp_path, takes_bare=False)
+  own, other = sorted(found.jobs, key=lambda job: job.query.templates is None)
+  source = work.template_source(Options(), found)
   assert source.place(own).mask.tolist() == [1, 0, 0, 0] and source.place(other) is None
   assert source.identity() is None and source.identity_for(other) is None and source.identity_for(own)
-  given = work.template_source(Options(custom_template_path=RAS), [own, other])
+  given = work.template_source(Options(custom_template_path=RAS), found)
   assert given.place(other).mask.tolist() == [1, 0, 0, 0] and given.identity_for(other) is None
-  assert work.template_source(Options(), [other]) is None
+  assert work.template_source(Options(), dataclasses.replace(found, jobs=(other,))) is None
 
 
 @pytest.mark.parametrize(
@@ -413,4 +415,4 @@ def test_a_link_that_leads_nowhere_is_a_failed_protein(tmp_path, write):
   (tmp_path / 'b.fasta').symlink_to(tmp_path / 'gone.fasta')
   scan = scan_queries(tmp_path)
   assert [query.name for query in scan.queries] == ['a']
-  assert 'b.fasta: no such file; it is a link to' in scan.failures[0].message
+  assert 'b.fasta: is a link to' in scan.failures[0].message

@@ -13,13 +13,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from alphafold_jax.data import alphafold3, not_a_file, query_formats
+from alphafold_jax.data.alignment_files import read_a3m
 from alphafold_jax.data.jobnames import unique_job_names
 from alphafold_jax.data.query import FailedQuery, Query, Read, stem, suffix
-from alphafold_jax.data.records import read_bytes, read_head, read_text
+from alphafold_jax.data.records import absent, read_bytes, read_head, read_text
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
-__all__ = ['FailedQuery', 'Query', 'Scan', 'read_queries', 'scan_queries', 'unique_job_names']
+__all__ = ['FailedQuery', 'Query', 'Scan', 'read_a3m', 'read_queries', 'scan_queries', 'unique_job_names']
 
 Other = Callable[[Path], Iterable[Query | FailedQuery]]
 _RESULTS = 'config.json'  # in the folders that predictions are written into
@@ -101,7 +102,7 @@ def _is_directory(path: Path, given: str) -> bool:
   try:
     if path.exists():
       return path.is_dir()
-    why = 'no such file or directory'
+    why = absent(path, 'no such file or directory')
   except (OSError, ValueError) as error:  # too long for a name, or a NUL in it
     why = f'cannot be read ({getattr(error, "strerror", None) or error})'
   meant = not_a_file.advice(given)

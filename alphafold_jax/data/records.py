@@ -45,6 +45,14 @@ def read_bytes(path: str | Path) -> bytes:
     return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
 
 
+def absent(path: str | Path, usual: str = 'no such file') -> str:
+  """What to say of a path at which there is nothing: the `usual` words, or where a broken link leads."""
+  try:
+    return f'is a link to {os.readlink(path)}, which leads nowhere; mend or remove the link'
+  except (OSError, ValueError):  # no link; ValueError: a NUL in the path
+    return usual
+
+
 @contextlib.contextmanager
 def read_errors(path: str | Path) -> Iterator[None]:
   """Turns a failed reading of a file inside the block, perhaps of gzip data, into an InputError that names the file."""
@@ -53,8 +61,7 @@ def read_errors(path: str | Path) -> Iterator[None]:
   except InputError:
     raise
   except FileNotFoundError:
-    leads = f'; it is a link to {os.readlink(path)}, which is not there' if os.path.islink(path) else ''
-    raise InputError(f'{path}: no such file{leads}') from None
+    raise InputError(f'{path}: {absent(path)}') from None
   except EOFError:
     raise InputError(f'{path}: the gzip data break off before their end; copy or download the file again') from None
   except (gzip.BadGzipFile, zlib.error) as error:

@@ -4,6 +4,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def _templates(path: Path, protein: dict[str, Any], sequence: str, source: str) 
     given = [key for key in ('mmcif', 'mmcifPath') if isinstance(entry, dict) and isinstance(entry.get(key), str)]
     if len(given) != 1:
       raise InputError(f'{place}: expected one of "mmcif" (the text) and "mmcifPath"')
-    if given == ['mmcifPath'] and not (path.parent / entry['mmcifPath']).is_file():
+    if given == ['mmcifPath'] and not os.path.isfile(path.parent / entry['mmcifPath']):
       raise InputError(f'{place}: no file {path.parent / entry["mmcifPath"]}')
     indices = [entry.get(key) for key in ('queryIndices', 'templateIndices')]
     if not all(isinstance(one, list) and all(type(i) is int and i >= 0 for i in one) for one in indices):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CSV and TSV tables with the columns id, sequence and perhaps a3mpath: one item for each row that says anything."""
 
+import os
 from pathlib import Path
 
 from alphafold_jax.data.query import Items, Opened, Reading, check_same, query_of
@@ -41,7 +42,7 @@ def _row(file: Opened, row: TableRow, notes: tuple[str, ...]) -> Reading:
     sequence, own = _sequence(file.path, row)
     return Reading(sequence, (*notes, *own))
   alignment = file.path.parent / a3m
-  if not alignment.exists() and Path(a3m).exists():  # relative to the working directory, as ColabFold has it
+  if not os.path.exists(alignment) and os.path.exists(a3m):  # relative to the working directory, as in ColabFold
     alignment = Path(a3m)
   found = alignment_query(alignment, file.read(alignment))
   if not row.fields['sequence'].strip():

@@ -8,7 +8,6 @@ one of them (`identity_for`).
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.work.inputs import Inputs, Job
 from alphafold_jax.screen import number
 from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.options import SearchOptions
@@ -235,18 +234,18 @@ class OwnStructures:
 TemplateSource = GivenStructures | MappedStructures | FoundStructures | OwnStructures
 
 
-def template_source(options: Options, jobs: Sequence[Job] = ()) -> TemplateSource | None:
-  """Where the templates of a run come from; None if there are none.
+def template_source(options: Options, found: Inputs) -> TemplateSource | None:
+  """Where the templates of a run on the proteins found come from; None if there are none.
 
   Args:
     options: of the run.
-    jobs: its proteins, some of which may bring templates of their own.
+    found: its proteins, some of which may bring templates of their own.
 
   Raises:
     InputError: the structures that were given cannot be read.
   """
   others = _source_for_all(options)
-  said = [job.query.templates for job in jobs if job.query.templates is not None]
+  said = [job.query.templates for job in found.jobs if job.query.templates is not None]
   return OwnStructures(others) if any(said) or (said and others) else others
 
 
