@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from alphafold_jax.data import alphafold3, not_a_file, query_formats
+from alphafold_jax.data import not_a_file, query_formats
 from alphafold_jax.data.alignment_files import read_a3m
 from alphafold_jax.data.jobnames import unique_job_names
 from alphafold_jax.data.query import FailedQuery, Query, Read, stem, suffix
-from alphafold_jax.data.records import absent, read_bytes, read_head, read_text
+from alphafold_jax.data.records import absent, read_bytes, read_head
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
@@ -158,7 +158,4 @@ def _holds_queries(path: Path, others: Mapping[str, Other]) -> bool:
     return read_head(path).lstrip().startswith(b'>')
   if kind != '.json':
     return kind in query_formats.READERS or kind in others
-  try:
-    return alphafold3.may_be_input(read_text(path))
-  except InputError:
-    return False
+  return query_formats.is_job(path)

@@ -21,7 +21,7 @@ from typing import NoReturn
 from alphafold_jax.data import alphafold3, stockholm
 from alphafold_jax.data.query import Items, Opened, Read, suffix
 from alphafold_jax.data.query_formats import aligned, fasta, foreign, job_json, structure, tables
-from alphafold_jax.data.records import read_bytes, read_head
+from alphafold_jax.data.records import read_bytes, read_head, read_text
 from alphafold_jax.errors import InputError
 
 Reader = Callable[[Opened], Items]
@@ -78,6 +78,14 @@ def _reader(file: Opened) -> Reader:
   if kind in BY_CONTENT and _TABLE.match(text):
     return tables.read_table
   return READERS.get(kind, fasta.read_fasta)
+
+
+def is_job(path: Path) -> bool:
+  """Whether a JSON file is the input of AlphaFold 3, perhaps a damaged one."""
+  try:
+    return alphafold3.may_be_input(read_text(path))
+  except InputError:
+    return False
 
 
 def refuse_unknown(path: Path) -> NoReturn:
