@@ -128,8 +128,8 @@ class _AboveTheBar(_Tolerant, logging.Handler):
       return
     try:
       self._console.print(
-        self.format(record), style=self._STYLES.get(record.levelno), markup=False, highlight=False, soft_wrap=True
-      )
+        self.format(record), style=self._STYLES.get(record.levelno), markup=False, highlight=False
+      )  # in lines that end between words
     except Exception:
       self.handleError(record)
 

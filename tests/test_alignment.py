@@ -115,7 +115,7 @@ def test_a_lower_case_query_is_noted():
     ('>q\nMKT\n>a\nMK\nT*\n', "line 5, column 2: '*' in record 'a'"),
     ('>q\nMKT\n>a\nM1T\n', "line 4, column 2: '1' in record 'a'"),
     ('>q\nMK?\n', "line 2, column 3: '?' in record 'q'"),
-    ('>q\nMKÄ\n', "line 2, column 3: 'Ä' in record 'q'"),
+    ('>q\nMKÄ\n', "line 2, column 3: 'Ä' (U+00C4 LATIN CAPITAL LETTER A WITH DIAERESIS) in record"),
     ('>q\nM\0KT\n', "line 2, column 2: '\\x00' in record 'q'"),
     ('#3,4\t1,1\n>q\nMKTMKTA\n', "line 1: '#3,4\\t1,1' announces a complex of several chains"),
     ('#3\t2\n>q\nMKT\n', 'announces a complex of several chains; complexes are not supported yet'),

@@ -13,6 +13,7 @@ import pytest
 from small_runs import A3M, ALONE, OTHER, SEQUENCE, SMALL, fasta, in_terminal, load_json, predict, python
 
 from alphafold_jax import cli, devices, prediction, screen
+from alphafold_jax.cli import colabfold
 from alphafold_jax.weights import store
 
 
@@ -73,10 +74,84 @@ def test_wrong_usage_exits_2(arguments, capsys):
   assert 'usage' in ''.join(capsys.readouterr())
 
 
-@pytest.mark.parametrize('flag', ['--pdb-hit-file', '--amber', '--num-relax=5', '--pair-mode'])
-def test_flags_of_colabfold_that_mean_nothing_here_yet_are_refused_by_name(flag, capsys):
-  assert cli.main(['predict', 'a', 'b', flag]) == 2
-  assert re.search(rf'{flag.split("=")[0]}: .* is not part of this version', capsys.readouterr().err)
+# What becomes of the flags of colabfold_batch 1.6.3: they are ours too, or change no result, or are refused by name.
+OURS = (
+  'msa-only', 'msa-mode', 'templates', 'custom-template-path', 'max-template-date', 'max-template-hits',
+  'local-pdb-path', 'num-recycle', 'recycle-early-stop-tolerance', 'num-ensemble', 'num-seeds', 'random-seed',
+  'num-models', 'model-type', 'model-order', 'use-dropout', 'max-seq', 'max-extra-seq', 'max-msa', 'data', 'rank',
+  'stop-at-score', 'jobname-prefix', 'save-all', 'save-recycles', 'save-single-representations',
+  'save-pair-representations', 'skip-output', 'overwrite-existing-results', 'zip', 'sort-queries-by', 'host-url',
+  'debug-logging',
+)  # fmt: skip
+ACCEPTED = (
+  ('use-fast-kernels',), ('kernel-backend', 'pallas'), ('compile-mode', 'fast'), ('recompile-padding', '0'),
+  ('disable-unified-memory',), ('use-gpu-relax',), ('no-use-probs-extra',), ('disable-cluster-profile',),
+  ('custom-template-cache-path', 'cache'), ('num-relax', '0'), ('relax-tolerance', '2.39'),
+  ('pair-mode', 'unpaired_paired'),
+)  # fmt: skip
+REFUSED = (
+  ('amber',), ('num-relax', '5'), ('relax-max-iterations', '0'), ('relax-tolerance', '1'), ('relax-stiffness', '1'),
+  ('relax-max-outer-iterations', '1'), ('pair-mode', 'paired'), ('pair-strategy', 'complete'), ('calc-extra-ptm',),
+  ('initial-guess',), ('initial-guess', 'x.pdb'), ('pdb-hit-file', 'x.m8'), ('pdb-hit-file',), ('af3-json',),
+)  # fmt: skip
+
+
+def flag_of(words) -> list[str]:
+  return [f'--{words[0]}', *words[1:]]
+
+
+def test_flags_of_colabfold_are_ours_or_known_by_name(capsys):
+  assert cli.main(['predict', '--help']) == 0
+  listed = capsys.readouterr().out
+  assert all(re.search(rf'^  --{name}\b', listed, re.MULTILINE) for name in OURS)
+  known = {words[0] for words in (*ACCEPTED, *REFUSED)}
+  assert known == {flag.removeprefix('--') for flag in colabfold.FOREIGN} and not known & set(OURS)
+  assert not any(f'--{name}' in listed for name in known)
+
+
+@pytest.mark.parametrize('words', ACCEPTED, ids=' '.join)
+def test_flags_of_colabfold_that_change_no_result_are_accepted_with_a_note_by_name(words, capsys):
+  assert cli.main(['predict', 'no.fasta', 'out', *flag_of(words)]) == 2
+  shown = capsys.readouterr().err
+  assert re.search(rf'note: --{words[0]}: .*no result changes', shown) and 'no.fasta: no such file' in shown
+
+
+@pytest.mark.parametrize('words', REFUSED, ids=' '.join)
+def test_flags_of_colabfold_that_would_change_results_are_refused_by_name(words, capsys):
+  assert cli.main(['predict', 'a', 'b', *flag_of(words)]) == 2
+  assert re.search(rf'error: --{words[0]}: .* is not part of this version; \w+', capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'said'),
+  [
+    ('predict a b --num-recycles 3', 'unknown flag --num-recycles; did you mean --num-recycle?'),
+    ('predict a --num_recycle=3', 'unknown flag --num_recycle; did you mean --num-recycle?'),
+    ('predict a b --Zip', 'did you mean --zip?'),
+    ('msa a b --num-recycle 3', 'unknown flag --num-recycle; it is a flag of `alphafold-jax predict`'),
+    ('db list --num-recycle 3', 'it is a flag of `alphafold-jax predict`'),
+    ('predict a b --xyz', 'unknown flag --xyz\n'),
+    ('predict a b --rank pldt', 'did you mean plddt?'),
+    ('predict a b --model-type alphafold2_multimer_v3', 'the prediction of complexes is not part of this version'),
+    ('predict a b --msa-mode mmseqs2_uniref_env_envpair', 'for one chain it is mmseqs2_uniref_env'),
+    ('predct a b', 'did you mean predict?'),
+    ('params downlod', 'did you mean download?'),
+    ('--num-recycle 3 predict a b', '--num-recycle stands before the command'),
+  ],
+)
+def test_wrong_usage_comes_with_what_was_meant(arguments, said, capsys):
+  assert cli.main(arguments.split()) == 2
+  out, err = capsys.readouterr()
+  assert said in err and out == ''
+
+
+@pytest.mark.parametrize(
+  'command', ['predict', 'msa', 'db', 'evaluate', 'train', 'dataset', 'params', 'doctor', 'cache']
+)
+def test_help_fits_a_terminal_of_80_columns(command, capsys, monkeypatch):
+  monkeypatch.setenv('COLUMNS', '80')
+  assert cli.main([command, '--help']) == 0
+  assert max(map(len, capsys.readouterr().out.splitlines())) < 80
 
 
 # ------------------------------------------------------------------------------------------ input that cannot be used

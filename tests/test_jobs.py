@@ -525,12 +525,11 @@ def test_bare_sequences_among_alignments_fail_and_the_rest_runs(tmp_path):
   assert (out / 'p.done.txt').exists()
 
 
-def test_an_alignment_that_turns_out_bad_when_its_turn_comes_costs_only_itself(tmp_path, monkeypatch):
+def test_an_alignment_with_a_bad_row_costs_only_itself(tmp_path):
   source, out = tmp_path / 'in', tmp_path / 'out'
   source.mkdir()
   (source / 'p.a3m').write_text(f'>q\n{SEQUENCE}\n>1\n{SEQUENCE[:-1]}\n')
   (source / 'q.a3m').write_text(f'>q\n{OTHER}\n')
-  monkeypatch.setattr(inputs, '_CHECK_AT_START', 1)
   assert predict(source, out, *SMALL, '--num-models', '1') == 1
   (failure,) = load_json(out / 'failures.json')
   assert failure['job'] == 'p' and 'p.a3m, line 3' in failure['message'] and (out / 'q.done.txt').exists()
@@ -763,10 +762,11 @@ def test_proteins_are_ordered_as_asked():
       Query(
         name,
         'A' * n,
-        alignment
-        and parse_a3m(
+        parse_a3m(
           f'>q\n{"A" * n}\n' + ''.join(f'>{i}\n{"C" * (i + 1)}{"A" * (n - i - 1)}\n' for i in range(alignment)), name
-        ),
+        )
+        if alignment
+        else None,
       ),
     )
     for name, n, alignment in (('a', 30, 1), ('b', 10, 3), ('c', 20, 0))

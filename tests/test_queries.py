@@ -13,6 +13,7 @@ from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.queries import FailedQuery, Query, read_queries, scan_queries
 from alphafold_jax.errors import InputError
+from alphafold_jax.runs.work.inputs import Contents
 
 A3M = Path(__file__).parent / 'data' / '4zey_A.a3m.gz'
 SMALL_A3M = '>q\nMKTAY\n>a\nM-TAY\n'
@@ -84,7 +85,7 @@ def test_a_readable_sequence_is_read_and_repairs_are_noted(write, text, sequence
     ('>x\nMKT:AYK\n', "FILE, line 2, column 4: ':' in record 'x' joins the chains of a complex"),
     ('>x\nMKT:\n', "FILE, line 2, column 4: ':' in record 'x' joins the chains of a complex"),
     ('>x\nMK\0T\n', "FILE, line 2, column 3: '\\x00' in record 'x' is no residue"),
-    ('>x\nMKΔ\n', "FILE, line 2, column 3: 'Δ' in record 'x' is no residue"),
+    ('>x\nMKΔ\n', "FILE, line 2, column 3: 'Δ' (U+0394 GREEK CAPITAL LETTER DELTA) in record 'x' is no residue"),
     ('>x\nMKT**\n', "FILE, line 2, column 4: '*' in record 'x' is a stop"),
     ('>x\n*\n', "FILE, line 1: record 'x' has no sequence"),
     ('>x desc\n\n', "FILE, line 1: record 'x' has no sequence"),
@@ -140,9 +141,9 @@ def test_a_path_of_no_use_is_refused_outright(tmp_path, write):
     read_queries(tmp_path / 'nothing.fasta')
   with pytest.raises(InputError, match='no such file or directory|cannot be read'):
     scan_queries('a\0b')
-  with pytest.raises(InputError, match=r"unknown kind of file '.pdb'; give .fasta"):
-    scan_queries(write('x.pdb', 'ATOM'))
-  with pytest.raises(InputError, match='the directory holds no .fasta.* file .1 other'):
+  with pytest.raises(InputError, match=r"unknown kind of file '.xyz'; give .fasta"):
+    scan_queries(write('x.xyz', '3'))
+  with pytest.raises(InputError, match=r'the directory holds no .fasta.* it has 1 other file or folder \(x.xyz\)'):
     scan_queries(tmp_path)
 
 
@@ -157,7 +158,8 @@ def test_a_directory_reads_its_files_in_order_and_notes_the_rest(tmp_path, write
   scan = scan_queries(tmp_path)
   assert [item.name for item in scan] == ['a', 'b', 'broken', 'c']
   assert [type(item) for item in scan] == [Query, Query, FailedQuery, Query]
-  assert scan.notes == (f'{tmp_path}: 2 other files or folders ignored (folder.fasta, model.pdb)',)
+  (note,) = scan.notes
+  assert note.startswith(f'{tmp_path}: 2 other files or folders ignored (folder.fasta, model.pdb); structures are read')
   assert len(scan.queries) == 3 and len(scan.failures) == 1
 
 
@@ -182,15 +184,21 @@ def test_an_a3m_is_named_by_its_file_and_loaded_when_asked(write):
     query.load_alignment()
 
 
-def test_without_the_check_only_the_query_of_an_alignment_is_read(write):
-  bad_row = '>q\nMKTAY\n>a\nM\n' + '>b\nMKTAY\n' * 1000
-  for name in ('x.a3m', 'x.a3m.gz'):
-    path = write(name, bad_row)
-    assert scan_queries(path).failures
-    (query,) = scan_queries(path, check_alignments=False)
-    assert query.sequence == 'MKTAY'
-    with pytest.raises(InputError, match="line 3: record 'a' has 1 aligned columns"):
-      query.load_alignment()
+@pytest.mark.parametrize('number', [1, 50, 51, 120])
+@pytest.mark.parametrize('ending', ['.a3m', '.a3m.gz', '.sto'])
+def test_a_bad_row_fails_its_protein_however_many_files_there_are(tmp_path, number, ending):
+  good, bad = {
+    '.a3m': ('>ss_pred\nCCHHH\n>q\nMKTAY\n>b\nMKTAY\n', '>q\nMKTAY\n>a\nM\n'),
+    '.sto': ('# STOCKHOLM 1.0\nq MKTAY\nb MKTAY\n//\n', '# STOCKHOLM 1.0\nq MKTAY\na M\n//\n'),
+  }[ending.removesuffix('.gz')]
+  pack = gzip.compress if ending.endswith('.gz') else bytes
+  for i in range(number):
+    (tmp_path / f'p{i:03}{ending}').write_bytes(pack((bad if i == number - 1 else good).encode()))
+  scan = scan_queries(tmp_path)
+  assert {query.sequence for query in scan.queries} == ({'MKTAY'} if number > 1 else set())
+  assert [query.notes for query in scan.queries] == [()] * (number - 1)
+  (failure,) = scan.failures
+  assert f'p{number - 1:03}{ending}' in failure.message and "'a'" in failure.message and 'column' in failure.message
 
 
 def test_a_query_may_be_made_by_hand():
@@ -293,27 +301,36 @@ def test_random_bytes_and_random_damage_raise_nothing_but_input_errors(write):
       content[at : at + rng.randint(0, 3)] = rng.choice(pieces) if rng.random() < 0.9 else rng.randbytes(2)
     path = write(name, bytes(content))
     usable += len(scan_queries(path).queries)
-    scan_queries(path, check_alignments=False)
   assert 100 < usable < 800
 
 
 def test_many_files_are_scanned_without_holding_their_alignments(tmp_path):
   for i in range(200):
     (tmp_path / f'p{i:03}.a3m').write_text('>q\nMKTAY\n' + ''.join(f'>{j}\nM{"ACDEF"[j % 5]}TAY\n' for j in range(300)))
-  scan = scan_queries(tmp_path, check_alignments=False)
+  scan = scan_queries(tmp_path)
   assert len(scan.queries) == 200
   held = sum(sys.getsizeof(value) for query in scan.queries for value in vars(query).values())
   assert held < 200 * 1500 and not any(isinstance(query.alignment, np.ndarray) for query in scan.queries)
 
 
+def test_a_file_that_changes_after_it_was_checked_is_not_taken_for_what_it_was(write):
+  path = write('x.a3m', SMALL_A3M)
+  contents = Contents(max_bytes=0)  # nothing is kept, as of a run too large for memory
+  assert contents.depth(path) == 2 and contents.read(path) == SMALL_A3M.encode()
+  digest = contents.digest(path)
+  path.write_text('>q\nMKTAY\n')
+  with pytest.raises(InputError, match='x.a3m: changed since the run began'):
+    contents.read(path)
+  assert contents.digest(path) == digest
+
+
 STOCKHOLM = '# STOCKHOLM 1.0\n\nq MK-TAYI\na/1-6 MKA.AYI\n\nq AKQ-\na/1-6 A-QR\n//\n'
 
 
-@pytest.mark.parametrize('check', [True, False])
-@pytest.mark.parametrize('name', ['p.sto', 'p.stk', 'p.a3m'])
-def test_a_stockholm_alignment_is_read_as_what_it_is(tmp_path, name, check):
+@pytest.mark.parametrize('name', ['p.sto', 'p.stk', 'p.a3m', 'p.STO', 'p.fasta', 'p.txt', 'p'])
+def test_a_stockholm_alignment_is_read_as_what_it_is(tmp_path, name):
   (tmp_path / name).write_text(STOCKHOLM)
-  (query,) = scan_queries(tmp_path / name, check_alignments=check).queries
+  (query,) = scan_queries(tmp_path / name).queries
   assert query.sequence == 'MKTAYIAKQ' and query.name == 'p'
   same = parse_a3m('>q\nMKTAYIAKQ\n>a/1-6\nMKa-AYIA-Qr\n', 'x')
   np.testing.assert_array_equal(query.load_alignment().tokens, same.tokens)

@@ -36,7 +36,7 @@ def test_blocks_are_joined_and_descriptions_kept():
     ('>q\nMK\n', 'line 1'),
     (BEGIN + 'q MK\n', 'breaks off'),
     (BEGIN + '//\n', 'no rows'),
-    (BEGIN + 'q MK\na M\n//\n', "'a' has 1 columns and the first 2"),
+    (BEGIN + 'q MK\na M\n//\n', "'a' has 1 column and the first 2"),
     (BEGIN + 'q MK\na MK\n\nq MK\n//\n', "'a' has 2 columns and the first 4"),
     (BEGIN + 'q MK\na MK\na MK\n//\n', "line 4: row 'a' stands twice"),
     (BEGIN + 'q MK\na MK\n\nq MK\nb MK\n//\n', "line 6: row 'b' was missing"),

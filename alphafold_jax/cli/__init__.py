@@ -17,19 +17,13 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, msa, params, predict, train
+from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, flags, msa, params, predict, train
 from alphafold_jax.cli.flags import PROGRAM
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.screen import LOG, name_of_shard
 from alphafold_jax.version import __version__
 
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
-_LATER = {  # flags of colabfold_batch
-  '--pdb-hit-file': 'reading template hits from a file',
-  **dict.fromkeys(('--amber', '--num-relax', '--use-gpu-relax'), 'relaxation'),
-  **dict.fromkeys(('--pair-mode', '--pair-strategy', '--calc-extra-ptm'), 'the prediction of complexes'),
-  '--initial-guess': 'an initial guess',
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,13 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   arguments = [part for one in arguments for part in _separated(one)]
   parser = _parser()
-  if later := [flag for flag in (one.split('=')[0] for one in arguments) if flag in _LATER]:
-    _say(f'error: {later[0]}: {_LATER[later[0]]} is not part of this version')
-    return 2
   if not arguments:
     parser.print_help()
     return 2
   try:
+    if unknown := flags.unknown_flag(parser, arguments):
+      unknown[0].error(unknown[1])
     options = parser.parse_args(arguments)
   except SystemExit as leaving:  # --help, --version or wrong usage
     return int(leaving.code or 0)
@@ -93,7 +86,7 @@ def _log_of(options: argparse.Namespace) -> pathlib.Path:
 
 
 def _say(message: str) -> None:
-  print(f'{PROGRAM}: {message}', file=sys.stderr)
+  flags.say(f'{PROGRAM}: {message}')
 
 
 class _Terminated(KeyboardInterrupt):
@@ -118,15 +111,14 @@ def _terminable() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
+def _parser() -> flags.CommandParser:
+  parser = flags.CommandParser(
     prog=PROGRAM,
     description='AlphaFold 2 in JAX: predict protein structures, and train the network that does.',
-    allow_abbrev=False,
     epilog=f'{PROGRAM} COMMAND --help lists the flags of a command.',
   )
   parser.add_argument('--version', action='version', version=f'{PROGRAM} {__version__}')
-  commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
+  commands = parser.with_commands('commands', 'COMMAND')
   for command in COMMANDS:
     command.add(commands)
   return parser

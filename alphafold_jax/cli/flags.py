@@ -3,12 +3,18 @@
 
 import argparse
 import ast
-from collections.abc import Callable, Mapping
-from typing import Any
+import difflib
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 PROGRAM = 'alphafold-jax'
 Flag = dict[str, Any]  # settings of argparse's add_argument
 Flags = Mapping[str, Flag]  # by name, in the order of --help
+_LONGEST_HEADING = 60  # letters
 
 
 def value(metavar: str, help: str | None = None, **settings: Any) -> Flag:
@@ -32,7 +38,9 @@ def several(metavar: str, help: str, **settings: Any) -> Flag:
 
 
 def choice(choices: tuple[str, ...], help: str, **settings: Any) -> Flag:
-  """A flag whose value is one of some names."""
+  """A flag whose value is one of some names, which its help begins with where they are too many for its heading."""
+  if len(','.join(choices)) > _LONGEST_HEADING:
+    return {'choices': choices, 'metavar': 'NAME', 'help': f'{", ".join(choices)}: {help}', **settings}
   return {'choices': choices, 'help': help, **settings}
 
 
@@ -50,6 +58,109 @@ DEBUG_LOGGING = switch('show more, tracebacks included')
 NO_COMPILATION_CACHE = switch('do not keep compiled programs for later runs')
 
 
+class CommandParser(argparse.ArgumentParser):
+  """A parser that knows what a person may have meant: similar flags, commands and values."""
+
+  def __init__(self, **settings: Any):
+    """Takes what `argparse.ArgumentParser` takes."""
+    super().__init__(formatter_class=_HelpInParagraphs, allow_abbrev=False, **settings)
+    self.flags: tuple[str, ...] = ()  # that its --help lists
+    self.silent: tuple[str, ...] = ()  # that it takes as well
+    self.commands: Any = None  # sub-parsers, if it has any
+    self.advice: Callable[[str, str], str | None] = lambda flag, value: None  # about a value that a flag refuses
+
+  def with_commands(self, title: str, metavar: str, **settings: Any) -> Any:
+    """Its sub-parsers."""
+    self.commands = self.add_subparsers(title=title, metavar=metavar, required=True, **settings)
+    return self.commands
+
+  def chosen(self, arguments: Sequence[str]) -> 'CommandParser':
+    """The parser of the command that the arguments name, or this one."""
+    choices = self.commands.choices if self.commands else {}
+    for i, argument in enumerate(arguments):
+      if argument in choices:
+        return choices[argument].chosen(arguments[i + 1 :])
+    return self
+
+  def all_commands(self) -> 'list[CommandParser]':
+    """The parsers of all commands that do something."""
+    below = self.commands.choices.values() if self.commands else []
+    return [parser for one in below for parser in one.all_commands()] or [self]
+
+  def error(self, message: str) -> NoReturn:
+    """Ends the program with exit code 2; a wrong choice comes with what is similar."""
+    wrong = re.search(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message)
+    if wrong:
+      flag, value, choices = wrong.groups()
+      why = self.advice(flag, value)
+      near = similar(value, [choice.strip(" '") for choice in choices.split(',')])
+      message += f'; {why}' if why else near
+    self.print_usage(sys.stderr)
+    say(f'{self.prog}: error: {message}')
+    self.exit(2)
+
+
+def similar(given: str, names: Iterable[str]) -> str:
+  """`; did you mean NAME?` where one of the names is like what was given, else nothing."""
+  folded = {name.casefold(): name for name in names}
+  asked = given.replace('_', '-') if given.startswith('-') else given
+  found = difflib.get_close_matches(asked.casefold(), folded, 1, 0.7)
+  return f'; did you mean {folded[found[0]]}?' if found else ''
+
+
+def unknown_flag(parser: CommandParser, arguments: Sequence[str]) -> tuple[CommandParser, str] | None:
+  """The first flag that the chosen command does not have, with its parser and what may have been meant; else None."""
+  chosen = parser.chosen(arguments)
+  if re.match('--[A-Za-z]', arguments[0]) and arguments[0] not in ('--help', '--version'):
+    return (
+      parser,
+      f'{arguments[0]} stands before the command; write it behind: {parser.prog} COMMAND {arguments[0]} ...',
+    )
+  for argument in arguments:
+    flag = argument.partition('=')[0]
+    if argument == '--':
+      break
+    if not re.match('--[A-Za-z]', argument) or flag in ('--help', '--version', *chosen.flags, *chosen.silent):
+      continue
+    others = [other.prog for other in parser.all_commands() if flag in other.flags]
+    named = f'; it is a flag of `{others[0]}`' if others and not chosen.commands else ''
+    return chosen, f'unknown flag {flag}{named or similar(flag, chosen.flags)}'
+  return None
+
+
+class _HelpInParagraphs(argparse.HelpFormatter):
+  """Help that fills the width of the terminal, paragraph by paragraph, and breaks no words."""
+
+  def _fill_text(self, text: str, width: int, indent: str) -> str:
+    return '\n\n'.join(wrapped(' '.join(part.split()), width, indent) for part in text.split('\n\n'))
+
+  def _split_lines(self, text: str, width: int) -> list[str]:
+    return wrapped(' '.join(text.split()), width).split('\n')
+
+
+def wrapped(text: str, width: int | None = None, indent: str = '') -> str:
+  """A text in lines that end between words; what is indented already, such as a command to copy, stays as it is.
+
+  Args:
+    text: lines.
+    width: of a line; by default that of the terminal.
+    indent: before each line.
+  """
+  wrap = textwrap.TextWrapper(
+    width=width or shutil.get_terminal_size().columns,
+    initial_indent=indent,
+    subsequent_indent=indent,
+    break_long_words=False,
+    break_on_hyphens=False,
+  )
+  return '\n'.join(line if line.startswith('  ') else wrap.fill(line) for line in text.split('\n'))
+
+
+def say(text: str) -> None:
+  """Writes to standard error; on a terminal in lines that end between words."""
+  print(wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr)
+
+
 def command(
   commands: Any,
   usage: str,
@@ -59,7 +170,7 @@ def command(
   arguments: Flags,
   groups: Mapping[str, Flags] | None = None,
   description: str | None = None,
-) -> None:
+) -> CommandParser:
   """Adds a command.
 
   Args:
@@ -69,19 +180,16 @@ def command(
     help: one line for the list of commands.
     arguments: positional arguments and flags.
     groups: further flags, under titles.
-    description: the text of its --help; line breaks are kept. By default `help` as a sentence; '' for none.
+    description: the text of its --help; empty lines are between paragraphs. By default `help` as a sentence; '' for
+      none.
+
+  Returns:
+    the command's parser.
   """
   name, _, shown = usage.partition(' ')
   if description is None:
     description = f'{help[0].upper()}{help[1:]}.'
-  parser = commands.add_parser(
-    name,
-    help=help,
-    allow_abbrev=False,
-    usage=f'{PROGRAM} {usage}' if shown else None,
-    formatter_class=argparse.RawDescriptionHelpFormatter if '\n' in description else argparse.HelpFormatter,
-    description=description,
-  )
+  parser = commands.add_parser(name, help=help, usage=f'{PROGRAM} {usage}' if shown else None, description=description)
   parser.set_defaults(run=run)
   for argument, settings in arguments.items():
     parser.add_argument(argument, **settings)
@@ -89,12 +197,14 @@ def command(
     group = parser.add_argument_group(title)
     for flag, settings in rows.items():
       group.add_argument(flag, **settings)
+  every = [*arguments, *(flag for rows in (groups or {}).values() for flag in rows)]
+  parser.flags = tuple(flag for flag in every if flag.startswith('--'))
+  return parser
 
 
 def actions(commands: Any, name: str, help: str) -> Any:
   """Adds a command that has commands of its own, and returns their sub-parsers; the chosen one is `action`."""
-  parser = commands.add_parser(name, help=help, allow_abbrev=False)
-  return parser.add_subparsers(title='actions', metavar='ACTION', required=True, dest='action')
+  return commands.add_parser(name, help=help).with_commands('actions', 'ACTION', dest='action')
 
 
 # ------------------------------------------------------------------------------------------ kinds of values

@@ -7,7 +7,7 @@ import typing
 from typing import Any
 
 from alphafold_jax import choices
-from alphafold_jax.cli import flags, searching
+from alphafold_jax.cli import colabfold, flags, searching
 from alphafold_jax.cli.flags import Flags, choice, command, count, number, several, switch, value
 
 if typing.TYPE_CHECKING:
@@ -18,6 +18,8 @@ def run(given: argparse.Namespace) -> int:
   from alphafold_jax import runs
   from alphafold_jax.runs import files
 
+  for note in colabfold.notes(given):
+    flags.say(f'{flags.PROGRAM}: note: {note}')
   options = _options(given)
   screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
   summary = runs.run(given.input, given.output, options, screen=screen, command=given.command_line)
@@ -50,8 +52,8 @@ def _same(given: argparse.Namespace, kind: Any) -> dict[str, Any]:
 _ARGUMENTS: Flags = {
   'input': value(
     'INPUT',
-    'FASTA (one record, one protein), A3M or Stockholm, CSV or TSV with columns id,sequence[,a3mpath], features .npz '
-    'of --msa-only, or a directory of these; also .gz',
+    'FASTA or PIR (one record, one protein), A3M or Stockholm, CSV or TSV with columns id,sequence[,a3mpath], PDB or '
+    'mmCIF of one chain, the JSON input of AlphaFold 3, features .npz of --msa-only, or a directory of these; also .gz',
   ),
   'output': value('OUT', 'folder for the results; made if missing'),
 }
@@ -165,17 +167,18 @@ _GROUPS: dict[str, Flags] = {
 
 
 def add(commands: Any) -> None:
-  command(
+  parser = command(
     commands,
     'predict INPUT OUT [flags]',
     run,
     'structures from sequences and alignments',
     description=(
-      'Predicts structures with the published AlphaFold 2 models, or, where these are not installed, with the\n'
-      'small model that ships with this program, which is far less accurate. Flags and file names are those of\n'
-      'colabfold_batch where the meaning is the same. What is done already, by content and settings, is not\n'
+      'Predicts structures with the published AlphaFold 2 models, or, where these are not installed, with the '
+      'small model that ships with this program, which is far less accurate. Flags and file names are those of '
+      'colabfold_batch where the meaning is the same. What is done already, by content and settings, is not '
       'computed again: run the same command to resume. No sequence leaves this machine unless a server is chosen.'
     ),
     arguments=_ARGUMENTS,
     groups=_GROUPS,
   )
+  colabfold.add_to(parser)

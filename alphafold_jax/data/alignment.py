@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, FastaRecord, split_records
+from alphafold_jax.data import symbols
+from alphafold_jax.data.records import ANNOTATIONS, NO_ALIGNMENT_SYMBOL, FastaRecord, split_records
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 _NO_LETTER = re.compile('[^A-Za-z]')
 _CHAIN_TABLE = re.compile(r'#\s*(\d+(?:,\d+)*)\s+(\d+(?:,\d+)*)$')  # ColabFold: lengths, copies
-_ANNOTATIONS = frozenset({'ss_pred', 'ss_conf', 'ss_dssp', 'sa_dssp'})  # HH-suite's secondary structure rows
+_CONSENSUS = re.compile(r'(.*[_|.-])?consensus(/\d+-\d+)?', re.IGNORECASE)  # as HH-suite and alignment viewers name it
 _DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
 
 _TOKENS = np.full(256, residues.UNKNOWN, np.int32)
@@ -57,8 +59,11 @@ def profile(tokens: np.ndarray) -> np.ndarray:  # [num_seq, num_res] -> [num_res
 
 def checked(sequence: str, name: str = 'query') -> str:
   """A sequence in upper case; InputError, with its name, when it is empty or not of letters."""
+  if not isinstance(sequence, str):
+    raise InputError(f'sequence {name!r} is of type {type(sequence).__name__}; give a text of one-letter codes')
   if bad := _NO_LETTER.search(sequence):
-    raise InputError(f'sequence {name!r}, residue {bad.start() + 1}: {bad[0]!r} is no residue; give letters A-Z only')
+    why = symbols.advice(bad[0]) or 'is no residue; give letters A-Z only'
+    raise InputError(f'sequence {name!r}, residue {bad.start() + 1}: {symbols.shown(bad[0])} {why}')
   if not sequence:
     raise InputError(f'sequence {name!r} is empty; give at least one residue')
   return sequence.upper()
@@ -82,23 +87,13 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
   Raises:
     InputError: a row is not aligned to the query or holds what is no residue, or the alignment is that of a complex.
   """
-  records, comments = split_records(text, source)
-  notes: list[str] = []
-  if annotations := [record for record in records if record.id in _ANNOTATIONS]:
-    records = [record for record in records if record.id not in _ANNOTATIONS]
-    notes.append(f'{len(annotations)} secondary structure rows left out')
-  if not records:
-    raise InputError(f'{source}: no sequence besides secondary structure rows; the first record must be the query')
-  for record in records:
-    record.refuse(
-      NO_ALIGNMENT_SYMBOL, source, "is no residue, gap or insertion; an A3M row holds letters, '-' and '.' only"
-    )
+  records, comments, notes = _sequences(text, source)
   query, query_notes = _query_letters(records[0], source)
   _check_chain_table(comments, len(query), source)
   rows = _aligned_rows(records, query, source)
   kept = _first_of_each(row.translate(_DROP_LOWER) for row in rows) if drop_duplicates else list(range(len(rows)))
   if dropped := len(rows) - len(kept):
-    notes.append(f'{dropped} duplicate rows left out')
+    notes.append(f'{number(dropped, "duplicate row")} left out')
   tokens, deletions = _columns([rows[i] for i in kept], len(query))
   return Alignment(
     names=tuple(records[i].name for i in kept),
@@ -109,8 +104,39 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
   )
 
 
+def parse_query(head: str, source: str) -> tuple[str, tuple[str, ...]]:
+  """The query of an A3M text that may end behind it, and notes on how its letters are read.
+
+  Raises:
+    InputError: as of `parse_a3m`, for what stands there.
+  """
+  records, comments, _ = _sequences(head, source)
+  query, notes = _query_letters(records[0], source)
+  _check_chain_table(comments, len(query), source)
+  return query, tuple(notes)
+
+
+def _sequences(text: str, source: str) -> tuple[list[FastaRecord], list[tuple[int, str]], list[str]]:
+  """The records that are sequences, all of them letters and gaps; '#' lines; notes on what is left out."""
+  records, comments = split_records(text, source)
+  kept = [record for record in records if record.id not in ANNOTATIONS]
+  if not kept:
+    raise InputError(f'{source}: no sequence besides secondary structure rows; the first record must be the query')
+  for record in kept:
+    record.refuse(
+      NO_ALIGNMENT_SYMBOL, source, "is no residue, gap or insertion; an A3M row holds letters, '-' and '.' only"
+    )
+  left_out = len(records) - len(kept)
+  return kept, comments, [f'{number(left_out, "secondary structure row")} left out'] if left_out else []
+
+
 def _query_letters(record: FastaRecord, source: str) -> tuple[str, list[str]]:
   """The query in upper case, and a note if it was not."""
+  if _CONSENSUS.fullmatch(record.id):
+    raise InputError(
+      f'{source}, line {record.line}: the first record, {record.id!r}, is a consensus of the alignment and no protein; '
+      'remove it, so that the first row is the sequence to predict (or give it another name, if it is that)'
+    )
   record.refuse(re.compile('-'), source, 'is a gap in the query (the first row); remove the columns without a residue')
   letters = record.text.replace('.', '')
   if not letters:
@@ -121,18 +147,18 @@ def _query_letters(record: FastaRecord, source: str) -> tuple[str, list[str]]:
 
 def _check_chain_table(comments: list[tuple[int, str]], num_res: int, source: str) -> None:
   """Refuses the alignment of a complex, or one whose '#length<TAB>copies' line does not fit its query."""
-  for number, comment in comments:
+  for line, comment in comments:
     if not (table := _CHAIN_TABLE.match(comment)):
       continue
     lengths, copies = table[1].split(','), table[2].split(',')
     if len(lengths) > 1 or copies != ['1']:
       raise InputError(
-        f'{source}, line {number}: {comment!r} announces a complex of several chains; complexes are not supported '
+        f'{source}, line {line}: {comment!r} announces a complex of several chains; complexes are not supported '
         'yet, give one chain per alignment'
       )
     if lengths[0].lstrip('0') != str(num_res):
       raise InputError(
-        f'{source}, line {number}: {comment!r} announces {lengths[0][:20]} residues, but the query (first row) has '
+        f'{source}, line {line}: {comment!r} announces {lengths[0][:20]} residues, but the query (first row) has '
         f'{num_res}; correct or remove the line'
       )
 
@@ -145,7 +171,7 @@ def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> list[s
     if (width := len(row.translate(_DROP_LOWER))) != len(query):
       hint = ' (lower-case letters are insertions and do not count)' if len(row) != width else ''
       raise InputError(
-        f'{source}, line {record.line}: record {record.id!r} has {width} aligned columns{hint}, expected '
+        f'{source}, line {record.line}: record {record.id!r} has {number(width, "aligned column")}{hint}, expected '
         f'{len(query)}, the length of the query (first row); align it to this query again'
       )
     rows.append(row)

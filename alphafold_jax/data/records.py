@@ -11,11 +11,14 @@ import dataclasses
 import gzip
 import io
 import itertools
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from alphafold_jax.data import symbols
 from alphafold_jax.errors import InputError
 
 GZIP_MAGIC = b'\x1f\x8b'
@@ -27,8 +30,11 @@ _BYTE_ORDER_MARKS = {
 }
 _CONTROL = re.compile('[\x01-\x08\x0b\x0e-\x1f\x7f]')  # without NUL, with which servers join alignments
 _LINE_END = re.compile('\r\n|\r|\n')
-_HEADER = re.compile(rb'^[\0 \t]*>', re.MULTILINE)
-_HEAD = 1 << 20
+_HEADER = re.compile(rb'(?:\A(?:\xef\xbb\xbf)?|(?<=[\r\n]))[\0 \t\f]*>')  # as `split_records` sees it
+_HEAD = 1 << 20  # bytes; more are read where the query does not end within them
+ANNOTATIONS = frozenset(  # rows that HH-suite's programs put above or below the sequences of an alignment
+  ('ss_pred', 'ss_conf', 'ss_dssp', 'sa_dssp', 'sa_pred', 'aa_pred', 'aa_dssp')
+)
 NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-\s]')
 
 
@@ -39,6 +45,14 @@ def read_bytes(path: str | Path) -> bytes:
     return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
 
 
+def absent(path: str | Path, usual: str = 'no such file') -> str:
+  """What to say of a path at which there is nothing: the `usual` words, or where a broken link leads."""
+  try:
+    return f'is a link to {os.readlink(path)}, which leads nowhere; mend or remove the link'
+  except (OSError, ValueError):  # no link; ValueError: a NUL in the path
+    return usual
+
+
 @contextlib.contextmanager
 def read_errors(path: str | Path) -> Iterator[None]:
   """Turns a failed reading of a file inside the block, perhaps of gzip data, into an InputError that names the file."""
@@ -47,7 +61,7 @@ def read_errors(path: str | Path) -> Iterator[None]:
   except InputError:
     raise
   except FileNotFoundError:
-    raise InputError(f'{path}: no such file') from None
+    raise InputError(f'{path}: {absent(path)}') from None
   except EOFError:
     raise InputError(f'{path}: the gzip data break off before their end; copy or download the file again') from None
   except (gzip.BadGzipFile, zlib.error) as error:
@@ -61,50 +75,103 @@ def read_text(path: str | Path) -> str:
   return decode(read_bytes(path), str(path))
 
 
-def read_first_record(path: str | Path) -> str:
-  """The text up to the second '>' header, without reading on: the query of a large alignment."""
+def read_head(path: str | Path, size: int = 4096) -> bytes:
+  """The first bytes of a file, decompressed; none if it cannot be read."""
   try:
     with open(path, 'rb') as file:
       packed = file.peek(2)[:2] == GZIP_MAGIC
       with gzip.GzipFile(fileobj=file) if packed else file as stream:
-        head = stream.read(_HEAD)
+        return stream.read(size)
+  except (OSError, ValueError, EOFError, zlib.error):
+    return b''
+
+
+def read_first_record(path: str | Path) -> str:
+  """The text up to the end of the first record that is no annotation: the query of an alignment, without reading on."""
+  try:
+    with open(path, 'rb') as file:
+      packed = file.peek(2)[:2] == GZIP_MAGIC
+      with gzip.GzipFile(fileobj=file) if packed else file as stream:
+        head = more = stream.read(_HEAD)
+        while (end := head_end(head)) is None and (more := stream.read(max(_HEAD, len(head)))):
+          head += more
   except (OSError, ValueError, EOFError, zlib.error):
     return read_text(path)  # raises the error with its message
-  second = [found.start() for found in itertools.islice(_HEADER.finditer(head), 2)][1:]
-  return decode(head[: second[0]] if second else head, str(path))
+  return decode(head[:end], str(path))
+
+
+def head_end(content: bytes) -> int | None:
+  """Where the first record that is no annotation ends in an alignment; None: not before the content does."""
+  for header, following in itertools.pairwise(_HEADER.finditer(content)):
+    line = content[header.end() : following.start()].splitlines()[:1]
+    name = line[0].split()[:1] if line else []
+    if not name or name[0].decode('latin-1') not in ANNOTATIONS:
+      return following.start()
+  return None
 
 
 def read_table(path: str | Path, needed: Sequence[str], columns: str) -> list[tuple[int, dict[str, str]]]:
-  """The rows of a CSV or TSV table, by column in lower case, with their line numbers.
+  """The rows of a CSV or TSV file by column, as `parse_table` gives them, with their line numbers; no empty lines."""
+  table = parse_table(read_text(path), str(path), needed, columns)
+  if not (rows := [(row.line, row.fields) for row in table if row.fields]):
+    raise InputError(f'{path}: the table has no rows under its column names')
+  return rows
+
+
+class TableRow(NamedTuple):
+  """A row of a table; false if all of it is blank."""
+
+  line: int
+  fields: dict[str, str]  # by column, in lower case; '' where the row is short; none of an empty line
+  beyond: tuple[str, ...]  # fields behind the last column
+
+  def __bool__(self) -> bool:
+    return any(field.strip() for field in (*self.fields.values(), *self.beyond))
+
+
+def parse_table(text: str, source: str, needed: Sequence[str], columns: str) -> list[TableRow]:
+  """The rows of a CSV or TSV table, blank ones among them included.
 
   Args:
-    path: the file.
+    text: the table; its first line names the columns. Commas, tabs or semicolons are between them.
+    source: names it in messages.
     needed: the columns that it must have.
     columns: all that it may have, for messages.
 
   Raises:
-    InputError: the file is no such table, or has no rows.
+    InputError: it is no such table.
   """
-  text = '\n'.join(_LINE_END.split(read_text(path)))
+  text = '\n'.join(_LINE_END.split(text)).rstrip('\n')
   if not text.strip():
-    raise InputError(f'{path}: the file is empty; expected a table with the columns {columns}')
-  head = text.split('\n', 1)[0]
-  delimiter = next((mark for mark in '\t;' if mark in head and ',' not in head), ',')
-  reader = csv.DictReader(io.StringIO(text, newline=''), delimiter=delimiter, restkey='', restval='', strict=True)
+    raise InputError(f'{source}: the file is empty; expected a table with the columns {columns}')
+  separator = re.match('sep=(.)\n', text)  # Excel's
+  skipped = separator.end() if separator else 0
+  head = text[skipped:].split('\n', 1)[0]
+  delimiter = separator[1] if separator else next((mark for mark in '\t;' if mark in head and ',' not in head), ',')
+  reader = csv.reader(io.StringIO(text[skipped:], newline=''), delimiter=delimiter, strict=True)
+  rows: list[TableRow] = []
   try:
-    reader.fieldnames = names = [(name or '').strip().lower() for name in reader.fieldnames or ()]
-    if missing := set(needed) - set(names):
-      have = ', '.join(map(repr, names)) or 'nothing'
-      raise InputError(
-        f'{path}, line 1: no column {" and ".join(map(repr, sorted(missing)))}; the first line must name the columns '
-        f'{columns}; it has {have[:200]}'
-      )
-    rows = [(reader.line_num, row) for row in reader]
+    names = [name.strip().lower() for name in next(reader)]
+    _check_columns(names, source, needed, columns)
+    for fields in reader:
+      by_name = dict.fromkeys(names, '') | dict(zip(names, fields, strict=False)) if fields else {}
+      rows.append(TableRow(reader.line_num + bool(skipped), by_name, tuple(fields[len(names) :])))
   except csv.Error as error:
-    raise InputError(f'{path}, line {reader.reader.line_num}: not a table ({error})') from None
-  if not rows:
-    raise InputError(f'{path}: the table has no rows under its column names')
+    raise InputError(f'{source}, line {reader.line_num + bool(skipped)}: not a table ({error})') from None
   return rows
+
+
+def _check_columns(names: Sequence[str], source: str, needed: Sequence[str], columns: str) -> None:
+  """Refuses a table that lacks a column, or has one twice."""
+  place = f'{source}, line 1'
+  if missing := set(needed) - set(names):
+    have = ', '.join(map(repr, names)) or 'nothing'
+    raise InputError(
+      f'{place}: no column {" and ".join(map(repr, sorted(missing)))}; the first line must name the columns '
+      f'{columns}; it has {have[:200]}'
+    )
+  if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+    raise InputError(f'{place}: the column {twice[0]!r} is there twice; give each a name of its own')
 
 
 def decode(content: bytes, source: str) -> str:
@@ -150,18 +217,19 @@ class FastaRecord:
     words = self.name.split(maxsplit=1)
     return words[0][:80] if words else ''
 
-  def refuse(self, symbols: re.Pattern[str], source: str, remedy: str | dict[str, str]) -> None:
-    """Raises InputError, with the `source`, at the first character that matches `symbols`.
+  def refuse(self, wrong: re.Pattern[str], source: str, remedy: str | dict[str, str]) -> None:
+    """Raises InputError, with the `source`, at the first character that matches `wrong`.
 
     Args:
       remedy: ends the message; or remedies by character, with '' for the others.
     """
     for number, line in self.lines:
-      if found := symbols.search(line):
+      if found := wrong.search(line):
         symbol = found[0]
-        advice = remedy if isinstance(remedy, str) else remedy.get(symbol, remedy[''])
+        usual = remedy if isinstance(remedy, str) else remedy.get(symbol, remedy[''])
+        advice = symbols.advice(symbol) or usual
         place = f'{source}, line {number}, {self.unit} {found.start() + 1}'
-        raise InputError(f'{place}: {symbol!r} in record {self.id!r} {advice}')
+        raise InputError(f'{place}: {symbols.shown(symbol)} in record {self.id!r} {advice}')
 
 
 def split_records(text: str, source: str) -> tuple[list[FastaRecord], list[tuple[int, str]]]:
@@ -185,7 +253,10 @@ def split_records(text: str, source: str) -> tuple[list[FastaRecord], list[tuple
     elif line.startswith('#'):
       comments.append((number, line))
     elif line and header is None:
-      raise InputError(f"{source}, line {number}: {line[:40]!r} stands before any '>' header; put a line '>name' above")
+      odd = '' if line[0].isascii() else f', which begins with {symbols.shown(line[0])},'
+      raise InputError(
+        f"{source}, line {number}: {line[:40]!r}{odd} stands before any '>' header; put a line '>name' above"
+      )
     elif line:
       lines.append((number, line))
   if header is None:

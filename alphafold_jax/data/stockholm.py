@@ -7,8 +7,10 @@ insertions (lower case). An alignment may be written in several blocks, each wit
 
 import re
 
+from alphafold_jax.data import symbols
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 MARK = '# STOCKHOLM'
 _STRETCH = re.compile('-+|[^-]+')
@@ -43,8 +45,8 @@ def _read(text: str, source: str) -> tuple[dict[str, str], dict[str, str]]:
   parts: dict[str, list[str]] = {}
   descriptions: dict[str, str] = {}
   end = None
-  for number, line in enumerate(lines[1:], start=2):
-    place = f'{source}, line {number}'
+  for at, line in enumerate(lines[1:], start=2):
+    place = f'{source}, line {at}'
     if end and line.strip():
       raise InputError(f"{place}: text behind the end of the alignment ('//' in line {end}); give one alignment a file")
     if line.startswith('#=GS'):
@@ -52,7 +54,7 @@ def _read(text: str, source: str) -> tuple[dict[str, str], dict[str, str]]:
       if len(words) == 4 and words[2] == 'DE':  # #=GS NAME DE TEXT
         descriptions[words[1]] = words[3].strip()
     elif line.rstrip() == '//':
-      end = number
+      end = at
     elif line.strip() and not line.startswith('#'):
       _add(line, parts, place)
   if not end:
@@ -63,7 +65,9 @@ def _read(text: str, source: str) -> tuple[dict[str, str], dict[str, str]]:
   width = len(next(iter(rows.values())))
   for name, row in rows.items():
     if len(row) != width:
-      raise InputError(f'{source}: row {name!r} has {len(row)} columns and the first {width}; write the file again')
+      raise InputError(
+        f'{source}: row {name!r} has {number(len(row), "column")} and the first {width}; write the file again'
+      )
   return rows, descriptions
 
 
@@ -74,7 +78,8 @@ def _add(line: str, parts: dict[str, list[str]], place: str) -> None:
     raise InputError(f'{place}: expected a name and a row of the alignment, found {len(words)} words')
   name, row = words
   if bad := NO_ALIGNMENT_SYMBOL.search(row):
-    raise InputError(f"{place}: {bad[0]!r} in row {name!r} is no residue or gap; a row holds letters, '-' and '.' only")
+    why = symbols.advice(bad[0]) or "is no residue or gap; a row holds letters, '-' and '.' only"
+    raise InputError(f'{place}: {symbols.shown(bad[0])} in row {name!r} {why}')
   blocks = parts.setdefault(name, [])
   num_blocks = len(next(iter(parts.values())))  # of the first row, which begins each block
   if len(blocks) + 1 > num_blocks and name != next(iter(parts)):

@@ -48,7 +48,7 @@ def run(
   """
   options = options or Options()
   found = work.find(source, takes_bare=options.search is not None, prefix=options.jobname_prefix)
-  templates = work.template_source(options)
+  templates = work.template_source(options, found)
   models = None if options.msa_only else fleet.Models(options)
   places = fleet.places_of(options)
   out = Path(out)

@@ -5,13 +5,15 @@ Beside what `data.queries` reads, the .npz files of `--msa-only` are proteins to
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import logging
+import os
 import random
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,17 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import Alignment
+from alphafold_jax.data.alignment_files import as_a3m, read_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.padding import msa_depth_bucket, residue_bucket
-from alphafold_jax.data.queries import FailedQuery, Query, Scan, read_a3m, scan_queries
+from alphafold_jax.data.queries import FailedQuery, Query, Scan, scan_queries
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
 _FEATURES = '.npz'
-_CHECK_AT_START = 50  # alignments; of more, only the query is read before their job comes
+_NO_LISTS = (bytes, Mapping)  # of queries, though they can be gone through
 _UNKNOWN = frozenset('XJO')
-_TABLES = ('.csv', '.tsv')
 _NOTHING_KNOWN = (
   'every residue is of unknown type (X, J or O), so there is nothing to build; give the real residue types'
 )
@@ -45,12 +47,14 @@ class Contents:
 
   What was read last is kept in memory, up to `max_bytes` in all; what had to go is read again when it is asked for. So
   every file is read once where all of them fit, and a file of a larger run twice: at the start, and when its protein's
-  turn comes. In another process nothing has been read yet.
+  turn comes. Digest and depth are made at the first reading and kept. In another process nothing has been read yet.
   """
 
   def __init__(self, max_bytes: int = 256 << 20):
     self._max_bytes = max_bytes
     self._kept: OrderedDict[Path, bytes] = OrderedDict()  # what was asked for last is the last
+    self._digests: dict[Path, str] = {}
+    self._depths: dict[Path, int] = {}
     self._num_bytes = 0
     self._lock = threading.Lock()
 
@@ -61,20 +65,35 @@ class Contents:
     """What is in a file, decompressed.
 
     Raises:
-      InputError: it cannot be read.
+      InputError: it cannot be read, or holds something else than before.
     """
     with self._lock:
       if path in self._kept:
         self._kept.move_to_end(path)
         return self._kept[path]
     content = read_bytes(path)
+    digest = hashlib.sha256(content).hexdigest()
     with self._lock:
+      if self._digests.setdefault(path, digest) != digest:
+        raise InputError(f'{path}: changed since the run began; run the same command again')
       if path not in self._kept:
         self._kept[path] = content
         self._num_bytes += len(content)
       while self._num_bytes > self._max_bytes:
         self._num_bytes -= len(self._kept.popitem(last=False)[1])
     return content
+
+  def digest(self, path: Path) -> str:
+    """SHA-256 of what is in a file, decompressed; see `read`."""
+    if path not in self._digests:
+      self.read(path)
+    return self._digests[path]
+
+  def depth(self, path: Path) -> int:
+    """Records of an alignment file, counted without checking them; see `read`."""
+    if path not in self._depths:
+      self._depths[path] = as_a3m(self.read(path), str(path)).count('>')
+    return self._depths[path]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,8 +122,16 @@ class Job:
     Raises:
       InputError: it cannot be read.
     """
-    path = self.features or self.alignment_path
-    return None if path is None else self.contents.read(path)
+    return None if self.file is None else self.contents.read(self.file)
+
+  @property
+  def file(self) -> Path | None:
+    """The file of the alignment or features."""
+    return self.features or self.alignment_path
+
+  def digest(self) -> str | None:
+    """SHA-256 of `content`; None if there is none."""
+    return None if self.file is None else self.contents.digest(self.file)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +174,8 @@ def find(source: str | Path | Query | Sequence[Query], *, takes_bare: bool, pref
 
 def _nothing_to_run(failures: Sequence[FailedQuery]) -> str:
   """All failures, as far as they fit on a screen."""
+  if not failures:
+    return 'there is no protein to run; the list of queries is empty'
   bare = [failure for failure in failures if failure.message.endswith(_BARE)]
   if len(failures) > 1 and len(bare) == len(failures):
     return f'{failures[0].source} and {len(bare) - 1} more: {_BARE}'
@@ -166,22 +195,15 @@ class _FeatureQuery(Query):
 def _items(source: str | Path | Query | Sequence[Query], contents: Contents) -> Scan:
   if isinstance(source, Query):
     return Scan((source,))
-  if not isinstance(source, str | Path):
-    return Scan(tuple(source))
-  readers = {_FEATURES: lambda path, _: iter([_feature_query(path)])}
-  return scan_queries(source, check_alignments=_is_small(Path(source)), read=contents.read, others=readers)
-
-
-def _is_small(path: Path) -> bool:
-  """Whether all alignments can be read to their end before the first is predicted."""
-  try:
-    if path.suffix.lower() in _TABLES and path.is_file():
-      with open(path, 'rb') as file:
-        return sum(1 for _ in zip(range(_CHECK_AT_START + 1), file)) <= _CHECK_AT_START
-    entries = list(path.iterdir()) if path.is_dir() else []
-  except (OSError, ValueError):  # scan_queries will say what is wrong
-    return True
-  return len(entries) <= _CHECK_AT_START and not any(entry.suffix.lower() in _TABLES for entry in entries)
+  if isinstance(source, str | os.PathLike):
+    return scan_queries(source, read=contents.read, others={_FEATURES: lambda path: [_feature_query(path)]})
+  items: tuple[Any, ...] = (
+    tuple(source) if isinstance(source, Iterable) and not isinstance(source, _NO_LISTS) else (source,)
+  )
+  for item in items:
+    if not isinstance(item, Query):
+      raise InputError(f'{item!r:.60} is of type {type(item).__name__}; give the path of a file or folder, or queries')
+  return Scan(items)
 
 
 def _feature_query(path: Path) -> Query | FailedQuery:
@@ -233,12 +255,11 @@ def depth(job: Job) -> int:
   try:
     if isinstance(job.query.alignment, Alignment) and job.features is None:
       return len(job.query.alignment.tokens)
-    content = job.content()
-    if content is None:
+    if job.file is None:
       return 1
     if job.features is None:
-      return content.count(b'>')
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+      return job.contents.depth(job.file)
+    with np.load(io.BytesIO(job.contents.read(job.file)), allow_pickle=False) as archive:
       return len(archive['msa.mask'])
   except Exception as error:  # the job itself will fail and say why
     _log.debug('%s: the rows of the alignment cannot be counted (%s)', job.name, error)

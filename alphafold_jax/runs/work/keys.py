@@ -34,10 +34,8 @@ def of_input(job: Job, hits: str | None = None) -> str:
   Raises:
     InputError: its file cannot be read.
   """
-  digest = None
-  if (content := job.content()) is not None:
-    digest = hashlib.sha256(content).hexdigest()
-  elif isinstance(alignment := job.query.alignment, Alignment):
+  digest = job.digest()
+  if digest is None and isinstance(alignment := job.query.alignment, Alignment):
     state = hashlib.sha256()
     for array in (alignment.tokens, alignment.deletions):
       state.update(np.ascontiguousarray(array, np.int32).tobytes())

@@ -15,7 +15,7 @@ from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
-from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.runs.work.inputs import Inputs, Job
 from alphafold_jax.screen import number
 from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.options import SearchOptions
@@ -192,15 +192,64 @@ class MappedStructures(_FromFiles):
     return templates.stack_templates(placed, MOST) if placed else None
 
 
-TemplateSource = GivenStructures | MappedStructures | FoundStructures
+class OwnStructures:
+  """Templates that came with proteins of a run; for its other proteins those of another source, if there is one."""
+
+  def __init__(self, others: 'GivenStructures | MappedStructures | FoundStructures | None'):
+    """Takes the source for proteins that say nothing of templates."""
+    self._others = others
+
+  def identity(self) -> str | None:
+    """That of the other source."""
+    return self._others.identity() if self._others else None
+
+  def identity_for(self, job: Job) -> str | None:
+    """A protein's own templates, or what the other source has for it."""
+    if job.query.templates is not None:
+      return keys.of_json([template.identity() for template in job.query.templates])
+    return self._others.identity_for(job) if self._others else None
+
+  def facts(self) -> dict[str, str]:
+    """For the record of a run: those of the other source."""
+    return self._others.facts() if self._others else {}
+
+  def place(self, job: Job) -> Any | None:
+    """A protein's own templates as schema.Templates, or those of the other source; None if there are none.
+
+    Raises:
+      InputError: one of its own cannot be placed.
+    """
+    from alphafold_jax.data import templates
+
+    if job.query.templates is None:
+      return self._others.place(job) if self._others else None
+    placed = [template.place(job.query.sequence) for template in job.query.templates]
+    for template in placed[:MOST]:
+      _log_placed(job, template)
+    if len(placed) > MOST:
+      _log.warning('%s: only the first %d of its %d templates are used', job.name, MOST, len(placed))
+    return templates.stack_templates(placed[:MOST], MOST) if placed else None
 
 
-def template_source(options: Options) -> TemplateSource | None:
-  """Where the templates of a run come from; None if there are none.
+TemplateSource = GivenStructures | MappedStructures | FoundStructures | OwnStructures
+
+
+def template_source(options: Options, found: Inputs) -> TemplateSource | None:
+  """Where the templates of a run on the proteins found come from; None if there are none.
+
+  Args:
+    options: of the run.
+    found: its proteins, some of which may bring templates of their own.
 
   Raises:
     InputError: the structures that were given cannot be read.
   """
+  others = _source_for_all(options)
+  said = [job.query.templates for job in found.jobs if job.query.templates is not None]
+  return OwnStructures(others) if any(said) or (said and others) else others
+
+
+def _source_for_all(options: Options) -> GivenStructures | MappedStructures | FoundStructures | None:
   if options.custom_template_path:
     return GivenStructures(options.custom_template_path)
   if options.template_map:

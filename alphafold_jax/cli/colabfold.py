@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flags of `colabfold_batch` that `predict` does not have: accepted where they change no result, else refused.
+
+All others of its flags mean here what they mean there (version 1.6.3). A flag that is given the value which it has
+there by default changes nothing either.
+"""
+
+import argparse
+import dataclasses
+from typing import Any
+
+from alphafold_jax.cli.flags import CommandParser
+from alphafold_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class ForeignFlag:
+  """One flag: how many values it takes, and what becomes of it."""
+
+  said: str  # why it changes nothing; or what is missing, and our way
+  refused: bool = False
+  takes: bool = True  # a value
+  default: str | None = None  # there
+
+
+_SPEED = 'concerns the speed there; kernels are chosen by --kernels here, by default the fastest'
+_MEMORY = 'concerns the memory there; what fits is planned here before anything runs'
+_RELAXED = (
+  'relaxation is not part of this version; relax the files of OUT with another program, such as colabfold_relax'
+)
+_CHAINS = 'the prediction of complexes is not part of this version; give one chain a protein'
+_NO_RELAXATION = 'nothing is relaxed'
+_HITS = (
+  'reading template hits from a file is not part of this version; search with --templates, or give the structures with '
+  '--template-map or --custom-template-path'
+)
+_GUESS = 'an initial guess is not part of this version; a structure can be given as a template: --custom-template-path'
+_JSON = (
+  'writing the input of AlphaFold 3 is not part of this version; alignments as A3M, which it takes as unpairedMsaPath, '
+  'are written by `alphafold-jax msa`'
+)
+FOREIGN = {
+  '--amber': ForeignFlag(_RELAXED, refused=True, takes=False),
+  '--num-relax': ForeignFlag(_RELAXED, refused=True, default='0'),
+  '--relax-max-iterations': ForeignFlag(_RELAXED, refused=True, default='2000'),
+  '--relax-tolerance': ForeignFlag(_RELAXED, refused=True, default='2.39'),
+  '--relax-stiffness': ForeignFlag(_RELAXED, refused=True, default='10'),
+  '--relax-max-outer-iterations': ForeignFlag(_RELAXED, refused=True, default='3'),
+  '--use-gpu-relax': ForeignFlag(_NO_RELAXATION, takes=False),
+  '--pair-mode': ForeignFlag(_CHAINS, refused=True, default='unpaired_paired'),
+  '--pair-strategy': ForeignFlag(_CHAINS, refused=True, default='greedy'),
+  '--calc-extra-ptm': ForeignFlag(_CHAINS, refused=True, takes=False),
+  '--no-use-probs-extra': ForeignFlag('concerns scores between chains, and there is one', takes=False),
+  '--disable-cluster-profile': ForeignFlag('concerns models of complexes alone', takes=False),
+  '--initial-guess': ForeignFlag(_GUESS, refused=True),
+  '--pdb-hit-file': ForeignFlag(_HITS, refused=True),
+  '--custom-template-cache-path': ForeignFlag('templates need no cache here'),
+  '--af3-json': ForeignFlag(_JSON, refused=True, takes=False),
+  '--use-fast-kernels': ForeignFlag(_SPEED, takes=False),
+  '--kernel-backend': ForeignFlag(_SPEED),
+  '--compile-mode': ForeignFlag('concerns the speed of compiling there; programs are compiled once and kept here'),
+  '--recompile-padding': ForeignFlag('concerns the speed there; sequences are padded to common sizes here'),
+  '--disable-unified-memory': ForeignFlag(_MEMORY, takes=False),
+}
+_VALUES = {  # of flags that both have: values that only colabfold_batch takes
+  ('--msa-mode', 'mmseqs2_uniref_env_envpair'): 'pairs chains of complexes; for one chain it is mmseqs2_uniref_env',
+  **{('--model-type', f'alphafold2_multimer_v{i}'): _CHAINS for i in (1, 2, 3)},
+  ('--model-type', 'deepfold_v1'): 'the models of DeepFold are not part of this version; choose alphafold2_ptm',
+  **{('--rank', name): _CHAINS for name in ('iptm', 'multimer')},
+}
+
+
+def add_to(parser: CommandParser) -> None:
+  """Lets a parser take these flags, which its --help does not list, and explain the values of others."""
+  for flag, foreign in FOREIGN.items():
+    how: dict[str, Any] = {'nargs': '?', 'const': ''} if foreign.takes else {'action': 'store_true', 'default': None}
+    parser.add_argument(flag, help=argparse.SUPPRESS, **how)
+  parser.silent = tuple(FOREIGN)
+  parser.advice = lambda flag, value: _VALUES.get((flag, value))
+
+
+def notes(given: argparse.Namespace) -> list[str]:
+  """What to say about those that were given and change nothing.
+
+  Raises:
+    InputError: one of them would change the results.
+  """
+  said = []
+  for flag, foreign in FOREIGN.items():
+    value = getattr(given, flag.removeprefix('--').replace('-', '_'))
+    if value is None:
+      continue
+    if foreign.refused and not _is_default(value, foreign.default):
+      raise InputError(f'{flag}: {foreign.said}')
+    said.append(f'{flag}: {"its default there" if foreign.refused else foreign.said}; no result changes')
+  return said
+
+
+def _is_default(value: str, default: str | None) -> bool:
+  if default is None:
+    return False
+  try:
+    return float(value) == float(default)
+  except (TypeError, ValueError):
+    return value == default
