@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was used of all that a person gave for a training set: nothing is an error, a part is counted and listed."""
+
+import dataclasses
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from alphafold_jax.data.training.library import AlignmentLibrary, choose
+from alphafold_jax.data.training.source_table import Listed, SourceTable
+from alphafold_jax.data.training.sources import SourceFiles
+from alphafold_jax.errors import InputError
+from alphafold_jax.naming import Names, listed
+from alphafold_jax.screen import number
+
+_UNUSED = 'an alignment that no chain took: none has its sequence, or each has a better one'
+
+
+@dataclasses.dataclass
+class Used:
+  """What chains made use of."""
+
+  names: list[str] = dataclasses.field(default_factory=list)  # of the chains themselves
+  rows: set[str] = dataclasses.field(default_factory=set)  # names in the table
+  members: set[str] = dataclasses.field(default_factory=set)  # names in the clusters
+  alignments: set[str] = dataclasses.field(default_factory=set)  # paths of the files taken
+  libraries: set[int] = dataclasses.field(
+    default_factory=set
+  )  # that have an alignment for a chain, taken or not needed
+  unlisted: list[str] = dataclasses.field(default_factory=list)  # chains that the clusters do not name
+
+  def add(self, other: 'Used') -> None:
+    """Counts in what other chains used."""
+    self.names += other.names
+    self.unlisted += other.unlisted
+    self.rows |= other.rows
+    self.members |= other.members
+    self.alignments |= other.alignments
+    self.libraries |= other.libraries
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+  """What a person gave besides the structures."""
+
+  table: SourceTable
+  libraries: tuple[AlignmentLibrary, ...]
+  table_path: Path | None = None
+  clusters_path: Path | None = None
+  columns: tuple[str, ...] = ()  # of the table that are not read
+  found: tuple[SourceFiles, ...] = ()  # files by the paths given, of structures and alignments
+
+  def find(self, names: Sequence[str], others: Collection[str], used: Used) -> Listed:
+    """What table and clusters say about a chain, see `SourceTable.find`; counts it in `used`."""
+    row, member = self.table.keys(names, others)
+    used.names.append(names[0])
+    if row is not None:
+      used.rows.add(row)
+    if member is not None:
+      used.members.add(member)
+    elif self.table.clusters is not None:
+      used.unlisted.append(names[0])
+    return self.table.find(names, others)
+
+  def alignment(
+    self, names: Sequence[str], sequence: str, used: Used, skipped: list[tuple[str, str]]
+  ) -> tuple[np.ndarray, np.ndarray, str]:
+    """Tokens, deletions and label of a chain's alignment, see `choose`; counts it in `used`, refusals in `skipped`."""
+    chosen = choose(self.libraries, names, sequence)
+    used.alignments |= {str(path) for path in chosen.taken}
+    used.libraries |= set(chosen.libraries)
+    skipped += chosen.refused
+    return chosen.tokens, chosen.deletions, chosen.label
+
+  def check(self, used: Used, skipped: Sequence[tuple[str, str]]) -> None:
+    """Raises InputError for the first thing given of which nothing was used; `skipped` gives reasons."""
+    for path, rows, keys, what in self._tables(used):
+      if not keys:
+        raise InputError(
+          f'{what} {path}: no chain of these structures has any of its {number(len(rows), "name")}; the first is '
+          f'{next(iter(rows))!r}, the first of a chain {used.names[0]!r}'
+        )
+    for i, library in enumerate(self.libraries):
+      if i not in used.libraries:
+        paths = {str(path) for one in library.alignments for path in one.paths}
+        reasons = [reason for path, reason in skipped if path in paths]
+        first = f'the first says: {reasons[0]}' if reasons else f'the first is {library.alignments[0].label}'
+        raise InputError(
+          f'--msas {library.path}: no chain could use any of its {number(len(library.alignments), "alignment")}, by '
+          f'name or by sequence; {first}; the first chain is {used.names[0]}'
+        )
+
+  def unmatched(self, used: Used, mentioned: set[str]) -> Iterator[tuple[str, str]]:
+    """What was not used, with the reasons, but for the files `mentioned` already."""
+    for library in self.libraries:
+      paths = (str(path) for one in library.alignments for path in one.paths)
+      yield from ((path, _UNUSED) for path in paths if path not in mentioned | used.alignments)
+    for path, rows, keys, _ in self._tables(used):
+      yield from (
+        (str(path), f'names {name}, which is no chain of these structures') for name in rows if name not in keys
+      )
+    for name in used.unlisted:
+      yield str(self.clusters_path), f'does not name chain {name}, which is a cluster of its own'
+
+  def notes(self, used: Used) -> Iterator[str]:
+    """Sentences for the end of the command: how much was used of what was given."""
+    for one in self.found:
+      if ignored := one.ignored():
+        yield f'{one.path}: {ignored}'
+    if self.columns:
+      yield f'{self.table_path}: columns not used: {listed(self.columns)}'
+    for library in self.libraries:
+      paths = [str(path) for one in library.alignments for path in one.paths]
+      if unused := [path for path in paths if path not in used.alignments]:
+        yield f'{library.path}: {len(paths) - len(unused)} of {number(len(paths), "alignment file")} used'
+    for path, rows, keys, _ in self._tables(used):
+      if strangers := [name for name in rows if name not in keys]:
+        yield f'{path}: {len(strangers)} of {number(len(rows), "name")} without a chain here ({listed(strangers)})'
+    if used.unlisted:
+      shown = f'{number(len(used.unlisted), "chain")} not named, each a cluster of its own ({listed(used.unlisted)})'
+      yield f'{self.clusters_path}: {shown}'
+    if self.table.rows is not None and (left := len(used.names) - len(used.rows)) > 0:
+      yield f'{self.table_path}: {number(left, "chain")} of the structures not named, so not taken'
+
+  def _tables(self, used: Used) -> Iterator[tuple[Path | None, Names, set[str], str]]:
+    """Of the table and the clusters, if given: path, names in it, those that are chains, and the flag."""
+    if self.table.rows is not None:
+      yield self.table_path, self.table.rows, used.rows, '--table'
+    if self.table.clusters is not None:
+      yield self.clusters_path, self.table.clusters, used.members, '--clusters'
