@@ -18,6 +18,7 @@ from alphafold_jax.train.step import StepSpec
 
 # Settings that may differ when a run goes on: its length, how often it logs and saves, when the learning rate decays.
 MAY_CHANGE = ('run.', 'optimizer.decay_')
+_MAY_BE_ZERO = ('num_samples', 'seed', 'validate_every', 'num_validation')  # of RunSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +31,17 @@ class RunSpec:
   log_every: int  # steps
   checkpoint_every: int  # steps
   keep_checkpoints: int
-  validate_every: int  # steps
+  validate_every: int  # steps; 0: never, not at the end either
   num_validation: int  # chains
   max_validation_length: int  # residues
   max_skipped: int  # steps
   num_workers: int  # threads
+
+  def __post_init__(self):
+    for name, value in vars(self).items():
+      least = 0 if name in _MAY_BE_ZERO else 1
+      if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f'run.{name} is {value!r}; expected a whole number of {least} or more')
 
 
 def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:

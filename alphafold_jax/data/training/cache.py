@@ -43,7 +43,7 @@ class ChainEntry:
   method: str  # '' unknown
   release_date: str  # YYYY-MM-DD, '' unknown
   cluster: str  # chains that are sampled as one; the chain's own id where no clusters were given
-  split: str  # only 'train' is trained on
+  split: str  # of SPLITS in source_table.py; only 'train' is trained on
   largest_share: float  # of the commonest residue type
   depth: int  # rows of the alignment as kept, the query counted
   depth_found: int  # rows before the cap
@@ -122,12 +122,14 @@ def array_record() -> ModuleType:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
   """The content of cache.json, after its format and version were checked."""
+  make = f'make one with `alphafold-jax dataset STRUCTURES... {path}`'
   try:
     manifest = json.loads((path / MANIFEST).read_text(encoding='utf-8'))
     kind, version = manifest['format'], manifest['version']
     _ = manifest['num_records'], manifest['num_bytes']
-  except FileNotFoundError:
-    raise InputError(f'{path}: no training cache here ({MANIFEST} is missing); make one with build_cache') from None
+  except (FileNotFoundError, NotADirectoryError):
+    what = 'no such folder' if not path.exists() else f'{MANIFEST} is missing' if path.is_dir() else 'this is a file'
+    raise InputError(f'{path}: no training cache here ({what}); {make}') from None
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise InputError(f'{path / MANIFEST}: damaged ({type(error).__name__}: {error}); build the cache again') from None
   if kind != FORMAT:
