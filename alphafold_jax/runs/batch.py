@@ -48,7 +48,7 @@ def run(
   """
   options = options or Options()
   found = work.find(source, takes_bare=options.search is not None, prefix=options.jobname_prefix)
-  templates = work.template_source(options)
+  templates = work.template_source(options, found)
   models = None if options.msa_only else fleet.Models(options)
   places = fleet.places_of(options)
   out = Path(out)
@@ -138,6 +138,8 @@ class _Run:
     models = self.options.models
     if self.templates and all(self.options.model_config(name).templates is None for name in models):
       _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))
+    for note in self.templates.notes if self.templates else ():
+      _log.warning('%s', note)
     for note in self.found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
