@@ -182,9 +182,11 @@ def test_a_table_says_which_belong_together(results, tmp_path):
     table.write_text(text)
     with pytest.raises(errors.InputError, match=said):
       evaluation.evaluate(out, references, tmp_path / 'out', pairs=table)
-  table.write_text('prediction,reference,chain\nhras,HRAS,Z\n')
-  (failure,) = evaluation.evaluate(out, references, tmp_path / 'out', pairs=table).failures
-  assert "chain 'Z' not found; has A" in failure.message
+  table.write_text('prediction,reference,chain\nhras,HRAS,Z\nnobody,HRAS,\n')
+  found = evaluation.evaluate(out, references, tmp_path / 'out', pairs=table)
+  unknown, unfit = found.failures
+  assert "no prediction 'nobody'" in unknown.message and "chain 'Z' not found; has A" in unfit.message
+  assert found.exit_code == 2 and 'nobody: ' in found.text
 
 
 def test_lines_of_a_table_that_match_nothing_are_listed_and_the_others_scored(results, tmp_path):
@@ -202,8 +204,9 @@ def test_lines_of_a_table_that_match_nothing_are_listed_and_the_others_scored(re
   assert reasons[1].startswith("there is no reference 'nowhere'") and len(reasons) == 3
   assert found.notes == [f'{table}, line 6 says what line 2 says', f'{table}: columns not used: chains']
   table.write_text('prediction,reference\nhras,HRAS\nhras,4zey_A\nnobody,HRAS\n')
-  scored = evaluation.evaluate(out, references, tmp_path / 'ev', pairs=table, min_identity=0, min_coverage=0)
-  assert scored.exit_code == 1 and 'several references of hras; statistics are of the first' in scored.text
+  assert finding.find(out, references, pairs=table).notes == [
+    f'{table}: several references of hras; statistics are of the first'
+  ]
 
 
 def test_of_two_references_of_one_name_mmcif_is_taken_with_a_note(tmp_path):
