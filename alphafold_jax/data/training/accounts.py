@@ -29,11 +29,13 @@ class Used:
     default_factory=set
   )  # that have an alignment for a chain, taken or not needed
   unlisted: list[str] = dataclasses.field(default_factory=list)  # chains that the clusters do not name
+  bare: list[str] = dataclasses.field(default_factory=list)  # chains whose alignment holds the query alone
 
   def add(self, other: 'Used') -> None:
     """Counts in what other chains used."""
     self.names += other.names
     self.unlisted += other.unlisted
+    self.bare += other.bare
     self.rows |= other.rows
     self.members |= other.members
     self.alignments |= other.alignments
@@ -68,6 +70,8 @@ class Given:
   ) -> tuple[np.ndarray, np.ndarray, str]:
     """Tokens, deletions and label of a chain's alignment, see `choose`; counts it in `used`, refusals in `skipped`."""
     chosen = choose(self.libraries, names, sequence)
+    if chosen.label and len(chosen.tokens) == 1:
+      used.bare.append(names[0])
     used.alignments |= {str(path) for path in chosen.taken}
     used.libraries |= set(chosen.libraries)
     skipped += chosen.refused
@@ -111,9 +115,11 @@ class Given:
     if self.columns:
       yield f'{self.table_path}: columns not used: {listed(self.columns)}'
     for library in self.libraries:
-      paths = [str(path) for one in library.alignments for path in one.paths]
-      if unused := [path for path in paths if path not in used.alignments]:
-        yield f'{library.path}: {len(paths) - len(unused)} of {number(len(paths), "alignment file")} used'
+      taken = used.alignments.intersection(str(path) for one in library.alignments for path in one.paths)
+      if len(taken) < library.num_files:
+        yield f'{library.path}: {len(taken)} of {number(library.num_files, "alignment file")} used'
+    if used.bare:
+      yield f'alignments that hold the query alone: those of {number(len(used.bare), "chain")} ({listed(used.bare)})'
     for path, rows, keys, _ in self._tables(used):
       if strangers := [name for name in rows if name not in keys]:
         yield f'{path}: {len(strangers)} of {number(len(rows), "name")} without a chain here ({listed(strangers)})'

@@ -93,6 +93,7 @@ def build_cache(
       folder / cache.RECORDS, _parse(files, options, processes), len(files), skipped, progress
     )
     _check_use(given, used, skipped, entries, files)
+    skipped = list(dict.fromkeys(skipped))  # an alignment may have been tried for several chains
     skipped += given.unmatched(used, {name for name, _ in skipped})
     _write_tables(folder, entries, skipped, {'max_rows': max_rows, 'predicted': predicted})
   return CacheSummary(

@@ -45,6 +45,7 @@ class AlignmentLibrary:
   """The alignments of one path that was given, found by name or by the words (6 residues) of their queries."""
 
   path: Path
+  num_files: int  # those that cannot be read are counted too
   alignments: tuple[AlignmentFiles, ...]
   by_name: Names[int]  # index of the alignment
   words: np.ndarray  # [num_word] sorted codes of all queries' words
@@ -73,7 +74,7 @@ class ChosenAlignment:
   label: str  # '' where none fits
   taken: tuple[Path, ...]  # its files
   libraries: tuple[int, ...]  # those that have an alignment for the chain, taken or not needed
-  refused: tuple[tuple[str, str], ...]  # (file, reason) of those named like the chain, or of it, that do not fit
+  refused: tuple[tuple[str, str], ...]  # (file, reason) of those broken, or named like the chain that do not fit
 
 
 def choose(libraries: Sequence[AlignmentLibrary], names: Sequence[str], sequence: str) -> ChosenAlignment:
@@ -88,14 +89,13 @@ def choose(libraries: Sequence[AlignmentLibrary], names: Sequence[str], sequence
   reasons: list[tuple[str, str]] = []
   for i, library in enumerate(libraries):
     for alignment in library.candidates(names, sequence):
-      placed, refused = place_files(alignment.paths, sequence)
-      if placed or own & {name.casefold() for name in alignment.names}:  # others were tried for similar queries only
-        reasons += refused
-      if placed:
+      placed = place_files(alignment.paths, sequence)
+      reasons += placed.broken
+      if placed.rows or own & {name.casefold() for name in alignment.names}:  # others have similar queries only
+        reasons += placed.unfit
+      if placed.rows:
         spared = [k for k in range(i + 1, len(libraries)) if libraries[k].candidates(names, sequence)]
-        left = {file for file, _ in refused}
-        taken = tuple(path for path in alignment.paths if str(path) not in left)
-        return ChosenAlignment(*placed, alignment.label, taken, (i, *spared), tuple(reasons))
+        return ChosenAlignment(*placed.rows, alignment.label, placed.taken, (i, *spared), tuple(reasons))
   tokens = encode(sequence)[None]
   return ChosenAlignment(tokens, np.zeros_like(tokens), '', (), (), tuple(reasons))
 
@@ -122,7 +122,9 @@ def read_library(found: sources.SourceFiles) -> tuple[AlignmentLibrary, list[tup
   codes = np.concatenate(words)
   order = np.argsort(codes, kind='stable')
   names = {name: i for i, one in reversed(list(enumerate(alignments))) for name in one.names}
-  return AlignmentLibrary(found.path, tuple(alignments), Names(names), codes[order], owners[order]), broken
+  return AlignmentLibrary(
+    found.path, len(found.files), tuple(alignments), Names(names), codes[order], owners[order]
+  ), broken
 
 
 def read_query(path: Path) -> str:

@@ -7,6 +7,7 @@ near mutant can be used. Where the two sequences differ, row 0 becomes the chain
 has are gaps in all other rows, and residues that only the query has become insertions.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,30 +22,40 @@ _MIN_IDENTITY = 0.9
 _MIN_COVERAGE = 0.8
 
 
-def place_files(
-  paths: Sequence[Path], sequence: str
-) -> tuple[tuple[np.ndarray, np.ndarray] | None, list[tuple[str, str]]]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class PlacedFiles:
+  """The alignments of some files on a chain's residues."""
+
+  rows: tuple[np.ndarray, np.ndarray] | None  # tokens and deletions, see `place_alignment`; None where no file fits
+  taken: tuple[Path, ...]
+  unfit: tuple[tuple[str, str], ...]  # (file, reason) of those of another protein
+  broken: tuple[tuple[str, str], ...]  # (file, reason) of those that cannot be read
+
+
+def place_files(paths: Sequence[Path], sequence: str) -> PlacedFiles:
   """Maps the alignments of some files to a chain's residues, their rows one after another.
 
   Args:
     paths: files of A3M or Stockholm text.
     sequence: the chain's, X where unknown.
-
-  Returns:
-    (tokens, deletions) as `place_alignment` gives them, None where no file fits; and (file, reason) of those that do
-    not.
   """
-  placed, refused = [], []
+  placed, unfit, broken = {}, [], []
   for path in paths:
     try:
-      placed.append(place_alignment(parse_a3m(read_a3m(path), str(path)), sequence, str(path)))
+      alignment = parse_a3m(read_a3m(path), str(path))
     except InputError as error:
-      refused.append((str(path), str(error)))
-  if not placed:
-    return None, refused
-  tokens, deletions = (np.concatenate(parts) for parts in zip(*placed, strict=True))
-  kept = _distinct_rows(tokens)
-  return (tokens[kept], deletions[kept]), refused
+      broken.append((str(path), str(error)))
+      continue
+    try:
+      placed[path] = place_alignment(alignment, sequence, str(path))
+    except InputError as error:
+      unfit.append((str(path), str(error)))
+  rows = None
+  if placed:
+    tokens, deletions = (np.concatenate(parts) for parts in zip(*placed.values(), strict=True))
+    kept = _distinct_rows(tokens)
+    rows = tokens[kept], deletions[kept]
+  return PlacedFiles(rows, tuple(placed), tuple(unfit), tuple(broken))
 
 
 def place_alignment(alignment: Alignment, sequence: str, source: str) -> tuple[np.ndarray, np.ndarray]:

@@ -72,7 +72,7 @@ def _find(path: Path, suffixes: tuple[str, ...], what: str) -> SourceFiles:
     raise InputError(f'{path}: no such file or folder of {what}')
   files = list(_below(path))
   taken = [file for file in files if file.name.lower().removesuffix('.gz').endswith(suffixes)]
-  others = collections.Counter(file.suffix.lower() for file in set(files).difference(taken))
+  others = collections.Counter(sorted(file.suffix.lower() for file in set(files).difference(taken)))
   return SourceFiles(path, tuple(sorted(taken)), others)
 
 
