@@ -185,7 +185,7 @@ def _structure_files(path: Path) -> list[tuple[Path, str]]:
   if not found:
     hint = '; unpack the .zip files in it' if any(file.suffix == '.zip' for file in files) else ''
     raise InputError(
-      f'{path}: no structure file (.pdb, .ent, .cif or .mmcif, also .gz) among its {len(files)} entries{hint}'
+      f'{path}: no structure file (.pdb, .ent, .cif or .mmcif, also .gz) among {number(len(files), "item")}{hint}'
     )
   return found
 

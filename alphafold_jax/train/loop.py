@@ -178,7 +178,7 @@ class Run:
     if step < self.num_steps:
       _log.info('stopped at step %d of %d; run the same command again to go on', step, self.num_steps)
     else:
-      _log.info('finished: %d steps; checkpoints are in %s', step, self.checkpoints.directory)
+      _log.info('finished: %s; checkpoints are in %s', number(step, 'step'), self.checkpoints.directory)
     return 0 if self.saved else 1
 
   def _stops(self, step: int, asked: Sequence[int]) -> bool:
@@ -206,7 +206,9 @@ class Run:
     else:
       _log.info(number(len(self.validation), 'validation chain'))
     what = 'going on after' if self.first_step else 'from'
-    _log.info('%s step %d, to step %d (%d samples)', what, self.first_step, self.num_steps, self.run.num_samples)
+    _log.info(
+      '%s step %d, to step %d (%s)', what, self.first_step, self.num_steps, number(self.run.num_samples, 'sample')
+    )
 
   def _account(self, step: int, ids: Sequence[str], metrics: Metrics) -> None:
     """Waits for a step, counts it as skipped or good, and logs the good ones when a line is due."""

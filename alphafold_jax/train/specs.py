@@ -8,8 +8,8 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from alphafold_jax import choices, devices
 from alphafold_jax import config as configs
-from alphafold_jax import devices
 from alphafold_jax.errors import InputError
 from alphafold_jax.losses import total
 from alphafold_jax.model import alphafold
@@ -53,6 +53,8 @@ def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:
   model = config.model
   if model.dtype == 'auto':
     model = configs.changed(model, {'dtype': devices.default_dtype()})
+  if model.dtype not in choices.DTYPES:
+    raise InputError(f'model.dtype is {model.dtype!r}; choose {", ".join(choices.DTYPES)} or auto')
   try:
     return StepSpec(
       network=alphafold.make_spec(model),

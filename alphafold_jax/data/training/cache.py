@@ -25,6 +25,7 @@ from typing import Any
 from alphafold_jax import installed
 from alphafold_jax.data.training.packing import ChainRecord, unpack
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 FORMAT = 'alphafold_jax training cache'
 VERSION = 1
@@ -104,7 +105,8 @@ def open_cache(path: str | Path) -> TrainingCache:
   entries = _read_index(path / INDEX)
   if len(entries) != manifest['num_records']:
     raise InputError(
-      f'{path / INDEX}: {len(entries)} lines, the cache has {manifest["num_records"]} records; build the cache again'
+      f'{path / INDEX}: {number(len(entries), "line")}, the cache has {number(manifest["num_records"], "record")}; '
+      'build the cache again'
     )
   size = (path / RECORDS).stat().st_size if (path / RECORDS).is_file() else -1
   if size != manifest['num_bytes']:
