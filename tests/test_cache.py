@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import small_cache
 
+from alphafold_jax import cli
 from alphafold_jax.data.alignment import encode, parse_a3m
 from alphafold_jax.data.features import profile
 from alphafold_jax.data.records import read_text
@@ -355,6 +356,43 @@ def test_rows_of_secondary_structure_before_the_query_change_nothing(tmp_path):
     _, library, broken = library_of(tmp_path / name, {'two.a3m': text})
     assert not broken and read_query(tmp_path / name / 'two.a3m') == own
     np.testing.assert_array_equal(choose([library], ['two'], own).tokens, [encode(own), encode(own[:-1] + '-')])
+
+
+def test_an_alignment_is_found_however_many_like_it_cannot_be_used(tmp_path):
+  own = SEQUENCES['two']
+  files = {f'{i}.a3m': f'>q\n{own}\n>h\n{own}AC\n' for i in range(5)}
+  _, library, _ = library_of(tmp_path, files | {'zz.a3m': f'>q\n{own}\n>h\n{own[:-1]}-\n'})
+  chosen = choose([library], ['other'], own)
+  assert chosen.label == 'zz.a3m' and len(chosen.tokens) == 2
+  assert len(chosen.refused) == 5 and "record 'h' has 37 aligned columns" in chosen.refused[0][1]
+
+
+def test_the_command_ends_with_what_was_not_used_or_fails(tmp_path, capsys):
+  structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
+  (structures / 'notes.txt').touch()
+  msas = small_cache.write_alignments(tmp_path / 'm', {'one': SEQUENCES['one']}, depth=3)
+  (msas / 'two.a3m').write_text(f'>q\n{SEQUENCES["two"]}\n')
+  table = tmp_path / 't.csv'
+  table.write_text('id\none\ntwo\nnine\n')
+  flags = ['--msas', str(msas), '--table', str(table), '--processes', '1', '--quiet']
+  assert cli.main(['dataset', str(structures), str(tmp_path / 'c'), *flags]) == 0
+  assert capsys.readouterr().out.splitlines() == [
+    f'{tmp_path / "c"}: 2 chains (2 train) in 2 clusters, 1 with an alignment',
+    f'{structures}: 1 other file ignored (1 .txt)',
+    'alignments that hold the query alone: those of 1 chain (two)',
+    f'{table}: 1 of 3 names without a chain here (nine)',
+    f'{table}: 1 chain of the structures not named, so not taken',
+    f'What was not taken or not used: 2 lines in {tmp_path / "c" / "skipped.csv"}',
+  ]
+  for more, said in (
+    (['--max-rows', '0'], 'max_rows=0: must be 1 or more'),
+    (['--column', 'cluster=a', '--column', 'cluster=b'], 'cluster is b by another --column'),
+    (['--msas', str(tmp_path / 'nowhere')], 'nowhere: no such file or folder of alignments'),
+  ):
+    assert cli.main(['dataset', str(structures), str(tmp_path / 'd'), *flags, *more]) == 2
+    assert said in capsys.readouterr().err
+  assert cli.main(['dataset', str(structures), str(tmp_path / 'd'), '--column', 'cluster=a']) == 2
+  assert '--column: names a column of the table; give it by --table' in capsys.readouterr().err
 
 
 def test_a_folder_without_an_alignment_is_an_error_that_says_what_is_there(tmp_path):

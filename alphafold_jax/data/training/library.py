@@ -20,14 +20,13 @@ from alphafold_jax.data.queries import read_a3m
 from alphafold_jax.data.records import read_first_record
 from alphafold_jax.data.stockholm import MARK
 from alphafold_jax.data.training import sources
-from alphafold_jax.data.training.placement import place_files
+from alphafold_jax.data.training.placement import check_query, joined, place_files
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import Names
 from alphafold_jax.screen import number
 
 _WORD = 6  # residues; sequences that are 90% identical over 80% share about 0.8 * 0.9^6 = 42% of their words
 _MIN_SHARED_WORDS = 0.2
-_CANDIDATES = 3  # alignments tried per library
 _ORDER = ('uniref', 'bfd', 'mgnify')  # of the databases' rows, as AlphaFold merges them
 
 
@@ -36,7 +35,8 @@ class AlignmentFiles:
   """The files of one alignment."""
 
   names: tuple[str, ...]  # by which a chain may find it
-  paths: tuple[Path, ...]  # whose rows follow one another; all of one query
+  query: str
+  paths: tuple[Path, ...]  # whose rows follow one another; all of this query
   label: str  # for the index of a training set
 
 
@@ -60,8 +60,8 @@ class AlignmentLibrary:
     places = [np.arange(a, b) for a, b in zip(first, last, strict=True) if b > a]
     if places:
       shared = np.bincount(self.owners[np.concatenate(places)], minlength=len(self.alignments))
-      nearest = np.argsort(-shared, kind='stable')[:_CANDIDATES]
-      found += [int(i) for i in nearest if shared[i] >= _MIN_SHARED_WORDS * len(own)]
+      alike = np.flatnonzero(shared >= _MIN_SHARED_WORDS * len(own))
+      found += [int(i) for i in alike[np.argsort(-shared[alike], kind='stable')]]
     return [self.alignments[i] for i in dict.fromkeys(found)]
 
 
@@ -89,13 +89,18 @@ def choose(libraries: Sequence[AlignmentLibrary], names: Sequence[str], sequence
   reasons: list[tuple[str, str]] = []
   for i, library in enumerate(libraries):
     for alignment in library.candidates(names, sequence):
-      placed = place_files(alignment.paths, sequence)
-      reasons += placed.broken
-      if placed.rows or own & {name.casefold() for name in alignment.names}:  # others have similar queries only
-        reasons += placed.unfit
-      if placed.rows:
+      try:
+        check_query(alignment.query, sequence, str(alignment.paths[0]))
+      except InputError as error:
+        if own & {name.casefold() for name in alignment.names}:  # others have similar queries only
+          reasons.append((str(alignment.paths[0]), str(error)))
+        continue
+      placed, broken = place_files(alignment.paths, sequence)
+      reasons += broken
+      if placed:
         spared = [k for k in range(i + 1, len(libraries)) if libraries[k].candidates(names, sequence)]
-        return ChosenAlignment(*placed.rows, alignment.label, placed.taken, (i, *spared), tuple(reasons))
+        rows = joined(list(placed.values()))
+        return ChosenAlignment(*rows, alignment.label, tuple(placed), (i, *spared), tuple(reasons))
   tokens = encode(sequence)[None]
   return ChosenAlignment(tokens, np.zeros_like(tokens), '', (), (), tuple(reasons))
 
@@ -117,7 +122,7 @@ def read_library(found: sources.SourceFiles) -> tuple[AlignmentLibrary, list[tup
       f'--msas {found.path}: none can be read of {number(len(broken), "alignment")}; the first: {broken[0][1]}'
     )
   alignments = _grouped(found.path, queries)
-  words = [np.unique(_words(queries[one.paths[0]])) for one in alignments]
+  words = [np.unique(_words(one.query)) for one in alignments]
   owners = np.repeat(np.arange(len(words)), [len(w) for w in words])
   codes = np.concatenate(words)
   order = np.argsort(codes, kind='stable')
@@ -148,14 +153,14 @@ def _grouped(given: Path, queries: dict[Path, str]) -> list[AlignmentFiles]:
   for path, query in queries.items():
     folder = path.relative_to(given).parts[0] if path != given and path.parent != given else ''
     groups.setdefault((folder, query if folder else str(path)), []).append(path)
-  return [_alignment_files(given, folder, paths) for (folder, _), paths in groups.items()]
+  return [_alignment_files(given, folder, paths, queries[paths[0]]) for (folder, _), paths in groups.items()]
 
 
-def _alignment_files(given: Path, folder: str, paths: list[Path]) -> AlignmentFiles:
+def _alignment_files(given: Path, folder: str, paths: list[Path], query: str) -> AlignmentFiles:
   paths = sorted(paths, key=lambda path: (_place(path.name), path))
   names = [sources.stem(path, sources.ALIGNMENTS) for path in paths]
   labels = [path.name if path.parent == given or path == given else str(path.relative_to(given)) for path in paths]
-  return AlignmentFiles(tuple(filter(None, (folder, *names))), tuple(paths), ' + '.join(labels))
+  return AlignmentFiles(tuple(filter(None, (folder, *names))), query, tuple(paths), ' + '.join(labels))
 
 
 def _place(name: str) -> int:

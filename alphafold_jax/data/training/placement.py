@@ -7,7 +7,6 @@ near mutant can be used. Where the two sequences differ, row 0 becomes the chain
 has are gaps in all other rows, and residues that only the query has become insertions.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,40 +21,49 @@ _MIN_IDENTITY = 0.9
 _MIN_COVERAGE = 0.8
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PlacedFiles:
-  """The alignments of some files on a chain's residues."""
-
-  rows: tuple[np.ndarray, np.ndarray] | None  # tokens and deletions, see `place_alignment`; None where no file fits
-  taken: tuple[Path, ...]
-  unfit: tuple[tuple[str, str], ...]  # (file, reason) of those of another protein
-  broken: tuple[tuple[str, str], ...]  # (file, reason) of those that cannot be read
-
-
-def place_files(paths: Sequence[Path], sequence: str) -> PlacedFiles:
-  """Maps the alignments of some files to a chain's residues, their rows one after another.
+def place_files(
+  paths: Sequence[Path], sequence: str
+) -> tuple[dict[Path, tuple[np.ndarray, np.ndarray]], list[tuple[str, str]]]:
+  """Maps the alignments of some files to a chain's residues.
 
   Args:
     paths: files of A3M or Stockholm text.
     sequence: the chain's, X where unknown.
+
+  Returns:
+    tokens and deletions, as `place_alignment` gives them, of each file that can be used; and (file, reason) of the
+    others.
   """
-  placed, unfit, broken = {}, [], []
+  placed, refused = {}, []
   for path in paths:
     try:
-      alignment = parse_a3m(read_a3m(path), str(path))
+      placed[path] = place_alignment(parse_a3m(read_a3m(path), str(path)), sequence, str(path))
     except InputError as error:
-      broken.append((str(path), str(error)))
-      continue
-    try:
-      placed[path] = place_alignment(alignment, sequence, str(path))
-    except InputError as error:
-      unfit.append((str(path), str(error)))
-  rows = None
-  if placed:
-    tokens, deletions = (np.concatenate(parts) for parts in zip(*placed.values(), strict=True))
-    kept = _distinct_rows(tokens)
-    rows = tokens[kept], deletions[kept]
-  return PlacedFiles(rows, tuple(placed), tuple(unfit), tuple(broken))
+      refused.append((str(path), str(error)))
+  return placed, refused
+
+
+def joined(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+  """Placed alignments one after another, [num_seq, num_res] each, without rows that repeat an earlier one."""
+  tokens, deletions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+  kept = _distinct_rows(tokens)
+  return tokens[kept], deletions[kept]
+
+
+def check_query(query: str, sequence: str, source: str) -> dict[int, int] | None:
+  """Residues of an alignment's query -> those of a chain; None where all correspond in their order.
+
+  Raises:
+    InputError: they are different proteins; the message names `source`.
+  """
+  own, theirs = encode(sequence), encode(query)
+  known = own < residues.UNKNOWN
+  if len(theirs) == len(own) and (theirs == own)[known & (theirs < residues.UNKNOWN)].all():
+    return None
+  pairs = align(query, sequence)
+  start, end = (np.array(list(side), int) for side in (pairs.keys(), pairs.values()))
+  _check_fit(theirs[start], own[end], len(own), source)
+  return pairs
 
 
 def place_alignment(alignment: Alignment, sequence: str, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -72,14 +80,11 @@ def place_alignment(alignment: Alignment, sequence: str, source: str) -> tuple[n
   Raises:
     InputError: the alignment does not fit, see above.
   """
-  own, query = encode(sequence), alignment.tokens[0]
-  known = own < residues.UNKNOWN
-  if len(query) == len(own) and (query == own)[known & (query < residues.UNKNOWN)].all():
+  own, pairs = encode(sequence), check_query(alignment.query, sequence, source)
+  if pairs is None:
     tokens, deletions = alignment.tokens.copy(), alignment.deletions
   else:
-    pairs = align(alignment.query, sequence)
     start, end = (np.array(list(side), int) for side in (pairs.keys(), pairs.values()))
-    _check_fit(query[start], own[end], len(own), source)
     tokens = np.full((len(alignment.tokens), len(own)), residues.GAP, np.int32)
     deletions = np.zeros_like(tokens)
     tokens[:, end] = alignment.tokens[:, start]
