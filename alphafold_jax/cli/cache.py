@@ -8,6 +8,7 @@ from typing import Any
 
 from alphafold_jax.cli.flags import actions, command, value
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 from alphafold_jax.transfer.files import human_size
 
 
@@ -29,8 +30,8 @@ def run(given: argparse.Namespace) -> int:
   print(f'Searches in {cache.folder}')
   for entry in entries:
     print(
-      f'  {entry.key[:12]}  {entry.used:%Y-%m-%d %H:%M}  {entry.engine:<10} {entry.num_res:>6} residues '
-      f'{entry.num_rows:>7} rows  {human_size(entry.num_bytes):>10}'
+      f'  {entry.key[:12]}  {entry.used:%Y-%m-%d %H:%M}  {entry.engine:<10} {number(entry.num_res, "residue"):>15} '
+      f'{number(entry.num_rows, "row"):>12}  {human_size(entry.num_bytes):>10}'
     )
   size = human_size(sum(entry.num_bytes for entry in entries))
   if given.action == 'list':

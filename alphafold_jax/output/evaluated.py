@@ -125,7 +125,7 @@ def as_json(summary: Any, measures: Measures) -> str:
     'failures': [dataclasses.asdict(one) for one in summary.failures],
     'references_without_prediction': list(summary.unused),
     'predictions_left_out': list(summary.left_out),
-    'notes': list(summary.notes),
+    'notes_on_matching': list(summary.notes),
     'statistics': {name: dataclasses.asdict(statistics) for name, statistics in summary.statistics.items()},
     'thresholds': [dataclasses.asdict(share) for share in summary.shares],
     'calibration': None if summary.calibration is None else dataclasses.asdict(summary.calibration),
