@@ -222,6 +222,19 @@ def test_of_two_references_of_one_name_mmcif_is_taken_with_a_note(tmp_path):
     finding.find_references(tmp_path)
 
 
+def test_a_table_may_name_the_file_that_another_is_preferred_to(tmp_path):
+  for folder in ('p', 'r'):
+    (tmp_path / folder).mkdir()
+    for name in ('y.pdb', 'y.cif'):
+      (tmp_path / folder / name).write_text('ATOM\n')
+  (tmp_path / 't.csv').write_text('prediction,reference\ny.pdb,Y.pdb\ny,y\n')
+  found = finding.find(tmp_path / 'p', tmp_path / 'r', pairs=tmp_path / 't.csv')
+  assert [(one.path.name, reference.path.name) for one, reference in found.pairs] == [
+    ('y.pdb', 'y.pdb'),
+    ('y.cif', 'y.cif'),
+  ]
+
+
 def test_two_results_folders_are_compared(results, tmp_path):
   out, _ = results
   found = finding.find(out, out)

@@ -116,19 +116,25 @@ def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Pred
   for file, stem in _structure_files(path):
     if _PASS.fullmatch(stem):
       continue
+    one = _prediction(file, stem, names)
     ranked = _RANKED.fullmatch(stem)
-    job, rank = (ranked['job'], int(ranked['rank'])) if ranked else (stem, None)
     preference = (ranked is not None and ranked['kind'] == 'relaxed', *_preference(file))
-    scores = _beside(file, f'{job}_scores_{ranked["tag"]}.json') if ranked else None
-    one = PredictionFile(id=job, path=file, rank=rank, scores=scores, name=names.get(job, ''))
-    if (job, rank) not in best or preference > best[job, rank][0]:
-      best[job, rank] = preference, one
+    if (one.id, one.rank) not in best or preference > best[one.id, one.rank][0]:
+      best[one.id, one.rank] = preference, one
   jobs = {job for job, rank in best if rank is not None}
   found = [one for _, one in best.values() if one.rank is not None or one.id not in jobs]
   if not found:
     raise InputError(f'{path}: only structures of single recycling passes; give the results folder as predict left it')
   found.sort(key=lambda one: (one.id, one.rank or 0))
   return found if every_rank else [next(ranks) for _, ranks in itertools.groupby(found, key=lambda one: one.id)]
+
+
+def _prediction(file: Path, stem: str, names: Mapping[str, str]) -> PredictionFile:
+  """What a file's name says; `names` are the proteins' own by job."""
+  if not (ranked := _RANKED.fullmatch(stem)):
+    return PredictionFile(id=stem, path=file, name=names.get(stem, ''))
+  job, scores = ranked['job'], _beside(file, f'{ranked["job"]}_scores_{ranked["tag"]}.json')
+  return PredictionFile(id=job, path=file, rank=int(ranked['rank']), scores=scores, name=names.get(job, ''))
 
 
 def find_references(path: str | Path) -> tuple[dict[str, Path], bool, list[str]]:
@@ -235,30 +241,33 @@ def _by_table(
   for one in predicted:
     for name in {one.id, one.path.name, _STRUCTURE.sub(r'\g<stem>', one.path.name), one.name} - {''}:
       by_id.setdefault(name, []).append(one)
-  names = Names(by_id)
+  for file, stem in _structure_files(folders[0]):  # those that another is preferred to can be named all the same
+    by_id.setdefault(file.name, [_prediction(file, stem, original_names(folders[0]))])
+  names, files = Names(by_id), Names({file.name: file for file, _ in _structure_files(folders[1])})
   found: list[tuple[PredictionFile, ReferenceFile]] = []
   unmatched: list[tuple[str, Path, str]] = []
   notes = list(notes)
-  lines: dict[tuple[str, Path, str], int] = {}  # the first of each pair
+  lines: dict[tuple[tuple[Path, ...], Path, str], int] = {}  # the first of each pair
   rows, unread = _rows(table)
   for line, row in rows:
     place = f'{table}, line {line}'
     try:
-      meant, reference = _of_row(row, names, known, place, folders)
+      meant, reference = _of_row(row, names, known, files, place, folders)
     except InputError as error:
       unmatched.append((row['prediction'], Path(row['prediction']), str(error)))
       continue
     chain = reference.chain if reference.must_have_chain else reference.chain.casefold()
-    if (first := lines.setdefault((meant, reference.path, chain), line)) != line:
+    paths = tuple(one.path for one in meant)
+    if (first := lines.setdefault((paths, reference.path, chain), line)) != line:
       notes.append(f'{place} says what line {first} says')
     else:
-      found += [(one, reference) for one in by_id[meant]]
+      found += [(one, reference) for one in meant]
   if not found:
     raise InputError(f'{unmatched[0][2]}; no line of {number(len(rows), "line")} in {table} can be used')
   if unread:
     notes.append(f'{table}: columns not used: {listed(unread)}')
-  times = collections.Counter(meant for meant, _, _ in lines)
-  if several := [name for name, count in times.items() if count > 1]:
+  times = collections.Counter((one.id, one.rank) for one, _ in found)
+  if several := [id for (id, _), count in times.items() if count > 1]:
     notes.append(f'{table}: several references of {listed(several)}; statistics are of the first')
   named, used = {one.id for one, _ in found}, {reference.path for _, reference in found}
   return Pairing(
@@ -271,9 +280,14 @@ def _by_table(
 
 
 def _of_row(
-  row: Mapping[str, str], predicted: Names, known: Mapping[str, Path], place: str, folders: tuple[Path, Path]
-) -> tuple[str, ReferenceFile]:
-  """The prediction and the reference that a row names; InputError where there is none."""
+  row: Mapping[str, str],
+  predicted: Names[list[PredictionFile]],
+  known: Mapping[str, Path],
+  files: Names[Path],  # of references
+  place: str,
+  folders: tuple[Path, Path],
+) -> tuple[list[PredictionFile], ReferenceFile]:
+  """The prediction, with its ranks, and the reference that a row names; InputError where there is none."""
   if not (row['prediction'] and row['reference']):
     raise InputError(f'{place}: prediction or reference is empty')
   if (meant := predicted.meant(row['prediction'])) is None:
@@ -282,9 +296,11 @@ def _of_row(
   reference = _by_name(named_file['stem'] if named_file else row['reference'], known)
   if reference is None:
     raise InputError(f'{place}: there is no reference {row["reference"]!r} in {folders[1]}')
+  if file := files.meant(row['reference']):
+    reference = dataclasses.replace(reference, path=files[file])
   if row.get('chain'):
     reference = ReferenceFile(reference.path, chain=row['chain'], must_have_chain=True)
-  return meant, reference
+  return predicted[meant], reference
 
 
 def _rows(table: str | Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
