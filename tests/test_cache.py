@@ -246,7 +246,7 @@ def test_clusters_may_come_from_mmseqs(tmp_path):
     ('id,split\none,\n', {}, "line 2: the split is ''; expected train, validation or test"),
     ('id,release_date\none,1.2.2020\n', {}, "line 2: the release date is '1.2.2020'; expected YYYY-MM-DD"),
     ('id,cluster\n,1\n', {}, 'line 2: there is no name of a chain'),
-    ('id,cluster\nfour,1\nfive,1\n', {}, "no chain .* has any of its 2 names.* 'four', the first of a chain 'one'"),
+    ('id,cluster\nfour,1\nfive,1\n', {}, "no chain .* has any of its 2 names.* 'four', the first of a file 'one'"),
   ],
 )
 def test_a_wrong_table_is_named(tmp_path, text, columns, said):
@@ -281,8 +281,11 @@ def test_clusters_that_name_no_chain_are_an_error_with_a_name_of_each_side(tmp_p
   (tmp_path / 'clu.tsv').write_text('9zzz_A\t9zzz_A\n')
   structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
   with pytest.raises(
-    InputError, match="no chain .* has any of its 1 name; the first is '9zzz_A', the first of a chain 'one'"
+    InputError, match="no chain .* has any of its 1 name; the first is '9zzz_A', the first of a file 'one'"
   ):
+    build_cache(structures, tmp_path / 'c', clusters=tmp_path / 'clu.tsv', processes=1)
+  (tmp_path / 'clu.tsv').write_text('One_B\tOne_B\n')  # of such a file there could be one
+  with pytest.raises(InputError, match="any of its 1 name; the first is 'One_B', the first of a chain 'one'"):
     build_cache(structures, tmp_path / 'c', clusters=tmp_path / 'clu.tsv', processes=1)
   assert not (tmp_path / 'c').exists()
   (tmp_path / 'clu.tsv').write_text('a\tone\nb\tone\n')

@@ -77,14 +77,18 @@ class Given:
     skipped += chosen.refused
     return chosen.tokens, chosen.deletions, chosen.label
 
+  def check_entries(self, entries: Sequence[str]) -> None:
+    """Raises InputError where the table or the clusters name no chain of these entries, before any file is read."""
+    known = {entry.casefold() for entry in entries}
+    for path, rows, _, what in self._tables(Used()):
+      if not any(_may_be_of(name.casefold(), known) for name in rows):
+        raise _no_chain(what, path, rows, f'of a file {entries[0]!r}')
+
   def check(self, used: Used, skipped: Sequence[tuple[str, str]]) -> None:
     """Raises InputError for the first thing given of which nothing was used; `skipped` gives reasons."""
     for path, rows, keys, what in self._tables(used):
       if not keys:
-        raise InputError(
-          f'{what} {path}: no chain of these structures has any of its {number(len(rows), "name")}; the first is '
-          f'{next(iter(rows))!r}, the first of a chain {used.names[0]!r}'
-        )
+        raise _no_chain(what, path, rows, f'of a chain {used.names[0]!r}')
     for i, library in enumerate(self.libraries):
       if i not in used.libraries:
         paths = {str(path) for one in library.alignments for path in one.paths}
@@ -135,3 +139,15 @@ class Given:
       yield self.table_path, self.table.rows, used.rows, '--table'
     if self.table.clusters is not None:
       yield self.clusters_path, self.table.clusters, used.members, '--clusters'
+
+
+def _may_be_of(name: str, entries: Collection[str]) -> bool:
+  """Whether a name is an entry, or one followed by '_' and a chain."""
+  return name in entries or any(name[:i] in entries for i, letter in enumerate(name) if letter == '_')
+
+
+def _no_chain(what: str, path: Path | None, rows: Names, first: str) -> InputError:
+  return InputError(
+    f'{what} {path}: no chain of these structures has any of its {number(len(rows), "name")}; the first is '
+    f'{next(iter(rows))!r}, the first {first}'
+  )

@@ -87,6 +87,7 @@ def build_cache(
   structures_found = sources.find_structures(structures)
   files = [file for found in structures_found for file in found.files]
   given, skipped = _read_given(structures_found, alignments, table, columns or {}, clusters)
+  given.check_entries([name for file in files for name in sources.entry_names(file)])
   options = chain_reading.ReadingOptions(given, predicted, max_rows)
   with _building(out) as folder:
     entries, used = _write_records(

@@ -9,7 +9,6 @@ similarity, and block deletion relies on that order). The choice depends on the 
 """
 
 import dataclasses
-import re
 import zlib
 from pathlib import Path
 
@@ -29,7 +28,6 @@ from alphafold_jax.errors import InputError
 
 _MIN_RESOLVED = 10  # residues with a CA atom
 _CA = residues.ATOM_INDEX['CA']
-_PDB_FILE = re.compile(r'^pdb(?=\d\w{3}$)', re.IGNORECASE)  # before an entry's name in the PDB's own archive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +85,9 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
 
 def _names(path: Path, chains: list[str]) -> dict[str, list[str]]:
   """The possible names of each chain of a file: '4zey_A' of 4zey.cif, pdb4zey.ent or 4zey_A.cif."""
-  stem = sources.stem(path, sources.STRUCTURES)
-  stems = dict.fromkeys((stem, _PDB_FILE.sub('', stem)))
+  entries = sources.entry_names(path)
   return {
-    chain: [name for one in stems for name in [one] * (len(chains) == 1) + [f'{one}_{chain}']] for chain in chains
+    chain: [name for one in entries for name in [one] * (len(chains) == 1) + [f'{one}_{chain}']] for chain in chains
   }
 
 

@@ -7,6 +7,7 @@ The case of a suffix does not count, and each file may be packed (.gz). Folders 
 import collections
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from alphafold_jax.screen import number
 
 STRUCTURES = ('.cif', '.mmcif', '.pdb', '.ent')
 ALIGNMENTS = ('.a3m', '.sto', '.stk', '.stockholm')
+_PDB_FILE = re.compile(r'^pdb(?=\d\w{3}$)', re.IGNORECASE)  # before an entry's name in the PDB's own archive
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -62,6 +64,12 @@ def stem(path: Path, suffixes: tuple[str, ...]) -> str:
   while name.lower().endswith(('.gz', *suffixes)) and name.rpartition('.')[0]:
     name = name.rpartition('.')[0]
   return name
+
+
+def entry_names(path: Path) -> tuple[str, ...]:
+  """What a structure file may be called: 'pdb4zey.ent.gz' -> pdb4zey, 4zey."""
+  name = stem(path, STRUCTURES)
+  return tuple(dict.fromkeys((name, _PDB_FILE.sub('', name))))
 
 
 def _find(path: Path, suffixes: tuple[str, ...], what: str) -> SourceFiles:
