@@ -91,6 +91,9 @@ class Run:
     self.validation_spec = specs.make_validation_spec(config)
     wanted = self.run.num_validation if self.run.validate_every else 0
     self.validation = validation.choose_chains(caches, data_spec, wanted, self.run.max_validation_length)
+    validates = [bool(self.validation) and any(entry.split == 'validation' for entry in one.entries) for one in caches]
+    idle = {options.data[i]: why for i, why in self.examples.idle().items() if not validates[i]}
+    self.idle = [f'{path}: no example comes from it: {why}' for path, why in idle.items()]
     self.unvalidated = ''  # why, where validation is asked for
     if wanted and not self.validation:
       self.unvalidated = validation.describe_absence(caches, self.run.max_validation_length)
@@ -201,6 +204,8 @@ class Run:
           f'{number(counts["chains"], f"{kind} chain")} in {number(counts["clusters"], "cluster")}, '
           f'{counts["with alignment"]} with an alignment; left out: {removed or "none"}'
         )
+    for line in self.idle:
+      _log.warning('%s', line)
     if self.unvalidated:
       _log.warning('no validation: %s; or leave it out: run.validate_every=0', self.unvalidated)
     else:
