@@ -74,9 +74,9 @@ def entry_names(path: Path) -> tuple[str, ...]:
 
 def _find(path: Path, suffixes: tuple[str, ...], what: str) -> SourceFiles:
   """The files of a folder, or the one given, whose name may be any."""
-  if path.is_file():
+  if os.path.isfile(path):  # not path.is_file(), which raises OSError of a name that is too long
     return SourceFiles(path, (path,))
-  if not path.is_dir():
+  if not os.path.isdir(path):
     raise InputError(f'{path}: no such file or folder of {what}')
   files = list(_below(path))
   taken = [file for file in files if file.name.lower().removesuffix('.gz').endswith(suffixes)]
