@@ -269,12 +269,21 @@ def test_ids_match_in_other_case_and_columns_too_and_the_rest_is_counted_and_lis
     'columns not used: note',
     '1 of 3 names without a chain here (nine_A)',
     '1 of 2 names without a chain here (Nine)',
-    '2 chains not named, each a cluster of its own (three, two)',
+    '1 chain not named, a cluster of its own (two)',
     '1 chain of the structures not named, so not taken',
   ]
   listed = (tmp_path / 'c' / 'skipped.csv').read_text()
   assert 't.csv,"names nine_A, which is no chain' in listed and 'clu.tsv,"names Nine' in listed
   assert 'clu.tsv,"does not name chain two' in listed and 'does not list three' in listed
+
+
+def test_clusters_of_a_table_go_before_others_and_the_command_says_so(tmp_path):
+  table = small_cache.write_table(tmp_path / 't.csv', [{'id': 'one', 'cluster': 'x'}, {'id': 'two', 'cluster': ''}])
+  (tmp_path / 'clu.tsv').write_text('y\tone\ny\ttwo\n')
+  structures = small_cache.write_structures(tmp_path / 's', {name: SEQUENCES[name] for name in ('one', 'two')})
+  summary = build_cache(structures, tmp_path / 'c', table=table, clusters=tmp_path / 'clu.tsv', processes=1)
+  assert [entry.cluster for entry in open_cache(tmp_path / 'c').entries] == ['x', 'y']
+  assert summary.notes == (f'{table}: its clusters go before those of {tmp_path / "clu.tsv"}: 1 chain',)
 
 
 def test_clusters_that_name_no_chain_are_an_error_with_a_name_of_each_side(tmp_path):

@@ -29,12 +29,14 @@ class Used:
     default_factory=set
   )  # that have an alignment for a chain, taken or not needed
   unlisted: list[str] = dataclasses.field(default_factory=list)  # chains that the clusters do not name
+  twice: list[str] = dataclasses.field(default_factory=list)  # chains whose cluster both table and clusters say
   bare: list[str] = dataclasses.field(default_factory=list)  # chains whose alignment holds the query alone
 
   def add(self, other: 'Used') -> None:
     """Counts in what other chains used."""
     self.names += other.names
     self.unlisted += other.unlisted
+    self.twice += other.twice
     self.bare += other.bare
     self.rows |= other.rows
     self.members |= other.members
@@ -61,9 +63,12 @@ class Given:
       used.rows.add(row)
     if member is not None:
       used.members.add(member)
-    elif self.table.clusters is not None:
+    listed_as = self.table.find(names, others)
+    if self.table.clusters is not None and not listed_as.cluster:
       used.unlisted.append(names[0])
-    return self.table.find(names, others)
+    if listed_as.row.get('cluster') and member is not None:
+      used.twice.append(names[0])
+    return listed_as
 
   def alignment(
     self, names: Sequence[str], sequence: str, used: Used, skipped: list[tuple[str, str]]
@@ -128,8 +133,12 @@ class Given:
       if strangers := [name for name in rows if name not in keys]:
         yield f'{path}: {len(strangers)} of {number(len(rows), "name")} without a chain here ({listed(strangers)})'
     if used.unlisted:
-      shown = f'{number(len(used.unlisted), "chain")} not named, each a cluster of its own ({listed(used.unlisted)})'
+      each = 'each a' if len(used.unlisted) > 1 else 'a'
+      shown = f'{number(len(used.unlisted), "chain")} not named, {each} cluster of its own ({listed(used.unlisted)})'
       yield f'{self.clusters_path}: {shown}'
+    if used.twice:
+      chains = number(len(used.twice), 'chain')
+      yield f'{self.table_path}: its clusters go before those of {self.clusters_path}: {chains}'
     if self.table.rows is not None and (left := len(used.names) - len(used.rows)) > 0:
       yield f'{self.table_path}: {number(left, "chain")} of the structures not named, so not taken'
 

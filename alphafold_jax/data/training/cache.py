@@ -4,7 +4,7 @@
 A cache is a folder:
   records.array_record  one chain per record (data/training/packing.py)
   index.csv             one line per record, in the same order (`ChainEntry`)
-  skipped.csv           files and chains that were left out, with the reason
+  skipped.csv           files and chains that were left out, and names that match none, with the reason
   cache.json            version, sizes and settings; written last
 
 The format is ArrayRecord, which Grain reads: every record is compressed (zstd) and has a checksum (if one is damaged,
@@ -48,7 +48,7 @@ class ChainEntry:
   largest_share: float  # of the commonest residue type
   depth: int  # rows of the alignment as kept, the query counted
   depth_found: int  # rows before the cap
-  alignment: str  # file name, '' without
+  alignment: str  # its files, joined by ' + ', '' without
   is_distillation: int  # 1: a predicted structure
 
 
