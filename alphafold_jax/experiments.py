@@ -74,7 +74,7 @@ def _base() -> config_dict.ConfigDict:
         'log_every': 10,  # steps
         'checkpoint_every': 500,  # steps
         'keep_checkpoints': 3,  # the last ones, besides the best
-        'validate_every': 500,  # steps; 0: never
+        'validate_every': 500,  # steps; 0: never, not at the end either
         'num_validation': 64,  # chains, one per cluster as far as there are so many
         'max_validation_length': 384,  # residues; longer chains are left out
         'max_skipped': 10,  # steps in a row whose gradients were not finite

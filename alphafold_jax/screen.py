@@ -21,6 +21,7 @@ _package_log = logging.getLogger('alphafold_jax')
 LOG = 'log.txt'
 LIVE = {'live': True}  # `extra` of lines that the live display replaces
 LOG_ONLY = {'log_only': True}  # `extra` of lines for log.txt only: the screen shows the same in another way
+_FOREIGN = ('absl', 'jax', 'orbax')  # loggers of libraries, whose lines go to the log file only
 
 
 def name_of_shard(name: str, shard: tuple[int, int] | None) -> str:
@@ -143,6 +144,8 @@ class _Plain(logging.Formatter):
 
   def format(self, record: logging.LogRecord) -> str:
     record = logging.makeLogRecord(record.__dict__)
+    if record.name.partition('.')[0] in _FOREIGN:
+      record.msg = f'{record.name}: {record.msg}'
     if record.levelno >= logging.WARNING:
       record.msg = f'{record.levelname}: {record.msg}'
     if not self._tracebacks:
@@ -183,13 +186,20 @@ def reporting(log_file: Path, screen: Screen | None) -> Iterator[Any]:
     handlers[1].setFormatter(_Plain('%(message)s' if screen.live else _TIMED, tracebacks=debug))
     handlers[1].setLevel(logging.WARNING if screen.quiet else logging.DEBUG if debug else logging.INFO)
   before = _package_log.level, _package_log.propagate
+  foreign = [logging.getLogger(name) for name in _FOREIGN if screen is not None]
   _package_log.setLevel(logging.DEBUG if debug else logging.INFO)
   _package_log.propagate = screen is None
   for handler in handlers:
     _package_log.addHandler(handler)
+  for log in foreign:
+    log.addHandler(handlers[0])
+    log.propagate = False
   try:
     yield console
   finally:
+    for log in foreign:
+      log.removeHandler(handlers[0])
+      log.propagate = True
     for handler in handlers:
       _package_log.removeHandler(handler)
       with contextlib.suppress(OSError):  # the disk may be full

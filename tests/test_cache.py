@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import small_cache
 
+from alphafold_jax import cli
 from alphafold_jax.data.alignment import encode, parse_a3m
 from alphafold_jax.data.features import profile
 from alphafold_jax.data.records import read_text
@@ -23,7 +24,12 @@ from alphafold_jax.data.structures import read_chain
 from alphafold_jax.data.training import cache_building, packing
 from alphafold_jax.data.training.cache import open_cache
 from alphafold_jax.data.training.cache_building import build_cache
+from alphafold_jax.data.training.chain_reading import _names
+from alphafold_jax.data.training.library import choose, read_library, read_query
+from alphafold_jax.data.training.source_table import SourceTable, read_clusters
+from alphafold_jax.data.training.sources import find_alignments
 from alphafold_jax.errors import InputError, ResourceError
+from alphafold_jax.naming import Names
 
 DATA = Path(__file__).parent / 'data'
 MIT, TNF, MIT_MSA = DATA / '4zey.cif.gz', DATA / '1u5y_D.cif.gz', DATA / '4zey_A.a3m.gz'
@@ -235,6 +241,12 @@ def test_clusters_may_come_from_mmseqs(tmp_path):
     ('name\none\n', {}, "has no column 'id'"),
     ('id\none\none\n', {}, "line 3: chain 'one' is listed twice"),
     ('id,resolution\none,good\n', {}, "line 2: the resolution is 'good'"),
+    ('id,resolution\none,nan\n', {}, "line 2: the resolution is 'nan'"),
+    ('id,split\none,train\ntwo,val\n', {}, "line 3: the split is 'val'; .* or test; did you mean 'validation'"),
+    ('id,split\none,\n', {}, "line 2: the split is ''; expected train, validation or test"),
+    ('id,release_date\none,1.2.2020\n', {}, "line 2: the release date is '1.2.2020'; expected YYYY-MM-DD"),
+    ('id,cluster\n,1\n', {}, 'line 2: there is no name of a chain'),
+    ('id,cluster\nfour,1\nfive,1\n', {}, "no chain .* has any of its 2 names.* 'four', the first of a file 'one'"),
   ],
 )
 def test_a_wrong_table_is_named(tmp_path, text, columns, said):
@@ -244,12 +256,185 @@ def test_a_wrong_table_is_named(tmp_path, text, columns, said):
     build_cache(structures, tmp_path / 'cache', table=tmp_path / 't.csv', columns=columns, processes=1)
 
 
+def test_ids_match_in_other_case_and_columns_too_and_the_rest_is_counted_and_listed(tmp_path):
+  (tmp_path / 't.csv').write_text('ID;Split;note\nOne;Train;x\nTWO;VALIDATION;\nnine_A;test;\n')
+  (tmp_path / 'clu.tsv').write_text('ONE\tONE\nONE\tNine\n')
+  structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
+  summary = build_cache(
+    structures, tmp_path / 'c', table=tmp_path / 't.csv', clusters=tmp_path / 'clu.tsv', processes=1
+  )
+  entries = {entry.id: (entry.split, entry.cluster) for entry in open_cache(tmp_path / 'c').entries}
+  assert entries == {'one': ('train', 'ONE'), 'two': ('validation', 'two')}
+  assert [note.split(': ', 1)[1] for note in summary.notes] == [
+    'columns not used: note',
+    '1 of 3 names without a chain here (nine_A)',
+    '1 of 2 names without a chain here (Nine)',
+    '1 chain not named, a cluster of its own (two)',
+    '1 chain of the structures not named, so not taken',
+  ]
+  listed = (tmp_path / 'c' / 'skipped.csv').read_text()
+  assert 't.csv,"names nine_A, which is no chain' in listed and 'clu.tsv,"names Nine' in listed
+  assert 'clu.tsv,"does not name chain two' in listed and 'does not list three' in listed
+
+
+def test_clusters_of_a_table_go_before_others_and_the_command_says_so(tmp_path):
+  table = small_cache.write_table(tmp_path / 't.csv', [{'id': 'one', 'cluster': 'x'}, {'id': 'two', 'cluster': ''}])
+  (tmp_path / 'clu.tsv').write_text('y\tone\ny\ttwo\n')
+  structures = small_cache.write_structures(tmp_path / 's', {name: SEQUENCES[name] for name in ('one', 'two')})
+  summary = build_cache(structures, tmp_path / 'c', table=table, clusters=tmp_path / 'clu.tsv', processes=1)
+  assert [entry.cluster for entry in open_cache(tmp_path / 'c').entries] == ['x', 'y']
+  assert summary.notes == (f'{table}: its clusters go before those of {tmp_path / "clu.tsv"}: 1 chain',)
+
+
+def test_clusters_that_name_no_chain_are_an_error_with_a_name_of_each_side(tmp_path):
+  (tmp_path / 'clu.tsv').write_text('9zzz_A\t9zzz_A\n')
+  structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
+  with pytest.raises(
+    InputError, match="no chain .* has any of its 1 name; the first is '9zzz_A', the first of a file 'one'"
+  ):
+    build_cache(structures, tmp_path / 'c', clusters=tmp_path / 'clu.tsv', processes=1)
+  (tmp_path / 'clu.tsv').write_text('One_B\tOne_B\n')  # of such a file there could be one
+  with pytest.raises(InputError, match="any of its 1 name; the first is 'One_B', the first of a chain 'one'"):
+    build_cache(structures, tmp_path / 'c', clusters=tmp_path / 'clu.tsv', processes=1)
+  assert not (tmp_path / 'c').exists()
+  (tmp_path / 'clu.tsv').write_text('a\tone\nb\tone\n')
+  with pytest.raises(InputError, match="line 2: chain 'one' is listed twice"):
+    build_cache(structures, tmp_path / 'c', clusters=tmp_path / 'clu.tsv', processes=1)
+
+
+def test_a_chain_is_meant_by_its_exact_name_before_one_in_other_case():
+  table = SourceTable(clusters=Names({'1abc_A': 'x'}))
+  assert table.find(['1abc_A'], {'1abc_a'}).cluster == 'x'
+  assert table.find(['1abc_a'], {'1abc_A'}).cluster == ''
+  assert table.find(['1ABC_a']).cluster == 'x'
+
+
+def test_headers_of_rcsb_name_their_chains(tmp_path):
+  (tmp_path / 'clu.tsv').write_text('r\t1ELW_1|Chains A, B[auth X]|TPR1|Homo sapiens (9606)\n')
+  clusters = read_clusters(tmp_path / 'clu.tsv')
+  assert {name: clusters[name] for name in clusters} == {'1ELW_A': 'r', '1ELW_X': 'r'}
+
+
+def test_files_are_known_by_their_name_whatever_its_case_suffix_and_prefix():
+  for name in ('4zey.cif', '4zey.CIF.GZ', '4zey.ent'):
+    assert _names(Path(name), ['A', 'b']) == {'A': ['4zey_A'], 'b': ['4zey_b']}
+  assert _names(Path('pdb4zey.ent.gz'), ['A']) == {'A': ['pdb4zey', 'pdb4zey_A', '4zey', '4zey_A']}
+
+
 # Alignments
 
 
+STOCKHOLM = '# STOCKHOLM 1.0\nx {}\nh {}\n//\n'
+
+
+def library_of(folder: Path, files: dict[str, str]):
+  for name, text in files.items():
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+  (found,) = find_alignments(folder)
+  return found, *read_library(found)
+
+
+def test_every_layout_and_kind_of_alignments_is_found(tmp_path):
+  one, two, three = SEQUENCES.values()
+  a3m = '>q\n{}\n>h\n{}\n'
+  found, library, broken = library_of(
+    tmp_path / 'msas',
+    {
+      'one.A3M': a3m.format(one, one[:-1] + '-'),
+      'two/a3m/mgnify_hits.a3m': a3m.format(two, two[:-1] + '-'),
+      'two/a3m/uniref90_hits.sto': STOCKHOLM.format(two, '-' + two[1:]),
+      'two/hhr/pdb70_hits.hhr': 'no alignment',
+      'th/three.a3m': a3m.format(three, three[:-1] + '-'),
+      '.hidden/x.a3m': 'never read',
+    },
+  )
+  assert not broken and found.ignored() == '1 other file ignored (1 .hhr)'
+  chosen = {name: choose([library], [name.upper()], sequence) for name, sequence in SEQUENCES.items()}
+  assert {name: one.label for name, one in chosen.items()} == {
+    'one': 'one.A3M',
+    'two': 'two/a3m/uniref90_hits.sto + two/a3m/mgnify_hits.a3m',
+    'three': 'th/three.a3m',
+  }
+  expected = [encode(row) for row in (two, '-' + two[1:], two[:-1] + '-')]  # AlphaFold's order of databases
+  np.testing.assert_array_equal(chosen['two'].tokens, expected)
+
+
+def test_rows_of_secondary_structure_before_the_query_change_nothing(tmp_path):
+  own = SEQUENCES['two']
+  annotated = f'>ss_pred\n{"C" * len(own)}\n>ss_conf\n{"9" * len(own)}\n>q\n{own}\n>h\n{own[:-1]}-\n'
+  plain = f'>q\n{own}\n>h\n{own[:-1]}-\n'
+  for name, text in (('with', annotated), ('without', plain)):
+    _, library, broken = library_of(tmp_path / name, {'two.a3m': text})
+    assert not broken and read_query(tmp_path / name / 'two.a3m') == own
+    np.testing.assert_array_equal(choose([library], ['two'], own).tokens, [encode(own), encode(own[:-1] + '-')])
+
+
+def test_an_alignment_is_found_however_many_like_it_cannot_be_used(tmp_path):
+  own = SEQUENCES['two']
+  files = {f'{i}.a3m': f'>q\n{own}\n>h\n{own}AC\n' for i in range(5)}
+  _, library, _ = library_of(tmp_path, files | {'zz.a3m': f'>q\n{own}\n>h\n{own[:-1]}-\n'})
+  chosen = choose([library], ['other'], own)
+  assert chosen.label == 'zz.a3m' and len(chosen.tokens) == 2
+  assert len(chosen.refused) == 5 and "record 'h' has 37 aligned columns" in chosen.refused[0][1]
+
+
+def test_the_command_ends_with_what_was_not_used_or_fails(tmp_path, capsys):
+  structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
+  (structures / 'notes.txt').touch()
+  msas = small_cache.write_alignments(tmp_path / 'm', {'one': SEQUENCES['one']}, depth=3)
+  (msas / 'two.a3m').write_text(f'>q\n{SEQUENCES["two"]}\n')
+  table = tmp_path / 't.csv'
+  table.write_text('id\none\ntwo\nnine\n')
+  flags = ['--msas', str(msas), '--table', str(table), '--processes', '1', '--quiet']
+  assert cli.main(['dataset', str(structures), str(tmp_path / 'c'), *flags]) == 0
+  assert capsys.readouterr().out.splitlines() == [
+    f'{tmp_path / "c"}: 2 chains (2 train) in 2 clusters, 1 with an alignment',
+    f'{structures}: 1 other file ignored (1 .txt)',
+    'alignments that hold the query alone: those of 1 chain (two)',
+    f'{table}: 1 of 3 names without a chain here (nine)',
+    f'{table}: 1 chain of the structures not named, so not taken',
+    f'What was not taken or not used: 2 lines in {tmp_path / "c" / "skipped.csv"}',
+  ]
+  for more, said in (
+    (['--max-rows', '0'], 'max_rows=0: must be 1 or more'),
+    (['--column', 'cluster=a', '--column', 'cluster=b'], 'cluster is b by another --column'),
+    (['--msas', str(tmp_path / 'nowhere')], 'nowhere: no such file or folder of alignments'),
+  ):
+    assert cli.main(['dataset', str(structures), str(tmp_path / 'd'), *flags, *more]) == 2
+    assert said in capsys.readouterr().err
+  assert cli.main(['dataset', str(structures), str(tmp_path / 'd'), '--column', 'cluster=a']) == 2
+  assert '--column: names a column of the table; give it by --table' in capsys.readouterr().err
+
+
+def test_a_folder_without_an_alignment_is_an_error_that_says_what_is_there(tmp_path):
+  structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
+  (tmp_path / 'm').mkdir()
+  with pytest.raises(InputError, match=r'--msas .*m: no alignment \(.a3m, .sto.*in it; it is empty'):
+    build_cache(structures, tmp_path / 'c', alignments=tmp_path / 'm', processes=1)
+  (tmp_path / 'm' / 'one.hhr').touch()
+  with pytest.raises(InputError, match=r'in it; 1 other file \(1 .hhr\) instead'):
+    build_cache(structures, tmp_path / 'c', alignments=tmp_path / 'm', processes=1)
+  (tmp_path / 'm' / 'one.a3m').write_text('ACDEF\n')
+  with pytest.raises(InputError, match="none can be read of 1 alignment; the first: .*stands before any '>'"):
+    build_cache(structures, tmp_path / 'c', alignments=tmp_path / 'm', processes=1)
+
+
+def test_alignments_that_fit_no_chain_are_an_error_and_those_not_needed_are_not(tmp_path):
+  structures = small_cache.write_structures(tmp_path / 's', SEQUENCES)
+  good = small_cache.write_alignments(tmp_path / 'good', SEQUENCES, depth=3)
+  spare = small_cache.write_alignments(tmp_path / 'spare', {'one': SEQUENCES['one']}, depth=4)
+  other = small_cache.random_sequence(np.random.default_rng(3), 40)
+  wrong = small_cache.write_alignments(tmp_path / 'wrong', {'two': other}, depth=3)
+  with pytest.raises(InputError, match="wrong: no chain could use any of its 1 alignment,.*'s query is not the struct"):
+    build_cache(structures, tmp_path / 'c', alignments=wrong, processes=1)
+  summary = build_cache(structures, tmp_path / 'c', alignments=[good, spare], processes=1)
+  assert summary.notes == (f'{spare}: 0 of 1 alignment file used',) and summary.num_with_alignment == 3
+
+
 def aligned(tmp_path, sequence: str, query: str, rows: list[str], name: str = 'x', **options):
-  (tmp_path / 's').mkdir()
-  (tmp_path / 'a').mkdir()
+  for folder in ('s', 'a'):
+    (tmp_path / folder).mkdir(exist_ok=True)
   (tmp_path / 's' / 'x.pdb').write_text(small_cache.pdb_text(sequence))
   text = '\n'.join(f'>{i}\n{row}' for i, row in enumerate([query, *rows]))
   (tmp_path / 'a' / f'{name}.a3m').write_text(text + '\n')
@@ -258,10 +443,17 @@ def aligned(tmp_path, sequence: str, query: str, rows: list[str], name: str = 'x
   return summary, cache.entries[0], cache[0]
 
 
+def beside_a_good_one(tmp_path, sequence: str, query: str, rows: list[str], name: str = 'x'):
+  """As `aligned`, with a second chain whose alignment is good; the entry and record of the first."""
+  small_cache.write_structures(tmp_path / 's', {'y': SEQUENCES['one']})
+  small_cache.write_alignments(tmp_path / 'a', {'y': SEQUENCES['one']}, depth=3)
+  return aligned(tmp_path, sequence, query, rows, name)
+
+
 def test_an_alignment_of_another_sequence_is_refused_and_the_chain_kept_without(tmp_path):
   own, other = SEQUENCES['three'], small_cache.random_sequence(np.random.default_rng(3), 40)
-  summary, entry, record = aligned(tmp_path, own, other, [other[::-1]])
-  assert (entry.depth, entry.alignment, summary.num_with_alignment) == (1, '', 0)
+  summary, entry, record = beside_a_good_one(tmp_path, own, other, [other[::-1]])
+  assert (entry.depth, entry.alignment, summary.num_with_alignment) == (1, '', 1)
   assert record.tokens.shape == (1, 40)
   assert "the alignment's query is not the structure's sequence" in reasons(summary)
   assert 'x.a3m' in (tmp_path / 'c' / 'skipped.csv').read_text()
@@ -303,13 +495,14 @@ def test_an_alignment_of_another_name_is_found_by_its_query(tmp_path):
 
 def test_alignments_that_nothing_took_are_reported(tmp_path):
   other = small_cache.random_sequence(np.random.default_rng(3), 40)
-  summary, entry, _ = aligned(tmp_path, SEQUENCES['three'], other, [other[::-1]], name='stranger')
+  summary, entry, _ = beside_a_good_one(tmp_path, SEQUENCES['three'], other, [other[::-1]], name='stranger')
+  assert summary.notes == (f'{tmp_path / "a"}: 1 of 2 alignment files used',)
   assert entry.depth == 1 and 'stranger.a3m: an alignment that no chain took' in reasons(summary)
 
 
 def test_a_broken_alignment_is_reported(tmp_path):
   own = SEQUENCES['three']
-  summary, entry, _ = aligned(tmp_path, own, own, [own + 'AC'])
+  summary, entry, _ = beside_a_good_one(tmp_path, own, own, [own + 'AC'])
   assert entry.depth == 1 and "record '1' has 42 aligned columns" in reasons(summary)
 
 
@@ -361,7 +554,7 @@ def test_a_folder_without_a_usable_structure_is_refused(tmp_path):
     build_cache(tmp_path / 's', tmp_path / 'cache', processes=1)
   (tmp_path / 's' / 'a.pdb').write_text('nothing here\n')
   (tmp_path / 's' / 'b.cif').write_bytes(b'\x00\x01\x02')
-  with pytest.raises(InputError, match='no usable structure among 2 files') as error:
+  with pytest.raises(InputError, match='no usable structure in 2 files') as error:
     build_cache(tmp_path / 's', tmp_path / 'cache', processes=1)
   assert 'a.pdb' in str(error.value) and 'b.cif' in str(error.value)
   assert not (tmp_path / 'cache').exists() and not list(tmp_path.glob('.cache*'))

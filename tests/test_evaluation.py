@@ -182,9 +182,65 @@ def test_a_table_says_which_belong_together(results, tmp_path):
     table.write_text(text)
     with pytest.raises(errors.InputError, match=said):
       evaluation.evaluate(out, references, tmp_path / 'out', pairs=table)
-  table.write_text('prediction,reference,chain\nhras,HRAS,Z\n')
-  (failure,) = evaluation.evaluate(out, references, tmp_path / 'out', pairs=table).failures
-  assert "chain 'Z' not found; has A" in failure.message
+  table.write_text('prediction,reference,chain\nhras,HRAS,Z\nnobody,HRAS,\n')
+  found = evaluation.evaluate(out, references, tmp_path / 'out', pairs=table)
+  unknown, unfit = found.failures
+  assert "no prediction 'nobody'" in unknown.message and "chain 'Z' not found; has A" in unfit.message
+  assert found.exit_code == 2 and 'nobody: ' in found.text
+
+
+def test_lines_of_a_table_that_match_nothing_are_listed_and_the_others_scored(results, tmp_path):
+  out, references = results
+  table = tmp_path / 'pairs.csv'
+  lines = ('HRAS,hras,', 'nobody,HRAS,', 'hras,nowhere,', 'hras,,', 'hras,HRAS.cif.gz,', '4zey_a,HRAS,Z')
+  table.write_text('\n'.join(['prediction,reference,chains', *lines]) + '\n')
+  found = finding.find(out, references, pairs=table)
+  assert [(one.id, reference.path.name) for one, reference in found.pairs] == [
+    ('hras', 'HRAS.cif.gz'),
+    ('4zey_A', 'HRAS.cif.gz'),
+  ]
+  reasons = [reason.split(': ', 1)[1] for _, _, reason in found.unmatched]
+  assert reasons[0].startswith("there is no prediction 'nobody'") and reasons[2].startswith('prediction or reference')
+  assert reasons[1].startswith("there is no reference 'nowhere'") and len(reasons) == 3
+  assert found.notes == [f'{table}, line 6 says what line 2 says', f'{table}: columns not used: chains']
+  table.write_text('prediction,reference\nhras,HRAS\nhras,4zey_A\nnobody,HRAS\n')
+  assert finding.find(out, references, pairs=table).notes == [
+    f'{table}: several references of hras; statistics are of the first'
+  ]
+
+
+def test_of_two_references_of_one_name_mmcif_is_taken_with_a_note(tmp_path):
+  for name in ('y.pdb', 'y.cif', 'z.cif', 'z.cif.gz', 'pdb1abc.ent', '1ABC.mmcif', 'x.ent'):
+    (tmp_path / name).write_text('ATOM\n')
+  known, _, (note,) = finding.find_references(tmp_path)
+  assert {key: path.name for key, path in known.items()} == {
+    '1abc': '1ABC.mmcif', 'x': 'x.ent', 'y': 'y.cif', 'z': 'z.cif'
+  }  # fmt: skip
+  assert 'mmCIF is taken before PDB' in note and note.endswith('left out: pdb1abc.ent, y.pdb, z.cif.gz')
+  (tmp_path / 'Y.cif').write_text('ATOM\n')
+  with pytest.raises(errors.InputError, match='Y.cif has the same name; leave one of them|y.cif has the same name'):
+    finding.find_references(tmp_path)
+
+
+def test_a_table_may_name_the_file_that_another_is_preferred_to(tmp_path):
+  for folder in ('p', 'r'):
+    (tmp_path / folder).mkdir()
+    for name in ('y.pdb', 'y.cif'):
+      (tmp_path / folder / name).write_text('ATOM\n')
+  (tmp_path / 't.csv').write_text('prediction,reference\ny.pdb,Y.pdb\ny,y\n')
+  found = finding.find(tmp_path / 'p', tmp_path / 'r', pairs=tmp_path / 't.csv')
+  assert [(one.path.name, reference.path.name) for one, reference in found.pairs] == [
+    ('y.pdb', 'y.pdb'),
+    ('y.cif', 'y.cif'),
+  ]
+
+
+def test_two_results_folders_are_compared(results, tmp_path):
+  out, _ = results
+  found = finding.find(out, out)
+  assert [(one.id, reference.path) for one, reference in found.pairs] == [(one.id, one.path) for one, _ in found.pairs]
+  assert [one.rank for one, _ in found.pairs] == [1] * len(found.pairs) and not found.unused
+  assert found.notes == [f'{out} is a results folder: the best model of each protein is its reference']
 
 
 def test_a_protein_whose_name_was_no_file_name_is_found_by_the_name_it_had(tmp_path):
@@ -350,7 +406,7 @@ def test_what_cannot_be_evaluated_at_all_says_why(results, tmp_path):
     ((tmp_path / 'nowhere', references, tmp_path / 'out'), 'nowhere: no such file or folder'),
     ((tmp_path / 'empty', references, tmp_path / 'out'), 'empty: no structure file'),
     ((out, tmp_path / 'empty', tmp_path / 'out'), 'empty: no structure file'),
-    ((out, tmp_path / 'other', tmp_path / 'out'), 'none of the 2 predictions .* has a reference'),
+    ((out, tmp_path / 'other', tmp_path / 'out'), 'none of 2 predictions .* has a reference'),
     ((out, references, tmp_path / 'file' / 'out'), 'cannot be written'),
   ):
     with pytest.raises(errors.InputError, match=said):

@@ -206,6 +206,9 @@ def test_the_cache_is_listed_and_cleaned_by_a_command(cache, capsys):
   assert shown[3].startswith('2 in all')
   assert cli.main(['cache', 'clean', '--older-than', '5', '--search-cache', str(cache.folder)]) == 0
   assert [entry.num_res for entry in cache.entries()] == [4]
+  capsys.readouterr()
+  assert cli.main(['cache', 'clean', '--older-than', '5', '--search-cache', str(cache.folder)]) == 0
+  assert 'None removed: all that are kept (1) were used in the last 5 days' in capsys.readouterr().out
   assert cli.main(['cache', 'clean', '--search-cache', str(cache.folder)]) == 0
   assert not list(cache.entries())
 

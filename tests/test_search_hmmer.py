@@ -168,7 +168,7 @@ def test_sequences_too_long_for_hmmer_are_left_out_with_a_note(tmp_path):
   for company in ([], [QUERIES['ubiquitin']]):
     result = found(Hmmer([base], 2), [PROTEIN, *company])[0]
     assert names(result.rows[0]) == ['short/1-84']
-    assert result.notes == (f'{base.path}: 1 sequences of more than 100,000 residues not searched',)
+    assert result.notes == (f'{base.path}: 1 sequence of more than 100,000 residues not searched',)
 
 
 BAD = {

@@ -150,7 +150,7 @@ def test_two_hundred_queries_come_back_each_with_its_own_rows(few):
   assert parse_a3m(of_long.rows[0].a3m, 'found').tokens.shape[1] == 5000
   assert of_long.rows[0].num_found > 10
   assert of_one.rows[0].a3m == '>query\nM\n' and of_one.rows[0].num_found == 0
-  assert of_one.notes == ('1 residues are too few for MMseqs2 to find homologues (it needs 12)',)
+  assert of_one.notes == ('1 residue: too few for MMseqs2 to find homologues (it needs 12)',)
   assert of_none.rows[0].a3m == f'>query\n{UNRELATED}\n' and of_none.notes == ()
 
 

@@ -2,6 +2,7 @@
 """What a person may ask of a search, and what databases are (search/options.py, search/databases.py)."""
 
 import os
+import re
 
 import pytest
 
@@ -10,6 +11,7 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.search import databases
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database, identity, parse
 from alphafold_jax.search.options import SearchOptions
+from alphafold_jax.search.standard_sets import find_set
 
 
 @pytest.fixture
@@ -38,6 +40,7 @@ def folder(tmp_path):
     path = tmp_path / 'data' / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('>a\nMKV\n')
+  (tmp_path / 'data' / 'bare').mkdir()
   return tmp_path / 'data'
 
 
@@ -87,6 +90,14 @@ def test_a_folder_stands_for_what_the_search_can_use(folder):
   assert [one.role for one in databases.in_order(options.parsed)] == ['uniref30', 'env']
 
 
+def test_what_a_folder_holds_besides_is_known_and_can_be_named(folder):
+  options = SearchOptions('hmmer', databases=(folder, f'UniProt={folder}/uniprot/uniprot.fasta'))
+  assert 'uniprot' in {one.role for one in options.parsed}
+  assert [one.path.name for one in options.left_out] == [
+    'bfd_metaclust', 'colabfold_envdb_202108_db', 'mine.fasta.gz', 'pdb70', 'pdb_seqres.txt', 'uniref30_2302_db'
+  ]  # fmt: skip
+
+
 def test_a_name_that_holds_an_equals_sign_is_a_name(tmp_path):
   (tmp_path / 'a=b.fasta').write_text('>a\nMKV\n')
   assert parse(str(tmp_path / 'a=b.fasta')).role == 'custom'
@@ -102,7 +113,16 @@ def test_a_name_that_holds_an_equals_sign_is_a_name(tmp_path):
     ({'mode': 'hmmer', 'databases': ('role={}/mine.fasta.gz',)}, "no role 'role'"),
     ({'mode': 'hmmer', 'databases': ('{}/uniref30_2302_db',)}, 'needs a FASTA file'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/uniref30_2302_db')}, 'cannot search'),
-    ({'mode': 'hmmer', 'databases': ('{}/pdb_mmcif',)}, 'databases in it: none'),
+    ({'mode': 'hmmer', 'databases': ('{}/pdb_mmcif',)}, 'databases in it: none among 1 item'),
+    ({'mode': 'hmmer', 'databases': ('{}/uniprot',)}, 'databases in it: uniprot.fasta (FASTA file, uniprot)'),
+    ({'mode': 'hmmer', 'databases': ('unirf90={}/mine.fasta.gz',)}, "did you mean 'uniref90'?"),
+    ({'mode': 'hmmer', 'databases': ('uniprot={}/uniprot',)}, 'databases in it: uniprot.fasta'),
+    ({'mode': 'hmmer', 'databases': ('{}', '{}/uniref90/uniref90.fasta')}, 'uniref90.fasta is given twice'),
+    ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'max_template_hits': 5}, '--max-template-hits: of use only'),
+    (
+      {'mode': 'hmmer', 'databases': ('{}',), 'templates': True, 'local_pdb_path': '{}/bare'},
+      'there is no file in it; it holds the structures',
+    ),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/pdb_seqres/pdb_seqres.txt')}, 'only with --templates'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'templates': True}, 'pdb_seqres=FILE.txt'),
     (
@@ -149,7 +169,7 @@ def test_what_cannot_be_done_is_refused_with_the_remedy(folder, settings, word):
     else value
     for key, value in settings.items()
   }
-  with pytest.raises(InputError, match=word.replace('(', r'\(')):
+  with pytest.raises(InputError, match=re.escape(word)):
     SearchOptions(**settings)
 
 
@@ -203,6 +223,29 @@ def test_a_large_database_that_changed_in_place_is_another_one(tmp_path):
     file.write(b'x')
   os.utime(path, ns=(1, 1))
   assert identity(parse(str(path))) != before
+
+
+@pytest.mark.parametrize(
+  ('command', 'said'),
+  [
+    ('db list {}/nowhere', 'nowhere: no such folder of databases'),
+    ('db list {}/mine.fasta.gz', 'mine.fasta.gz: no such folder of databases'),
+    ('db download UniRef', "did you mean 'uniref90'?"),
+    ('db download uniref90 --sha256 abc', 'a digest has 64 hexadecimal digits'),
+    ('db download --force', '--force: which database? name it'),
+    ('cache list --search-cache {}/nowhere', 'nowhere: no such folder'),
+    ('cache clean --search-cache {}/nowhere', 'nowhere: no such folder'),
+    ('cache clean --search-cache {} --older-than -3', 'give days, from 0 to'),
+  ],
+)
+def test_what_a_command_names_and_nothing_matches_is_an_error(folder, command, said, capsys):
+  assert cli.main(command.format(folder).split()) == 2
+  assert said in capsys.readouterr().err
+  assert not (folder / 'nowhere').exists()
+
+
+def test_standard_sets_are_known_in_any_case():
+  assert find_set('UniRef90') is find_set('uniref90')
 
 
 def test_flags_of_a_search_without_a_mode_are_an_error(tmp_path, capsys):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Templates that a person has chosen in a JSON file."""
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from alphafold_jax.data.structures import read_chain
-from alphafold_jax.data.template_map import for_query, read_template_map
+from alphafold_jax.data.template_map import for_query, meant_for, read_template_map
 from alphafold_jax.data.templates import template_from_structure
 from alphafold_jax.errors import InputError
 
@@ -54,6 +55,40 @@ def test_a_template_may_be_for_one_protein_of_a_run(write):
   chosen = read_template_map(write([{'structure': str(TNF), 'query': 'one'}]))
   assert len(for_query(chosen, 'one', SEQUENCE)) == 1
   assert for_query(chosen, 'two', SEQUENCE) == []
+
+
+def test_proteins_are_known_by_name_first_word_and_job_in_any_case_and_absent_ones_are_listed(write):
+  names = [('sp|P1|X a protein', 'sp_P1_X_a_protein'), ('Two', 'Two'), ('two', 'two_12345678')]
+  queries = ('SP|P1|X', 'sp_p1_x_a_protein', ' Two ', 'two', 'TWO', None)
+  chosen = read_template_map(write([{'structure': str(TNF)} | ({'query': one} if one else {}) for one in queries]))
+  meant, notes = meant_for(chosen, names)
+  assert [one.query for one in meant] == [names[0][0], names[0][0], 'Two', 'two', 'TWO', None]
+  (note,) = notes  # 'TWO' could be either
+  assert "template 5: no protein of this run is called 'TWO'; there are 'sp|P1|X a protein', 'Two', 'two'" in note
+
+
+def test_a_map_for_no_protein_of_the_run_is_an_error_with_the_names_of_both_sides(write):
+  chosen = read_template_map(write([{'structure': str(TNF), 'query': name} for name in ('protein7', 'x')]))
+  with pytest.raises(InputError, match="called 'protein7'; there are 'protein_7' .and 1 other template too."):
+    meant_for(chosen, [('protein_7', 'protein_7')])
+
+
+def test_the_example_in_the_documentation_works(tmp_path):
+  text = (Path(__file__).parents[1] / 'docs' / 'search.md').read_text(encoding='utf-8')
+  (example,) = re.findall(r'```json\n(.*?)```', text, re.DOTALL)
+  (tmp_path / 'map.json').write_text(example)
+  entries = json.loads(example)
+  lines = gzip.decompress(TNF.read_bytes())
+  for entry in entries:
+    packed = entry['structure'].endswith('.gz')
+    (tmp_path / entry['structure']).write_bytes(TNF.read_bytes() if packed else lines)
+    if 'alignment' in entry:
+      (tmp_path / entry['alignment']).write_text(f'>query\n{SEQUENCE}\n>other\n{SEQUENCE}\n')
+  (tmp_path / 'map.json').write_text(example.replace('"chain": "A"', '"chain": "D"'))  # the name in this structure
+  chosen, notes = meant_for(read_template_map(tmp_path / 'map.json'), [('protein_7', 'protein_7')])
+  placed = for_query(chosen, 'protein_7', SEQUENCE)
+  assert not notes and len(placed) == 3
+  assert placed[0].residue_map == {query: residue for query, residue in entries[0]['pairs']}
 
 
 def test_a_template_that_cannot_be_placed_is_an_error_with_its_place(write):

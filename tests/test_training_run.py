@@ -4,6 +4,7 @@
 import csv
 import errno
 import json
+import logging
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ import small_experiment
 import small_runs
 from ml_collections import config_dict
 
-from alphafold_jax import cli, errors
+from alphafold_jax import cli, errors, screen
 from alphafold_jax.data.training import training_set
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.train import checkpoints, loop, parameters, specs, watch
@@ -127,9 +128,58 @@ def test_what_is_said_while_a_run_begins_is_in_its_log(cache, tmp_path, monkeypa
   assert 'WARNING: tensorboardX is not installed' in (tmp_path / 'run' / 'log.txt').read_text()
 
 
+def run_of(tmp_path, *data, **changes) -> loop.Run:
+  config = config_dict.ConfigDict(small_experiment.get_config())
+  config.run.update(changes)
+  return loop.Run(loop.TrainOptions(directory=tmp_path / 'run', config=config, data=tuple(map(Path, data))))
+
+
+def test_validation_every_0_steps_is_none_at_all(cache, tmp_path):
+  run = run_of(tmp_path, cache, validate_every=0)
+  assert run.validation == [] and run.unvalidated == ''
+  assert not any(run._validates(step) for step in range(1, run.num_steps + 1))
+  run = run_of(tmp_path, cache, validate_every=3)
+  assert [step for step in range(1, 5) if run._validates(step)] == [3, 4]  # the last step as well
+
+
+def test_a_set_without_validation_chains_is_said_with_the_reason(cache, tmp_path, caplog):
+  build_cache(DATA / '4zey.cif.gz', tmp_path / 'set', processes=1)
+  run = run_of(tmp_path, tmp_path / 'set')
+  assert 'no chain is of the split validation (there are: 1 train); name some' in run.unvalidated
+  assert 'all of 1 chain of the split' in run_of(tmp_path, cache, max_validation_length=9).unvalidated
+  assert run_of(tmp_path, tmp_path / 'set', num_validation=0).unvalidated == ''
+
+
+@pytest.mark.parametrize(
+  ('changes', 'said'),
+  [
+    ({'validate_every': -1}, 'run.validate_every is -1; expected a whole number of 0 or more'),
+    ({'log_every': 0}, 'run.log_every is 0; expected a whole number of 1 or more'),
+    ({'num_samples': 1}, r'run.num_samples=1: less than one batch \(step.batch_size=2\)'),
+  ],
+)
+def test_numbers_of_a_run_that_make_no_sense_are_refused(changes, said, cache, tmp_path):
+  with pytest.raises(errors.InputError, match=said):
+    run_of(tmp_path, cache, **changes)
+
+
+def test_a_cache_given_twice_is_refused(cache, tmp_path):
+  with pytest.raises(errors.InputError, match='given twice; its chains would count double'):
+    run_of(tmp_path, cache, f'{cache}/../{Path(cache).name}')
+
+
+def test_what_other_libraries_log_goes_to_the_file_only(tmp_path, capsys):
+  with screen.reporting(tmp_path / 'log.txt', screen.Screen()):
+    logging.getLogger('absl').warning('Requested what nobody did')
+  shown = capsys.readouterr()
+  assert 'Requested' not in shown.out + shown.err
+  assert 'WARNING: absl: Requested what nobody did' in (tmp_path / 'log.txt').read_text()
+
+
 def test_a_run_without_its_data_makes_nothing(tmp_path, capsys):
   assert train(tmp_path / 'run', str(tmp_path / 'missing')) == 2
-  assert 'no training cache here' in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert 'no training cache here (no such folder); make one with `alphafold-jax dataset' in said
   assert not (tmp_path / 'run').exists()
 
 

@@ -98,6 +98,17 @@ def test_distillation_takes_its_share(cache, predicted):
   assert 'p' not in {without.example(i)[0] for i in range(100)}
 
 
+def test_a_set_that_nothing_is_drawn_from_is_known_with_the_reason(cache, predicted):
+  assert TrainingSet([cache, predicted], SPEC, seed=0, batch_size=4).idle() == {
+    1: 'data.distillation_fraction=0 draws none of its chains'
+  }
+  spec = dataclasses.replace(SPEC, distillation_fraction=0.5)
+  assert TrainingSet([cache, predicted], spec, seed=0, batch_size=4).idle() == {}
+  held_out = TrainingCache(cache.path, tuple(dataclasses.replace(one, split='test') for one in cache.entries))
+  why = TrainingSet([cache, held_out], SPEC, seed=0, batch_size=4).idle()
+  assert why == {1: 'none of its chains is of the split train and passes the filters'}
+
+
 def test_chains_with_an_alignment_can_be_favoured(tmp_path):
   structures = small_cache.write_structures(tmp_path / 'structures', {name: SEQUENCES[name] for name in 'abcde'})
   msas = small_cache.write_alignments(tmp_path / 'msa', {'e': SEQUENCES['e']}, depth=9)

@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 from alphafold_jax.cli.flags import PROGRAM, Flags, command, count, several, switch, value
+from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 
 def run(given: argparse.Namespace) -> int:
@@ -13,7 +15,7 @@ def run(given: argparse.Namespace) -> int:
 
   def show(done: int, total: int) -> None:
     if not given.quiet and (done == total or done % max(1, total // 20) == 0):
-      print(f'{done} of {total} files', file=sys.stderr)
+      print(f'{done} of {number(total, "file")}', file=sys.stderr)
 
   *structures, out = given.paths
   summary = build_cache(
@@ -21,7 +23,7 @@ def run(given: argparse.Namespace) -> int:
     out,
     alignments=given.msas,
     table=given.table,
-    columns=dict(given.column),
+    columns=_columns(given.column),
     clusters=given.clusters,
     predicted=given.predicted,
     max_rows=given.max_rows,
@@ -30,11 +32,13 @@ def run(given: argparse.Namespace) -> int:
   )
   splits = ', '.join(f'{chains} {name}' for name, chains in sorted(summary.splits.items()))
   print(
-    f'{summary.path}: {summary.num_chains} chains ({splits}) in {summary.num_clusters} clusters, '
+    f'{summary.path}: {number(summary.num_chains, "chain")} ({splits}) in {number(summary.num_clusters, "cluster")}, '
     f'{summary.num_with_alignment} with an alignment'
   )
+  for note in summary.notes:
+    print(note)
   if summary.skipped:
-    print(f'{len(summary.skipped)} files or chains were not taken; {summary.path / "skipped.csv"} says why')
+    print(f'What was not taken or not used: {number(len(summary.skipped), "line")} in {summary.path / "skipped.csv"}')
   return 0
 
 
@@ -54,14 +58,27 @@ def _column(text: str) -> tuple[str, str]:
   return ours, theirs
 
 
+def _columns(given: list[tuple[str, str]]) -> dict[str, str]:
+  """Our names of columns with the table's; InputError where one of ours is named twice."""
+  for ours, theirs in given:
+    if dict(given)[ours] != theirs:
+      raise InputError(f'--column {ours}={theirs}: {ours} is {dict(given)[ours]} by another --column; give one')
+  return dict(given)
+
+
 _column.__name__ = 'OURS=THEIRS'
 _ARGUMENTS: Flags = {
   'paths': value(
     'PATH', 'files or folders of structures (also .gz), and last the folder to make', nargs='+', action=_Paths
   ),
-  '--msas': several('PATH', 'A3M files or a folder of them; repeat, the preferred ones first'),
+  '--msas': several(
+    'PATH',
+    'A3M or Stockholm files, or a folder of them (ID.a3m, or ID/.../*.a3m); repeat, the preferred ones first',
+  ),
   '--table': value(
-    'CSV', 'which chains to take: id and any of cluster, split, resolution, method, release_date, exclude'
+    'CSV',
+    'which chains to take: id and any of cluster, split (train, validation, test), resolution, method, '
+    'release_date, exclude',
   ),
   '--column': several('OURS=THEIRS', 'name of a column in the table, such as cluster=cluster30', type=_column),
   '--clusters': value('TSV', 'clusters by sequence, as `mmseqs easy-cluster` writes them; chains are drawn by cluster'),
@@ -79,6 +96,6 @@ def add(commands: Any) -> None:
     run,
     'a training set from structures and alignments',
     description='Reads mmCIF and PDB files, and alignments of the same names, once, into a compact cache that '
-    f'`{PROGRAM} train` draws from. Files that cannot be used are listed in OUT/skipped.csv.',
+    f'`{PROGRAM} train` draws from. OUT/skipped.csv lists what was not used.',
     arguments=_ARGUMENTS,
   )

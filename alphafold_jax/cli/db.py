@@ -5,12 +5,14 @@ import argparse
 import logging
 import os
 import pathlib
+import re
 import sys
 from typing import Any
 
 from alphafold_jax import folders
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 from alphafold_jax.transfer.files import human_size
 
 
@@ -37,6 +39,8 @@ def download(given: argparse.Namespace) -> int:
   from alphafold_jax.search.standard_sets import STANDARD_SETS, find_set
 
   if not given.names:
+    if given.sha256 or given.force:
+      raise InputError(f'{"--sha256" if given.sha256 else "--force"}: which database? name it')
     print('Standard databases, about their sizes (download, room on the disk):')
     for one in STANDARD_SETS.values():
       sizes = f'{human_size(one.num_bytes):>10} {human_size(one.room):>10}'
@@ -48,6 +52,8 @@ def download(given: argparse.Namespace) -> int:
   sets = [find_set(name) for name in given.names]  # InputError before anything is fetched
   if given.sha256 and len(sets) > 1:
     raise InputError('--sha256: the digest of one download; name one database')
+  if given.sha256 and not re.fullmatch('[0-9a-fA-F]{64}', given.sha256.strip()):
+    raise InputError(f'--sha256 {given.sha256}: a digest has 64 hexadecimal digits')
   for one in sets:
     database = fetch(one, folder, sha256=given.sha256, force=given.force)
     print(f'{one.name}: {database.path} ({database.kind})')
@@ -58,12 +64,16 @@ def list_found(given: argparse.Namespace) -> int:
   from alphafold_jax.search import databases
 
   folder = _folder(given)
+  if given.folder and not folder.is_dir():
+    raise InputError(f'{folder}: no such folder of databases')
   found = databases.found_in(folder)
   print(f'Databases in {folder}')
   for one in found:
     print(f'  {one.role:<10} {human_size(databases.size(one)):>10}  {one.kind:<17} {one.path.relative_to(folder)}')
   if not found:
-    print(f'None: `{PROGRAM} db download` fetches the standard ones.')
+    there = len(list(folder.iterdir())) if folder.is_dir() else 0
+    what = f'None among {number(there, "file or folder")}' if there else 'None'
+    print(f'{what}: `{PROGRAM} db download` fetches the standard ones.')
   return 0
 
 

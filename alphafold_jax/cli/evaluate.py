@@ -35,7 +35,9 @@ _ARGUMENTS: Flags = {
   'predictions': value(
     'PREDICTIONS', f'results folder of `{PROGRAM} predict`, or any PDB or mmCIF file or folder of them (also .gz)'
   ),
-  'references': value('REFERENCES', 'experimental structures of the same names: a file or a folder'),
+  'references': value(
+    'REFERENCES', 'experimental structures of the same names: a file or a folder, or another results folder'
+  ),
   '--output': value(
     'DIR', 'folder for tables, JSON and plot; made if missing (default: %(default)s)', default='evaluation'
   ),

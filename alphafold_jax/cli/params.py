@@ -9,6 +9,7 @@ from typing import Any
 
 from alphafold_jax import choices
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
+from alphafold_jax.errors import InputError
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.version import __version__
 
@@ -29,6 +30,8 @@ def run(given: argparse.Namespace) -> int:
       given.archive, given.data, source=given.source, sha256=given.sha256, expected=expected, force=given.force
     )
   elif given.action == 'list':
+    if given.data and not pathlib.Path(given.data).expanduser().is_dir():
+      raise InputError(f'--data {given.data}: no such folder')
     rows = store.list_params(given.data)
   else:
     rows = store.verify(given.data, expected)

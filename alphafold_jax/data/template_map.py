@@ -7,18 +7,21 @@
 
 `pairs` are residues of the query and of the chain's sequence, both from 0, as in AlphaFold 3's input; `alignment` is a
 file of two rows. Without either the sequences are aligned. `query` names the one protein of a run that the template is
-for. Paths are relative to the file. These templates are not filtered: one that cannot be placed is an error.
+for, by its name, the name's first word, or that of its files; case does not count. Paths are relative to the file.
+These templates are not filtered: one that cannot be placed is an error.
 """
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.templates import Template, template_from_structure
 from alphafold_jax.errors import InputError
+from alphafold_jax.naming import Names, listed
+from alphafold_jax.screen import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +67,40 @@ def read_template_map(path: str | Path) -> tuple[ChosenTemplate, ...]:
   return tuple(_entry(entry, Path(path).parent, f'{path}, template {i}') for i, entry in enumerate(entries, start=1))
 
 
+def meant_for(
+  chosen: Sequence[ChosenTemplate], names: Iterable[tuple[str, str]]
+) -> tuple[tuple[ChosenTemplate, ...], tuple[str, ...]]:
+  """The templates with their proteins' own names as `query`, and a note on each that is for none of them.
+
+  Args:
+    chosen: what `read_template_map` gives.
+    names: of all proteins of the run: its own, and that of its files.
+
+  Raises:
+    InputError: every one of them is for a protein that is not in the run.
+  """
+  names = list(names)
+  known = {word: name for name, _ in reversed(names) for word in name.split()[:1]}
+  known |= {job: name for name, job in names} | {name: name for name, _ in names}
+  proteins = Names(known)
+  placed, notes = [], []
+  for one in chosen:
+    meant = None if one.query is None else proteins.meant(one.query.strip())
+    if one.query is not None and meant is None:
+      there = f'there are {listed(repr(name) for name in dict.fromkeys(name for name, _ in names))}'
+      notes.append(f'{one.source}: no protein of this run is called {one.query!r}; {there}')
+    placed.append(dataclasses.replace(one, query=one.query if meant is None else known[meant]))
+  if len(notes) == len(placed):
+    more = f' (and {number(len(notes) - 1, "other template")} too)' if len(notes) > 1 else ''
+    raise InputError(f'{notes[0]}{more}')
+  return tuple(placed), tuple(notes)
+
+
 def for_query(chosen: Sequence[ChosenTemplate], name: str, sequence: str) -> list[Template]:
   """The templates meant for one protein, placed on it.
 
   Args:
-    chosen: what `read_template_map` gives.
+    chosen: what `read_template_map` or `meant_for` gives.
     name: of the protein.
     sequence: its one-letter codes.
 

@@ -5,8 +5,9 @@ Predictions: a results folder of `alphafold-jax predict` or ColabFold ({job}_unr
 relaxed and unrelaxed the relaxed one, of PDB and mmCIF the mmCIF), any folder of structure files, or one file.
 A prediction's id is its job, or its file's name without extension.
 
-References: a folder of structure files, or one file, which then serves every prediction. Upper and lower case count as
-equal, and 'pdb1abc.ent' is 1abc. A prediction belongs to the reference whose name is
+References: the same, chosen in the same way: a results folder (its best model of each protein), any folder of structure
+files, or one file, which then serves every prediction. Upper and lower case count as equal, and 'pdb1abc.ent' is 1abc.
+A prediction belongs to the reference whose name is
 
 1. its id (4zey_A: 4zey_A.cif), else
 2. the longest name that its id begins with, followed by '_', '-' or '.' (4zey_A: 4zey.cif) or by one last letter, the
@@ -14,9 +15,11 @@ equal, and 'pdb1abc.ent' is 1abc. A prediction belongs to the reference whose na
    most similar sequence is taken; else
 3. the only name that begins with its id, followed by '_', '-' or '.' (4zey: 4zey_A.cif).
 
-A table with the columns prediction and reference (and perhaps chain) takes the place of these rules.
+A table with the columns prediction and reference (and perhaps chain) takes the place of these rules. A line of it that
+matches nothing is a prediction that cannot be scored.
 """
 
+import collections
 import dataclasses
 import itertools
 import re
@@ -26,11 +29,14 @@ from pathlib import Path
 from alphafold_jax.data.jobnames import original_names
 from alphafold_jax.data.records import read_table
 from alphafold_jax.errors import InputError
+from alphafold_jax.naming import Names, listed
+from alphafold_jax.screen import number
 
 _STRUCTURE = re.compile(r'(?P<stem>.+?)\.(pdb|ent|cif|mmcif)(\.gz)?', re.IGNORECASE)
 _RANKED = re.compile(r'(?P<job>.+)_(?P<kind>unrelaxed|relaxed)_(?P<tag>rank_(?P<rank>\d+)_.+)')
 _PASS = re.compile(r'.*_seed_\d+(\.r|_r)\d+')  # the structure after one recycling pass
 _BORDER = '_-.'
+_COLUMNS = ('prediction', 'reference', 'chain')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +64,10 @@ class Pairing:
   """The pairs to compare, and the files without a partner."""
 
   pairs: list[tuple[PredictionFile, ReferenceFile]]
-  unmatched: dict[str, tuple[Path, str]]  # prediction's id -> its file, and why it has no reference
+  unmatched: list[tuple[str, Path, str]]  # prediction's id, its file, and why it has no reference
   unused: list[Path]  # references without a prediction
   left_out: list[str] = dataclasses.field(default_factory=list)  # predictions that a table does not name
+  notes: list[str] = dataclasses.field(default_factory=list)  # what was chosen among several, or not read
 
 
 def find(
@@ -78,43 +85,42 @@ def find(
     InputError: a path does not exist or has no structure file, the table cannot be used, or there is no pair.
   """
   predicted = find_predictions(predictions, every_rank=every_rank)
-  known, serves_all = find_references(references)
+  known, serves_all, notes = find_references(references)
   if pairs is not None:
-    return _by_table(pairs, predicted, known, Path(predictions), Path(references))
-  found, unmatched, used = [], {}, set()
+    return _by_table(pairs, predicted, known, notes, (Path(predictions), Path(references)))
+  found, unmatched, used = [], [], set()
   for one in predicted:
     try:
       reference = _match(one, known, serves_all)
     except InputError as error:
-      unmatched[one.id] = (one.path, str(error))
+      unmatched.append((one.id, one.path, str(error)))
       continue
     found.append((one, reference))
     used.add(reference.path)
   if not found:
-    path, _ = next(iter(unmatched.values()))
+    _, path, _ = unmatched[0]
     raise InputError(
-      f'none of the {len(predicted)} predictions in {predictions} has a reference among the {len(known)} in '
+      f'none of {number(len(predicted), "prediction")} in {predictions} has a reference among the {len(known)} in '
       f'{references}; the first is {path.name}, the first reference {next(iter(known.values())).name}; name '
       'references like predictions, or give a table with the columns prediction and reference'
     )
-  return Pairing(pairs=found, unmatched=unmatched, unused=[path for path in known.values() if path not in used])
+  unused = [path for path in known.values() if path not in used]
+  return Pairing(pairs=found, unmatched=unmatched, unused=unused, notes=notes)
 
 
 def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[PredictionFile]:
   """The predictions in a folder, or the one in a file, sorted by id and rank; of each job the best, or every rank."""
   path = Path(path)
-  best: dict[tuple[str, int | None], tuple[tuple[bool, bool, bool], PredictionFile]] = {}
+  best: dict[tuple[str, int | None], tuple[tuple[bool, ...], PredictionFile]] = {}
   names = original_names(path)
   for file, stem in _structure_files(path):
     if _PASS.fullmatch(stem):
       continue
+    one = _prediction(file, stem, names)
     ranked = _RANKED.fullmatch(stem)
-    job, rank = (ranked['job'], int(ranked['rank'])) if ranked else (stem, None)
-    preference = (ranked is not None and ranked['kind'] == 'relaxed', '.cif' in file.name.lower(), file.suffix != '.gz')
-    scores = _beside(file, f'{job}_scores_{ranked["tag"]}.json') if ranked else None
-    one = PredictionFile(id=job, path=file, rank=rank, scores=scores, name=names.get(job, ''))
-    if (job, rank) not in best or preference > best[job, rank][0]:
-      best[job, rank] = preference, one
+    preference = (ranked is not None and ranked['kind'] == 'relaxed', *_preference(file))
+    if (one.id, one.rank) not in best or preference > best[one.id, one.rank][0]:
+      best[one.id, one.rank] = preference, one
   jobs = {job for job, rank in best if rank is not None}
   found = [one for _, one in best.values() if one.rank is not None or one.id not in jobs]
   if not found:
@@ -123,15 +129,47 @@ def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Pred
   return found if every_rank else [next(ranks) for _, ranks in itertools.groupby(found, key=lambda one: one.id)]
 
 
-def find_references(path: str | Path) -> tuple[dict[str, Path], bool]:
-  """The reference files by name, in lower case without extension, and whether one file serves all predictions."""
+def _prediction(file: Path, stem: str, names: Mapping[str, str]) -> PredictionFile:
+  """What a file's name says; `names` are the proteins' own by job."""
+  if not (ranked := _RANKED.fullmatch(stem)):
+    return PredictionFile(id=stem, path=file, name=names.get(stem, ''))
+  job, scores = ranked['job'], _beside(file, f'{ranked["job"]}_scores_{ranked["tag"]}.json')
+  return PredictionFile(id=job, path=file, rank=int(ranked['rank']), scores=scores, name=names.get(job, ''))
+
+
+def find_references(path: str | Path) -> tuple[dict[str, Path], bool, list[str]]:
+  """The reference files by name, in lower case without extension; whether one file serves all predictions; notes.
+
+  Raises:
+    InputError: the path does not exist or has no structure file, or two files have one name but for its case.
+  """
+  path, found = Path(path), find_predictions(path)
   known: dict[str, Path] = {}
-  for file, stem in _structure_files(Path(path)):
-    key = re.sub(r'^pdb(?=\d\w{3}$)', '', stem.casefold())
-    if key in known:
-      raise InputError(f'{file}: {known[key].name} has the same name; leave one of them')
-    known[key] = file
-  return known, Path(path).is_file()
+  for one in sorted(found, key=lambda one: _preference(one.path), reverse=True):
+    key = re.sub(r'^pdb(?=\d\w{3}$)', '', one.id.casefold())
+    if key in known and _preference(known[key]) == _preference(one.path):
+      raise InputError(f'{one.path}: {known[key].name} has the same name; leave one of them')
+    known.setdefault(key, one.path)
+  notes = _left_out(path, known.values())
+  if any(one.rank is not None for one in found):
+    notes.append(f'{path} is a results folder: the best model of each protein is its reference')
+  return {key: known[key] for key in sorted(known)}, path.is_file(), notes
+
+
+def _preference(file: Path) -> tuple[bool, bool]:
+  """What is taken before another file of the same name: mmCIF before PDB, a plain file before a packed one."""
+  name = file.name.lower()
+  return name.removesuffix('.gz').endswith('cif'), not name.endswith('.gz')
+
+
+def _left_out(path: Path, taken: Iterable[Path]) -> list[str]:
+  """A note on the files of a folder in whose place another of the same name is taken."""
+  chosen = set(taken)
+  rest = [file.name for file, stem in _structure_files(path) if file not in chosen and not _RANKED.fullmatch(stem)]
+  rest = [name for name in rest if not _PASS.fullmatch(name.split('.')[0])]
+  if not rest:
+    return []
+  return [f'{path}: of files of one name mmCIF is taken before PDB, plain ones before packed; left out: {listed(rest)}']
 
 
 def _structure_files(path: Path) -> list[tuple[Path, str]]:
@@ -153,7 +191,7 @@ def _structure_files(path: Path) -> list[tuple[Path, str]]:
   if not found:
     hint = '; unpack the .zip files in it' if any(file.suffix == '.zip' for file in files) else ''
     raise InputError(
-      f'{path}: no structure file (.pdb, .ent, .cif or .mmcif, also .gz) among its {len(files)} entries{hint}'
+      f'{path}: no structure file (.pdb, .ent, .cif or .mmcif, also .gz) among {number(len(files), "item")}{hint}'
     )
   return found
 
@@ -192,39 +230,81 @@ def _by_name(name: str, known: Mapping[str, Path]) -> ReferenceFile | None:
 
 
 def _by_table(
-  table: str | Path, predicted: Sequence[PredictionFile], known: Mapping[str, Path], predictions: Path, references: Path
+  table: str | Path,
+  predicted: Sequence[PredictionFile],
+  known: Mapping[str, Path],
+  notes: Sequence[str],
+  folders: tuple[Path, Path],  # of predictions and references, for messages
 ) -> Pairing:
   """The pairs of a table, whose entries are ids or names of files in the two folders."""
   by_id: dict[str, list[PredictionFile]] = {}
   for one in predicted:
     for name in {one.id, one.path.name, _STRUCTURE.sub(r'\g<stem>', one.path.name), one.name} - {''}:
       by_id.setdefault(name, []).append(one)
-  found, used = [], set()
-  for line, row in _rows(table):
+  for file, stem in _structure_files(folders[0]):  # those that another is preferred to can be named all the same
+    by_id.setdefault(file.name, [_prediction(file, stem, original_names(folders[0]))])
+  names, files = Names(by_id), Names({file.name: file for file, _ in _structure_files(folders[1])})
+  found: list[tuple[PredictionFile, ReferenceFile]] = []
+  unmatched: list[tuple[str, Path, str]] = []
+  notes = list(notes)
+  lines: dict[tuple[tuple[Path, ...], Path, str], int] = {}  # the first of each pair
+  rows, unread = _rows(table)
+  for line, row in rows:
     place = f'{table}, line {line}'
-    if row['prediction'] not in by_id:
-      raise InputError(f'{place}: there is no prediction {row["prediction"]!r} in {predictions}')
-    named_file = _STRUCTURE.fullmatch(row['reference'])
-    reference = _by_name(named_file['stem'] if named_file else row['reference'], known)
-    if reference is None:
-      raise InputError(f'{place}: there is no reference {row["reference"]!r} in {references}')
-    if row.get('chain'):
-      reference = ReferenceFile(reference.path, chain=row['chain'], must_have_chain=True)
-    found += [(one, reference) for one in by_id[row['prediction']]]
-    used.add(reference.path)
-  named = {one.id for one, _ in found}
+    try:
+      meant, reference = _of_row(row, names, known, files, place, folders)
+    except InputError as error:
+      unmatched.append((row['prediction'], Path(row['prediction']), str(error)))
+      continue
+    chain = reference.chain if reference.must_have_chain else reference.chain.casefold()
+    paths = tuple(one.path for one in meant)
+    if (first := lines.setdefault((paths, reference.path, chain), line)) != line:
+      notes.append(f'{place} says what line {first} says')
+    else:
+      found += [(one, reference) for one in meant]
+  if not found:
+    raise InputError(f'{unmatched[0][2]}; no line of {number(len(rows), "line")} in {table} can be used')
+  if unread:
+    notes.append(f'{table}: columns not used: {listed(unread)}')
+  times = collections.Counter((one.id, one.rank) for one, _ in found)
+  if several := [id for (id, _), count in times.items() if count > 1]:
+    notes.append(f'{table}: several references of {listed(several)}; statistics are of the first')
+  named, used = {one.id for one, _ in found}, {reference.path for _, reference in found}
   return Pairing(
     pairs=found,
-    unmatched={},
+    unmatched=unmatched,
     unused=[path for path in known.values() if path not in used],
     left_out=list(dict.fromkeys(one.id for one in predicted if one.id not in named)),
+    notes=notes,
   )
 
 
-def _rows(table: str | Path) -> Iterable[tuple[int, dict[str, str]]]:
-  """The table's rows, by column, with their line numbers."""
-  for line, row in read_table(table, ('prediction', 'reference'), 'prediction,reference and perhaps chain'):
-    values = {name: value.strip() for name, value in row.items() if name}  # '' has what no column names
-    if not (values['prediction'] and values['reference']):
-      raise InputError(f'{table}, line {line}: prediction or reference is empty')
-    yield line, values
+def _of_row(
+  row: Mapping[str, str],
+  predicted: Names[list[PredictionFile]],
+  known: Mapping[str, Path],
+  files: Names[Path],  # of references
+  place: str,
+  folders: tuple[Path, Path],
+) -> tuple[list[PredictionFile], ReferenceFile]:
+  """The prediction, with its ranks, and the reference that a row names; InputError where there is none."""
+  if not (row['prediction'] and row['reference']):
+    raise InputError(f'{place}: prediction or reference is empty')
+  if (meant := predicted.meant(row['prediction'])) is None:
+    raise InputError(f'{place}: there is no prediction {row["prediction"]!r} in {folders[0]}')
+  named_file = _STRUCTURE.fullmatch(row['reference'])
+  reference = _by_name(named_file['stem'] if named_file else row['reference'], known)
+  if reference is None:
+    raise InputError(f'{place}: there is no reference {row["reference"]!r} in {folders[1]}')
+  if file := files.meant(row['reference']):
+    reference = dataclasses.replace(reference, path=files[file])
+  if row.get('chain'):
+    reference = ReferenceFile(reference.path, chain=row['chain'], must_have_chain=True)
+  return predicted[meant], reference
+
+
+def _rows(table: str | Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+  """The table's rows, by column, with their line numbers; and the columns that are not read."""
+  rows = read_table(table, _COLUMNS[:2], 'prediction,reference and perhaps chain')
+  values = [(line, {name: row[name].strip() for name in _COLUMNS if name in row}) for line, row in rows]
+  return values, [name for name in rows[0][1] if name and name not in _COLUMNS]

@@ -48,7 +48,7 @@ def evaluate(
   limits = scoring.Limits(min_identity=min_identity, min_coverage=min_coverage)
   output = atomic.make_folder(output, tried=True)
   found = finding.find(Path(predictions), Path(references), pairs=pairs, every_rank=every_rank)
-  failures = [Unscored(name, path, None, 'InputError', reason) for name, (path, reason) in found.unmatched.items()]
+  failures = [Unscored(name, path, None, 'InputError', reason) for name, path, reason in found.unmatched]
   targets = []
   for i, (predicted, reference) in enumerate(found.pairs):
     if progress is not None:
@@ -58,6 +58,6 @@ def evaluate(
     except AlphaFoldError as error:
       _log.warning('%s: %s', predicted.id, error)
       failures.append(Unscored(predicted.id, predicted.path, reference.path, type(error).__name__, str(error)))
-  summary = summarise(output, targets, failures, found.unused, found.left_out)
+  summary = summarise(output, targets, failures, found.unused, found.left_out, found.notes)
   files = evaluated.write(summary, MEASURES)
   return dataclasses.replace(summary, files=files, text=evaluated.closing(summary))

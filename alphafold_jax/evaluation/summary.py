@@ -84,6 +84,7 @@ class ScoreSummary:
   failures: Sequence[Unscored]
   unused: Sequence[Path]  # references without a prediction
   left_out: Sequence[str]  # predictions that the table of pairs does not name
+  notes: Sequence[str]  # what was chosen among several files, or not read
   statistics: dict[str, Statistics]  # by column, over the best rank of each id
   shares: Sequence[Share]
   calibration: Calibration | None  # None where no prediction has pLDDT
@@ -134,6 +135,7 @@ def summarise(
   failures: Sequence[Unscored],
   unused: Sequence[Path] = (),
   left_out: Sequence[str] = (),
+  notes: Sequence[str] = (),
 ) -> ScoreSummary:
   """Computes statistics and calibration over the targets, of several ranks of one id over the best alone.
 
@@ -147,6 +149,7 @@ def summarise(
     failures=failures,
     unused=unused,
     left_out=left_out,
+    notes=notes,
     statistics={name: _statistics(values) for name, values in columns.items() if values},
     shares=[
       Share(name, limit, len(columns[name]), float(np.mean(np.array(columns[name]) < limit)))

@@ -125,6 +125,7 @@ def as_json(summary: Any, measures: Measures) -> str:
     'failures': [dataclasses.asdict(one) for one in summary.failures],
     'references_without_prediction': list(summary.unused),
     'predictions_left_out': list(summary.left_out),
+    'notes_on_matching': list(summary.notes),
     'statistics': {name: dataclasses.asdict(statistics) for name, statistics in summary.statistics.items()},
     'thresholds': [dataclasses.asdict(share) for share in summary.shares],
     'calibration': None if summary.calibration is None else dataclasses.asdict(summary.calibration),
@@ -231,6 +232,7 @@ def closing(summary: Any) -> str:
                       ('Predictions that the table does not name', summary.left_out)):  # fmt: skip
     if names:
       last += f'\n{what} ({len(names):,}): {", ".join(names[:5])}{", ..." if len(names) > 5 else ""}'
+  last = '\n'.join([last, *summary.notes])
   return '\n\n'.join([*('\n'.join(lines) for lines in blocks if lines), last])
 
 

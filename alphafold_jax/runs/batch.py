@@ -138,6 +138,8 @@ class _Run:
     models = self.options.models
     if self.templates and all(self.options.model_config(name).templates is None for name in models):
       _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))
+    for note in self.templates.notes if self.templates else ():
+      _log.warning('%s', note)
     for note in self.found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alphafold_jax.errors import InputError
+from alphafold_jax.naming import Names, did_you_mean, listed
 
 FASTA, MMSEQS, HHSUITE = 'FASTA file', 'MMseqs2 database', 'HH-suite database'
 _WHOLE = 64 << 20  # bytes; larger files are identified by samples
@@ -73,7 +74,7 @@ def found_in(folder: Path) -> list[Database]:
       base, kind = name.removesuffix('_h.dbtype'), MMSEQS
     elif name.endswith('_a3m.ffindex'):
       base, kind = name.removesuffix('_a3m.ffindex'), HHSUITE
-    elif name.removesuffix('.gz').endswith(_SEQUENCES) and path.is_file():
+    elif name.lower().removesuffix('.gz').endswith(_SEQUENCES) and path.is_file():
       base, kind = name, FASTA
     else:
       continue
@@ -90,17 +91,20 @@ def _entries(folder: Path) -> list[Path]:
 
 def parse(text: str) -> Database:
   """The database that is given as `ROLE=PATH` or `PATH`; InputError if there is no such role or file."""
-  role, equals, rest = text.partition('=')
-  if not equals or (role not in ROLES and Path(text).exists()):
+  given, equals, rest = text.partition('=')
+  role = Names(ROLES).meant(given.strip()) or ''
+  if not equals or (not role and Path(text).exists()):
     role, rest = '', text
-  elif role not in ROLES:
-    raise InputError(f'--database {text}: no role {role!r}; choose {", ".join(ROLES)}, or give the path alone')
+  elif not role:
+    choices = f'choose {", ".join(ROLES)}, or give the path alone{did_you_mean(given, ROLES)}'
+    raise InputError(f'--database {text}: no role {given!r}; {choices}')
   path = Path(rest).expanduser()
   if kind := _kind(path):
     return Database(role or _role_of(path), path, kind)
   what = 'no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with'
   if path.is_dir():
-    what = 'a folder, which has no role; name the database itself'
+    there = [f'{one.path.relative_to(path)} ({one.kind}, {one.role})' for one in found_in(path)]
+    what = f'a folder, which has no role; name the database itself; databases in it: {listed(there) or "none"}'
   raise InputError(f'--database {text}: {what}')
 
 

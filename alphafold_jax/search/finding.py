@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 from alphafold_jax.errors import AlphaFoldError, SearchError
+from alphafold_jax.screen import number
 from alphafold_jax.search.cache import SearchCache, key_of
 from alphafold_jax.search.found import Engine, Found, Result, TemplateEngine, Watch
 
@@ -109,7 +110,8 @@ class _Stage:
         yield index, found
       if left:
         raise SearchError(
-          f'{self._name}: no result for {len(left)} of {len(to_search)} sequences; this is a fault of the engine'
+          f'{self._name}: no result for {len(left)} of {number(len(to_search), "sequence")}; this is a fault of the '
+          'engine'
         )
     finally:
       for index in left:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 from alphafold_jax import installed
 from alphafold_jax.data.alignment import checked
 from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError, SearchError
+from alphafold_jax.screen import number
 from alphafold_jax.search import fasta
 from alphafold_jax.search.best import Best, Domain, Hit
 from alphafold_jax.search.databases import FASTA, Database, identity, in_order
@@ -190,12 +191,13 @@ class Hmmer:
       num_skipped += parts[0].num_skipped
       for query, hits in itertools.chain.from_iterable(part.hits for part in parts):
         best[query].add(hits, num_targets)
-      yield position, f'{database.path.name}: {num_targets:,} sequences searched'
+      yield position, f'{database.path.name}: {number(num_targets, "sequence")} searched'
     for query in queries:
       records, num_found = best[query].records(num_targets)
       query.rows.append(Rows(database.role, ''.join([f'>{_QUERY_NAME}\n{query.sequence}\n', *records]), num_found))
     if num_skipped:
-      notes.append(f'{database.path}: {num_skipped:,} sequences of more than {_LONGEST_TARGET:,} residues not searched')
+      skipped = f'{number(num_skipped, "sequence")} of more than {_LONGEST_TARGET:,} residues'
+      notes.append(f'{database.path}: {skipped} not searched')
 
   def _search_block(self, block: _Block, queries: Sequence[_Query], stop: threading.Event) -> _BlockHits:
     """Searches the block with several queries; runs in a worker."""

@@ -11,6 +11,8 @@ from typing import Any
 from alphafold_jax import folders
 from alphafold_jax.choices import MSA_MODES, PUBLIC_HOST, SERVER_MODES, SINGLE
 from alphafold_jax.errors import InputError
+from alphafold_jax.naming import listed
+from alphafold_jax.screen import number
 from alphafold_jax.search import databases
 from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
@@ -19,6 +21,7 @@ from alphafold_jax.search.found import Engine, TemplateEngine
 
 PASSWORD, API_KEY = 'ALPHAFOLD_JAX_HOST_PASSWORD', 'ALPHAFOLD_JAX_HOST_API_KEY'  # never on a command line
 API_KEY_HEADER = 'ALPHAFOLD_JAX_HOST_API_KEY_HEADER'
+_MOST_HITS = 20  # templates looked at; AlphaFold's number
 _KIND_OF_MODE = {'hmmer': FASTA, 'mmseqs2': MMSEQS}
 
 
@@ -32,7 +35,7 @@ class SearchOptions:
   local_pdb_path: str | Path | None = None  # folder of the structures that templates are taken from
   obsolete_pdbs_path: str | Path | None = None  # the PDB's obsolete.dat
   max_template_date: str | None = None  # YYYY-MM-DD; younger structures are no templates
-  max_template_hits: int = 20
+  max_template_hits: int = _MOST_HITS
   host_url: str = PUBLIC_HOST
   host_user: str | None = None  # for basic authentication; the password is in an environment variable
   offline: bool = False  # refuse whatever would contact another machine
@@ -71,6 +74,7 @@ class SearchOptions:
       '--local-pdb-path': (self.local_pdb_path, '--templates', self.templates and not self.uses_server),
       '--obsolete-pdbs-path': (self.obsolete_pdbs_path, '--templates', self.templates),
       '--max-template-date': (self.max_template_date, '--templates', self.templates),
+      '--max-template-hits': (self.max_template_hits != _MOST_HITS, '--templates', self.templates),
     }
     for flag, (given, where, useful) in uses.items():
       if given and not useful:
@@ -114,6 +118,8 @@ class SearchOptions:
       )
     if not self.uses_server and not self.structures.is_dir():
       raise InputError(f'--local-pdb-path {self.local_pdb_path}: no such folder')
+    if not self.uses_server and not any(path.is_file() for path in self.structures.rglob('*')):
+      raise InputError(f'--local-pdb-path {self.structures}: there is no file in it; it holds the structures')
     if self.max_template_hits < 1:
       raise InputError(f'max_template_hits={self.max_template_hits}: must be 1 or more')
 
@@ -128,16 +134,29 @@ class SearchOptions:
     found: list[Database] = []
     for text in map(str, self.databases):
       folder = Path(text).expanduser()
-      found += self._usable_in(folder) if folder.is_dir() else [databases.parse(text)]
+      for one in self._usable_in(folder) if folder.is_dir() else [databases.parse(text)]:
+        if one.path.resolve() in [other.path.resolve() for other in found]:
+          raise InputError(f'--database {text}: {one.path} is given twice; name it once')
+        found.append(one)
     return tuple(found)
+
+  @functools.cached_property
+  def left_out(self) -> tuple[Database, ...]:
+    """The databases in the folders given that are not searched: of another kind, or with a role that must be named."""
+    named = {one.path.resolve() for one in self.parsed}
+    folders_given = [folder for text in self.databases if (folder := Path(text).expanduser()).is_dir()]
+    there = (one for folder in folders_given for one in databases.found_in(folder))
+    return tuple(one for one in there if one.path.resolve() not in named)
 
   def _usable_in(self, folder: Path) -> list[Database]:
     """The databases in a folder that have a known role in such a search; InputError if there is none."""
-    there = [one for one in databases.found_in(folder) if not one.settings.only_if_named]
+    everything = databases.found_in(folder)
+    there = [one for one in everything if not one.settings.only_if_named]
     usable = [one for one in there if not one.settings.templates and one.kind == _KIND_OF_MODE.get(self.mode)]
     usable += [one for kind in self._template_kinds for one in databases.of_kind(there, kind, templates=True)][:1]
     if not usable:
-      shown = ', '.join(f'{one.path.name} ({one.kind})' for one in there[:5]) or 'none'
+      shown = listed(f'{one.path.relative_to(folder)} ({one.kind}, {one.role})' for one in everything)
+      shown = shown or f'none among {number(len(list(folder.iterdir())), "item")}'
       raise InputError(
         f'--database {folder}: a folder without a database that --msa-mode {self.mode} can search; '
         f'databases in it: {shown}. Name files, as ROLE=PATH where the name does not show the role'

@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from alphafold_jax.errors import InputError
+from alphafold_jax.naming import Names, did_you_mean
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
 
 _UNIREF = 'https://ftp.ebi.ac.uk/pub/databases/uniprot/uniref'
@@ -70,7 +71,8 @@ STANDARD_SETS = {one.name: one for one in _SETS}
 
 
 def find_set(name: str) -> StandardSet:
-  """The set of a name; InputError if there is none."""
-  if name not in STANDARD_SETS:
-    raise InputError(f'{name!r} is not a standard database; choose {", ".join(STANDARD_SETS)}')
-  return STANDARD_SETS[name]
+  """The set of a name, in any case; InputError if there is none."""
+  if (meant := Names(STANDARD_SETS).meant(name)) is None:
+    choices = f'choose {", ".join(STANDARD_SETS)}{did_you_mean(name, STANDARD_SETS)}'
+    raise InputError(f'{name!r} is not a standard database; {choices}')
+  return STANDARD_SETS[meant]

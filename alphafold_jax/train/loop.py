@@ -17,8 +17,8 @@ from ml_collections import config_dict
 
 from alphafold_jax import atomic
 from alphafold_jax.data.training import cache, feeding, training_set
-from alphafold_jax.errors import NumericalError
-from alphafold_jax.screen import Display, Screen, reporting
+from alphafold_jax.errors import InputError, NumericalError
+from alphafold_jax.screen import Display, Screen, number, reporting
 from alphafold_jax.train import parameters, sharding, specs, validation, watch
 from alphafold_jax.train import step as steps
 from alphafold_jax.train.checkpoints import Checkpoints
@@ -86,14 +86,23 @@ class Run:
     self.first_host = jax.process_index() == 0
 
     data_spec = specs.make_section(training_set.DataSpec, 'data', config)
-    caches = [cache.open_cache(path) for path in options.data]
+    caches = _open(options.data)
     self.examples = training_set.TrainingSet(caches, data_spec, seed=self.run.seed, batch_size=self.spec.batch_size)
     self.validation_spec = specs.make_validation_spec(config)
-    self.validation = validation.choose_chains(
-      caches, data_spec, self.run.num_validation, self.run.max_validation_length
-    )
+    wanted = self.run.num_validation if self.run.validate_every else 0
+    self.validation = validation.choose_chains(caches, data_spec, wanted, self.run.max_validation_length)
+    validates = [bool(self.validation) and any(entry.split == 'validation' for entry in one.entries) for one in caches]
+    idle = {options.data[i]: why for i, why in self.examples.idle().items() if not validates[i]}
+    self.idle = [f'{path}: no example comes from it: {why}' for path, why in idle.items()]
+    self.unvalidated = ''  # why, where validation is asked for
+    if wanted and not self.validation:
+      self.unvalidated = validation.describe_absence(caches, self.run.max_validation_length)
 
     self.num_steps = self.run.num_samples // self.spec.batch_size
+    if self.run.num_samples and not self.num_steps:
+      raise InputError(
+        f'run.num_samples={self.run.num_samples}: less than one batch (step.batch_size={self.spec.batch_size})'
+      )
     self.skipped = 0  # steps in a row
     self.unlogged: list[Metrics] = []  # of the steps since the last line of the log
     self.saved = True
@@ -161,7 +170,7 @@ class Run:
       if step % self.run.checkpoint_every == 0 or self._validates(step) or step == self.num_steps or stop:
         self._account(*pending)
         pending = None
-        score = self._validate(step) if self._validates(step) or step == self.num_steps else None
+        score = self._validate(step) if self._validates(step) else None
         self.saved = self.checkpoints.save(step, self.state, feeds.get_state(), self.config, score)
         self.clock.pause()
       if stop:
@@ -172,7 +181,7 @@ class Run:
     if step < self.num_steps:
       _log.info('stopped at step %d of %d; run the same command again to go on', step, self.num_steps)
     else:
-      _log.info('finished: %d steps; checkpoints are in %s', step, self.checkpoints.directory)
+      _log.info('finished: %s; checkpoints are in %s', number(step, 'step'), self.checkpoints.directory)
     return 0 if self.saved else 1
 
   def _stops(self, step: int, asked: Sequence[int]) -> bool:
@@ -186,18 +195,25 @@ class Run:
     data, model = self.mesh.shape.values()
     _log.info(
       f'{self.config["name"]}: {sizes / 1e6:.1f} million parameters, {jax.devices()[0].device_kind}, '
-      f'{data * model} devices ({data} x data, {model} x model) of {jax.process_count()} hosts'
+      f'{number(data * model, "device")} ({data} x data, {model} x model) of {number(jax.process_count(), "host")}'
     )
     for kind, counts in self.examples.describe().items():
       if counts['chains']:
         removed = ', '.join(f'{count} by {why}' for why, count in counts.items() if why not in _COUNTED)
         _log.info(
-          f'{counts["chains"]} {kind} chains in {counts["clusters"]} clusters, '
+          f'{number(counts["chains"], f"{kind} chain")} in {number(counts["clusters"], "cluster")}, '
           f'{counts["with alignment"]} with an alignment; left out: {removed or "none"}'
         )
-    _log.info('%d validation chains', len(self.validation))
+    for line in self.idle:
+      _log.warning('%s', line)
+    if self.unvalidated:
+      _log.warning('no validation: %s; or leave it out: run.validate_every=0', self.unvalidated)
+    else:
+      _log.info(number(len(self.validation), 'validation chain'))
     what = 'going on after' if self.first_step else 'from'
-    _log.info('%s step %d, to step %d (%d samples)', what, self.first_step, self.num_steps, self.run.num_samples)
+    _log.info(
+      '%s step %d, to step %d (%s)', what, self.first_step, self.num_steps, number(self.run.num_samples, 'sample')
+    )
 
   def _account(self, step: int, ids: Sequence[str], metrics: Metrics) -> None:
     """Waits for a step, counts it as skipped or good, and logs the good ones when a line is due."""
@@ -219,7 +235,7 @@ class Run:
     finite = np.concatenate([np.asarray(shard.data) for shard in _own_shards(metrics.finite)])
     named = [name for name, good in zip(ids, finite, strict=True) if not good]
     where = ', '.join(named) if named else 'on another host'
-    _log.warning('step %d skipped: the gradients of %d examples are not finite (%s)', step, wrong, where)
+    _log.warning('step %d skipped: the gradients of %s are not finite (%s)', step, number(wrong, 'example'), where)
     if self.skipped >= self.run.max_skipped:
       raise NumericalError(
         f'{self.directory}: {self.skipped} steps in a row had gradients that are not finite, the last with '
@@ -228,20 +244,27 @@ class Run:
       )
 
   def _validates(self, step: int) -> bool:
-    return bool(self.validation) and self.run.validate_every > 0 and step % self.run.validate_every == 0
+    """Whether this step is followed by validation: every few steps, and the last one."""
+    return bool(self.validation) and (step % self.run.validate_every == 0 or step == self.num_steps)
 
-  def _validate(self, step: int) -> float | None:
-    """The mean lDDT-C-alpha of the validation chains with the averaged parameters; None where there are no chains.
+  def _validate(self, step: int) -> float:
+    """The mean lDDT-C-alpha of the validation chains with the averaged parameters.
 
     Every host computes it, which takes no longer than waiting for one of them.
     """
-    if not self.validation:
-      return None
     params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.ema)
     scored = validation.score_chains(self.validation_spec, params, self.validation, self.spec.max_passes)
     means = validation.mean_scores(scored)
     self.watch.validation(step, step * self.spec.batch_size, means)
     return means['lddt_ca']
+
+
+def _open(paths: Sequence[Path]) -> list[cache.TrainingCache]:
+  """The caches; InputError where one cannot be used or is given twice."""
+  for i, path in enumerate(paths):
+    if path.resolve() in [other.resolve() for other in paths[:i]]:
+      raise InputError(f'--data {path}: given twice; its chains would count double')
+  return [cache.open_cache(path) for path in paths]
 
 
 def _own_shards(array: jax.Array) -> list[Any]:
@@ -258,18 +281,18 @@ def _stopping() -> Iterator[list[int]]:
   """
   asked: list[int] = []
 
-  def ask(number: int, frame: Any) -> None:
+  def ask(received: int, frame: Any) -> None:
     if asked:
       raise KeyboardInterrupt
-    asked.append(number)
+    asked.append(received)
     _log.info('asked to stop: finishing this step and saving')
 
   before = {}
-  for number in (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ():
+  for one in (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ():
     with contextlib.suppress(ValueError):  # not the main thread
-      before[number] = signal.signal(number, ask)
+      before[one] = signal.signal(one, ask)
   try:
     yield asked
   finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
+    for one, handler in before.items():
+      signal.signal(one, handler)

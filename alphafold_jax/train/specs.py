@@ -8,8 +8,8 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from alphafold_jax import choices, devices
 from alphafold_jax import config as configs
-from alphafold_jax import devices
 from alphafold_jax.errors import InputError
 from alphafold_jax.losses import total
 from alphafold_jax.model import alphafold
@@ -18,6 +18,7 @@ from alphafold_jax.train.step import StepSpec
 
 # Settings that may differ when a run goes on: its length, how often it logs and saves, when the learning rate decays.
 MAY_CHANGE = ('run.', 'optimizer.decay_')
+_MAY_BE_ZERO = ('num_samples', 'seed', 'validate_every', 'num_validation')  # of RunSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +31,17 @@ class RunSpec:
   log_every: int  # steps
   checkpoint_every: int  # steps
   keep_checkpoints: int
-  validate_every: int  # steps
+  validate_every: int  # steps; 0: never, not at the end either
   num_validation: int  # chains
   max_validation_length: int  # residues
   max_skipped: int  # steps
   num_workers: int  # threads
+
+  def __post_init__(self):
+    for name, value in vars(self).items():
+      least = 0 if name in _MAY_BE_ZERO else 1
+      if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f'run.{name} is {value!r}; expected a whole number of {least} or more')
 
 
 def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:
@@ -46,6 +53,8 @@ def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:
   model = config.model
   if model.dtype == 'auto':
     model = configs.changed(model, {'dtype': devices.default_dtype()})
+  if model.dtype not in choices.DTYPES:
+    raise InputError(f'model.dtype is {model.dtype!r}; choose {", ".join(choices.DTYPES)} or auto')
   try:
     return StepSpec(
       network=alphafold.make_spec(model),

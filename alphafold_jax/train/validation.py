@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Validation during a run: whole chains, predicted with the averaged parameters, scored against their structures."""
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from alphafold_jax.data.training.training_set import DataSpec, whole_chain
 from alphafold_jax.geometry import scores
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec
+from alphafold_jax.screen import number
 
 _CA = residues.ATOM_INDEX['CA']
 
@@ -41,7 +43,7 @@ def choose_chains(
   Args:
     caches: of which the experimental chains are taken.
     spec: gives the alignment rows and template slots of a batch.
-    num: the most chains.
+    num: the most chains; 0: none.
     max_length: residues; longer chains are left out.
   """
   found: dict[str, tuple[str, schema.Batch]] = {}
@@ -51,6 +53,24 @@ def choose_chains(
       if fits and entry.cluster not in found and len(found) < num:
         found[entry.cluster] = entry.id, whole_chain(cache[index], spec, spec.num_rows)
   return list(found.values())
+
+
+def describe_absence(caches: Sequence[TrainingCache], max_length: int) -> str:
+  """Why there is no chain to validate with, and what to do about it."""
+  entries = [entry for cache in caches for entry in cache.entries if not entry.is_distillation]
+  chosen = [entry for entry in entries if entry.split == 'validation']
+  if chosen:
+    shortest = min(entry.length for entry in chosen)
+    return (
+      f'all of {number(len(chosen), "chain")} of the split validation are longer than run.max_validation_length='
+      f'{max_length}; the shortest has {number(shortest, "residue")}; raise that setting'
+    )
+  splits = collections.Counter(entry.split for entry in entries)
+  shown = ', '.join(f'{count} {name or "without a name"}' for name, count in splits.most_common())
+  return (
+    f'no chain is of the split validation (there are: {shown or "none"}); name some in the column `split` of '
+    '`alphafold-jax dataset --table`'
+  )
 
 
 @functools.cache

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training sets: from folders of structures and alignments to batches that depend on the seed alone.
 
-cache_building  folders to a cache; chain_reading reads one file, with deposition (its metadata), source_table
-                (clusters, splits) and placement (its alignment)
+cache_building  folders to a cache: sources are its files; chain_reading reads one, with deposition (its metadata),
+                source_table (clusters, splits), library (which alignment) and placement (its columns); accounts say
+                what was used of all that was given
 cache           the cache: records and their index; packing: a record as bytes
 training_set    examples by number, with sampling (rows and crops) and homologs (templates)
 feeding         batches for the training loop, by Grain

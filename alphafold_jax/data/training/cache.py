@@ -4,7 +4,7 @@
 A cache is a folder:
   records.array_record  one chain per record (data/training/packing.py)
   index.csv             one line per record, in the same order (`ChainEntry`)
-  skipped.csv           files and chains that were left out, with the reason
+  skipped.csv           files and chains that were left out, and names that match none, with the reason
   cache.json            version, sizes and settings; written last
 
 The format is ArrayRecord, which Grain reads: every record is compressed (zstd) and has a checksum (if one is damaged,
@@ -25,6 +25,7 @@ from typing import Any
 from alphafold_jax import installed
 from alphafold_jax.data.training.packing import ChainRecord, unpack
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 FORMAT = 'alphafold_jax training cache'
 VERSION = 1
@@ -43,11 +44,11 @@ class ChainEntry:
   method: str  # '' unknown
   release_date: str  # YYYY-MM-DD, '' unknown
   cluster: str  # chains that are sampled as one; the chain's own id where no clusters were given
-  split: str  # only 'train' is trained on
+  split: str  # of SPLITS in source_table.py; only 'train' is trained on
   largest_share: float  # of the commonest residue type
   depth: int  # rows of the alignment as kept, the query counted
   depth_found: int  # rows before the cap
-  alignment: str  # file name, '' without
+  alignment: str  # its files, joined by ' + ', '' without
   is_distillation: int  # 1: a predicted structure
 
 
@@ -104,7 +105,8 @@ def open_cache(path: str | Path) -> TrainingCache:
   entries = _read_index(path / INDEX)
   if len(entries) != manifest['num_records']:
     raise InputError(
-      f'{path / INDEX}: {len(entries)} lines, the cache has {manifest["num_records"]} records; build the cache again'
+      f'{path / INDEX}: {number(len(entries), "line")}, the cache has {number(manifest["num_records"], "record")}; '
+      'build the cache again'
     )
   size = (path / RECORDS).stat().st_size if (path / RECORDS).is_file() else -1
   if size != manifest['num_bytes']:
@@ -122,12 +124,14 @@ def array_record() -> ModuleType:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
   """The content of cache.json, after its format and version were checked."""
+  make = f'make one with `alphafold-jax dataset STRUCTURES... {path}`'
   try:
     manifest = json.loads((path / MANIFEST).read_text(encoding='utf-8'))
     kind, version = manifest['format'], manifest['version']
     _ = manifest['num_records'], manifest['num_bytes']
-  except FileNotFoundError:
-    raise InputError(f'{path}: no training cache here ({MANIFEST} is missing); make one with build_cache') from None
+  except (FileNotFoundError, NotADirectoryError):
+    what = 'no such folder' if not path.exists() else f'{MANIFEST} is missing' if path.is_dir() else 'this is a file'
+    raise InputError(f'{path}: no training cache here ({what}); {make}') from None
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise InputError(f'{path / MANIFEST}: damaged ({type(error).__name__}: {error}); build the cache again') from None
   if kind != FORMAT:

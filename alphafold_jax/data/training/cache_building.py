@@ -15,20 +15,21 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic
-from alphafold_jax.data.training import cache, chain_reading
-from alphafold_jax.data.training.placement import AlignmentLibrary, alignment_files, read_library
+from alphafold_jax.data.training import cache, chain_reading, sources
+from alphafold_jax.data.training.accounts import Given, Used
+from alphafold_jax.data.training.library import read_library
 from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
+from alphafold_jax.data.training.sources import Paths
 from alphafold_jax.errors import InputError, ResourceError
+from alphafold_jax.screen import number
 
-_STRUCTURES = ('.cif', '.mmcif', '.pdb', '.ent')
-Paths = str | Path | Sequence[str | Path]
 _WRITER_OPTIONS = 'group_size:1,zstd:9'  # one record per compressed group, for random access
 
 
@@ -42,6 +43,7 @@ class CacheSummary:
   num_clusters: int
   splits: dict[str, int]  # name -> chains
   skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
+  notes: tuple[str, ...] = ()  # how much was used of what was given
 
 
 def build_cache(
@@ -62,9 +64,10 @@ def build_cache(
   Args:
     structures: mmCIF or PDB files (also .gz), and folders of them.
     out: the cache's folder; must not exist yet, or be empty.
-    alignments: A3M files (also .gz), and folders of them, the preferred ones first; see placement.py.
-    table: CSV with the column `id` and any of cluster, split, resolution, method, release_date, exclude; chains that
-      it does not list are left out, as are those whose `exclude` is neither empty nor 0.
+    alignments: A3M or Stockholm files (also .gz), and folders of them, the preferred ones first; see library.py.
+    table: CSV with the column `id` and any of cluster, split (train, validation or test), resolution, method,
+      release_date, exclude; chains that it does not list are left out, as are those whose `exclude` is neither empty
+      nor 0.
     columns: names of those columns in the table where they differ, such as {'cluster': 'cluster30'}.
     clusters: tab-separated representative and member, as `mmseqs easy-cluster` writes it.
     predicted: the structures are predictions with pLDDT in the B-factor column, for self-distillation.
@@ -74,24 +77,25 @@ def build_cache(
     progress: called with (files done, files in all).
 
   Raises:
-    InputError: no chain can be used, or an argument is wrong.
+    InputError: no chain can be used, an argument is wrong, or no chain makes use of one.
     ResourceError: the disk is full, or a parsing process died.
   """
   out = Path(out)
-  sources = _structure_files(structures)
-  libraries, skipped = _read_libraries(alignments)
-  source_table = SourceTable(
-    rows=None if table is None else read_table(table, columns or {}),
-    clusters={} if clusters is None else read_clusters(clusters),
-  )
-  options = chain_reading.ReadingOptions(tuple(libraries), source_table, predicted, max_rows)
+  for name, count in (('max_rows', max_rows), ('processes', processes)):
+    if count is not None and count < 1:
+      raise InputError(f'{name}={count}: must be 1 or more')
+  structures_found = sources.find_structures(structures)
+  files = [file for found in structures_found for file in found.files]
+  given, skipped = _read_given(structures_found, alignments, table, columns or {}, clusters)
+  given.check_entries([name for file in files for name in sources.entry_names(file)])
+  options = chain_reading.ReadingOptions(given, predicted, max_rows)
   with _building(out) as folder:
-    results = _parse(sources, options, processes)
-    entries, used = _write_records(folder / cache.RECORDS, results, len(sources), skipped, progress)
-    if not entries:
-      reasons = ''.join(f'\n  {name}: {reason}' for name, reason in skipped[:5])
-      raise InputError(f'{_name(structures)}: no usable structure among {len(sources)} files; the first say:{reasons}')
-    skipped += _unused(libraries, used | {name for name, _ in skipped})
+    entries, used = _write_records(
+      folder / cache.RECORDS, _parse(files, options, processes), len(files), skipped, progress
+    )
+    _check_use(given, used, skipped, entries, files)
+    skipped = list(dict.fromkeys(skipped))  # an alignment may have been tried for several chains
+    skipped += given.unmatched(used, {name for name, _ in skipped})
     _write_tables(folder, entries, skipped, {'max_rows': max_rows, 'predicted': predicted})
   return CacheSummary(
     path=out,
@@ -100,72 +104,67 @@ def build_cache(
     num_clusters=len({entry.cluster for entry in entries}),
     splits=dict(collections.Counter(entry.split for entry in entries)),
     skipped=tuple(skipped),
+    notes=tuple(given.notes(used)),
   )
 
 
-def _structure_files(structures: Paths) -> list[Path]:
-  """The structure files given, and those in the folders given, in the order of their names."""
-  found: list[Path] = []
-  for path in _paths(structures):
-    if path.is_dir():
-      found += sorted(p for p in path.rglob('*') if p.name.lower().removesuffix('.gz').endswith(_STRUCTURES))
-    elif path.is_file():
-      found.append(path)
-    else:
-      raise InputError(f'{path}: no such file or folder of structures')
-  if not found:
-    raise InputError(f'{_name(structures)}: no structure file ({", ".join(_STRUCTURES)}, also .gz)')
-  return found
+def _check_use(
+  given: Given, used: Used, skipped: list[tuple[str, str]], entries: list[cache.ChainEntry], files: list[Path]
+) -> None:
+  """Raises InputError where no chain could be used, or no chain made use of something that was given."""
+  if used.names:
+    given.check(used, skipped)
+  if not entries:
+    reasons = ''.join(f'\n  {name}: {reason}' for name, reason in skipped[:5])
+    raise InputError(f'no usable structure in {number(len(files), "file")}; the first reasons:{reasons}')
 
 
-def _read_libraries(alignments: Paths) -> tuple[list[AlignmentLibrary], list[tuple[str, str]]]:
-  """A library for each file or folder of alignments, and the files that cannot be read, with the reasons."""
+def _read_given(
+  structures: list[sources.SourceFiles],
+  alignments: Paths,
+  table: str | Path | None,
+  columns: dict[str, str],
+  clusters: str | Path | None,
+) -> tuple[Given, list[tuple[str, str]]]:
+  """What was given besides the structures, and the alignments that cannot be read, with the reasons."""
+  if columns and table is None:
+    raise InputError('--column: names a column of the table; give it by --table')
+  rows, unread = (None, []) if table is None else read_table(table, columns)
+  members = None if clusters is None else read_clusters(clusters)
+  found = sources.find_alignments(alignments)
   libraries, broken = [], []
-  for path in _paths(alignments):
-    if not path.exists():
-      raise InputError(f'{path}: no such file or folder of alignments')
-    library, failed = read_library(alignment_files(path) if path.is_dir() else [path])
+  for one in found:
+    library, failed = read_library(one)
     libraries.append(library)
-    broken += [(str(file), reason) for file, reason in failed]
-  return libraries, broken
-
-
-def _paths(argument: Paths) -> list[Path]:
-  return [Path(argument)] if isinstance(argument, str | Path) else [Path(path) for path in argument]
-
-
-def _name(argument: Paths) -> str:
-  return ', '.join(map(str, _paths(argument)))
+    broken += failed
+  return Given(
+    table=SourceTable(rows, members),
+    libraries=tuple(libraries),
+    table_path=None if table is None else Path(table),
+    clusters_path=None if clusters is None else Path(clusters),
+    columns=tuple(unread),
+    found=(*structures, *found),
+  ), broken
 
 
 def _parse(
-  sources: list[Path], options: chain_reading.ReadingOptions, processes: int | None
+  files: list[Path], options: chain_reading.ReadingOptions, processes: int | None
 ) -> Iterator[chain_reading.FileChains]:
   """The chains of each file, in the files' order."""
-  processes = min(processes or _num_cpus(), len(sources))
+  processes = min(processes or _num_cpus(), len(files))
   if processes == 1:
-    yield from (chain_reading.read_file(path, options) for path in sources)
+    yield from (chain_reading.read_file(path, options) for path in files)
     return
   context = multiprocessing.get_context('spawn')  # forking a process in which JAX runs threads can lock up
   with futures.ProcessPoolExecutor(processes, context, chain_reading.set_options, (options,)) as pool:
     try:
-      yield from pool.map(chain_reading.read_one, sources, chunksize=4)
+      yield from pool.map(chain_reading.read_one, files, chunksize=4)
     except BrokenProcessPool:
       raise ResourceError(
         'a process that parsed structures was ended from outside, often for want of memory; use fewer processes'
       ) from None
     finally:
       pool.shutdown(cancel_futures=True)
-
-
-def _unused(libraries: list[AlignmentLibrary], named: set[str]) -> list[tuple[str, str]]:
-  """The alignments that no chain took, but for those already named, with the reason."""
-  paths = (str(path) for library in libraries for path in library.paths)
-  return [
-    (path, 'an alignment that no chain took: none has its sequence, or each has a better one')
-    for path in paths
-    if path not in named
-  ]
 
 
 def _num_cpus() -> int:
@@ -179,19 +178,19 @@ def _write_records(
   total: int,
   skipped: list[tuple[str, str]],
   progress: Callable[[int, int], None] | None,
-) -> tuple[list[cache.ChainEntry], set[str]]:
+) -> tuple[list[cache.ChainEntry], Used]:
   """Writes every chain to the record file, and appends to `skipped` what is left out.
 
   Returns:
-    the entries, and the paths of the alignments that were taken.
+    the entries, and what chains used of all that was given.
   """
   entries: list[cache.ChainEntry] = []
   taken: set[str] = set()
-  used: set[str] = set()
+  used = Used()
   with _record_file(path) as write:
     for done, result in enumerate(results, start=1):
       skipped += result.skipped
-      used |= set(result.alignments)
+      used.add(result.used)
       for entry, content in result.chains:
         if entry.id in taken:
           skipped.append((result.source, f'chain {entry.id} was taken from another file already'))

@@ -10,34 +10,31 @@ similarity, and block deletion relies on that order). The choice depends on the 
 
 import dataclasses
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import encode, parse_a3m, profile
+from alphafold_jax.data.alignment import encode, profile
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.structures import Chain, read_chains
+from alphafold_jax.data.training import sources
+from alphafold_jax.data.training.accounts import Given, Used
 from alphafold_jax.data.training.cache import ChainEntry
 from alphafold_jax.data.training.deposition import Deposition, deposition
 from alphafold_jax.data.training.packing import ChainRecord, pack, residue_index
-from alphafold_jax.data.training.placement import AlignmentLibrary, alignment_name, place_alignment
 from alphafold_jax.data.training.sampling import random_rows
-from alphafold_jax.data.training.source_table import SourceTable
 from alphafold_jax.errors import InputError
 
 _MIN_RESOLVED = 10  # residues with a CA atom
 _CA = residues.ATOM_INDEX['CA']
-_SUFFIXES = ('.gz', '.cif', '.mmcif', '.pdb', '.ent')
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadingOptions:
   """The arguments of `build_cache` that reading a file depends on."""
 
-  libraries: tuple[AlignmentLibrary, ...]  # the preferred ones first
-  table: SourceTable
+  given: Given  # alignments, table and clusters
   predicted: bool  # B-factors are pLDDT
   max_rows: int  # of an alignment
 
@@ -49,7 +46,7 @@ class FileChains:
   source: str  # the file's path
   chains: tuple[tuple[ChainEntry, bytes], ...]  # with their packed records
   skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
-  alignments: tuple[str, ...] = ()  # paths of those taken
+  used: Used = dataclasses.field(default_factory=Used)
 
 
 _options: ReadingOptions | None = None  # of this worker process
@@ -71,41 +68,46 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
   """Reads the chains of one mmCIF or PDB file."""
   made: list[tuple[ChainEntry, bytes]] = []
   skipped: list[tuple[str, str]] = []
-  used: list[str] = []
+  used = Used()
   try:
     chains = read_chains(path)
     origin = deposition(read_text(path))
   except InputError as error:
     return FileChains(str(path), (), ((str(path), str(error)),))
+  names = _names(path, list(chains))
   for chain in chains.values():
     try:
-      made.append(_read_chain(path, chain, len(chains) == 1, origin, options, skipped, used))
+      made.append(_read_chain(chain, names, origin, options, skipped, used))
     except InputError as error:
       skipped.append((f'{path} chain {chain.id}', str(error)))
-  return FileChains(str(path), tuple(made), tuple(skipped), tuple(used))
+  return FileChains(str(path), tuple(made), tuple(skipped), used)
+
+
+def _names(path: Path, chains: list[str]) -> dict[str, list[str]]:
+  """The possible names of each chain of a file: '4zey_A' of 4zey.cif, pdb4zey.ent or 4zey_A.cif."""
+  entries = sources.entry_names(path)
+  return {
+    chain: [name for one in entries for name in [one] * (len(chains) == 1) + [f'{one}_{chain}']] for chain in chains
+  }
 
 
 def _read_chain(
-  path: Path,
   chain: Chain,
-  is_only: bool,
+  all_names: dict[str, list[str]],
   origin: Deposition,
   options: ReadingOptions,
   skipped: list[tuple[str, str]],
-  used: list[str],
+  used: Used,
 ) -> tuple[ChainEntry, bytes]:
-  """Entry and packed record of a chain; appends its alignment to `used`, and alignments that fail to `skipped`."""
-  stem = path.name
-  for suffix in _SUFFIXES:
-    stem = stem.removesuffix(suffix)
-  names = [stem, f'{stem}_{chain.id}'] if is_only else [f'{stem}_{chain.id}']
-  name, row = options.table.find(names)
+  """Entry and packed record of a chain; adds to `used`, and alignments that fail to `skipped`."""
+  names = all_names[chain.id]
+  others = {name for id, some in all_names.items() if id != chain.id for name in some}
+  listed = options.given.find(names, others, used)
+  name, row = listed.name, listed.row
   resolved = int(chain.atom_mask[:, _CA].sum())
   if resolved < _MIN_RESOLVED:
     raise InputError(f'only {resolved} residues have a CA atom, at least {_MIN_RESOLVED} are needed')
-  tokens, deletions, source = _alignment(names, chain.sequence, options, skipped)
-  if source is not None:
-    used.append(str(source))
+  tokens, deletions, label = options.given.alignment(names, chain.sequence, used, skipped)
   kept = random_rows(np.random.default_rng(zlib.crc32(name.encode())), np.arange(len(tokens)), options.max_rows)
   record = ChainRecord(
     id=name,
@@ -128,27 +130,12 @@ def _read_chain(
     resolution=record.resolution,
     method=row.get('method') or origin.method,
     release_date=row.get('release_date') or origin.release_date,
-    cluster=row.get('cluster') or options.table.clusters.get(name, name),
+    cluster=listed.cluster or name,
     split=row.get('split', 'train'),
     largest_share=round(float(counts.max() / max(1, counts.sum())), 3),
     depth=len(kept),
     depth_found=len(tokens),
-    alignment='' if source is None else source.name,
+    alignment=label,
     is_distillation=int(options.predicted),
   )
   return entry, pack(record)
-
-
-def _alignment(
-  names: Sequence[str], sequence: str, options: ReadingOptions, skipped: list[tuple[str, str]]
-) -> tuple[np.ndarray, np.ndarray, Path | None]:
-  """Tokens, deletions and path of the first alignment that fits; the sequence alone where none does."""
-  for library in options.libraries:
-    for path in library.candidates(names, sequence):
-      try:
-        return *place_alignment(parse_a3m(read_text(path), str(path)), sequence, str(path)), path
-      except InputError as error:
-        if alignment_name(path) in names:  # others were only tried because their queries are similar
-          skipped.append((str(path), str(error)))
-  tokens = encode(sequence)[None]
-  return tokens, np.zeros_like(tokens), None

@@ -139,6 +139,16 @@ class TrainingSet:
     """Whether all examples of a step clamp the backbone FAPE, or none."""
     return bool(np.random.default_rng([self.seed, _CLAMPED, step]).random() < self.spec.clamped_fraction)
 
+  def idle(self) -> dict[int, str]:
+    """The caches from which no example is drawn, by their index, and why."""
+    shares = (1 - self.spec.distillation_fraction, self.spec.distillation_fraction)
+    held = [set(pool.places[:, 0].tolist()) for pool in self._pools]  # caches, by kind of structure
+    drawn = [caches for caches, share in zip(held, shares, strict=True) if share > 0]
+    undrawn = f'data.distillation_fraction={self.spec.distillation_fraction:g} draws none of its chains'
+    unfit = 'none of its chains is of the split train and passes the filters'
+    idle = set(range(len(self.caches))).difference(*drawn)
+    return {i: undrawn if any(i in caches for caches in held) else unfit for i in sorted(idle)}
+
   def describe(self) -> dict[str, dict[str, int]]:
     """Of each kind of structure: numbers of chains, clusters, chains with an alignment, and chains per filter."""
     return {

@@ -122,6 +122,9 @@ def search_for(
     return
   where = options.host_url if options.uses_server else ', '.join(str(one.path) for one in options.parsed)
   _log.info('searching for homologues of %s (%s): %s', number(len(sequences), 'sequence'), options.mode, where)
+  if options.left_out:
+    names = ', '.join(f'{one.path} ({one.role})' for one in options.left_out)
+    _log.info('databases in these folders that are not searched unless named by --database: %s', names)
   with _shown(console) as watch:
     try:
       for index, found in search.find(sequences, watch):

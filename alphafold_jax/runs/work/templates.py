@@ -33,6 +33,7 @@ class _FromFiles:
   """Templates from files that are all read when the run begins."""
 
   files: list[Path]
+  notes: tuple[str, ...] = ()  # what a person must know before the run
 
   def identity(self) -> str:
     """A digest of all files."""
@@ -105,6 +106,8 @@ class GivenStructures(_FromFiles):
 class FoundStructures:
   """Structures that a search found for each protein, taken from a folder."""
 
+  notes: tuple[str, ...] = ()
+
   def __init__(self, options: SearchOptions):
     from alphafold_jax.search.templates import choice, library
 
@@ -166,11 +169,12 @@ def _read_hits(path: Path) -> list[TemplateHit]:
 class MappedStructures(_FromFiles):
   """Structures with their places on the proteins, from a file of a person's own (data/template_map.py)."""
 
-  def __init__(self, path: str | Path):
+  def __init__(self, path: str | Path, found: Inputs):
     from alphafold_jax.data import template_map
 
     path = Path(path).expanduser()
-    self._chosen = template_map.read_template_map(path)
+    names = [(one.query.name, one.name) for one in found.jobs] + [(one.name, one.job) for one in found.failures]
+    self._chosen, self.notes = template_map.meant_for(template_map.read_template_map(path), names)
     named = (file for one in self._chosen for file in (one.structure, one.alignment) if file is not None)
     self.files = [path, *named]
 
@@ -198,6 +202,7 @@ class OwnStructures:
   def __init__(self, others: 'GivenStructures | MappedStructures | FoundStructures | None'):
     """Takes the source for proteins that say nothing of templates."""
     self._others = others
+    self.notes: tuple[str, ...] = others.notes if others else ()
 
   def identity(self) -> str | None:
     """That of the other source."""
@@ -242,16 +247,16 @@ def template_source(options: Options, found: Inputs) -> TemplateSource | None:
     found: its proteins, some of which may bring templates of their own.
 
   Raises:
-    InputError: the structures that were given cannot be read.
+    InputError: the structures that were given cannot be read, or are for none of the proteins.
   """
-  others = _source_for_all(options)
+  others = _source_for_all(options, found)
   said = [job.query.templates for job in found.jobs if job.query.templates is not None]
   return OwnStructures(others) if any(said) or (said and others) else others
 
 
-def _source_for_all(options: Options) -> GivenStructures | MappedStructures | FoundStructures | None:
+def _source_for_all(options: Options, found: Inputs) -> GivenStructures | MappedStructures | FoundStructures | None:
   if options.custom_template_path:
     return GivenStructures(options.custom_template_path)
   if options.template_map:
-    return MappedStructures(options.template_map)
+    return MappedStructures(options.template_map, found)
   return FoundStructures(options.search) if options.search and options.search.templates else None

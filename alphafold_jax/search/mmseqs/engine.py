@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import screen
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import databases as database_files
 from alphafold_jax.search.databases import MMSEQS, Database
@@ -133,7 +134,9 @@ class MMseqs:
       else:
         rows.append(_rows(one, text, sequence))
     if len(sequence) < _SHORTEST and not any(one.num_found for one in rows):
-      notes.append(f'{len(sequence)} residues are too few for MMseqs2 to find homologues (it needs {_SHORTEST})')
+      notes.append(
+        f'{screen.number(len(sequence), "residue")}: too few for MMseqs2 to find homologues (it needs {_SHORTEST})'
+      )
     hits.sort(key=lambda hit: hit.evalue or 0.0)
     return Found(tuple(rows), tuple(hits), tuple(notes))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, screen
 from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.search import fasta as fasta_files
@@ -148,7 +148,7 @@ def build(
     room += fixed + each * content.num_residues
   require_space(out.parent, room, f'making {out.name}')
   with mmseqs_program.workplace(program, num_threads, out.parent) as work:
-    watch(0.5, f'writing {content.num_sequences} sequences')
+    watch(0.5, f'writing {screen.number(content.num_sequences, "sequence")}')
     (work.folder / 'made').mkdir()
     made = f'made/{out.name}'
     work.run(Step.of('createdb', fasta, made, '--dbtype', 1, '--shuffle', 0, about=fasta))

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names that a person gives, matched with the names that are there; and how messages show them.
+
+One rule: a name means the one that is spelt so; else the only one that differs from it in upper and lower case alone.
+"""
+
+import collections
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+Value = TypeVar('Value')
+
+
+class Names(Generic[Value]):
+  """Values by name."""
+
+  def __init__(self, values: Mapping[str, Value]):
+    self._values = dict(values)
+    self._alike: dict[str, list[str]] = collections.defaultdict(list)
+    for name in self._values:
+      self._alike[name.casefold()].append(name)
+
+  def __len__(self) -> int:
+    return len(self._values)
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._values)
+
+  def __getitem__(self, name: str) -> Value:
+    return self._values[name]
+
+  def meant(self, name: str, others: Collection[str] = ()) -> str | None:
+    """The name that is meant by one that a person wrote; None if there is none, or more than one.
+
+    Args:
+      name: as written.
+      others: names that mean something else if they are spelt exactly so, such as chain 'A' beside chain 'a'.
+    """
+    if name in self._values:
+      return name
+    alike = [one for one in self._alike.get(name.casefold(), ()) if one not in others]
+    return alike[0] if len(alike) == 1 else None
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+  """('a', 'b') -> 'a, b'; beyond `most` names 'a, b, c, d, e and 7 more'."""
+  names = list(names)
+  more = f' and {len(names) - most:,} more' if len(names) > most else ''
+  return f'{", ".join(names[:most])}{more}'
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+  """('val', ['train', 'validation']) -> "; did you mean 'validation'?"; '' where no name is like it."""
+  names = list(known)
+  longer = [one for one in names if name and one.casefold().startswith(name.casefold())]
+  near = longer or difflib.get_close_matches(name, names, n=1)
+  return f'; did you mean {near[0]!r}?' if near else ''
