@@ -267,7 +267,16 @@ def test_without_a_name_the_chain_that_aligns_best_is_taken(write):
 def test_an_alignment_that_says_little_is_noted():
   template = templates.template_from_structure(MIT_SEQUENCE, TNF)
   assert template.notes[0].startswith('only 22% of the residues aligned to 1u5y_D_D are identical')
-  assert templates.template_from_structure(MIT_SEQUENCE, TNF, residue_map=template.residue_map).notes == ()
+  assert template.notes[0].endswith('give an alignment')
+
+
+def test_given_pairs_of_which_few_are_identical_are_warned_of_when_they_are_used(caplog):
+  shifted = templates.template_from_structure(MIT_SEQUENCE, MIT, residue_map={i: i + 1 for i in range(83)})
+  right = templates.template_from_structure(MIT_SEQUENCE, MIT, residue_map={i: i for i in range(83)})
+  assert right.notes == () and shifted.identity < 0.25
+  templates.stack_templates([right, shifted])
+  assert [record.levelname for record in caplog.records] == ['WARNING']
+  assert 'template 4zey_A: only 13% of the residues given for 4zey_A are identical' in caplog.text
 
 
 ROWS = {

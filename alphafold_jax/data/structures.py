@@ -95,11 +95,16 @@ def read_chains(path: str | Path) -> dict[str, Chain]:
     InputError: it is no structure file, cannot be read, or has no protein.
   """
   structure = read_structure(path)
+  report(path, structure)
+  return structure.chains
+
+
+def report(path: str | Path, structure: StructureContent) -> None:
+  """Sends to the log how a file was read, once in this process."""
   for warning in structure.warnings:
     _say(logging.WARNING, f'{path}: {warning}')
   for note in structure.notes:
     _say(logging.INFO, f'{path}: {note}')
-  return structure.chains
 
 
 @functools.lru_cache(maxsize=100_000)
