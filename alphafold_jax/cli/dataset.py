@@ -9,6 +9,7 @@ from alphafold_jax.cli.flags import PROGRAM, Flags, command, count, several, swi
 
 
 def run(given: argparse.Namespace) -> int:
+  from alphafold_jax.data.left_out import totals
   from alphafold_jax.data.training.cache_building import build_cache
 
   def show(done: int, total: int) -> None:
@@ -33,6 +34,8 @@ def run(given: argparse.Namespace) -> int:
     f'{summary.path}: {summary.num_chains} chains ({splits}) in {summary.num_clusters} clusters, '
     f'{summary.num_with_alignment} with an alignment'
   )
+  if summary.left_out:
+    print(f'Atoms of the files that are in no chain: {totals(summary.left_out)}')
   if summary.skipped:
     print(f'{len(summary.skipped)} files or chains were not taken; {summary.path / "skipped.csv"} says why')
   return 0

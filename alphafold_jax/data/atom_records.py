@@ -26,6 +26,7 @@ _NEEDED = (
 )  # of _atom_site
 _NO_POLYMERS = ('non-polymer', 'water', 'branched')  # types of entities
 _ATOM_LINE = re.compile('(ATOM|HETA)', re.IGNORECASE)
+_WITH_COLUMN_21 = re.compile(r'^(?:ATOM|HETA).{13}(.{3}\S)', re.MULTILINE | re.IGNORECASE)
 _MMCIF = re.compile(r'^\s*_atom_site\.', re.MULTILINE | re.IGNORECASE)
 _PDB = re.compile(r'^(ATOM|HETATM)[ 0-9*A-Za-z]', re.MULTILINE | re.IGNORECASE)
 
@@ -34,7 +35,8 @@ class AtomRecord(NamedTuple):
   """One atom."""
 
   chain: str  # the authors' name, '' where blank
-  part: str  # what the file says ends a chain: changes at TER, and with label_asym_id
+  part: str  # changes at TER
+  asym: str  # label_asym_id
   number: str  # the authors' residue number
   insertion: str  # its insertion code
   label: str  # number in the declared sequence, '' where there is none
@@ -52,8 +54,11 @@ class AtomTable(NamedTuple):
   """The atoms of a file's first model."""
 
   atoms: list[AtomRecord]
-  declared: dict[str, dict[int, tuple[str, ...]]]  # by part: the names that may stand at each number of its sequence
-  other_models: int  # atoms that are not read: those of other models, and those behind END
+  declared: dict[
+    str, dict[int, tuple[str, ...]]
+  ]  # by label_asym_id: the names that may stand at each number of its sequence
+  other_models: int  # atoms that are not read
+  behind_end: int  # nor are those behind the line END of a PDB file
 
 
 def read_atoms(text: str) -> AtomTable:
@@ -74,21 +79,23 @@ def read_atoms(text: str) -> AtomTable:
 
 def _read_pdb(text: str) -> AtomTable:
   """PDB files do not tie atoms to their SEQRES lines, so there are no declared sequences."""
+  has_long_chains = _has_chains_of_two_letters(text)
   lines = enumerate(text.splitlines(), start=1)
   atoms: list[AtomRecord] = []
-  ends = 0
+  ends, last = 0, ''
   for number, line in lines:
     if _ATOM_LINE.match(line):
-      atoms.append(_pdb_atom(line, number, ends))
+      atoms.append(_pdb_atom(line, number, ends, has_long_chains))
     elif line[:3].upper() == 'TER':
       ends += 1
-    elif atoms and line[:6].upper().strip() in ('ENDMDL', 'END', 'MODEL'):
+    elif atoms and (last := line[:6].upper().strip()) in ('ENDMDL', 'END', 'MODEL'):
       break
-  return AtomTable(atoms, {}, sum(bool(_ATOM_LINE.match(line)) for _, line in lines))
+  rest = sum(bool(_ATOM_LINE.match(line)) for _, line in lines)
+  return AtomTable(atoms, {}, *((0, rest) if last == 'END' else (rest, 0)))
 
 
-def _pdb_atom(line: str, line_number: int, ends: int) -> AtomRecord:
-  """The atom of a line; `ends` counts the TER lines before it."""
+def _pdb_atom(line: str, line_number: int, ends: int, has_long_chains: bool) -> AtomRecord:
+  """The atom of a line; `ends` counts the TER lines before it, for `has_long_chains` see the function below."""
   if line[6:12].isdigit():  # a six-digit serial number that has moved the other columns
     line = line[:6] + line[7:]
   try:
@@ -98,14 +105,14 @@ def _pdb_atom(line: str, line_number: int, ends: int) -> AtomRecord:
       f'line {line_number}: columns 31-54 hold no three coordinates but {line[30:54]!r}; not a readable structure '
       'file; write it again, as mmCIF if numbers are too wide for their columns'
     ) from None
-  residue = _residue_name(line[17:21].strip().upper())
-  chain = line[21:22] if len(residue) == 4 else line[20:22]  # two letters, as Phenix and gemmi write them
-  chain = chain.strip()
+  border = 20 if has_long_chains else 21
+  residue, chain = line[17:border].strip().upper(), line[border:22].strip()
   segment = '' if chain else line[72:76].strip()  # CHARMM names chains there and leaves their column blank
   wide = line[26:27].isdigit()  # a number of five digits
   return AtomRecord(
     chain=chain,
     part=f'{ends} {segment}',
+    asym='',
     number=line[22 : 27 if wide else 26].strip(),
     insertion='' if wide else line[26:27].strip(),
     label='',
@@ -120,13 +127,22 @@ def _pdb_atom(line: str, line_number: int, ends: int) -> AtomRecord:
   )
 
 
-def _residue_name(columns: str) -> str:
-  """The name in columns 18-21, of which the fourth may belong to a chain of two letters instead."""
-  three = columns[:3].strip()
-  if len(columns) < 4 or residue_names.letter_of(columns) or residue_names.is_water(columns):
-    return columns
-  is_known = residue_names.letter_of(three) or residue_names.is_water(three) or residue_names.is_nucleotide(three)
-  return three if is_known else columns
+def _has_chains_of_two_letters(text: str) -> bool:
+  """Whether column 21 belongs to the chain, as Phenix and gemmi write it, and not to a residue's name as in NALA, TIP3.
+
+  Then known names of three letters have one too many.
+  """
+  names = {found.upper() for found in _WITH_COLUMN_21.findall(text)}
+  return any(
+    _is_known(name[:3].strip()) and not (residue_names.letter_of(name) or residue_names.is_water(name))
+    for name in names
+  )
+
+
+def _is_known(residue: str) -> bool:
+  return bool(
+    residue_names.letter_of(residue) or residue_names.is_water(residue) or residue_names.is_nucleotide(residue)
+  )
 
 
 def _number(text: str, otherwise: float) -> float:
@@ -153,9 +169,9 @@ def _read_mmcif(text: str) -> AtomTable:
     raise InputError(f'the table _atom_site lacks {" and ".join(missing)}; not a readable structure file')
   entities = _entities(block, columns)
   types = dict(zip(*_table(block, '_entity.', 'id', 'type'), strict=True))
-  ligands = {part for part, entity in entities.items() if types.get(entity, '').lower() in _NO_POLYMERS}
+  ligands = {asym for asym, entity in entities.items() if types.get(entity, '').lower() in _NO_POLYMERS}
   atoms, other_models = _mmcif_atoms(columns, ligands)
-  return AtomTable(atoms, _declared(block, entities), other_models)
+  return AtomTable(atoms, _declared(block, entities), other_models, 0)
 
 
 class _Columns:
@@ -197,20 +213,21 @@ def _mmcif_atoms(columns: _Columns, ligands: set[str]) -> tuple[list[AtomRecord]
   )
   models = get('pdbx_pdb_model_num')
   atoms = []
-  for model, chain, part, author, insertion, label, residue, group, name, alternative, occupancy, b, x, y, z in rows:
+  for model, chain, asym, author, insertion, label, residue, group, name, alternative, occupancy, b, x, y, z in rows:
     if model != models[0]:
       continue
     is_hetero = group.upper() == 'HETATM'
     atoms.append(
       AtomRecord(
         chain=chain,
-        part=part,
+        part='',
+        asym=asym,
         number=author,
         insertion=insertion,
         label=label,
         residue=residue.upper(),
         is_hetero=is_hetero,
-        is_ligand=is_hetero and part in ligands,
+        is_ligand=is_hetero and asym in ligands,
         name=name.upper(),
         alternative=alternative,
         occupancy=number(occupancy, 1.0),
@@ -241,7 +258,7 @@ def _declared(block: gemmi.cif.Block, entities: dict[str, str]) -> dict[str, dic
     for entity, sequence in sequences.items()
     if any(residue_names.letter_of(name) for names in sequence.values() for name in names)
   }
-  return {part: sequences[entity] for part, entity in entities.items() if entity in proteins}
+  return {asym: sequences[entity] for asym, entity in entities.items() if entity in proteins}
 
 
 def _table(block: gemmi.cif.Block, category: str, *items: str) -> list[list[str]]:

@@ -18,6 +18,7 @@ from alphafold_jax.data.atom_records import AtomRecord
 from alphafold_jax.data.left_out import LeftOut
 
 _BACKBONE = frozenset(('N', 'CA', 'C'))
+_CALCIUM = ('CA', 'CAL')  # names of its residue, in which CA is no carbon
 _LONGEST_BOND = 2.5  # Å between C and N; far above 1.33, for models before refinement
 _LONGEST_CA_BOND = 4.5  # Å between CA atoms, where C or N is missing
 _HYBRID = {True: 10**4 - 10 * 36**3, False: 10**4 + 16 * 36**3}  # hybrid-36 of four capital, of four small letters
@@ -99,7 +100,7 @@ def group(atoms: Iterable[AtomRecord]) -> list[ObservedResidue]:
   found: list[ObservedResidue] = []
   place: tuple[str, ...] = ()
   for atom in atoms:
-    before, place = place, (atom.chain, atom.part, atom.number, atom.insertion, atom.label)
+    before, place = place, (atom.chain, atom.part, atom.asym, atom.number, atom.insertion, atom.label)
     if place == before and _continues(found[-1].first, atom):
       found[-1].atoms.append(atom)
     else:
@@ -121,14 +122,16 @@ def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[
     found: all residues of a file.
     left_out: takes up what is in no chain.
   """
-  parts: dict[tuple[str, str], list[ObservedResidue]] = defaultdict(list)
+  by_chain: dict[str, list[ObservedResidue]] = defaultdict(list)
   for residue in found:
     if residue.is_amino_acid:
-      parts[residue.first.chain, residue.first.part].append(residue)
+      by_chain[residue.first.chain].append(residue)
     else:
-      left_out.add(_kind(residue), residue.name, len(residue.atoms))
+      kind = _kind(residue)
+      is_odd = kind in ('ion', 'ligand') and not residue.first.is_hetero and 'CA' in residue.atom_names
+      left_out.add(kind, residue.name, len(residue.atoms), remarkable=is_odd and residue.name not in _CALCIUM)
   segments: dict[str, list[list[ObservedResidue]]] = defaultdict(list)
-  for (chain, _), residues in parts.items():
+  for chain, residues in by_chain.items():
     for segment in _split(residues):
       kept, free = _without_ligands(segment, beside_chain=bool(segments[chain]))
       for residue in free:
@@ -142,23 +145,31 @@ def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[
 
 
 def _split(residues: Sequence[ObservedResidue]) -> list[list[ObservedResidue]]:
-  """Ends a chain where a number comes again or falls, without a bond; puts scattered atoms of a residue together."""
+  """The residues under one name as chains; scattered atoms of a residue come together."""
   segments: list[list[ObservedResidue]] = []
   index: dict[tuple[str, ...], int] = {}  # of each place in the last segment
   for residue in residues:
-    place = residue.first.label, residue.first.number, residue.first.insertion
+    first = residue.first
+    place = first.part, first.asym, first.label, first.number, first.insertion
     again = index.get(place)
     if again is not None and segments[-1][again].may_take(residue):
       segments[-1][again] = ObservedResidue(segments[-1][again].atoms + residue.atoms)
       continue
-    previous = segments[-1][-1] if segments else None
-    if previous is None or ((again is not None or _falls(previous, residue)) and not bonded(previous, residue)):
+    if not segments or _ends(segments[-1][-1], residue, again is not None):
       segments.append([])
       index = {}
     if residue.number is not None:
       index[place] = len(segments[-1])
     segments[-1].append(residue)
   return segments
+
+
+def _ends(previous: ObservedResidue, residue: ObservedResidue, comes_again: bool) -> bool:
+  """Whether a chain ends between two residues; `comes_again`: the second one's number was there before."""
+  if previous.first.part != residue.first.part:
+    return True
+  starts_anew = comes_again or previous.first.asym != residue.first.asym or _falls(previous, residue)
+  return starts_anew and not bonded(previous, residue)
 
 
 def _falls(one: ObservedResidue, other: ObservedResidue) -> bool:
@@ -190,7 +201,7 @@ def _without_ligands(
   """
   pairs = [bonded(one, other) for one, other in itertools.pairwise(segment)]
   joined = [
-    not residue.first.is_hetero or bool(residue.first.label) or before or after
+    not residue.first.is_hetero or (bool(residue.first.label) and len(segment) > 1) or before or after
     for residue, before, after in zip(segment, [False, *pairs], [*pairs, False], strict=True)
   ]
   if not any(joined) or (beside_chain and len(segment) == 1):
@@ -219,4 +230,6 @@ def _kind(residue: ObservedResidue) -> str:
     return 'water'
   if residue_names.is_nucleotide(residue.name):
     return 'nucleotide'
+  if residue_names.is_cap(residue.name):
+    return 'capping group'
   return 'ion' if len(residue.atoms) == 1 else 'ligand'

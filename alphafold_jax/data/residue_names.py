@@ -35,6 +35,7 @@ _ALIASES = {name: letter for letter, names in _OF_PROGRAMS.items() for name in n
 _ENDS = 'NC'  # Amber's NALA and CALA are the first and the last residue of a chain
 _OTHER_THAN = {'HSE': ('OD', 'S')}  # CHARMM's histidine, but in the component dictionary homoserine, which has OD
 _WATERS = frozenset('HOH DOD WAT H2O D2O OH2 SOL SPC SPCE TIP TIP2 TIP3 TIP4 TIP5 TP3 TP4 TP5 T3P T4P T5P W'.split())
+_CAPS = frozenset('ACE NME NMA NH2 NHE FOR CT3 NAC'.split())  # at the ends of a chain
 
 _OXYGENS = {'OT1': 'O', 'O1': 'O', 'OC1': 'O', "O'": 'O'}
 _LAST_OXYGENS = {name: 'OXT' for name in ('OT2', 'O2', 'OC2', "O''", 'OT', 'OT3', 'OXT1')}
@@ -57,14 +58,16 @@ def letter_by_atoms(residue: str, atoms: Container[str]) -> str:
   return letter if atom and atom in atoms else letter_of(residue) or 'X'
 
 
-def is_renamed(residue: str) -> bool:
-  """Whether a known name is neither in the component dictionary nor of a standard residue's own."""
-  return residue in _ALIASES or (residue not in _COMPONENTS and letter_of(residue) is not None)
-
-
 def is_standard(residue: str) -> bool:
   """Whether a name is that of one of the 20 amino acids, in the component dictionary or in a force field."""
-  return residue in residues.RESTYPE_3TO1 or is_renamed(residue)
+  return letter_of(residue) is not None and (
+    residue in residues.RESTYPE_3TO1 or residue not in _COMPONENTS or residue in _ALIASES
+  )
+
+
+def is_cap(residue: str) -> bool:
+  """Whether a name is that of a group that caps an end of a chain."""
+  return residue in _CAPS
 
 
 def is_water(residue: str) -> bool:

@@ -133,17 +133,18 @@ def _structure(table: atom_records.AtomTable) -> StructureContent:
   """The chains of a file's atoms; InputError, without the file's name, if there are none."""
   left_out = LeftOut()
   left_out.add('other model', '', table.other_models)
+  left_out.add('behind END', '', table.behind_end, remarkable=True)
   groups = residue_groups.protein_chains(residue_groups.group(table.atoms), left_out)
   if not groups:
     raise InputError(f'no protein chain; the file holds {left_out.line() or "no atoms"}')
   chains = {
-    name: _chain(name, group, table.declared.get(group[0].first.part), left_out) for name, group in groups.items()
+    name: _chain(name, group, table.declared.get(group[0].first.asym), left_out) for name, group in groups.items()
   }
   rest, lost = left_out.line(), left_out.line(only_remarkable=True)
   return StructureContent(
     chains=chains,
-    num_atoms=len(table.atoms) + table.other_models,
-    left_out=dict(left_out.atoms),
+    num_atoms=len(table.atoms) + table.other_models + table.behind_end,
+    left_out=left_out.atoms(),
     notes=(*([f'left out: {rest}'] if rest else []), *_of_chains(chains, lambda chain: chain.notes)),
     warnings=(*([f'left out: {lost}'] if lost else []), *_of_chains(chains, lambda chain: chain.warnings)),
   )
@@ -229,10 +230,10 @@ def _remarks(
   if name != (written := group[0].first.chain or '_'):
     place = f'from residue {group[0].first.number}{group[0].first.insertion} on'
     warnings.append(f'the file has several chains under the name {written}; this one, {place}, is called {name}')
-  renamed = Counter((residue.name, residue.letter) for residue in group if residue_names.is_renamed(residue.name))
+  meant = Counter((residue.name, residues.RESTYPE_1TO3.get(residue.letter, residue.name)) for residue in group)
+  renamed = [f'{own} as {usual} ({_residues(n)})' for (own, usual), n in meant.items() if usual not in (own, 'UNK')]
   if renamed:
-    names = (f'{one} as {residues.RESTYPE_1TO3[letter]} ({_residues(n)})' for (one, letter), n in renamed.items())
-    notes.append(f'read {", ".join(names)}')
+    notes.append(f'read {", ".join(renamed)}')
   unknown = Counter(residue.name for residue in group if residue_names.letter_of(residue.name) is None)
   if unknown:
     warnings.append(f'read as unknown (X): {", ".join(f"{one} ({_residues(n)})" for one, n in unknown.items())}')

@@ -42,6 +42,7 @@ class CacheSummary:
   num_clusters: int
   splits: dict[str, int]  # name -> chains
   skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
+  left_out: dict[str, int] = dataclasses.field(default_factory=dict)  # atoms in no chain, by reason; see structures.py
 
 
 def build_cache(
@@ -86,7 +87,8 @@ def build_cache(
   )
   options = chain_reading.ReadingOptions(tuple(libraries), source_table, predicted, max_rows)
   with _building(out) as folder:
-    results = _parse(sources, options, processes)
+    left_out: collections.Counter[str] = collections.Counter()
+    results = _counted(_parse(sources, options, processes), left_out)
     entries, used = _write_records(folder / cache.RECORDS, results, len(sources), skipped, progress)
     if not entries:
       reasons = ''.join(f'\n  {name}: {reason}' for name, reason in skipped[:5])
@@ -100,7 +102,17 @@ def build_cache(
     num_clusters=len({entry.cluster for entry in entries}),
     splits=dict(collections.Counter(entry.split for entry in entries)),
     skipped=tuple(skipped),
+    left_out=dict(left_out),
   )
+
+
+def _counted(
+  results: Iterator[chain_reading.FileChains], left_out: collections.Counter[str]
+) -> Iterator[chain_reading.FileChains]:
+  """The results, while what each file's chains leave out is added up."""
+  for result in results:
+    left_out.update(result.left_out)
+    yield result
 
 
 def _structure_files(structures: Paths) -> list[Path]:

@@ -10,7 +10,7 @@ similarity, and block deletion relies on that order). The choice depends on the 
 
 import dataclasses
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import encode, parse_a3m, profile
 from alphafold_jax.data.records import read_text
-from alphafold_jax.data.structures import Chain, read_chains
+from alphafold_jax.data.structures import Chain, read_structure
 from alphafold_jax.data.training.cache import ChainEntry
 from alphafold_jax.data.training.deposition import Deposition, deposition
 from alphafold_jax.data.training.packing import ChainRecord, pack, residue_index
@@ -48,8 +48,9 @@ class FileChains:
 
   source: str  # the file's path
   chains: tuple[tuple[ChainEntry, bytes], ...]  # with their packed records
-  skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
+  skipped: tuple[tuple[str, str], ...]  # (file or chain, reason), and warnings of how the file was read
   alignments: tuple[str, ...] = ()  # paths of those taken
+  left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)  # atoms that are in no chain, by reason
 
 
 _options: ReadingOptions | None = None  # of this worker process
@@ -73,16 +74,17 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
   skipped: list[tuple[str, str]] = []
   used: list[str] = []
   try:
-    chains = read_chains(path)
+    content = read_structure(path)
     origin = deposition(read_text(path))
   except InputError as error:
     return FileChains(str(path), (), ((str(path), str(error)),))
-  for chain in chains.values():
+  skipped += [(str(path), warning) for warning in content.warnings]
+  for chain in content.chains.values():
     try:
-      made.append(_read_chain(path, chain, len(chains) == 1, origin, options, skipped, used))
+      made.append(_read_chain(path, chain, len(content.chains) == 1, origin, options, skipped, used))
     except InputError as error:
       skipped.append((f'{path} chain {chain.id}', str(error)))
-  return FileChains(str(path), tuple(made), tuple(skipped), tuple(used))
+  return FileChains(str(path), tuple(made), tuple(skipped), tuple(used), content.left_out)
 
 
 def _read_chain(
