@@ -65,6 +65,7 @@ WITHOUT_JAX = (
   'data.queries',
   'data.alignment',
   'data.records',
+  'data.structures',
   'data.jobnames',
   'data.training.cache_building',
   'weights.store',
