@@ -8,7 +8,7 @@ is an error here.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import gemmi
@@ -25,10 +25,10 @@ _NEEDED = (
   ('Cartn_z',),
 )  # of _atom_site
 _NO_POLYMERS = ('non-polymer', 'water', 'branched')  # types of entities
-_ATOM_LINE = re.compile('(ATOM|HETA)', re.IGNORECASE)
+_ATOM_LINE = re.compile(r'ATOM  |ATOM \d|HETATM', re.IGNORECASE)
 _WITH_COLUMN_21 = re.compile(r'^(?:ATOM|HETA).{13}(.{3}\S)', re.MULTILINE | re.IGNORECASE)
 _MMCIF = re.compile(r'^\s*_atom_site\.', re.MULTILINE | re.IGNORECASE)
-_PDB = re.compile(r'^(ATOM|HETATM)[ 0-9*A-Za-z]', re.MULTILINE | re.IGNORECASE)
+_PDB = re.compile(rf'^(?:{_ATOM_LINE.pattern})', re.MULTILINE | re.IGNORECASE)
 
 
 class AtomRecord(NamedTuple):
@@ -67,6 +67,7 @@ def read_atoms(text: str) -> AtomTable:
   Raises:
     InputError: it is neither PDB nor mmCIF, or damaged; the message names no file.
   """
+  text = text.replace('\r\n', '\n').replace('\r', '\n')
   if _MMCIF.search(text):
     return _read_mmcif(text)
   if _PDB.search(text):
@@ -240,8 +241,9 @@ def _mmcif_atoms(columns: _Columns, ligands: set[str]) -> tuple[list[AtomRecord]
 
 def _entities(block: gemmi.cif.Block, columns: _Columns) -> dict[str, str]:
   """The entity of each label_asym_id; files without _struct_asym have it atom by atom."""
-  of_atoms = zip(columns.get('label_asym_id'), columns.get('label_entity_id'), strict=True)
-  found = dict(dict.fromkeys(of_atoms).keys())
+  of_atoms = set(zip(columns.get('label_asym_id'), columns.get('label_entity_id'), strict=True))
+  count = Counter(asym for asym, _ in of_atoms)
+  found = {asym: entity for asym, entity in of_atoms if count[asym] == 1}
   return {**found, **dict(zip(*_table(block, '_struct_asym.', 'id', 'entity_id'), strict=True))}
 
 

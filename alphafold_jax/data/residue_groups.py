@@ -135,7 +135,8 @@ def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[
     for segment in _split(residues):
       kept, free = _without_ligands(segment, beside_chain=bool(segments[chain]))
       for residue in free:
-        left_out.add('free amino acid', residue.name, len(residue.atoms), remarkable=not residue.first.is_hetero)
+        is_odd = not residue.first.is_hetero or residue_names.is_modified(residue.name)
+        left_out.add('free amino acid', residue.name, len(residue.atoms), remarkable=is_odd)
       if any('CA' in residue.atom_names for residue in kept):
         segments[chain].append(kept)
         continue

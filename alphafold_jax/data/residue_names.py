@@ -6,6 +6,7 @@ the force fields of Amber, CHARMM, GROMACS, OPLS and Maestro, which name protona
 """
 
 import functools
+import re
 from collections.abc import Container
 
 import gemmi
@@ -18,24 +19,24 @@ _COMPONENTS = {
   **{'UNK': 'X', 'ASX': 'B', 'GLX': 'Z', 'SEC': 'U', 'PYL': 'O'},
 }
 _OF_PROGRAMS = {  # letter: names; a name here counts before the component dictionary's meaning of it
-  'A': 'ALAD',
-  'C': 'CYX CYM CYSH CYSD CYS1 CYS2 CYN CYP CYZ',
-  'D': 'ASH ASPP ASPH ASPD ASPN AS4 ASZ',
-  'E': 'GLH GLUP GLUH GLUD GL4',
-  'H': 'HIE HID HIP HSD HSE HSP HISA HISB HISD HISE HISH HISP HIS1 HIS2 H1D H1E H2D H2E HD1 HD2 HIN HIZ',
-  'K': 'LYN LYSH LSN LYSN LYP',
-  'P': 'CPRO TPRO',
+  'C': 'CYX CYM CYN CYSH CYSD CYS1 CYS2',
+  'D': 'ASH ASPP ASPH AS4',
+  'E': 'GLH GLUP GLUH GL4',
+  'H': 'HIE HID HIP HSD HSE HSP HISA HISB HISD HISE HISH HISP HIS1 HIS2 H1D H1E H2D H2E',
+  'K': 'LYN LSN LYP LYSH LYSN',
+  'P': 'TPRO',
   'Q': 'QLN PGLU',
-  'R': 'ARN ARGN RN1',
-  'S': 'S1P S2P SP1 SP2 SERD',
-  'T': 'T1P T2P THP1 THP2 THPB',
-  'Y': 'TYM TYO TYRM Y1P Y2P TP1 TP2 TYRD',
+  'R': 'ARN ARGN',
+  'S': 'S1P S2P SERD',
+  'T': 'T1P T2P',
+  'Y': 'TYM TYO TYRM TYRD Y1P Y2P',
 }
 _ALIASES = {name: letter for letter, names in _OF_PROGRAMS.items() for name in names.split()}
 _ENDS = 'NC'  # Amber's NALA and CALA are the first and the last residue of a chain
 _OTHER_THAN = {'HSE': ('OD', 'S')}  # CHARMM's histidine, but in the component dictionary homoserine, which has OD
 _WATERS = frozenset('HOH DOD WAT H2O D2O OH2 SOL SPC SPCE TIP TIP2 TIP3 TIP4 TIP5 TP3 TP4 TP5 T3P T4P T5P W'.split())
 _CAPS = frozenset('ACE NME NMA NH2 NHE FOR CT3 NAC'.split())  # at the ends of a chain
+_NUCLEOTIDES = re.compile('[DR]?[ACGTU][35N]|ADE|GUA|CYT|THY|URA')  # of Amber and CHARMM
 
 _OXYGENS = {'OT1': 'O', 'O1': 'O', 'OC1': 'O', "O'": 'O'}
 _LAST_OXYGENS = {name: 'OXT' for name in ('OT2', 'O2', 'OC2', "O''", 'OT', 'OT3', 'OXT1')}
@@ -65,6 +66,11 @@ def is_standard(residue: str) -> bool:
   )
 
 
+def is_modified(residue: str) -> bool:
+  """Whether a name is that of an amino acid, but of none of the 20."""
+  return letter_of(residue) is not None and not is_standard(residue)
+
+
 def is_cap(residue: str) -> bool:
   """Whether a name is that of a group that caps an end of a chain."""
   return residue in _CAPS
@@ -78,7 +84,7 @@ def is_water(residue: str) -> bool:
 @functools.cache
 def is_nucleotide(residue: str) -> bool:
   """Whether a name is that of a nucleotide of DNA or RNA."""
-  return gemmi.find_tabulated_residue(residue).is_nucleic_acid()
+  return bool(_NUCLEOTIDES.fullmatch(residue)) or gemmi.find_tabulated_residue(residue).is_nucleic_acid()
 
 
 def is_hydrogen(atom: str) -> bool:
