@@ -251,7 +251,7 @@ def _declared(block: gemmi.cif.Block, entities: dict[str, str]) -> dict[str, dic
   """For each label_asym_id of a protein the names declared at each number of its sequence."""
   sequences: dict[str, dict[int, tuple[str, ...]]] = defaultdict(dict)
   for entity, number, residue in zip(*_table(block, '_entity_poly_seq.', 'entity_id', 'num', 'mon_id'), strict=True):
-    if not number.isdigit():
+    if not (number.isdecimal() and len(number) < 10):
       raise InputError(f'_entity_poly_seq.num has {number!r} in place of a number; not a readable structure file')
     place = sequences[entity]
     place[int(number)] = (*place.get(int(number), ()), residue.upper())

@@ -10,8 +10,9 @@ import dataclasses
 import functools
 import itertools
 import math
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from alphafold_jax.data import residue_names
 from alphafold_jax.data.atom_records import AtomRecord
@@ -21,7 +22,12 @@ _BACKBONE = frozenset(('N', 'CA', 'C'))
 _CALCIUM = ('CA', 'CAL')  # names of its residue, in which CA is no carbon
 _LONGEST_BOND = 2.5  # Å between C and N; far above 1.33, for models before refinement
 _LONGEST_CA_BOND = 4.5  # Å between CA atoms, where C or N is missing
-_HYBRID = {True: 10**4 - 10 * 36**3, False: 10**4 + 16 * 36**3}  # hybrid-36 of four capital, of four small letters
+_NUMBERS: dict[re.Pattern[str], Callable[[str], int]] = {  # how residue numbers are written, and what they mean
+  re.compile('-?[0-9]{1,9}'): int,
+  re.compile('[A-Z][0-9A-Z]{3}'): lambda text: int(text, 36) - 10 * 36**3 + 10**4,  # hybrid-36: A000 is 10000
+  re.compile('[a-z][0-9a-z]{3}'): lambda text: int(text, 36) + 16 * 36**3 + 10**4,  # and a000 goes on from ZZZZ
+  re.compile('[0-9A-Fa-f]{1,8}'): lambda text: int(text, 16),
+}
 
 
 @dataclasses.dataclass(eq=False)
@@ -85,14 +91,10 @@ class ObservedResidue:
 
 def decoded(number: str) -> int | None:
   """A residue number as an integer: decimal, hybrid-36 (Phenix) or hexadecimal (OpenMM, VMD); None if it is none."""
-  if number.lstrip('-').isdecimal():
-    return int(number)
-  if len(number) == 4 and number.isalnum() and number.isascii() and number[0].isalpha():
-    return int(number, 36) + _HYBRID[number[0].isupper()]
-  try:
-    return int(number, 16)
-  except ValueError:
-    return None
+  for form, read in _NUMBERS.items():
+    if form.fullmatch(number):
+      return read(number)
+  return None
 
 
 def group(atoms: Iterable[AtomRecord]) -> list[ObservedResidue]:

@@ -19,7 +19,7 @@ import functools
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ class Chain:
   numbering: tuple[str, ...]  # the authors' residue number with insertion code, '' where unresolved
   b_factors: np.ndarray  # [num_res] float32, of the CA atom, 0 where unresolved; pLDDT in predicted structures
   notes: tuple[str, ...] = ()  # what was read otherwise than it is written
-  warnings: tuple[str, ...] = ()  # the same, where residues or atoms may not be what their author meant
+  warnings: tuple[str, ...] = ()  # those of the notes after which residues may not be what their author meant
 
   @functools.cached_property
   def numbers(self) -> list[int | None]:
@@ -64,7 +64,7 @@ class StructureContent:
   chains: dict[str, Chain]  # by name, in the file's order
   num_atoms: int  # in the file, all models together
   left_out: dict[str, int]  # atoms that are in no chain, by reason
-  notes: tuple[str, ...]  # one line on what was left out, and the notes of each chain
+  notes: tuple[str, ...]  # one line on what was left out, and the notes of each chain but for warnings
   warnings: tuple[str, ...]  # those in which residues or atoms of a protein were lost or may be others than was meant
 
 
@@ -119,10 +119,11 @@ def read_structure(path: str | Path) -> StructureContent:
   Raises:
     InputError: it is no structure file, cannot be read, or has no protein.
   """
+  text = read_text(path)
   try:
-    structure = _structure(atom_records.read_atoms(read_text(path)))
+    structure = _structure(atom_records.read_atoms(text))
   except InputError as error:
-    raise error if str(error).startswith(str(path)) else InputError(f'{path}: {error}') from None
+    raise InputError(f'{path}: {error}') from None
   for chain in structure.chains.values():
     if not np.isfinite(chain.atom_positions).all():
       raise InputError(f'{path}: chain {chain.id!r} has coordinates that are not finite')
@@ -141,17 +142,15 @@ def _structure(table: atom_records.AtomTable) -> StructureContent:
     name: _chain(name, group, table.declared.get(group[0].first.asym), left_out) for name, group in groups.items()
   }
   rest, lost = left_out.line(), left_out.line(only_remarkable=True)
+  said = [f'chain {name}: {line}' for name, chain in chains.items() for line in chain.notes]
+  warned = [f'chain {name}: {line}' for name, chain in chains.items() for line in chain.warnings]
   return StructureContent(
     chains=chains,
     num_atoms=len(table.atoms) + table.other_models + table.behind_end,
     left_out=left_out.atoms(),
-    notes=(*([f'left out: {rest}'] if rest else []), *_of_chains(chains, lambda chain: chain.notes)),
-    warnings=(*([f'left out: {lost}'] if lost else []), *_of_chains(chains, lambda chain: chain.warnings)),
+    notes=(*([f'left out: {rest}'] if rest else []), *(line for line in said if line not in warned)),
+    warnings=(*([f'left out: {lost}'] if lost else []), *warned),
   )
-
-
-def _of_chains(chains: Mapping[str, Chain], lines: Callable[[Chain], Iterable[str]]) -> list[str]:
-  return [f'chain {name}: {line}' for name, chain in chains.items() for line in lines(chain)]
 
 
 def _chain(name: str, group: list[ObservedResidue], declared: Declared | None, left_out: LeftOut) -> Chain:
@@ -225,7 +224,7 @@ def _place_atoms(residue: ObservedResidue, positions: np.ndarray, mask: np.ndarr
 def _remarks(
   name: str, group: list[ObservedResidue], declared: Declared | None, placed: dict[int, ObservedResidue] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-  """What is to be said of a chain: notes, and warnings."""
+  """What is to be said of a chain: all notes, and those that are warnings."""
   notes, warnings = [], []
   if name != (written := group[0].first.chain or '_'):
     place = f'from residue {group[0].first.number}{group[0].first.insertion} on'
@@ -239,7 +238,8 @@ def _remarks(
     warnings.append(f'read as unknown (X): {", ".join(f"{one} ({_residues(n)})" for one, n in unknown.items())}')
   if declared is not None and placed is None:
     warnings.append('the declared sequence does not fit the observed residues, which alone are taken')
-  return tuple(notes), (*warnings, *_differences(declared or {}, placed or {}))
+  warnings += _differences(declared or {}, placed or {})
+  return (*warnings, *notes), tuple(warnings)
 
 
 def _differences(declared: Declared, placed: Mapping[int, ObservedResidue]) -> list[str]:
