@@ -405,6 +405,18 @@ def test_what_was_observed_goes_before_what_was_declared(read, plain):
   )
 
 
+def test_a_declared_residue_stays_without_a_backbone_of_its_own(read, plain):
+  """As the chromophore CRO of fluorescent proteins, whose backbone atoms are numbered."""
+  rows = mmcif(declared=True)
+  content = read(
+    [re.sub(r'ATOM (N|CA|C) HIS', r'HETATM \g<1>1 CRO', row).replace('HIS', 'CRO') for row in rows], 'x.cif'
+  )
+  chain, at = content.chains['A'], plain.sequence.index('H')
+  assert chain.sequence == plain.sequence.replace('H', 'X') + 'Q'
+  np.testing.assert_array_equal(chain.atom_mask[at, 3:], plain.atom_mask[at, 3:])
+  assert content.left_out == {'unknown name': 3}
+
+
 def test_a_declared_sequence_of_another_protein_is_not_used(read, plain):
   rows = [re.sub(r'^(1 \d+) \w{3}$', r'\1 TRP', row) for row in mmcif(declared=True, label='.')]
   content = read(rows, 'x.cif')

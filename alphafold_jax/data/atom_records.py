@@ -9,6 +9,7 @@ is an error here.
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Container
 from typing import NamedTuple
 
 import gemmi
@@ -43,6 +44,7 @@ class AtomRecord(NamedTuple):
   residue: str  # name in upper case
   is_hetero: bool  # HETATM
   is_ligand: bool  # HETATM of an entity that is no polymer
+  is_declared: bool  # has a number in the declared sequence of a protein
   name: str  # in upper case
   alternative: str  # location, '' where there is only one
   occupancy: float
@@ -120,6 +122,7 @@ def _pdb_atom(line: str, line_number: int, ends: int, has_long_chains: bool) -> 
     residue=residue,
     is_hetero=line[:4].upper() == 'HETA',
     is_ligand=False,
+    is_declared=False,
     name=line[12:16].strip().upper(),
     alternative=line[16:17].strip(),
     occupancy=_number(line[54:60], 0.0),
@@ -171,8 +174,9 @@ def _read_mmcif(text: str) -> AtomTable:
   entities = _entities(block, columns)
   types = dict(zip(*_table(block, '_entity.', 'id', 'type'), strict=True))
   ligands = {asym for asym, entity in entities.items() if types.get(entity, '').lower() in _NO_POLYMERS}
-  atoms, other_models = _mmcif_atoms(columns, ligands)
-  return AtomTable(atoms, _declared(block, entities), other_models, 0)
+  declared = _declared(block, entities)
+  atoms, other_models = _mmcif_atoms(columns, ligands, declared)
+  return AtomTable(atoms, declared, other_models, 0)
 
 
 class _Columns:
@@ -191,8 +195,8 @@ class _Columns:
     return [value or otherwise for value in filled] if otherwise else filled
 
 
-def _mmcif_atoms(columns: _Columns, ligands: set[str]) -> tuple[list[AtomRecord], int]:
-  """The atoms of the first model, and how many others there are."""
+def _mmcif_atoms(columns: _Columns, ligands: Container[str], declared: Container[str]) -> tuple[list[AtomRecord], int]:
+  """The atoms of the first model, and how many others there are; asym ids of ligands and of declared proteins."""
   get, number = columns.get, gemmi.cif.as_number
   rows = zip(
     get('pdbx_pdb_model_num'),
@@ -229,6 +233,7 @@ def _mmcif_atoms(columns: _Columns, ligands: set[str]) -> tuple[list[AtomRecord]
         residue=residue.upper(),
         is_hetero=is_hetero,
         is_ligand=is_hetero and asym in ligands,
+        is_declared=bool(label) and asym in declared,
         name=name.upper(),
         alternative=alternative,
         occupancy=number(occupancy, 1.0),

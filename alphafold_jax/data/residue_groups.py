@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Atoms grouped into residues, and residues into protein chains; everything else is left out and counted.
 
-A residue of a protein has the name of an amino acid, or the atoms N, CA and C. A chain ends where the file says so (at
-TER, at another label_asym_id), and where numbers start again: one comes twice, or they fall, without a peptide bond.
-HETATM residues belong to a chain if they are bonded to it or stand between others of it; free amino acids do not.
+A residue of a protein is declared as one, or has the name of an amino acid, or the atoms N, CA and C. A chain ends
+where the file says so (at TER, at another label_asym_id), and where numbers start again: one comes twice, or they fall,
+without a peptide bond. HETATM residues belong to a chain if they are bonded to it or stand between others of it; free
+amino acids do not.
 """
 
 import dataclasses
@@ -64,6 +65,8 @@ class ObservedResidue:
   @functools.cached_property
   def is_amino_acid(self) -> bool:
     """Whether it could be a residue of a protein."""
+    if self.first.is_declared:
+      return True
     if self.first.is_ligand or residue_names.is_nucleotide(self.name) or residue_names.is_water(self.name):
       return False
     return residue_names.letter_of(self.name) is not None or self.atom_names >= _BACKBONE
@@ -204,10 +207,10 @@ def _without_ligands(
   """
   pairs = [bonded(one, other) for one, other in itertools.pairwise(segment)]
   joined = [
-    not residue.first.is_hetero or (bool(residue.first.label) and len(segment) > 1) or before or after
+    not residue.first.is_hetero or residue.first.is_declared or before or after
     for residue, before, after in zip(segment, [False, *pairs], [*pairs, False], strict=True)
   ]
-  if not any(joined) or (beside_chain and len(segment) == 1):
+  if not any(joined) or (beside_chain and len(segment) == 1 and not segment[0].first.is_declared):
     return [], segment
   start, end = joined.index(True), len(joined) - joined[::-1].index(True)
   return segment[start:end], segment[:start] + segment[end:]

@@ -76,6 +76,11 @@ def is_cap(residue: str) -> bool:
   return residue in _CAPS
 
 
+def is_unknown(residue: str) -> bool:
+  """Whether a name of a residue is none that is known there."""
+  return letter_of(residue) is None and not is_cap(residue)
+
+
 def is_water(residue: str) -> bool:
   """Whether a name is one of water's."""
   return residue in _WATERS

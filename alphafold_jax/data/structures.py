@@ -233,7 +233,7 @@ def _remarks(
   renamed = [f'{own} as {usual} ({_residues(n)})' for (own, usual), n in meant.items() if usual not in (own, 'UNK')]
   if renamed:
     notes.append(f'read {", ".join(renamed)}')
-  unknown = Counter(residue.name for residue in group if residue_names.letter_of(residue.name) is None)
+  unknown = Counter(residue.name for residue in group if residue_names.is_unknown(residue.name))
   if unknown:
     warnings.append(f'read as unknown (X): {", ".join(f"{one} ({_residues(n)})" for one, n in unknown.items())}')
   if declared is not None and placed is None:
