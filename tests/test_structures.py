@@ -348,8 +348,12 @@ def test_two_proteins_under_one_name_are_two_chains(read, plain, glued, name):
 def test_an_interrupted_chain_is_one_chain_and_its_name_stays_free(read):
   gap = [line for line in lines() if not 20 <= number(line) <= 25]
   assert list(read(gap).chains) == ['A']
+  interleaved = [*gap[:200], *(put(line, 22, 'B') for line in COPY), 'TER', *gap[200:]]
+  assert list(read(interleaved).chains) == ['A', 'B']
   three = [*lines(), 'TER', *COPY, 'TER', *(put(moved(line, 120), 22, 'B') for line in lines())]
   assert list(read(three).chains) == ['A', 'A2', 'B']
+  blank = [*each(lambda line: put(line, 22, ' ')), 'TER', *(put(line, 22, '_') for line in COPY)]
+  assert list(read(blank).chains) == ['_', '_2']
 
 
 def test_names_of_chains_may_have_two_letters(read):

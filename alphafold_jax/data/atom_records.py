@@ -9,7 +9,7 @@ is an error here.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 import gemmi
@@ -30,6 +30,9 @@ _ATOM_LINE = re.compile(r'ATOM  |ATOM \d|HETATM', re.IGNORECASE)
 _WITH_COLUMN_21 = re.compile(r'^(?:ATOM|HETA).{13}(.{3}\S)', re.MULTILINE | re.IGNORECASE)
 _MMCIF = re.compile(r'^\s*_atom_site\.', re.MULTILINE | re.IGNORECASE)
 _PDB = re.compile(rf'^(?:{_ATOM_LINE.pattern})', re.MULTILINE | re.IGNORECASE)
+
+
+Declared = Mapping[int, tuple[str, ...]]  # the names that may stand at each number of a sequence
 
 
 class AtomRecord(NamedTuple):
@@ -56,9 +59,7 @@ class AtomTable(NamedTuple):
   """The atoms of a file's first model."""
 
   atoms: list[AtomRecord]
-  declared: dict[
-    str, dict[int, tuple[str, ...]]
-  ]  # by label_asym_id: the names that may stand at each number of its sequence
+  declared: dict[str, Declared]  # by label_asym_id, of proteins
   other_models: int  # atoms that are not read
   behind_end: int  # nor are those behind the line END of a PDB file
 
@@ -83,22 +84,23 @@ def read_atoms(text: str) -> AtomTable:
 def _read_pdb(text: str) -> AtomTable:
   """PDB files do not tie atoms to their SEQRES lines, so there are no declared sequences."""
   has_long_chains = _has_chains_of_two_letters(text)
-  lines = enumerate(text.splitlines(), start=1)
+  lines = enumerate(text.split('\n'), start=1)
   atoms: list[AtomRecord] = []
-  ends, last = 0, ''
+  ends: Counter[str] = Counter()  # TER lines of each chain
+  last = ''
   for number, line in lines:
     if _ATOM_LINE.match(line):
       atoms.append(_pdb_atom(line, number, ends, has_long_chains))
-    elif line[:3].upper() == 'TER':
-      ends += 1
+    elif atoms and line[:3].upper() == 'TER':
+      ends[atoms[-1].chain] += 1
     elif atoms and (last := line[:6].upper().strip()) in ('ENDMDL', 'END', 'MODEL'):
       break
   rest = sum(bool(_ATOM_LINE.match(line)) for _, line in lines)
   return AtomTable(atoms, {}, *((0, rest) if last == 'END' else (rest, 0)))
 
 
-def _pdb_atom(line: str, line_number: int, ends: int, has_long_chains: bool) -> AtomRecord:
-  """The atom of a line; `ends` counts the TER lines before it, for `has_long_chains` see the function below."""
+def _pdb_atom(line: str, line_number: int, ends: Mapping[str, int], has_long_chains: bool) -> AtomRecord:
+  """The atom of a line; `ends` counts the TER lines of each chain so far; `has_long_chains` is explained below."""
   if line[6:12].isdigit():  # a six-digit serial number that has moved the other columns
     line = line[:6] + line[7:]
   try:
@@ -114,7 +116,7 @@ def _pdb_atom(line: str, line_number: int, ends: int, has_long_chains: bool) -> 
   wide = line[26:27].isdigit()  # a number of five digits
   return AtomRecord(
     chain=chain,
-    part=f'{ends} {segment}',
+    part=f'{ends.get(chain, 0)} {segment}',
     asym='',
     number=line[22 : 27 if wide else 26].strip(),
     insertion='' if wide else line[26:27].strip(),
@@ -252,7 +254,7 @@ def _entities(block: gemmi.cif.Block, columns: _Columns) -> dict[str, str]:
   return {**found, **dict(zip(*_table(block, '_struct_asym.', 'id', 'entity_id'), strict=True))}
 
 
-def _declared(block: gemmi.cif.Block, entities: dict[str, str]) -> dict[str, dict[int, tuple[str, ...]]]:
+def _declared(block: gemmi.cif.Block, entities: dict[str, str]) -> dict[str, Declared]:
   """For each label_asym_id of a protein the names declared at each number of its sequence."""
   sequences: dict[str, dict[int, tuple[str, ...]]] = defaultdict(dict)
   for entity, number, residue in zip(*_table(block, '_entity_poly_seq.', 'entity_id', 'num', 'mon_id'), strict=True):

@@ -6,13 +6,13 @@ constant; else the observed letters are aligned to the declared ones.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from alphafold_jax.data import residue_names
 from alphafold_jax.data.alignment import align
+from alphafold_jax.data.atom_records import Declared
 from alphafold_jax.data.residue_groups import ObservedResidue, decoded
 
-Declared = Mapping[int, tuple[str, ...]]  # the names that may stand at each number of a sequence
 _MIN_SAME = 0.9  # share of the observed residues that must have the declared letter, where no label tells their place
 
 

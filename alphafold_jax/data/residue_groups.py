@@ -130,7 +130,7 @@ def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[
   by_chain: dict[str, list[ObservedResidue]] = defaultdict(list)
   for residue in found:
     if residue.is_amino_acid:
-      by_chain[residue.first.chain].append(residue)
+      by_chain[residue.first.chain or '_'].append(residue)
     else:
       kind = _kind(residue)
       is_odd = kind in ('ion', 'ligand') and not residue.first.is_hetero and 'CA' in residue.atom_names
@@ -217,16 +217,12 @@ def _without_ligands(
 
 
 def _named(segments: dict[str, list[list[ObservedResidue]]]) -> dict[str, list[ObservedResidue]]:
-  """Each chain under its own name; the second of a name A is A2, and so on; a blank one is _."""
-  taken = {chain or '_' for chain in segments}
+  """Each chain under its own name; the second of a name A is A2, and so on."""
   named: dict[str, list[ObservedResidue]] = {}
   for chain, parts in segments.items():
     for count, part in enumerate(parts, start=1):
-      name = chain or '_'
-      if count > 1:
-        name = next(new for n in itertools.count(count) if (new := f'{name}{n}') not in taken)
-      taken.add(name)
-      named[name] = part
+      names = itertools.chain([chain] * (count == 1), (f'{chain}{n}' for n in itertools.count(count)))
+      named[next(name for name in names if name == chain or name not in {*segments, *named})] = part
   return named
 
 

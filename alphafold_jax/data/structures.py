@@ -26,7 +26,7 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data import atom_records, declared_sequences, residue_groups, residue_names
-from alphafold_jax.data.declared_sequences import Declared
+from alphafold_jax.data.atom_records import Declared
 from alphafold_jax.data.left_out import LeftOut
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.residue_groups import ObservedResidue
@@ -42,7 +42,7 @@ _MOST_PLACES = 10  # named in a note
 class Chain:
   """One protein chain."""
 
-  id: str  # the authors' chain name
+  id: str  # the authors' chain name, '_' for a blank one; of a second chain of that name with a number behind it
   sequence: str  # one letter per residue, X where unknown
   atom_positions: np.ndarray  # [num_res, 37, 3] float32, Å; 0 where there is no atom
   atom_mask: np.ndarray  # [num_res, 37] float32
