@@ -27,8 +27,9 @@ REQUIRES = [
   'chex>=0.1.90',
   'ml-collections>=1.0',
   'numpy>=2.0',
-  'biopython>=1.84',
+  'biopython>=1.84',  # aligns sequences
   'flatbuffers>=24.3',  # in which JAX writes traced programs
+  'gemmi>=0.7',  # reads mmCIF
   'ihm>=2.6',  # with modelcif: writes ModelCIF files
   'matplotlib>=3.8',
   'modelcif>=1.4',
@@ -58,7 +59,6 @@ HHSEARCH = ['colabfold-binaries>=0.1']  # the program hhsearch (GPL)
 
 TEST = [
   'alphafold-colabfold==2.3.20',  # DeepMind's own modules, without TensorFlow: the oracle of the parity tests
-  'gemmi>=0.7',  # reads back what is written
   'ipykernel',
   'nbclient',
   'nbformat',

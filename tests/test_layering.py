@@ -70,6 +70,7 @@ WITHOUT_JAX = (
   'data.not_a_file',
   'data.alignment',
   'data.records',
+  'data.structures',
   'data.jobnames',
   'data.training.cache_building',
   'weights.store',

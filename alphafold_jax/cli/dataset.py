@@ -11,6 +11,7 @@ from alphafold_jax.screen import number
 
 
 def run(given: argparse.Namespace) -> int:
+  from alphafold_jax.data.left_out import totals
   from alphafold_jax.data.training.cache_building import build_cache
 
   def show(done: int, total: int) -> None:
@@ -37,6 +38,8 @@ def run(given: argparse.Namespace) -> int:
   )
   for note in summary.notes:
     print(note)
+  if summary.left_out:
+    print(f'Atoms of the files that are in no chain: {totals(summary.left_out)}')
   if summary.skipped:
     print(f'What was not taken or not used: {number(len(summary.skipped), "line")} in {summary.path / "skipped.csv"}')
   return 0

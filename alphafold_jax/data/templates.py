@@ -6,6 +6,7 @@ rows, or made here by aligning the two sequences; no database and no external al
 """
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_rec
 from alphafold_jax.data.structures import Chain, read_chain, read_chains
 from alphafold_jax.errors import InputError
 
+_log = logging.getLogger(__name__)
 _MIN_ALIGNED = 10  # residues with a CA atom
 _MIN_SAME = 0.9  # identity at which the sequence in an alignment and that in the file are one protein
-_DOUBTFUL_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
+_DOUBTFUL_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess, and given pairs may be shifted
 _MAX_CA_STEP = 150.0  # Å between consecutive residues, as in AlphaFold: beyond, the file is nonsense
 ResidueMap = Mapping[int, int] | Sequence[tuple[int, int]]  # query index and index in the chain's sequence, from 0
 
@@ -37,7 +39,7 @@ class Template:
   residue_map: dict[int, int]  # query index -> index in the chain's sequence, both from 0
   identity: float  # of the aligned residues
   coverage: float  # share of the query's residues that have a CA atom in the template
-  notes: tuple[str, ...] = ()
+  notes: tuple[str, ...] = ()  # reasons to doubt it
 
 
 def template_from_structure(
@@ -73,8 +75,11 @@ def template_from_structure(
     found, pairs = _best_chain(query_sequence, path, chain)
   name = f'{Path(path).name.split(".")[0]}_{found.id}'
   template = template_from_chain(query_sequence, found, pairs, name=name, source=str(path))
-  if residue_map is None and alignment is None and template.identity < _DOUBTFUL_IDENTITY:
-    note = f'only {template.identity:.0%} of the residues aligned to {name} are identical; better give an alignment'
+  if template.identity < _DOUBTFUL_IDENTITY:
+    is_given = residue_map is not None or alignment is not None
+    advice = 'check that its indices count from 0 in the sequence of the chain' if is_given else 'give an alignment'
+    what = 'residues given for' if is_given else 'residues aligned to'
+    note = f'only {template.identity:.0%} of the {what} {name} are identical; {advice}'
     return dataclasses.replace(template, notes=(note,))
   return template
 
@@ -128,7 +133,7 @@ def template_from_chain(
 
 
 def stack_templates(templates: Sequence[Template], num_templates: int = 4) -> schema.Templates:
-  """The batch's field: the templates in order, then empty slots.
+  """The batch's field: the templates in order, then empty slots. Notes on the templates go to the log.
 
   Raises:
     InputError: there are none or too many, or they are for queries of different lengths.
@@ -139,6 +144,8 @@ def stack_templates(templates: Sequence[Template], num_templates: int = 4) -> sc
     raise InputError(f'the templates are for queries of different lengths: {sorted(lengths)}')
   stacked = empty_templates(num_templates, lengths.pop())
   for slot, template in enumerate(templates):
+    for note in template.notes:
+      _log.warning('template %s: %s', template.name, note)
     stacked.aatype[slot] = template.aatype
     stacked.atom_positions[slot] = template.atom_positions
     stacked.atom_mask[slot] = template.atom_mask

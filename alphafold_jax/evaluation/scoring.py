@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import canonical, encode
 from alphafold_jax.data.records import read_text
-from alphafold_jax.data.structures import Chain, read_chains
+from alphafold_jax.data.structures import Chain, StructureContent, read_structure, report
 from alphafold_jax.errors import InputError
 from alphafold_jax.evaluation.aligning import Correspondence, correspond, neighbours
 from alphafold_jax.evaluation.finding import PredictionFile, ReferenceFile
@@ -56,6 +57,7 @@ class Target:
   plddt: np.ndarray | None  # [num_common] 0..100
   residue_lddt_ca: np.ndarray  # [num_common] 0..100, to compare with pLDDT; NaN for residues without neighbours
   ptm: float | None  # 0..1, predicted
+  notes: tuple[str, ...]  # how the two files were read: what was left out, and what has another name there
 
   @property
   def mean_plddt(self) -> float | None:
@@ -77,8 +79,10 @@ def score_target(
   Raises:
     InputError: a file is no structure, the prediction has several chains, or the sequences are too different.
   """
-  chain = _only_chain(predicted.path)
-  true, matched = _choose_chain(chain, reference, limits)
+  own_file, true_file = read_structure(predicted.path), _reference(reference.path)
+  report(predicted.path, own_file)
+  chain = _only_chain(own_file, predicted.path)
+  true, matched = _choose_chain(chain, true_file.chains, reference, limits)
   aatype, atoms, mask, true_mask = _laid_out(chain, true, matched)
   try:
     scores = score(aatype, atoms, mask, true.atom_positions, true_mask)
@@ -104,11 +108,16 @@ def score_target(
     plddt=None if plddt is None else plddt[matched.partner[common]],
     residue_lddt_ca=100 * scores.residue_lddt_ca[common],
     ptm=_predicted_scores(predicted).get('ptm'),
+    notes=tuple(
+      f'{path.name}: {line}'
+      for path, content in ((predicted.path, own_file), (reference.path, true_file))
+      for line in (*content.warnings, *content.notes)
+    ),
   )
 
 
-def _only_chain(path: Path) -> Chain:
-  chains = read_chains(path)
+def _only_chain(content: StructureContent, path: Path) -> Chain:
+  chains = content.chains
   if len(chains) > 1:
     raise InputError(
       f'{path}: holds the protein chains {", ".join(chains)}; complexes are not evaluated, give a '
@@ -117,12 +126,17 @@ def _only_chain(path: Path) -> Chain:
   return next(iter(chains.values()))
 
 
-_reference_chains = functools.lru_cache(maxsize=2)(read_chains)  # models of one protein come one after another
+@functools.lru_cache(maxsize=2)  # models of one protein come one after another
+def _reference(path: Path) -> StructureContent:
+  content = read_structure(path)
+  report(path, content)
+  return content
 
 
-def _choose_chain(predicted: Chain, reference: ReferenceFile, limits: Limits) -> tuple[Chain, Correspondence]:
+def _choose_chain(
+  predicted: Chain, chains: Mapping[str, Chain], reference: ReferenceFile, limits: Limits
+) -> tuple[Chain, Correspondence]:
   """The reference's chain of the wanted name if it is the same protein, else the one most similar to the prediction."""
-  chains = _reference_chains(reference.path)
   if reference.must_have_chain and reference.chain not in chains:
     raise InputError(f'{reference.path}: chain {reference.chain!r} not found; has {", ".join(chains)}')
   candidates = sorted(chains.values(), key=lambda chain: chain.id != reference.chain)  # the wanted one first

@@ -33,6 +33,7 @@ TARGETS, DISTRIBUTIONS, THRESHOLDS, ALL, PICTURE = (
   'evaluation.csv', 'evaluation_summary.csv', 'evaluation_thresholds.csv', 'evaluation.json', 'evaluation.png',
 )  # fmt: skip
 _MAX_ROWS = 20  # of a table on the terminal
+_MAX_NOTES = 5  # on how files were read
 _SHOWN = {  # on the terminal: measure -> name, decimals
   'lddt': ('lDDT', 3),
   'lddt_ca': ('lDDT-CA', 3),
@@ -122,6 +123,7 @@ def as_json(summary: Any, measures: Measures) -> str:
     'program': 'alphafold_jax',
     'version': __version__,
     'targets': [_target_row(target, measures) for target in summary.targets],
+    'notes': {target.id: list(target.notes) for target in summary.targets if target.notes},
     'failures': [dataclasses.asdict(one) for one in summary.failures],
     'references_without_prediction': list(summary.unused),
     'predictions_left_out': list(summary.left_out),
@@ -225,7 +227,7 @@ def _correlation(value: float | None) -> str:
 def closing(summary: Any) -> str:
   """What a person wants to know at the end."""
   blocks = [_target_lines(summary), _distribution_lines(summary), _threshold_lines(summary),
-            _calibration_lines(summary), _failure_lines(summary)]  # fmt: skip
+            _calibration_lines(summary), _reading_lines(summary), _failure_lines(summary)]  # fmt: skip
   total = len(summary.targets) + len(summary.failures)
   last = f'{len(summary.targets)} of {total} prediction{"s" * (total != 1)} scored. Files are in {summary.output}'
   for what, names in (('References without a prediction', [path.name for path in summary.unused]),
@@ -281,6 +283,13 @@ def _calibration_lines(summary: Any) -> list[str]:
     f'deviation {one.mean_absolute_deviation:.1f}, on average {abs(one.mean_deviation):.1f} too '
     f'{"high" if one.mean_deviation > 0 else "low"}'
   ]
+
+
+def _reading_lines(summary: Any) -> list[str]:
+  """How the files were read, as far as there is something to say."""
+  lines = list(dict.fromkeys(line for target in summary.targets for line in target.notes))
+  more = [f'and {len(lines) - _MAX_NOTES} more, see {summary.output / ALL}'] if len(lines) > _MAX_NOTES else []
+  return ['How the files were read:', *lines[:_MAX_NOTES], *more] if lines else []
 
 
 def _failure_lines(summary: Any) -> list[str]:

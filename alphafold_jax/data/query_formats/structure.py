@@ -27,7 +27,7 @@ def _sequence(path: Path) -> Reading:
     )
   (chain,) = chains.values()
   notes = (f'sequence of chain {chain.id} of the structure, whose coordinates are not used', *_gaps(chain))
-  return Reading(chain.sequence, (*notes, *getattr(chain, 'notes', ()), *letter_notes(chain.sequence)))
+  return Reading(chain.sequence, (*notes, *chain.notes, *letter_notes(chain.sequence)))
 
 
 def _gaps(chain: Any) -> list[str]:

@@ -44,6 +44,7 @@ class CacheSummary:
   splits: dict[str, int]  # name -> chains
   skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
   notes: tuple[str, ...] = ()  # how much was used of what was given
+  left_out: dict[str, int] = dataclasses.field(default_factory=dict)  # atoms in no chain, by reason; see structures.py
 
 
 def build_cache(
@@ -90,9 +91,9 @@ def build_cache(
   given.check_entries([name for file in files for name in sources.entry_names(file)])
   options = chain_reading.ReadingOptions(given, predicted, max_rows)
   with _building(out) as folder:
-    entries, used = _write_records(
-      folder / cache.RECORDS, _parse(files, options, processes), len(files), skipped, progress
-    )
+    left_out: collections.Counter[str] = collections.Counter()
+    results = _counted(_parse(files, options, processes), left_out)
+    entries, used = _write_records(folder / cache.RECORDS, results, len(files), skipped, progress)
     _check_use(given, used, skipped, entries, files)
     skipped = list(dict.fromkeys(skipped))  # an alignment may have been tried for several chains
     skipped += given.unmatched(used, {name for name, _ in skipped})
@@ -105,7 +106,17 @@ def build_cache(
     splits=dict(collections.Counter(entry.split for entry in entries)),
     skipped=tuple(skipped),
     notes=tuple(given.notes(used)),
+    left_out=dict(left_out),
   )
+
+
+def _counted(
+  results: Iterator[chain_reading.FileChains], left_out: collections.Counter[str]
+) -> Iterator[chain_reading.FileChains]:
+  """The results, while what each file's chains leave out is added up."""
+  for result in results:
+    left_out.update(result.left_out)
+    yield result
 
 
 def _check_use(

@@ -10,6 +10,7 @@ similarity, and block deletion relies on that order). The choice depends on the 
 
 import dataclasses
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import encode, profile
 from alphafold_jax.data.records import read_text
-from alphafold_jax.data.structures import Chain, read_chains
+from alphafold_jax.data.structures import Chain, read_structure
 from alphafold_jax.data.training import sources
 from alphafold_jax.data.training.accounts import Given, Used
 from alphafold_jax.data.training.cache import ChainEntry
@@ -45,8 +46,9 @@ class FileChains:
 
   source: str  # the file's path
   chains: tuple[tuple[ChainEntry, bytes], ...]  # with their packed records
-  skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
+  skipped: tuple[tuple[str, str], ...]  # (file or chain, reason), and warnings of how the file was read
   used: Used = dataclasses.field(default_factory=Used)
+  left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)  # atoms that are in no chain, by reason
 
 
 _options: ReadingOptions | None = None  # of this worker process
@@ -70,17 +72,18 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
   skipped: list[tuple[str, str]] = []
   used = Used()
   try:
-    chains = read_chains(path)
+    content = read_structure(path)
     origin = deposition(read_text(path))
   except InputError as error:
     return FileChains(str(path), (), ((str(path), str(error)),))
-  names = _names(path, list(chains))
-  for chain in chains.values():
+  skipped += [(str(path), warning) for warning in content.warnings]
+  names = _names(path, list(content.chains))
+  for chain in content.chains.values():
     try:
       made.append(_read_chain(chain, names, origin, options, skipped, used))
     except InputError as error:
       skipped.append((f'{path} chain {chain.id}', str(error)))
-  return FileChains(str(path), tuple(made), tuple(skipped), used)
+  return FileChains(str(path), tuple(made), tuple(skipped), used, content.left_out)
 
 
 def _names(path: Path, chains: list[str]) -> dict[str, list[str]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata of a structure file: method, resolution, date of release; read with Biopython.
+"""The metadata of a structure file: method, resolution, date of release; mmCIF is read with gemmi, PDB with Biopython.
 
 Both formats leave every item optional: one that is missing or cannot be read stays unknown, without an error.
 """
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from Bio.PDB.MMCIF2Dict import MMCIF2Dict
+import gemmi
 from Bio.PDB.parse_pdb_header import parse_pdb_header
 
 _CATEGORIES = ('exptl', 'refine', 'em_3d_reconstruction', 'pdbx_audit_revision_history', 'database_PDB_rev')
@@ -20,6 +20,7 @@ _BLOCK_END = re.compile(r'^#|^loop_|^_atom_site\.', re.MULTILINE)
 _MMCIF = re.compile(r'^\s*_atom_site\.', re.MULTILINE)
 _RESOLUTIONS = ('_refine.ls_d_res_high', '_em_3d_reconstruction.resolution')
 _DATES = ('_pdbx_audit_revision_history.revision_date', '_database_PDB_rev.date')
+_ITEMS = ('_exptl.method', *_RESOLUTIONS, *_DATES)
 _DATE = re.compile(r'(19|20)\d\d-\d\d-\d\d')
 _NO_DATE = '1909-01-08'  # what Biopython gives for a PDB file without one
 
@@ -37,7 +38,7 @@ def deposition(text: str) -> Deposition:
   """Reads the metadata of a PDB or mmCIF text."""
   try:
     return _from_mmcif(text) if _MMCIF.search(text) else _from_pdb(text)
-  except Exception:  # of a malformed line Biopython's readers raise errors of any type
+  except Exception:  # of a malformed line the readers raise errors of any type
     return Deposition()
 
 
@@ -48,8 +49,10 @@ def _from_mmcif(text: str) -> Deposition:
   while start := _BLOCK.search(text, end):
     stop = _BLOCK_END.search(text, start.end())
     end = stop.start() if stop else len(text)
-    table.update(MMCIF2Dict(io.StringIO('data_block\n' + text[start.start() : end])))
-  methods = [method for method in table.get('_exptl.method', []) if method not in '.?']
+    block = gemmi.cif.read_string('data_block\n' + text[start.start() : end]).sole_block()
+    for item in _ITEMS:
+      table.setdefault(item, []).extend(map(gemmi.cif.as_string, block.find_values(item)))
+  methods = [method for method in table.get('_exptl.method', []) if method not in '.?']  # '' is in it too
   return Deposition(
     method='; '.join(methods),
     resolution=next((value for name in _RESOLUTIONS for value in _numbers(table.get(name, []))), 0.0),

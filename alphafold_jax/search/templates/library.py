@@ -5,11 +5,10 @@ Known layouts: AlphaFold's mmcif_files/4zey.cif, the PDB's own archive (ze/4zey.
 person's own folder (4zey_A.cif.gz, model.pdb). No folder is listed, and no file read before it is needed.
 """
 
-import io
 import re
 from pathlib import Path
 
-from Bio.PDB.MMCIF2Dict import MMCIF2Dict
+import gemmi
 
 from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import InputError
@@ -72,11 +71,19 @@ def release_date(path: str | Path) -> str | None:
   """When an entry was first released, as YYYY-MM-DD; None if that is not in its file."""
   text = read_text(path)
   if history := _HISTORY.search(text):
-    table = MMCIF2Dict(io.StringIO(f'data_\n{history[0]}'))
-    dates = table.get('_pdbx_audit_revision_history.revision_date', [])
+    dates = _mmcif_dates(history[0])
   else:
     dates = [_iso(*found) for found in _REVISION.findall(text) if found[1] in _MONTHS]
   return min(filter(_ISO_DATE.fullmatch, dates), default=None)
+
+
+def _mmcif_dates(history: str) -> list[str]:
+  """The dates of a category; none where it is damaged."""
+  try:
+    block = gemmi.cif.read_string(f'data_x\n{history}').sole_block()
+  except (ValueError, RuntimeError):
+    return []
+  return [gemmi.cif.as_string(date) for date in block.find_values('_pdbx_audit_revision_history.revision_date')]
 
 
 def _iso(day: str, month: str, year: str) -> str:
