@@ -19,7 +19,8 @@ def read_structure(file: Opened) -> Items:
 def _sequence(path: Path) -> Reading:
   from alphafold_jax.data import structures  # slow to load, and seldom needed
 
-  chains = structures.read_chains(path)
+  content = structures.read_structure(path)
+  chains = content.chains
   if len(chains) > 1:
     raise InputError(
       f'{path}: holds the protein chains {", ".join(chains)}; complexes are a later feature, so give a file with one '
@@ -27,7 +28,7 @@ def _sequence(path: Path) -> Reading:
     )
   (chain,) = chains.values()
   notes = (f'sequence of chain {chain.id} of the structure, whose coordinates are not used', *_gaps(chain))
-  return Reading(chain.sequence, (*notes, *chain.notes, *letter_notes(chain.sequence)))
+  return Reading(chain.sequence, (*notes, *content.notes, *letter_notes(chain.sequence)))
 
 
 def _gaps(chain: Any) -> list[str]:
