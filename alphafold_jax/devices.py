@@ -12,16 +12,12 @@ from typing import Any
 import jax
 import jaxlib
 
-from alphafold_jax import folders, installed
+from alphafold_jax import folders, installed, machine
 from alphafold_jax.errors import InputError
 from alphafold_jax.ops import seam
 from alphafold_jax.version import __version__
 
 _COMPILE_SECONDS_WORTH_KEEPING = 0.02
-_CONTROL_GROUPS = (  # limit and use, version 2 and version 1
-  ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
-  ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
-)
 
 
 def default_dtype() -> str:
@@ -62,7 +58,7 @@ def describe() -> dict[str, Any]:
 
 def idle_accelerator() -> str | None:
   """The remedy where JAX computes on the CPU of a machine with an NVIDIA GPU, or None where it does not."""
-  if jax.default_backend() != 'cpu' or not Path('/proc/driver/nvidia/version').exists():
+  if jax.default_backend() != 'cpu' or not machine.has_nvidia_driver():
     return None
   if 'cpu' in os.environ.get('JAX_PLATFORMS', ''):
     return 'this machine has an NVIDIA GPU, but JAX_PLATFORMS=cpu forbids its use; unset it'
@@ -76,26 +72,12 @@ def available_bytes(num_devices: int = 1) -> int | None:
   """Free memory in bytes of each device that computes, or None where the device does not report it."""
   chosen = first(num_devices)
   if chosen[0].platform == 'cpu':  # simulated devices share one memory
-    free = _host_bytes()
+    free = machine.free_bytes()
     return None if free is None else free // num_devices
   stats = [device.memory_stats() or {} for device in chosen]
   if any('bytes_limit' not in one for one in stats):
     return None
   return min(one['bytes_limit'] - one.get('bytes_in_use', 0) for one in stats)
-
-
-def _host_bytes() -> int | None:
-  try:
-    fields = dict(line.split(':', 1) for line in Path('/proc/meminfo').read_text().splitlines())
-    free = int(fields['MemAvailable'].split()[0]) * 1024
-  except (OSError, KeyError, ValueError):
-    return None
-  for limit, used in _CONTROL_GROUPS:
-    try:  # inside a container the control group may allow less
-      free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-    except (OSError, ValueError):
-      continue
-  return free
 
 
 def return_freed_memory() -> None:
@@ -157,14 +139,5 @@ def machine_key() -> str:
   """A short name for all that kernels and compiled programs depend on: packages, device, the processor's abilities."""
   device = jax.devices()[0]
   versions = (__version__, jax.__version__, jaxlib.__version__, *map(installed.version, seam.distributions()))
-  parts = [*versions, device.platform, device.device_kind, platform.machine(), _cpu_abilities()]
+  parts = [*versions, device.platform, device.device_kind, platform.machine(), machine.processor_abilities()]
   return f'{device.platform}-{hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]}'
-
-
-def _cpu_abilities() -> str:
-  try:
-    lines = Path('/proc/cpuinfo').read_text().splitlines()
-  except OSError:
-    return platform.processor()
-  wanted = ('model name', 'flags', 'Features', 'CPU part')
-  return '|'.join(sorted({line for line in lines if line.split(':')[0].strip() in wanted}))

@@ -3,12 +3,11 @@
 
 import argparse
 import logging
-import os
 import pathlib
 import sys
 from typing import Any
 
-from alphafold_jax import folders
+from alphafold_jax import folders, machine
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
 from alphafold_jax.errors import InputError
 from alphafold_jax.transfer.files import human_size
@@ -18,7 +17,7 @@ def build(given: argparse.Namespace) -> int:
   from alphafold_jax.search.mmseqs import making
 
   out = pathlib.Path(given.out)
-  threads = given.num_threads or len(os.sched_getaffinity(0))
+  threads = given.num_threads or machine.num_processors()
   making.build(given.fasta, out, threads, index=given.index, overwrite=given.overwrite, watch=_report)
   print(f'{out}: an MMseqs2 database; search it with --msa-mode mmseqs2 --database {out}')
   return 0
@@ -29,7 +28,7 @@ def _report(fraction: float, text: str) -> None:
 
 
 def _folder(given: argparse.Namespace) -> pathlib.Path:
-  return pathlib.Path(given.folder).expanduser() if given.folder else folders.user_cache('databases')
+  return folders.expanded(given.folder) if given.folder else folders.user_cache('databases')
 
 
 def download(given: argparse.Namespace) -> int:

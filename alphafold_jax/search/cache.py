@@ -66,7 +66,7 @@ class SearchCache:
       InputError: it cannot be written.
       ResourceError: the disk is full.
     """
-    self.folder = atomic.make_folder(pathlib.Path(folder or folders.user_cache('searches')).expanduser())
+    self.folder = atomic.make_folder(folders.expanded(folder or folders.user_cache('searches')))
     try:
       self._lock = open(self.folder / 'lock', 'a+b')  # noqa: SIM115 (open as long as the cache)
     except OSError as error:

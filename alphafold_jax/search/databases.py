@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from alphafold_jax import folders
 from alphafold_jax.errors import InputError
 
 FASTA, MMSEQS, HHSUITE = 'FASTA file', 'MMseqs2 database', 'HH-suite database'
@@ -95,7 +96,7 @@ def parse(text: str) -> Database:
     role, rest = '', text
   elif role not in ROLES:
     raise InputError(f'--database {text}: no role {role!r}; choose {", ".join(ROLES)}, or give the path alone')
-  path = Path(rest).expanduser()
+  path = folders.expanded(rest)
   if kind := _kind(path):
     return Database(role or _role_of(path), path, kind)
   what = 'no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with'

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import folders
+from alphafold_jax import folders, machine
 from alphafold_jax.choices import MSA_MODES, PUBLIC_HOST, SERVER_MODES, SINGLE
 from alphafold_jax.errors import InputError
 from alphafold_jax.search import databases
@@ -127,7 +127,7 @@ class SearchOptions:
     """The databases; a folder stands for those in it that the search can use."""
     found: list[Database] = []
     for text in map(str, self.databases):
-      folder = Path(text).expanduser()
+      folder = folders.expanded(text)
       found += self._usable_in(folder) if folder.is_dir() else [databases.parse(text)]
     return tuple(found)
 
@@ -154,7 +154,7 @@ class SearchOptions:
   @property
   def threads(self) -> int:
     """How many the engine uses."""
-    return self.num_threads or len(os.sched_getaffinity(0))
+    return self.num_threads or machine.num_processors()
 
   @property
   def template_database(self) -> Database | None:
@@ -179,8 +179,8 @@ class SearchOptions:
     if self.uses_server:
       return _structures_of(Path(self.search_cache or folders.user_cache('searches')))
     if self.local_pdb_path is not None:
-      return Path(self.local_pdb_path).expanduser()
-    beside = (Path(text).expanduser() / 'pdb_mmcif' / 'mmcif_files' for text in self.databases)  # as AlphaFold has it
+      return folders.expanded(self.local_pdb_path)
+    beside = (folders.expanded(text) / 'pdb_mmcif' / 'mmcif_files' for text in self.databases)  # as AlphaFold has it
     return next((folder for folder in beside if folder.is_dir()), None)
 
   def _template_engine(self) -> TemplateEngine | None:
@@ -201,7 +201,7 @@ class SearchOptions:
 
 def _structures_of(folder: Path) -> Path:
   """Where a server's structures are kept."""
-  return folder.expanduser() / 'structures'
+  return folders.expanded(folder) / 'structures'
 
 
 def _hmmer(options: SearchOptions, _: SearchCache) -> Engine:

@@ -21,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, machine
 from alphafold_jax.data.training import cache, chain_reading
 from alphafold_jax.data.training.placement import AlignmentLibrary, alignment_files, read_library
 from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
@@ -142,7 +142,7 @@ def _parse(
   sources: list[Path], options: chain_reading.ReadingOptions, processes: int | None
 ) -> Iterator[chain_reading.FileChains]:
   """The chains of each file, in the files' order."""
-  processes = min(processes or _num_cpus(), len(sources))
+  processes = min(processes or machine.num_processors(), len(sources))
   if processes == 1:
     yield from (chain_reading.read_file(path, options) for path in sources)
     return
@@ -166,11 +166,6 @@ def _unused(libraries: list[AlignmentLibrary], named: set[str]) -> list[tuple[st
     for path in paths
     if path not in named
   ]
-
-
-def _num_cpus() -> int:
-  """CPUs that this process may use."""
-  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _write_records(

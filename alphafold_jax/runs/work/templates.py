@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, folders
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
@@ -51,7 +51,7 @@ class GivenStructures(_FromFiles):
   _KINDS = ('.cif', '.mmcif', '.pdb', '.ent')
 
   def __init__(self, path: str | Path):
-    path = Path(path).expanduser()
+    path = folders.expanded(path)
     self.files = [path]
     if path.is_dir():
       self.files = [entry for entry in sorted(path.iterdir()) if self._is_structure(entry)]
@@ -169,7 +169,7 @@ class MappedStructures(_FromFiles):
   def __init__(self, path: str | Path):
     from alphafold_jax.data import template_map
 
-    path = Path(path).expanduser()
+    path = folders.expanded(path)
     self._chosen = template_map.read_template_map(path)
     named = (file for one in self._chosen for file in (one.structure, one.alignment) if file is not None)
     self.files = [path, *named]
