@@ -5,11 +5,14 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError
+
+# How all text is written: as UTF-8 whatever the locale, a file name that is none with its odd bytes as '\\udce9'.
+TEXT: Mapping[str, Any] = {'encoding': 'utf-8', 'errors': 'backslashreplace'}
 
 
 @contextlib.contextmanager
@@ -18,7 +21,7 @@ def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO[Any]]:
 
   Args:
     path: the file to make or replace.
-    mode: 'wb' or 'w' (UTF-8).
+    mode: 'wb' or 'w' (see TEXT).
 
   Raises:
     ResourceError: the disk is full.
@@ -30,7 +33,7 @@ def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO[Any]]:
   except OSError as error:
     raise explained(path, error) from error
   try:
-    with os.fdopen(handle, mode, encoding=None if 'b' in mode else 'utf-8') as file:
+    with os.fdopen(handle, mode, **({} if 'b' in mode else TEXT)) as file:
       yield file
       file.flush()
       os.fsync(file.fileno())

@@ -19,7 +19,7 @@ _NO_HOME = Path('/nonexistent')  # as systems call the home of those who have no
 
 
 def home() -> Path:
-  """$HOME, or the home that the system lists for this user; where neither is an absolute path, one that is not there."""
+  """$HOME, or the home that the system lists for this user; else one that is not there. Always absolute."""
   given = os.environ.get('HOME', '') if os.name == 'posix' else os.path.expanduser('~')
   path = given if os.path.isabs(given) else _listed_home()
   return Path(path) if os.path.isabs(path) else _NO_HOME

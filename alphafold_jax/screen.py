@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
 
 _package_log = logging.getLogger('alphafold_jax')
@@ -164,9 +165,9 @@ def reporting(log_file: Path, screen: Screen | None) -> Iterator[Any]:
     InputError: the file cannot be written.
   """
   try:
-    handlers: list[logging.Handler] = [_File(log_file, encoding='utf-8')]
+    handlers: list[logging.Handler] = [_File(log_file, **atomic.TEXT)]
   except OSError as error:
-    raise InputError(f'{log_file}: cannot be written ({error.strerror}); choose a place you may write to') from error
+    raise atomic.explained(log_file, error) from error
   debug = screen is not None and screen.debug
   handlers[0].setFormatter(_Plain(_TIMED, tracebacks=True))
   handlers[0].setLevel(logging.DEBUG if debug else logging.INFO)

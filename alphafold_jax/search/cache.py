@@ -106,7 +106,7 @@ class SearchCache:
       'num_rows': sum(rows.a3m.count('>') - 1 for rows in found.rows) + 1,
     }
     atomic.make_folder(self._path(key).parent)
-    with atomic.replacing(self._path(key)) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
+    with atomic.replacing(self._path(key)) as file, gzip.open(file, 'wt', **atomic.TEXT) as packed:
       packed.write(f'{json.dumps(heading)}\n{json.dumps(found.to_json())}\n')
 
   def claim(self, key: str, *, wait: bool = False) -> bool:

@@ -45,10 +45,9 @@ def program() -> Path:
 def version(path: Path) -> str:
   """The program's version, as `3.3.0`; SearchError if it cannot be run."""
   try:
-    done = subprocess.run([path, '-h'], capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
-  except OSError as error:
-    raise SearchError(f'{path}: cannot be run ({error.strerror}); name another hhsearch in {_VARIABLE}') from None
-  first = (done.stdout or done.stderr).partition('\n')[0]
+    first = installed.words_of(path, '-h').partition('\n')[0]
+  except SearchError as error:
+    raise SearchError(f'{error}; name another hhsearch in {_VARIABLE}') from None
   return first.split()[1] if len(first.split()) > 1 else first
 
 
