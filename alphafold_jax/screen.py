@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic
-from alphafold_jax.errors import InputError
 
 _package_log = logging.getLogger('alphafold_jax')
 LOG = 'log.txt'
