@@ -9,7 +9,6 @@ the person, 143 by the system. JAX is loaded only when there is something to com
 
 import argparse
 import contextlib
-import io
 import pathlib
 import signal
 import sys
@@ -17,10 +16,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from alphafold_jax import atomic
 from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, msa, params, predict, train
 from alphafold_jax.cli.flags import PROGRAM
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.screen import LOG, name_of_shard
+from alphafold_jax.screen import LOG, close_output, name_of_shard, open_streams
 from alphafold_jax.version import __version__
 
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
@@ -34,9 +34,7 @@ _LATER = {  # flags of colabfold_batch
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
-  for stream in (sys.stdout, sys.stderr):
-    if isinstance(stream, io.TextIOWrapper):
-      stream.reconfigure(errors='replace')  # an Å must not end a run where it cannot be shown
+  open_streams()
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   arguments = [part for one in arguments for part in _separated(one)]
   parser = _parser()
@@ -64,7 +62,9 @@ def _guarded(options: argparse.Namespace) -> int:
   debug = getattr(options, 'debug_logging', False)
   try:
     with _terminable():
-      return options.run(options)
+      code = options.run(options)
+      close_output()
+      return code
   except _Terminated:
     _say('stopped by the system (SIGTERM); run the same command again to go on from here')
     return 143
@@ -79,6 +79,11 @@ def _guarded(options: argparse.Namespace) -> int:
       traceback.print_exc()
     _say(f'error: {error}')
     return 2
+  except OSError as error:  # of a place that no part of the program guards
+    if debug:
+      traceback.print_exc()
+    _say(f'error: {atomic.of_system(error)}')
+    return 1
   except Exception as error:
     if debug:
       traceback.print_exc()

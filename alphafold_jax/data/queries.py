@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax import atomic
 from alphafold_jax.data import stockholm
 from alphafold_jax.data.alignment import Alignment, checked, encode, parse_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.records import (
   FastaRecord,
+  absent,
   decode,
   read_bytes,
   read_first_record,
@@ -164,7 +166,7 @@ def _files(path: Path, kinds: Collection[str]) -> tuple[list[Path], list[str]]:
   except (OSError, ValueError) as error:
     raise InputError(f'{path}: cannot be read ({getattr(error, "strerror", None) or error})') from None
   if not exists:
-    raise InputError(f'{path}: no such file or directory')
+    raise InputError(f'{path}: {absent(path)}')
   listed = f'{", ".join(kinds)} (also .gz)'
   if not is_directory:
     if _kind(path) not in kinds:
@@ -174,7 +176,7 @@ def _files(path: Path, kinds: Collection[str]) -> tuple[list[Path], list[str]]:
   others: list[Path] = []
   for entry in entries:
     if not entry.name.startswith('.'):
-      (files if _kind(entry) in kinds and entry.is_file() else others).append(entry)
+      (files if _kind(entry) in kinds else others).append(entry)  # a broken link, say, fails when it is read
   if not files:
     raise InputError(f'{path}: the directory holds no {listed} file ({len(others)} other entries)')
   shown = ', '.join(entry.name for entry in others[:5]) + (', ...' if len(others) > 5 else '')
@@ -188,7 +190,7 @@ def _kind(path: Path) -> str:
 
 def _stem(path: Path) -> str:
   """The file's name without its suffixes."""
-  return (Path(path.stem) if path.suffix.lower() == '.gz' else path).stem
+  return atomic.printable((Path(path.stem) if path.suffix.lower() == '.gz' else path).stem)
 
 
 def _read_fasta(path: Path, read: _Read | None) -> Iterator[Query | FailedQuery]:

@@ -8,10 +8,13 @@ missing headers, symbols that are no residues. Line and column numbers count fro
 import contextlib
 import csv
 import dataclasses
+import errno
 import gzip
 import io
 import itertools
+import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,25 +32,59 @@ _CONTROL = re.compile('[\x01-\x08\x0b\x0e-\x1f\x7f]')  # without NUL, with which
 _LINE_END = re.compile('\r\n|\r|\n')
 _HEADER = re.compile(rb'^[\0 \t]*>', re.MULTILINE)
 _HEAD = 1 << 20
+_PASSING = (errno.ESTALE, errno.EAGAIN, errno.EINTR)  # of file servers, when another machine has replaced the file
+_OPEN_ALREADY = ('/dev/fd/', '/dev/stdin', '/proc/self/fd/')
 NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-\s]')
 
 
 def read_bytes(path: str | Path) -> bytes:
   """The file's content, decompressed when its first bytes, whatever its name, are those of gzip; see `read_errors`."""
   with read_errors(path):
-    content = Path(path).read_bytes()
+    content = _content(path)
     return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+
+
+def _content(path: str | Path) -> bytes:
+  try:
+    return Path(path).read_bytes()
+  except OSError as error:
+    if error.errno not in _PASSING:
+      raise
+  return Path(path).read_bytes()  # asks the file server anew
+
+
+def absent(path: str | Path) -> str:
+  """What to say of a path at which there is nothing."""
+  try:
+    return f'is a link to {os.readlink(path)}, which does not exist; mend or remove the link'
+  except OSError:
+    return 'no such file or folder'
+
+
+def refuse_special(path: str | Path) -> None:
+  """Refuses a folder, and a pipe or device, of which reading might not end; the shell's <(...) is taken.
+
+  Raises:
+    InputError: it is one of these.
+    OSError: it cannot be looked at.
+  """
+  mode = os.stat(path).st_mode
+  if stat.S_ISREG(mode) or str(path).startswith(_OPEN_ALREADY):
+    return
+  what = 'folder' if stat.S_ISDIR(mode) else 'pipe, socket or device'
+  raise InputError(f'{path}: is a {what}, not a file; name a file')
 
 
 @contextlib.contextmanager
 def read_errors(path: str | Path) -> Iterator[None]:
   """Turns a failed reading of a file inside the block, perhaps of gzip data, into an InputError that names the file."""
   try:
+    refuse_special(path)
     yield
   except InputError:
     raise
   except FileNotFoundError:
-    raise InputError(f'{path}: no such file') from None
+    raise InputError(f'{path}: {absent(path)}') from None
   except EOFError:
     raise InputError(f'{path}: the gzip data break off before their end; copy or download the file again') from None
   except (gzip.BadGzipFile, zlib.error) as error:
@@ -64,6 +101,7 @@ def read_text(path: str | Path) -> str:
 def read_first_record(path: str | Path) -> str:
   """The text up to the second '>' header, without reading on: the query of a large alignment."""
   try:
+    refuse_special(path)
     with open(path, 'rb') as file:
       packed = file.peek(2)[:2] == GZIP_MAGIC
       with gzip.GzipFile(fileobj=file) if packed else file as stream:

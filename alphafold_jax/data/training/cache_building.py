@@ -10,7 +10,6 @@ import contextlib
 import csv
 import dataclasses
 import errno
-import fcntl
 import json
 import multiprocessing
 import os
@@ -21,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic, machine
+from alphafold_jax import atomic, locks, machine
 from alphafold_jax.data.training import cache, chain_reading
 from alphafold_jax.data.training.placement import AlignmentLibrary, alignment_files, read_library
 from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
@@ -255,11 +254,13 @@ def _building(out: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _locked(path: Path, out: Path) -> Iterator[None]:
   """Holds a lock that ends with this process at the latest; InputError when another build holds it."""
-  with open(path, 'w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-      raise InputError(f'{out}: another process is building this cache; wait for it or choose another place') from None
+  try:
+    file = open(path, 'wb')
+  except OSError as error:
+    raise atomic.explained(path, error) from error
+  with file:
+    if locks.take(file) is False:
+      raise InputError(f'{out}: another process is building this cache; wait for it or choose another place')
     try:
       yield
     finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alphafold_jax import atomic
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import encode, parse_a3m, profile
 from alphafold_jax.data.records import read_text
@@ -95,7 +96,7 @@ def _read_chain(
   used: list[str],
 ) -> tuple[ChainEntry, bytes]:
   """Entry and packed record of a chain; appends its alignment to `used`, and alignments that fail to `skipped`."""
-  stem = path.name
+  stem = atomic.printable(path.name)
   for suffix in _SUFFIXES:
     stem = stem.removesuffix(suffix)
   names = [stem, f'{stem}_{chain.id}'] if is_only else [f'{stem}_{chain.id}']

@@ -8,6 +8,7 @@ one of them (`identity_for`).
 import dataclasses
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +54,18 @@ class GivenStructures(_FromFiles):
   def __init__(self, path: str | Path):
     path = folders.expanded(path)
     self.files = [path]
-    if path.is_dir():
+    if os.path.isdir(path):
       self.files = [entry for entry in sorted(path.iterdir()) if self._is_structure(entry)]
       if not self.files:
         raise InputError(f'{path}: the folder holds no structure; give .cif, .mmcif, .pdb or .ent files (also .gz)')
-    elif path.exists():
+    else:
       from alphafold_jax.data.structures import read_chains
 
-      read_chains(path)  # InputError: not a structure
-    else:
-      raise InputError(f'{path}: no such file or folder of templates')
+      read_chains(path)  # InputError: not a structure, or not there
 
   def _is_structure(self, path: Path) -> bool:
     name = path.name.lower().removesuffix('.gz')
-    return path.is_file() and not name.startswith('.') and name.endswith(self._KINDS)
+    return not os.path.isdir(path) and not name.startswith('.') and name.endswith(self._KINDS)
 
   def identity_for(self, job: Job) -> None:
     """Nothing: the structures are the same for every protein."""
