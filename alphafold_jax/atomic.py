@@ -82,6 +82,12 @@ def printable(name: str) -> str:
   return name.encode(**TEXT).decode()
 
 
+def check_name(path: Path | str) -> None:
+  """Refuses a path that libraries in C++ (XLA, Orbax, ArrayRecord) cannot be given, since it is not UTF-8."""
+  if (written := printable(str(path))) != str(path):
+    raise InputError(f'{written}: the name is not UTF-8 (\\udce9 stands for byte 0xe9); choose a name that is')
+
+
 def make_folder(path: Path | str, *, tried: bool = False, refused: type[AlphaFoldError] = InputError) -> Path:
   """Makes a folder and its parents if they are missing.
 
@@ -106,6 +112,8 @@ def make_folder(path: Path | str, *, tried: bool = False, refused: type[AlphaFol
 
 def explained(path: Path | str, error: OSError, refused: type[AlphaFoldError] = InputError) -> AlphaFoldError:
   """What to raise where a file cannot be written: ResourceError if the disk is full or fails, else `refused`."""
+  if isinstance(error, FileExistsError | NotADirectoryError):
+    return refused(f'{path}: there is a file or a broken link where a folder is needed; choose another place')
   if remedy := _REMEDIES.get(error.errno or 0):
     return ResourceError(f'{path}: {remedy}')
   return refused(f'{path}: cannot be written ({error.strerror or error}); choose a place you may write to')

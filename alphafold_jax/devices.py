@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jaxlib
 
-from alphafold_jax import folders, installed, machine
+from alphafold_jax import atomic, folders, installed, machine
 from alphafold_jax.errors import InputError
 from alphafold_jax.ops import seam
 from alphafold_jax.version import __version__
@@ -129,8 +129,9 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
   """
   folder = Path(directory or folders.user_cache('xla')) / machine_key()
   try:
+    atomic.check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
-  except OSError:
+  except (InputError, OSError):
     return None
   return folder if os.access(folder, os.W_OK) else None
 

@@ -29,7 +29,7 @@ def run(given: argparse.Namespace) -> int:
     rows = store.list_params(given.data)
   else:
     rows = store.verify(given.data, expected)
-  print(f'Parameters in {given.data or store.default_directory()}')
+  print(f'Parameters in {given.data or store.default_place()}')
   for row in rows:
     size = '' if row.size is None else human_size(row.size)
     print(f'  {row.model:<14} {row.status:<11} {size:>10}  {(row.sha256 or "")[:16]:<16}  {row.licence or ""}'.rstrip())

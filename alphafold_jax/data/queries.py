@@ -6,6 +6,7 @@ A bad record never hides the good ones: `scan_queries` returns both, in order, e
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -166,7 +167,7 @@ def _files(path: Path, kinds: Collection[str]) -> tuple[list[Path], list[str]]:
   except (OSError, ValueError) as error:
     raise InputError(f'{path}: cannot be read ({getattr(error, "strerror", None) or error})') from None
   if not exists:
-    raise InputError(f'{path}: {absent(path)}')
+    raise InputError(f'{path}: {absent(path, "no such file or directory")}')
   listed = f'{", ".join(kinds)} (also .gz)'
   if not is_directory:
     if _kind(path) not in kinds:
@@ -176,7 +177,8 @@ def _files(path: Path, kinds: Collection[str]) -> tuple[list[Path], list[str]]:
   others: list[Path] = []
   for entry in entries:
     if not entry.name.startswith('.'):
-      (files if _kind(entry) in kinds else others).append(entry)  # a broken link, say, fails when it is read
+      wanted = _kind(entry) in kinds and not os.path.isdir(entry)
+      (files if wanted else others).append(entry)  # a broken link, say, fails when it is read
   if not files:
     raise InputError(f'{path}: the directory holds no {listed} file ({len(others)} other entries)')
   shown = ', '.join(entry.name for entry in others[:5]) + (', ...' if len(others) > 5 else '')

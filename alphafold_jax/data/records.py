@@ -53,12 +53,12 @@ def _content(path: str | Path) -> bytes:
   return Path(path).read_bytes()  # asks the file server anew
 
 
-def absent(path: str | Path) -> str:
-  """What to say of a path at which there is nothing."""
+def absent(path: str | Path, usual: str = 'no such file') -> str:
+  """What to say of a path at which there is nothing: the `usual` words, or where a broken link leads."""
   try:
-    return f'is a link to {os.readlink(path)}, which does not exist; mend or remove the link'
-  except OSError:
-    return 'no such file or folder'
+    return f'is a link to {os.readlink(path)}, which leads nowhere; mend or remove the link'
+  except (OSError, ValueError):  # no link; ValueError: a NUL in the path
+    return usual
 
 
 def refuse_special(path: str | Path) -> None:

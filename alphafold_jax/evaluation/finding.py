@@ -143,7 +143,7 @@ def _structure_files(path: Path) -> list[tuple[Path, str]]:
   try:
     files = sorted(path.iterdir())
   except FileNotFoundError:
-    raise InputError(f'{path}: {absent(path)}') from None
+    raise InputError(f'{path}: {absent(path, "no such file or folder")}') from None
   except OSError as error:
     raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
   found = [

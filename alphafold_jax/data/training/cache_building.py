@@ -234,6 +234,7 @@ def _write_tables(
 @contextlib.contextmanager
 def _building(out: Path) -> Iterator[Path]:
   """Yields a new folder that becomes `out` when the block ends, and is removed if it ends by an error."""
+  atomic.check_name(out)
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise InputError(f'{out}: exists already; remove it or choose another place for the cache')
   atomic.make_folder(out.parent)
