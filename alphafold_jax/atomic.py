@@ -121,6 +121,8 @@ def explained(path: Path | str, error: OSError, refused: type[AlphaFoldError] = 
 
 def of_system(error: OSError) -> str:
   """A message on a call that the system refused where nothing else explains it."""
-  place = f'{error.filename}: ' if error.filename else ''
+  if not error.filename and isinstance(error, FileNotFoundError):
+    return 'the folder this was started in is gone; start in one that exists'
+  place = error.filename or 'standard output or an open file'
   remedy = _REMEDIES.get(error.errno or 0) or 'check that path and its permissions, and run the same command again'
-  return f'{place}{error.strerror or error}; {remedy}'
+  return f'{place}: {error.strerror or error}; {remedy}'

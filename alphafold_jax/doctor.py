@@ -177,7 +177,7 @@ def _disk_here(data: str | None) -> Iterator[Line]:
 
 def _disk_of_parameters(data: str | None) -> Iterator[Line]:
   folder = store.default_directory()
-  yield _free('disk, parameters', next(one for one in (folder, *folder.parents, Path.cwd()) if os.path.exists(one)))
+  yield _free('disk, parameters', next(one for one in (folder, *folder.parents, Path('/')) if os.path.exists(one)))
 
 
 def _free(subject: str, folder: Path) -> Line:

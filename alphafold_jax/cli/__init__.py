@@ -43,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
   if not arguments:
     parser.print_help()
-    return 2
+    return _flushed(2)
   try:
     options = parser.parse_args(arguments)
   except SystemExit as leaving:  # --help, --version or wrong usage
-    return int(leaving.code or 0)
+    return _flushed(int(leaving.code or 0))
   options.command_line = [PROGRAM, *arguments]
   return _guarded(options)
 
@@ -62,9 +62,7 @@ def _guarded(options: argparse.Namespace) -> int:
   debug = getattr(options, 'debug_logging', False)
   try:
     with _terminable():
-      code = options.run(options)
-      close_output()
-      return code
+      return _flushed(options.run(options))
   except _Terminated:
     _say('stopped by the system (SIGTERM); run the same command again to go on from here')
     return 143
@@ -82,7 +80,8 @@ def _guarded(options: argparse.Namespace) -> int:
   except OSError as error:  # of a place that no part of the program guards
     if debug:
       traceback.print_exc()
-    _say(f'error: {atomic.of_system(error)}')
+    if not _flushed(0):
+      _say(f'error: {atomic.of_system(error)}')
     return 1
   except Exception as error:
     if debug:
@@ -93,12 +92,23 @@ def _guarded(options: argparse.Namespace) -> int:
     return 1
 
 
+def _flushed(code: int) -> int:
+  """The exit code, or 1 with a message where standard output took not all that was said."""
+  try:
+    close_output()
+  except AlphaFoldError as error:
+    _say(f'error: {error}')
+    return 1
+  return code
+
+
 def _log_of(options: argparse.Namespace) -> pathlib.Path:
   return pathlib.Path(getattr(options, 'output', '')) / name_of_shard(LOG, getattr(options, 'shard', None))
 
 
 def _say(message: str) -> None:
-  print(f'{PROGRAM}: {message}', file=sys.stderr)
+  with contextlib.suppress(OSError):  # there is no other place to say it
+    print(f'{PROGRAM}: {message}', file=sys.stderr)
 
 
 class _Terminated(KeyboardInterrupt):
