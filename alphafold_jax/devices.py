@@ -13,11 +13,28 @@ import jax
 import jaxlib
 
 from alphafold_jax import atomic, folders, installed, machine
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.ops import seam
 from alphafold_jax.version import __version__
 
 _COMPILE_SECONDS_WORTH_KEEPING = 0.02
+
+
+def start() -> list[jax.Device]:
+  """Starts JAX, unless it runs already; every way to a computation comes through here.
+
+  Returns:
+    all devices, of all hosts.
+
+  Raises:
+    ResourceError: it cannot start, or this process was forked after it started elsewhere.
+  """
+  machine.refuse_forked()
+  try:
+    return jax.devices()
+  except Exception as error:  # whatever a driver or a plugin leads to
+    why = f'{type(error).__name__}: {error}'.removesuffix(': ')
+    raise ResourceError(f'{machine.without_jax(why)}. `alphafold-jax doctor` says more') from error
 
 
 def default_dtype() -> str:
@@ -31,6 +48,7 @@ def first(num_devices: int) -> list[jax.Device]:
   Raises:
     InputError: there are fewer than that.
   """
+  start()
   found = jax.local_devices()
   if num_devices > len(found):
     raise InputError(
@@ -47,11 +65,12 @@ def num_separate() -> int:
 
 def describe() -> dict[str, Any]:
   """Describes the devices that compute, for logs and for config.json."""
-  device = jax.devices()[0]
+  found = start()
+  device = found[0]
   return {
     'platform': device.platform,
     'kind': device.device_kind,
-    'count': len(jax.devices()),
+    'count': len(found),
     'free_bytes': available_bytes(),
   }
 
@@ -138,7 +157,7 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
 
 def machine_key() -> str:
   """A short name for all that kernels and compiled programs depend on: packages, device, the processor's abilities."""
-  device = jax.devices()[0]
+  device = start()[0]
   versions = (__version__, jax.__version__, jaxlib.__version__, *map(installed.version, seam.distributions()))
   parts = [*versions, device.platform, device.device_kind, platform.machine(), machine.processor_abilities()]
   return f'{device.platform}-{hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]}'

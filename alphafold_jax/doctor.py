@@ -22,7 +22,6 @@ from alphafold_jax.weights import shipped, store
 
 _PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython', 'matplotlib', 'rich')
 _SHORT = 384  # residues, about the middle length of proteins; a machine that takes no more is a small one
-_STEERING = ('JAX_PLATFORMS', 'XLA_FLAGS', 'CUDA_VISIBLE_DEVICES', 'LIBTPU_INIT_ARGS', 'LD_LIBRARY_PATH')
 _DEEPEST = 'model_1_ptm'  # of the models that are run by default, the one that takes most memory
 _PATIENCE = 120.0  # s for JAX to start
 _GOOD, _NOTE, _POOR, _BAD = 'ok', '--', '!!', 'NO'
@@ -78,9 +77,8 @@ def _home(data: str | None) -> Iterator[Line]:
 
 
 def _device(data: str | None) -> Iterator[Line]:
-  remedy = "JAX_PLATFORMS=cpu, or install jax for this machine's driver: pip install 'jax[cuda12]' or 'jax[cuda13]'"
-  if why := _start_elsewhere():
-    yield _BAD, 'device', f'JAX does not start ({why}). {_suspects()}Try {remedy}'
+  if not machine.jax_has_begun() and (why := _start_elsewhere()):
+    yield _BAD, 'device', machine.without_jax(why)
     return
   try:
     import jax
@@ -89,7 +87,7 @@ def _device(data: str | None) -> Iterator[Line]:
 
     found = devices.describe()
   except Exception as error:  # whatever a driver or a plugin leads to
-    yield _BAD, 'device', f'JAX does not start ({type(error).__name__}: {error}). {_suspects()}Try {remedy}'
+    yield _BAD, 'device', machine.without_jax(f'{type(error).__name__}: {error}')
     return
   yield _GOOD, 'device', f'{found["count"]} x {found["kind"]}, platform {found["platform"]}, JAX {jax.__version__}'
   if hint := devices.idle_accelerator():
@@ -119,12 +117,6 @@ def _start_elsewhere() -> str | None:
   said = [line.strip() for line in done.stderr.decode('utf-8', 'replace').splitlines() if line.strip()]
   telling = [line for line in said if 'Error' in line or 'flags' in line] or said
   return telling[-1][:300] if telling else f'its process ended with exit code {done.returncode}'
-
-
-def _suspects() -> str:
-  """The variables that may be to blame, where any is set."""
-  found = [f'{name}={os.environ[name]}' for name in _STEERING if os.environ.get(name)]
-  return f'Set here: {", ".join(found)}; unset or correct. ' if found else ''
 
 
 def _memory(free: int | None, dtype: str) -> Line:

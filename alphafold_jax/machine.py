@@ -79,12 +79,26 @@ def _text(path: str) -> str:
   return Path(path).read_text(encoding='utf-8', errors='replace')
 
 
+# ------------------------------------------------------------------------------------------ JAX, before it is loaded
+
+_STEERING = ('JAX_PLATFORMS', 'XLA_FLAGS', 'CUDA_VISIBLE_DEVICES', 'LIBTPU_INIT_ARGS', 'LD_LIBRARY_PATH')
+
+
+def without_jax(why: str) -> str:
+  """What to say where JAX does not start: the reason, the variables that may be to blame, and what to try."""
+  found = ', '.join(f'{name}={os.environ[name]}' for name in _STEERING if os.environ.get(name))
+  return (
+    f'JAX does not start ({why}). {f"Set here: {found}; unset or correct. " if found else ""}Try JAX_PLATFORMS=cpu, or '
+    "install jax for this machine's driver: pip install 'jax[cuda12]' or 'jax[cuda13]'"
+  )
+
+
 # ------------------------------------------------------------------------------------------ forks
 
 _forked = False  # from a process in which JAX had begun: its threads, which JAX waits for, are not in this one
 
 
-def _jax_has_begun() -> bool:
+def jax_has_begun() -> bool:
   """Whether JAX has started the threads of a device; importing it does not."""
   bridge = sys.modules.get('jax._src.xla_bridge')  # JAX says this nowhere else
   begun = getattr(bridge, 'backends_are_initialized', None)
@@ -93,7 +107,7 @@ def _jax_has_begun() -> bool:
 
 def _after_fork() -> None:
   global _forked
-  _forked = _forked or _jax_has_begun()
+  _forked = _forked or jax_has_begun()
 
 
 if hasattr(os, 'register_at_fork'):

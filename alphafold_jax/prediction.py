@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
-from alphafold_jax import devices, machine, ops, planning, programs, schema, tuning
+from alphafold_jax import devices, ops, planning, programs, schema, tuning
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
@@ -97,7 +97,7 @@ def load_model(name: str, params: str | Path | None = None, *, strict: bool = Fa
     WeightsError: no such file, or it does not fit.
     ResourceError: this process was forked after JAX started.
   """
-  machine.refuse_forked()
+  devices.start()
   config = configs.changed(configs.model_config(name), {key.replace('__', '.'): v for key, v in changes.items()})
   if params == 'random':
     source, values = 'random', random_params(config, seed=configs.model_number(name))
@@ -142,7 +142,7 @@ def predict(
       after JAX started.
     NumericalError: NaN or infinity came out, in float32 too.
   """
-  machine.refuse_forked()
+  devices.start()
   settings = (settings or Settings()).with_changes(**changes)
   batch = as_batch(query, templates)
   name = name or getattr(query, 'name', None) or 'query'

@@ -14,7 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import machine, schema
+from alphafold_jax import devices as local
+from alphafold_jax import schema
 from alphafold_jax.errors import InputError
 from alphafold_jax.train.step import Metrics, StepSpec, TrainState, train_step
 
@@ -35,8 +36,8 @@ def make_mesh(model_devices: int = 1, devices: Any = None) -> Mesh:
     InputError: their number is no multiple of `model_devices`.
     ResourceError: this process was forked after JAX started.
   """
-  machine.refuse_forked()
-  devices = np.asarray(jax.devices() if devices is None else devices)
+  found = local.start()
+  devices = np.asarray(found if devices is None else devices)
   if devices.size % model_devices:
     raise InputError(f'run.model_devices={model_devices}: {devices.size} devices are no multiple of it')
   return Mesh(devices.reshape(-1, model_devices), (DATA, MODEL))

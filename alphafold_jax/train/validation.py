@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphafold_jax import confidence, machine, schema
+from alphafold_jax import confidence, devices, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import padding
 from alphafold_jax.data.training.cache import TrainingCache
@@ -77,7 +77,7 @@ def score_chains(
     chains: from `choose_chains`
     num_passes: of the network, per chain
   """
-  machine.refuse_forked()
+  devices.start()
   fold = folder(spec, num_passes)
   key = jax.random.key(0)
   results = []
