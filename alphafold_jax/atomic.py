@@ -113,7 +113,9 @@ def make_folder(path: Path | str, *, tried: bool = False, refused: type[AlphaFol
 def explained(path: Path | str, error: OSError, refused: type[AlphaFoldError] = InputError) -> AlphaFoldError:
   """What to raise where a file cannot be written: ResourceError if the disk is full or fails, else `refused`."""
   if isinstance(error, FileExistsError | NotADirectoryError):
-    return refused(f'{path}: there is a file or a broken link where a folder is needed; choose another place')
+    return refused(
+      f'{path}: cannot be written (a file or a broken link is where a folder is needed); choose another place'
+    )
   if remedy := _REMEDIES.get(error.errno or 0):
     return ResourceError(f'{path}: {remedy}')
   return refused(f'{path}: cannot be written ({error.strerror or error}); choose a place you may write to')

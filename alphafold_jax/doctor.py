@@ -193,7 +193,8 @@ def _search(data: str | None) -> Iterator[Line]:
       program = find()
       yield _GOOD, 'search', f'{name} {version(program)} ({use}): {program}'
     except AlphaFoldError as error:
-      yield _NOTE, 'search', f'{use}: {error}'
+      named = any(name in str(error) for name in os.environ if name.startswith('ALPHAFOLD_JAX_'))
+      yield _POOR if named else _NOTE, 'search', f'{use}: {error}'
 
 
 def _databases(data: str | None) -> Iterator[Line]:

@@ -10,6 +10,7 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
+from alphafold_jax import folders
 from alphafold_jax.errors import AlphaFoldError, SearchError, how_to_install
 
 _PATIENCE = 30.0  # s for a program to say its version
@@ -80,9 +81,10 @@ def program(name: str, variable: str, extra: str = 'search', beside: Path | None
     SearchError: there is none.
   """
   if given := os.environ.get(variable):
-    if not os.access(given, os.X_OK):
+    path = folders.expanded(given)
+    if not (os.path.isfile(path) and os.access(path, os.X_OK)):
       raise SearchError(f'{variable}={given}: no such program; name an executable file or unset the variable')
-    return Path(given)
+    return path
   for path in (beside, Path(sysconfig.get_path('scripts')) / name):
     if path is not None and os.access(path, os.X_OK):
       return path

@@ -123,5 +123,5 @@ def refuse_forked() -> None:
   if _forked:
     raise ResourceError(
       'this process was forked after JAX started, so JAX would hang in it; start it with '
-      "multiprocessing.get_context('spawn'), or predict in several processes with jobs.run and Options(workers=N)"
+      "multiprocessing.get_context('spawn'), or use jobs.run with Options(workers=N)"
     )

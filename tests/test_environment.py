@@ -137,7 +137,7 @@ def test_a_pipe_that_the_shell_has_opened_is_read():
 
 def test_a_broken_link_in_place_of_a_folder_is_refused(tmp_path):
   (tmp_path / 'out').symlink_to('nowhere')
-  with pytest.raises(InputError, match='a broken link where a folder is needed'):
+  with pytest.raises(InputError, match='a broken link is where a folder is needed'):
     atomic.make_folder(tmp_path / 'out')
 
 

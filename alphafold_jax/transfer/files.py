@@ -55,7 +55,7 @@ def staging(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   """
   for stale in folder.glob('.unpacking-*'):
     shutil.rmtree(stale, ignore_errors=True)
-  with tempfile.TemporaryDirectory(dir=folder, prefix='.unpacking-') as name:
+  with tempfile.TemporaryDirectory(dir=folder, prefix='.unpacking-', ignore_cleanup_errors=True) as name:
     yield pathlib.Path(name)
 
 

@@ -63,7 +63,7 @@ def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[Templa
     SearchError: the program is missing or fails; the message ends with its output.
     ResourceError: the disk with the temporary files is full.
   """
-  with tempfile.TemporaryDirectory(prefix='alphafold-jax-') as folder:
+  with tempfile.TemporaryDirectory(prefix='alphafold-jax-', ignore_cleanup_errors=True) as folder:
     query, result = Path(folder, 'query.a3m'), Path(folder, 'result.hhr')
     atomic.write_text(query, a3m)
     flags = {'-i': query, '-o': result, '-d': database.path, '-maxseq': _MAX_ROWS, '-cpu': num_threads, '-v': 1}
