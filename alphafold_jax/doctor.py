@@ -20,7 +20,16 @@ from alphafold_jax.transfer.files import human_size, state
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
 
-_PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython', 'matplotlib', 'rich')
+_PACKAGES = {  # needed: the name for pip, and the module
+  'jax': 'jax',
+  'jaxlib': 'jaxlib',
+  'dm-haiku': 'haiku',
+  'numpy': 'numpy',
+  'ml-collections': 'ml_collections',
+  'biopython': 'Bio',
+  'matplotlib': 'matplotlib',
+  'rich': 'rich',
+}
 _SHORT = 384  # residues, about the middle length of proteins; a machine that takes no more is a small one
 _DEEPEST = 'model_1_ptm'  # of the models that are run by default, the one that takes most memory
 _PATIENCE = 120.0  # s for JAX to start
@@ -63,6 +72,9 @@ def _program(data: str | None) -> Iterator[Line]:
   yield _GOOD, 'packages', ', '.join(f'{name} {version}' for name, version in versions.items() if version)
   if missing := [name for name, version in versions.items() if version is None]:
     yield _BAD, 'packages', f'missing: {", ".join(missing)}; run `pip install {" ".join(missing)}`'
+  for name, module in _PACKAGES.items():
+    if versions[name] is not None and (why := installed.fault(module)):
+      yield _BAD, 'packages', f'{name} cannot be loaded ({why}); run `pip install --force-reinstall {name}`'
 
 
 def _home(data: str | None) -> Iterator[Line]:

@@ -42,6 +42,15 @@ def module(name: str, extra: str = 'search', refused: type[AlphaFoldError] = Sea
     raise refused(f'{package} is installed, but cannot be loaded ({why}); {how_to_install(extra)} anew') from error
 
 
+def fault(name: str) -> str | None:
+  """Why a Python module cannot be imported; None: it can."""
+  try:
+    importlib.import_module(name)
+  except Exception as error:  # whatever a broken package leads to
+    return f'{type(error).__name__}: {error}'
+  return None
+
+
 def words_of(path: Path, *arguments: str, check: bool = False) -> str:
   """What a program prints when asked for its version or help.
 
@@ -81,10 +90,10 @@ def program(name: str, variable: str, extra: str = 'search', beside: Path | None
     SearchError: there is none.
   """
   if given := os.environ.get(variable):
-    path = folders.expanded(given)
-    if not (os.path.isfile(path) and os.access(path, os.X_OK)):
+    named = folders.expanded(given)
+    if not (os.path.isfile(named) and os.access(named, os.X_OK)):
       raise SearchError(f'{variable}={given}: no such program; name an executable file or unset the variable')
-    return path
+    return named
   for path in (beside, Path(sysconfig.get_path('scripts')) / name):
     if path is not None and os.access(path, os.X_OK):
       return path
