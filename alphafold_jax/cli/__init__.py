@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
   open_streams()
   arguments = list(sys.argv[1:] if arguments is None else arguments)
+  sys.argv[:] = map(atomic.printable, sys.argv)  # which HMMER writes into what it makes
   arguments = [part for one in arguments for part in _separated(one)]
   parser = _parser()
   if later := [flag for flag in (one.split('=')[0] for one in arguments) if flag in _LATER]:
