@@ -3,7 +3,6 @@
 
 import contextlib
 import errno
-import importlib.readers  # noqa: F401 (package files are read by it, also by one who may not load it)
 import os
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from alphafold_jax.data.queries import FailedQuery, Query, scan_queries
 from alphafold_jax.errors import InputError, ResourceError, SearchError, WeightsError
 from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.found import Found
-from alphafold_jax.weights import store
+from alphafold_jax.weights import shipped, store
 
 FASTA = '>good\nMKTAYIAKQR\n'
 LATIN1 = os.fsdecode(b'prot\xe9')  # a name of the years before UTF-8
@@ -100,7 +99,8 @@ def test_no_parameters_are_seen_in_a_home_that_is_locked_a_file_or_a_broken_link
       assert any(mark == '!!' and 'ALPHAFOLD_JAX_PARAMS' in text for mark, _, text in doctor._home(None))
 
 
-def test_a_folder_of_parameters_that_was_named_and_is_locked_is_an_error(locked):
+def test_a_folder_of_parameters_that_was_named_and_is_locked_is_an_error(locked, monkeypatch):
+  monkeypatch.setattr(shipped, 'exists', lambda: True)  # which reads the package, perhaps in a home that is locked too
   with as_nobody():
     with pytest.raises(WeightsError, match='permission denied'):
       store.find_params('model_1', locked)
