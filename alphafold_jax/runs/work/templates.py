@@ -58,10 +58,12 @@ class GivenStructures(_FromFiles):
       self.files = [entry for entry in sorted(path.iterdir()) if self._is_structure(entry)]
       if not self.files:
         raise InputError(f'{path}: the folder holds no structure; give .cif, .mmcif, .pdb or .ent files (also .gz)')
-    else:
+    elif os.path.lexists(path):
       from alphafold_jax.data.structures import read_chains
 
-      read_chains(path)  # InputError: not a structure, or not there
+      read_chains(path)  # InputError: not a structure, or a broken link
+    else:
+      raise InputError(f'{path}: no such file or folder of templates')
 
   def _is_structure(self, path: Path) -> bool:
     name = path.name.lower().removesuffix('.gz')
