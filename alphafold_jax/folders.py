@@ -70,6 +70,12 @@ def user_cache(kind: str) -> Path:
   return (cache if cache.is_absolute() else home() / '.cache') / 'alphafold_jax' / kind
 
 
+def with_hindrance(folder: Path) -> str:
+  """The folder for messages, with the reason where nothing can be found in it."""
+  why = hindrance(folder)
+  return f'{folder} ({why.lower()})' if why else str(folder)
+
+
 def hindrance(folder: Path) -> str | None:
   """Why nothing can be found in a folder, such as 'Permission denied'; None if it can be entered and listed."""
   try:

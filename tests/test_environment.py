@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -317,3 +318,24 @@ def test_a_process_forked_after_jax_began_is_told_so_at_once_and_others_are_not(
   before, after, without_jax = run.stdout.splitlines()
   assert before == 'done' and without_jax == 'done'
   assert after.startswith('ResourceError: this process was forked after JAX started') and "'spawn'" in after
+
+
+# ------------------------------------------------------------------------------------------ the doors
+
+DOORS = {  # what only one file may ask of the system
+  r'expanduser|Path\.home|getpwuid': 'folders.py',
+  r'sched_getaffinity|cpu_count|/proc/(meminfo|cpuinfo)|/sys/fs': 'machine.py',
+  r'\bfcntl\b': 'locks.py',
+  r'register_at_fork|backends_are_initialized': 'machine.py',
+}
+TEXT_CALL = re.compile(r"\bopen\([^()]*, '[rwax]t?'|\.read_text\(\)|\.write_text\([^,()]*\)$|text=True(?!.*errors=)")
+
+
+def test_each_hazard_has_one_door_and_no_text_depends_on_the_locale():
+  package = Path(machine.__file__).parent
+  for path in package.rglob('*.py'):
+    text = path.read_text(encoding='utf-8')
+    for asked, door in DOORS.items():
+      assert path.name == door or not re.search(asked, text), f'{path}: {asked} is asked for in {door} alone'
+    lines = [line.strip() for line in text.splitlines() if TEXT_CALL.search(line) and 'encoding=' not in line]
+    assert not [line for line in lines if 'atomic.' not in line], path

@@ -58,7 +58,7 @@ def list_found(given: argparse.Namespace) -> int:
 
   folder = _folder(given)
   found = databases.found_in(folder)
-  print(f'Databases in {folder}')
+  print(f'Databases in {folders.with_hindrance(folder)}')
   for one in found:
     print(f'  {one.role:<10} {human_size(databases.size(one)):>10}  {one.kind:<17} {one.path.relative_to(folder)}')
   if not found:

@@ -161,8 +161,7 @@ def has_published() -> bool:
 
 def default_place() -> str:
   """The default directory, for messages; with the reason where nothing can be seen in it."""
-  why = folders.hindrance(default_directory())
-  return f'{default_directory()}{f" ({why.lower()})" if why else ""}'
+  return folders.with_hindrance(default_directory())
 
 
 def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[ParameterFile]:

@@ -90,7 +90,7 @@ class Workplace:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding='utf-8',
         errors='replace',
       ) as process:
         try:
