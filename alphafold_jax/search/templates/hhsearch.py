@@ -68,7 +68,7 @@ def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[Templa
     atomic.write_text(query, a3m)
     flags = {'-i': query, '-o': result, '-d': database.path, '-maxseq': _MAX_ROWS, '-cpu': num_threads, '-v': 1}
     command = [str(program()), *(str(word) for flag in flags.items() for word in flag)]
-    done = subprocess.run(command, capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, encoding='utf-8', errors='replace', stdin=subprocess.DEVNULL)
     if done.returncode or not result.is_file():
       words = (done.stderr.strip() or done.stdout.strip() or 'it said nothing')[-_SHOWN:]
       raise SearchError(f'{database.path}: hhsearch ended with status {done.returncode}: {words}')
