@@ -98,6 +98,9 @@ def _device(data: str | None) -> Iterator[Line]:
     from alphafold_jax import devices
 
     found = devices.describe()
+  except AlphaFoldError as error:
+    yield _BAD, 'device', str(error)
+    return
   except Exception as error:  # whatever a driver or a plugin leads to
     yield _BAD, 'device', machine.without_jax(f'{type(error).__name__}: {error}')
     return

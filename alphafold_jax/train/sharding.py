@@ -14,8 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import devices as local
 from alphafold_jax import schema
+from alphafold_jax.devices import start
 from alphafold_jax.errors import InputError
 from alphafold_jax.train.step import Metrics, StepSpec, TrainState, train_step
 
@@ -36,7 +36,7 @@ def make_mesh(model_devices: int = 1, devices: Any = None) -> Mesh:
     InputError: their number is no multiple of `model_devices`.
     ResourceError: this process was forked after JAX started.
   """
-  found = local.start()
+  found = start()
   devices = np.asarray(found if devices is None else devices)
   if devices.size % model_devices:
     raise InputError(f'run.model_devices={model_devices}: {devices.size} devices are no multiple of it')
