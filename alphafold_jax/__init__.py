@@ -13,6 +13,7 @@ Names are loaded when first used, so that `alphafold-jax --help` does not wait f
 import importlib
 from typing import Any
 
+from alphafold_jax import machine as _machine  # noqa: F401 (from now on it sees whether this process is forked)
 from alphafold_jax.version import __version__
 
 _WHERE = {  # public name -> its module, and its name there where that is another

@@ -12,16 +12,29 @@ from typing import Any
 import jax
 import jaxlib
 
-from alphafold_jax import folders, installed
-from alphafold_jax.errors import InputError
+from alphafold_jax import atomic, folders, installed, machine
+from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.ops import seam
 from alphafold_jax.version import __version__
 
 _COMPILE_SECONDS_WORTH_KEEPING = 0.02
-_CONTROL_GROUPS = (  # limit and use, version 2 and version 1
-  ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
-  ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
-)
+
+
+def start() -> list[jax.Device]:
+  """Starts JAX, unless it runs already; every way to a computation comes through here.
+
+  Returns:
+    all devices, of all hosts.
+
+  Raises:
+    ResourceError: it cannot start, or this process was forked after it started elsewhere.
+  """
+  machine.refuse_forked()
+  try:
+    return jax.devices()
+  except Exception as error:  # whatever a driver or a plugin leads to
+    why = f'{type(error).__name__}: {error}'.removesuffix(': ')
+    raise ResourceError(f'{machine.without_jax(why)}. `alphafold-jax doctor` says more') from error
 
 
 def default_dtype() -> str:
@@ -35,6 +48,7 @@ def first(num_devices: int) -> list[jax.Device]:
   Raises:
     InputError: there are fewer than that.
   """
+  start()
   found = jax.local_devices()
   if num_devices > len(found):
     raise InputError(
@@ -51,18 +65,19 @@ def num_separate() -> int:
 
 def describe() -> dict[str, Any]:
   """Describes the devices that compute, for logs and for config.json."""
-  device = jax.devices()[0]
+  found = start()
+  device = found[0]
   return {
     'platform': device.platform,
     'kind': device.device_kind,
-    'count': len(jax.devices()),
+    'count': len(found),
     'free_bytes': available_bytes(),
   }
 
 
 def idle_accelerator() -> str | None:
   """The remedy where JAX computes on the CPU of a machine with an NVIDIA GPU, or None where it does not."""
-  if jax.default_backend() != 'cpu' or not Path('/proc/driver/nvidia/version').exists():
+  if jax.default_backend() != 'cpu' or not machine.has_nvidia_driver():
     return None
   if 'cpu' in os.environ.get('JAX_PLATFORMS', ''):
     return 'this machine has an NVIDIA GPU, but JAX_PLATFORMS=cpu forbids its use; unset it'
@@ -76,26 +91,12 @@ def available_bytes(num_devices: int = 1) -> int | None:
   """Free memory in bytes of each device that computes, or None where the device does not report it."""
   chosen = first(num_devices)
   if chosen[0].platform == 'cpu':  # simulated devices share one memory
-    free = _host_bytes()
+    free = machine.free_bytes()
     return None if free is None else free // num_devices
   stats = [device.memory_stats() or {} for device in chosen]
   if any('bytes_limit' not in one for one in stats):
     return None
   return min(one['bytes_limit'] - one.get('bytes_in_use', 0) for one in stats)
-
-
-def _host_bytes() -> int | None:
-  try:
-    fields = dict(line.split(':', 1) for line in Path('/proc/meminfo').read_text().splitlines())
-    free = int(fields['MemAvailable'].split()[0]) * 1024
-  except (OSError, KeyError, ValueError):
-    return None
-  for limit, used in _CONTROL_GROUPS:
-    try:  # inside a container the control group may allow less
-      free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-    except (OSError, ValueError):
-      continue
-  return free
 
 
 def return_freed_memory() -> None:
@@ -147,24 +148,16 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
   """
   folder = Path(directory or folders.user_cache('xla')) / machine_key()
   try:
+    atomic.check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
-  except OSError:
+  except (InputError, OSError):
     return None
   return folder if os.access(folder, os.W_OK) else None
 
 
 def machine_key() -> str:
   """A short name for all that kernels and compiled programs depend on: packages, device, the processor's abilities."""
-  device = jax.devices()[0]
+  device = start()[0]
   versions = (__version__, jax.__version__, jaxlib.__version__, *map(installed.version, seam.distributions()))
-  parts = [*versions, device.platform, device.device_kind, platform.machine(), _cpu_abilities()]
+  parts = [*versions, device.platform, device.device_kind, platform.machine(), machine.processor_abilities()]
   return f'{device.platform}-{hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]}'
-
-
-def _cpu_abilities() -> str:
-  try:
-    lines = Path('/proc/cpuinfo').read_text().splitlines()
-  except OSError:
-    return platform.processor()
-  wanted = ('model name', 'flags', 'Features', 'CPU part')
-  return '|'.join(sorted({line for line in lines if line.split(':')[0].strip() in wanted}))

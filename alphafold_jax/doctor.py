@@ -1,25 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`alphafold-jax doctor`: what this machine has for predictions, and what to do about what is missing."""
+"""`alphafold-jax doctor`: what this machine has for predictions, and what to do about what is missing.
+
+Each part of PARTS looks at one thing. One that fails is a line of the report, and the others are looked at.
+"""
 
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from alphafold_jax import folders, installed
+from alphafold_jax import folders, installed, machine
 from alphafold_jax.errors import AlphaFoldError, how_to_install
-from alphafold_jax.transfer.files import human_size
+from alphafold_jax.screen import number
+from alphafold_jax.transfer.files import human_size, state
 from alphafold_jax.version import __version__
 from alphafold_jax.weights import shipped, store
 
-_PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython', 'matplotlib', 'rich')
+_PACKAGES = {  # needed: the name for pip, and the module
+  'jax': 'jax',
+  'jaxlib': 'jaxlib',
+  'dm-haiku': 'haiku',
+  'numpy': 'numpy',
+  'ml-collections': 'ml_collections',
+  'biopython': 'Bio',
+  'matplotlib': 'matplotlib',
+  'rich': 'rich',
+}
 _SHORT = 384  # residues, about the middle length of proteins; a machine that takes no more is a small one
 _DEEPEST = 'model_1_ptm'  # of the models that are run by default, the one that takes most memory
+_PATIENCE = 120.0  # s for JAX to start
 _GOOD, _NOTE, _POOR, _BAD = 'ok', '--', '!!', 'NO'
 
 Line = tuple[str, str, str]  # mark, subject, what about it
+Part = Callable[[str | None], Iterator[Line]]  # is given the folder of the parameters, None: the default one
 
 
 def examine(data: str | None = None) -> int:
@@ -29,8 +46,8 @@ def examine(data: str | None = None) -> int:
     data: folder of the parameters; None: the default one.
   """
   bad, width = False, min(shutil.get_terminal_size().columns, 120)
-  for part in (_program, _device, lambda: _parameters(data), _search, _disk):
-    for mark, subject, text in part():
+  for name, part in PARTS.items():
+    for mark, subject, text in _guarded(name, part, data):
       bad = bad or mark == _BAD
       line = f'[{mark}] {subject:<18} {text}'
       print(textwrap.fill(line, width, subsequent_indent=' ' * 24, break_long_words=False, break_on_hyphens=False))
@@ -38,40 +55,83 @@ def examine(data: str | None = None) -> int:
   return int(bad)
 
 
-def _program() -> Iterator[Line]:
+def _guarded(subject: str, part: 'Part', data: str | None) -> Iterator[Line]:
+  """The lines of a part; whatever it fails of is the last of them."""
+  try:
+    yield from part(data)
+  except AlphaFoldError as error:  # its message has the remedy
+    yield _POOR, subject, str(error)
+  except Exception as error:
+    remedy = 'mend that, or install the packages anew; the lines below do not depend on it'
+    yield _POOR, subject, f'cannot be examined ({type(error).__name__}: {error}); {remedy}'
+
+
+def _program(data: str | None) -> Iterator[Line]:
   yield _GOOD, 'alphafold_jax', f'{__version__} on Python {platform.python_version()}, {platform.platform()}'
   versions = {name: installed.version(name) for name in _PACKAGES}
   yield _GOOD, 'packages', ', '.join(f'{name} {version}' for name, version in versions.items() if version)
   if missing := [name for name, version in versions.items() if version is None]:
     yield _BAD, 'packages', f'missing: {", ".join(missing)}; run `pip install {" ".join(missing)}`'
+  for name, module in _PACKAGES.items():
+    if versions[name] is not None and (why := installed.fault(module)):
+      yield _BAD, 'packages', f'{name} cannot be loaded ({why}); run `pip install --force-reinstall {name}`'
 
 
-def _device() -> Iterator[Line]:
+def _home(data: str | None) -> Iterator[Line]:
+  home = folders.home()
+  elsewhere = all(map(os.environ.get, ('ALPHAFOLD_JAX_PARAMS', 'XDG_CACHE_HOME')))
+  if not elsewhere and (why := folders.hindrance(home)):
+    remedy = 'set ALPHAFOLD_JAX_PARAMS to the folder of the parameters and XDG_CACHE_HOME to a folder you may write to'
+    yield _POOR, 'home', f'{home}: {why.lower()}, so nothing is found or kept there; {remedy}, or HOME to your own'
+  for kind, variable in folders.VARIABLES.items():
+    if os.environ.get(variable) and (why := folders.hindrance(folders.user_cache(kind))):
+      yield _POOR, 'environment', f'{variable}={folders.user_cache(kind)}: {why.lower()}; name a folder, or unset it'
+
+
+def _device(data: str | None) -> Iterator[Line]:
+  if not machine.jax_has_begun() and (why := _start_elsewhere()):
+    yield _BAD, 'device', machine.without_jax(why)
+    return
   try:
     import jax
 
     from alphafold_jax import devices
 
     found = devices.describe()
+  except AlphaFoldError as error:
+    yield _BAD, 'device', str(error)
+    return
   except Exception as error:  # whatever a driver or a plugin leads to
-    remedy = "JAX_PLATFORMS=cpu, or install jax for this machine's driver: pip install 'jax[cuda12]' or 'jax[cuda13]'"
-    yield _BAD, 'device', f'JAX does not start ({type(error).__name__}: {error}). Try {remedy}'
+    yield _BAD, 'device', machine.without_jax(f'{type(error).__name__}: {error}')
     return
   yield _GOOD, 'device', f'{found["count"]} x {found["kind"]}, platform {found["platform"]}, JAX {jax.__version__}'
   if hint := devices.idle_accelerator():
     yield _POOR, 'device', hint
   elif found['platform'] == 'cpu':
     slow = 'small proteins take minutes, large ones hours; a GPU or TPU is much faster'
-    yield _POOR, 'device', f'{os.cpu_count()} processors and no accelerator: {slow}'
+    yield _POOR, 'device', f'{number(machine.num_processors(), "processor")} and no accelerator: {slow}'
   yield _memory(found['free_bytes'], devices.default_dtype())
   cache = devices.use_compilation_cache()
   if cache is None:
     remedy = 'set XDG_CACHE_HOME or JAX_COMPILATION_CACHE_DIR to a folder you may write to'
     yield _POOR, 'compiled programs', f'cannot be kept: the cache folder cannot be written; {remedy}'
   else:
-    files = [path for path in cache.glob('*') if path.is_file()]
-    size = human_size(sum(path.stat().st_size for path in files))
-    yield _GOOD, 'compiled programs', f'{len(files)} files, {size}, in {cache}'
+    sizes = [found['size'] for path in cache.glob('*') if os.path.isfile(path) and (found := state(path))]
+    yield _GOOD, 'compiled programs', f'{number(len(sizes), "file")}, {human_size(sum(sizes))}, in {cache}'
+
+
+def _start_elsewhere() -> str | None:
+  """Why JAX does not start; tried in another process, which XLA may end, or a driver stop; None: it does."""
+  program = [sys.executable, '-c', 'import jax; jax.devices()']
+  try:
+    done = subprocess.run(program, capture_output=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE, check=False)
+  except subprocess.TimeoutExpired:
+    return f'it still waits for a device after {_PATIENCE:.0f} s'
+  if not done.returncode:
+    return None
+  said = [line.strip() for line in done.stderr.decode('utf-8', 'replace').splitlines() if line.strip()]
+  telling = [line for line in said if 'Error' in line or 'flags' in line] or said
+  return telling[-1][:300] if telling else f'its process ended with exit code {done.returncode}'
 
 
 def _memory(free: int | None, dtype: str) -> Line:
@@ -115,15 +175,23 @@ def _parameters(data: str | None) -> Iterator[Line]:
     yield _BAD, 'parameters', f'{what} in {place}; {fetch}, {others}'
 
 
-def _disk() -> Iterator[Line]:
-  for subject, folder in (('disk, here', Path.cwd()), ('disk, parameters', store.default_directory())):
-    while not folder.exists():
-      folder = folder.parent
-    yield _GOOD, subject, f'{human_size(shutil.disk_usage(folder).free)} free in {folder}'
+def _disk_here(data: str | None) -> Iterator[Line]:
+  try:
+    yield _free('disk, here', Path.cwd())
+  except FileNotFoundError:
+    yield _POOR, 'disk, here', 'the folder this was started in is gone; start in one that exists'
 
 
-def _search() -> Iterator[Line]:
-  from alphafold_jax.search import databases
+def _disk_of_parameters(data: str | None) -> Iterator[Line]:
+  folder = store.default_directory()
+  yield _free('disk, parameters', next(one for one in (folder, *folder.parents, Path('/')) if os.path.exists(one)))
+
+
+def _free(subject: str, folder: Path) -> Line:
+  return _GOOD, subject, f'{human_size(shutil.disk_usage(folder).free)} free in {folder}'
+
+
+def _search(data: str | None) -> Iterator[Line]:
   from alphafold_jax.search.mmseqs import program as mmseqs_program
   from alphafold_jax.search.templates import hhsearch
 
@@ -140,7 +208,13 @@ def _search() -> Iterator[Line]:
       program = find()
       yield _GOOD, 'search', f'{name} {version(program)} ({use}): {program}'
     except AlphaFoldError as error:
-      yield _NOTE, 'search', f'{use}: {error}'
+      named = any(name in str(error) for name in os.environ if name.startswith('ALPHAFOLD_JAX_'))
+      yield _POOR if named else _NOTE, 'search', f'{use}: {error}'
+
+
+def _databases(data: str | None) -> Iterator[Line]:
+  from alphafold_jax.search import databases
+
   folder = folders.user_cache('databases')
   found = databases.found_in(folder)
   for one in found:
@@ -148,3 +222,15 @@ def _search() -> Iterator[Line]:
   if not found:
     remedy = '`alphafold-jax db download` fetches some, and --database takes those that are elsewhere'
     yield _NOTE, 'database', f'none in {folder}; {remedy}'
+
+
+PARTS: dict[str, Part] = {
+  'packages': _program,
+  'home': _home,
+  'device': _device,
+  'parameters': _parameters,
+  'search': _search,
+  'database': _databases,
+  'disk, here': _disk_here,
+  'disk, parameters': _disk_of_parameters,
+}

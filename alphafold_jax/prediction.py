@@ -95,7 +95,9 @@ def load_model(name: str, params: str | Path | None = None, *, strict: bool = Fa
   Raises:
     InputError: no such model or setting.
     WeightsError: no such file, or it does not fit.
+    ResourceError: this process was forked after JAX started.
   """
+  devices.start()
   config = configs.changed(configs.model_config(name), {key.replace('__', '.'): v for key, v in changes.items()})
   if params == 'random':
     source, values = 'random', random_params(config, seed=configs.model_number(name))
@@ -136,9 +138,11 @@ def predict(
 
   Raises:
     InputError: the query or a setting cannot be used, or there are fewer devices than it says.
-    ResourceError: it does not fit the devices' memory; the message says what would.
+    ResourceError: it does not fit the devices' memory, and the message says what would; or this process was forked
+      after JAX started.
     NumericalError: NaN or infinity came out, in float32 too.
   """
+  devices.start()
   settings = (settings or Settings()).with_changes(**changes)
   batch = as_batch(query, templates)
   name = name or getattr(query, 'name', None) or 'query'

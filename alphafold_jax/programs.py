@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import confidence, devices, schema, traced
+from alphafold_jax import confidence, devices, machine, schema, traced
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.templates import TemplateContext
@@ -45,6 +45,7 @@ class Program:
     self.compiled: dict[Hashable, jax.stages.Compiled] = {}  # by shapes of arguments
 
   def __call__(self, *arguments: Any) -> Any:
+    machine.refuse_forked()
     leaves, tree = jax.tree.flatten(arguments)
     shapes = (tree, *(jax.typeof(leaf) for leaf in leaves))
     if shapes not in self.compiled:

@@ -8,6 +8,7 @@ display in place of the lines that it makes redundant; elsewhere every line is p
 import contextlib
 import dataclasses
 import datetime
+import io
 import logging
 import os
 import sys
@@ -15,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax.errors import InputError
+from alphafold_jax import atomic
+from alphafold_jax.errors import ResourceError
 
 _package_log = logging.getLogger('alphafold_jax')
 LOG = 'log.txt'
@@ -38,6 +40,40 @@ def number(count: int, what: str) -> str:
 def duration(seconds: float | None) -> str:
   """3725 -> '1:02:05'."""
   return '-' if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
+
+
+def open_streams() -> None:
+  """Makes the standard streams take all that is written: any letter, and also where they were closed (`>&-`).
+
+  Otherwise the first file that is opened would become the standard output of all libraries.
+  """
+  for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+    stream = getattr(sys, name)
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors='replace')  # an Å must not end a run where it cannot be shown
+    elif stream is None:
+      with contextlib.suppress(OSError):  # the lowest number that is free is the one that was closed
+        setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), 'r' if number == 0 else 'w', encoding='utf-8'))
+
+
+def close_output() -> None:
+  """Writes what standard output still holds.
+
+  Raises:
+    ResourceError: it cannot be written, such as on a full disk.
+    BrokenPipeError: its reader has gone.
+  """
+  try:
+    if sys.stdout is not None:
+      sys.stdout.flush()
+  except BrokenPipeError:
+    raise
+  except (OSError, ValueError) as error:
+    sys.stdout = None  # or Python would try again, and fail with a traceback
+    raise ResourceError(
+      f'standard output cannot be written ({getattr(error, "strerror", None) or error}), so part of what was said '
+      'there is lost; files that were written are whole'
+    ) from error
 
 
 @dataclasses.dataclass
@@ -164,12 +200,12 @@ def reporting(log_file: Path, screen: Screen | None) -> Iterator[Any]:
     the `rich.console.Console` of a live screen, else None.
 
   Raises:
-    InputError: the file cannot be written.
+    InputError, ResourceError: the file cannot be written.
   """
   try:
-    handlers: list[logging.Handler] = [_File(log_file, encoding='utf-8')]
+    handlers: list[logging.Handler] = [_File(log_file, **atomic.TEXT)]
   except OSError as error:
-    raise InputError(f'{log_file}: cannot be written ({error.strerror}); choose a place you may write to') from error
+    raise atomic.explained(log_file, error) from error
   debug = screen is not None and screen.debug
   handlers[0].setFormatter(_Plain(_TIMED, tracebacks=True))
   handlers[0].setLevel(logging.DEBUG if debug else logging.INFO)

@@ -39,7 +39,10 @@ def kept(jitted: Any, identity: Hashable, arguments: tuple) -> Callable:
   """
   if (folder := devices.compilation_cache()) is None:
     return jitted
-  path = folder / f'traced-{_digest(identity, arguments)}'
+  try:
+    path = folder / f'traced-{_digest(identity, arguments)}'
+  except OSError:  # our own code cannot be read
+    return jitted
   try:
     return jax.export.deserialize(bytearray(path.read_bytes())).call
   except OSError:

@@ -421,7 +421,7 @@ def test_doctor_is_content_when_the_default_models_are_there(tmp_path, capsys):
 
 
 def test_a_gpu_that_jax_does_not_use_is_pointed_out(monkeypatch):
-  monkeypatch.setattr(devices.Path, 'exists', lambda self: str(self) == '/proc/driver/nvidia/version')
+  monkeypatch.setattr(devices.machine, 'has_nvidia_driver', lambda: True)
   monkeypatch.delenv('JAX_PLATFORMS', raising=False)
   assert 'jax[cuda12]' in devices.idle_accelerator()
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')

@@ -178,9 +178,9 @@ def test_the_public_names_are_all_there():
 
 
 def test_the_compilation_cache_has_a_folder_for_each_kind_of_machine(tmp_path, monkeypatch):
-  monkeypatch.setattr(devices, '_cpu_abilities', lambda: 'flags: avx2')
+  monkeypatch.setattr(devices.machine, 'processor_abilities', lambda: 'flags: avx2')
   one = devices.machine_key()
-  monkeypatch.setattr(devices, '_cpu_abilities', lambda: 'flags: avx512f')
+  monkeypatch.setattr(devices.machine, 'processor_abilities', lambda: 'flags: avx512f')
   other = devices.machine_key()
   monkeypatch.setattr(installed, 'version', lambda package: '1.0')  # kernels that are installed later are tried
   assert len({one, other, devices.machine_key()}) == 3

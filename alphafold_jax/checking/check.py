@@ -3,7 +3,6 @@
 
 import dataclasses
 import os
-import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphafold_jax import confidence
+from alphafold_jax import confidence, folders
 from alphafold_jax import config as configs
 from alphafold_jax.checking import comparing, files, replay, scores
 from alphafold_jax.checking import recording as recordings
@@ -116,7 +115,7 @@ class Checks:
 
 def _installed(directory: PathLike | None) -> list[str]:
   """The models of which a folder has a file, or something of its name, or the record of one."""
-  place = pathlib.Path(directory or store.default_directory()).expanduser()
+  place = folders.expanded(directory or store.default_directory())
   named = {path.name for folder in (place, place / 'params') for path in folder.glob('params_*.npz')}
   rows = [row for row in store.list_params(directory) if row.file in named or row.sha256 is not None]
   if not any(row.model in published.MODELS for row in rows):

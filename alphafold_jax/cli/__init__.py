@@ -9,7 +9,6 @@ the person, 143 by the system. JAX is loaded only when there is something to com
 
 import argparse
 import contextlib
-import io
 import pathlib
 import signal
 import sys
@@ -17,10 +16,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from alphafold_jax import atomic
 from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, flags, msa, params, predict, train
 from alphafold_jax.cli.flags import PROGRAM
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.screen import LOG, name_of_shard
+from alphafold_jax.screen import LOG, close_output, name_of_shard, open_streams
 from alphafold_jax.version import __version__
 
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
@@ -28,21 +28,20 @@ COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
-  for stream in (sys.stdout, sys.stderr):
-    if isinstance(stream, io.TextIOWrapper):
-      stream.reconfigure(errors='replace')  # an Å must not end a run where it cannot be shown
+  open_streams()
   arguments = list(sys.argv[1:] if arguments is None else arguments)
+  sys.argv[:] = map(atomic.printable, sys.argv)  # which HMMER writes into what it makes
   arguments = [part for one in arguments for part in _separated(one)]
   parser = _parser()
   if not arguments:
     parser.print_help()
-    return 2
+    return _flushed(2)
   try:
     if unknown := flags.unknown_flag(parser, arguments):
       unknown[0].error(unknown[1])
     options = parser.parse_args(arguments)
   except SystemExit as leaving:  # --help, --version or wrong usage
-    return int(leaving.code or 0)
+    return _flushed(int(leaving.code or 0))
   options.command_line = [PROGRAM, *arguments]
   return _guarded(options)
 
@@ -57,7 +56,7 @@ def _guarded(options: argparse.Namespace) -> int:
   debug = getattr(options, 'debug_logging', False)
   try:
     with _terminable():
-      return options.run(options)
+      return _flushed(options.run(options))
   except _Terminated:
     _say('stopped by the system (SIGTERM); run the same command again to go on from here')
     return 143
@@ -72,6 +71,12 @@ def _guarded(options: argparse.Namespace) -> int:
       traceback.print_exc()
     _say(f'error: {error}')
     return 2
+  except OSError as error:  # of a place that no part of the program guards
+    if debug:
+      traceback.print_exc()
+    if not _flushed(0):
+      _say(f'error: {atomic.of_system(error)}')
+    return 1
   except Exception as error:
     if debug:
       traceback.print_exc()
@@ -79,6 +84,16 @@ def _guarded(options: argparse.Namespace) -> int:
     where = f'\n{log} has the details; --debug-logging shows them here' if log.is_file() else ''
     _say(f'unexpected {type(error).__name__}: {error}{where}')
     return 1
+
+
+def _flushed(code: int) -> int:
+  """The exit code, or 1 with a message where standard output took not all that was said."""
+  try:
+    close_output()
+  except AlphaFoldError as error:
+    _say(f'error: {error}')
+    return 1
+  return code
 
 
 def _log_of(options: argparse.Namespace) -> pathlib.Path:

@@ -3,9 +3,9 @@
 
 import argparse
 import datetime
-import pathlib
 from typing import Any
 
+from alphafold_jax import folders
 from alphafold_jax.cli.flags import actions, command, value
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -15,7 +15,7 @@ from alphafold_jax.transfer.files import human_size
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax.search.cache import SearchCache
 
-  if given.search_cache and not pathlib.Path(given.search_cache).expanduser().is_dir():
+  if given.search_cache and not folders.expanded(given.search_cache).is_dir():
     raise InputError(f'--search-cache {given.search_cache}: no such folder')
   cache = SearchCache(given.search_cache)
   entries = sorted(cache.entries(), key=lambda entry: entry.used)

@@ -3,13 +3,12 @@
 
 import argparse
 import logging
-import os
 import pathlib
 import re
 import sys
 from typing import Any
 
-from alphafold_jax import folders
+from alphafold_jax import folders, machine
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -20,7 +19,7 @@ def build(given: argparse.Namespace) -> int:
   from alphafold_jax.search.mmseqs import making
 
   out = pathlib.Path(given.out)
-  threads = given.num_threads or len(os.sched_getaffinity(0))
+  threads = given.num_threads or machine.num_processors()
   making.build(given.fasta, out, threads, index=given.index, overwrite=given.overwrite, watch=_report)
   print(f'{out}: an MMseqs2 database; search it with --msa-mode mmseqs2 --database {out}')
   return 0
@@ -31,7 +30,7 @@ def _report(fraction: float, text: str) -> None:
 
 
 def _folder(given: argparse.Namespace) -> pathlib.Path:
-  return pathlib.Path(given.folder).expanduser() if given.folder else folders.user_cache('databases')
+  return folders.expanded(given.folder) if given.folder else folders.user_cache('databases')
 
 
 def download(given: argparse.Namespace) -> int:
@@ -67,7 +66,7 @@ def list_found(given: argparse.Namespace) -> int:
   if given.folder and not folder.is_dir():
     raise InputError(f'{folder}: no such folder of databases')
   found = databases.found_in(folder)
-  print(f'Databases in {folder}')
+  print(f'Databases in {folders.with_hindrance(folder)}')
   for one in found:
     print(f'  {one.role:<10} {human_size(databases.size(one)):>10}  {one.kind:<17} {one.path.relative_to(folder)}')
   if not found:

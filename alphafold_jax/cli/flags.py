@@ -3,6 +3,7 @@
 
 import argparse
 import ast
+import contextlib
 import difflib
 import re
 import shutil
@@ -158,7 +159,8 @@ def wrapped(text: str, width: int | None = None, indent: str = '') -> str:
 
 def say(text: str) -> None:
   """Writes to standard error; on a terminal in lines that end between words."""
-  print(wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr)
+  with contextlib.suppress(OSError):  # there is no other place to say it
+    print(wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr)
 
 
 def command(

@@ -7,7 +7,7 @@ import pathlib
 import sys
 from typing import Any
 
-from alphafold_jax import choices
+from alphafold_jax import choices, folders
 from alphafold_jax.cli.flags import PROGRAM, Flags, actions, command, count, switch, value
 from alphafold_jax.errors import InputError
 from alphafold_jax.transfer.files import human_size
@@ -30,12 +30,12 @@ def run(given: argparse.Namespace) -> int:
       given.archive, given.data, source=given.source, sha256=given.sha256, expected=expected, force=given.force
     )
   elif given.action == 'list':
-    if given.data and not pathlib.Path(given.data).expanduser().is_dir():
+    if given.data and not folders.expanded(given.data).is_dir():
       raise InputError(f'--data {given.data}: no such folder')
     rows = store.list_params(given.data)
   else:
     rows = store.verify(given.data, expected)
-  print(f'Parameters in {given.data or store.default_directory()}')
+  print(f'Parameters in {given.data or store.default_place()}')
   for row in rows:
     size = '' if row.size is None else human_size(row.size)
     print(f'  {row.model:<14} {row.status:<11} {size:>10}  {(row.sha256 or "")[:16]:<16}  {row.licence or ""}'.rstrip())

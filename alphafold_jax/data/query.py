@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from alphafold_jax import atomic
 from alphafold_jax.data.alignment import Alignment, checked, encode, parse_a3m
 from alphafold_jax.data.alignment_files import Read, read_a3m
 from alphafold_jax.data.jobnames import safe_name
@@ -111,7 +112,7 @@ Items = Iterator[Query | FailedQuery | str]  # of a file, in order; texts are no
 
 def stem(path: Path) -> str:
   """A file's name without its suffixes."""
-  return (Path(path.stem) if path.suffix.lower() == '.gz' else path).stem
+  return atomic.printable((Path(path.stem) if path.suffix.lower() == '.gz' else path).stem)
 
 
 def suffix(path: Path) -> str:

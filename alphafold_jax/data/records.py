@@ -8,11 +8,13 @@ missing headers, symbols that are no residues. Line and column numbers count fro
 import contextlib
 import csv
 import dataclasses
+import errno
 import gzip
 import io
 import itertools
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +34,8 @@ _CONTROL = re.compile('[\x01-\x08\x0b\x0e-\x1f\x7f]')  # without NUL, with which
 _LINE_END = re.compile('\r\n|\r|\n')
 _HEADER = re.compile(rb'(?:\A(?:\xef\xbb\xbf)?|(?<=[\r\n]))[\0 \t\f]*>')  # as `split_records` sees it
 _HEAD = 1 << 20  # bytes; more are read where the query does not end within them
+_PASSING = (errno.ESTALE, errno.EAGAIN, errno.EINTR)  # of file servers, when another machine has replaced the file
+_OPEN_ALREADY = ('/dev/fd/', '/dev/stdin', '/proc/self/fd/')
 ANNOTATIONS = frozenset(  # rows that HH-suite's programs put above or below the sequences of an alignment
   ('ss_pred', 'ss_conf', 'ss_dssp', 'sa_dssp', 'sa_pred', 'aa_pred', 'aa_dssp')
 )
@@ -41,8 +45,17 @@ NO_ALIGNMENT_SYMBOL = re.compile(r'[^A-Za-z.\-\s]')
 def read_bytes(path: str | Path) -> bytes:
   """The file's content, decompressed when its first bytes, whatever its name, are those of gzip; see `read_errors`."""
   with read_errors(path):
-    content = Path(path).read_bytes()
+    content = _content(path)
     return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+
+
+def _content(path: str | Path) -> bytes:
+  try:
+    return Path(path).read_bytes()
+  except OSError as error:
+    if error.errno not in _PASSING:
+      raise
+  return Path(path).read_bytes()  # asks the file server anew
 
 
 def absent(path: str | Path, usual: str = 'no such file') -> str:
@@ -53,10 +66,25 @@ def absent(path: str | Path, usual: str = 'no such file') -> str:
     return usual
 
 
+def refuse_special(path: str | Path) -> None:
+  """Refuses a folder, and a pipe or device, of which reading might not end; the shell's <(...) is taken.
+
+  Raises:
+    InputError: it is one of these.
+    OSError: it cannot be looked at.
+  """
+  mode = os.stat(path).st_mode
+  if stat.S_ISREG(mode) or str(path).startswith(_OPEN_ALREADY):
+    return
+  what = 'folder' if stat.S_ISDIR(mode) else 'pipe, socket or device'
+  raise InputError(f'{path}: is a {what}, not a file; name a file')
+
+
 @contextlib.contextmanager
 def read_errors(path: str | Path) -> Iterator[None]:
   """Turns a failed reading of a file inside the block, perhaps of gzip data, into an InputError that names the file."""
   try:
+    refuse_special(path)
     yield
   except InputError:
     raise
@@ -78,6 +106,7 @@ def read_text(path: str | Path) -> str:
 def read_head(path: str | Path, size: int = 4096) -> bytes:
   """The first bytes of a file, decompressed; none if it cannot be read."""
   try:
+    refuse_special(path)
     with open(path, 'rb') as file:
       packed = file.peek(2)[:2] == GZIP_MAGIC
       with gzip.GzipFile(fileobj=file) if packed else file as stream:
@@ -89,6 +118,7 @@ def read_head(path: str | Path, size: int = 4096) -> bytes:
 def read_first_record(path: str | Path) -> str:
   """The text up to the end of the first record that is no annotation: the query of an alignment, without reading on."""
   try:
+    refuse_special(path)
     with open(path, 'rb') as file:
       packed = file.peek(2)[:2] == GZIP_MAGIC
       with gzip.GzipFile(fileobj=file) if packed else file as stream:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import folders
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.templates import Template, template_from_structure
 from alphafold_jax.errors import InputError
@@ -131,7 +132,7 @@ def _text(value: Any, _: Path, where: str) -> str:
 
 
 def _file(value: Any, folder: Path, where: str) -> Path:
-  path = folder / Path(_text(value, folder, where)).expanduser()
+  path = folder / folders.expanded(_text(value, folder, where))
   if not path.is_file():
     raise InputError(f'{where}: no file {path}')
   return path

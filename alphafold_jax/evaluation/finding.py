@@ -22,12 +22,13 @@ matches nothing is a prediction that cannot be scored.
 import collections
 import dataclasses
 import itertools
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alphafold_jax.data.jobnames import original_names
-from alphafold_jax.data.records import read_table
+from alphafold_jax.data.records import absent, read_table
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import Names, listed
 from alphafold_jax.screen import number
@@ -174,19 +175,19 @@ def _left_out(path: Path, taken: Iterable[Path]) -> list[str]:
 
 def _structure_files(path: Path) -> list[tuple[Path, str]]:
   """Structure files and their names without extension: those of a folder, or the one given, which may have any name."""
-  if path.is_file():
+  if os.path.isfile(path):
     named = _STRUCTURE.fullmatch(path.name)
     return [(path, named['stem'] if named else path.stem)]
-  if not path.exists():
-    raise InputError(f'{path}: no such file or folder')
   try:
     files = sorted(path.iterdir())
+  except FileNotFoundError:
+    raise InputError(f'{path}: {absent(path, "no such file or folder")}') from None
   except OSError as error:
     raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
   found = [
     (file, named['stem'])
     for file in files
-    if not file.name.startswith('.') and file.is_file() and (named := _STRUCTURE.fullmatch(file.name))
+    if not file.name.startswith('.') and not os.path.isdir(file) and (named := _STRUCTURE.fullmatch(file.name))
   ]
   if not found:
     hint = '; unpack the .zip files in it' if any(file.suffix == '.zip' for file in files) else ''

@@ -14,7 +14,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax import ops, schema
+from alphafold_jax import machine, ops, schema
 from alphafold_jax.confidence import Confidence
 from alphafold_jax.model import embedders
 from alphafold_jax.model.embedders import EmbedderSpec, InputEmbedder, RecyclingEmbedder
@@ -248,6 +248,7 @@ def _by_kernels(function: Callable, kernels: ops.Kernels) -> Callable:
 
   @functools.wraps(function)
   def traced(*arguments, **named):
+    machine.refuse_forked()
     with ops.use_kernels(kernels):
       return function(*arguments, **named)
 

@@ -136,7 +136,9 @@ def write(report: Report, folder: Path | str, formats: Iterable[str]) -> Written
         written.skipped[name] = str(error)
         continue
       with atomic.replacing(folder / name) as file:
-        content(file) if callable(content) else file.write(content.encode() if isinstance(content, str) else content)
+        content(file) if callable(content) else file.write(
+          content.encode(**atomic.TEXT) if isinstance(content, str) else content
+        )
       written.paths.append(folder / name)
   return written
 

@@ -59,7 +59,7 @@ def run(
     for note in models.notes if models else ():
       _log.warning('%s. %s', note.text, note.advice)  # the first line
     if models and options.family == shipped.MODEL and options.model_type == 'auto' and options.params is None:
-      _log.info('%s is run since there are no published parameters in %s', options.family, store.default_directory())
+      _log.info('%s is run since there are no published parameters in %s', options.family, store.default_place())
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     try:
       return _Run(source, out, options, found, templates, models, command, places, screen).run(console)

@@ -11,6 +11,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
+from alphafold_jax import folders
 from alphafold_jax.choices import MODEL_TYPES, ORDER, RANKS, SKIPPABLE, SORTS
 from alphafold_jax.errors import InputError
 from alphafold_jax.output import files
@@ -198,7 +199,7 @@ class Options:
     return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items()}
 
   def _is_one_file(self) -> bool:
-    return self.params is not None and not self.is_random and Path(self.params).expanduser().is_file()
+    return self.params is not None and not self.is_random and folders.expanded(self.params).is_file()
 
   def _model_of_file(self) -> str | None:
     """The model that a single parameter file holds by its name."""

@@ -10,7 +10,6 @@ process ends.
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import gzip
 import hashlib
 import json
@@ -21,7 +20,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alphafold_jax import atomic, folders
+from alphafold_jax import atomic, folders, locks
 from alphafold_jax.errors import InputError
 from alphafold_jax.search.found import Found
 
@@ -66,8 +65,9 @@ class SearchCache:
       InputError: it cannot be written.
       ResourceError: the disk is full.
     """
-    self.folder = atomic.make_folder(pathlib.Path(folder or folders.user_cache('searches')).expanduser())
+    self.folder = folders.expanded(folder or folders.user_cache('searches'))
     try:
+      self.folder.mkdir(parents=True, exist_ok=True)
       self._lock = open(self.folder / 'lock', 'a+b')  # noqa: SIM115 (open as long as the cache)
     except OSError as error:
       variable = folders.VARIABLES['searches']
@@ -84,9 +84,13 @@ class SearchCache:
         found = Found.from_json(json.loads(file.readline()))
     except FileNotFoundError:
       return None
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
       _log.warning('%s: damaged (%s: %s), so that search is made again', path, type(error).__name__, error)
-      path.unlink(missing_ok=True)
+      with contextlib.suppress(OSError):
+        path.unlink()
+      return None
+    except OSError as error:
+      _log.warning('%s: cannot be read (%s), so that search is made again', path, error.strerror or error)
       return None
     with contextlib.suppress(OSError):
       os.utime(path)
@@ -106,7 +110,7 @@ class SearchCache:
       'num_rows': sum(rows.a3m.count('>') - 1 for rows in found.rows) + 1,
     }
     atomic.make_folder(self._path(key).parent)
-    with atomic.replacing(self._path(key)) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
+    with atomic.replacing(self._path(key)) as file, gzip.open(file, 'wt', **atomic.TEXT) as packed:
       packed.write(f'{json.dumps(heading)}\n{json.dumps(found.to_json())}\n')
 
   def claim(self, key: str, *, wait: bool = False) -> bool:
@@ -119,19 +123,12 @@ class SearchCache:
     Returns:
       False if another process has it.
     """
-    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
-    try:
-      fcntl.lockf(self._lock, how, 1, _place(key))
-    except (BlockingIOError, PermissionError):
-      return False
-    except OSError as error:  # a file system without locks: at worst a search is made twice
-      _log.debug('%s: no locks here (%s)', self.folder, error)
-    return True
+    held = locks.take(self._lock, _place(key), wait=wait)
+    return held is not False  # a file system without locks: at worst a search is made twice
 
   def release(self, key: str) -> None:
     """Gives the right back."""
-    with contextlib.suppress(OSError):
-      fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, _place(key))
+    locks.give_back(self._lock, _place(key))
 
   def entries(self) -> Iterator[KeptSearch]:
     """All searches in the folder, in no order."""

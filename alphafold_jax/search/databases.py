@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from alphafold_jax import folders
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import Names, did_you_mean, listed
 
@@ -98,7 +99,7 @@ def parse(text: str) -> Database:
   elif not role:
     choices = f'choose {", ".join(ROLES)}, or give the path alone{did_you_mean(given, ROLES)}'
     raise InputError(f'--database {text}: no role {given!r}; {choices}')
-  path = Path(rest).expanduser()
+  path = folders.expanded(rest)
   if kind := _kind(path):
     return Database(role or _role_of(path), path, kind)
   what = 'no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with'

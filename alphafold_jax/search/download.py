@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, folders
 from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, TransferError
 from alphafold_jax.search import databases
@@ -70,7 +70,7 @@ def download(
     InputError: there is no such set.
   """
   one = find_set(chosen) if isinstance(chosen, str) else chosen
-  folder = Path(folder).expanduser()
+  folder = folders.expanded(folder)
   wanted = (sha256 or one.sha256 or '').strip().lower() or None
   atomic.make_folder(folder, tried=True, refused=TransferError)
   with lock(folder, patience.deadline):

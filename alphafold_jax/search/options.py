@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import folders
+from alphafold_jax import folders, machine
 from alphafold_jax.choices import MSA_MODES, PUBLIC_HOST, SERVER_MODES, SINGLE
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import listed
@@ -133,7 +133,7 @@ class SearchOptions:
     """The databases; a folder stands for those in it that the search can use."""
     found: list[Database] = []
     for text in map(str, self.databases):
-      folder = Path(text).expanduser()
+      folder = folders.expanded(text)
       for one in self._usable_in(folder) if folder.is_dir() else [databases.parse(text)]:
         if one.path.resolve() in [other.path.resolve() for other in found]:
           raise InputError(f'--database {text}: {one.path} is given twice; name it once')
@@ -144,7 +144,7 @@ class SearchOptions:
   def left_out(self) -> tuple[Database, ...]:
     """The databases in the folders given that are not searched: of another kind, or with a role that must be named."""
     named = {one.path.resolve() for one in self.parsed}
-    folders_given = [folder for text in self.databases if (folder := Path(text).expanduser()).is_dir()]
+    folders_given = [folder for text in self.databases if (folder := folders.expanded(text)).is_dir()]
     there = (one for folder in folders_given for one in databases.found_in(folder))
     return tuple(one for one in there if one.path.resolve() not in named)
 
@@ -173,7 +173,7 @@ class SearchOptions:
   @property
   def threads(self) -> int:
     """How many the engine uses."""
-    return self.num_threads or len(os.sched_getaffinity(0))
+    return self.num_threads or machine.num_processors()
 
   @property
   def template_database(self) -> Database | None:
@@ -198,8 +198,8 @@ class SearchOptions:
     if self.uses_server:
       return _structures_of(Path(self.search_cache or folders.user_cache('searches')))
     if self.local_pdb_path is not None:
-      return Path(self.local_pdb_path).expanduser()
-    beside = (Path(text).expanduser() / 'pdb_mmcif' / 'mmcif_files' for text in self.databases)  # as AlphaFold has it
+      return folders.expanded(self.local_pdb_path)
+    beside = (folders.expanded(text) / 'pdb_mmcif' / 'mmcif_files' for text in self.databases)  # as AlphaFold has it
     return next((folder for folder in beside if folder.is_dir()), None)
 
   def _template_engine(self) -> TemplateEngine | None:
@@ -220,7 +220,7 @@ class SearchOptions:
 
 def _structures_of(folder: Path) -> Path:
   """Where a server's structures are kept."""
-  return folder.expanduser() / 'structures'
+  return folders.expanded(folder) / 'structures'
 
 
 def _hmmer(options: SearchOptions, _: SearchCache) -> Engine:

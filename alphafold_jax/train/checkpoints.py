@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from alphafold_jax import installed
+from alphafold_jax import atomic, installed
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -23,9 +23,11 @@ class Checkpoints:
   """The checkpoints of one run's folder."""
 
   def __init__(self, directory: Path, keep_last: int = 3):
-    """Opens or makes the folder, which keeps the last ones and the best; InputError: Orbax is not installed."""
+    """Opens or makes the folder, which keeps the last ones and the best; InputError: Orbax is not installed, or the
+    name is not UTF-8."""
     self._ocp = ocp = installed.module('orbax.checkpoint', 'train', InputError)
     logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax logs every step of a save there
+    atomic.check_name(directory.absolute())
     policies = ocp.checkpoint_managers.preservation_policy
     self._manager = ocp.CheckpointManager(
       directory.absolute(),

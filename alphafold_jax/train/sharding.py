@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from alphafold_jax import schema
+from alphafold_jax.devices import start
 from alphafold_jax.errors import InputError
 from alphafold_jax.train.step import Metrics, StepSpec, TrainState, train_step
 
@@ -33,8 +34,10 @@ def make_mesh(model_devices: int = 1, devices: Any = None) -> Mesh:
 
   Raises:
     InputError: their number is no multiple of `model_devices`.
+    ResourceError: this process was forked after JAX started.
   """
-  devices = np.asarray(jax.devices() if devices is None else devices)
+  found = start()
+  devices = np.asarray(found if devices is None else devices)
   if devices.size % model_devices:
     raise InputError(f'run.model_devices={model_devices}: {devices.size} devices are no multiple of it')
   return Mesh(devices.reshape(-1, model_devices), (DATA, MODEL))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from alphafold_jax import schema
+from alphafold_jax import devices, schema
 from alphafold_jax.data import features
 from alphafold_jax.losses.total import LossSpec, total_loss
 from alphafold_jax.model import alphafold, recycling
@@ -71,6 +71,7 @@ def initial_state(spec: StepSpec, key: jax.Array, params: Any = None) -> TrainSt
     key: consumed when parameters are drawn
     params: to start from; None: they are drawn (Suppl. 1.11.4)
   """
+  devices.start()
   if params is None:
     num_templates = 0 if spec.network.templates is None else 1
     example = features.make_batch('ACDEFGHIKL', num_templates=num_templates)  # parameters do not depend on lengths

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphafold_jax import confidence, schema
+from alphafold_jax import confidence, devices, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import padding
 from alphafold_jax.data.training.cache import TrainingCache
@@ -97,6 +97,7 @@ def score_chains(
     chains: from `choose_chains`
     num_passes: of the network, per chain
   """
+  devices.start()
   fold = folder(spec, num_passes)
   key = jax.random.key(0)
   results = []

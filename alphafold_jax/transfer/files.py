@@ -3,9 +3,7 @@
 
 import contextlib
 import datetime
-import errno
 import hashlib
-import importlib
 import logging
 import os
 import pathlib
@@ -14,16 +12,14 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import TextIO
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, locks
 from alphafold_jax.errors import ResourceError, TransferError
 
 _log = logging.getLogger(__name__)
-_fcntl: Any = importlib.import_module('fcntl') if os.name == 'posix' else None
 CHUNK = 1 << 20  # bytes
 _MARGIN = 64 << 20  # bytes left free beside what is written
-_HELD = (errno.EACCES, errno.EAGAIN)
 _LOG_EVERY = 30.0  # s
 Meter = Callable[[int, int | None], None]  # called with the bytes that are there, and the total (None: not known)
 
@@ -59,7 +55,7 @@ def staging(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   """
   for stale in folder.glob('.unpacking-*'):
     shutil.rmtree(stale, ignore_errors=True)
-  with tempfile.TemporaryDirectory(dir=folder, prefix='.unpacking-') as name:
+  with tempfile.TemporaryDirectory(dir=folder, prefix='.unpacking-', ignore_cleanup_errors=True) as name:
     yield pathlib.Path(name)
 
 
@@ -119,13 +115,9 @@ def lock(directory: pathlib.Path, timeout: float) -> Iterator[bool]:
 def _acquire(file: TextIO, path: pathlib.Path, timeout: float) -> bool:
   give_up = time.monotonic() + timeout
   logged = False
-  while _fcntl is not None:
-    try:
-      _fcntl.flock(file, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+  while (held := locks.take(file)) is not None:
+    if held:
       return True
-    except OSError as error:
-      if error.errno not in _HELD:
-        break
     if timeout <= 0:
       return False
     file.seek(0)

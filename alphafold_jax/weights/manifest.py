@@ -16,6 +16,12 @@ from alphafold_jax.weights.published import advising
 
 NAME = 'manifest.json'
 _FORMAT = 1
+READABLE = 'Make it readable, or name another folder of parameters by --data DIR or ALPHAFOLD_JAX_PARAMS.'
+
+
+def empty() -> dict[str, Any]:
+  """The manifest of a directory in which nothing was installed."""
+  return {'format': _FORMAT, 'archives': {}, 'files': {}}
 
 
 def read(directory: pathlib.Path) -> dict[str, Any]:
@@ -30,10 +36,12 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
       raise ValueError('a digest is not text')
     return content
   except FileNotFoundError:
-    return {'format': _FORMAT, 'archives': {}, 'files': {}}
+    return empty()
   except NotADirectoryError:
     raise WeightsError(f'{directory}: not a directory. Name the directory that holds params_model_*.npz.') from None
-  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+  except OSError as error:
+    raise WeightsError(f'{path}: cannot be read ({error.strerror or error}). {READABLE}') from error
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise WeightsError(
       f'{path}: not a manifest of this program ({error}). Restore it, or remove it and run '
       '`alphafold-jax params download` again; digests recorded so far are lost then.'

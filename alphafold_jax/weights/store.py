@@ -10,13 +10,15 @@ Nothing here needs JAX: the names and shapes of a model's arrays are passed in, 
 """
 
 import dataclasses
+import fnmatch
 import os
 import pathlib
 from typing import Any, NamedTuple
 
+from alphafold_jax import folders
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.fetch import Patience
-from alphafold_jax.transfer.files import digest
+from alphafold_jax.transfer.files import digest, state
 from alphafold_jax.weights import manifest, shipped
 from alphafold_jax.weights.install import Expected, Installation
 from alphafold_jax.weights.manifest import verify_file
@@ -106,8 +108,8 @@ def download(
     WeightsError: it cannot be fetched, or is not what it should be; nothing is installed then.
     ResourceError: there is no room for it.
   """
-  target = pathlib.Path(directory or default_directory()).expanduser()
-  file = None if source is None else pathlib.Path(source).expanduser()
+  target = folders.expanded(directory or default_directory())
+  file = None if source is None else folders.expanded(source)
   chosen = archive_of_file(file.name) if file and archive == DEFAULT_ARCHIVE else find_archive(archive)
   with advising():
     Installation(chosen, target, sha256 and sha256.strip().lower(), expected).run(file, force, patience)
@@ -122,7 +124,7 @@ def list_params(directory: PathLike | None = None) -> list[ParameterFile]:
     directory: where they are; default_directory() by default.
   """
   folder = _folder(directory)
-  recorded = manifest.read(folder)
+  recorded = _recorded(folder, directory)
   return [_row(folder, recorded, model) for model in _models_in(folder, recorded, MODELS)]
 
 
@@ -139,16 +141,14 @@ def find_params(model: str, params: PathLike | None = None) -> pathlib.Path:
   """
   if model == shipped.MODEL and params is None:
     return shipped.find()
-  place = pathlib.Path(params or default_directory()).expanduser()
-  if place.is_file():
-    return place
-  folders = (place, place / 'params')
-  for folder in folders:
-    if (folder / file_name(model)).is_file():
-      return folder / file_name(model)
-  if params is not None and not place.exists():
-    raise WeightsError(f'{place}: no such file or directory.\n{_what_to_run(model)}')
-  there = sorted(path.name for folder in folders for path in folder.glob('params_*.npz'))
+  place = folders.expanded(params or default_directory())
+  candidates = (place, place / file_name(model), place / 'params' / file_name(model))
+  for path in candidates:
+    if os.path.isfile(path):
+      return path
+  if params is not None and (why := folders.hindrance(place)):
+    raise WeightsError(f'{place}: {why.lower()}.\n{_what_to_run(model)}')
+  there = sorted({*_files_in(place), *_files_in(place / 'params')})
   holds = f' (it holds {", ".join(there)})' if there else ''
   raise WeightsError(f'{place}: no {file_name(model)} there{holds}.\n{_what_to_run(model)}')
 
@@ -156,7 +156,12 @@ def find_params(model: str, params: PathLike | None = None) -> pathlib.Path:
 def has_published() -> bool:
   """Whether there are published parameters, of any model, in the default directory."""
   folder = _folder(None)
-  return any((folder / file_name(model)).is_file() for model in MODELS)
+  return any(os.path.isfile(folder / file_name(model)) for model in MODELS)
+
+
+def default_place() -> str:
+  """The default directory, for messages; with the reason where nothing can be seen in it."""
+  return folders.with_hindrance(default_directory())
 
 
 def verify(directory: PathLike | None = None, expected: Expected | None = None) -> list[ParameterFile]:
@@ -173,7 +178,7 @@ def verify(directory: PathLike | None = None, expected: Expected | None = None) 
     WeightsError: there are no parameter files.
   """
   folder = _folder(directory)
-  recorded = manifest.read(folder)
+  recorded = _recorded(folder, directory)
   models = _models_in(folder, recorded, ())
   if not models:
     raise WeightsError(f'{folder}: no parameter files to verify.\n{_what_to_run(MODELS[0])}')
@@ -182,15 +187,27 @@ def verify(directory: PathLike | None = None, expected: Expected | None = None) 
 
 def _folder(directory: PathLike | None) -> pathlib.Path:
   """The directory itself, or its subdirectory `params` where the files are (the layout of AlphaFold's data)."""
-  folder = pathlib.Path(directory or default_directory()).expanduser()
-  if not any(folder.glob('params_*.npz')) and any(folder.glob('params/params_*.npz')):
-    return folder / 'params'
-  return folder
+  folder = folders.expanded(directory or default_directory())
+  return folder / 'params' if not _files_in(folder) and _files_in(folder / 'params') else folder
+
+
+def _files_in(folder: pathlib.Path) -> list[str]:
+  """The names of the parameter files there; none where nothing can be seen."""
+  try:
+    return fnmatch.filter(os.listdir(folder), file_name('*'))
+  except OSError:
+    return []
+
+
+def _recorded(folder: pathlib.Path, directory: PathLike | None) -> dict[str, Any]:
+  """The manifest; nothing is recorded in a default directory that cannot be seen, such as that of a locked home."""
+  unseen = directory is None and folders.hindrance(folder)
+  return manifest.empty() if unseen else manifest.read(folder)
 
 
 def _models_in(folder: pathlib.Path, recorded: dict[str, Any], always: tuple[str, ...]) -> list[str]:
   """Names of the models with a file or a record here, the known ones first."""
-  files = {path.name for path in folder.glob('params_*.npz')} | set(recorded['files'])
+  files = {*_files_in(folder), *recorded['files']}
   models = {file.removeprefix('params_').removesuffix('.npz') for file in files}
   known = [model for model in MODELS if model in models or model in always]
   return known + sorted(models - set(known))
@@ -199,7 +216,7 @@ def _models_in(folder: pathlib.Path, recorded: dict[str, Any], always: tuple[str
 def _row(folder: pathlib.Path, recorded: dict[str, Any], model: str) -> ParameterFile:
   path = folder / file_name(model)
   entry = recorded['files'].get(path.name)
-  size = path.stat().st_size if path.exists() else None
+  size = state(path).get('size')
   if size is None:
     status = 'missing'
   elif entry is None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from alphafold_jax import installed
+from alphafold_jax import atomic, installed
 from alphafold_jax.data.training.packing import ChainRecord, unpack
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -101,6 +101,7 @@ def open_cache(path: str | Path) -> TrainingCache:
     InputError: there is none, or it is of another version, damaged or incomplete.
   """
   path = Path(path)
+  atomic.check_name(path)
   manifest = _read_manifest(path)
   entries = _read_index(path / INDEX)
   if len(entries) != manifest['num_records']:

@@ -10,7 +10,6 @@ import contextlib
 import csv
 import dataclasses
 import errno
-import fcntl
 import json
 import multiprocessing
 import os
@@ -21,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, locks, machine
 from alphafold_jax.data.training import cache, chain_reading, sources
 from alphafold_jax.data.training.accounts import Given, Used
 from alphafold_jax.data.training.library import read_library
@@ -161,7 +160,7 @@ def _parse(
   files: list[Path], options: chain_reading.ReadingOptions, processes: int | None
 ) -> Iterator[chain_reading.FileChains]:
   """The chains of each file, in the files' order."""
-  processes = min(processes or _num_cpus(), len(files))
+  processes = min(processes or machine.num_processors(), len(files))
   if processes == 1:
     yield from (chain_reading.read_file(path, options) for path in files)
     return
@@ -175,11 +174,6 @@ def _parse(
       ) from None
     finally:
       pool.shutdown(cancel_futures=True)
-
-
-def _num_cpus() -> int:
-  """CPUs that this process may use."""
-  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _write_records(
@@ -249,6 +243,7 @@ def _write_tables(
 @contextlib.contextmanager
 def _building(out: Path) -> Iterator[Path]:
   """Yields a new folder that becomes `out` when the block ends, and is removed if it ends by an error."""
+  atomic.check_name(out)
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise InputError(f'{out}: exists already; remove it or choose another place for the cache')
   atomic.make_folder(out.parent)
@@ -269,11 +264,13 @@ def _building(out: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _locked(path: Path, out: Path) -> Iterator[None]:
   """Holds a lock that ends with this process at the latest; InputError when another build holds it."""
-  with open(path, 'w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-      raise InputError(f'{out}: another process is building this cache; wait for it or choose another place') from None
+  try:
+    file = open(path, 'wb')
+  except OSError as error:
+    raise atomic.explained(path, error) from error
+  with file:
+    if locks.take(file) is False:
+      raise InputError(f'{out}: another process is building this cache; wait for it or choose another place')
     try:
       yield
     finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alphafold_jax import atomic
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import encode, parse_a3m
 from alphafold_jax.data.alignment_files import read_a3m
@@ -160,7 +161,9 @@ def _alignment_files(given: Path, folder: str, paths: list[Path], query: str) ->
   paths = sorted(paths, key=lambda path: (_place(path.name), path))
   names = [sources.stem(path, sources.ALIGNMENTS) for path in paths]
   labels = [path.name if path.parent == given or path == given else str(path.relative_to(given)) for path in paths]
-  return AlignmentFiles(tuple(filter(None, (folder, *names))), query, tuple(paths), ' + '.join(labels))
+  return AlignmentFiles(
+    tuple(filter(None, (folder, *names))), query, tuple(paths), atomic.printable(' + '.join(labels))
+  )
 
 
 def _place(name: str) -> int:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import listed
 from alphafold_jax.screen import number
@@ -60,7 +61,7 @@ def paths_of(given: Paths) -> list[Path]:
 
 def stem(path: Path, suffixes: tuple[str, ...]) -> str:
   """A file's name without its suffixes of these and '.gz', whatever their case: '4ZEY.CIF.GZ' -> '4ZEY'."""
-  name = path.name
+  name = atomic.printable(path.name)
   while name.lower().endswith(('.gz', *suffixes)) and name.rpartition('.')[0]:
     name = name.rpartition('.')[0]
   return name

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import installed, machine
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def is_for_gpus() -> bool:
 
 def _shared_cores(count: int) -> list[frozenset[int]]:
   """The processors divided among so many processes; all to each where there are too few or they cannot be chosen."""
-  cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
+  cores = machine.processors()
   each = len(cores) // count
   return [frozenset(cores[i * each : (i + 1) * each]) for i in range(count)]
 
@@ -109,6 +110,8 @@ def connected(address: str | None, num_workers: int) -> Iterator[tuple[Any, bool
     InputError: there is no such cluster, or Ray does not start here.
   """
   os.environ.update(RAY_USAGE_STATS_ENABLED='0', RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO='0')  # places say which GPUs
+  if why := installed.fault('ray'):
+    raise InputError(f'Ray cannot be loaded ({why}); install it anew (pip install ray), or use --workers 1')
   import ray
 
   if ray.is_initialized():

@@ -199,7 +199,10 @@ def _parts(workload: Workload, count: int) -> list[Workload]:
 
 def run_children(workload: Workload, places: Sequence[Place], screen: Screen | None) -> None:
   """Predicts everything in child processes, one at each place; CannotWrite, AlphaFoldError: none can run any more."""
-  with Claims(workload.setup.out / HIDDEN, blames=False) as claims, tempfile.TemporaryDirectory() as folder:
+  with (
+    Claims(workload.setup.out / HIDDEN, blames=False) as claims,
+    tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+  ):
     _Children(workload, places, claims, screen and dataclasses.replace(screen, live=False), Path(folder)).run()
 
 

@@ -25,7 +25,7 @@ from alphafold_jax.data.alignment_files import as_a3m, read_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.padding import msa_depth_bucket, residue_bucket
 from alphafold_jax.data.queries import FailedQuery, Query, Scan, scan_queries
-from alphafold_jax.data.records import read_bytes
+from alphafold_jax.data.records import read_bytes, read_errors, refuse_special
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -211,6 +211,7 @@ def _feature_query(path: Path) -> Query | FailedQuery:
   is_packed = path.suffix.lower() == '.gz'
   stem = (path.stem if is_packed else path.name)[: -len(_FEATURES)].removesuffix('.features')
   try:
+    refuse_special(path)
     with np.load(io.BytesIO(read_bytes(path)) if is_packed else path, allow_pickle=False) as archive:
       metadata = json.loads(archive['__format__'].tobytes())['metadata']
       letters = ''.join(residues.MSA_ALPHABET[token] for token in archive['aatype'])
@@ -219,7 +220,8 @@ def _feature_query(path: Path) -> Query | FailedQuery:
     from alphafold_jax.data import features  # it knows what is wrong with the file
 
     try:
-      features.load_features(path)
+      with read_errors(path):
+        features.load_features(path)
     except InputError as error:
       return FailedQuery(stem, str(path), str(error))
     return FailedQuery(stem, str(path), f"{path}: array 'aatype' holds no sequence; make the features again")

@@ -72,7 +72,7 @@ class Searches:
       if not path.name.startswith(('.', alignment.name.removesuffix(_ALIGNMENT))):  # another process may be keeping it
         path.unlink(missing_ok=True)
     atomic.write_text(hits, json.dumps([hit.to_json() for hit in found.hits]) + '\n')
-    with atomic.replacing(alignment) as file, gzip.open(file, 'wt', encoding='utf-8') as packed:
+    with atomic.replacing(alignment) as file, gzip.open(file, 'wt', **atomic.TEXT) as packed:
       packed.write(alignment_text(job.query.name, job.query.sequence, found))  # the last: all is there once this is
 
   def with_alignments(

@@ -8,10 +8,11 @@ one of them (`identity_for`).
 import dataclasses
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, folders
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
@@ -52,22 +53,22 @@ class GivenStructures(_FromFiles):
   _KINDS = ('.cif', '.mmcif', '.pdb', '.ent')
 
   def __init__(self, path: str | Path):
-    path = Path(path).expanduser()
+    path = folders.expanded(path)
     self.files = [path]
-    if path.is_dir():
+    if os.path.isdir(path):
       self.files = [entry for entry in sorted(path.iterdir()) if self._is_structure(entry)]
       if not self.files:
         raise InputError(f'{path}: the folder holds no structure; give .cif, .mmcif, .pdb or .ent files (also .gz)')
-    elif path.exists():
+    elif os.path.lexists(path):
       from alphafold_jax.data.structures import read_chains
 
-      read_chains(path)  # InputError: not a structure
+      read_chains(path)  # InputError: not a structure, or a broken link
     else:
       raise InputError(f'{path}: no such file or folder of templates')
 
   def _is_structure(self, path: Path) -> bool:
     name = path.name.lower().removesuffix('.gz')
-    return path.is_file() and not name.startswith('.') and name.endswith(self._KINDS)
+    return not os.path.isdir(path) and not name.startswith('.') and name.endswith(self._KINDS)
 
   def identity_for(self, job: Job) -> None:
     """Nothing: the structures are the same for every protein."""
@@ -172,7 +173,7 @@ class MappedStructures(_FromFiles):
   def __init__(self, path: str | Path, found: Inputs):
     from alphafold_jax.data import template_map
 
-    path = Path(path).expanduser()
+    path = folders.expanded(path)
     names = [(one.query.name, one.name) for one in found.jobs] + [(one.name, one.job) for one in found.failures]
     self._chosen, self.notes = template_map.meant_for(template_map.read_template_map(path), names)
     named = (file for one in self._chosen for file in (one.structure, one.alignment) if file is not None)

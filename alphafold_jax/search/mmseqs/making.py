@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphafold_jax import atomic, screen
+from alphafold_jax import atomic, folders, screen
 from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.search import fasta as fasta_files
@@ -131,7 +131,7 @@ def build(
     ResourceError: the disk is too small.
     SearchError: the program is missing or failed.
   """
-  fasta, out = Path(fasta).expanduser().resolve(), Path(out).expanduser().resolve()
+  fasta, out = folders.expanded(fasta).resolve(), folders.expanded(out).resolve()
   program = mmseqs_program.find()
   if not overwrite and (parts := [part for part in _PARTS if _with(out, part, '.dbtype').exists()]):
     raise InputError(

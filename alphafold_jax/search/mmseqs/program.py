@@ -50,10 +50,9 @@ def find() -> Path:
 def version(program: Path) -> str:
   """Its version: a release as `14-7e284`, or a commit of its source; SearchError if it cannot be run."""
   try:
-    done = subprocess.run([program, 'version'], capture_output=True, text=True, errors='replace', check=True)
-  except (OSError, subprocess.CalledProcessError) as error:
-    raise _unusable(program, error) from None
-  return done.stdout.strip()
+    return installed.words_of(program, 'version', check=True)
+  except SearchError as error:
+    raise SearchError(f'{error}; name another MMseqs2 in {VARIABLE}') from None
 
 
 def _unusable(program: Path, error: Exception) -> SearchError:
@@ -91,7 +90,7 @@ class Workplace:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding='utf-8',
         errors='replace',
       ) as process:
         try:

@@ -45,10 +45,9 @@ def program() -> Path:
 def version(path: Path) -> str:
   """The program's version, as `3.3.0`; SearchError if it cannot be run."""
   try:
-    done = subprocess.run([path, '-h'], capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
-  except OSError as error:
-    raise SearchError(f'{path}: cannot be run ({error.strerror}); name another hhsearch in {_VARIABLE}') from None
-  first = (done.stdout or done.stderr).partition('\n')[0]
+    first = installed.words_of(path, '-h').partition('\n')[0]
+  except SearchError as error:
+    raise SearchError(f'{error}; name another hhsearch in {_VARIABLE}') from None
   return first.split()[1] if len(first.split()) > 1 else first
 
 
@@ -64,12 +63,12 @@ def search(a3m: str, database: Database, *, num_threads: int = 1) -> list[Templa
     SearchError: the program is missing or fails; the message ends with its output.
     ResourceError: the disk with the temporary files is full.
   """
-  with tempfile.TemporaryDirectory(prefix='alphafold-jax-') as folder:
+  with tempfile.TemporaryDirectory(prefix='alphafold-jax-', ignore_cleanup_errors=True) as folder:
     query, result = Path(folder, 'query.a3m'), Path(folder, 'result.hhr')
     atomic.write_text(query, a3m)
     flags = {'-i': query, '-o': result, '-d': database.path, '-maxseq': _MAX_ROWS, '-cpu': num_threads, '-v': 1}
     command = [str(program()), *(str(word) for flag in flags.items() for word in flag)]
-    done = subprocess.run(command, capture_output=True, text=True, errors='replace', stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, encoding='utf-8', errors='replace', stdin=subprocess.DEVNULL)
     if done.returncode or not result.is_file():
       words = (done.stderr.strip() or done.stdout.strip() or 'it said nothing')[-_SHOWN:]
       raise SearchError(f'{database.path}: hhsearch ended with status {done.returncode}: {words}')

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import gemmi
 
+from alphafold_jax import folders
 from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import InputError
 
@@ -44,7 +45,7 @@ class StructureFolder:
     Raises:
       InputError: there is no such folder or list.
     """
-    self.folder = Path(folder).expanduser()
+    self.folder = folders.expanded(folder)
     if not self.folder.is_dir():
       raise InputError(f'{folder}: no such folder of structures')
     self._replaced_by = _read_obsolete(obsolete) if obsolete is not None else {}
