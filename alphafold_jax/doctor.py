@@ -27,6 +27,7 @@ _PACKAGES = {  # needed: the name for pip, and the module
   'numpy': 'numpy',
   'ml-collections': 'ml_collections',
   'biopython': 'Bio',
+  'gemmi': 'gemmi',
   'matplotlib': 'matplotlib',
   'rich': 'rich',
 }

@@ -142,11 +142,8 @@ def _files(path: Path, others: Mapping[str, Other]) -> tuple[list[Path], list[st
 
 
 def _is_file(path: Path) -> bool:
-  """Whether an entry of a directory is to be read; a link that leads nowhere is, and will fail with its reason."""
-  try:
-    return path.is_file() or (path.is_symlink() and not path.exists())
-  except OSError:
-    return True
+  """Whether an entry of a directory is to be read; broken links and pipes are, and will fail with their reasons."""
+  return not os.path.isdir(path)
 
 
 def _holds_queries(path: Path, others: Mapping[str, Other]) -> bool:

@@ -90,11 +90,12 @@ def build_cache(
   given.check_entries([name for file in files for name in sources.entry_names(file)])
   options = chain_reading.ReadingOptions(given, predicted, max_rows)
   with _building(out) as folder:
-    results = _counted(_parse(files, options, processes), left_out := collections.Counter())
+    left_out: collections.Counter[str] = collections.Counter()
+    results = _counted(_parse(files, options, processes), left_out)
     entries, used = _write_records(folder / cache.RECORDS, results, len(files), skipped, progress)
     _check_use(given, used, skipped, entries, files)
-    skipped = list(dict.fromkeys(skipped))  # an alignment may have been tried for several chains
-    skipped += given.unmatched(used, {name for name, _ in skipped})
+    # An alignment may have been tried for several chains.
+    skipped = [*dict.fromkeys(skipped), *given.unmatched(used, {name for name, _ in skipped})]
     _write_tables(folder, entries, skipped, {'max_rows': max_rows, 'predicted': predicted})
   return CacheSummary(
     path=out,
