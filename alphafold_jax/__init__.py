@@ -31,7 +31,7 @@ _WHERE = {  # public name -> its module, and its name there where that is anothe
   'predict': 'prediction',
   'Query': 'data.queries',
   'read_queries': 'data.queries',
-  'with_sequence': 'schema',
+  'with_sequence': 'data.soft_sequence',
 }
 _MODULES = (
   'config',

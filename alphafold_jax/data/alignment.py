@@ -21,6 +21,7 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, FastaRecord, split_records
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 _NO_LETTER = re.compile('[^A-Za-z]')
 _CHAIN_TABLE = re.compile(r'#\s*(\d+(?:,\d+)*)\s+(\d+(?:,\d+)*)$')  # ColabFold: lengths, copies
@@ -40,6 +41,8 @@ class Alignment:
   deletions: np.ndarray  # [num_seq, num_res] int32, residues left out just before this column
   query: str  # the query's letters, upper case
   notes: tuple[str, ...] = ()  # what was repaired or left out on reading
+
+  __repr__ = one_line
 
 
 def encode(sequence: str) -> np.ndarray:  # [num_res] int32

@@ -27,6 +27,7 @@ from alphafold_jax.data.records import (
   split_records,
 )
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 __all__ = ['FailedQuery', 'Query', 'Scan', 'read_queries', 'scan_queries', 'unique_job_names']
 
@@ -57,6 +58,8 @@ class Query:
   source: str = ''  # file and record, for messages
   job: str = ''  # safe for file names and unique in its input; by default made from the name
   notes: tuple[str, ...] = ()  # what was repaired on reading
+
+  __repr__ = one_line
 
   def __post_init__(self) -> None:
     object.__setattr__(self, 'sequence', checked(self.sequence, self.name))

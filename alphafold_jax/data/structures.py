@@ -22,6 +22,7 @@ from Bio.PDB.PDBParser import PDBParser
 from alphafold_jax.constants import residues
 from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 _NUMBER = re.compile(r'-?\d+')
 _UNSET = ('.', '?', '', ' ')
@@ -40,6 +41,8 @@ class Chain:
   atom_mask: np.ndarray  # [num_res, 37] float32
   numbering: tuple[str, ...]  # the authors' residue number with insertion code, '' where unresolved
   b_factors: np.ndarray  # [num_res] float32, of the CA atom, 0 where unresolved; pLDDT in predicted structures
+
+  __repr__ = one_line
 
   @functools.cached_property
   def numbers(self) -> list[int | None]:

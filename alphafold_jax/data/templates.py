@@ -18,6 +18,7 @@ from alphafold_jax.data.features import empty_templates
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_records
 from alphafold_jax.data.structures import Chain, read_chain, read_chains
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 _MIN_ALIGNED = 10  # residues with a CA atom
 _MIN_SAME = 0.9  # identity at which the sequence in an alignment and that in the file are one protein
@@ -38,6 +39,8 @@ class Template:
   identity: float  # of the aligned residues
   coverage: float  # share of the query's residues that have a CA atom in the template
   notes: tuple[str, ...] = ()
+
+  __repr__ = one_line
 
 
 def template_from_structure(

@@ -130,7 +130,7 @@ class AlphaFold:
     """One draw of the alignment's rows, from its embedding to the last block (lines 5-17); the key is consumed."""
     spec, dtype, templates = self.spec, self.dtype, context.templates
     key_sample, key_dropout = jax.random.split(key)
-    sample = ops.own_residues(sample_msa(key_sample, batch.msa, spec.sampling), axis=1)
+    sample = ops.own_residues(sample_msa(key_sample, batch.msa, spec.sampling, batch.soft_sequence), axis=1)
     pair_mask, msa_mask = ops.pairwise(jnp.multiply, batch.seq_mask), sample.mask
     target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in embedders.features(batch, sample))
     with hk.with_rng(key_dropout), _in_dtype(dtype):

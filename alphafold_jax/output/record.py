@@ -13,6 +13,7 @@ import numpy as np
 
 from alphafold_jax import config, errors
 from alphafold_jax.constants import residues
+from alphafold_jax.one_line import one_line
 
 ARRAYS = ('aatype', 'residue_index', 'asym_id', 'atom_positions', 'atom_mask', 'plddt')  # of every prediction
 PASS_ARRAYS = ('pass_positions', 'pass_plddt')  # the structures after each pass, stacked
@@ -134,6 +135,8 @@ class Report:
   msa_tokens: np.ndarray | None = None  # [N_seq, N_res] row 0 the query
   alignment: Callable[[], str] | None = None  # makes the alignment as A3M text
   files: Sequence[Path] = ()  # of the protein that are written already, for archives
+
+  __repr__ = one_line
 
   @property
   def best(self) -> PredictionRecord:

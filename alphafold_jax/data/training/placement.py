@@ -19,6 +19,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import Alignment, align, encode, parse_a3m
 from alphafold_jax.data.records import read_first_record
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 _MIN_IDENTITY = 0.9
 _MIN_COVERAGE = 0.8
@@ -36,6 +37,8 @@ class AlignmentLibrary:
   by_name: dict[str, int]  # file name without suffix -> index of its path
   words: np.ndarray  # [num_word] sorted codes of all queries' words
   owners: np.ndarray  # [num_word] index of the path each word comes from
+
+  __repr__ = one_line
 
   def candidates(self, names: Sequence[str], sequence: str) -> list[Path]:
     """The alignments that may belong to a chain of these possible names, the likeliest first."""
