@@ -56,6 +56,19 @@ def test_the_same_seed_gives_the_same_structure_and_another_seed_another(model):
   assert np.abs(runs[0] - runs[2]).max() > 1e-3
 
 
+def test_hard_probabilities_give_exactly_the_prediction_of_their_sequence(model):
+  other = 'GS' + SEQUENCE[2:20] + 'XW'
+  alignments = (parse_a3m(A3M.replace(f'>q\n{SEQUENCE}', f'>q\n{query}', 1), 'a3m') for query in (SEQUENCE, other))
+  old, new = map(afj.make_batch, alignments)
+  assert len(old.msa.tokens) == len(new.msa.tokens) > 10
+  ours, theirs = (
+    afj.predict(model, batch, num_recycle=1) for batch in (afj.with_sequence(old, new.soft_sequence), new)
+  )
+  assert ours.sequence == other
+  for name, array in theirs.arrays.items():
+    np.testing.assert_array_equal(ours.arrays[name], array, err_msg=name)
+
+
 def test_masking_off_makes_a_shallow_alignment_independent_of_the_seed(model):
   alignment = parse_a3m(A3M, 'a3m')
   runs = [afj.predict(model, alignment, num_recycle=0, seed=seed, masked_msa_fraction=0.0) for seed in (0, 1)]
@@ -191,7 +204,7 @@ def test_iterate_is_pure_and_takes_gradients_to_the_sequence(model):
   previous = model.initial(8)
 
   def mean_plddt(soft_sequence):
-    changed = dataclasses.replace(batch, soft_sequence=soft_sequence)
+    changed = afj.with_sequence(batch, soft_sequence)
     context = model.prepare(model.params, None, changed)
     outputs = model.iterate(model.params, jax.random.key(0), changed, context, previous)
     return afj.confidence.plddt(outputs.logits.plddt).mean()

@@ -62,9 +62,11 @@ def _checked(probabilities: schema.Array) -> jax.Array:  # [num_res, 20 or 21] -
     try:
       given = np.asarray(probabilities, np.float32)
     except (TypeError, ValueError):
+      given = np.zeros(())
+    if not given.ndim:
       raise InputError(
         f'a sequence of type {type(probabilities).__name__}; give letters, or probabilities [num_res, {_NUM_TYPES}]'
-      ) from None
+      )
     if not np.isfinite(given).all():
       raise InputError('the probabilities of the sequence hold NaN or infinity; give finite ones')
   probs = jnp.asarray(probabilities, jnp.float32)
