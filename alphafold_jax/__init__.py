@@ -23,14 +23,16 @@ _WHERE = {  # public name -> its module, and its name there where that is anothe
   'SearchError': 'errors',
   'TransferError': 'errors',
   'WeightsError': 'errors',
-  'Model': 'prediction',
+  'Model': 'models',
   'Prediction': 'prediction',
   'Settings': 'prediction',
-  'load_model': 'prediction',
+  'load_model': 'models',
   'make_batch': 'prediction:as_batch',
   'predict': 'prediction',
+  'Alignment': 'data.alignment',
   'Query': 'data.queries',
   'read_queries': 'data.queries',
+  'single_sequence': 'data.alignment',
   'with_sequence': 'data.soft_sequence',
 }
 _MODULES = (

@@ -14,17 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from alphafold_jax import ops, schema
+from alphafold_jax.constants.distogram import distogram_edges
 from alphafold_jax.schema import Array
 
 PAE_MAX_BIN = 31.0  # Å, the last edge of the aligned-error bins, Suppl. 1.9.7
-DISTOGRAM_FIRST_EDGE = 2.3125  # Å, Suppl. 1.9.8
-DISTOGRAM_LAST_EDGE = 21.6875  # Å
 CONTACT_CUTOFF = 8.0  # Å between C-beta atoms (C-alpha for glycine)
 
 
 @schema.pytree
 class Confidence:
-  """How far one prediction is to be trusted; `pae`, `ptm`, `iptm` are None where the model has no such head."""
+  """How far one prediction is to be trusted; `pae`, `ptm`, `iptm` are None where the model has no such head, and
+  `distogram` where it was not asked for."""
 
   plddt: Array = schema.array('num_res')  # 0..100
   mean_plddt: Array = schema.array()  # 0..100, over unmasked residues
@@ -32,6 +32,7 @@ class Confidence:
   ptm: Array | None = schema.array()  # 0..1
   iptm: Array | None = schema.array()  # 0..1; also None when no chains were distinguished
   contact_probability: Array = schema.array('num_res', 'num_res')
+  distogram: Array | None = schema.array('num_res', 'num_res', 64, dtype='float16')  # on request: `log_distogram`
   finite: Array = schema.array(dtype='bool')  # False: a NaN or infinity in positions or scores of an unmasked residue
 
 
@@ -65,9 +66,12 @@ def iptm(logits: Array, mask: Array, asym_id: Array, max_bin: float = PAE_MAX_BI
   return _best_alignment(_expected_tm(logits, mask, max_bin), mask, _between(asym_id))  # []
 
 
-def distogram_edges(num_bins: int = 64) -> np.ndarray:
-  """The edges between the distance bins, Å."""
-  return np.linspace(DISTOGRAM_FIRST_EDGE, DISTOGRAM_LAST_EDGE, num_bins - 1)
+def log_distogram(logits: Array) -> jax.Array:
+  """The logarithms of the probabilities of the distance bins, in half precision.
+
+  They are logits too, and take half precision best: where a bin is likely its logarithm is near 0, and so exact.
+  """
+  return jax.nn.log_softmax(jnp.asarray(logits, jnp.float32), axis=-1).astype(jnp.float16)  # [N_res, N_res, 64]
 
 
 def expected_distance(logits: Array) -> jax.Array:
@@ -108,9 +112,17 @@ def of_pairs(distogram: Array, pae_logits: Array | None, seq_mask: Array, max_bi
 
 
 def of_summaries(
-  plddt_logits: Array, pairs: Array, atom_positions: Array, seq_mask: Array, asym_id: Array | None = None
+  plddt_logits: Array,
+  pairs: Array,
+  atom_positions: Array,
+  seq_mask: Array,
+  asym_id: Array | None = None,
+  distogram: Array | None = None,
 ) -> Confidence:
-  """The confidence of a structure from what `of_pairs` kept of all pairs [N_res, N_res, 1 or 3]."""
+  """The confidence of a structure from what `of_pairs` kept of all pairs [N_res, N_res, 1 or 3].
+
+  With a distogram from `log_distogram` that is kept too.
+  """
   valid = jnp.asarray(seq_mask) > 0  # [N_res]
   residues = plddt(plddt_logits)
   contact, *scores = jnp.moveaxis(pairs, -1, 0)
@@ -122,6 +134,7 @@ def of_summaries(
     ptm=_best_alignment(tm, valid, counted=True) if scores else None,
     iptm=_best_alignment(tm, valid, _between(asym_id)) if scores and asym_id is not None else None,
     contact_probability=contact,
+    distogram=distogram,
     finite=_all_finite(atom_positions, residues, errors_ij, valid),
   )
 

@@ -16,27 +16,28 @@ def one_line(value: Any) -> str:
   """The `__repr__` of a dataclass: its name, and what each field holds: values if short, arrays by type and shape."""
   fields = (field.name for field in dataclasses.fields(value) if field.repr)
   shown = ', '.join(f'{name}={brief(getattr(value, name))}' for name in fields)
-  return _cut(f'{type(value).__name__}({shown}', _MOST) + ')'
+  return cut(f'{type(value).__name__}({shown}') + ')'
 
 
 def brief(value: Any) -> str:
   """One value in a few characters: 'float32[22, 37, 3]', '93 modules', 'Msa(...)'."""
   if getattr(value, 'shape', None) is not None and hasattr(value, 'dtype'):
-    return f'{value.dtype}{list(value.shape)}' if value.shape or not _is_number(value) else _cut(repr(value.item()))
+    return repr(value.item()) if _is_number(value) else f'{value.dtype}{list(value.shape)}'
   if dataclasses.is_dataclass(value) and not isinstance(value, type):
     return f'{type(value).__name__}(...)'
   if isinstance(value, Mapping):
     return f'{len(value)} entries' if value else '{}'
   if isinstance(value, list | tuple | set | frozenset) and len(value) > 3:
     return f'{type(value).__name__} of {len(value)}'
-  return _cut(repr(value))
+  return cut(repr(value), _MOST_OF_VALUE)
 
 
 def _is_number(value: Any) -> bool:
-  """Whether an array without axes is at hand, and not traced."""
-  return type(value).__module__ == 'numpy'
+  """Whether it has no axes and is at hand, not on a device or traced."""
+  return not value.shape and type(value).__module__ == 'numpy'
 
 
-def _cut(text: str, most: int = _MOST_OF_VALUE) -> str:
+def cut(text: str, most: int = _MOST) -> str:
+  """A text on one line, of so many characters at most."""
   text = ' '.join(text.split())
   return text if len(text) <= most else text[: most - 3] + '...'

@@ -69,11 +69,13 @@ class Work:
   num_templ: int
   num_params: int
   num_devices: int = 1  # that share the protein
+  keep_distogram: bool = False
 
   def needed(self, num_res: int, kernels: seam.Kernels) -> int:
     """Bytes on each device at a padded length."""
     spec = dataclasses.replace(self.spec, kernels=kernels)
-    return pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
+    distogram = _DISTOGRAM_BYTES * num_res**2 // self.num_devices if self.keep_distogram else 0
+    return distogram + pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
 
   def fits(self, num_res: int, available: int) -> bool:
     """Whether a protein of so many residues fits at the foot of the ladder."""
@@ -180,6 +182,7 @@ def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num
 
 # ------------------------------------------------------------------------------------------ the estimate
 
+_DISTOGRAM_BYTES = 2 * 64  # of a pair, in half precision; that of the pass before is dropped first
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # What devices gather at a time, and its copy in another order.
 _GATHERED_COLUMNS = 2 * outer_product.LEAST_ROWS  # of each device

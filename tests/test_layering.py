@@ -17,6 +17,7 @@ FLOORS = (
   (
     'errors',
     'version',
+    'arguments',
     'choices',
     'folders',
     'installed',
@@ -35,7 +36,7 @@ FLOORS = (
   ),
   ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
   ('model', 'losses', 'search'),
-  ('planning', 'traced', 'programs', 'prediction'),
+  ('planning', 'traced', 'programs', 'models', 'prediction'),
   ('runs', 'jobs', 'train', 'evaluation'),
   ('doctor', 'cli', '__main__'),
 )
@@ -62,6 +63,7 @@ WITHOUT_JAX = (
   'atomic',
   'fields',
   'one_line',
+  'arguments',
   'screen',
   'transfer',
   'data.queries',

@@ -62,7 +62,7 @@ def _checked(probabilities: schema.Array) -> jax.Array:  # [num_res, 20 or 21] -
     try:
       given = np.asarray(probabilities, np.float32)
     except (TypeError, ValueError):
-      given = np.zeros(())
+      given = np.zeros((), np.float32)
     if not given.ndim:
       raise InputError(
         f'a sequence of type {type(probabilities).__name__}; give letters, or probabilities [num_res, {_NUM_TYPES}]'

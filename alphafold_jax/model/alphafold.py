@@ -176,12 +176,15 @@ class AlphaFold:
       recycled=_recycled(trunk.first_row, representations, structure),
     )
 
-  def predict(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Predicted:
-    """One pass with what a prediction takes from it: no logits of pairs, and pairs in the trunk's dtype."""
+  def predict(
+    self, batch: schema.Batch, context: Context, previous: schema.Recycled, keep_distogram: bool = False
+  ) -> Predicted:
+    """One pass with what a prediction takes from it: no logits of pairs unasked, and pairs in the trunk's dtype."""
     trunk, representations, structure = self.fold(batch, context, previous)
+    heads = Heads(self.spec.heads, name='heads')
     return Predicted(
       structure=structure,
-      confidence=Heads(self.spec.heads, name='heads').confidence(representations, structure, batch.seq_mask),
+      confidence=heads.confidence(representations, structure, batch.seq_mask, keep_distogram),
       representations=representations,
       recycled=_recycled(trunk.first_row, representations, structure),
     )

@@ -81,6 +81,14 @@ class PredictionRecord:
     return self.arrays.get('contact_probability')
 
   @property
+  def distogram(self) -> np.ndarray | None:  # [N_res, N_res, 64] float16
+    """Logarithms of the probabilities of the C-beta distance bins; None if it was not kept.
+
+    `confidence.expected_distance` and `contact_probability` take them; the edges are `confidence.distogram_edges()`.
+    """
+    return self.arrays.get('distogram')
+
+  @property
   def representations(self) -> KeptRepresentations | None:
     """The trunk's representations; None if they were not kept."""
     if not set(REPRESENTATIONS) <= set(self.arrays):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads parameter files (.npz): names and shapes from the headers alone, or the arrays; a fault names the array."""
+"""Parameter files (.npz), read and written: names and shapes from headers alone, or arrays; a fault names the array."""
 
 import math
 import pathlib
@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,7 +20,26 @@ _HEADERS = {
 }
 _LOCAL = struct.Struct('<4s5H3I2H')  # a ZIP local file header
 _BROKEN = (zipfile.BadZipFile, EOFError, ValueError, OSError, NotImplementedError, RuntimeError, zlib.error)
+_WRITTEN = b'Parameters written by alphafold_jax; not the published AlphaFold 2 parameters.'  # archive comment
 _REMEDY = 'Fetch it again with `alphafold-jax params download`.'
+
+
+def write(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
+  """Writes arrays by name into an open file, which `is_ours` from then on."""
+  with zipfile.ZipFile(file, 'w') as archive:
+    archive.comment = _WRITTEN
+    for name, array in arrays.items():
+      with archive.open(zipfile.ZipInfo(f'{name}.npy'), 'w', force_zip64=True) as member:
+        np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def is_ours(path: pathlib.Path) -> bool:
+  """Whether this program wrote a file, so that it cannot be a published one."""
+  try:
+    with zipfile.ZipFile(path) as archive:
+      return archive.comment == _WRITTEN
+  except _BROKEN:
+    return False
 
 
 def read_shapes(path: pathlib.Path) -> dict[str, Shape]:

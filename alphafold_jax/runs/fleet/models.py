@@ -69,7 +69,7 @@ class Models:
   @property
   def notes(self) -> tuple[store.Note, ...]:
     """The words that every file of the run must carry, such as that the weights are random."""
-    found = (store.note_of(name, self._options.is_random) for name in self._options.models)
+    found = (store.note_of(name, self.paths.get(name, RANDOM)) for name in self._options.models)
     return tuple(dict.fromkeys(note for note in found if note))
 
   def get(self, name: str) -> Any:
