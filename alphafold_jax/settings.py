@@ -84,7 +84,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {  # what each setting mu
   'num_ensemble': (lambda value: is_whole(value, 1), 'must be a whole number, 1 or more'),
   'max_msa': (
     _are_rows,
-    'must be two numbers of at least 1, clusters and extra rows, such as (512, 1024), or 512:1024',
+    'must be two numbers of at least 1, clusters and extra rows, such as 512:1024',
   ),
   'masked_msa_fraction': (lambda value: is_number(value, 0, 1), 'must lie between 0 and 1'),
   'use_dropout': _SWITCH,

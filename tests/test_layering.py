@@ -38,7 +38,7 @@ FLOORS = (
   ('model', 'losses', 'search'),
   ('planning', 'traced', 'programs', 'models', 'prediction'),
   ('runs', 'jobs', 'train', 'evaluation'),
-  ('doctor', 'cli', '__main__'),
+  ('doctor', 'notebook', 'cli', '__main__'),
 )
 STAND_ON_ONE_ANOTHER = (  # floors of single files; packages side by side do not see one another
   0,

@@ -32,7 +32,7 @@ def compiled_programs(model, **settings):
   """How many shapes the pass of these settings was compiled for."""
   config = prediction.Settings(**settings).apply(model.config)
   config = planning.reduced(config, {'num_seq': 1, 'num_templ': 0})
-  return len(prediction.programs.compiled(prediction.alphafold.make_spec(config), False, 1).one_pass.compiled)
+  return len(prediction.programs.compiled(prediction.alphafold.make_spec(config), False, 1, False).one_pass.compiled)
 
 
 def test_a_prediction_is_unpadded_finite_and_complete(predicted):

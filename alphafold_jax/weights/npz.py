@@ -2,12 +2,13 @@
 """Parameter files (.npz), read and written: names and shapes from headers alone, or arrays; a fault names the array."""
 
 import math
+import os
 import pathlib
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -24,13 +25,10 @@ _WRITTEN = b'Parameters written by alphafold_jax; not the published AlphaFold 2 
 _REMEDY = 'Fetch it again with `alphafold-jax params download`.'
 
 
-def write(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
-  """Writes arrays by name into an open file, which `is_ours` from then on."""
-  with zipfile.ZipFile(file, 'w') as archive:
-    archive.comment = _WRITTEN
-    for name, array in arrays.items():
-      with archive.open(zipfile.ZipInfo(f'{name}.npy'), 'w', force_zip64=True) as member:
-        np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+def mark(file: IO[bytes]) -> None:
+  """Adds to an .npz file that was just written, and is open still, the comment by which `is_ours` knows it."""
+  file.seek(-2, os.SEEK_END)  # a ZIP archive ends in the length of its comment, until now 0, and the comment
+  file.write(len(_WRITTEN).to_bytes(2, 'little') + _WRITTEN)
 
 
 def is_ours(path: pathlib.Path) -> bool:

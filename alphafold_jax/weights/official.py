@@ -346,4 +346,5 @@ def save_official(path: str | Path, params: Mapping[str, Mapping[str, Any]], con
   """
   arrays: dict[str, Any] = to_official(params, config)
   with atomic.replacing(path) as file:
-    npz.write(file, arrays)
+    np.savez(file, **arrays)
+    npz.mark(file)
