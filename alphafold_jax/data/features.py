@@ -78,7 +78,7 @@ def _check_alignment(alignment: Alignment) -> None:
   least, most, of_query = tokens.min(), tokens.max(), tokens[0].max()
   if tokens.dtype.kind not in 'iu' or least < 0 or most > residues.GAP or of_query > residues.UNKNOWN:
     raise InputError(
-      f'alignment: tokens {least} to {most}, in the query to {of_query}; must be integers 0 to 21, 21 a gap'
+      f'alignment: tokens {least} to {most}, in the query to {of_query}; must be integers from 0 to 21, 21 a gap'
     )
 
 

@@ -49,7 +49,7 @@ def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | N
   system = modelcif.System(
     title=': '.join([*notes, f'predicted structure of {_ascii(name)}']),
     id=re.sub(r'[^A-Za-z0-9_.-]', '_', name) or 'model',
-    model_details=' '.join([*notes, DISCLAIMER]),
+    model_details='. '.join([*notes, DISCLAIMER]),
   )
   system.comments += [_ascii(note) for note in notes]
   system.data_usage += [ihm.Disclaimer(_ascii(text)) for text in (*notes, DISCLAIMER)]
