@@ -13,9 +13,9 @@ _MOST_OF_VALUE = 60
 
 
 def one_line(value: Any) -> str:
-  """The `__repr__` of a dataclass: its name, and what each field holds: values if short, arrays by type and shape."""
-  fields = (field.name for field in dataclasses.fields(value) if field.repr)
-  shown = ', '.join(f'{name}={brief(getattr(value, name))}' for name in fields)
+  """The `__repr__` of a dataclass or named tuple: what each field holds: values if short, arrays by type and shape."""
+  names = getattr(value, '_fields', None) or (field.name for field in dataclasses.fields(value) if field.repr)
+  shown = ', '.join(f'{name}={brief(getattr(value, name))}' for name in names)
   return cut(f'{type(value).__name__}({shown}') + ')'
 
 
@@ -26,7 +26,7 @@ def brief(value: Any) -> str:
   if dataclasses.is_dataclass(value) and not isinstance(value, type):
     return f'{type(value).__name__}(...)'
   if isinstance(value, Mapping):
-    return f'{len(value)} entries' if value else '{}'
+    return f'{len(value)} {"entry" if len(value) == 1 else "entries"}' if value else '{}'
   if isinstance(value, list | tuple | set | frozenset) and len(value) > 3:
     return f'{type(value).__name__} of {len(value)}'
   return cut(repr(value), _MOST_OF_VALUE)

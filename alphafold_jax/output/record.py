@@ -13,7 +13,7 @@ import numpy as np
 
 from alphafold_jax import config, errors
 from alphafold_jax.constants import residues
-from alphafold_jax.one_line import one_line
+from alphafold_jax.one_line import cut, one_line
 
 ARRAYS = ('aatype', 'residue_index', 'asym_id', 'atom_positions', 'atom_mask', 'plddt')  # of every prediction
 PASS_ARRAYS = ('pass_positions', 'pass_plddt')  # the structures after each pass, stacked
@@ -46,6 +46,8 @@ class KeptRepresentations(NamedTuple):
 
   single: np.ndarray  # [N_res, c_s]
   pair: np.ndarray  # [N_res, N_res, c_z]
+
+  __repr__ = one_line
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -129,7 +131,8 @@ class PredictionRecord:
 
   def __repr__(self) -> str:
     ptm = '' if self.ptm is None else f', pTM {self.ptm:.2f}'
-    what = f'{self.name!r}, {self.model_name}, seed {self.seed}, {len(self.passes)} passes'
+    num_passes = len(self.passes)
+    what = f'{cut(self.name)!r}, {self.model_name}, seed {self.seed}, {num_passes} pass{"es" * (num_passes != 1)}'
     return f'{type(self).__name__}({what}: pLDDT {self.mean_plddt:.1f}{ptm})'
 
 
