@@ -165,7 +165,13 @@ def _refusal(work: Work, num_res: int, needed: int, available: int, longest: int
   )
 
 
-def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num_templ: int = 0) -> int:
+def longest(
+  config: Mapping[str, Any],
+  available: int,
+  num_devices: int = 1,
+  num_templ: int = 0,
+  keep_distogram: bool = False,
+) -> int:
   """The most residues of a protein that a model takes, with all alignment rows that it samples.
 
   Args:
@@ -173,11 +179,13 @@ def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num
     available: free bytes of each device.
     num_devices: that share the protein.
     num_templ: templates, if the model takes any.
+    keep_distogram: whether it is kept.
   """
   spec = alphafold.make_spec(config)
   depth = padding.msa_depth_bucket(spec.sampling.num_msa + spec.sampling.num_extra)
   num_params = sum(map(math.prod, official.official_shapes(config).values()))
-  return Work(spec, depth, num_templ if spec.templates else 0, num_params, num_devices).longest(available)
+  num_templ = num_templ if spec.templates else 0
+  return Work(spec, depth, num_templ, num_params, num_devices, keep_distogram).longest(available)
 
 
 # ------------------------------------------------------------------------------------------ the estimate

@@ -178,7 +178,7 @@ class Models:
       config = configs.changed(self._options.model_config(name), {'dtype': dtype})
       num_templ = config.max_templates if has_templates else 0
       rows = f'{config.sampling.num_msa}:{config.sampling.num_extra}'
-      fitting.append((planning.longest(config, free, num_devices, num_templ), rows))
+      fitting.append((planning.longest(config, free, num_devices, num_templ, self._settings.keep_distogram), rows))
     longest, rows = min(fitting)
     where, each = ('this device', '') if num_devices == 1 else (f'{num_devices} devices together', ' on each')
     room = f'{free / 2**30:.1f} GiB free{each}, {rows} alignment rows, {dtype}'
