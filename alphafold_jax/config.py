@@ -6,6 +6,7 @@ misspelt or missing key is an error before anything is traced.
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -169,12 +170,17 @@ DROPOUT = {
 
 def model_type(name: str) -> str:
   """ColabFold's name of a model's family."""
+  model_number(name)
   return name if name in OWN_MODELS else 'alphafold2_ptm' if name.endswith('_ptm') else 'alphafold2'
 
 
 def model_number(name: str) -> int:
   """A model's number in its family: 3 for 'model_3_ptm', 1 for one that has no siblings."""
-  return 1 if name in OWN_MODELS else int(name.split('_')[1])
+  if isinstance(name, str) and name in OWN_MODELS:
+    return 1
+  if not isinstance(name, str) or not (number := re.match(r'model_(\d+)', name)):
+    raise InputError(f'there is no model {name!r}; choose one of {", ".join([*MODELS, *OWN_MODELS])}')
+  return int(number[1])
 
 
 def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> config_dict.ConfigDict:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, FastaRecord, split_records
 from alphafold_jax.errors import InputError
@@ -60,6 +61,8 @@ def profile(tokens: np.ndarray) -> np.ndarray:  # [num_seq, num_res] -> [num_res
 
 def checked(sequence: str, name: str = 'query') -> str:
   """A sequence in upper case; InputError, with its name, when it is empty or not of letters."""
+  if not isinstance(sequence, str):
+    raise wrong(name, sequence, 'must be a sequence as text')
   if bad := _NO_LETTER.search(sequence):
     raise InputError(f'sequence {name!r}, residue {bad.start() + 1}: {bad[0]!r} is no residue; give letters A-Z only')
   if not sequence:

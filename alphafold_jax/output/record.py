@@ -47,7 +47,8 @@ class KeptRepresentations(NamedTuple):
   single: np.ndarray  # [N_res, c_s]
   pair: np.ndarray  # [N_res, N_res, c_z]
 
-  __repr__ = one_line
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
