@@ -4,7 +4,7 @@
     import alphafold_jax as afj
 
     model = afj.load_model('model_3_ptm', params='path/to/params')
-    for query in afj.read_queries('proteins.fasta'):
+    for query in afj.read_queries('alignments/'):
       afj.predict(model, query, num_recycle=3, seed=0).save('out/')
 
 Names are loaded when first used, so that `alphafold-jax --help` does not wait for JAX.

@@ -55,7 +55,7 @@ class Model:
 
   def prepare(self, params: alphafold.Params, key: jax.Array | None, batch: schema.Batch) -> alphafold.Context:
     """What all passes share; the key is consumed, and needed with dropout only."""
-    return alphafold.network(self.spec).prepare(params, key, batch)
+    return alphafold.network(self.spec).prepare(params, key, _on_device(batch))
 
   def iterate(
     self,
@@ -66,11 +66,16 @@ class Model:
     previous: schema.Recycled,
   ) -> schema.Outputs:
     """One pass; the key is consumed."""
-    return alphafold.network(self.spec).iterate(params, key, batch, context, previous)
+    return alphafold.network(self.spec).iterate(params, key, _on_device(batch), context, previous)
 
   def initial(self, num_res: int) -> schema.Recycled:
     """What the first pass recycles."""
     return alphafold.network(self.spec).initial(num_res)
+
+
+def _on_device(batch: schema.Batch) -> schema.Batch:
+  """The arrays of `afj.make_batch` are the host's, which a traced index does not take."""
+  return jax.tree.map(jnp.asarray, batch)
 
 
 def load_model(

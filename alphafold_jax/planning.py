@@ -23,6 +23,7 @@ from alphafold_jax.model import alphafold
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.sampling import SamplingSpec
 from alphafold_jax.ops import outer_product, seam, triangle
+from alphafold_jax.screen import number
 from alphafold_jax.weights import official
 
 _SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
@@ -160,7 +161,7 @@ def _refusal(work: Work, num_res: int, needed: int, available: int, longest: int
   if work.num_seq > 512:
     remedy += ', or a shallower alignment (--max-msa 128:256)'
   return (
-    f'{num_res} residues (padded) and {work.num_seq} alignment rows need about {needed / 2**30:.1f} GiB'
+    f'{num_res} residues (padded) and {number(work.num_seq, "alignment row")} need about {needed / 2**30:.1f} GiB'
     f'{" on each device" if work.num_devices > 1 else ""}, and {available / 2**30:.1f} GiB are free: {remedy}'
   )
 

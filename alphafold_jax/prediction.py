@@ -29,6 +29,7 @@ from alphafold_jax.models import load_model as load_model
 from alphafold_jax.ops import seam
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
+from alphafold_jax.screen import number
 from alphafold_jax.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -250,8 +251,8 @@ def _in_memory(task: _Task, plan: planning.Plan, on_pass: OnPass | None, make_ro
       found_room, below = make_room(), plan.below
       if not found_room and below is None:
         raise ResourceError(
-          f'{task.name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
-          f'{task.sizes["num_seq"]} alignment rows; use a device with more memory, more devices (--devices), '
+          f'{task.name}: the device ran out of memory at {number(task.sizes["num_res"], "residue")} (padded) and '
+          f'{number(task.sizes["num_seq"], "alignment row")}; use a device with more memory, more devices (--devices), '
           '--dtype bfloat16, or a shallower alignment (--max-msa 128:256)'
         ) from error
     gc.collect()  # the error's traceback held the arrays

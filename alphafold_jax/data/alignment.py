@@ -92,7 +92,7 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
   notes: list[str] = []
   if annotations := [record for record in records if record.id in _ANNOTATIONS]:
     records = [record for record in records if record.id not in _ANNOTATIONS]
-    notes.append(f'{len(annotations)} secondary structure rows left out')
+    notes.append(f'{len(annotations)} secondary structure row{"s" * (len(annotations) != 1)} left out')
   if not records:
     raise InputError(f'{source}: no sequence besides secondary structure rows; the first record must be the query')
   for record in records:
@@ -104,7 +104,7 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
   rows = _aligned_rows(records, query, source)
   kept = _first_of_each(row.translate(_DROP_LOWER) for row in rows) if drop_duplicates else list(range(len(rows)))
   if dropped := len(rows) - len(kept):
-    notes.append(f'{dropped} duplicate rows left out')
+    notes.append(f'{dropped} duplicate row{"s" * (dropped != 1)} left out')
   tokens, deletions = _columns([rows[i] for i in kept], len(query))
   return Alignment(
     names=tuple(records[i].name for i in kept),

@@ -39,9 +39,10 @@ def with_sequence(batch: schema.Batch, sequence: schema.Array | str) -> schema.B
       f'a sequence of shape {probs.shape}; the batch has {num_res} residues: give as many letters, or probabilities '
       f'of shape ({num_res}, {_NUM_TYPES})'
     )
-  is_res = jnp.asarray(batch.seq_mask) > 0
+  batch = jax.tree.map(jnp.asarray, batch)
+  is_res = batch.seq_mask > 0
   aatype = jnp.where(is_res, jnp.argmax(probs, axis=-1), batch.aatype).astype(jnp.int32)
-  tokens = jnp.asarray(batch.msa.tokens)
+  tokens = batch.msa.tokens
   num_seq = jnp.sum(jnp.any(batch.msa.mask > 0, axis=-1))
   change = jnp.pad(probs - batch.soft_sequence, ((0, 0), (0, 1))) / num_seq  # [num_res, 22]
   msa = dataclasses.replace(
