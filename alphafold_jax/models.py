@@ -12,7 +12,8 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import schema
-from alphafold_jax.arguments import check_kind
+from alphafold_jax.arguments import check_kind, wrong
+from alphafold_jax.choices import DTYPES
 from alphafold_jax.errors import InputError
 from alphafold_jax.model import alphafold
 from alphafold_jax.one_line import cut
@@ -116,6 +117,8 @@ def _changed(config: config_dict.ConfigDict, changes: dict[str, Any]) -> config_
   for key in sorted(ours & set(changes)):
     raise InputError(f'{key!r} is not a setting of load_model; give it to afj.predict (alphafold_jax/settings.py)')
   config = configs.changed(config, {key.replace('__', '.'): value for key, value in changes.items()})
+  if config.dtype not in DTYPES:
+    raise wrong('dtype', config.dtype, f'must be {" or ".join(DTYPES)}')
   try:
     alphafold.make_spec(config)
   except ValueError as error:

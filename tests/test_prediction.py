@@ -180,6 +180,8 @@ def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
     ({'templates': 'x.pdb'}, "templates='x.pdb': must be from data.templates"),
     ({'name': 3}, 'name=3: must be text'),
     ({'plan': 3}, 'plan=3'),
+    ({'on_pass': 3}, 'on_pass=3: must be a function'),
+    ({'make_room': 3}, 'make_room=3: must be a function'),
   ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(model, changes, message):
@@ -254,6 +256,7 @@ def test_a_model_that_there_is_not_is_refused_by_name(arguments, message):
     ({'num_block': 2}, "did you mean '.*num_block'"),
     ({'evoformer': 2}, 'evoformer=2: names a section; choose evoformer.c_outer, '),
     ({'evoformer__num_block': 'two'}, "evoformer.num_block='two': must be of the kind of 48"),
+    ({'dtype': 'int8'}, "dtype='int8': must be float32 or bfloat16"),
     ({'evoformer': None}, 'evoformer: .*see alphafold_jax/config.py'),
     ({'num_devices': 2}, r'give it to afj.predict \(alphafold_jax/settings.py\)'),
   ],
