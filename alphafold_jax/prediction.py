@@ -81,10 +81,10 @@ def predict(
     NumericalError: NaN or infinity came out, in float32 too.
   """
   _check_arguments(model, seed, name, templates, settings, plan)
-  check_kind(
-    'on_pass', on_pass, (Callable, type(None)), 'must be a function of a Pass and of what fetches the structure'
-  )
-  check_kind('make_room', make_room, Callable, 'must be a function that says whether it made room')
+  if on_pass is not None and not callable(on_pass):
+    raise wrong('on_pass', on_pass, 'must be a function of a Pass and of what fetches the structure')
+  if not callable(make_room):
+    raise wrong('make_room', make_room, 'must be a function that says whether it made room')
   settings = (settings or Settings()).with_changes(**changes)
   _warn_of_bare_sequence(query)
   batch = _batch(query, templates)
