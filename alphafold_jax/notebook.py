@@ -92,7 +92,7 @@ _PARAMETER_FLAGS: dict[str, list[str]] = {DOWNLOAD: [], MINI: ['--model-type', M
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class Prepared:
   """A form with the folder that is its own, and the input in it."""
 
   form: Form
@@ -104,7 +104,7 @@ class Job:
     return self.folder / 'results'
 
 
-def prepare(place: Path | str = '.', **form: Any) -> Job:
+def prepare(place: Path | str = '.', **form: Any) -> Prepared:
   """Checks the form and writes the input into a folder named by the job and by all that is in the form.
 
   Args:
@@ -115,20 +115,20 @@ def prepare(place: Path | str = '.', **form: Any) -> Job:
     InputError: a field cannot be used; the message names it.
   """
   filled = Form(**form)
-  content = (
-    Path(filled.alignment).read_bytes() if filled.msa_mode == UPLOAD else f'>{filled.name}\n{filled.letters}\n'.encode()
-  )
+  stem = safe_name(filled.name)
+  is_alignment = filled.msa_mode == UPLOAD
+  fasta = f'>{stem}\n{filled.letters}\n'  # a header means nothing but a name, whatever was typed
+  content = Path(filled.alignment).read_bytes() if is_alignment else fasta.encode()
   settings = json.dumps(dataclasses.asdict(filled) | {'alignment': ''}, sort_keys=True).encode()
   digest = hashlib.sha256(hashlib.sha256(content).digest() + settings).hexdigest()[:8]
-  stem = safe_name(filled.name)
   folder = Path(place).absolute() / f'{stem}_{digest}'
-  query = folder / f'{stem}.{"a3m" if filled.msa_mode == UPLOAD else "fasta"}'
+  query = folder / f'{stem}.{"a3m" if is_alignment else "fasta"}'
   folder.mkdir(parents=True, exist_ok=True)
   query.write_bytes(content)
-  return Job(filled, folder, query)
+  return Prepared(filled, folder, query)
 
 
-def predict(job: Job) -> list[Path]:
+def predict(job: Prepared) -> list[Path]:
   """Runs the command, shows what it says as it says it, and returns the structures that it wrote, best first.
 
   Raises:
