@@ -4,7 +4,7 @@
     import alphafold_jax as afj
 
     model = afj.load_model('model_3_ptm', params='path/to/params')
-    for query in afj.read_queries('proteins.fasta'):
+    for query in afj.read_queries('alignments/'):
       afj.predict(model, query, num_recycle=3, seed=0).save('out/')
 
 Names are loaded when first used, so that `alphafold-jax --help` does not wait for JAX.
@@ -24,15 +24,17 @@ _WHERE = {  # public name -> its module, and its name there where that is anothe
   'SearchError': 'errors',
   'TransferError': 'errors',
   'WeightsError': 'errors',
-  'Model': 'prediction',
+  'Model': 'models',
   'Prediction': 'prediction',
   'Settings': 'prediction',
-  'load_model': 'prediction',
+  'load_model': 'models',
   'make_batch': 'prediction:as_batch',
   'predict': 'prediction',
+  'Alignment': 'data.alignment',
   'Query': 'data.queries',
   'read_queries': 'data.queries',
-  'with_sequence': 'schema',
+  'single_sequence': 'data.alignment',
+  'with_sequence': 'data.soft_sequence',
 }
 _MODULES = (
   'config',

@@ -14,17 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from alphafold_jax import ops, schema
+from alphafold_jax.arguments import wrong
+from alphafold_jax.constants.distogram import distogram_edges
 from alphafold_jax.schema import Array
 
 PAE_MAX_BIN = 31.0  # Å, the last edge of the aligned-error bins, Suppl. 1.9.7
-DISTOGRAM_FIRST_EDGE = 2.3125  # Å, Suppl. 1.9.8
-DISTOGRAM_LAST_EDGE = 21.6875  # Å
 CONTACT_CUTOFF = 8.0  # Å between C-beta atoms (C-alpha for glycine)
 
 
 @schema.pytree
 class Confidence:
-  """How far one prediction is to be trusted; `pae`, `ptm`, `iptm` are None where the model has no such head."""
+  """How far one prediction is to be trusted; `pae`, `ptm`, `iptm` are None where the model has no such head, and
+  `distogram` where it was not asked for."""
 
   plddt: Array = schema.array('num_res')  # 0..100
   mean_plddt: Array = schema.array()  # 0..100, over unmasked residues
@@ -32,6 +33,7 @@ class Confidence:
   ptm: Array | None = schema.array()  # 0..1
   iptm: Array | None = schema.array()  # 0..1; also None when no chains were distinguished
   contact_probability: Array = schema.array('num_res', 'num_res')
+  distogram: Array | None = schema.array('num_res', 'num_res', 64, dtype='float16')  # on request: `log_distogram`
   finite: Array = schema.array(dtype='bool')  # False: a NaN or infinity in positions or scores of an unmasked residue
 
 
@@ -40,7 +42,7 @@ class Confidence:
 
 def plddt(logits: Array) -> jax.Array:
   """Expected lDDT-C-alpha of each residue, 0 to 100. Algorithm 29, last line."""
-  num_bins = logits.shape[-1]
+  num_bins = _num_bins(logits)
   return 100 * _expectation(logits, (np.arange(num_bins) + 0.5) / num_bins)  # [N_res]
 
 
@@ -52,7 +54,7 @@ def pae_bin_centres(num_bins: int = 64, max_bin: float = PAE_MAX_BIN) -> np.ndar
 
 def pae(logits: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
   """Expected position error of residue j when the structures are aligned on residue i. Suppl. 1.9.7."""
-  return _expectation(logits, pae_bin_centres(logits.shape[-1], max_bin))  # [N_res, N_res] Å
+  return _expectation(logits, pae_bin_centres(_num_bins(logits), max_bin))  # [N_res, N_res] Å
 
 
 def ptm(logits: Array, mask: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
@@ -65,21 +67,25 @@ def iptm(logits: Array, mask: Array, asym_id: Array, max_bin: float = PAE_MAX_BI
   return _best_alignment(_expected_tm(logits, mask, max_bin), mask, _between(asym_id))  # []
 
 
-def distogram_edges(num_bins: int = 64) -> np.ndarray:
-  """The edges between the distance bins, Å."""
-  return np.linspace(DISTOGRAM_FIRST_EDGE, DISTOGRAM_LAST_EDGE, num_bins - 1)
+def log_distogram(logits: Array) -> jax.Array:
+  """The logarithms of the probabilities of the distance bins, in half precision.
+
+  They are logits too, and take half precision best: where a bin is likely its logarithm is near 0, and so exact.
+  """
+  _num_bins(logits)
+  return jax.nn.log_softmax(jnp.asarray(logits, jnp.float32), axis=-1).astype(jnp.float16)  # [N_res, N_res, 64]
 
 
 def expected_distance(logits: Array) -> jax.Array:
   """Mean distance between C-beta atoms; the open bins at both ends count half a step beyond their edge."""
-  edges = distogram_edges(logits.shape[-1])
+  edges = distogram_edges(_num_bins(logits))
   step = edges[1] - edges[0]
   return _expectation(logits, np.append(edges - step / 2, edges[-1] + step / 2))  # [N_res, N_res] Å
 
 
 def contact_probability(logits: Array, cutoff: float = CONTACT_CUTOFF) -> jax.Array:
   """Probability of the distance bins that end at or below the cutoff (for 8 Å the last such edge is 7.94 Å)."""
-  upper_edges = np.append(distogram_edges(logits.shape[-1]), np.inf)
+  upper_edges = np.append(distogram_edges(_num_bins(logits)), np.inf)
   return _expectation(logits, upper_edges <= cutoff)  # [N_res, N_res]
 
 
@@ -108,9 +114,17 @@ def of_pairs(distogram: Array, pae_logits: Array | None, seq_mask: Array, max_bi
 
 
 def of_summaries(
-  plddt_logits: Array, pairs: Array, atom_positions: Array, seq_mask: Array, asym_id: Array | None = None
+  plddt_logits: Array,
+  pairs: Array,
+  atom_positions: Array,
+  seq_mask: Array,
+  asym_id: Array | None = None,
+  distogram: Array | None = None,
 ) -> Confidence:
-  """The confidence of a structure from what `of_pairs` kept of all pairs [N_res, N_res, 1 or 3]."""
+  """The confidence of a structure from what `of_pairs` kept of all pairs [N_res, N_res, 1 or 3].
+
+  With a distogram from `log_distogram` that is kept too.
+  """
   valid = jnp.asarray(seq_mask) > 0  # [N_res]
   residues = plddt(plddt_logits)
   contact, *scores = jnp.moveaxis(pairs, -1, 0)
@@ -122,6 +136,7 @@ def of_summaries(
     ptm=_best_alignment(tm, valid, counted=True) if scores else None,
     iptm=_best_alignment(tm, valid, _between(asym_id)) if scores and asym_id is not None else None,
     contact_probability=contact,
+    distogram=distogram,
     finite=_all_finite(atom_positions, residues, errors_ij, valid),
   )
 
@@ -147,6 +162,14 @@ def _pairs(valid):
   return ops.pairwise(jnp.logical_and, valid)
 
 
+def _num_bins(logits: Array) -> int:
+  """The size of the last axis; InputError if these are no logits."""
+  shape = getattr(logits, 'shape', ())
+  if not shape or shape[-1] < 3:
+    raise wrong('logits', logits, 'must be an array whose last axis holds the bins, such as [num_res, num_res, 64]')
+  return shape[-1]
+
+
 def _expectation(logits, values):
   """Mean of a value per bin under softmax(logits), in float32 whatever the logits are."""
   probs = jax.nn.softmax(jnp.asarray(logits, jnp.float32), axis=-1)
@@ -157,7 +180,7 @@ def _expected_tm(logits, mask, max_bin):
   """Expected TM-score term of every pair; its length scale d0 grows with the number of unmasked residues."""
   num_res = jnp.maximum(jnp.sum(jnp.asarray(mask) > 0), 19)  # below 19 residues the root is not meaningful
   d0 = 1.24 * jnp.cbrt(num_res - 15.0) - 1.8  # Å
-  centres = jnp.asarray(pae_bin_centres(logits.shape[-1], max_bin), jnp.float32)
+  centres = jnp.asarray(pae_bin_centres(_num_bins(logits), max_bin), jnp.float32)
   return _expectation(logits, 1 / (1 + jnp.square(centres / d0)))  # [N_res, N_res]
 
 

@@ -5,9 +5,12 @@ Sections that shape the network carry the field names of the spec they become (m
 misspelt or missing key is an error before anything is traced.
 """
 
+import difflib
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import choices
@@ -167,12 +170,17 @@ DROPOUT = {
 
 def model_type(name: str) -> str:
   """ColabFold's name of a model's family."""
+  model_number(name)
   return name if name in OWN_MODELS else 'alphafold2_ptm' if name.endswith('_ptm') else 'alphafold2'
 
 
 def model_number(name: str) -> int:
   """A model's number in its family: 3 for 'model_3_ptm', 1 for one that has no siblings."""
-  return 1 if name in OWN_MODELS else int(name.split('_')[1])
+  if isinstance(name, str) and name in OWN_MODELS:
+    return 1
+  if not isinstance(name, str) or not (number := re.match(r'model_(\d+)', name)):
+    raise InputError(f'there is no model {name!r}; choose one of {", ".join([*MODELS, *OWN_MODELS])}')
+  return int(number[1])
 
 
 def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> config_dict.ConfigDict:
@@ -190,25 +198,47 @@ def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> confi
       place = result
       for section in sections:
         if place is not None:
-          place = place[section] if section in place else _unknown(key)
+          place = place[section] if _holds(place, section) else _unknown(key, config)
       if place is None:
         continue
-      if last not in place:
-        _unknown(key)
+      if not _holds(place, last):
+        _unknown(key, config)
+      if isinstance(place[last], config_dict.ConfigDict) and not isinstance(value, Mapping | type(None)):
+        raise InputError(
+          f'{key}={value!r}: names a section; choose {", ".join(f"{key}.{name}" for name in place[last])}'
+        )
       try:
-        place[last] = value
+        place[last] = value.item() if isinstance(value, np.generic) else value
       except TypeError:
         raise InputError(f'{key}={value!r}: must be of the kind of {place[last]!r}') from None
   return result
 
 
-def _unknown(key: str) -> NoReturn:
-  raise InputError(f'there is no setting {key!r}; see alphafold_jax/config.py for all of them')
+def _holds(place: Any, key: str) -> bool:
+  return isinstance(place, config_dict.ConfigDict) and key in place
+
+
+def _unknown(key: str, config: config_dict.ConfigDict) -> NoReturn:
+  """Raises InputError, with the file that has the setting's neighbours, and the name that is most like it."""
+  names = _dotted(config)
+  file = 'experiments.py' if 'optimizer' in config and not key.startswith('model.') else 'config.py'  # of training
+  near = difflib.get_close_matches(key, names, 1) or [name for name in names if name.endswith(f'.{key}')][:1]
+  hint = f'did you mean {near[0]!r}? ' if near else ''
+  raise InputError(f'there is no setting {key!r}; {hint}see alphafold_jax/{file} for all of them')
+
+
+def _dotted(config: config_dict.ConfigDict, prefix: str = '') -> list[str]:
+  """The names of all settings, sections left out."""
+  return [
+    name
+    for key, value in config.items()
+    for name in (_dotted(value, f'{prefix}{key}.') if isinstance(value, config_dict.ConfigDict) else [prefix + key])
+  ]
 
 
 def model_config(name: str) -> config_dict.ConfigDict:
   """The configuration of a model of MODELS or OWN_MODELS by its name; InputError if there is none."""
   models = {**MODELS, **OWN_MODELS}
-  if name not in models:
+  if not isinstance(name, str) or name not in models:
     raise InputError(f'there is no model {name!r}; choose one of {", ".join(models)}')
   return changed(base_config(), {'name': name, **models[name]})

@@ -145,7 +145,7 @@ def experiment_config(name: str, model: str | None = None) -> config_dict.Config
   Raises:
     InputError: no such experiment or model.
   """
-  if name not in EXPERIMENTS:
+  if not isinstance(name, str) or name not in EXPERIMENTS:
     raise InputError(f'there is no experiment {name!r}; choose one of {", ".join(EXPERIMENTS)}')
   trained = config.changed(config.model_config(model or _MODELS.get(name, 'model_1')), _TRAINED)
   if name in _ROWS:

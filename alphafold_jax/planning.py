@@ -23,6 +23,7 @@ from alphafold_jax.model import alphafold
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.sampling import SamplingSpec
 from alphafold_jax.ops import outer_product, seam, triangle
+from alphafold_jax.screen import number
 from alphafold_jax.weights import official
 
 _SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
@@ -69,11 +70,13 @@ class Work:
   num_templ: int
   num_params: int
   num_devices: int = 1  # that share the protein
+  keep_distogram: bool = False
 
   def needed(self, num_res: int, kernels: seam.Kernels) -> int:
     """Bytes on each device at a padded length."""
     spec = dataclasses.replace(self.spec, kernels=kernels)
-    return pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
+    distogram = _DISTOGRAM_BYTES * num_res**2 // self.num_devices if self.keep_distogram else 0
+    return distogram + pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
 
   def fits(self, num_res: int, available: int) -> bool:
     """Whether a protein of so many residues fits at the foot of the ladder."""
@@ -158,12 +161,18 @@ def _refusal(work: Work, num_res: int, needed: int, available: int, longest: int
   if work.num_seq > 512:
     remedy += ', or a shallower alignment (--max-msa 128:256)'
   return (
-    f'{num_res} residues (padded) and {work.num_seq} alignment rows need about {needed / 2**30:.1f} GiB'
+    f'{num_res} residues (padded) and {number(work.num_seq, "alignment row")} need about {needed / 2**30:.1f} GiB'
     f'{" on each device" if work.num_devices > 1 else ""}, and {available / 2**30:.1f} GiB are free: {remedy}'
   )
 
 
-def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num_templ: int = 0) -> int:
+def longest(
+  config: Mapping[str, Any],
+  available: int,
+  num_devices: int = 1,
+  num_templ: int = 0,
+  keep_distogram: bool = False,
+) -> int:
   """The most residues of a protein that a model takes, with all alignment rows that it samples.
 
   Args:
@@ -171,15 +180,18 @@ def longest(config: Mapping[str, Any], available: int, num_devices: int = 1, num
     available: free bytes of each device.
     num_devices: that share the protein.
     num_templ: templates, if the model takes any.
+    keep_distogram: whether it is kept.
   """
   spec = alphafold.make_spec(config)
   depth = padding.msa_depth_bucket(spec.sampling.num_msa + spec.sampling.num_extra)
   num_params = sum(map(math.prod, official.official_shapes(config).values()))
-  return Work(spec, depth, num_templ if spec.templates else 0, num_params, num_devices).longest(available)
+  num_templ = num_templ if spec.templates else 0
+  return Work(spec, depth, num_templ, num_params, num_devices, keep_distogram).longest(available)
 
 
 # ------------------------------------------------------------------------------------------ the estimate
 
+_DISTOGRAM_BYTES = 2 * 64  # of a pair, in half precision; that of the pass before is dropped first
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # What devices gather at a time, and its copy in another order.
 _GATHERED_COLUMNS = 2 * outer_product.LEAST_ROWS  # of each device

@@ -6,106 +6,46 @@ import functools
 import gc
 import logging
 import time
+import warnings
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import devices, ops, planning, programs, schema, tuning
+from alphafold_jax.arguments import check_kind, check_whole, wrong
+from alphafold_jax.choices import MAX_SEED
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
-from alphafold_jax.errors import NumericalError, ResourceError
+from alphafold_jax.data.templates import MAX_TEMPLATES, stack_templates
+from alphafold_jax.errors import InputError, NumericalError, ResourceError
 from alphafold_jax.model import alphafold
+from alphafold_jax.models import Model
+from alphafold_jax.models import load_model as load_model
 from alphafold_jax.ops import seam
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
+from alphafold_jax.screen import number
 from alphafold_jax.settings import Settings
-from alphafold_jax.weights import official, store
-from alphafold_jax.weights.random import random_params
 
 _log = logging.getLogger(__name__)
 MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
 OnPass = Callable[[Pass, Callable[[], Prediction]], None]  # is given a pass, and what fetches the structure so far
+_QUERIES = (
+  'must be one protein: a Query of afj.read_queries, an Alignment, a batch of afj.make_batch, or a sequence as text; '
+  'for a file or many proteins: afj.read_queries(path), or alphafold_jax.runs.run'
+)
+_BARE = (
+  'a sequence without an alignment: the prediction will be far less accurate than with homologues. Give an .a3m or '
+  '.sto file to afj.read_queries, or search with runs.Options(search=...); if it is meant, give '
+  'afj.single_sequence(sequence), and nothing is said'
+)
 _RAN_OUT: set[Hashable] = set()  # the programs that took more memory than there was
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Model:
-  """A network with its parameters; `prepare` and `iterate` are pure, so jit, grad, vmap and shard them as you like."""
-
-  name: str
-  config: config_dict.ConfigDict
-  params: alphafold.Params
-  source: str  # the file of the parameters, or 'random'
-
-  @functools.cached_property
-  def spec(self) -> alphafold.AlphaFoldSpec:
-    return alphafold.make_spec(self.config)
-
-  @property
-  def is_random(self) -> bool:
-    return self.source == 'random'
-
-  @property
-  def note(self) -> store.Note | None:
-    """What must be said of its predictions; None if they are AlphaFold 2's own."""
-    return store.note_of(self.name, self.is_random)
-
-  @property
-  def has_pae(self) -> bool:
-    """Whether it predicts errors of pairs, and so pTM."""
-    return bool(self.config.heads.num_pae_bins)
-
-  def prepare(self, params: alphafold.Params, key: jax.Array | None, batch: schema.Batch) -> alphafold.Context:
-    """What all passes share; the key is consumed, and needed with dropout only."""
-    return alphafold.network(self.spec).prepare(params, key, batch)
-
-  def iterate(
-    self,
-    params: alphafold.Params,
-    key: jax.Array,
-    batch: schema.Batch,
-    context: alphafold.Context,
-    previous: schema.Recycled,
-  ) -> schema.Outputs:
-    """One pass; the key is consumed."""
-    return alphafold.network(self.spec).iterate(params, key, batch, context, previous)
-
-  def initial(self, num_res: int) -> schema.Recycled:
-    """What the first pass recycles."""
-    return alphafold.network(self.spec).initial(num_res)
-
-
-def load_model(name: str, params: str | Path | None = None, *, strict: bool = False, **changes: Any) -> Model:
-  """Loads a published model, or the one that ships with the package.
-
-  Args:
-    name: 'model_1' to 'model_5', or with '_ptm'; or 'mini'.
-    params: an official `.npz`, a folder with them, or 'random'; None: the default folder, for 'mini' the package.
-    strict: refuse a file with arrays that the model does not use.
-    **changes: settings of config.py with '__' for '.', such as evoformer__num_block=2.
-
-  Raises:
-    InputError: no such model or setting.
-    WeightsError: no such file, or it does not fit.
-    ResourceError: this process was forked after JAX started.
-  """
-  devices.start()
-  config = configs.changed(configs.model_config(name), {key.replace('__', '.'): v for key, v in changes.items()})
-  if params == 'random':
-    source, values = 'random', random_params(config, seed=configs.model_number(name))
-  else:
-    source = str(store.find_params(name, params))
-    store.verify_file(source)  # what was installed is what is loaded
-    values = official.load_official(source, config, strict)
-  return Model(name=name, config=config, params=jax.tree.map(jnp.asarray, values), source=source)
 
 
 def predict(
@@ -142,9 +82,17 @@ def predict(
       after JAX started.
     NumericalError: NaN or infinity came out, in float32 too.
   """
+  _check_arguments(model, seed, name, templates, settings, plan)
+  if on_pass is not None and not callable(on_pass):
+    raise wrong('on_pass', on_pass, 'must be a function of a Pass and of what fetches the structure')
+  if not callable(make_room):
+    raise wrong('make_room', make_room, 'must be a function that says whether it made room')
   devices.start()
   settings = (settings or Settings()).with_changes(**changes)
-  batch = as_batch(query, templates)
+  _warn_of_bare_sequence(query)
+  batch = _batch(query, templates)
+  if templates is not None and model.config.templates is None:
+    warnings.warn(f'templates are not used by {model.name}; model_1 and model_2 take them', stacklevel=2)
   name = name or getattr(query, 'name', None) or 'query'
   task = _Task(model, configured(model, settings), settings, batch, name, seed)
   try:
@@ -177,21 +125,65 @@ def make_plan(
 
 
 def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
-  """A model's configuration with these settings, and unless kernels were chosen those that are the fastest here."""
+  """A model's configuration with these settings, and unless kernels were chosen those that are the fastest here.
+
+  Raises:
+    InputError: there are no such kernels.
+  """
   config = settings.apply(model.config)
-  if config.kernels.implementation != seam.AUTO:
-    return config
-  return configs.changed(config, {'kernels.implementation': tuning.preferred()})
+  if config.kernels.implementation == seam.AUTO:
+    return configs.changed(config, {'kernels.implementation': tuning.preferred()})
+  try:
+    seam.choices(config.kernels.implementation)
+  except ValueError as error:
+    raise wrong('kernels', config.kernels.implementation, str(error)) from error
+  return config
 
 
 def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None = None) -> schema.Batch:
-  """The unpadded input arrays of anything that can be predicted."""
+  """The unpadded input arrays of anything that can be predicted.
+
+  Args:
+    query: from `read_queries`, an alignment, a batch that is checked and given back, or a bare sequence.
+    templates: structures placed on the query, from `data.templates`; a batch has its own.
+
+  Raises:
+    InputError: it is none of these, its arrays do not fit together, or it cannot be read.
+  """
+  _warn_of_bare_sequence(query)
+  return _batch(query, templates)
+
+
+def _batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None) -> schema.Batch:
   if isinstance(query, schema.Batch):
-    padding.axis_sizes(query)  # checks the shapes against one another
+    if templates is not None:
+      raise InputError('templates: a batch has its own; give them to afj.make_batch, together with the query')
+    features.check_batch(query, 'batch')
     return query
   if isinstance(query, Query):
+    if templates is None and query.templates:
+      templates = stack_templates([one.place(query.sequence) for one in query.templates[:MAX_TEMPLATES]])
     query = query.load_alignment() or query.sequence
+  if not isinstance(query, str | Alignment):
+    raise wrong('query', query, _QUERIES)
   return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
+
+
+def _warn_of_bare_sequence(query: Any) -> None:
+  """Warns the caller of the function that is given a sequence without an alignment, which the command line refuses."""
+  if isinstance(query, str) or isinstance(query, Query) and query.alignment is None:
+    warnings.warn(_BARE, stacklevel=3)
+
+
+def _check_arguments(model: Any, seed: Any, name: Any, templates: Any, settings: Any, plan: Any) -> None:
+  check_kind('model', model, Model, 'must be a model, from afj.load_model')
+  check_whole('seed', seed, 0, MAX_SEED)
+  check_kind('name', name, (str, type(None)), 'must be text')
+  check_kind('templates', templates, (schema.Templates, type(None)), 'must be from data.templates.stack_templates')
+  check_kind(
+    'settings', settings, (Settings, type(None)), 'must be afj.Settings(...), such as afj.Settings(num_recycle=3)'
+  )
+  check_kind('plan', plan, (planning.Plan, type(None)), 'must be from make_plan')
 
 
 def program_key(model: Model, batch: schema.Batch, settings: Settings, plan: planning.Plan | None = None) -> Hashable:
@@ -224,10 +216,10 @@ class _Task:
   def spec(self) -> alphafold.AlphaFoldSpec:
     return alphafold.make_spec(planning.reduced(self.config, self.sizes))
 
-  def program(self, kernels: ops.Kernels | None = None) -> tuple[alphafold.AlphaFoldSpec, bool, int, Hashable]:
-    """Equal for what is compiled once."""
-    spec = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels)
-    return spec, self.settings.keep_representations, self.settings.num_devices, tuple(self.sizes.items())
+  def program(self, kernels: ops.Kernels | None = None) -> tuple[tuple, Hashable]:
+    """The arguments of `programs.compiled`, and the sizes: equal for what is compiled once."""
+    spec, kept = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels), self.settings
+    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram), tuple(self.sizes.items())
 
   def plan(self) -> planning.Plan:
     """What fits the memory that is free now, and did not turn out not to."""
@@ -236,7 +228,8 @@ class _Task:
     available = devices.available_bytes(num_devices)
     if available is not None and num_devices == 1:
       available += 4 * num_params  # the estimate contains them, but they are there already
-    work = planning.Work(self.spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices)
+    keep = self.settings.keep_distogram
+    work = planning.Work(self.spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices, keep)
     plan = planning.plan(work, sizes['num_res'], available, devices.num_separate())
     while plan.below and self.program(plan.kernels) in _RAN_OUT:
       plan = plan.below
@@ -267,8 +260,8 @@ def _in_memory(task: _Task, plan: planning.Plan, on_pass: OnPass | None, make_ro
       found_room, below = make_room(), plan.below
       if not found_room and below is None:
         raise ResourceError(
-          f'{task.name}: the device ran out of memory at {task.sizes["num_res"]} residues (padded) and '
-          f'{task.sizes["num_seq"]} alignment rows; use a device with more memory, more devices (--devices), '
+          f'{task.name}: the device ran out of memory at {number(task.sizes["num_res"], "residue")} (padded) and '
+          f'{number(task.sizes["num_seq"], "alignment row")}; use a device with more memory, more devices (--devices), '
           '--dtype bfloat16, or a shallower alignment (--max-msa 128:256)'
         ) from error
     gc.collect()  # the error's traceback held the arrays
@@ -286,22 +279,23 @@ def _run(task: _Task, plan: planning.Plan, on_pass: OnPass | None) -> Prediction
   if not sizes['num_templ']:
     batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
     params = {name: values for name, values in params.items() if not name.startswith('template')}
-  spec, keep_representations, num_devices, _ = task.program(plan.kernels)
-  compiled = programs.compiled(spec, keep_representations, num_devices)
+  what, _ = task.program(plan.kernels)
+  compiled = programs.compiled(*what)
   key = jax.random.key(task.seed)
   params, padded = compiled.put((params, padding.pad_batch(batch, sizes)))
   context = compiled.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
-  previous, done = compiled.initial(padded), []
-  for index in range(config.num_recycle + 1):
-    start = time.monotonic()
+  previous = compiled.initial(padded)
+  done: list[Pass] = []
+  while True:
+    start, index = time.monotonic(), len(done)
     result = compiled.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
     done.append(_finished(task, result, index, start))
     if on_pass is not None:
       on_pass(done[-1], functools.partial(_fetch, task, result, tuple(done)))
-    if index and done[-1].change <= config.recycle_early_stop_tolerance:
-      break
+    if index == config.num_recycle or index and done[-1].change <= config.recycle_early_stop_tolerance:
+      return _fetch(task, result, tuple(done))
     previous = result.recycled
-  return _fetch(task, result, tuple(done))
+    del result  # what else it holds makes room for that of the next
 
 
 def _finished(task: _Task, result: programs.PassResult, index: int, start: float) -> Pass:
@@ -331,8 +325,7 @@ def _fetch(task: _Task, result: programs.PassResult, done: tuple[Pass, ...]) -> 
     'plddt': host(score.plddt),
     'contact_probability': host(score.contact_probability, 2),
   }
-  if score.pae is not None:
-    arrays['pae'] = host(score.pae, 2)
+  arrays |= {name: host(kept, 2) for name in ('pae', 'distogram') if (kept := getattr(score, name)) is not None}
   if representations is not None:
     arrays |= {'single': host(representations.single), 'pair': host(representations.pair, 2).astype(np.float32)}
   return Prediction(

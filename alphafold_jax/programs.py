@@ -83,13 +83,16 @@ class Programs(NamedTuple):
 
 
 @functools.cache
-def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int = 1) -> Programs:
+def compiled(
+  spec: AlphaFoldSpec, keep_representations: bool, num_devices: int = 1, keep_distogram: bool = False
+) -> Programs:
   """The programs of a spec, compiled once per shapes.
 
   Args:
     spec: of the network
     keep_representations: whether a pass gives them
     num_devices: that share the protein; the padded number of residues is a multiple of it
+    keep_distogram: whether a pass gives it
 
   Raises:
     InputError: there are fewer devices.
@@ -97,7 +100,7 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
   network = alphafold.network(spec)
 
   def one_pass(params, key, batch, context, previous):
-    predicted = network.predict(params, key, batch, context, previous)
+    predicted = network.predict(params, key, batch, context, previous, keep_distogram)
     positions = predicted.structure.atom_positions
     return PassResult(
       recycled=predicted.recycled,
@@ -111,7 +114,7 @@ def compiled(spec: AlphaFoldSpec, keep_representations: bool, num_devices: int =
     return network.initial(len(batch.aatype), spec.dtype)
 
   if num_devices == 1:
-    identity = ('one_pass', spec, keep_representations)
+    identity = ('one_pass', spec, keep_representations, keep_distogram)
     return Programs(
       jax.jit(network.prepare), Program(one_pass, identity, donate_argnums=4), jax.jit(initial), everywhere=None
     )

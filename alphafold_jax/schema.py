@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import jax
 import jax.export
-import jax.numpy as jnp
 import numpy as np
 
-from alphafold_jax.errors import InputError
+from alphafold_jax import fields
+from alphafold_jax.one_line import one_line
 
 if typing.TYPE_CHECKING:
   Array = Any  # numpy at rest, jax.Array under jit: which of the two, no type checker can know
@@ -31,9 +31,21 @@ def array(*axes: str | int, dtype: str = 'float32', fill: float = 0) -> Any:
   return dataclasses.field(metadata={'axes': axes, 'dtype': dtype, 'fill': fill})
 
 
+def _sizes(tree: Any) -> str:
+  """The `__repr__` of a schema object: its name and the sizes of its axes, such as 'Msa(num_seq=12, num_res=84)'."""
+  sizes: dict[str, int] = {}
+  for _, field, value in fields.leaves(tree):
+    axes, shape = field.metadata.get('axes', ()), getattr(value, 'shape', ())
+    sizes |= {axis: size for axis, size in zip(axes, shape, strict=False) if isinstance(axis, str)}
+  return (
+    f'{type(tree).__name__}({", ".join(f"{axis}={size}" for axis, size in sizes.items())})' if sizes else one_line(tree)
+  )
+
+
 @typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(array,))
 def pytree(cls: type[T]) -> type[T]:
   """Makes a class a frozen, keyword-only dataclass and a JAX pytree that `jax.export` can write to disk."""
+  cls.__repr__ = _sizes  # type: ignore[method-assign]
   cls = jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
   jax.export.register_pytree_node_serialization(
     cls,
@@ -84,7 +96,9 @@ class Batch:
   """The network's input: everything that is known of one assembly."""
 
   aatype: Array = array('num_res', dtype='int32', fill=20)  # 0..19, 20: unknown
-  soft_sequence: Array = array('num_res', 21)  # one_hot(aatype), or probabilities: gradients to the sequence enter here
+  # one_hot(aatype), or probabilities: gradients to the sequence enter here. Not to be replaced alone: the profile and
+  # row 0 of the alignment hold the sequence too, and `afj.with_sequence` changes all of them.
+  soft_sequence: Array = array('num_res', 21)
   seq_mask: Array = array('num_res')
   residue_index: Array = array('num_res', dtype='int32')  # position in the chain, from 0
   asym_id: Array = array('num_res', dtype='int32')  # from 1; one number per chain
@@ -93,29 +107,6 @@ class Batch:
   msa: Msa
   templates: Templates
   targets: Targets
-
-
-def with_sequence(batch: Batch, probabilities: Array) -> Batch:
-  """The batch with another query, whose probabilities let gradients reach the sequence.
-
-  The likeliest residue types give the atoms and row 0 of the alignment; the other rows stay.
-
-  Args:
-    batch: one example, its first alignment row the query.
-    probabilities: [num_res, 21] of the residue types, unknown last.
-
-  Raises:
-    InputError: the probabilities have another shape.
-  """
-  if np.shape(probabilities) != np.shape(batch.soft_sequence):
-    raise InputError(f'probabilities of shape {np.shape(probabilities)}; expected {np.shape(batch.soft_sequence)}')
-  aatype = jnp.argmax(probabilities, axis=-1).astype(jnp.int32)
-  num_seq = jnp.sum(jnp.any(batch.msa.mask > 0, axis=-1))
-  change = jnp.pad(probabilities - batch.soft_sequence, ((0, 0), (0, 1))) / num_seq
-  msa = dataclasses.replace(
-    batch.msa, tokens=jnp.asarray(batch.msa.tokens).at[0].set(aatype), profile=batch.msa.profile + change
-  )
-  return dataclasses.replace(batch, aatype=aatype, soft_sequence=probabilities, msa=msa)
 
 
 @pytree

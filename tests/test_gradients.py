@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradients of the whole network: finite, to every parameter and to the sequence, and the same with less memory."""
 
+import dataclasses
 import functools
 
 import haiku as hk
@@ -13,8 +14,9 @@ from small_network import make_batch, make_recycled, make_spec, params
 
 import alphafold_jax as afj
 from alphafold_jax import errors, fields, schema
-from alphafold_jax.data import features, padding
-from alphafold_jax.model import templates
+from alphafold_jax.data import alignment, features, padding
+from alphafold_jax.data.alignment import parse_a3m
+from alphafold_jax.model import sampling, templates
 from alphafold_jax.model.evoformer import evoformer_stack
 
 # Whatever these add to attention logits is the same for all keys, and softmax does not see it.
@@ -27,8 +29,12 @@ NUM_RES, PADDED = small_network.NUM_RES, {'num_res': 13, 'num_seq': 12, 'num_tem
 
 
 @functools.cache
-def gradients() -> tuple[schema.Outputs, dict, np.ndarray]:
-  """Outputs, and the gradients of the mean squares of what is real to the parameters and the soft sequence."""
+def step():
+  """From parameters, soft sequence and weights to (loss, outputs), and the loss's gradients to the first two.
+
+  The loss is the weighted mean squares of what is real: of the heads' logits that come from the trunk alone, and of
+  all else.
+  """
   batch, previous = padding.pad_batch(make_batch(), PADDED), padding.pad_batch(make_recycled(), PADDED)
   run = small_network.one_pass(make_spec())
 
@@ -36,15 +42,28 @@ def gradients() -> tuple[schema.Outputs, dict, np.ndarray]:
     real = array[tuple(slice(NUM_RES if axis == 'num_res' else None) for axis in field.metadata['axes'])]
     return jnp.mean(jnp.square(real))
 
-  def loss(params, soft_sequence):
+  def loss(params, soft_sequence, weights):
     given = afj.with_sequence(jax.tree.map(jnp.asarray, batch), soft_sequence)
     outputs = run(params, jax.random.key(0), given, previous)
-    terms = [fields.map_leaves(mean_square, part) for part in (outputs.structure, outputs.logits, outputs.recycled)]
-    return sum(jax.tree.leaves(terms)), outputs
+    logits = fields.map_leaves(mean_square, outputs.logits)
+    of_trunk = logits.distogram + logits.pae + logits.masked_msa
+    others = [fields.map_leaves(mean_square, part) for part in (outputs.structure, outputs.recycled)]
+    rest = logits.plddt + logits.experimentally_resolved + sum(jax.tree.leaves(others))
+    return jnp.dot(weights, jnp.stack([of_trunk, rest])), outputs
 
-  step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), compiler_options=small_network.FAST)
-  (_, outputs), (to_params, to_sequence) = step(params(), batch.soft_sequence)
+  return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), compiler_options=small_network.FAST)
+
+
+@functools.cache
+def gradients(weights: tuple[float, ...] = (1, 1)) -> tuple[schema.Outputs, dict, np.ndarray]:
+  """Outputs, and the gradients to the parameters and the soft sequence."""
+  (_, outputs), (to_params, to_sequence) = step()(params(), soft_sequence(), np.array(weights, np.float32))
   return jax.device_get((outputs, to_params, to_sequence))
+
+
+def soft_sequence() -> np.ndarray:
+  """The one that the batch has, padded."""
+  return padding.pad_batch(make_batch(), PADDED).soft_sequence
 
 
 def by_name(tree: dict) -> dict[str, np.ndarray]:
@@ -76,11 +95,63 @@ def test_gradient_reaches_the_sequence_of_real_residues_only():
   assert (np.abs(to_sequence[:NUM_RES]).max(axis=1) > 1e-2).all() and not to_sequence[NUM_RES:].any()
 
 
+def test_the_gradient_to_the_sequence_is_the_slope_of_what_the_trunk_gives():
+  """The structure module stops gradients of rotations (Algorithm 20, line 20), so what follows it has another slope."""
+  of_trunk, width = (1, 0), 1e-2
+  gradient, weights = gradients(of_trunk)[2], np.array(of_trunk, np.float32)
+  direction = gradient / np.abs(gradient).max()
+  (high, _), _ = step()(params(), soft_sequence() + width * direction, weights)
+  (low, _), _ = step()(params(), soft_sequence() - width * direction, weights)
+  assert (high - low) / (2 * width) == pytest.approx(np.sum(gradient * direction), rel=0.005)
+
+
+def test_all_that_holds_the_query_follows_another_sequence():
+  a3m = '>q\nACDEF\n>1\nAC-EF\n>2\nWYDEaF\n'
+  old, new = (features.make_batch(parse_a3m(text, 'a3m')) for text in (a3m, a3m.replace('ACDEF', 'WYVGX')))
+  assert (old.msa.profile != new.msa.profile).any() and old.msa.deletions.any()
+  for sequence in ('wyvgx', new.soft_sequence, new.soft_sequence.tolist()):
+    changed = afj.with_sequence(old, sequence)
+    for (name, _, ours), (_, _, theirs) in zip(fields.leaves(changed), fields.leaves(new), strict=True):
+      np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-7 if name == 'msa.profile' else 0, err_msg=name)
+
+
+def test_the_profile_of_the_querys_cluster_is_as_soft_as_the_sequence():
+  batch = features.make_batch(parse_a3m('>q\nACDEF\n>1\nAC-EF\n', 'a3m'))
+  soft = np.full((5, 21), 1 / 21, np.float32)
+  spec = dataclasses.replace(make_spec(**small_network.DETERMINISTIC).sampling, num_msa=1)
+  given = afj.with_sequence(batch, soft)
+  drawn = sampling.sample_msa(jax.random.key(0), given.msa, spec, given.soft_sequence)
+  other = np.eye(23)[batch.msa.tokens[1]]
+  np.testing.assert_allclose(drawn.profile[0], (np.pad(soft, ((0, 0), (0, 2))) + other) / 2, atol=1e-6)
+
+
+def test_probabilities_without_unknown_residues_may_leave_out_their_column():
+  batch, probs = afj.make_batch(alignment.single_sequence('ACDEF')), np.full((5, 20), 0.05, np.float32)
+  soft = jax.jit(afj.with_sequence)(batch, probs).soft_sequence
+  np.testing.assert_array_equal(soft, np.pad(probs, ((0, 0), (0, 1))))
+
+
+@pytest.mark.parametrize(
+  ('sequence', 'message'),
+  [
+    ('ACDE', r'shape \(4, 21\); the batch has 5 residues'),
+    ('AC1EF', "sequence 'sequence', residue 3"),
+    (np.full((5, 21), np.nan), 'NaN'),
+    (np.ones((5, 22)), r'shape \(5, 22\).*of shape \(5, 21\)'),
+    (['A', 'C'], 'of type list; give letters'),
+    (None, 'of type NoneType; give letters'),
+  ],
+)
+def test_a_sequence_that_does_not_fit_the_batch_is_refused(sequence, message):
+  with pytest.raises(errors.InputError, match=message):
+    afj.with_sequence(features.make_batch('ACDEF'), sequence)
+
+
 def test_another_sequence_in_a_batch_gives_that_sequences_batch():
   one_hot = features.make_batch('WYVGX').soft_sequence
   changed = afj.with_sequence(afj.make_batch('ACDEF'), one_hot)
   jax.tree.map(np.testing.assert_array_equal, changed, features.make_batch('WYVGX', num_templates=0))
-  with pytest.raises(errors.InputError, match=r'shape \(4, 21\); expected \(5, 21\)'):
+  with pytest.raises(errors.InputError, match=r'shape \(4, 21\); the batch has 5 residues'):
     afj.with_sequence(changed, one_hot[:4])
 
 

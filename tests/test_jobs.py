@@ -136,6 +136,8 @@ def test_save_all_keeps_every_array_without_pickles(finished):
   assert arrays['atom_positions'].shape == (n, 37, 3) and arrays['pae'].shape == (n, n)
   assert arrays['pair'].shape == (n, n, 128) and arrays['single'].shape == (n, 384)
   assert arrays['contact_probability'].shape == (n, n) and list(arrays['notes']) == [RANDOM_NOTE]
+  assert arrays['distogram'].shape == (n, n, 64) and arrays['distogram'].dtype == np.float16
+  assert arrays['distogram_edges'].shape == (63,)
   single = np.load(next(finished.glob('p_single_repr_rank_001_*.npy')), allow_pickle=False)
   np.testing.assert_array_equal(single, arrays['single'])
 

@@ -17,6 +17,7 @@ FLOORS = (
   (
     'errors',
     'version',
+    'arguments',
     'choices',
     'folders',
     'machine',
@@ -25,6 +26,7 @@ FLOORS = (
     'naming',
     'atomic',
     'fields',
+    'one_line',
     'schema',
     'config',
     'experiments',
@@ -37,9 +39,9 @@ FLOORS = (
   ),
   ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
   ('model', 'losses', 'search'),
-  ('planning', 'traced', 'programs', 'prediction'),
+  ('planning', 'traced', 'programs', 'models', 'prediction'),
   ('runs', 'jobs', 'train', 'evaluation', 'checking'),
-  ('doctor', 'cli', '__main__'),
+  ('doctor', 'notebook', 'cli', '__main__'),
 )
 STAND_ON_ONE_ANOTHER = (  # floors of single files; packages side by side do not see one another
   0,
@@ -66,6 +68,8 @@ WITHOUT_JAX = (
   'naming',
   'atomic',
   'fields',
+  'one_line',
+  'arguments',
   'screen',
   'transfer',
   'data.queries',

@@ -23,7 +23,7 @@ from alphafold_jax.data import features, structures
 from alphafold_jax.data.alignment import align
 from alphafold_jax.geometry import scores
 from alphafold_jax.model import alphafold
-from alphafold_jax.weights import npz, official, published, random, shipped, store
+from alphafold_jax.weights import manifest, npz, official, published, random, shipped, store
 
 ROOT = Path(__file__).parents[1]
 CONFIG = configs.model_config('mini')
@@ -255,6 +255,36 @@ def test_it_loads_from_the_package_a_file_and_a_folder(machine, mini_file, tmp_p
         loaded = np.asarray(model.params[module][leaf])
         assert loaded.dtype == np.float32
         np.testing.assert_array_equal(loaded, array.astype(np.float16).astype(np.float32))
+
+
+def test_parameters_of_ones_own_are_never_called_those_that_ship(machine, mini_file, tmp_path):
+  trained = tmp_path / 'mini.npz'
+  official.save_official(trained, random.random_params(CONFIG, 1), CONFIG)
+  told = 'PARAMETERS OF mini.npz: not the published ones'
+  model = afj.load_model('mini', trained)
+  assert model.note.text == told and len(repr(model)) < 300 and str(trained) in repr(model)
+  options = runs.Options(model_type='mini', params=trained)
+  assert [note.text for note in runs.fleet.models.Models(options).notes] == [told]
+  shipped_elsewhere = shutil.copy(mini_file, tmp_path / 'renamed.npz')
+  assert store.note_of('mini', shipped_elsewhere) == store.MINI == store.note_of('any', str(mini_file))
+
+
+def test_a_file_with_a_published_name_is_published_unless_this_program_or_another_archive_made_it(machine, tmp_path):
+  path = tmp_path / 'params_model_1.npz'
+  np.savez(path, x=np.zeros(3))
+  assert store.note_of('model_1', path) is None
+  assert store.note_of('model_2', path).text == 'PARAMETERS OF params_model_1.npz: not the published ones'
+  with open(path, 'r+b') as file:
+    npz.mark(file)
+  assert store.note_of('model_1', path) is not None and npz.read_shapes(path) == {'x': (3,)}
+  for archive, published_one in (('alphafold_params_2022-12-06.tar', True), ('mine.tar', False)):
+    entry = {'sha256': 'f' * 64, 'archive': archive}
+    manifest.write(tmp_path, {'format': 1, 'archives': {}, 'files': {path.name: entry}})
+    assert (store.note_of('model_1', path) is None) == published_one
+  assert (
+    store.note_of('model_1', 'parameters of my own').text
+    == 'PARAMETERS OF parameters of my own: not the published ones'
+  )
 
 
 def test_a_folder_without_its_file_says_what_to_leave_out(machine, tmp_path):

@@ -3,6 +3,7 @@
 
 import importlib.metadata
 import re
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import nbclient
 import nbformat
 import pytest
 
+from alphafold_jax import errors
+from alphafold_jax import notebook as helpers
+from alphafold_jax.constants import residues
+
+NAME = """it's "x"; touch harmed $(touch harmed) `touch harmed` /.."""
 NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
 SMALL = {
   'num_models': 1,
@@ -19,15 +25,36 @@ SMALL = {
 }
 
 
-def execute(folder: Path, **parameters) -> nbformat.NotebookNode:
-  """Runs the notebook in a folder with other values in its parameter cell."""
+def execute(folder: Path, *proteins: dict) -> nbformat.NotebookNode:
+  """Runs the notebook in a folder, all cells for each protein, as a person goes back to the form of a notebook.
+
+  Args:
+    folder: where it runs.
+    proteins: other values in the parameter cell.
+  """
+  notebook = filled(proteins[0])
+  for protein in proteins[1:]:
+    notebook.cells += filled(protein).cells
+  client = nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(folder)}})
+  client.allow_errors = True
+  return client.execute()
+
+
+def filled(parameters: dict) -> nbformat.NotebookNode:
+  """The notebook with other values in its parameter cell."""
   notebook = nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4)
   cell = next(cell for cell in notebook.cells if 'parameters' in cell.metadata.get('tags', []))
   for name, value in (SMALL | parameters).items():
     cell.source, count = re.subn(rf'^{name} = .*?  #', f'{name} = {value!r}  #', cell.source, flags=re.MULTILINE)
     assert count == 1, f'the parameter cell has no {name}'
-  client = nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(folder)}})
-  return client.execute()
+  return notebook
+
+
+def failures(notebook: nbformat.NotebookNode) -> list[str]:
+  """What the cells that failed say."""
+  return [
+    output.evalue for cell in notebook.cells for output in cell.get('outputs', []) if output.output_type == 'error'
+  ]
 
 
 def outputs(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
@@ -36,30 +63,110 @@ def outputs(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
   ]
 
 
-@pytest.mark.parametrize('given', ['sequence', 'alignment'])
-def test_the_notebook_runs_and_shows_structure_plots_and_archive(tmp_path, given):
-  changes = {'sequence': 'PIAQIHILEGRSDEQKE', 'job_name': 'p1'}
-  if given == 'alignment':
-    (tmp_path / 'mine.a3m').write_text('>q\nPIAQIHILEGRSDEQKE\n>1\nPIAQIHILEGRS-----\n')
-    changes |= {'msa_mode': 'upload', 'alignment': 'mine.a3m'}
-  notebook = execute(tmp_path, **changes)
-  assert any('3dmol' in html.lower() for html in outputs(notebook, 'text/html'))
-  assert len(outputs(notebook, 'image/png')) == 3  # coverage, pLDDT, PAE
-  with zipfile.ZipFile(tmp_path / 'p1' / 'p1_results.zip') as archive:
-    assert any(name.endswith('.pdb') for name in archive.namelist())
+@pytest.fixture(scope='module')
+def ran(tmp_path_factory):
+  """One session of the notebook: two proteins of one name, one that fails, and one with a name of a shell's words."""
+  folder = tmp_path_factory.mktemp('notebook')
+  (folder / 'mine.a3m').write_text('>q\nPIAQIHILEGRSDEQKE\n>1\nPIAQIHILEGRS-----\n')
+  proteins = (
+    {'sequence': 'PIAQIHILEGRSDEQKE', 'job_name': 'first'},
+    {'sequence': 'GSAQIHILEGRSDEQWW', 'job_name': 'first'},
+    {'sequence': 'PIAQIHILEGRSDEQKE', 'job_name': 'fails', 'parameters': 'mine.a3m'},
+    {'msa_mode': 'upload', 'alignment': 'mine.a3m', 'job_name': NAME, 'sequence': ''},
+  )
+  notebook = execute(folder, *proteins)
+  size = len(notebook.cells) // len(proteins)
+  parts = [nbformat.NotebookNode(cells=notebook.cells[i * size : (i + 1) * size]) for i in range(len(proteins))]
+  return folder, parts
+
+
+def sequence_shown(part: nbformat.NotebookNode) -> str:
+  """The residues of the structure that a viewer was given."""
+  (shown,) = [html for html in outputs(part, 'text/html') if 'addModel' in html]
+  names = re.findall(r'ATOM +\d+ +CA +(\w{3})', shown)
+  return ''.join(residues.RESTYPE_3TO1[name] for name in names)
+
+
+def test_two_proteins_of_one_name_are_shown_each_as_itself(ran):
+  _, (first, second, *_) = ran
+  assert failures(first) == failures(second) == []
+  assert sequence_shown(first) == 'PIAQIHILEGRSDEQKE' and sequence_shown(second) == 'GSAQIHILEGRSDEQWW'
+  assert len(outputs(second, 'image/png')) == 3  # coverage, pLDDT, PAE
+
+
+def test_a_run_that_fails_shows_its_reason_and_no_earlier_protein(ran):
+  _, (_, _, failed, _) = ran
+  assert 'predict ended with exit code 2; the messages above say why' in failures(failed)[0]
+  assert all('nothing was predicted' in said for said in failures(failed)[1:]) and len(failures(failed)) == 4
+  assert not outputs(failed, 'image/png') and not outputs(failed, 'text/html')
+  said = ''.join(output.text for cell in failed.cells for output in cell.get('outputs', []) if 'text' in output)
+  assert 'mine.a3m' in said and 'Error' not in said.split('$ alphafold-jax', 1)[0]
+
+
+def test_a_name_of_quotes_and_commands_is_a_name(ran):
+  folder, (*_, quoted) = ran
+  assert failures(quoted) == [] and sequence_shown(quoted) == 'PIAQIHILEGRSDEQKE'
+  assert not (folder / 'harmed').exists()
+  (archive,) = [path for path in folder.glob('*.zip') if 'touch' in path.name]
+  with zipfile.ZipFile(archive) as packed:
+    assert any(name.endswith('.pdb') for name in packed.namelist())
+
+
+FORM = {'sequence': 'MKT', 'job_name': 'p', 'msa_mode': 'single_sequence'}
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'sequence': ''}, "sequence 'sequence' is empty"),
+    ({'sequence': 'MK:AC'}, "residue 3: ':' is no residue"),
+    ({'msa_mode': 'mmseqs2'}, 'msa_mode.*choose one of server, upload'),
+    ({'num_models': 6}, 'num_models=6: must be a whole number from 1 to 5'),
+    ({'num_recycle': -1}, 'num_recycle=-1'),
+    ({'num_seeds': '2'}, "num_seeds='2'"),
+    ({'parameters': 'nowhere'}, "parameters='nowhere': no such file"),
+    ({'more_flags': '--rank "ptm'}, 'more_flags.*not a list of flags'),
+    ({'msa_mode': 'upload', 'alignment': 'nowhere.a3m'}, "alignment='nowhere.a3m'.*must be the path"),
+  ],
+)
+def test_a_field_of_the_form_that_cannot_be_used_is_named(tmp_path, change, message):
+  with pytest.raises(errors.InputError, match=message):
+    helpers.prepare(tmp_path, **(FORM | change))
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_of_the_whole_content_of_the_form(tmp_path):
+  changes = ({}, {'sequence': 'MKA'}, {'num_seeds': 2}, {'job_name': 'q'}, {'more_flags': '--rank ptm'})
+  jobs = [helpers.prepare(tmp_path, **(FORM | change)) for change in changes]
+  assert len({job.folder for job in jobs}) == len(jobs)
+  assert helpers.prepare(tmp_path, **(FORM | {'sequence': ' M K T '})).query.read_text() == '>p\nMKT\n'
+
+
+def test_each_residue_has_the_colour_of_its_band():
+  lines = [
+    f'ATOM  {i:5} {"CA":>3}  GLY A{i:4}    {0:8.3f}{0:8.3f}{0:8.3f}{1:6.2f}{plddt:6.2f}           C'
+    for i, plddt in enumerate((0, 49.99, 50, 69.99, 70, 89.99, 90, 100), start=1)
+  ]
+  assert helpers.bands('\n'.join(lines)) == {
+    '#FF7D45': [1, 2], '#FFDB13': [3, 4], '#65CBF3': [5, 6], '#0053D6': [7, 8],
+  }  # fmt: skip
 
 
 def install(monkeypatch, folder: Path) -> list[str]:
   """Runs the install cell in a folder where alphafold_jax is not installed; what it would give to pip."""
   cell = next(
-    cell for cell in nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4).cells if 'pip install' in cell.source
+    cell for cell in nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4).cells if "'pip', 'install'" in cell.source
   )
-  source, count = re.subn(r'!\{sys.executable\} -m pip install --quiet (".*")', r'installed.append(f\1)', cell.source)
-  assert count == 1
+  installed: list[str] = []
+
+  def pip(command, **_):
+    installed.append(command[-1])
+    return subprocess.CompletedProcess(command, 0)
+
+  monkeypatch.setattr(subprocess, 'run', pip)
   monkeypatch.setattr(importlib.metadata, 'distributions', lambda **_: [])
   monkeypatch.chdir(folder)
-  installed: list[str] = []
-  exec(source, {'installed': installed})
+  exec(cell.source, {})
   return installed
 
 
@@ -79,6 +186,11 @@ def test_the_notebook_installs_a_clone_beside_it_and_asks_for_one_where_there_is
 def test_the_notebook_is_kept_without_outputs():
   notebook = nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4)
   assert not any(cell.get('outputs') or cell.get('execution_count') for cell in notebook.cells)
+
+
+def test_the_notebook_gives_no_shell_what_a_person_typed():
+  notebook = nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4)
+  assert not [cell.source for cell in notebook.cells if re.search(r'^\s*[!%]|shell=True', cell.source, re.MULTILINE)]
 
 
 def test_the_notebook_defines_nothing():

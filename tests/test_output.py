@@ -556,11 +556,36 @@ def test_a_format_that_cannot_hold_the_prediction_is_skipped_with_the_reason(tmp
 
 
 def test_a_format_that_is_asked_for_and_cannot_be_had_is_named_in_the_log(tmp_path, caplog):
-  assert _made_up('ACD').save(tmp_path, formats=('a3m', 'zip')) == [] and not list(tmp_path.iterdir())
+  assert len(_made_up('ACD').save(tmp_path, formats=('a3m', 'pdb', 'zip'))) == 1
   assert [record.getMessage() for record in caplog.records] == [
     'p.a3m is not written: no alignment was kept to write',
     'p.result.zip is not written: there are no files to pack',
   ]
+
+
+def test_it_is_an_error_if_no_format_that_is_asked_for_can_be_had(tmp_path):
+  with pytest.raises(errors.InputError, match='p.a3m is not written: no alignment was kept'):
+    _made_up('ACD').save(tmp_path, formats=['a3m'])
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ({'formats': 'pdb'}, "formats='pdb': must be a list of names"),
+    ({'formats': 3}, 'formats=3: must be a list'),
+    ({'formats': ['pdb', 'cif']}, "formats='cif': unknown; choose from pdb, mmcif"),
+    ({'formats': [['pdb']]}, 'formats=.*unknown'),
+    ({'directory': None}, 'directory=None: must be the name of a folder'),
+    ({'directory': '/dev/null/x'}, '/dev/null/x: cannot be written'),
+    ({'job': 7}, 'job=7: must be text'),
+    ({'job': 'a/b'}, "job name 'a/b'"),
+  ],
+)
+def test_saving_names_the_argument_that_is_wrong_and_writes_nothing(tmp_path, arguments, message):
+  with pytest.raises(errors.InputError, match=message):
+    _made_up('ACD').save(**({'directory': tmp_path} | arguments))
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_prediction_that_is_not_finite_leaves_no_file(tmp_path):

@@ -37,6 +37,15 @@ def test_each_step_of_the_ladder_takes_less_memory():
   assert needed == sorted(needed, reverse=True) and len(set(needed)) == 4
 
 
+def test_a_distogram_that_is_kept_is_counted():
+  for num_devices in (1, 8):
+    plain = work(num_devices=num_devices)
+    keeping = dataclasses.replace(plain, keep_distogram=True)
+    more = keeping.needed(1024, seam.Kernels()) - plain.needed(1024, seam.Kernels())
+    assert more == 64 * 2 * 1024**2 / num_devices  # bins in half precision, as the compiled program's results grow
+    assert keeping.longest(16 * GIB) < plain.longest(16 * GIB)
+
+
 def test_the_ladder_begins_with_what_was_asked_for():
   asked = seam.Kernels('auto', chunk_bytes=1600)
   assert [kernels.chunk_bytes for kernels in planning.ladder(asked)] == [1600, 400, 100, 25]

@@ -10,11 +10,13 @@ import pytest
 
 import alphafold_jax as afj
 from alphafold_jax import devices, errors, installed, planning, prediction
+from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.weights import official, random, store
 
 SMALL = {'evoformer__num_block': 1, 'extra_msa__num_block': 1, 'structure__num_layer': 2}
 SEQUENCE = 'MKTAYIAKQRQISFVKSHFSRQ'
+BARE = afj.single_sequence(SEQUENCE)
 A3M = f'>q\n{SEQUENCE}\n' + ''.join(f'>{i}\n{SEQUENCE[:i]}{"-" * 4}{SEQUENCE[i + 4 :]}\n' for i in range(12))
 
 
@@ -25,14 +27,14 @@ def model():
 
 @pytest.fixture(scope='module')
 def predicted(model):
-  return afj.predict(model, SEQUENCE, num_recycle=1)
+  return afj.predict(model, BARE, num_recycle=1)
 
 
 def compiled_programs(model, **settings):
   """How many shapes the pass of these settings was compiled for."""
   config = prediction.Settings(**settings).apply(model.config)
   config = planning.reduced(config, {'num_seq': 1, 'num_templ': 0})
-  return len(prediction.programs.compiled(prediction.alphafold.make_spec(config), False, 1).one_pass.compiled)
+  return len(prediction.programs.compiled(prediction.alphafold.make_spec(config), False, 1, False).one_pass.compiled)
 
 
 def test_a_prediction_is_unpadded_finite_and_complete(predicted):
@@ -56,6 +58,19 @@ def test_the_same_seed_gives_the_same_structure_and_another_seed_another(model):
   assert np.abs(runs[0] - runs[2]).max() > 1e-3
 
 
+def test_hard_probabilities_give_exactly_the_prediction_of_their_sequence(model):
+  other = 'GS' + SEQUENCE[2:20] + 'XW'
+  alignments = (parse_a3m(A3M.replace(f'>q\n{SEQUENCE}', f'>q\n{query}', 1), 'a3m') for query in (SEQUENCE, other))
+  old, new = map(afj.make_batch, alignments)
+  assert len(old.msa.tokens) == len(new.msa.tokens) > 10
+  ours, theirs = (
+    afj.predict(model, batch, num_recycle=1) for batch in (afj.with_sequence(old, new.soft_sequence), new)
+  )
+  assert ours.sequence == other
+  for name, array in theirs.arrays.items():
+    np.testing.assert_array_equal(ours.arrays[name], array, err_msg=name)
+
+
 def test_masking_off_makes_a_shallow_alignment_independent_of_the_seed(model):
   alignment = parse_a3m(A3M, 'a3m')
   runs = [afj.predict(model, alignment, num_recycle=0, seed=seed, masked_msa_fraction=0.0) for seed in (0, 1)]
@@ -66,34 +81,49 @@ def test_masking_off_makes_a_shallow_alignment_independent_of_the_seed(model):
 def test_proteins_of_like_length_compile_once(model):
   before = compiled_programs(model, num_recycle=0, masked_msa_fraction=0.1)
   for n in range(17, 25):
-    afj.predict(model, ('ACDEFGHIKL' * 3)[:n], num_recycle=0, masked_msa_fraction=0.1)
+    afj.predict(model, afj.single_sequence(('ACDEFGHIKL' * 3)[:n]), num_recycle=0, masked_msa_fraction=0.1)
   assert compiled_programs(model, num_recycle=0, masked_msa_fraction=0.1) - before == 1
 
 
 def test_recycling_stops_when_the_structure_stops_changing(model):
-  changes = [p.change for p in afj.predict(model, SEQUENCE, num_recycle=3).passes]
+  changes = [p.change for p in afj.predict(model, BARE, num_recycle=3).passes]
   tolerance = max(changes[1:]) + 1e-3
-  stopped = afj.predict(model, SEQUENCE, num_recycle=3, recycle_early_stop_tolerance=tolerance)
+  stopped = afj.predict(model, BARE, num_recycle=3, recycle_early_stop_tolerance=tolerance)
   assert len(changes) == 4 and len(stopped.passes) == 2
 
 
 def test_each_pass_is_reported_and_its_structure_can_be_fetched(model, predicted):
   seen = []
-  afj.predict(model, SEQUENCE, num_recycle=1, on_pass=lambda info, fetch: seen.append((info.index, fetch())))
+  afj.predict(model, BARE, num_recycle=1, on_pass=lambda info, fetch: seen.append((info.index, fetch())))
   assert [index for index, _ in seen] == [0, 1]
   assert np.abs(seen[0][1].atom_positions - seen[1][1].atom_positions).max() > 1e-3
   np.testing.assert_array_equal(seen[1][1].atom_positions, predicted.atom_positions)
 
 
 def test_representations_are_kept_on_request(model, predicted):
-  kept = afj.predict(model, SEQUENCE, num_recycle=0, keep_representations=True).representations
+  kept = afj.predict(model, BARE, num_recycle=0, keep_representations=True).representations
   assert kept.single.shape == (22, 384) and kept.pair.shape == (22, 22, 128)
   assert predicted.representations is None
 
 
+def test_a_distogram_is_kept_on_request_and_agrees_with_the_contacts(model, predicted, tmp_path):
+  kept = afj.predict(model, BARE, num_recycle=1, keep_distogram=True)
+  assert predicted.distogram is None and kept.distogram.shape == (22, 22, 64) and kept.distogram.dtype == np.float16
+  probabilities = np.exp(kept.distogram.astype(np.float32))
+  np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-3)
+  np.testing.assert_array_equal(kept.distogram, kept.distogram.swapaxes(0, 1))
+  np.testing.assert_array_equal(kept.contact_probability, predicted.contact_probability)
+  contacts = afj.confidence.contact_probability(kept.distogram)
+  np.testing.assert_allclose(contacts, kept.contact_probability, atol=1e-3)
+  (path,) = kept.save(tmp_path, formats=['all'])
+  with np.load(path) as arrays:
+    np.testing.assert_array_equal(arrays['distogram'], kept.distogram)
+    assert arrays['distogram_edges'].shape == (63,) and np.ptp(arrays['distogram_edges']) == 19.375  # Å
+
+
 def test_models_without_the_head_have_no_aligned_error():
   model = afj.load_model('model_3', params='random', **SMALL)
-  result = afj.predict(model, SEQUENCE, num_recycle=0)
+  result = afj.predict(model, BARE, num_recycle=0)
   assert result.pae is None and result.ptm is None and result.tag == 'alphafold2_model_3_seed_000'
 
 
@@ -102,7 +132,7 @@ def test_nothing_but_numbers_leaves_the_program(model):
   params['structure_module/single'] = {k: v * jnp.nan for k, v in params['structure_module/single'].items()}
   broken = dataclasses.replace(model, params=params)
   with pytest.raises(errors.NumericalError, match='query: model_3_ptm gave NaN or infinity in pass 0 in float32'):
-    afj.predict(broken, SEQUENCE, num_recycle=1, dtype='bfloat16')
+    afj.predict(broken, BARE, num_recycle=1, dtype='bfloat16')
 
 
 def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
@@ -116,7 +146,7 @@ def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
     return run(task, plan, on_pass)
 
   monkeypatch.setattr(prediction, '_run', overflowing)
-  assert np.isfinite(afj.predict(model, SEQUENCE, num_recycle=0, dtype='bfloat16').plddt).all()
+  assert np.isfinite(afj.predict(model, BARE, num_recycle=0, dtype='bfloat16').plddt).all()
   assert tried == ['bfloat16', 'float32']
 
 
@@ -128,12 +158,127 @@ def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
     ({'max_msa': (0, 5)}, 'such as 512:1024'),
     ({'masked_msa_fraction': 1.5}, 'between 0 and 1'),
     ({'dtype': 'float16'}, 'float32 or bfloat16'),
-    ({'num_recycles': 3}, "no setting 'num_recycles'"),
+    ({'num_recycles': 3}, "no setting 'num_recycles'.*choose from num_recycle"),
+    ({'num_recycle': '3'}, "num_recycle='3': must be a whole number, 0 or more"),
+    ({'num_recycle': True}, 'num_recycle=True'),
+    ({'num_recycle': 1.5}, 'num_recycle=1.5'),
+    ({'num_ensemble': None, 'use_dropout': None}, 'use_dropout=None: must be True or False'),
+    ({'recycle_early_stop_tolerance': float('nan')}, 'recycle_early_stop_tolerance=nan: must be a number'),
+    ({'max_msa': '512:1024'}, "max_msa='512:1024': must be two numbers"),
+    ({'max_msa': (512.0, 1024)}, 'max_msa='),
+    ({'num_devices': 0}, 'num_devices=0'),
+    ({'num_devices': 4096}, '4096'),
+    ({'kernels': 'fast'}, "kernels='fast': kernel 'fast' is not one of"),
+    ({'kernels': 3}, 'kernels=3: must be text'),
+    ({'keep_distogram': 'yes'}, "keep_distogram='yes'"),
+    ({'evoformer__num_block': 2}, r'give it to afj.load_model \(alphafold_jax/config.py\)'),
+    ({'seed': -1}, 'seed=-1: must be a whole number from 0 to 2147483647'),
+    ({'seed': 'x'}, "seed='x': must be a whole number"),
+    ({'seed': 2**40}, 'seed=1099511627776'),
+    ({'seed': 0.5}, 'seed=0.5'),
+    ({'settings': 3}, 'settings=3: must be afj.Settings'),
+    ({'templates': 'x.pdb'}, "templates='x.pdb': must be from data.templates"),
+    ({'name': 3}, 'name=3: must be text'),
+    ({'plan': 3}, 'plan=3'),
+    ({'on_pass': 3}, 'on_pass=3: must be a function'),
+    ({'make_room': 3}, 'make_room=3: must be a function'),
   ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(model, changes, message):
   with pytest.raises(errors.InputError, match=message):
-    afj.predict(model, SEQUENCE, **changes)
+    afj.predict(model, BARE, **changes)
+
+
+@pytest.mark.parametrize(
+  ('query', 'message'),
+  [
+    (None, 'query=None: must be one protein'),
+    (3, 'query=3: must be one protein'),
+    (b'MKT', 'query=.*must be one protein'),
+    (np.zeros((3, 21)), r'query=float64\[3, 21\]: must be one protein'),
+    (['MKT', 'MKV'], r"query=\['MKT', 'MKV'\]: must be one protein.*many proteins: afj.read_queries"),
+    ('', "'query' is empty"),
+    ('MK1', "residue 3: '1' is no residue"),
+    (afj.Query('q', 'MKT', 'nowhere.a3m'), 'nowhere.a3m'),
+    (dataclasses.replace(BARE, tokens=BARE.tokens[:, :5]), r'alignment: tokens of shape \(1, 5\) and deletions'),
+    (dataclasses.replace(BARE, tokens=BARE.tokens + 7), 'alignment: tokens .* must be integers from 0 to 21'),
+    (dataclasses.replace(BARE, tokens=BARE.tokens[:0], deletions=BARE.tokens[:0]), 'alignment: tokens of shape'),
+  ],
+)
+@pytest.mark.filterwarnings('ignore:a sequence without an alignment')
+def test_what_is_no_protein_is_refused_by_name(model, query, message):
+  with pytest.raises(errors.InputError, match=message):
+    afj.predict(model, query)
+  with pytest.raises(errors.InputError, match=message):
+    afj.make_batch(query)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'aatype': np.full(22, 21, np.int32)}, "batch: array 'aatype' holds 21..21, expected 0..20"),
+    ({'aatype': np.zeros(22, np.float32)}, "batch: array 'aatype' has type float32, expected int32"),
+    ({'soft_sequence': np.full((22, 21), np.nan, np.float32)}, "batch: array 'soft_sequence'.*NaN"),
+    ({'soft_sequence': np.zeros((22, 20), np.float32)}, r"batch: array 'soft_sequence' has shape \(22, 20\)"),
+  ],
+)
+def test_a_batch_that_cannot_be_is_refused_by_array(model, changes, message):
+  with pytest.raises(errors.InputError, match=message):
+    afj.predict(model, dataclasses.replace(afj.make_batch(BARE), **changes))
+
+
+def test_templates_are_given_with_a_query_and_to_a_model_that_takes_them(model):
+  templates = features.empty_templates(1, len(SEQUENCE))
+  with pytest.raises(errors.InputError, match='a batch has its own; give them to afj.make_batch'):
+    afj.predict(model, afj.make_batch(BARE), templates=templates)
+  with pytest.warns(UserWarning, match='templates are not used by model_3_ptm'):
+    afj.predict(model, BARE, templates=templates, num_recycle=0)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ((None,), 'name=None: must be the name of a model'),
+    (('model_9',), "there is no model 'model_9'; choose one of model_1"),
+    (('mini', 3), 'params=3: must be an .npz file, a folder'),
+    (('mini', {}), 'params={}: must be an .npz file'),
+  ],
+)
+def test_a_model_that_there_is_not_is_refused_by_name(arguments, message):
+  with pytest.raises(errors.InputError, match=message):
+    afj.load_model(*arguments)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'evoformer__num_blocks': 2}, "did you mean 'evoformer.num_block'.*alphafold_jax/config.py"),
+    ({'num_block': 2}, "did you mean '.*num_block'"),
+    ({'evoformer': 2}, 'evoformer=2: names a section; choose evoformer.c_outer, '),
+    ({'evoformer__num_block': 'two'}, "evoformer.num_block='two': must be of the kind of 48"),
+    ({'dtype': 'int8'}, "dtype='int8': must be float32 or bfloat16"),
+    ({'evoformer': None}, 'evoformer: .*see alphafold_jax/config.py'),
+    ({'num_devices': 2}, r'give it to afj.predict \(alphafold_jax/settings.py\)'),
+  ],
+)
+def test_a_setting_of_a_model_that_cannot_be_is_refused_by_name(changes, message):
+  with pytest.raises(errors.InputError, match=message):
+    afj.load_model('model_3_ptm', 'random', **changes)
+
+
+def test_only_a_model_predicts():
+  with pytest.raises(errors.InputError, match="model='mini': must be a model, from afj.load_model"):
+    afj.predict('mini', BARE)
+
+
+def test_a_bare_sequence_is_warned_of_and_an_alignment_of_it_is_not(recwarn):
+  afj.make_batch(BARE)
+  afj.make_batch(afj.Query('q', SEQUENCE, BARE))
+  assert not recwarn.list
+  for bare in (SEQUENCE, afj.Query('q', SEQUENCE)):
+    with pytest.warns(UserWarning, match='without an alignment.*afj.single_sequence') as caught:
+      afj.make_batch(bare)
+    assert caught[0].filename == __file__  # the caller is named
 
 
 def test_max_msa_limits_the_rows(model):
@@ -187,11 +332,11 @@ def test_the_compilation_cache_has_a_folder_for_each_kind_of_machine(tmp_path, m
 
 
 def test_iterate_is_pure_and_takes_gradients_to_the_sequence(model):
-  batch = jax.tree.map(jnp.asarray, prediction.as_batch(SEQUENCE[:8]))
+  batch = jax.tree.map(jnp.asarray, afj.make_batch(afj.single_sequence(SEQUENCE[:8])))
   previous = model.initial(8)
 
   def mean_plddt(soft_sequence):
-    changed = dataclasses.replace(batch, soft_sequence=soft_sequence)
+    changed = afj.with_sequence(batch, soft_sequence)
     context = model.prepare(model.params, None, changed)
     outputs = model.iterate(model.params, jax.random.key(0), changed, context, previous)
     return afj.confidence.plddt(outputs.logits.plddt).mean()

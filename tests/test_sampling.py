@@ -225,7 +225,7 @@ def test_a_cluster_profile_counts_its_centre_and_sums_to_one():
   tokens = np.array([[0, 1, 2, 3], [10, 11, 12, 13]], np.int32)
   rest = np.array([[0, 1, 2, 9], [10, 11, 12, GAP]], np.int32)
   ones, zeros = np.ones((2, 4), np.float32), np.zeros((2, 4), np.float32)
-  profile, _ = cluster(tokens, zeros, ones, rest, zeros, ones)
+  profile, _ = cluster(jax.nn.one_hot(tokens, 23), zeros, ones, rest, zeros, ones)
   np.testing.assert_allclose(jnp.sum(profile, axis=-1), 1, atol=1e-5)
   assert profile[0, 3, 3] == pytest.approx(0.5, abs=1e-5) and profile[0, 3, 9] == pytest.approx(0.5, abs=1e-5)
   assert profile[1, 3, GAP] == pytest.approx(0.5, abs=1e-5)
@@ -235,5 +235,5 @@ def test_gaps_and_masks_do_not_count_as_agreement():
   centres = np.array([[GAP, GAP, MASK, 5], [1, 2, 3, 4]], np.int32)
   row = np.array([[GAP, GAP, 7, 4]], np.int32)  # shares two gaps with the first, one residue with the second
   deletions = np.array([[6, 6, 6, 6]], np.float32)
-  _, mean = cluster(centres, np.zeros((2, 4)), np.ones((2, 4)), row, deletions, np.ones((1, 4)))
+  _, mean = cluster(jax.nn.one_hot(centres, 23), np.zeros((2, 4)), np.ones((2, 4)), row, deletions, np.ones((1, 4)))
   np.testing.assert_allclose(mean, [[0, 0, 0, 0], [3, 3, 3, 3]], atol=1e-5)

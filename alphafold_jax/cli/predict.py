@@ -113,7 +113,7 @@ _GROUPS: dict[str, Flags] = {
     '--rank': choice(choices.RANKS, 'auto is mean pLDDT', default='auto'),
   },
   'output': {
-    '--save-all': switch('all arrays of each prediction as .npz'),
+    '--save-all': switch('all arrays of each prediction as .npz, with representations and distogram'),
     '--save-recycles': switch('the structure after every pass'),
     '--save-single-representations': switch('the single representation as .npy'),
     '--save-pair-representations': switch('the pair representation as .npy'),

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
 from alphafold_jax.data import symbols
 from alphafold_jax.data.records import ANNOTATIONS, NO_ALIGNMENT_SYMBOL, FastaRecord, split_records
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
 _NO_LETTER = re.compile('[^A-Za-z]')
@@ -43,6 +45,8 @@ class Alignment:
   query: str  # the query's letters, upper case
   notes: tuple[str, ...] = ()  # what was repaired or left out on reading
 
+  __repr__ = one_line
+
 
 def encode(sequence: str) -> np.ndarray:  # [num_res] int32
   """Tokens of upper-case letters and '-'."""
@@ -60,7 +64,7 @@ def profile(tokens: np.ndarray) -> np.ndarray:  # [num_seq, num_res] -> [num_res
 def checked(sequence: str, name: str = 'query') -> str:
   """A sequence in upper case; InputError, with its name, when it is empty or not of letters."""
   if not isinstance(sequence, str):
-    raise InputError(f'sequence {name!r} is of type {type(sequence).__name__}; give a text of one-letter codes')
+    raise wrong(name, sequence, 'must be a sequence as text')
   if bad := _NO_LETTER.search(sequence):
     why = symbols.advice(bad[0]) or 'is no residue; give letters A-Z only'
     raise InputError(f'sequence {name!r}, residue {bad.start() + 1}: {symbols.shown(bad[0])} {why}')

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax import atomic, fields, schema
+from alphafold_jax.arguments import wrong
+from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import Alignment, profile, single_sequence
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
@@ -40,11 +42,16 @@ def make_batch(
   Raises:
     InputError: the templates are for a query of another length.
   """
+  if not isinstance(query, str | Alignment):
+    raise wrong('query', query, 'must be a sequence as text, or an Alignment')
   alignment = single_sequence(query) if isinstance(query, str) else query
+  _check_alignment(alignment)
   num_seq, num_res = alignment.tokens.shape
   aatype = np.array(alignment.tokens[0], np.int32)
   if templates is None:
     templates = empty_templates(num_templates, num_res)
+  elif not isinstance(templates, schema.Templates):
+    raise wrong('templates', templates, 'must be from data.templates.stack_templates')
   elif templates.aatype.shape[1] != num_res:
     raise InputError(f'the templates are for {templates.aatype.shape[1]} residues, the query has {num_res}')
   ones = np.ones(num_res, np.int32)
@@ -60,6 +67,19 @@ def make_batch(
     templates=templates,
     targets=empty_targets(num_res),
   )
+
+
+def _check_alignment(alignment: Alignment) -> None:
+  """Refuses what no reader gives: arrays put together by hand."""
+  tokens, deletions = np.asarray(alignment.tokens), np.asarray(alignment.deletions)
+  if tokens.ndim != 2 or not tokens.size or tokens.shape != deletions.shape:
+    shapes = f'tokens of shape {tokens.shape} and deletions of shape {deletions.shape}'
+    raise InputError(f'alignment: {shapes}; both must be [rows, residues], the query first')
+  least, most, of_query = tokens.min(), tokens.max(), tokens[0].max()
+  if tokens.dtype.kind not in 'iu' or least < 0 or most > residues.GAP or of_query > residues.UNKNOWN:
+    raise InputError(
+      f'alignment: tokens {least} to {most}, in the query to {of_query}; must be integers from 0 to 21, 21 a gap'
+    )
 
 
 def _msa(alignment: Alignment, num_rows: int) -> schema.Msa:
@@ -116,14 +136,30 @@ def load_features(path: str | Path, content: bytes | None = None) -> tuple[schem
   arrays = _read_npz(path, read_bytes(path) if content is None else content)
   metadata = _check_header(arrays.pop(_HEADER, None), path)
   batch = fields.from_leaves(schema.Batch, arrays, str(path))
-  fields.axis_sizes(batch, str(path))
   for name, field, value in fields.leaves(batch):
     if value.dtype != field.metadata['dtype']:
       raise InputError(f'{path}: array {name!r} has type {value.dtype}, expected {field.metadata["dtype"]}')
-    if value.dtype.kind == 'f' and not np.isfinite(value).all():
-      raise InputError(f'{path}: array {name!r} of shape {value.shape} holds NaN or infinity')
-  _check_tokens(batch, path)
+  check_batch(batch, str(path))
   return batch, metadata
+
+
+def check_batch(batch: schema.Batch, source: str) -> None:
+  """Checks that arrays fit one another and hold what they may, which nothing on the device would notice.
+
+  Raises:
+    InputError: with the source, names the array that is wrong.
+  """
+  sizes = fields.axis_sizes(batch, source)
+  for axis in ('num_res', 'num_seq'):
+    if not sizes[axis]:
+      raise InputError(f'{source}: {axis} is 0; there must be at least one residue, and the query as a row')
+  for name, field, value in fields.leaves(batch):
+    array, expected = np.asarray(value), np.dtype(field.metadata['dtype'])
+    if array.dtype.kind != expected.kind:
+      raise InputError(f'{source}: array {name!r} has type {array.dtype}, expected {expected}')
+    if expected.kind == 'f' and not np.isfinite(array).all():
+      raise InputError(f'{source}: array {name!r} of shape {array.shape} holds NaN or infinity')
+  _check_tokens(batch, source)
 
 
 def _read_npz(path: str | Path, content: bytes) -> dict[str, np.ndarray]:
@@ -153,10 +189,11 @@ def _check_header(header: np.ndarray | None, path: str | Path) -> dict[str, Any]
   return metadata
 
 
-def _check_tokens(batch: schema.Batch, path: str | Path) -> None:
+def _check_tokens(batch: schema.Batch, source: str) -> None:
   """Refuses residue types and tokens beyond their tables, which would not be noticed on the device."""
   limits = {'aatype': (batch.aatype, 20), 'msa.tokens': (batch.msa.tokens, 21)}
   limits['templates.aatype'] = (batch.templates.aatype, 21)
-  for name, (value, largest) in limits.items():
+  for name, (array, largest) in limits.items():
+    value = np.asarray(array)
     if value.size and not 0 <= value.min() <= value.max() <= largest:
-      raise InputError(f'{path}: array {name!r} holds {value.min()}..{value.max()}, expected 0..{largest}')
+      raise InputError(f'{source}: array {name!r} holds {value.min()}..{value.max()}, expected 0..{largest}')

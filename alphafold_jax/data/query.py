@@ -15,6 +15,7 @@ from alphafold_jax.data.alignment_files import Read, read_a3m
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.records import decode, read_bytes
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
 
@@ -39,6 +40,8 @@ class Query:
   job: str = ''  # safe for file names and unique in its input; by default made from the name
   notes: tuple[str, ...] = ()  # what was repaired on reading
   templates: tuple[OwnTemplate, ...] | None = None  # its own, perhaps none at all; None: nothing is said
+
+  __repr__ = one_line
 
   def __post_init__(self) -> None:
     if not isinstance(self.name, str):

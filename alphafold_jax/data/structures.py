@@ -31,6 +31,7 @@ from alphafold_jax.data.left_out import LeftOut
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.residue_groups import ObservedResidue
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r'-?\d+')
@@ -50,6 +51,8 @@ class Chain:
   b_factors: np.ndarray  # [num_res] float32, of the CA atom, 0 where unresolved; pLDDT in predicted structures
   notes: tuple[str, ...] = ()  # what was read otherwise than it is written
   warnings: tuple[str, ...] = ()  # those of the notes after which residues may not be what their author meant
+
+  __repr__ = one_line
 
   @functools.cached_property
   def numbers(self) -> list[int | None]:

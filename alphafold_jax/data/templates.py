@@ -19,8 +19,10 @@ from alphafold_jax.data.features import empty_templates
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_records
 from alphafold_jax.data.structures import Chain, read_chain, read_chains
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 _log = logging.getLogger(__name__)
+MAX_TEMPLATES = 4  # of a protein; Suppl. 1.2.3
 _MIN_ALIGNED = 10  # residues with a CA atom
 _MIN_SAME = 0.9  # identity at which the sequence in an alignment and that in the file are one protein
 _DOUBTFUL_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess, and given pairs may be shifted
@@ -40,6 +42,8 @@ class Template:
   identity: float  # of the aligned residues
   coverage: float  # share of the query's residues that have a CA atom in the template
   notes: tuple[str, ...] = ()  # reasons to doubt it
+
+  __repr__ = one_line
 
 
 def template_from_structure(
@@ -132,7 +136,7 @@ def template_from_chain(
   )
 
 
-def stack_templates(templates: Sequence[Template], num_templates: int = 4) -> schema.Templates:
+def stack_templates(templates: Sequence[Template], num_templates: int = MAX_TEMPLATES) -> schema.Templates:
   """The batch's field: the templates in order, then empty slots. Notes on the templates go to the log.
 
   Raises:

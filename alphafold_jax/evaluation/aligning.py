@@ -16,6 +16,7 @@ from Bio.Align import PairwiseAligner, substitution_matrices
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import canonical, encode
 from alphafold_jax.data.structures import Chain
+from alphafold_jax.one_line import one_line
 
 _CA = residues.ATOM_INDEX['CA']
 _LONGEST_BOND = 4.5  # Å between CA atoms of neighbours
@@ -29,6 +30,8 @@ class Correspondence:
   partner: np.ndarray  # [N_reference] index in the prediction, -1: none
   identity: float  # 0..1, share of equal types among pairs of known type
   coverage: float  # 0..1, share of the reference's resolved residues (with CA) that the prediction has
+
+  __repr__ = one_line
 
 
 def correspond(predicted: Chain, reference: Chain) -> Correspondence:

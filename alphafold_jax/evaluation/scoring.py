@@ -20,6 +20,7 @@ from alphafold_jax.evaluation.aligning import Correspondence, correspond, neighb
 from alphafold_jax.evaluation.finding import PredictionFile, ReferenceFile
 from alphafold_jax.geometry.scores import Scores, score
 from alphafold_jax.geometry.violations import Violations, count_violations
+from alphafold_jax.one_line import one_line
 
 _COMMON_ATOMS = np.isin(residues.ATOM_TYPES, ('N', 'CA', 'C', 'O', 'CB'))  # of residues of different type
 _ATOMS = residues.ATOM37_MASK.copy()  # [21, 37] that each residue type has; of unknown residues the backbone
@@ -58,6 +59,8 @@ class Target:
   residue_lddt_ca: np.ndarray  # [num_common] 0..100, to compare with pLDDT; NaN for residues without neighbours
   ptm: float | None  # 0..1, predicted
   notes: tuple[str, ...]  # how the two files were read: what was left out, and what has another name there
+
+  __repr__ = one_line
 
   @property
   def mean_plddt(self) -> float | None:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from alphafold_jax.geometry import side_chains
+from alphafold_jax.one_line import one_line
 
 TOLERANCES = (0.5, 1.0, 2.0, 4.0)  # Å
 CUTOFF = 15.0  # Å
@@ -29,6 +30,8 @@ class Distances:
 
   counted: np.ndarray  # [N] number of distances of the true structure that have an end in this residue
   kept: np.ndarray  # [N] number of these that are kept, averaged over the tolerances
+
+  __repr__ = one_line
 
   @property
   def per_residue(self) -> np.ndarray:

@@ -14,6 +14,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.geometry import side_chains, superposition
 from alphafold_jax.geometry.lddt import all_atom_distances, ca_distances, lddt_ca
 from alphafold_jax.geometry.tm_score import in_place, tm_score
+from alphafold_jax.one_line import one_line
 
 __all__ = ['Scores', 'lddt_ca', 'score', 'tm_score']
 
@@ -43,6 +44,8 @@ class Scores:
   chi_errors: tuple[float | None, ...]  # degrees, mean over the residues that have it, for chi1 to chi4
   residue_lddt_ca: np.ndarray  # [N] 0..1; NaN where there is no distance to compare
   residue_distances: np.ndarray  # [N] Å between CA atoms under the superposition of best TM-score; NaN if missing
+
+  __repr__ = one_line
 
 
 def score(

@@ -16,6 +16,7 @@ import numpy as np
 
 from alphafold_jax import errors
 from alphafold_jax.geometry import superposition
+from alphafold_jax.one_line import one_line
 
 GDT_TS_CUTOFFS = (1.0, 2.0, 4.0, 8.0)  # Å
 GDT_HA_CUTOFFS = (0.5, 1.0, 2.0, 4.0)  # Å
@@ -34,6 +35,8 @@ class InPlace:
   tm_score: float  # 0..1
   shares: dict[float, float]  # share of the residues nearer than each cutoff (Å), each by its own superposition
   distances: np.ndarray  # [N] Å between CA atoms under the superposition of best TM-score; NaN where one is missing
+
+  __repr__ = one_line
 
   @property
   def gdt_ts(self) -> float:

@@ -151,7 +151,7 @@ class AlphaFold:
 
   def draw(self, key: jax.Array, batch: schema.Batch) -> MsaSample:
     """The alignment's rows that one pass sees (line 4); the key is consumed."""
-    return sample_msa(key, batch.msa, self.spec.sampling)
+    return sample_msa(key, batch.msa, self.spec.sampling, batch.soft_sequence)
 
   def single(self, first_row: jax.Array) -> jax.Array:
     """The single representation (Alg. 6 line 12)."""
@@ -184,12 +184,15 @@ class AlphaFold:
       recycled=_recycled(trunk.first_row, representations, structure),
     )
 
-  def predict(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Predicted:
-    """One pass with what a prediction takes from it: no logits of pairs, and pairs in the trunk's dtype."""
+  def predict(
+    self, batch: schema.Batch, context: Context, previous: schema.Recycled, keep_distogram: bool = False
+  ) -> Predicted:
+    """One pass with what a prediction takes from it: no logits of pairs unasked, and pairs in the trunk's dtype."""
     trunk, representations, structure = self.fold(batch, context, previous)
+    heads = Heads(self.spec.heads, name='heads')
     return Predicted(
       structure=structure,
-      confidence=Heads(self.spec.heads, name='heads').confidence(representations, structure, batch.seq_mask),
+      confidence=heads.confidence(representations, structure, batch.seq_mask, keep_distogram),
       representations=representations,
       recycled=_recycled(trunk.first_row, representations, structure),
     )

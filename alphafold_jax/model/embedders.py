@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from alphafold_jax import ops, schema
 from alphafold_jax.geometry import atoms
 from alphafold_jax.model.layers import LayerNorm, Linear
-from alphafold_jax.model.sampling import NUM_TOKENS, MsaSample
+from alphafold_jax.model.sampling import NUM_TOKENS, MsaSample, shares
 
 
 def deletion_features(deletions: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -38,12 +38,7 @@ def target_features(batch: schema.Batch) -> jax.Array:
 
 def msa_features(batch: schema.Batch, sample: MsaSample) -> jax.Array:
   """[N_clust, N_res, 49]: token 23, deletions 2, cluster profile 23, mean deletions 1 (Suppl. Table 1)."""
-  tokens = jax.nn.one_hot(sample.tokens, NUM_TOKENS)
-  # The query's own row takes the (possibly soft) sequence wherever it was not masked.
-  query = ops.own_residues(batch.soft_sequence)
-  query = jnp.pad(query, ((0, 0), (0, NUM_TOKENS - query.shape[-1])))
-  query = jnp.where(sample.target.mask[0][:, None] > 0, tokens[0], query)
-  tokens = tokens.at[0].set(jnp.where(sample.mask[0][:, None] > 0, query, tokens[0]))
+  tokens = shares(sample.tokens, sample.target.mask, sample.mask, ops.own_residues(batch.soft_sequence))
   has_deletion, value = deletion_features(sample.deletions)
   scalars = jnp.stack([has_deletion, value], axis=-1)
   mean = deletion_value(sample.deletion_mean)[..., None]

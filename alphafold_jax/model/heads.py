@@ -2,6 +2,7 @@
 """The prediction heads (Suppl. 1.9): each maps a representation to logits, without activation or loss."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import haiku as hk
@@ -44,7 +45,7 @@ class Heads(hk.Module):
 
   @hk.name_like('__call__')
   def confidence(
-    self, r: schema.Representations, structure: schema.Structure, mask: jax.Array
+    self, r: schema.Representations, structure: schema.Structure, mask: jax.Array, keep_distogram: bool = False
   ) -> confidence.Confidence:
     """`confidence.summarise` of the logits, of which those of pairs are made for a few rows at a time.
 
@@ -52,16 +53,17 @@ class Heads(hk.Module):
       r: representations
       structure: of the structure module
       mask: [N_res]
+      keep_distogram: whether all of it is kept, in half precision
     """
     logits = self._of_pairs(r.pair.shape[-1])
     most_bins = max(self.spec.num_distogram_bins, self.spec.num_pae_bins)
-    pairs = ops.symmetric(
-      lambda z, transposed: confidence.of_pairs(*logits(z, transposed), mask),
-      r.pair,
-      width=2 * r.pair.shape[-1] + 3 * most_bins,
-    )
+    by_pair = functools.partial(ops.symmetric, z=r.pair, width=2 * r.pair.shape[-1] + 3 * most_bins)
+    pairs = by_pair(lambda z, transposed: confidence.of_pairs(*logits(z, transposed), mask))
+    distogram = None
+    if keep_distogram:  # by itself: each call gives one array
+      distogram = by_pair(lambda z, transposed: confidence.log_distogram(logits(z, transposed)[0]))
     plddt = PerResidueLDDT(self.spec, name='plddt')(r.structure_module)
-    return confidence.of_summaries(plddt, pairs, structure.atom_positions, mask)
+    return confidence.of_summaries(plddt, pairs, structure.atom_positions, mask, distogram=distogram)
 
   @hk.transparent
   def _of_pairs(self, c_z: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]:

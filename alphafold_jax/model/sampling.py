@@ -95,7 +95,7 @@ def mask_rows(key: jax.Array, tokens: jax.Array, profile: jax.Array, spec: Sampl
 
 
 def cluster(
-  tokens: jax.Array,
+  centres: jax.Array,
   deletions: jax.Array,
   mask: jax.Array,
   rest_tokens: jax.Array,
@@ -105,15 +105,16 @@ def cluster(
   """Gives each remaining row to the cluster centre it agrees with most and averages the members.
 
   Args:
-    tokens, deletions, mask: [C, num_res] centres, after masking
+    centres: [C, num_res, 23] tokens of the centres after masking, from `shares`
+    deletions, mask: [C, num_res] of the centres
     rest_tokens, rest_deletions, rest_mask: [R, num_res] the other rows
 
   Returns:
     token frequencies [C, num_res, 23] and mean deletions [C, num_res], centres included.
   """
-  num_clusters, num_res = tokens.shape
+  num_clusters, num_res = mask.shape
   agreeing = jnp.arange(NUM_TOKENS) < _GAP  # gaps and masks agree with nothing
-  centres = jax.nn.one_hot(tokens, NUM_TOKENS) * mask[..., None]
+  centres = centres * mask[..., None]
   weighted = (centres * agreeing).reshape(num_clusters, -1)
 
   num_steps = math.ceil(rest_tokens.shape[0] / _ROWS_AT_ONCE)
@@ -137,7 +138,29 @@ def cluster(
   return sums[..., :NUM_TOKENS] / count, sums[..., -1] / count[..., 0]
 
 
-def sample_msa(key: jax.Array, msa: schema.Msa, spec: SamplingSpec) -> MsaSample:
+def shares(tokens: jax.Array, masked: jax.Array, mask: jax.Array, soft_sequence: jax.Array | None = None) -> jax.Array:
+  """Cluster rows as shares of tokens: one-hot, but the query's row is the (perhaps soft) sequence where not masked.
+
+  Args:
+    tokens: [C, num_res] after masking, row 0 the query
+    masked: [C, num_res] where they may have changed
+    mask: [C, num_res] 0: padding
+    soft_sequence: [num_res, 21]; None: the query's tokens
+
+  Returns:
+    [C, num_res, 23]
+  """
+  rows = jax.nn.one_hot(tokens, NUM_TOKENS)
+  if soft_sequence is None:
+    return rows
+  query = jnp.pad(soft_sequence, ((0, 0), (0, NUM_TOKENS - soft_sequence.shape[-1])))
+  is_query = (masked[0] == 0) & (mask[0] > 0)
+  return rows.at[0].set(jnp.where(is_query[:, None], query, rows[0]))
+
+
+def sample_msa(
+  key: jax.Array, msa: schema.Msa, spec: SamplingSpec, soft_sequence: jax.Array | None = None
+) -> MsaSample:
   """Draws the rows of one pass.
 
   The number of rows follows the alignment's (padded) depth where that is less than the spec's; there is always at
@@ -147,6 +170,7 @@ def sample_msa(key: jax.Array, msa: schema.Msa, spec: SamplingSpec) -> MsaSample
     key: consumed
     msa: the whole alignment
     spec: sizes and masking probabilities
+    soft_sequence: [num_res, 21] what the query's row counts as; None: its tokens
   """
   key_shuffle, key_mask = jax.random.split(key)
   depth = msa.tokens.shape[0]
@@ -166,7 +190,8 @@ def sample_msa(key: jax.Array, msa: schema.Msa, spec: SamplingSpec) -> MsaSample
     tokens, masked = mask_rows(key_mask, true_tokens, msa.profile, spec)
   else:
     tokens, masked = true_tokens, jnp.zeros_like(mask)
-  profile, deletion_mean = cluster(tokens, deletions, mask, rest_tokens, rest_deletions, rest_mask)
+  centres = shares(tokens, masked, mask, soft_sequence)
+  profile, deletion_mean = cluster(centres, deletions, mask, rest_tokens, rest_deletions, rest_mask)
   return MsaSample(
     tokens=tokens,
     deletions=deletions,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from alphafold_jax import atomic, errors
+from alphafold_jax.arguments import check_kind, check_names
 from alphafold_jax.choices import SKIPPABLE
 from alphafold_jax.output import mmcif, pdb, plots, scores
 from alphafold_jax.output.record import PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
@@ -42,9 +43,14 @@ class Prediction(PredictionRecord):
       the files written.
 
     Raises:
-      InputError, NumericalError, ResourceError: as `write` does.
+      InputError: nothing could be written in these formats; or as `write` does.
+      NumericalError, ResourceError: as `write` does.
     """
+    check_kind('directory', directory, (str, os.PathLike), 'must be the name of a folder')
+    check_kind('job', job, (str, type(None)), 'must be text: the first part of the file names')
     written = write(Report(job or self.job, [self], [self.tag]), directory, formats)
+    if written.skipped and not written.paths:
+      raise errors.InputError('; '.join(f'{name} is not written: {why}' for name, why in written.skipped.items()))
     for name, why in written.skipped.items():
       _log.warning('%s is not written: %s', name, why)
     return written.paths
@@ -125,10 +131,10 @@ def write(report: Report, folder: Path | str, formats: Iterable[str]) -> Written
     NumericalError: the prediction holds NaN or infinity; nothing of that format is written.
     ResourceError: the disk is full.
   """
+  formats = formats if isinstance(formats, str) or not isinstance(formats, Iterable) else list(formats)  # read twice
+  check_names('formats', formats, FORMATS, "['pdb', 'mmcif']")
   folder, written = atomic.make_folder(folder), Written([], {})
   for format_name in formats:
-    if format_name not in FORMATS:
-      raise errors.InputError(f'output format {format_name!r}: unknown; choose from {", ".join(FORMATS)}')
     for name, part in _parts(format_name, report):
       try:
         content = FORMATS[format_name].render(part)
@@ -191,7 +197,7 @@ def _zip(report: Report) -> Content:
   return packed
 
 
-_EVERYTHING = ('contact_probability', *REPRESENTATIONS)
+_EVERYTHING = ('contact_probability', 'distogram', *REPRESENTATIONS)
 
 FORMATS = {
   'pdb': Format('{job}_unrelaxed_{tag}.pdb', lambda report: pdb.to_pdb(report.best)),

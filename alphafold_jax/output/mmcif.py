@@ -8,7 +8,7 @@ entity. Residues without atoms (unknown type) stay in the sequence, so numbering
 import datetime
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import ihm
 import modelcif
@@ -49,7 +49,7 @@ def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | N
   system = modelcif.System(
     title=': '.join([*notes, f'predicted structure of {_ascii(name)}']),
     id=re.sub(r'[^A-Za-z0-9_.-]', '_', name) or 'model',
-    model_details=' '.join([*notes, DISCLAIMER]),
+    model_details='. '.join([*notes, DISCLAIMER]),
   )
   system.comments += [_ascii(note) for note in notes]
   system.data_usage += [ihm.Disclaimer(_ascii(text)) for text in (*notes, DISCLAIMER)]
@@ -58,14 +58,14 @@ def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | N
 
   software = _software()
   asym_units = _asym_units(chains, _ascii(name))
-  model = _Model(asym_units, chains, f'AlphaFold 2 {prediction.model_name}')
+  model = _Model(asym_units, chains, f'network {prediction.model_name}')
   for metric in _metrics(prediction, asym_units, chains):
     metric.software = software
     model.qa_metrics.append(metric)
   system.asym_units += asym_units
   system.entities += dict.fromkeys(asym.entity for asym in asym_units)
   system.model_groups.append(modelcif.model.ModelGroup([model], name='Predicted structure'))
-  system.protocols.append(_protocol(model, software, prediction.model_name))
+  system.protocols.append(_protocol(model, software, prediction.model_name, map(_ascii, notes)))
 
   text = io.StringIO()
   modelcif.dumper.write(text, [system])
@@ -141,11 +141,13 @@ def _asym_units(chains: list[list[Residue]], description: str) -> list[modelcif.
   return units
 
 
-def _protocol(model: _Model, software: modelcif.Software, model_name: str) -> modelcif.protocol.Protocol:
+def _protocol(
+  model: _Model, software: modelcif.Software, model_name: str, notes: Iterable[str]
+) -> modelcif.protocol.Protocol:
   protocol = modelcif.protocol.Protocol()
   entities = modelcif.data.DataGroup(dict.fromkeys(asym.entity for asym in model.assembly))
   step = modelcif.protocol.ModelingStep(entities, model, name='Structure prediction', software=software)
-  step.details = f'parameters: {model_name}'
+  step.details = '; '.join([f'network: {model_name}', *notes])
   protocol.steps.append(step)
   return protocol
 

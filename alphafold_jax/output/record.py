@@ -13,6 +13,7 @@ import numpy as np
 
 from alphafold_jax import config, errors
 from alphafold_jax.constants import residues
+from alphafold_jax.one_line import cut, one_line
 
 ARRAYS = ('aatype', 'residue_index', 'asym_id', 'atom_positions', 'atom_mask', 'plddt')  # of every prediction
 PASS_ARRAYS = ('pass_positions', 'pass_plddt')  # the structures after each pass, stacked
@@ -46,6 +47,9 @@ class KeptRepresentations(NamedTuple):
   single: np.ndarray  # [N_res, c_s]
   pair: np.ndarray  # [N_res, N_res, c_z]
 
+  def __repr__(self) -> str:
+    return one_line(self)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class PredictionRecord:
@@ -78,6 +82,14 @@ class PredictionRecord:
   def contact_probability(self) -> np.ndarray | None:  # [N_res, N_res]
     """Probability of C-beta atoms within 8 Å; None if it was not kept."""
     return self.arrays.get('contact_probability')
+
+  @property
+  def distogram(self) -> np.ndarray | None:  # [N_res, N_res, 64] float16
+    """Logarithms of the probabilities of the C-beta distance bins; None if it was not kept.
+
+    `confidence.expected_distance` and `contact_probability` take them; the edges are `confidence.distogram_edges()`.
+    """
+    return self.arrays.get('distogram')
 
   @property
   def representations(self) -> KeptRepresentations | None:
@@ -120,7 +132,8 @@ class PredictionRecord:
 
   def __repr__(self) -> str:
     ptm = '' if self.ptm is None else f', pTM {self.ptm:.2f}'
-    what = f'{self.name!r}, {self.model_name}, seed {self.seed}, {len(self.passes)} passes'
+    num_passes = len(self.passes)
+    what = f'{cut(self.name)!r}, {self.model_name}, seed {self.seed}, {num_passes} pass{"es" * (num_passes != 1)}'
     return f'{type(self).__name__}({what}: pLDDT {self.mean_plddt:.1f}{ptm})'
 
 
@@ -134,6 +147,8 @@ class Report:
   msa_tokens: np.ndarray | None = None  # [N_seq, N_res] row 0 the query
   alignment: Callable[[], str] | None = None  # makes the alignment as A3M text
   files: Sequence[Path] = ()  # of the protein that are written already, for archives
+
+  __repr__ = one_line
 
   @property
   def best(self) -> PredictionRecord:

@@ -12,10 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from alphafold_jax import errors
+from alphafold_jax.constants.distogram import distogram_edges
 from alphafold_jax.output import record
 from alphafold_jax.output.record import ARRAYS, REPRESENTATIONS, PredictionRecord
 
-_ALL = (*ARRAYS, 'pae', 'contact_probability', *REPRESENTATIONS)
+_ALL = (*ARRAYS, 'pae', 'contact_probability', 'distogram', *REPRESENTATIONS)
 AFDB_MAX_PAE = 31.75  # Å, the largest error the head can express
 
 
@@ -63,6 +64,8 @@ def npz(prediction: PredictionRecord) -> Callable[[IO[bytes]], Any]:
   """Writes all arrays and scores of a prediction to an open file."""
   arrays: dict[str, Any] = {name: prediction.arrays[name] for name in _ALL if name in prediction.arrays}
   arrays |= {'mean_plddt': np.float32(prediction.mean_plddt), 'notes': np.array(prediction.notes, dtype=str)}
+  if 'distogram' in arrays:
+    arrays['distogram_edges'] = distogram_edges()
   if prediction.ptm is not None:
     arrays['ptm'] = np.float32(prediction.ptm)
   return lambda file: np.savez_compressed(file, **arrays)

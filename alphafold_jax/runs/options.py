@@ -12,7 +12,7 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import folders
-from alphafold_jax.choices import MODEL_TYPES, ORDER, RANKS, SKIPPABLE, SORTS
+from alphafold_jax.choices import MAX_SEED, MODEL_TYPES, ORDER, RANKS, SKIPPABLE, SORTS
 from alphafold_jax.errors import InputError
 from alphafold_jax.output import files
 from alphafold_jax.output.record import REPRESENTATIONS
@@ -20,7 +20,6 @@ from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import shipped, store
 
-MAX_SEED = 2**31 - 1
 RANDOM = 'random'
 
 _CLUSTER = re.compile(r'auto|[^/]+:\d+')
@@ -170,8 +169,9 @@ class Options:
 
   def run_settings(self) -> Settings:
     """The settings of each prediction."""
-    kept = not set(REPRESENTATIONS).isdisjoint(files.needed(self))
-    return dataclasses.replace(self.settings, keep_representations=kept)
+    needed = files.needed(self)
+    kept = not set(REPRESENTATIONS).isdisjoint(needed)
+    return dataclasses.replace(self.settings, keep_representations=kept, keep_distogram='distogram' in needed)
 
   def changes(self) -> dict[str, Any]:
     """The changes of a published model's configuration that come before its settings, by dotted key."""

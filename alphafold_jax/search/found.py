@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.one_line import one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,8 @@ class TemplateHit:
   description: str = ''
   probability_sum: float | None = None  # HH-suite's sum of posterior probabilities; ranks the hits that have one
   evalue: float | None = None
+
+  __repr__ = one_line
 
   @property
   def name(self) -> str:
@@ -60,6 +63,8 @@ class Found:
   rows: tuple[Rows, ...]  # in the order in which they are merged
   hits: tuple[TemplateHit, ...] = ()  # best first; () also where templates were not asked for
   notes: tuple[str, ...] = ()  # what a person should know
+
+  __repr__ = one_line
 
   def to_json(self) -> dict[str, Any]:
     """The fields by name."""

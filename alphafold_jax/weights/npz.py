@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads parameter files (.npz): names and shapes from the headers alone, or the arrays; a fault names the array."""
+"""Parameter files (.npz), read and written: names and shapes from headers alone, or arrays; a fault names the array."""
 
 import math
+import os
 import pathlib
 import struct
 import zipfile
@@ -20,7 +21,23 @@ _HEADERS = {
 }
 _LOCAL = struct.Struct('<4s5H3I2H')  # a ZIP local file header
 _BROKEN = (zipfile.BadZipFile, EOFError, ValueError, OSError, NotImplementedError, RuntimeError, zlib.error)
+_WRITTEN = b'Parameters written by alphafold_jax; not the published AlphaFold 2 parameters.'  # archive comment
 _REMEDY = 'Fetch it again with `alphafold-jax params download`.'
+
+
+def mark(file: IO[bytes]) -> None:
+  """Adds to an .npz file that was just written, and is open still, the comment by which `is_ours` knows it."""
+  file.seek(-2, os.SEEK_END)  # a ZIP archive ends in the length of its comment, until now 0, and the comment
+  file.write(len(_WRITTEN).to_bytes(2, 'little') + _WRITTEN)
+
+
+def is_ours(path: pathlib.Path) -> bool:
+  """Whether this program wrote a file, so that it cannot be a published one."""
+  try:
+    with zipfile.ZipFile(path) as archive:
+      return archive.comment == _WRITTEN
+  except _BROKEN:
+    return False
 
 
 def read_shapes(path: pathlib.Path) -> dict[str, Shape]:

@@ -347,3 +347,4 @@ def save_official(path: str | Path, params: Mapping[str, Mapping[str, Any]], con
   arrays: dict[str, Any] = to_official(params, config)
   with atomic.replacing(path) as file:
     np.savez(file, **arrays)
+    npz.mark(file)

@@ -5,6 +5,7 @@ The file has the published layout in half precision, compressed; its notice is t
 .npz files ignore (`unzip -z` shows it).
 """
 
+import filecmp
 import io
 import zipfile
 from collections.abc import Mapping
@@ -41,6 +42,11 @@ def path() -> Path:
 def exists() -> bool:
   """Whether this copy of the package has the file."""
   return path().is_file()
+
+
+def is_it(file: Path) -> bool:
+  """Whether a file holds what ships, wherever it is and whatever it is called."""
+  return exists() and file.is_file() and filecmp.cmp(file, path(), shallow=False)
 
 
 def find() -> Path:

@@ -22,7 +22,7 @@ from alphafold_jax.transfer.files import digest, state
 from alphafold_jax.weights import manifest, shipped
 from alphafold_jax.weights.install import Expected, Installation
 from alphafold_jax.weights.manifest import verify_file
-from alphafold_jax.weights.npz import read_shapes, shape_problems
+from alphafold_jax.weights.npz import is_ours, read_shapes, shape_problems
 from alphafold_jax.weights.published import (
   ARCHIVES,
   DEFAULT_ARCHIVE,
@@ -37,6 +37,9 @@ from alphafold_jax.weights.published import (
 )
 
 PathLike = str | os.PathLike[str]
+
+
+RANDOM_SOURCE = 'random'  # in place of a file
 
 
 class Note(NamedTuple):
@@ -56,9 +59,37 @@ MINI = Note(
 )
 
 
-def note_of(model: str, is_random: bool) -> Note | None:
-  """The note of a model with random or trained parameters; None for the published ones."""
-  return RANDOM if is_random else MINI if model == shipped.MODEL else None
+def note_of(model: str, source: PathLike) -> Note | None:
+  """What must be said of a model's predictions; None for the published parameters.
+
+  It goes by the file, never by the name of the network: who trains `mini` has parameters of their own. A file is taken
+  for a published one if it was installed from a published archive; or else if it has the name of one and was not
+  written by this program.
+
+  Args:
+    model: such as 'model_1_ptm'.
+    source: the file of its parameters, or 'random'.
+  """
+  if source == RANDOM_SOURCE:
+    return RANDOM
+  path = pathlib.Path(source)
+  if shipped.is_it(path):
+    return MINI
+  return None if path.is_file() and _is_published(model, path) else own_parameters(path.name)
+
+
+def own_parameters(file: str) -> Note:
+  """The note of parameters that are neither published nor shipped."""
+  return Note(
+    f'PARAMETERS OF {file}: not the published ones',
+    'How accurate they are is not known to this program; `alphafold-jax evaluate` compares with experiments',
+  )
+
+
+def _is_published(model: str, path: pathlib.Path) -> bool:
+  if entry := manifest.read(path.parent)['files'].get(path.name):
+    return entry.get('archive') in {archive.name for archive in ARCHIVES.values()}
+  return path.name == file_name(model) and not is_ours(path)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,9 +84,8 @@ def build_cache(
   for name, count in (('max_rows', max_rows), ('processes', processes)):
     if count is not None and count < 1:
       raise InputError(f'{name}={count}: must be 1 or more')
-  structures_found = sources.find_structures(structures)
-  files = [file for found in structures_found for file in found.files]
-  given, skipped = _read_given(structures_found, alignments, table, columns or {}, clusters)
+  given, skipped = _read_given(found := sources.find_structures(structures), alignments, table, columns or {}, clusters)
+  files = [file for one in found for file in one.files]
   given.check_entries([name for file in files for name in sources.entry_names(file)])
   options = chain_reading.ReadingOptions(given, predicted, max_rows)
   with _building(out) as folder:
@@ -94,8 +93,8 @@ def build_cache(
     results = _counted(_parse(files, options, processes), left_out)
     entries, used = _write_records(folder / cache.RECORDS, results, len(files), skipped, progress)
     _check_use(given, used, skipped, entries, files)
-    # An alignment may have been tried for several chains.
-    skipped = [*dict.fromkeys(skipped), *given.unmatched(used, {name for name, _ in skipped})]
+    once = dict.fromkeys(skipped)  # an alignment may have been tried for several chains
+    skipped = [*once, *given.unmatched(used, {name for name, _ in skipped})]
     _write_tables(folder, entries, skipped, {'max_rows': max_rows, 'predicted': predicted})
   return CacheSummary(
     path=out,

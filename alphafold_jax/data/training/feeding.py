@@ -15,6 +15,7 @@ import numpy as np
 from alphafold_jax import fields, installed, schema
 from alphafold_jax.data.training.training_set import TrainingSet
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 _ENDLESS = sys.maxsize // 2**20  # batches
 
@@ -26,6 +27,8 @@ class Feed:
   step: int
   ids: tuple[str, ...]  # of the chains
   batch: schema.Batch  # every array with a leading axis, the examples
+
+  __repr__ = one_line
 
 
 class Batches:

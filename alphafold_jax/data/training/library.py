@@ -24,6 +24,7 @@ from alphafold_jax.data.training import sources
 from alphafold_jax.data.training.placement import check_query, joined, place_files
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import Names
+from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
 _WORD = 6  # residues; sequences that are 90% identical over 80% share about 0.8 * 0.9^6 = 42% of their words
@@ -51,6 +52,8 @@ class AlignmentLibrary:
   by_name: Names[int]  # index of the alignment
   words: np.ndarray  # [num_word] sorted codes of all queries' words
   owners: np.ndarray  # [num_word] index of the alignment each word comes from
+
+  __repr__ = one_line
 
   def candidates(self, names: Sequence[str], sequence: str) -> list[AlignmentFiles]:
     """The alignments that may belong to a chain of these possible names, the likeliest first."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from alphafold_jax.data.structures import Chain
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 _PER_ANGSTROM = 1000
 _MAX_OFFSET = 32.0  # Å from a residue's first atom: no residue is larger, and 2 bytes hold it
@@ -41,6 +42,8 @@ class ChainRecord:
   profile: np.ndarray  # [num_res, 22] float32, token frequencies in the whole alignment, gaps included
   resolution: float = 0.0  # Å; 0: unknown
   confidence: np.ndarray | None = None  # [num_res] float32, pLDDT 0-100 of a predicted structure; None: experimental
+
+  __repr__ = one_line
 
 
 def pack(record: ChainRecord) -> bytes:

@@ -69,7 +69,7 @@ class Models:
   @property
   def notes(self) -> tuple[store.Note, ...]:
     """The words that every file of the run must carry, such as that the weights are random."""
-    found = (store.note_of(name, self._options.is_random) for name in self._options.models)
+    found = (store.note_of(name, self.paths.get(name, RANDOM)) for name in self._options.models)
     return tuple(dict.fromkeys(note for note in found if note))
 
   def get(self, name: str) -> Any:
@@ -178,7 +178,7 @@ class Models:
       config = configs.changed(self._options.model_config(name), {'dtype': dtype})
       num_templ = config.max_templates if has_templates else 0
       rows = f'{config.sampling.num_msa}:{config.sampling.num_extra}'
-      fitting.append((planning.longest(config, free, num_devices, num_templ), rows))
+      fitting.append((planning.longest(config, free, num_devices, num_templ, self._settings.keep_distogram), rows))
     longest, rows = min(fitting)
     where, each = ('this device', '') if num_devices == 1 else (f'{num_devices} devices together', ' on each')
     room = f'{free / 2**30:.1f} GiB free{each}, {rows} alignment rows, {dtype}'

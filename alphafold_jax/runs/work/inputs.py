@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import Alignment
+from alphafold_jax.data.alignment import Alignment, single_sequence
 from alphafold_jax.data.alignment_files import as_a3m, read_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.padding import msa_depth_bucket, residue_bucket
@@ -318,4 +318,4 @@ def load(job: Job, templates: Any | None) -> LoadedJob:
   for note in alignment.notes if alignment else ():
     if note not in job.query.notes:
       _log.info('%s: %s', job.name, note)
-  return LoadedJob(job, prediction.as_batch(alignment or job.query.sequence, placed))
+  return LoadedJob(job, prediction.as_batch(alignment or single_sequence(job.query.sequence), placed))

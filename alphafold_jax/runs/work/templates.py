@@ -22,7 +22,7 @@ from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.options import SearchOptions
 
 _log = logging.getLogger(__name__)
-MOST = 4  # templates of a protein; Suppl. 1.2.3
+MOST = 4  # templates of a protein; as data.templates.MAX_TEMPLATES, which loads slowly
 
 
 def _log_placed(job: Job, template: Any) -> None:
