@@ -6,7 +6,7 @@ job_files  the files of one protein, ranked; stored: its predictions on disk, fo
 report     config.json, failures.json, summary.csv, cite.bibtex and the closing table
 """
 
-from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles
+from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
 from alphafold_jax.runs.files.report import (
   DONE,
@@ -23,6 +23,7 @@ from alphafold_jax.runs.files.report import (
   write_config,
   write_names,
 )
+from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',

@@ -26,10 +26,10 @@ from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.runs.files import stored
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, LoadedJob
+from alphafold_jax.sharing import HIDDEN
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
-HIDDEN = '.results'
 _STALE = 3600  # seconds after which a temporary file belongs to no running process
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.files import report
-from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles, tidied_names
+from alphafold_jax.runs.files.job_files import JobFiles, tidied_names
 from alphafold_jax.runs.files.report import ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, Keys, Searches, TemplateSource, depth, of_input
 from alphafold_jax.screen import number
+from alphafold_jax.sharing import HIDDEN
 
 _log = logging.getLogger(__name__)
 
