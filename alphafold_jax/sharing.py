@@ -172,7 +172,7 @@ MACHINE = _machine()
 
 
 @dataclasses.dataclass(frozen=True)
-class _Run(Owner):
+class _Command(Owner):
   """A command that writes into a folder."""
 
   program: str = ''
@@ -181,7 +181,7 @@ class _Run(Owner):
   state: str | None = None  # None: being written
 
 
-_FIELDS = {field.name for field in dataclasses.fields(_Run)} - {'number', 'renewed'}
+_FIELDS = {field.name for field in dataclasses.fields(_Command)} - {'number', 'renewed'}
 
 
 @contextlib.contextmanager
@@ -230,10 +230,10 @@ def _enter(place: Path, content: Mapping[str, Any]) -> Path:
       return path
 
 
-def _decided(place: Path, number: int) -> _Run | None:
+def _decided(place: Path, number: int) -> _Command | None:
   """A run that came before, once it knows whether it may go on; None if it has ended, and its file is removed."""
   path, until = place / f'{_RUN}{number}', time.monotonic() + _UNDECIDED
-  while (run := _read_run(path)) is not None:
+  while (run := _read_command(path)) is not None:
     if run.state == _ENDED or (run.state is not None and run.is_gone(place)):
       break
     if run.state == _RUNNING or (run.state == _ASKING and time.monotonic() > until):
@@ -245,12 +245,12 @@ def _decided(place: Path, number: int) -> _Run | None:
   return None
 
 
-def _read_run(path: Path) -> _Run | None:
+def _read_command(path: Path) -> _Command | None:
   found = read(path)
   if found is None:
     return None
   renewed, content = found
-  return _Run(int(path.name.removeprefix(_RUN)), renewed, **{k: v for k, v in content.items() if k in _FIELDS})
+  return _Command(int(path.name.removeprefix(_RUN)), renewed, **{k: v for k, v in content.items() if k in _FIELDS})
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str]:
@@ -260,7 +260,7 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, 
   return first, second
 
 
-def _differing(other: _Run, program: str, flags: Mapping[str, str]) -> str:
+def _differing(other: _Command, program: str, flags: Mapping[str, str]) -> str:
   """Who uses a folder, what differs, and what to do."""
   theirs, ours = differences(other.flags, flags)
   who = f'{other} ({other.program}{" " * bool(theirs)}{theirs})'

@@ -30,6 +30,7 @@ RACE = """if True:
 """
 
 
+@pytest.mark.slow
 def test_of_processes_that_start_together_with_other_settings_exactly_one_goes_on(tmp_path):
   racing = [started(settings, code=RACE) for settings in 'abc']
   assert [process.stdout.readline() for process in racing] == ['ready\n'] * 3
