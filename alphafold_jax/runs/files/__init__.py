@@ -2,10 +2,12 @@
 """What is left behind: the files of each protein, what is known of it, and reports on the whole run.
 
 ledger     what is known of each protein: its input, whether it is done, how it ended
-job_files  the files of one protein, ranked; stored: its predictions on disk, for resuming
+job_files  the files of one protein, ranked; changes: how they take the place of an earlier run's
+stored     its predictions on disk, for resuming
 report     config.json, failures.json, summary.csv, cite.bibtex and the closing table
 """
 
+from alphafold_jax.runs.files.changes import Removals
 from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
 from alphafold_jax.runs.files.report import (
@@ -27,6 +29,6 @@ from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Summary', 'closing', 'write_citations',
+  'Outcome', 'Removals', 'Summary', 'closing', 'write_citations',
   'write_config', 'write_names',
 ]  # fmt: skip

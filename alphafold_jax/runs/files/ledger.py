@@ -91,8 +91,9 @@ class Ledger:
     files = JobFiles(self._out, job, self._options)
     if not (files.done_path.exists() if there is None else files.done_path.name in there):
       return None  # without reading its input
-    key = self.key(job)
-    return None if key is None else files.done(key, there)
+    if self.key(job) is None or self._keys is None:
+      return None
+    return files.done(self.digests[job.name], self._keys, there)
 
   def without_done(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are not finished with this very content, settings and files; the others are put on record."""

@@ -112,8 +112,15 @@ def write_summary(summary: Summary) -> None:
   notes = '; '.join(note.text for note in summary.notes)
   for outcome in summary.outcomes:
     for row in outcome.predictions or [{}]:
-      writer.writerow([outcome.job, outcome.status, *map(row.get, columns), notes])  # None: an empty cell
+      cells = (_rounded(name, row.get(name)) for name in columns)
+      writer.writerow([outcome.job, outcome.status, *cells, notes])  # None: an empty cell
   atomic.write_text(summary.out / SUMMARY, text.getvalue())
+
+
+def _rounded(name: str, value: Any) -> Any:
+  """A cell of summary.csv."""
+  digits = {'mean_plddt': 2, 'ptm': 4}.get(name)
+  return value if value is None or digits is None else round(value, digits)
 
 
 def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:

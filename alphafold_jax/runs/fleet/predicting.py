@@ -22,7 +22,7 @@ from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Pass
 from alphafold_jax.runs import work
-from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome
+from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome, Removals
 from alphafold_jax.runs.fleet import claims
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.progress import Progress
@@ -99,6 +99,7 @@ class Predictor:
     self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.options.models}
     self._ahead = Ahead(lambda job: work.load(job, setup.templates))
     self._behind = Behind()
+    self._removals = Removals()
 
   def __enter__(self) -> 'Predictor':
     return self
@@ -106,6 +107,7 @@ class Predictor:
   def __exit__(self, *_: object) -> None:
     self._ahead.close()
     self._behind.close()
+    self._removals.close()
 
   def run(self, assignment: Assignment, ahead: Job | None = None) -> None:
     """Predicts a protein; its last files are written later, and then `ended` is called.
@@ -119,7 +121,7 @@ class Predictor:
       WeightsError: the parameters of a model cannot be loaded.
     """
     job = assignment.job
-    protein = _Protein(assignment, JobFiles(self._out, job, self._options))
+    protein = _Protein(assignment, JobFiles(self._out, job, self._options, self._keys, self._removals))
     with self._failing(protein, 'input'):
       protein.loaded = self._ahead.get(job)
     self._ahead.begin(ahead)
@@ -146,12 +148,13 @@ class Predictor:
     with self._failing(protein, 'output'):
       if found and not protein.is_lost:
         self._check_claim(protein)
-        key = None if protein.failures else self._keys.job(protein.assignment.input_key)
-        done = protein.files.finish(found, protein.loaded, key, {'notes': list(found[0].notes)})
-        best = done['predictions'][0]
-        shown = f'best of {len(found)} is {best["model"]}, seed {best["seed"]}, pLDDT {best["mean_plddt"]:.1f}'
-        _log.info('%s: %s; %d files', name, shown, len(done['files']))
+        done = protein.files.finish(found, protein.loaded, not protein.failures, {'notes': list(found[0].notes)})
+        best, count = done['predictions'][0], len(done['predictions'])
+        shown = f'best of {count} is {best["model"]}, seed {best["seed"]}, pLDDT {best["mean_plddt"]:.1f}'
+        _log.info('%s: %s; %s', name, shown, number(len(done['files']), 'file'))
         outcome = Outcome(name, PARTIAL if protein.failures else DONE, done['predictions'], done['files'])
+      elif not protein.is_lost:
+        protein.files.abandon()
     if protein.is_lost:
       _log.warning('%s: another process has taken it over, and finishes it', name)
       outcome = Outcome(name, ELSEWHERE)
