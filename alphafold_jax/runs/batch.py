@@ -157,6 +157,7 @@ class _Run:
 
   def _predict(self, own: Sequence[Job], others: Sequence[Job], console: Any) -> None:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
+    files.drop_rows(self.out, {job.name for job in (*own, *others)})
     files.write_citations(self.out, self.options.search)
     self._warn_of_little_room(own)
     assert self.models is not None and self.keys is not None
@@ -196,6 +197,8 @@ class _Run:
     """Writes failures and scores, and logs the closing table."""
     try:
       self.ledger.close(complete)
+      if self.models is not None:
+        files.settle_config(self.summary, self.options, self.models.facts())
     except AlphaFoldError as error:
       _log.error('%s', error)
     if complete:

@@ -4,12 +4,15 @@
 ledger     what is known of each protein: its input, whether it is done, how it ended
 job_files  the files of one protein, ranked; changes: how they take the place of an earlier run's
 stored     its predictions on disk, for resuming
-report     config.json, failures.json, summary.csv, cite.bibtex and the closing table
+report     config.json, failures.json, summary.csv and cite.bibtex; ending: the last table on the screen
+records    {job}.done.txt: what the files of a protein are of
 """
 
 from alphafold_jax.runs.files.changes import Removals
+from alphafold_jax.runs.files.ending import closing
 from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
+from alphafold_jax.runs.files.records import told
 from alphafold_jax.runs.files.report import (
   DONE,
   ELSEWHERE,
@@ -20,7 +23,8 @@ from alphafold_jax.runs.files.report import (
   Failure,
   Outcome,
   Summary,
-  closing,
+  drop_rows,
+  settle_config,
   write_citations,
   write_config,
   write_names,
@@ -29,6 +33,6 @@ from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Removals', 'Summary', 'closing', 'write_citations',
+  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'settle_config', 'told', 'write_citations',
   'write_config', 'write_names',
 ]  # fmt: skip

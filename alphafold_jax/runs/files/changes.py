@@ -159,14 +159,14 @@ class Change:
 # ------------------------------------------------------------------------------------------ what is said of it
 
 
-def why(earlier: Mapping[str, Any], input_key: str, flags: Mapping[str, str]) -> str:
-  """What tells the files of an earlier run, by its journal, from those of a run with these flags."""
+def why(earlier: Mapping[str, Any], input_key: str | None, flags: Mapping[str, str]) -> str:
+  """What tells the files of an earlier run, by its journal or record, from those of a run with these flags."""
   if earlier.get('input') not in (None, input_key):
     return _INPUT
   if earlier.get('flags') is None:
     return 'with other settings'
   theirs, ours = ({name: text for name, text in one.items() if name not in _UNION} for one in (earlier['flags'], flags))
-  said = differences(theirs, ours)[0] or 'other parameters or templates'
+  said = differences(theirs, ours)[0] or differences(earlier['flags'], flags)[0] or 'other parameters or templates'
   return said if said.startswith('without') else f'with {said}'
 
 

@@ -7,12 +7,10 @@ Which files there are is the table of `output.files`; here no format is known by
 import contextlib
 import dataclasses
 import datetime
-import itertools
 import json
 import logging
 import os
 import time
-import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from alphafold_jax.choices import RANKINGS
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Report
-from alphafold_jax.runs.files import stored
+from alphafold_jax.runs.files import records, stored
 from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, unranked, why
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, Keys, LoadedJob
@@ -160,8 +158,9 @@ class JobFiles:
       **facts,
       'key': self._keys.job(self._input_key) if complete else None,
       'formats': self._keys.formats,
-      'settings': self.options.flags(),
-      'predictions': [_row(rank, one, made[one.tag]) for rank, one in enumerate(order, 1)],
+      'input': self._input_key,
+      'flags': self.options.flags(),
+      'predictions': [records.row(rank, one, made[one.tag]) for rank, one in enumerate(order, 1)],
       'files': sorted(names),
     }
     self._replace(names, made, content)
@@ -266,27 +265,8 @@ class JobFiles:
       keys: of the run.
       there: names of the files in the output folder, if they are known.
     """
-    try:
-      content = json.loads(self.done_path.read_text(encoding='utf-8'))
-      names = content['files']
-      complete = all((self.out / name).exists() for name in names) if there is None else set(names) <= set(there)
-      holds = content['key'] == keys.job(input_key) or self._holds(content, input_key, keys)
-      return content if holds and complete else None
-    except (OSError, ValueError, KeyError, TypeError):  # of another program, or damaged
-      return None
-
-  def _holds(self, content: Mapping[str, Any], input_key: str, keys: Keys) -> bool:
-    """Whether a record that a run with other seeds or models wrote has all that a run of these keys would make."""
-    if content.get('formats') != keys.formats:
-      return False
-    rows = {(row['model'], row['seed']): row for row in content['predictions']}
-    for model, seed in itertools.product(self.options.models, self.options.seeds):
-      row = rows.get((model, seed), {})
-      if row.get('key') != keys.prediction(input_key, model, seed):
-        return False
-      if RANKINGS[self.options.ranking](types.SimpleNamespace(**row)) > self.options.stop_at_score:
-        return True
-    return True
+    content = records.read(self.done_path, there)
+    return content if content and records.holds(content, self.options, input_key, keys) else None
 
   def start_anew(self, input_key: str) -> None:
     """Makes ready for predictions; files of an earlier run stay until `finish`, unless they are unfinished."""
@@ -334,17 +314,3 @@ class JobFiles:
   def abandon(self) -> None:
     """Leaves everything as it was before."""
     self._change.clear()
-
-
-def _row(rank: int, prediction: Prediction, key: str | None) -> dict[str, Any]:
-  return {
-    'rank': rank,
-    'tag': prediction.tag,
-    'model': prediction.model_name,
-    'seed': prediction.seed,
-    'key': key,
-    'mean_plddt': prediction.mean_plddt,
-    'ptm': prediction.ptm,
-    'passes': len(prediction.passes),
-    'seconds': round(prediction.seconds, 2),
-  }

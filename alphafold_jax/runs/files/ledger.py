@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.runs.files import report
+from alphafold_jax.runs.files import records, report
+from alphafold_jax.runs.files.changes import why
 from alphafold_jax.runs.files.job_files import JobFiles, tidied_names
 from alphafold_jax.runs.files.report import ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
@@ -143,9 +144,18 @@ class Ledger:
   def _enter_outcomes(self) -> None:
     """Enters how each protein ended into the summary, in the order of the input."""
     names = [*(job.name for job in self._found.jobs), *(failure.job for failure in self._found.failures)]
-    self._summary.outcomes = [
-      self.outcomes.get(name) or Outcome(name, NOT_RUN, ours=name in self.ours) for name in names
-    ]
+    known = [self.outcomes.get(name) or Outcome(name, NOT_RUN, ours=name in self.ours) for name in names]
+    self._summary.outcomes = [self._with_earlier(one) for one in known]
+
+  def _with_earlier(self, outcome: Outcome) -> Outcome:
+    """How a protein ended; if it has no files of this run, with the record of those that an earlier one left."""
+    if outcome.predictions or outcome.job not in self._jobs or self._options.msa_only:
+      return outcome
+    record = records.read(JobFiles(self._out, self._jobs[outcome.job], self._options).done_path)
+    if record is None:
+      return outcome
+    said = why(record, self.digests.get(outcome.job, record.get('input')), self._options.flags())
+    return dataclasses.replace(outcome, earlier=Outcome(outcome.job, f'earlier run {said}', record['predictions']))
 
   def _write_summary(self) -> None:
     """Writes summary.csv; of several shards the last to end has it whole, since each looks again after writing."""

@@ -22,7 +22,7 @@ from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Pass
 from alphafold_jax.runs import work
-from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome, Removals
+from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome, Removals, told
 from alphafold_jax.runs.fleet import claims
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.progress import Progress
@@ -150,7 +150,7 @@ class Predictor:
         self._check_claim(protein)
         done = protein.files.finish(found, protein.loaded, not protein.failures, {'notes': list(found[0].notes)})
         best, count = done['predictions'][0], len(done['predictions'])
-        shown = f'best of {count} is {best["model"]}, seed {best["seed"]}, pLDDT {best["mean_plddt"]:.1f}'
+        shown = f'best of {count} is {best["model"]}, seed {best["seed"]}, {told(best["mean_plddt"], None)}'
         _log.info('%s: %s; %s', name, shown, number(len(done['files']), 'file'))
         outcome = Outcome(name, PARTIAL if protein.failures else DONE, done['predictions'], done['files'])
       elif not protein.is_lost:
@@ -191,7 +191,7 @@ class Predictor:
       kept = before or files.keep(one, key)
       files.write_prediction(one.in_memory())
       protein.found.append(kept)
-      scores = f'pLDDT {one.mean_plddt:.1f}' + ('' if one.ptm is None else f', pTM {one.ptm:.2f}')
+      scores = told(one.mean_plddt, one.ptm)
       took = f'{scores}, {number(len(one.passes) - 1, "recycle")}, {one.seconds:.1f} s'
       _log.info('%s %s, seed %d: %s', protein.job.name, name, seed, f'done before, {scores}' if before else took)
 
@@ -205,8 +205,8 @@ class Predictor:
     job, files = protein.job, protein.files
     size, step = residue_bucket(job.num_res), f'{name}, seed {seed}'
     planned = self._models.planned(name, job.name, protein.loaded.batch)
-    how = f'compiling for up to {size} residues, once (kept for later runs)' if planned.is_new else 'running'
-    self._progress.step(f'{step}: {how}')
+    cached = ', or reading what an earlier run compiled' if self._options.compilation_cache else ''
+    self._progress.step(f'{step}: ' + (f'compiling for up to {size} residues{cached}' if planned.is_new else 'running'))
     passes: list[tuple[np.ndarray, np.ndarray]] = []  # positions and pLDDT after each
 
     def on_pass(one: Pass, fetch: Callable[[], Prediction]) -> None:
