@@ -479,7 +479,7 @@ def test_recycles_asked_for_later_are_computed_and_kept_for_resuming(tmp_path, m
   assert predict(source, out, *ALONE, '--num-recycle', '1') == 0
   computed = count_predictions(monkeypatch)
   write = job_files.JobFiles.finish
-  monkeypatch.setattr(job_files.JobFiles, 'finish', lambda *_: 1 / 0)
+  monkeypatch.setattr(job_files.JobFiles, 'finish', lambda *_, **__: 1 / 0)
   assert predict(source, out, *flags) == 1
   assert len(computed) == 2
   for path in out.glob('*.r0.pdb'):

@@ -2,14 +2,18 @@
 """One output folder, one truth: commands of other settings do not write into a folder together (sharing)."""
 
 import json
+import logging
 import os
 import threading
 import time
+import zipfile
 
 import pytest
+from small_runs import SEQUENCE, fasta
 from test_queue import started
 
-from alphafold_jax import errors, runs, sharing
+from alphafold_jax import cli, errors, runs, sharing
+from alphafold_jax.runs.files import changes
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
 
@@ -159,3 +163,137 @@ def test_flags_that_only_share_out_or_speed_up_work_are_not_among_those_that_cou
   assert new['--config evoformer.num_block'] == '--config evoformer.num_block=1'
   assert new['--msa-mode'] == '--msa-mode hmmer' and new['--database'] == f'--database {database}'
   assert len(new) == len(shaping) - 3 + 1 + 3 + 4  # of the three that hold several
+
+
+def test_alignments_of_two_searches_do_not_mix(tmp_path, capsys):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  command = ['msa', str(source), str(out), '--msa-mode', 'single_sequence']
+  assert cli.main(command) == 0
+  with sharing.using(out, 'msa', 'other', {'--msa-mode': '--msa-mode hmmer'}):
+    assert cli.main(command) == 2
+  assert '(msa --msa-mode hmmer' in capsys.readouterr().err
+  for text, told in (('>p\nM\n', 1), ((out / 'p.a3m').read_text(), 1)):
+    (out / 'p.a3m').write_text(text)
+    assert cli.main(command) == 0
+    assert (out / 'log.txt').read_text().count('p.a3m: another alignment was there') == told
+
+
+# ------------------------------------------------------------------------------------------ the files of a protein
+
+
+TAG, OTHER_TAG = 'alphafold2_ptm_model_1_seed_000', 'alphafold2_ptm_model_1_seed_1000'
+
+
+class Killed(BaseException):
+  """Instead of SIGKILL."""
+
+
+def begun(out):
+  """A protein whose old files, of two ranks, are about to be replaced; returns the change and what to tell it."""
+  folder = changes.atomic.make_folder(out / '.results' / 'p')
+  old = ['p_a.txt', f'p_rank_001_{TAG}.pdb', 'p.done.txt']
+  for name in old:
+    (out / name).write_text('old')
+  journal = changes.Journal(folder / 'files.json')
+  journal.keep(old[:2], 'before', made={TAG: 'key'}, flags={})
+  change = changes.Change(out, folder, out / 'p.done.txt', journal)
+  for name in ('new', changes.NEXT):
+    (folder / name).mkdir()
+  names = ['p_a.txt', f'p_rank_002_{TAG}.pdb']
+  for name in names:
+    (change.new / name).write_text('new')
+  (folder / changes.NEXT / 'x.npz').write_text('new')
+  return change, (names, [old[1]], 'now', {'made': {}, 'flags': {}}, 'new')
+
+
+def state(out):
+  hidden = {'.results/p/files.json', '.results/p/x.npz', '.results/p/next/x.npz'}
+  files = {str(path.relative_to(out)): path.read_text() for path in out.rglob('*') if path.is_file()}
+  return {name: text for name, text in files.items() if not name.startswith('.') or name in hidden}
+
+
+def test_a_change_that_is_cut_off_anywhere_leaves_the_old_or_is_completed_by_the_next(tmp_path, monkeypatch):
+  (tmp_path / 'whole').mkdir()
+  change, told = begun(tmp_path / 'whole')
+  change.make(*told)
+  whole = state(tmp_path / 'whole')
+  assert whole.pop('.results/p/files.json') and whole == {
+    'p_a.txt': 'new', f'p_rank_002_{TAG}.pdb': 'new', 'p.done.txt': 'new', '.results/p/x.npz': 'new'}  # fmt: skip
+  seen = []
+  for last in range(100):
+    out = tmp_path / str(last)
+    out.mkdir()
+    change, told = begun(out)
+    before, left = state(out), [last]
+
+    def cut(original, left=left):
+      def call(*arguments, **options):
+        if not left[0]:
+          raise Killed
+        left[0] -= 1
+        return original(*arguments, **options)
+
+      return call
+
+    with monkeypatch.context() as patch:
+      for name in ('replace', 'unlink', 'rmdir'):
+        patch.setattr(os, name, cut(getattr(os, name)))
+      try:
+        change.make(*told)
+        break
+      except Killed:
+        pass
+    now = state(out)
+    seen.append(now == before)
+    if now != before and 'p.done.txt' in now:
+      assert now['p.done.txt'] == 'new' and all(now[name] == text for name, text in whole.items())
+    journal = changes.Journal(out / '.results' / 'p' / 'files.json')
+    changes.Change(out, out / '.results' / 'p', out / 'p.done.txt', journal).complete()
+    assert state(out) == before or all(state(out).get(name) == text for name, text in whole.items())
+    assert state(out) == before or set(state(out)) - set(whole) == {'.results/p/files.json'}
+  assert seen[0] and not seen[-1] and len(seen) > 8
+
+
+def test_files_without_a_rank_are_found_by_their_names_and_in_archives(tmp_path):
+  assert changes.unranked(f'a_rank_001_b_unrelaxed_rank_012_{TAG}.r0.pdb') == f'a_rank_001_b_unrelaxed_{TAG}.r0.pdb'
+  for name in ('p_coverage.png', f'p_unrelaxed_{TAG}.pdb', 'x_rank_001_y.a3m'):
+    assert changes.unranked(name) == name
+  (tmp_path / 'p.cif').write_text('loose')
+  with zipfile.ZipFile(tmp_path / 'p.result.zip', 'w') as archive:
+    archive.writestr(f'p_rank_003_{OTHER_TAG}.pdb', 'packed')
+  earlier = changes.Earlier(tmp_path, ['p.cif', 'p.result.zip', 'gone.pdb'], 'p.result.zip')
+  assert earlier.names == ['p.cif', 'p.result.zip']
+  for name, text in (('p.cif', 'loose'), (f'p_{OTHER_TAG}.pdb', 'packed'), ('gone.pdb', None)):
+    assert earlier.take(name, tmp_path / 'taken') == (text is not None)
+    assert text is None or (tmp_path / 'taken').read_text() == text
+    (tmp_path / 'taken').unlink(missing_ok=True)
+
+
+def test_removals_of_many_proteins_are_summed_up_on_the_screen(caplog):
+  removals = changes.Removals()
+  for i in range(7):
+    removals.tell(f'p{i}', i, 'with --num-recycle 0')
+  with caplog.at_level(logging.WARNING, 'alphafold_jax'):
+    removals.close()
+  told = [(record.getMessage(), getattr(record, 'log_only', False)) for record in caplog.records]
+  assert told[0] == ('p1: removed 1 file of an earlier run with --num-recycle 0', False)
+  assert told[5] == ('p6: removed 6 files of an earlier run with --num-recycle 0', True)
+  assert told[6] == ('removed 21 files of earlier runs in all, of 6 proteins; see the log', False) and len(told) == 7
+
+
+@pytest.mark.parametrize(
+  ('before', 'said'),
+  [
+    ({'input': 'other', 'flags': {}}, 'of another sequence, alignment or templates'),
+    ({'input': 'i'}, 'with other settings'),
+    (
+      {'input': 'i', 'flags': {'--num-recycle': '--num-recycle 0', '--random-seed': '--random-seed 7'}},
+      'with --num-recycle 0 without --zip',
+    ),
+    ({'input': 'i', 'flags': {}}, 'without --zip'),
+    ({'input': 'i', 'flags': {'--zip': '--zip', '--random-seed': '--random-seed 7'}}, 'with --random-seed 7'),
+    ({'input': 'i', 'flags': {'--zip': '--zip'}}, 'with other parameters or templates'),
+  ],
+)
+def test_what_is_said_of_an_earlier_run_is_how_it_differed(before, said):
+  assert changes.why(before, 'i', {'--zip': '--zip'}) == said

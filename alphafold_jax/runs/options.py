@@ -194,12 +194,8 @@ class Options:
 
   def flags(self) -> dict[str, str]:
     """The flags that shape files or their names, by name, as a person would write them; without those that are off."""
-    found = _flags(self) | _flags(self.settings) | self.search_flags()
+    found = _flags(self) | _flags(self.settings) | search_flags(self.search)
     return found | {f'--config {key}': f'--config {key}={value}' for key, value in self.config.items()}
-
-  def search_flags(self) -> dict[str, str]:
-    """Those of the search."""
-    return _flags(self.search) if self.search else {}
 
   def as_json(self) -> dict[str, Any]:
     """The options as JSON can hold them."""
@@ -218,6 +214,11 @@ class Options:
     """The model that a single parameter file holds by its name."""
     named = _PARAMETER_FILE.fullmatch(Path(self.params or '').name) if self._is_one_file() else None
     return named and (named[1] or named[2])
+
+
+def search_flags(search: SearchOptions | None) -> dict[str, str]:
+  """The flags that shape what a search finds, as `Options.flags` has them."""
+  return _flags(search) if search else {}
 
 
 def _flags(choices: Any) -> dict[str, str]:

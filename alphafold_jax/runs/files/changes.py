@@ -29,14 +29,14 @@ from alphafold_jax.sharing import differences
 _log = logging.getLogger(__name__)
 NEXT = 'next'
 _MAX_SHOWN = 5  # proteins whose removed files are told one by one on the screen
-_RANK = re.compile(r'_rank_\d+_(?=[^/]*_seed_\d+\.[^/]*$)')
+_RANK = re.compile(r'^(.*)_rank_\d+_(?=.*_seed_\d+\.)', re.DOTALL)  # the last, since a protein may be called so
 _UNION = {'--random-seed', '--num-seeds', '--num-models', '--model-order', '--stop-at-score'}  # these remove nothing
 _INPUT = 'of another sequence, alignment or templates'
 
 
 def unranked(name: str) -> str:
   """The name of a prediction's file before it had a rank; other names stay as they are."""
-  return _RANK.sub('_', name)
+  return _RANK.sub(r'\1_', name)
 
 
 # ------------------------------------------------------------------------------------------ what there is

@@ -118,16 +118,13 @@ class JobFiles:
 
   # ---------------------------------------------------------------------------------------- the whole job
 
-  def finish(
-    self, own: Sequence[Prediction], loaded: LoadedJob, complete: bool, facts: Mapping[str, Any]
-  ) -> dict[str, Any]:
+  def finish(self, own: Sequence[Prediction], loaded: LoadedJob, *, complete: bool) -> dict[str, Any]:
     """Ranks the predictions, those of earlier runs with other seeds or models too, and puts all files in their places.
 
     Args:
       own: the run's predictions, kept on disk and their files written.
       loaded: the job's input.
       complete: whether the run has all that it asked for; otherwise there is no record, and a later run tries again.
-      facts: for the record.
 
     Returns:
       the record.
@@ -155,7 +152,7 @@ class JobFiles:
       'num_rows': loaded.num_rows,
       'version': __version__,
       'finished': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
-      **facts,
+      'notes': list(order[0].notes),
       'key': self._keys.job(self._input_key) if complete else None,
       'formats': self._keys.formats,
       'input': self._input_key,

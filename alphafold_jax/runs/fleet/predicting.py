@@ -131,8 +131,8 @@ class Predictor:
       return
     num_templates = int(np.sum(protein.loaded.batch.templates.mask))
     templates = f', {number(num_templates, "template")}' if num_templates else ''
-    rows = number(protein.loaded.num_rows, 'alignment row')
-    self._progress.job(job.name, f'{number(job.num_res, "residue")}, {rows}{templates}')
+    shown = f'{number(job.num_res, "residue")}, {number(protein.loaded.num_rows, "alignment row")}{templates}'
+    self._progress.job(job.name, shown)
     self._write(protein, 'output', lambda: protein.files.start_anew(assignment.input_key))
     self._predict_all(protein)
     self._behind.put(functools.partial(self._finish, protein), 'protein')
@@ -143,16 +143,15 @@ class Predictor:
 
   def _finish(self, protein: _Protein) -> None:
     """Ranks the predictions, writes the protein's own files and reports how it ended."""
-    name, found = protein.job.name, protein.found
-    outcome = Outcome(name, FAILED)
+    name, found, outcome = protein.job.name, protein.found, Outcome(protein.job.name, FAILED)
     with self._failing(protein, 'output'):
       if found and not protein.is_lost:
         self._check_claim(protein)
-        done = protein.files.finish(found, protein.loaded, not protein.failures, {'notes': list(found[0].notes)})
-        best, count = done['predictions'][0], len(done['predictions'])
-        shown = f'best of {count} is {best["model"]}, seed {best["seed"]}, {told(best["mean_plddt"], None)}'
+        done = protein.files.finish(found, protein.loaded, complete=not protein.failures)
+        best, *others = done['predictions']
+        shown = f'best of {len(others) + 1} is {best["model"]}, seed {best["seed"]}, {told(best["mean_plddt"], None)}'
         _log.info('%s: %s; %s', name, shown, number(len(done['files']), 'file'))
-        outcome = Outcome(name, PARTIAL if protein.failures else DONE, done['predictions'], done['files'])
+        outcome = Outcome(name, PARTIAL if protein.failures else DONE, [best, *others], done['files'])
       elif not protein.is_lost:
         protein.files.abandon()
     if protein.is_lost:

@@ -14,7 +14,7 @@ from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.output import files
-from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.options import Options, search_flags
 from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.version import __version__
 
@@ -113,4 +113,6 @@ class Keys:
 
 def of_run(options: Options, keys: Keys | None, templates: str | None) -> str:
   """The digest of all that shapes what a run writes, whatever its proteins; `keys` is None if it predicts nothing."""
-  return of_json([keys and keys.job(''), options.msa_only, options.jobname_prefix, options.search_flags(), templates])
+  return of_json(
+    [keys and keys.job(''), options.msa_only, options.jobname_prefix, search_flags(options.search), templates]
+  )
