@@ -34,7 +34,7 @@ from small_runs import (
   raw,
 )
 
-from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings
+from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings, sharing
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
 from alphafold_jax.runs.files import ending, job_files, report, stored
@@ -270,6 +270,12 @@ def test_zip_packs_a_job_and_is_resumed_too(tmp_path, monkeypatch):
   assert predict(source, out, *ALONE, '--zip') == 0
   assert predict(source, out, *ALONE) == 0 and not computed
   assert not (out / 'p.result.zip').exists() and (out / f'p_unrelaxed_{tag(rank=1)}.pdb').exists()
+  assert 'WARNING: p: removed 1 file of an earlier run with --zip' in (out / 'log.txt').read_text()
+  assert predict(source, out, *ALONE, '--zip', '--save-recycles', '--random-seed', '1') == 0
+  assert predict(source, out, *ALONE, '--zip', '--save-recycles') == 0 and len(computed) == 1
+  with zipfile.ZipFile(out / 'p.result.zip') as archive:
+    assert sorted(name[-7:] for name in archive.namelist() if '.pdb' in name) == ['.r0.pdb', '000.pdb', '001.pdb']
+  assert 'in each of ' in (out / 'log.txt').read_text()
 
 
 def test_the_alignment_beside_the_output_is_never_touched(tmp_path):
@@ -651,6 +657,34 @@ def test_a_prediction_that_fails_late_leaves_nothing_but_what_was_there(tmp_path
   assert predict(source, out, *ALONE) == 0 and made(out) == {(1, 0)}
   told = 'WARNING: p: removed 5 files of an earlier run of another sequence, alignment or templates\n'
   assert (out / 'log.txt').read_text().count(told) == 1
+
+
+def test_what_earlier_versions_left_is_resumed_and_ranked_together_with_what_comes(tmp_path, monkeypatch):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  computed = count_predictions(monkeypatch)
+  assert predict(source, out, *ALONE) == 0
+  record, journal = (load_json(path) for path in (out / 'p.done.txt', out / '.results' / 'p' / 'files.json'))
+  record['predictions'] = [{k: v for k, v in row.items() if k != 'key'} for row in record['predictions']]
+  for name in ('formats', 'flags', 'input'):
+    del record[name]
+  (out / 'p.done.txt').write_text(json.dumps(record))
+  (out / '.results' / 'p' / 'files.json').write_text(json.dumps({k: journal[k] for k in ('input', 'files')}))
+  config = load_json(out / 'config.json')
+  (out / 'config.json').write_text(json.dumps({k: v for k, v in config.items() if k != 'runs'}))
+  assert predict(source, out, *ALONE) == 0 and len(computed) == 1
+  assert predict(source, out, *ALONE, '--random-seed', '1') == 0 and len(computed) == 2
+  assert made(out) == {(1, 0), (1, 1)} and 'removed' not in (out / 'log.txt').read_text()
+  assert [run['seeds'] for run in load_json(out / 'config.json')['runs']] == [[0], [1]]
+
+
+def test_a_run_beside_one_of_other_settings_writes_nothing(tmp_path, capsys):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  out.mkdir()
+  with sharing.using(out, 'predict', 'other', runs.Options(settings=settings.Settings(num_recycle=6)).flags()):
+    assert predict(source, out, *ALONE) == 2
+  told = capsys.readouterr().err
+  assert f'{out} is in use by ' in told and ' --num-recycle 6' in told and 'this run has' in told
+  assert not names(out)
 
 
 def test_an_unfinished_run_is_gone_on_with_or_removed_by_one_of_other_settings(tmp_path, monkeypatch):

@@ -225,9 +225,9 @@ def _flags(choices: Any) -> dict[str, str]:
   found = {}
   for field in dataclasses.fields(choices):
     value, flag = getattr(choices, field.name), f'--{_FLAGS.get(field.name, field.name.replace("_", "-"))}'
-    if field.name in _NEVER_IN_FILES or value is None or value is False or value in ((), frozenset()):
+    if field.name in _NEVER_IN_FILES or value is None or value is False or value in ((), [], frozenset()):
       continue
-    if isinstance(value, tuple | frozenset):
+    if isinstance(value, tuple | list | frozenset):
       joint = ':' if field.name == 'max_msa' else ','
       value = joint.join(map(str, sorted(value) if isinstance(value, frozenset) else value))
     found[flag] = flag if value is True else f'{flag} {value}'

@@ -252,7 +252,7 @@ class JobFiles:
 
   @property
   def done_path(self) -> Path:
-    return self.out / f'{self.job.name}.done.txt'
+    return records.path(self.out, self.job.name)
 
   def done(self, input_key: str, keys: Keys, there: Collection[str] | None = None) -> dict[str, Any] | None:
     """The record of the job, if it holds all that a run of these keys would make, and all its files are there.

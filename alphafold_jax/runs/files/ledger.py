@@ -99,6 +99,11 @@ class Ledger:
   def without_done(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are not finished with this very content, settings and files; the others are put on record."""
     there = tidied_names(self._out)
+    if self._options.overwrite_existing_results:
+      before = [job for job in jobs if records.path(self._out, job.name).name in there]
+      if before:
+        said = '%s: computed again and replaced, as --overwrite-existing-results says'
+        _log.warning(said, number(len(before), 'finished protein'))
     pending = []
     for job in jobs:
       if (record := self.record(job, there)) is None:
@@ -149,13 +154,17 @@ class Ledger:
 
   def _with_earlier(self, outcome: Outcome) -> Outcome:
     """How a protein ended; if it has no files of this run, with the record of those that an earlier one left."""
-    if outcome.predictions or outcome.job not in self._jobs or self._options.msa_only:
+    if outcome.predictions or outcome.status not in (NOT_RUN, FAILED) or self._keys is None:
       return outcome
-    record = records.read(JobFiles(self._out, self._jobs[outcome.job], self._options).done_path)
+    record = records.read(records.path(self._out, outcome.job))
     if record is None:
       return outcome
-    said = why(record, self.digests.get(outcome.job, record.get('input')), self._options.flags())
-    return dataclasses.replace(outcome, earlier=Outcome(outcome.job, f'earlier run {said}', record['predictions']))
+    digest = self.digests.get(outcome.job)
+    if digest is not None and records.holds(record, self._options, digest, self._keys):  # another process did it
+      status = KEPT
+    else:
+      status = f'earlier run {why(record, digest or record.get("input"), self._options.flags())}'
+    return dataclasses.replace(outcome, earlier=Outcome(outcome.job, status, record['predictions']))
 
   def _write_summary(self) -> None:
     """Writes summary.csv; of several shards the last to end has it whole, since each looks again after writing."""

@@ -14,6 +14,11 @@ from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Keys
 
 
+def path(out: Path, job: str) -> Path:
+  """Where the record of a protein is."""
+  return out / f'{job}.done.txt'
+
+
 def read(path: Path, there: Collection[str] | None = None) -> dict[str, Any] | None:
   """The record of a protein, whatever its files were made by; None if there is none, or one of the files is gone.
 

@@ -242,7 +242,7 @@ def _earlier_config(summary: Summary) -> dict[str, Any]:
   try:
     content = json.loads(summary.path(CONFIG).read_text(encoding='utf-8'))
     old = {name: content[name] for name in ('date', 'command', 'seeds')} | {'models': list(content['models'])}
-    return {'runs': [old]} | content
+    return content if 'runs' in content else content | {'runs': [old]}
   except (OSError, ValueError, KeyError, TypeError):
     return {}
 
