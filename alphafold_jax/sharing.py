@@ -157,6 +157,15 @@ def _is_alive(pid: int) -> bool:
   return True
 
 
+def _born(pid: int) -> str | None:
+  """When a process of this machine began, in the machine's ticks; '' if it is dead, None if it cannot be seen."""
+  try:
+    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    return '' if fields[0] in 'ZX' else fields[19]  # Z: nobody has asked yet how it ended
+  except (OSError, IndexError):
+    return None
+
+
 def _machine() -> str:
   """What this start of this machine is, and which of its process numbers are ours: containers have their own."""
   try:
@@ -179,6 +188,13 @@ class _Command(Owner):
   settings: str | None = None
   flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
   state: str | None = None  # None: being written
+  born: str | None = None  # when its process began, in the machine's own count; None: not known
+
+  def is_gone(self, folder: Path) -> bool:
+    """As of every owner; but one that is known to live on this machine is not gone, suspended or whatever the clock."""
+    if self.machine == MACHINE and self.born is not None and (born := _born(self.pid)) is not None:
+      return born != self.born
+    return super().is_gone(folder)
 
 
 _FIELDS = {field.name for field in dataclasses.fields(_Command)} - {'number', 'renewed'}
@@ -201,7 +217,12 @@ def using(
     InputError, ResourceError: the folder cannot be written.
   """
   place = atomic.make_folder(folder / HIDDEN)
-  content = this_process() | {'program': program, 'settings': settings, 'flags': dict(flags or {})}
+  content = this_process() | {
+    'born': _born(os.getpid()),
+    'program': program,
+    'settings': settings,
+    'flags': dict(flags or {}),
+  }
   path = _enter(place, content | {'state': _ASKING})
   try:
     for number in sorted(numbers(place, _RUN)):

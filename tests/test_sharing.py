@@ -123,6 +123,17 @@ def test_a_run_blocks_others_while_it_lives(machine, pid, age, state, blocks, tm
     assert path.exists() == blocks and (tmp_path / sharing.HIDDEN / '.run.7').exists()
 
 
+def test_a_run_that_is_known_to_live_here_blocks_others_whatever_the_clock(tmp_path):
+  with sharing.using(tmp_path, 'predict', 's'):
+    os.utime(tmp_path / sharing.HIDDEN / '.run.0', (1, 1))
+    with pytest.raises(errors.InputError), sharing.using(tmp_path, 'predict', 't'):
+      pass
+    path = tmp_path / sharing.HIDDEN / '.run.0'
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'born': '1'}))  # its number is another process's by now
+    with sharing.using(tmp_path, 'predict', 't'):
+      pass
+
+
 def test_whoever_died_before_it_had_written_a_word_does_not_block(tmp_path, monkeypatch):
   monkeypatch.setattr(sharing, '_UNDECIDED', 0.1)
   (tmp_path / sharing.HIDDEN).mkdir()

@@ -164,7 +164,8 @@ class Ledger:
       status = KEPT
     else:
       status = f'earlier run {why(record, digest or record.get("input"), self._options.flags())}'
-    return dataclasses.replace(outcome, earlier=Outcome(outcome.job, status, record['predictions']))
+    earlier = Outcome(outcome.job, status, record['predictions'], notes=record.get('notes', ()))
+    return dataclasses.replace(outcome, earlier=earlier)
 
   def _write_summary(self) -> None:
     """Writes summary.csv; of several shards the last to end has it whole, since each looks again after writing."""

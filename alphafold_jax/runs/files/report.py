@@ -59,6 +59,7 @@ class Outcome:
   predictions: Sequence[Mapping[str, Any]] = ()  # rank, model, seed, mean_plddt, ptm, seconds; best first
   files: Sequence[str] = ()
   ours: bool = True  # False: of other shards
+  notes: Sequence[str] = ()  # of an earlier run's predictions: what must be said of them
   earlier: 'Outcome | None' = None  # of an earlier run, if its files are those that are there
 
 
@@ -111,7 +112,8 @@ def write_summary(summary: Summary) -> None:
     if outcome.status != NOT_RUN or outcome.earlier is None:
       rows += [_cells(outcome.job, outcome.status, row, notes) for row in outcome.predictions or [{}]]
     if outcome.earlier is not None:
-      rows += [_cells(outcome.job, outcome.earlier.status, row, '') for row in outcome.earlier.predictions]
+      before = outcome.earlier
+      rows += [_cells(outcome.job, before.status, row, '; '.join(before.notes)) for row in before.predictions]
   _write_rows(summary.out, [_HEADING, *rows])
 
 
