@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import zipfile
 from collections import Counter
@@ -407,6 +408,9 @@ def test_files_of_other_settings_are_removed_with_a_word_once_there_are_new_ones
     assert predict(source, out, *TWO, '--num-recycle', '1') == 130
   assert seen == [True, False] * 2  # the old files, of which summary.csv does not speak any more
   assert made(out) == {(1, 0), (2, 0)} and ',earlier run with --num-recycle 0,' in (out / 'summary.csv').read_text()
+  shutil.copytree(out, tmp_path / 'copy')
+  assert predict(source, tmp_path / 'copy', *ALONE, '--num-recycle', '1', '--random-seed', '1') == 0
+  assert made(tmp_path / 'copy') == {(1, 0), (1, 1)}  # that of seed 0 comes from the run that was stopped
   computed = count_predictions(monkeypatch)
   assert predict(source, out, *TWO) == 0 and not computed  # it is done
   assert predict(source, out, *TWO, '--random-seed', '1') == 0 and len(made(out)) == 4 and len(computed) == 2

@@ -133,17 +133,17 @@ class JobFiles:
     others = self._others({(one.model_name, one.seed) for one in own})
     order = sorted([*own, *others], key=lambda one: -RANKINGS[self.options.ranking](one))
     tags = [record.tag(one.model_name, one.seed, rank) for rank, one in enumerate(order, 1)]
+    made = {one.tag: self._keys.kin(self._input_key, one.model_name, one.seed) for one in order}
     atomic.make_folder(self._change.new)
     names = []
     for one, tag in zip(order, tags, strict=True):
-      names += self._taken(one, tag) if one in others else self._renamed(one, tag)
+      names += self._taken(one, tag, made[one.tag]) if one in others else self._renamed(one, tag)
     report = Report(self.job.name, order, tags, np.asarray(loaded.batch.msa.tokens), loaded.alignment_text)
     names += self._write_whole(report, PROTEIN)
     report = dataclasses.replace(report, files=[self._change.new / name for name in names])
     if packed := self._write_whole(report, ARCHIVE):
       _log.info('%s: %s packed into %s', self.job.name, number(len(names), 'file'), ', '.join(packed))
       names = packed
-    made = {one.tag: self._keys.kin(self._input_key, one.model_name, one.seed) for one in order}
     content = {
       'job': self.job.name,
       'name': self.job.query.name,
@@ -187,13 +187,14 @@ class JobFiles:
         names.append(new)
     return names
 
-  def _taken(self, prediction: Prediction, tag: str) -> list[str]:
+  def _taken(self, prediction: Prediction, tag: str, key: str | None) -> list[str]:
     """Puts the files of an earlier run's prediction among the new ones, under their rank; writes those that lack."""
     had, names = set(prediction.arrays), []
+    are_of_it = self._place == self.out or self._made.get(prediction.tag) == key
     for name in self._of_scope(PASS, PREDICTION):
       indices = range(len(prediction.passes) if FORMATS[name].scope == PASS else 1)
       pairs = [[files.file_name(name, self.job.name, one, i) for one in (prediction.tag, tag)] for i in indices]
-      there = [new for old, new in pairs if self._earlier.take(old, self._change.new / new)]
+      there = [new for old, new in pairs if are_of_it and self._earlier.take(old, self._change.new / new)]
       if not there and set(FORMATS[name].needs) <= had:
         there = self._write(Report(self.job.name, [prediction.in_memory()], [tag]), [name], self._change.new)
       names += there
