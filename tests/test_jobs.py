@@ -388,6 +388,7 @@ def test_other_seeds_and_models_are_added_and_ranked_together(tmp_path, monkeypa
   assert config['seeds'] == [0, 1] and list(config['models']) == ['model_1_ptm', 'model_2_ptm']
 
 
+@pytest.mark.slow
 def test_files_of_other_settings_are_removed_with_a_word_once_there_are_new_ones(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   out.mkdir()
@@ -663,6 +664,7 @@ def test_a_prediction_that_fails_late_leaves_nothing_but_what_was_there(tmp_path
   assert (out / 'log.txt').read_text().count(told) == 1
 
 
+@pytest.mark.slow
 def test_what_earlier_versions_left_is_resumed_and_ranked_together_with_what_comes(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   computed = count_predictions(monkeypatch)
@@ -691,6 +693,7 @@ def test_a_run_beside_one_of_other_settings_writes_nothing(tmp_path, capsys):
   assert not names(out)
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_gone_on_with_or_removed_by_one_of_other_settings(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   run = prediction.predict

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import types
 import zipfile
 
 import pytest
@@ -16,6 +17,7 @@ from alphafold_jax import cli, errors, runs, sharing
 from alphafold_jax.runs.files import changes
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
+from alphafold_jax.train import loop
 
 RACE = """if True:
   import sys, time
@@ -187,6 +189,15 @@ def test_alignments_of_two_searches_do_not_mix(tmp_path, capsys):
     (out / 'p.a3m').write_text(text)
     assert cli.main(command) == 0
     assert (out / 'log.txt').read_text().count('p.a3m: another alignment was there') == told
+
+
+def test_two_trainings_in_one_folder_would_mix_their_checkpoints(tmp_path, monkeypatch):
+  monkeypatch.setattr(loop, 'Run', lambda options: types.SimpleNamespace(first_host=True))
+  options = loop.TrainOptions(directory=tmp_path, config=None, data=())
+  with sharing.using(tmp_path, 'train'):
+    with pytest.raises(errors.InputError, match=r'is in use by .* \(train\): wait for it, or choose another'):
+      loop.train(options)
+  assert {path.name for path in tmp_path.iterdir()} == {sharing.HIDDEN}
 
 
 # ------------------------------------------------------------------------------------------ the files of a protein

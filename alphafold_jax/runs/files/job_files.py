@@ -26,7 +26,7 @@ from alphafold_jax.runs.files import records, stored
 from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, unranked, why
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, Keys, LoadedJob
-from alphafold_jax.screen import number
+from alphafold_jax.screen import LOG_ONLY, number
 from alphafold_jax.sharing import HIDDEN
 from alphafold_jax.version import __version__
 
@@ -142,7 +142,8 @@ class JobFiles:
     names += self._write_whole(report, PROTEIN)
     report = dataclasses.replace(report, files=[self._change.new / name for name in names])
     if packed := self._write_whole(report, ARCHIVE):
-      _log.info('%s: %s packed into %s', self.job.name, number(len(names), 'file'), ', '.join(packed))
+      what = number(len(names), 'file'), ', '.join(packed)
+      _log.info('%s: %s packed into %s', self.job.name, *what, extra=LOG_ONLY)
       names = packed
     content = {
       'job': self.job.name,
