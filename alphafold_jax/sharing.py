@@ -275,9 +275,11 @@ def _read_command(path: Path) -> _Command | None:
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str]:
-  """The flags of two commands that differ, as each has them: ('--num-recycle 0', 'without --num-recycle')."""
-  names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-  first, second = (' '.join(flags.get(name, f'without {name}') for name in names) for flags in (one, other))
+  """The flags of two commands that differ, as each has them, such as ('--num-recycle 0', 'default --num-recycle')."""
+  both = {**one, **other}
+  names = [name for name in both if one.get(name) != other.get(name)]
+  absent = {name: f'without {name}' if both[name] == name else f'default {name}' for name in names}
+  first, second = (' '.join(flags.get(name, absent[name]) for name in names) for flags in (one, other))
   return first, second
 
 

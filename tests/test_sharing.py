@@ -313,9 +313,16 @@ def test_removals_of_many_proteins_are_summed_up_on_the_screen(caplog):
       'with --num-recycle 0 without --zip',
     ),
     ({'input': 'i', 'flags': {}}, 'without --zip'),
+    ({'input': 'i', 'flags': {'--zip': '--zip', '--dtype': '--dtype float32'}}, 'with --dtype float32'),
     ({'input': 'i', 'flags': {'--zip': '--zip', '--random-seed': '--random-seed 7'}}, 'with --random-seed 7'),
     ({'input': 'i', 'flags': {'--zip': '--zip'}}, 'with other parameters or templates'),
   ],
 )
 def test_what_is_said_of_an_earlier_run_is_how_it_differed(before, said):
   assert changes.why(before, 'i', {'--zip': '--zip'}) == said
+
+
+def test_flags_that_differ_are_told_as_each_command_has_them():
+  one, other = {'--num-recycle': '--num-recycle 0', '--same': '--same 1'}, {'--zip': '--zip', '--same': '--same 1'}
+  assert sharing.differences(one, other) == ('--num-recycle 0 without --zip', 'default --num-recycle --zip')
+  assert sharing.differences(one, one) == ('', '')
