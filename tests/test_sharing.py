@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One output folder, one truth: commands of other settings do not write into a folder together (sharing)."""
 
+import errno
 import json
 import logging
 import os
@@ -326,3 +327,17 @@ def test_flags_that_differ_are_told_as_each_command_has_them():
   one, other = {'--num-recycle': '--num-recycle 0', '--same': '--same 1'}, {'--zip': '--zip', '--same': '--same 1'}
   assert sharing.differences(one, other) == ('--num-recycle 0 without --zip', 'default --num-recycle --zip')
   assert sharing.differences(one, one) == ('', '')
+
+
+def test_a_file_is_moved_where_the_hidden_folder_is_on_another_disk(tmp_path, monkeypatch):
+  rename = os.replace
+
+  def across(old, new):
+    if os.path.basename(old) == 'a':
+      raise OSError(errno.EXDEV, 'Invalid cross-device link')
+    rename(old, new)
+
+  monkeypatch.setattr(os, 'replace', across)
+  (tmp_path / 'a').write_text('content')
+  changes.move(tmp_path / 'a', tmp_path / 'b')
+  assert (tmp_path / 'b').read_text() == 'content' and not (tmp_path / 'a').exists()

@@ -11,6 +11,7 @@ and the next run of the protein completes the change. All that is removed is log
 """
 
 import contextlib
+import errno
 import functools
 import json
 import logging
@@ -108,6 +109,18 @@ class Earlier:
 # ------------------------------------------------------------------------------------------ the change
 
 
+def move(path: Path, target: Path) -> None:
+  """Renames a file, also where the hidden folder is on another disk."""
+  try:
+    os.replace(path, target)
+  except OSError as error:
+    if error.errno != errno.EXDEV:
+      raise
+    with open(path, 'rb') as old, atomic.replacing(target) as new:
+      shutil.copyfileobj(old, new)
+    path.unlink()
+
+
 class Change:
   """Puts a protein's new files in the place of the old."""
 
@@ -140,7 +153,7 @@ class Change:
     self._done_path.unlink(missing_ok=True)
     for name in plan['files']:
       with contextlib.suppress(FileNotFoundError):  # it is at its place
-        os.replace(self.new / name, self._out / name)
+        move(self.new / name, self._out / name)
     for name in plan['remove']:
       (self._out / name).unlink(missing_ok=True)
     for path in (self._folder / NEXT).glob('*.npz'):
@@ -159,14 +172,22 @@ class Change:
 # ------------------------------------------------------------------------------------------ what is said of it
 
 
+def lasting(flags: Mapping[str, str]) -> dict[str, str]:
+  """The flags without those by which runs may differ whose predictions are kept and ranked together."""
+  return {name: text for name, text in flags.items() if name not in _UNION}
+
+
 def why(earlier: Mapping[str, Any], input_key: str | None, flags: Mapping[str, str]) -> str:
   """What tells the files of an earlier run, by its journal or record, from those of a run with these flags."""
   if earlier.get('input') not in (None, input_key):
     return _INPUT
   if earlier.get('flags') is None:
     return 'with other settings'
-  theirs, ours = ({name: text for name, text in one.items() if name not in _UNION} for one in (earlier['flags'], flags))
-  said = differences(theirs, ours)[0] or differences(earlier['flags'], flags)[0] or 'other parameters or templates'
+  said = (
+    differences(lasting(earlier['flags']), lasting(flags))[0]
+    or differences(earlier['flags'], flags)[0]
+    or 'other parameters or templates'
+  )
   return said if said.startswith('without') else f'with {said}'
 
 

@@ -23,7 +23,7 @@ from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.runs.files import records, stored
-from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, unranked, why
+from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, move, unranked, why
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, Keys, LoadedJob
 from alphafold_jax.screen import LOG_ONLY, number
@@ -184,7 +184,7 @@ class JobFiles:
     before, after = (self._names(name, len(prediction.passes)) for name in (prediction.tag, tag))
     for old, new in zip(before, after, strict=True):
       with contextlib.suppress(FileNotFoundError):  # a format that cannot hold this prediction
-        os.replace(self._place / old, self._change.new / new)
+        move(self._place / old, self._change.new / new)
         names.append(new)
     return names
 

@@ -15,6 +15,7 @@ from typing import Any
 from alphafold_jax import atomic, installed
 from alphafold_jax.choices import SERVER_MODES, SINGLE
 from alphafold_jax.data.jobnames import NAMES, original_names
+from alphafold_jax.runs.files.changes import lasting
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import name_of_shard
@@ -190,6 +191,10 @@ def write_config(
   date = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
   this = {'date': date, 'command': list(command) if command else None, 'flags': flags, 'seeds': list(options.seeds),
           'models': list(options.models)}  # fmt: skip
+  known = before if before and lasting(before['runs'][-1].get('flags', {})) == lasting(flags) else {}
+  models = {
+    name: {'parameters': params.get(name), 'config': options.model_config(name).to_dict()} for name in options.models
+  }
   content = {
     'program': 'alphafold_jax',
     'version': __version__,
@@ -200,10 +205,8 @@ def write_config(
     'input': given,
     'output': str(summary.out.absolute()),
     'options': options.as_json(),
-    'models': {
-      name: {'parameters': params.get(name), 'config': options.model_config(name).to_dict()} for name in options.models
-    },
-    'seeds': list(options.seeds),
+    'models': models | {name: one for name, one in known.get('models', {}).items() if name not in models},
+    'seeds': sorted({*options.seeds, *known.get('seeds', ())}),
     'runs': [*(run for run in before.get('runs', []) if run.get('flags') != flags), this],
     'templates': dict(templates),
     'device': dict(device),

@@ -106,13 +106,14 @@ def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collecti
 
 
 def keys(folder: Path) -> dict[tuple[str, int], str]:
-  """The content keys of a protein's predictions on disk, by model and seed; of damaged ones there is none."""
+  """The content keys of a protein's predictions on disk, by model and seed; none of damaged files."""
   found = {}
   for path in sorted(folder.glob('*.npz')):
     if not path.name.endswith('.extras.npz'):
       with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as archive:
         header = json.loads(archive[_HEADER].tobytes())
-        found[header['model_name'], header['seed']] = header['key']
+        if record.tag(header['model_name'], header['seed']) == path.stem:
+          found[header['model_name'], header['seed']] = header['key']
   return found
 
 

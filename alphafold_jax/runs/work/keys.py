@@ -101,7 +101,7 @@ class Keys:
       try:
         same = model_type(model) == self._options.family
         self._others[model] = self._model_key(model) if same else None
-      except (AlphaFoldError, KeyError):
+      except (AlphaFoldError, KeyError, ValueError):
         self._others[model] = None
     key = self._others[model]
     return None if key is None else of_json([input_key, key, seed])
