@@ -192,9 +192,7 @@ def write_config(
   this = {'date': date, 'command': list(command) if command else None, 'flags': flags, 'seeds': list(options.seeds),
           'models': list(options.models)}  # fmt: skip
   known = before if before and lasting(before['runs'][-1].get('flags', {})) == lasting(flags) else {}
-  models = {
-    name: {'parameters': params.get(name), 'config': options.model_config(name).to_dict()} for name in options.models
-  }
+  models = {name: _model_facts(options, params, name) for name in options.models}
   content = {
     'program': 'alphafold_jax',
     'version': __version__,
@@ -228,6 +226,10 @@ def write_config(
   atomic.write_text(summary.path(CONFIG), _dump(content))
 
 
+def _model_facts(options: Options, params: Mapping[str, Any], name: str) -> dict[str, Any]:
+  return {'parameters': params.get(name), 'config': options.model_config(name).to_dict()}
+
+
 def settle_config(summary: Summary, options: Options, params: Mapping[str, Any]) -> None:
   """Enters the seeds and models that the proteins' files are of into config.json, those of earlier runs too."""
   content = _earlier_config(summary)
@@ -238,7 +240,7 @@ def settle_config(summary: Summary, options: Options, params: Mapping[str, Any])
     return
   known = content['models']
   for name in models:
-    models[name] = known.get(name) or {'parameters': params.get(name), 'config': options.model_config(name).to_dict()}
+    models[name] = known.get(name) or _model_facts(options, params, name)
   atomic.write_text(summary.path(CONFIG), _dump(content | {'seeds': seeds, 'models': models}))
 
 
