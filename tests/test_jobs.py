@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many proteins: files and their names, ranking, resuming by content, and what one bad protein does to the others."""
 
+import csv
 import dataclasses
 import errno
 import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import zipfile
 from collections import Counter
@@ -33,10 +35,10 @@ from small_runs import (
   raw,
 )
 
-from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings
+from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings, sharing
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
-from alphafold_jax.runs.files import job_files, report, stored
+from alphafold_jax.runs.files import ending, job_files, report, stored
 from alphafold_jax.runs.fleet import models, progress
 from alphafold_jax.runs.work import inputs, keys
 from alphafold_jax.weights import official, store
@@ -271,6 +273,12 @@ def test_zip_packs_a_job_and_is_resumed_too(tmp_path, monkeypatch):
   assert predict(source, out, *ALONE, '--zip') == 0
   assert predict(source, out, *ALONE) == 0 and not computed
   assert not (out / 'p.result.zip').exists() and (out / f'p_unrelaxed_{tag(rank=1)}.pdb').exists()
+  assert 'WARNING: p: removed 1 file of an earlier run with --zip' in (out / 'log.txt').read_text()
+  assert predict(source, out, *ALONE, '--zip', '--save-recycles', '--random-seed', '1') == 0
+  assert predict(source, out, *ALONE, '--zip', '--save-recycles') == 0 and len(computed) == 1
+  with zipfile.ZipFile(out / 'p.result.zip') as archive:
+    assert sorted(name[-7:] for name in archive.namelist() if '.pdb' in name) == ['.r0.pdb', '000.pdb', '001.pdb']
+  assert 'in each of ' in (out / 'log.txt').read_text()
 
 
 def test_the_alignment_beside_the_output_is_never_touched(tmp_path):
@@ -335,21 +343,86 @@ def test_other_content_is_computed_again_under_the_same_name(tmp_path, monkeypat
   assert len(after) == 4 and all((after[name] == before.get(name)) == name.startswith('q') for name in after)
 
 
-def test_other_settings_are_computed_again_and_stale_files_removed(tmp_path, monkeypatch):
+def made(out, job='p', failed=False):
+  """What the files of a protein are of, by each of the places that say so: names, record and summary."""
+  tagged = re.compile(r'_unrelaxed_rank_(\d+)_alphafold2_ptm_model_(\d)_seed_(\d+)\.pdb')
+  by_names = sorted([*map(int, found.groups())] for path in out.glob('*.pdb') if (found := tagged.search(path.name)))
+  record = load_json(out / f'{job}.done.txt')
+  assert [[row['rank'], int(row['model'][6]), row['seed']] for row in record['predictions']] == by_names
+  assert {path.name for path in out.glob(f'{job}[_.]*')} == {*record['files'], f'{job}.done.txt', *names_of_others(out)}
+  with open(out / 'summary.csv', newline='') as file:
+    rows = list(csv.reader(file))[1 + failed :]
+  assert [(row[2], row[4], float(row[5])) for row in rows] == [
+    (str(row['rank']), str(row['seed']), round(row['mean_plddt'], 2)) for row in record['predictions']
+  ]
+  for path in out.glob('*_scores_*.json'):
+    (plddt,) = (row['mean_plddt'] for row in record['predictions'] if f'{row["tag"]}.' in path.name)
+    assert np.mean(load_json(path)['plddt']) == pytest.approx(plddt, abs=0.01)
+  return {(model, seed) for _, model, seed in by_names}
+
+
+def names_of_others(out):
+  return {path.name for path in out.glob('*mine*')}
+
+
+def test_other_seeds_and_models_are_added_and_ranked_together(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
-  (tmp_path / 'out').mkdir()
-  (out / 'p_unrelaxed_rank_001_mine.pdb').write_text('of somebody else')
-  assert predict(source, out, *TWO, '--num-seeds', '2') == 0
   computed = count_predictions(monkeypatch)
-  assert predict(source, out, *ALONE, '--random-seed', '1') == 0
-  assert not computed  # seed 1 of model 1 is there
-  assert {path.name for path in out.glob('*.pdb')} == {
-    f'p_unrelaxed_{tag(1, 1, rank=1)}.pdb',
-    'p_unrelaxed_rank_001_mine.pdb',
-  }
-  assert predict(source, out, *ALONE, '--random-seed', '1', '--num-recycle', '1') == 0
-  assert computed == [('p', 'model_1_ptm', 1)]
-  assert len(load_json(next(out.glob('p_scores_*.json')))['plddt']) == len(SEQUENCE)
+  assert predict(source, out, *ALONE) == 0
+  assert predict(source, out, *ALONE, '--random-seed', '1', '--save-recycles') == 0
+  assert made(out) == {(1, 0), (1, 1)} and len(computed) == 2
+  assert [path.name[-8:] for path in out.glob('p_*.r0.pdb')] == ['1.r0.pdb']  # of seed 0 they were not kept
+  assert predict(source, out, *ALONE, '--num-models', '2') == 0
+  assert made(out) == {(1, 0), (1, 1), (2, 0)} and computed[2:] == [('p', 'model_2_ptm', 0)]
+  assert predict(source, tmp_path / 'whole', *TWO, '--num-seeds', '2') == 0
+  for name in names(out):
+    if name.endswith(('_0.pdb', '_1.pdb')):
+      assert (out / name).read_bytes() == (tmp_path / 'whole' / re.sub('rank_00.', '*', name)).read_bytes()
+  computed.clear()
+  before = {path: path.stat().st_mtime_ns for path in out.glob('p[_.]*')}
+  for flags in (ALONE, TWO, (*ALONE, '--random-seed', '1')):
+    assert predict(source, out, *flags) == 0 and not computed
+    assert {path: path.stat().st_mtime_ns for path in out.glob('p[_.]*')} == before and len(made(out)) == 3
+  assert 'removed' not in re.sub(
+    'removed 1 file of an earlier run with --save-recycles', '', (out / 'log.txt').read_text()
+  )
+  config = load_json(out / 'config.json')
+  assert config['seeds'] == [0, 1] and list(config['models']) == ['model_1_ptm', 'model_2_ptm']
+
+
+@pytest.mark.slow
+def test_files_of_other_settings_are_removed_with_a_word_once_there_are_new_ones(tmp_path, monkeypatch):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  out.mkdir()
+  (out / 'p_unrelaxed_rank_001_mine.pdb').write_text('of somebody else')
+  assert predict(source, out, *TWO) == 0
+  old, run, seen = names(out), prediction.predict, []
+  content = {name: (out / name).read_bytes() for name in old if name.startswith('p')}
+
+  def watched(*arguments, **settings):
+    seen.append({name: (out / name).read_bytes() for name in names(out) if name.startswith('p')} == content)
+    seen.append('p,' in (out / 'summary.csv').read_text())
+    if len(seen) > 2:
+      raise KeyboardInterrupt  # at the second model
+    return run(*arguments, **settings)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(prediction, 'predict', watched)
+    assert predict(source, out, *TWO, '--num-recycle', '1') == 130
+  assert seen == [True, False] * 2  # the old files, of which summary.csv does not speak any more
+  assert made(out) == {(1, 0), (2, 0)} and ',earlier run with --num-recycle 0,' in (out / 'summary.csv').read_text()
+  shutil.copytree(out, tmp_path / 'copy')
+  assert predict(source, tmp_path / 'copy', *ALONE, '--num-recycle', '1', '--random-seed', '1') == 0
+  assert made(tmp_path / 'copy') == {(1, 0), (1, 1)}  # that of seed 0 comes from the run that was stopped
+  computed = count_predictions(monkeypatch)
+  assert predict(source, out, *TWO) == 0 and not computed  # it is done
+  assert predict(source, out, *TWO, '--random-seed', '1') == 0 and len(made(out)) == 4 and len(computed) == 2
+  computed.clear()
+  assert predict(source, out, *TWO, '--num-recycle', '1') == 0 and computed == [('p', 'model_2_ptm', 0)]
+  assert made(out) == {(1, 0), (2, 0)}
+  log = (out / 'log.txt').read_text()
+  assert log.count('removed') == 1 and 'WARNING: p: removed 14 files of an earlier run with --num-recycle 0' in log
+  assert (out / 'p_unrelaxed_rank_001_mine.pdb').exists()
 
 
 def test_a_damaged_raw_result_is_computed_again(tmp_path, monkeypatch, capsys):
@@ -419,7 +492,7 @@ def test_recycles_asked_for_later_are_computed_and_kept_for_resuming(tmp_path, m
   assert predict(source, out, *ALONE, '--num-recycle', '1') == 0
   computed = count_predictions(monkeypatch)
   write = job_files.JobFiles.finish
-  monkeypatch.setattr(job_files.JobFiles, 'finish', lambda *_: 1 / 0)
+  monkeypatch.setattr(job_files.JobFiles, 'finish', lambda *_, **__: 1 / 0)
   assert predict(source, out, *flags) == 1
   assert len(computed) == 2
   for path in out.glob('*.r0.pdb'):
@@ -566,20 +639,80 @@ def test_nan_is_a_failure_of_its_model_and_never_written(tmp_path, monkeypatch):
   assert len(list(out.glob('p_unrelaxed_rank_*.pdb'))) == 3
 
 
-def test_a_prediction_that_fails_late_leaves_nothing_nor_do_those_of_another_protein(tmp_path, monkeypatch):
+def test_a_prediction_that_fails_late_leaves_nothing_but_what_was_there(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   assert predict(source, out, *ALONE) == 0
+  old = {path: path.read_bytes() for path in out.glob('p[_.]*')}
   run = prediction.predict
 
   def late(*arguments, **settings):
     run(*arguments, **settings)
-    assert (out / f'p_unrelaxed_{tag()}.r0.pdb').exists()
+    assert [path.name for path in out.rglob('*.r0.pdb')] == [f'p_unrelaxed_{tag()}.r0.pdb']
     raise errors.NumericalError('at last')
 
   monkeypatch.setattr(prediction, 'predict', late)
   fasta(source, p=OTHER)
   assert predict(source, out, *ALONE, '--save-recycles') == 1
-  assert names(out) == {'log.txt', 'config.json', 'cite.bibtex', 'summary.csv', 'failures.json'}
+  assert {path: path.read_bytes() for path in out.glob('p[_.]*')} == old and made(out, failed=True) == {(1, 0)}
+  others = {'log.txt', 'config.json', 'cite.bibtex', 'summary.csv', 'failures.json'}
+  assert names(out) == {path.name for path in old} | others and not list(out.rglob('*.r0.pdb'))
+  rows = (out / 'summary.csv').read_text().splitlines()[1:]
+  assert rows[0].startswith('p,failed,,') and rows[0].endswith('; NumericalError: at last')
+  assert rows[1].startswith('p,"earlier run of another sequence, alignment or templates",1,')
+  monkeypatch.setattr(prediction, 'predict', run)
+  assert predict(source, out, *ALONE) == 0 and made(out) == {(1, 0)}
+  told = 'WARNING: p: removed 5 files of an earlier run of another sequence, alignment or templates\n'
+  assert (out / 'log.txt').read_text().count(told) == 1
+
+
+@pytest.mark.slow
+def test_what_earlier_versions_left_is_resumed_and_ranked_together_with_what_comes(tmp_path, monkeypatch):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  computed = count_predictions(monkeypatch)
+  assert predict(source, out, *ALONE) == 0
+  record, journal = (load_json(path) for path in (out / 'p.done.txt', out / '.results' / 'p' / 'files.json'))
+  record['predictions'] = [{k: v for k, v in row.items() if k != 'key'} for row in record['predictions']]
+  for name in ('formats', 'flags', 'input'):
+    del record[name]
+  (out / 'p.done.txt').write_text(json.dumps(record))
+  (out / '.results' / 'p' / 'files.json').write_text(json.dumps({k: journal[k] for k in ('input', 'files')}))
+  config = load_json(out / 'config.json')
+  (out / 'config.json').write_text(json.dumps({k: v for k, v in config.items() if k != 'runs'}))
+  assert predict(source, out, *ALONE) == 0 and len(computed) == 1
+  assert predict(source, out, *ALONE, '--random-seed', '1') == 0 and len(computed) == 2
+  assert made(out) == {(1, 0), (1, 1)} and 'removed' not in (out / 'log.txt').read_text()
+  assert [run['seeds'] for run in load_json(out / 'config.json')['runs']] == [[0], [1]]
+
+
+def test_a_run_beside_one_of_other_settings_writes_nothing(tmp_path, capsys):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  out.mkdir()
+  with sharing.using(out, 'predict', 'other', runs.Options(settings=settings.Settings(num_recycle=6)).flags()):
+    assert predict(source, out, *ALONE) == 2
+  told = capsys.readouterr().err
+  assert f'{out} is in use by ' in told and ' --num-recycle 6' in told and 'this run has' in told
+  assert not names(out)
+
+
+@pytest.mark.slow
+def test_an_unfinished_run_is_gone_on_with_or_removed_by_one_of_other_settings(tmp_path, monkeypatch):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  run = prediction.predict
+
+  def stopping(model, *arguments, **settings):
+    if model.name == 'model_2_ptm':
+      raise KeyboardInterrupt
+    return run(model, *arguments, **settings)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(prediction, 'predict', stopping)
+    assert predict(source, out, *TWO) == 130
+    assert f'p_unrelaxed_{tag()}.pdb' in names(out)
+    assert predict(source, out, *TWO, '--num-recycle', '1') == 130
+  told = 'removed 3 files of an earlier run that was stopped, with other settings or another input'
+  assert (out / 'log.txt').read_text().count(told) == 1
+  assert predict(source, out, *ALONE, '--num-recycle', '1', '--random-seed', '1') == 0
+  assert made(out) == {(1, 0), (1, 1)} and (out / 'log.txt').read_text().count('removed') == 1
 
 
 def test_a_protein_too_large_fails_at_once_and_the_others_run(tmp_path, monkeypatch, capsys):
@@ -876,7 +1009,7 @@ def test_a_large_batch_is_summed_up(tmp_path):
   row = {'rank': 1, 'model': 'model_1_ptm', 'seed': 0, 'mean_plddt': 90.0, 'ptm': None, 'seconds': 4000.0}
   outcomes = [report.Outcome(f'{"p" * 80}{i}', report.DONE, [row, row | {'rank': 2}], ['a']) for i in range(100)]
   failures = [report.Failure('f', 'f', '', 'input', 'InputError', '[red]no markup[/]' + 'x' * 300)] * 50
-  text = report.closing(report.Summary(tmp_path, outcomes=outcomes, failures=failures), live=False)
+  text = ending.closing(report.Summary(tmp_path, outcomes=outcomes, failures=failures), live=False)
   assert 'Best prediction of each protein' in text and '40 more' in text and '30 more, see failures.json' in text
   assert text.count('model_1_ptm') == 60 and '1:06:40' in text and '[red]no' in text
   assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 100

@@ -16,7 +16,7 @@ import pytest
 import stand_in
 from small_runs import ALONE, SEQUENCE, fasta, load_json, names, predict
 
-from alphafold_jax import errors
+from alphafold_jax import errors, sharing
 from alphafold_jax.data.queries import Query
 from alphafold_jax.runs import fleet
 from alphafold_jax.runs.fleet import claims, places, predicting, processes, queue
@@ -94,7 +94,7 @@ def test_of_several_threads_one_gets_an_abandoned_protein(tmp_path):
 
 
 def test_a_claim_counts_while_its_process_lives_and_renews_it(tmp_path, monkeypatch):
-  monkeypatch.setattr(claims, 'RENEWED_EVERY', 0.01)
+  monkeypatch.setattr(sharing, 'RENEWED_EVERY', 0.01)
   other = claims.Claims(tmp_path)
   with claims.Claims(tmp_path) as mine:
     path = mine.take('p')
@@ -120,7 +120,7 @@ def test_a_claim_counts_while_its_process_lives_and_renews_it(tmp_path, monkeypa
 def test_a_claim_is_abandoned_after_two_minutes_or_when_its_process_is_dead(machine, pid, age, is_over, tmp_path):
   (tmp_path / 'p').mkdir()
   path = tmp_path / 'p' / 'claim.7'
-  machine, pid = {'here': claims._MACHINE}.get(machine, machine), {'own': os.getpid()}.get(pid, pid)
+  machine, pid = {'here': sharing.MACHINE}.get(machine, machine), {'own': os.getpid()}.get(pid, pid)
   path.write_text(json.dumps({'host': 'h', 'machine': machine, 'pid': pid}))
   os.utime(path, (time.time() - age,) * 2)
   mine = claims.Claims(tmp_path)
@@ -137,7 +137,7 @@ def test_a_claim_that_is_being_written_counts(tmp_path):
 def abandoned(folder, job, **content):
   """Writes the claim of a process that died while it held a protein."""
   path = claims.atomic.make_folder(folder / job) / 'claim.3'
-  path.write_text(json.dumps({'host': 'h', 'machine': claims._MACHINE, 'pid': 2**22 + 1} | content))
+  path.write_text(json.dumps({'host': 'h', 'machine': sharing.MACHINE, 'pid': 2**22 + 1} | content))
   return path
 
 
@@ -269,7 +269,7 @@ def test_two_runs_on_one_folder_share_the_work_and_both_report_all_of_it(tmp_pat
 
 def test_a_shard_leaves_what_a_living_process_is_at(tmp_path, stands_in, monkeypatch):
   source, out = proteins(tmp_path, 'a', 'b'), tmp_path / 'out'
-  monkeypatch.setattr(claims, 'RENEWED_EVERY', 0.01)
+  monkeypatch.setattr(sharing, 'RENEWED_EVERY', 0.01)
   with claims.Claims(claims.atomic.make_folder(out / '.results')) as other:
     other.take('b')
     assert predict(source, out, *stand_in.FLAGS, '--shard', '1/2') == 0

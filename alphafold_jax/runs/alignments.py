@@ -8,10 +8,11 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, sharing
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.runs import work
+from alphafold_jax.runs.options import search_flags
 from alphafold_jax.screen import LOG_ONLY, Screen, number, reporting
 from alphafold_jax.search.finding import alignment_text
 from alphafold_jax.search.found import Found
@@ -63,12 +64,16 @@ def run(
     command: the command line, for the record.
 
   Raises:
-    InputError: no protein can be used, or `out` cannot be written.
+    InputError: no protein can be used, `out` cannot be written, or a living command of other settings writes there.
     SearchError: the engine is missing.
   """
   found = work.find(source, takes_bare=True)
   summary = AlignmentsSummary(atomic.make_folder(out))
-  with reporting(summary.out / 'log.txt', screen) as console:
+  flags = search_flags(options)
+  with (
+    sharing.using(summary.out, 'msa', repr(sorted(flags.items())), flags),
+    reporting(summary.out / 'log.txt', screen) as console,
+  ):
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     for failure in found.failures:
       _log.error('%s', failure.message)
@@ -90,6 +95,8 @@ def run(
 
 def _write(summary: AlignmentsSummary, job: work.Job, found: Found) -> None:
   """Writes a protein's alignment."""
-  path = summary.out / f'{job.name}.a3m'
-  atomic.write_text(path, alignment_text(job.query.name, job.query.sequence, found))
+  path, text = summary.out / f'{job.name}.a3m', alignment_text(job.query.name, job.query.sequence, found)
+  if path.exists() and path.read_bytes() != text.encode():
+    _log.warning('%s: another alignment was there, of another search or sequence; it is replaced', path)
+  atomic.write_text(path, text)
   summary.written.append(path)

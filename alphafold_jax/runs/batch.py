@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, sharing
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.runs import files, fleet, work
@@ -43,7 +43,7 @@ def run(
     command: the command line, for the record.
 
   Raises:
-    InputError: no protein can be run, or `out` cannot be written.
+    InputError: no protein can be run, `out` cannot be written, or a living run of other settings writes there.
     WeightsError: parameters are missing or are not the models'.
   """
   options = options or Options()
@@ -51,18 +51,24 @@ def run(
   templates = work.template_source(options, found)
   models = None if options.msa_only else fleet.Models(options)
   places = fleet.places_of(options)
+  identity = templates.identity() if templates else None
+  keys = work.Keys(options, models.digests, identity) if models else None
   out = Path(out)
   if isinstance(source, str | Path) and Path(source).is_dir() and out.exists() and out.samefile(source):
     raise InputError(f'{out}: input and output are one folder; choose another for the output')
   atomic.make_folder(atomic.make_folder(out) / files.HIDDEN, tried=True)
-  with reporting(out / name_of_shard(LOG, options.shard), screen) as console:
+  settings = work.of_run(options, keys, identity)
+  with (
+    sharing.using(out, 'predict', settings, options.flags()),
+    reporting(out / name_of_shard(LOG, options.shard), screen) as console,
+  ):
     for note in models.notes if models else ():
       _log.warning('%s. %s', note.text, note.advice)  # the first line
     if models and options.family == shipped.MODEL and options.model_type == 'auto' and options.params is None:
       _log.info('%s is run since there are no published parameters in %s', options.family, store.default_place())
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     try:
-      return _Run(source, out, options, found, templates, models, command, places, screen).run(console)
+      return _Run(source, out, options, found, templates, models, keys, command, places, screen).run(console)
     except KeyboardInterrupt:
       _log.warning('stopped; the same command goes on from here', extra=LOG_ONLY)
       raise
@@ -84,13 +90,12 @@ class _Run:
   found: Inputs
   templates: TemplateSource | None
   models: fleet.Models | None  # None: nothing is predicted
+  keys: work.Keys | None
   command: Sequence[str] | None  # for the record
   places: Sequence[fleet.Place]  # of the processes that predict
   screen: Screen | None
 
   def __post_init__(self) -> None:
-    templates = self.templates.identity() if self.templates else None
-    self.keys = work.Keys(self.options, self.models.digests, templates) if self.models else None
     self.summary = Summary(self.out, self.options.shard, notes=self.models.notes if self.models else ())
     self.ledger = files.Ledger(self.options, self.found, self.templates, self.keys, self.summary)
 
@@ -154,6 +159,7 @@ class _Run:
 
   def _predict(self, own: Sequence[Job], others: Sequence[Job], console: Any) -> None:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
+    files.drop_rows(self.out, {job.name for job in (*own, *others)})
     files.write_citations(self.out, self.options.search)
     self._warn_of_little_room(own)
     assert self.models is not None and self.keys is not None
@@ -193,6 +199,8 @@ class _Run:
     """Writes failures and scores, and logs the closing table."""
     try:
       self.ledger.close(complete)
+      if self.models is not None:
+        files.settle_config(self.summary, self.options, self.models.facts())
     except AlphaFoldError as error:
       _log.error('%s', error)
     if complete:

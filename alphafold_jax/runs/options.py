@@ -22,6 +22,11 @@ from alphafold_jax.weights import shipped, store
 
 RANDOM = 'random'
 
+_NEVER_IN_FILES = {  # choices that share work out or speed it up; and those that are made of others
+  'settings', 'search', 'config', 'keep_representations', 'overwrite_existing_results', 'sort_queries_by', 'shard',
+  'workers', 'ray', 'compilation_cache', 'num_devices', 'offline', 'num_threads', 'gpu', 'search_cache', 'host_user',
+}  # fmt: skip
+_FLAGS = {'mode': 'msa-mode', 'databases': 'database'}  # of choices that are named otherwise
 _CLUSTER = re.compile(r'auto|[^/]+:\d+')
 _PARAMETER_FILE = re.compile(rf'params_(model_[1-5](?:_ptm)?)\.npz|(?:params_)?({shipped.MODEL})\.npz')
 
@@ -188,6 +193,11 @@ class Options:
     _check_kinds(published, self.changes())
     return configs.changed(published, {'dtype': 'auto'} | self.changes() | self.settings.changes())
 
+  def flags(self) -> dict[str, str]:
+    """The flags that shape files or their names, by name, as a person would write them; without those that are off."""
+    found = _flags(self) | _flags(self.settings) | search_flags(self.search)
+    return found | {f'--config {key}': f'--config {key}={value}' for key, value in self.config.items()}
+
   def as_json(self) -> dict[str, Any]:
     """The options as JSON can hold them."""
     search = self.search and self.search.as_json()
@@ -205,6 +215,24 @@ class Options:
     """The model that a single parameter file holds by its name."""
     named = _PARAMETER_FILE.fullmatch(Path(self.params or '').name) if self._is_one_file() else None
     return named and (named[1] or named[2])
+
+
+def search_flags(search: SearchOptions | None) -> dict[str, str]:
+  """The flags that shape what a search finds, as `Options.flags` has them."""
+  return _flags(search) if search else {}
+
+
+def _flags(choices: Any) -> dict[str, str]:
+  found = {}
+  for field in dataclasses.fields(choices):
+    value, flag = getattr(choices, field.name), f'--{_FLAGS.get(field.name, field.name.replace("_", "-"))}'
+    if field.name in _NEVER_IN_FILES or value is None or value is False or value in ((), [], frozenset()):
+      continue
+    if isinstance(value, tuple | list | frozenset):
+      joint = ':' if field.name == 'max_msa' else ','
+      value = joint.join(map(str, sorted(value) if isinstance(value, frozenset) else value))
+    found[flag] = flag if value is True else f'{flag} {value}'
+  return found
 
 
 def _check_kinds(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import config_dict
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, sharing
 from alphafold_jax.data.training import cache, feeding, training_set
 from alphafold_jax.errors import InputError, NumericalError
 from alphafold_jax.screen import Display, Screen, number, reporting
@@ -54,7 +54,8 @@ def train(options: TrainOptions, screen: Screen | None = None) -> int:
   """
   run = Run(options)
   log = atomic.make_folder(options.directory) / _log_name()
-  with reporting(log, screen) as console, _stopping() as asked_to_stop:
+  alone = sharing.using(options.directory, 'train') if run.first_host else contextlib.nullcontext()
+  with alone, reporting(log, screen) as console, _stopping() as asked_to_stop:
     display = Display(console) if console is not None else None
     with display.live if display is not None else contextlib.nullcontext():
       run.begin(display)

@@ -2,12 +2,17 @@
 """What is left behind: the files of each protein, what is known of it, and reports on the whole run.
 
 ledger     what is known of each protein: its input, whether it is done, how it ended
-job_files  the files of one protein, ranked; stored: its predictions on disk, for resuming
-report     config.json, failures.json, summary.csv, cite.bibtex and the closing table
+job_files  the files of one protein, ranked; changes: how they take the place of an earlier run's
+stored     its predictions on disk, for resuming
+report     config.json, failures.json, summary.csv and cite.bibtex; ending: the last table on the screen
+records    {job}.done.txt: what the files of a protein are of
 """
 
-from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles
+from alphafold_jax.runs.files.changes import Removals
+from alphafold_jax.runs.files.ending import closing
+from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
+from alphafold_jax.runs.files.records import told
 from alphafold_jax.runs.files.report import (
   DONE,
   ELSEWHERE,
@@ -18,14 +23,16 @@ from alphafold_jax.runs.files.report import (
   Failure,
   Outcome,
   Summary,
-  closing,
+  drop_rows,
+  settle_config,
   write_citations,
   write_config,
   write_names,
 )
+from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Summary', 'closing', 'write_citations',
+  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'settle_config', 'told', 'write_citations',
   'write_config', 'write_names',
 ]  # fmt: skip

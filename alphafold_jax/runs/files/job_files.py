@@ -7,7 +7,6 @@ Which files there are is the table of `output.files`; here no format is known by
 import contextlib
 import dataclasses
 import datetime
-import functools
 import json
 import logging
 import os
@@ -23,13 +22,15 @@ from alphafold_jax.choices import RANKINGS
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Report
-from alphafold_jax.runs.files import stored
+from alphafold_jax.runs.files import records, stored
+from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, move, unranked, why
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import Job, LoadedJob
+from alphafold_jax.runs.work import Job, Keys, LoadedJob
+from alphafold_jax.screen import LOG_ONLY, number
+from alphafold_jax.sharing import HIDDEN
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
-HIDDEN = '.results'
 _STALE = 3600  # seconds after which a temporary file belongs to no running process
 
 
@@ -46,10 +47,17 @@ def tidied_names(out: Path) -> set[str]:
 class JobFiles:
   """Writes and renames the files of one job in the output folder."""
 
-  def __init__(self, out: Path, job: Job, options: Options):
+  def __init__(self, out: Path, job: Job, options: Options, keys: Keys | None = None, removals: Removals | None = None):
+    """Writes nothing yet; `keys` is None where nothing is predicted, `removals` tells what is removed."""
     self.out, self.job, self.options = out, job, options
     self.folder = out / HIDDEN / job.name
+    self._keys, self._removals = keys, removals or Removals()
     self._journal = Journal(self.folder / 'files.json')
+    self._change = Change(out, self.folder, self.done_path, self._journal)
+    self._place, self._store = out, self.folder  # of files that have no rank yet, and of predictions kept on disk
+    self._input_key = ''
+    self._known: frozenset[str] = frozenset()  # names of files that are the job's
+    self._made: Mapping[str, str | None] = {}  # of what predictions the whole files of an earlier run are: key by tag
     self._wanted = files.wanted(options)
     self._extras = [need for need in files.needed(options) if need not in stored.ALWAYS]
 
@@ -60,11 +68,16 @@ class JobFiles:
 
   def keep(self, prediction: Prediction, key: str) -> Prediction:
     """Keeps a prediction on disk for resuming; returns it with its arrays there."""
-    return stored.save(self.folder, key, prediction, self._extras)
+    return stored.save(self._store, key, prediction, self._extras)
 
   def kept(self, tag: str, key: str) -> Prediction | None:
     """The prediction of a model and seed that an earlier run kept; None if there is none of this content."""
-    return stored.find(self.folder, self.job.query.name, self.job.name, tag, key, self._extras)
+    return self._found(tag, key, self._extras)
+
+  def _found(self, tag: str, key: str, extras: Collection[str]) -> Prediction | None:
+    folders = self.folder / NEXT, self.folder
+    found = (stored.find(one, self.job.query.name, self.job.name, tag, key, extras) for one in folders)
+    return next((one for one in found if one is not None), None)
 
   @property
   def wants_passes(self) -> bool:
@@ -73,19 +86,24 @@ class JobFiles:
 
   def write_prediction(self, prediction: Prediction) -> None:
     """Writes one prediction's files, not yet ranked."""
-    self._journal.add(self._names(prediction.tag, len(prediction.passes)))
+    self._announce(self._names(prediction.tag, len(prediction.passes)))
     had = set(prediction.arrays)
     formats = [name for name in self._of_scope(PASS, PREDICTION) if set(FORMATS[name].needs) <= had]
-    self._write(Report(self.job.name, [prediction], [prediction.tag]), formats)
+    self._write(Report(self.job.name, [prediction], [prediction.tag]), formats, self._place)
 
   def write_pass(self, prediction: Prediction) -> None:
     """Writes the files of a prediction as it is after its last pass so far."""
-    self._journal.add(self._names(prediction.tag, len(prediction.passes), PASS))
-    self._write(Report(self.job.name, [prediction], [prediction.tag]), self._of_scope(PASS))
+    self._announce(self._names(prediction.tag, len(prediction.passes), PASS))
+    self._write(Report(self.job.name, [prediction], [prediction.tag]), self._of_scope(PASS), self._place)
 
-  def _write(self, report: Report, formats: Iterable[str]) -> list[str]:
+  def _announce(self, names: Iterable[str]) -> None:
+    """Puts on record what is about to be written where people look."""
+    if self._place == self.out:
+      self._journal.add(names)
+
+  def _write(self, report: Report, formats: Iterable[str], folder: Path) -> list[str]:
     """Writes files; returns their names, and logs which could not be had."""
-    written = files.write(report, self.out, formats)
+    written = files.write(report, folder, formats)
     for name, reason in written.skipped.items():
       _log.warning('%s: not written: %s', name, reason)
     return [path.name for path in written.paths]
@@ -100,25 +118,33 @@ class JobFiles:
 
   # ---------------------------------------------------------------------------------------- the whole job
 
-  def finish(
-    self, found: Sequence[Prediction], loaded: LoadedJob, key: str | None, facts: Mapping[str, Any]
-  ) -> dict[str, Any]:
-    """Ranks the predictions, writes the job's own files and the record of it, which it returns.
+  def finish(self, own: Sequence[Prediction], loaded: LoadedJob, *, complete: bool) -> dict[str, Any]:
+    """Ranks the predictions, those of earlier runs with other seeds or models too, and puts all files in their places.
 
     Args:
-      found: the job's predictions, kept on disk and their files written.
+      own: the run's predictions, kept on disk and their files written.
       loaded: the job's input.
-      key: of the job's content; None if predictions are missing, so that a later run tries again.
-      facts: for the record.
+      complete: whether the run has all that it asked for; otherwise there is no record, and a later run tries again.
+
+    Returns:
+      the record.
     """
-    order = sorted(found, key=lambda one: -RANKINGS[self.options.ranking](one))
+    assert self._keys is not None
+    others = self._others({(one.model_name, one.seed) for one in own})
+    order = sorted([*own, *others], key=lambda one: -RANKINGS[self.options.ranking](one))
     tags = [record.tag(one.model_name, one.seed, rank) for rank, one in enumerate(order, 1)]
-    names = [name for one, tag in zip(order, tags, strict=True) for name in self._renamed(one, tag)]
+    made = {one.tag: self._keys.kin(self._input_key, one.model_name, one.seed) for one in order}
+    atomic.make_folder(self._change.new)
+    names = []
+    for one, tag in zip(order, tags, strict=True):
+      names += self._taken(one, tag, made[one.tag]) if one in others else self._renamed(one, tag)
     report = Report(self.job.name, order, tags, np.asarray(loaded.batch.msa.tokens), loaded.alignment_text)
     names += self._write_whole(report, PROTEIN)
-    report = dataclasses.replace(report, files=[self.out / name for name in names])
-    names = self._write_whole(report, ARCHIVE) or names
-    self._remove_all_but(names)
+    report = dataclasses.replace(report, files=[self._change.new / name for name in names])
+    if packed := self._write_whole(report, ARCHIVE):
+      what = number(len(names), 'file'), ', '.join(packed)
+      _log.info('%s: %s packed into %s', self.job.name, *what, extra=LOG_ONLY)
+      names = packed
     content = {
       'job': self.job.name,
       'name': self.job.query.name,
@@ -127,26 +153,52 @@ class JobFiles:
       'num_rows': loaded.num_rows,
       'version': __version__,
       'finished': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
-      **facts,
-      'key': key,
-      'predictions': [_row(rank, one) for rank, one in enumerate(order, 1)],
+      'notes': list(order[0].notes),
+      'key': self._keys.job(self._input_key) if complete else None,
+      'formats': self._keys.formats,
+      'input': self._input_key,
+      'flags': self.options.flags(),
+      'predictions': [records.row(rank, one, made[one.tag]) for rank, one in enumerate(order, 1)],
       'files': sorted(names),
     }
-    if key is not None:
-      atomic.write_text(self.done_path, json.dumps(content, indent=1) + '\n')
+    self._replace(names, made, content)
+    if complete:
       for one in order:
         stored.drop_extras(self.folder, one.tag)
     return content
 
+  def _others(self, own: Collection[tuple[str, int]]) -> list[Prediction]:
+    """The predictions of the same input and settings that earlier runs made with other seeds or models."""
+    assert self._keys is not None
+    found = []
+    for model, seed in {**stored.keys(self.folder), **stored.keys(self.folder / NEXT)}:
+      key, tag = self._keys.kin(self._input_key, model, seed), record.tag(model, seed)
+      if (model, seed) not in own and key is not None:
+        one = self._found(tag, key, self._extras) or self._found(tag, key, ())
+        found += [] if one is None else [one]
+    return found
+
   def _renamed(self, prediction: Prediction, tag: str) -> list[str]:
-    """Gives a prediction's files their rank; returns their names."""
-    before, after = (self._names(name, len(prediction.passes)) for name in (prediction.tag, tag))
-    self._journal.add(after)
+    """Moves a prediction's files among the new ones, under their rank; returns their names."""
     names = []
+    before, after = (self._names(name, len(prediction.passes)) for name in (prediction.tag, tag))
     for old, new in zip(before, after, strict=True):
       with contextlib.suppress(FileNotFoundError):  # a format that cannot hold this prediction
-        os.replace(self.out / old, self.out / new)
+        move(self._place / old, self._change.new / new)
         names.append(new)
+    return names
+
+  def _taken(self, prediction: Prediction, tag: str, key: str | None) -> list[str]:
+    """Puts the files of an earlier run's prediction among the new ones, under their rank; writes those that lack."""
+    had, names = set(prediction.arrays), []
+    are_of_it = self._place == self.out or self._made.get(prediction.tag) == key
+    for name in self._of_scope(PASS, PREDICTION):
+      indices = range(len(prediction.passes) if FORMATS[name].scope == PASS else 1)
+      pairs = [[files.file_name(name, self.job.name, one, i) for one in (prediction.tag, tag)] for i in indices]
+      there = [new for old, new in pairs if are_of_it and self._earlier.take(old, self._change.new / new)]
+      if not there and set(FORMATS[name].needs) <= had:
+        there = self._write(Report(self.job.name, [prediction.in_memory()], [tag]), [name], self._change.new)
+      names += there
     return names
 
   def _write_whole(self, report: Report, scope: str) -> list[str]:
@@ -154,9 +206,34 @@ class JobFiles:
     had = set(report.best.arrays)
     formats = {files.file_name(name, self.job.name): name for name in self._of_scope(scope)
                if set(FORMATS[name].needs) <= had}  # fmt: skip
-    formats = {name: one for name, one in formats.items() if not self._is_the_input(self.out / name)}
-    self._journal.add(formats)
-    return self._write(report, formats.values())
+    wanted = [one for name, one in formats.items() if not self._is_the_input(self.out / name)]
+    return self._write(report, wanted, self._change.new)
+
+  def _replace(self, names: Sequence[str], made: Mapping[str, str | None], content: Mapping[str, Any]) -> None:
+    """Puts the new files in the place of all others of the job, and tells what is removed by that."""
+    flags, reason = self.options.flags(), why(self._journal.content, self._input_key, self.options.flags())
+    gone = {
+      name for name in (self._known | self._journal.files) - set(names) if not self._is_the_input(self.out / name)
+    }
+    lost = self._lost({unranked(name) for name in names}, made)
+    done = json.dumps(content, indent=1) + '\n' if content['key'] is not None else None
+    self._change.make(names, gone, self._input_key, {'made': made, 'flags': flags}, done)
+    self._removals.tell(self.job.name, len(lost), reason)
+
+  def _lost(self, new: Collection[str], made: Mapping[str, str | None]) -> list[str]:
+    """The whole files of an earlier run of which there are none in their place: not of the same prediction and kind.
+
+    Args:
+      new: names of the new files, without ranks.
+      made: keys of the predictions that these are of, by tag.
+    """
+    same = {tag for tag, key in self._made.items() if key is not None and made.get(tag) == key}
+    lost = []
+    for name in self._earlier.names if self._place != self.out else ():
+      tags = [tag for tag in self._made if f'_{tag}.' in name]
+      stays = same.issuperset(tags) if tags else bool(same)
+      lost += [] if stays and unranked(name) in new else [name]
+    return lost
 
   def _is_the_input(self, path: Path) -> bool:
     """Whether a file is the job's own alignment, which must not be overwritten, let alone removed."""
@@ -177,79 +254,62 @@ class JobFiles:
 
   @property
   def done_path(self) -> Path:
-    return self.out / f'{self.job.name}.done.txt'
+    return records.path(self.out, self.job.name)
 
-  def done(self, key: str, there: Collection[str] | None = None) -> dict[str, Any] | None:
-    """The record of the finished job, if it is of this content and all its files are there.
+  def done(self, input_key: str, keys: Keys, there: Collection[str] | None = None) -> dict[str, Any] | None:
+    """The record of the job, if it holds all that a run of these keys would make, and all its files are there.
 
     Args:
-      key: of the job's content.
+      input_key: of the job's input.
+      keys: of the run.
       there: names of the files in the output folder, if they are known.
     """
-    try:
-      content = json.loads(self.done_path.read_text(encoding='utf-8'))
-      names = content['files']
-      complete = all((self.out / name).exists() for name in names) if there is None else set(names) <= set(there)
-      return content if content['key'] == key and complete else None
-    except (OSError, ValueError, KeyError, TypeError):  # of another program, or damaged
-      return None
+    content = records.read(self.done_path, there)
+    return content if content and records.holds(content, self.options, input_key, keys) else None
 
   def start_anew(self, input_key: str) -> None:
-    """Says that the job is no longer done, before anything of it changes; files of another protein go at once."""
-    self.done_path.unlink(missing_ok=True)
-    if self._journal.content[0] != input_key:
-      self._remove_all_but([])
-      self._journal.keep([], input_key)
+    """Makes ready for predictions; files of an earlier run stay until `finish`, unless they are unfinished."""
+    assert self._keys is not None
+    self._change.complete()
+    self._change.clear()
+    self._input_key, self._known = input_key, self._journal.files
+    kept = {record.tag(*which): (which, key) for which, key in stored.keys(self.folder).items()}
+    made = self._journal.content.get('made')
+    if made is None and (rows := self._rows_of_earlier_versions()) is not None:
+      made = {tag: kept[tag][1] if tag in kept else None for tag in rows}
+    self._made = made or {}
+    if made is not None:
+      self._place = atomic.make_folder(self._change.new)
+      self._store = self.folder / NEXT
+    else:
+      same = [tag for tag, (which, key) in kept.items() if key == self._keys.kin(input_key, *which)]
+      self._remove_unfinished({name for name in self._known if not any(f'_{tag}.' in name for tag in same)})
+    self._earlier = Earlier(self.out, self._known, files.file_name('zip', self.job.name))
+
+  def _rows_of_earlier_versions(self) -> list[str] | None:
+    """The tags in the record of an earlier version of this program, which kept no journal of them; None without one."""
+    try:
+      content = json.loads(self.done_path.read_text(encoding='utf-8'))
+      self._known = self._known.union(name for name in content['files'] if os.path.basename(name) == name)
+      return [row['tag'] for row in content['predictions']]
+    except (OSError, ValueError, KeyError, TypeError):
+      return None
+
+  def _remove_unfinished(self, names: Collection[str]) -> None:
+    """Removes files of a run that did not come to its end, which are not of these settings."""
+    there = [self.out / name for name in names if (self.out / name).exists()]
+    there = [path for path in there if not self._is_the_input(path)]
+    self._known = self._known - set(names)
+    for path in there:
+      path.unlink(missing_ok=True)
+    self._journal.keep(self._known, self._input_key)
+    self._removals.tell(self.job.name, len(there), 'that was stopped, with other settings or another input')
 
   def discard(self, tag: str, num_passes: int) -> None:
     """Removes what was written of a prediction that then failed."""
     for name in self._names(tag, num_passes):
-      (self.out / name).unlink(missing_ok=True)
+      (self._place / name).unlink(missing_ok=True)
 
-  def _remove_all_but(self, names: Iterable[str]) -> None:
-    """Removes the files that earlier runs, or this one before ranking, wrote for the job."""
-    input_key, known = self._journal.content
-    for name in known - set(names):
-      (self.out / name).unlink(missing_ok=True)
-    self._journal.keep(names, input_key)
-
-
-class Journal:
-  """The names of all files written for a job, and the key of the input they were made from."""
-
-  def __init__(self, path: Path):
-    self._path = path
-
-  @functools.cached_property
-  def content(self) -> tuple[str | None, frozenset[str]]:
-    """The key and the names."""
-    try:
-      content = json.loads(self._path.read_text(encoding='utf-8'))
-      return content['input'], frozenset(name for name in content['files'] if os.path.basename(name) == name)
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: then nothing is ours to remove
-      return None, frozenset()
-
-  def add(self, names: Iterable[str]) -> None:
-    """Puts names on record, before the files are written."""
-    key, known = self.content
-    if not known.issuperset(names := list(names)):
-      self.keep(known.union(names), key)
-
-  def keep(self, names: Iterable[str], input_key: str | None) -> None:
-    """Replaces what is on record."""
-    self.content = input_key, frozenset(names)
-    atomic.make_folder(self._path.parent)
-    atomic.write_text(self._path, json.dumps({'input': input_key, 'files': sorted(self.content[1])}, indent=1) + '\n')
-
-
-def _row(rank: int, prediction: Prediction) -> dict[str, Any]:
-  return {
-    'rank': rank,
-    'tag': prediction.tag,
-    'model': prediction.model_name,
-    'seed': prediction.seed,
-    'mean_plddt': round(prediction.mean_plddt, 2),
-    'ptm': prediction.ptm and round(prediction.ptm, 4),
-    'passes': len(prediction.passes),
-    'seconds': round(prediction.seconds, 2),
-  }
+  def abandon(self) -> None:
+    """Leaves everything as it was before."""
+    self._change.clear()

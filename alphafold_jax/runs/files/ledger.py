@@ -7,12 +7,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.runs.files import report
-from alphafold_jax.runs.files.job_files import HIDDEN, JobFiles, tidied_names
+from alphafold_jax.runs.files import records, report
+from alphafold_jax.runs.files.changes import why
+from alphafold_jax.runs.files.job_files import JobFiles, tidied_names
 from alphafold_jax.runs.files.report import ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, Keys, Searches, TemplateSource, depth, of_input
 from alphafold_jax.screen import number
+from alphafold_jax.sharing import HIDDEN
 
 _log = logging.getLogger(__name__)
 
@@ -90,12 +92,18 @@ class Ledger:
     files = JobFiles(self._out, job, self._options)
     if not (files.done_path.exists() if there is None else files.done_path.name in there):
       return None  # without reading its input
-    key = self.key(job)
-    return None if key is None else files.done(key, there)
+    if self.key(job) is None or self._keys is None:
+      return None
+    return files.done(self.digests[job.name], self._keys, there)
 
   def without_done(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are not finished with this very content, settings and files; the others are put on record."""
     there = tidied_names(self._out)
+    if self._options.overwrite_existing_results:
+      before = [job for job in jobs if records.path(self._out, job.name).name in there]
+      if before:
+        said = '%s: computed again and replaced, as --overwrite-existing-results says'
+        _log.warning(said, number(len(before), 'finished protein'))
     pending = []
     for job in jobs:
       if (record := self.record(job, there)) is None:
@@ -141,9 +149,23 @@ class Ledger:
   def _enter_outcomes(self) -> None:
     """Enters how each protein ended into the summary, in the order of the input."""
     names = [*(job.name for job in self._found.jobs), *(failure.job for failure in self._found.failures)]
-    self._summary.outcomes = [
-      self.outcomes.get(name) or Outcome(name, NOT_RUN, ours=name in self.ours) for name in names
-    ]
+    known = [self.outcomes.get(name) or Outcome(name, NOT_RUN, ours=name in self.ours) for name in names]
+    self._summary.outcomes = [self._with_earlier(one) for one in known]
+
+  def _with_earlier(self, outcome: Outcome) -> Outcome:
+    """How a protein ended; if it has no files of this run, with the record of those that an earlier one left."""
+    if outcome.predictions or outcome.status not in (NOT_RUN, FAILED) or self._keys is None:
+      return outcome
+    record = records.read(records.path(self._out, outcome.job))
+    if record is None:
+      return outcome
+    digest = self.digests.get(outcome.job)
+    if digest is not None and records.holds(record, self._options, digest, self._keys):  # another process did it
+      status = KEPT
+    else:
+      status = f'earlier run {why(record, digest or record.get("input"), self._options.flags())}'
+    earlier = Outcome(outcome.job, status, record['predictions'], notes=record.get('notes', ()))
+    return dataclasses.replace(outcome, earlier=earlier)
 
   def _write_summary(self) -> None:
     """Writes summary.csv; of several shards the last to end has it whole, since each looks again after writing."""

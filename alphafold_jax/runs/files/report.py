@@ -8,31 +8,28 @@ import io
 import json
 import platform
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alphafold_jax import atomic, installed
 from alphafold_jax.choices import SERVER_MODES, SINGLE
 from alphafold_jax.data.jobnames import NAMES, original_names
+from alphafold_jax.runs.files.changes import lasting
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
-from alphafold_jax.screen import name_of_shard, number
+from alphafold_jax.screen import name_of_shard
 from alphafold_jax.search.databases import HHSUITE
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
 from alphafold_jax.weights.store import Note
 
-if TYPE_CHECKING:
-  from rich.table import Table  # rich is loaded only where something is shown
-
 FAILURES, CONFIG = 'failures.json', 'config.json'
 SUMMARY, CITATIONS = 'summary.csv', 'cite.bibtex'
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
 ELSEWHERE = 'elsewhere'  # another process is at it
-_MAX_ROWS = 60  # of the closing table
-_WIDTH = 100
+_COLUMNS = ('rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds')  # of summary.csv
+_HEADING = ('job', 'status', *_COLUMNS, 'notes')
 _MMSEQS = ('Steinegger2017', 'Mirdita2022')
 _CITED = {  # in cite.bib, by mode of the search
   SINGLE: (), 'hmmer': ('Eddy2011', 'Larralde2023'), 'mmseqs2': _MMSEQS, **dict.fromkeys(SERVER_MODES, _MMSEQS),
@@ -63,6 +60,8 @@ class Outcome:
   predictions: Sequence[Mapping[str, Any]] = ()  # rank, model, seed, mean_plddt, ptm, seconds; best first
   files: Sequence[str] = ()
   ours: bool = True  # False: of other shards
+  notes: Sequence[str] = ()  # of an earlier run's predictions: what must be said of them
+  earlier: 'Outcome | None' = None  # of an earlier run, if its files are those that are there
 
 
 @dataclasses.dataclass
@@ -104,16 +103,47 @@ def write_failures(summary: Summary) -> None:
 
 
 def write_summary(summary: Summary) -> None:
-  """Writes summary.csv: one row for each prediction."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  columns = 'rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds'
-  writer.writerow(['job', 'status', *columns, 'notes'])
-  notes = '; '.join(note.text for note in summary.notes)
+  """Writes summary.csv: one row for each prediction whose files are there, and one for each protein without any."""
+  reasons: dict[str, list[str]] = {}
+  for one in summary.failures:
+    reasons.setdefault(one.job, []).append(f'{one.error}: {" ".join(one.message.split())}')
+  rows = []
   for outcome in summary.outcomes:
-    for row in outcome.predictions or [{}]:
-      writer.writerow([outcome.job, outcome.status, *map(row.get, columns), notes])  # None: an empty cell
-  atomic.write_text(summary.out / SUMMARY, text.getvalue())
+    notes = '; '.join([*(note.text for note in summary.notes), *reasons.get(outcome.job, [])])
+    if outcome.status != NOT_RUN or outcome.earlier is None:
+      rows += [_cells(outcome.job, outcome.status, row, notes) for row in outcome.predictions or [{}]]
+    if outcome.earlier is not None:
+      before = outcome.earlier
+      rows += [_cells(outcome.job, before.status, row, '; '.join(before.notes)) for row in before.predictions]
+  _write_rows(summary.out, [_HEADING, *rows])
+
+
+def drop_rows(out: Path, jobs: Collection[str]) -> None:
+  """Takes proteins out of an earlier run's summary.csv, before their files change."""
+  try:
+    with open(out / SUMMARY, newline='', encoding='utf-8') as file:
+      rows = list(csv.reader(file))
+  except (OSError, ValueError, csv.Error):  # none, or of another program
+    return
+  kept = [row for row in rows if not row or row[0] not in jobs]
+  if len(kept) < len(rows):
+    _write_rows(out, kept)
+
+
+def _cells(job: str, status: str, row: Mapping[str, Any], notes: str) -> list[Any]:
+  return [job, status, *(_rounded(name, row.get(name)) for name in _COLUMNS), notes]  # None: an empty cell
+
+
+def _write_rows(out: Path, rows: Iterable[Sequence[Any]]) -> None:
+  text = io.StringIO()
+  csv.writer(text, lineterminator='\n').writerows(rows)
+  atomic.write_text(out / SUMMARY, text.getvalue())
+
+
+def _rounded(name: str, value: Any) -> Any:
+  """A cell of summary.csv."""
+  digits = {'mean_plddt': 2, 'ptm': 4}.get(name)
+  return value if value is None or digits is None else round(value, digits)
 
 
 def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
@@ -157,20 +187,25 @@ def write_config(
     templates: SHA-256 by template file.
   """
   given = str(Path(source).absolute()) if isinstance(source, str | Path) else f'{len(jobs)} queries of a program'
+  before, flags = _earlier_config(summary), options.flags()
+  date = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
+  this = {'date': date, 'command': list(command) if command else None, 'flags': flags, 'seeds': list(options.seeds),
+          'models': list(options.models)}  # fmt: skip
+  known = before if before and lasting(before['runs'][-1].get('flags', {})) == lasting(flags) else {}
+  models = {name: _model_facts(options, params, name) for name in options.models}
   content = {
     'program': 'alphafold_jax',
     'version': __version__,
-    'date': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
+    'date': date,
     **({'notes': [note.text for note in summary.notes]} if summary.notes else {}),
     'command': list(command) if command else None,
     'working_directory': str(Path.cwd()),
     'input': given,
     'output': str(summary.out.absolute()),
     'options': options.as_json(),
-    'models': {
-      name: {'parameters': params.get(name), 'config': options.model_config(name).to_dict()} for name in options.models
-    },
-    'seeds': list(options.seeds),
+    'models': models | {name: one for name, one in known.get('models', {}).items() if name not in models},
+    'seeds': sorted({*options.seeds, *known.get('seeds', ())}),
+    'runs': [*(run for run in before.get('runs', []) if run.get('flags') != flags), this],
     'templates': dict(templates),
     'device': dict(device),
     'python': platform.python_version(),
@@ -191,96 +226,33 @@ def write_config(
   atomic.write_text(summary.path(CONFIG), _dump(content))
 
 
+def _model_facts(options: Options, params: Mapping[str, Any], name: str) -> dict[str, Any]:
+  return {'parameters': params.get(name), 'config': options.model_config(name).to_dict()}
+
+
+def settle_config(summary: Summary, options: Options, params: Mapping[str, Any]) -> None:
+  """Enters the seeds and models that the proteins' files are of into config.json, those of earlier runs too."""
+  content = _earlier_config(summary)
+  rows = [row for outcome in summary.outcomes for row in outcome.predictions]
+  models = dict.fromkeys([*options.models, *sorted({row['model'] for row in rows} - set(options.models))])
+  seeds = sorted({row['seed'] for row in rows} | set(options.seeds))
+  if not content or (content.get('seeds') == seeds and list(content.get('models', {})) == list(models)):
+    return
+  known = content['models']
+  for name in models:
+    models[name] = known.get(name) or _model_facts(options, params, name)
+  atomic.write_text(summary.path(CONFIG), _dump(content | {'seeds': seeds, 'models': models}))
+
+
+def _earlier_config(summary: Summary) -> dict[str, Any]:
+  """What config.json says; {} if there is none."""
+  try:
+    content = json.loads(summary.path(CONFIG).read_text(encoding='utf-8'))
+    old = {name: content[name] for name in ('date', 'command', 'seeds')} | {'models': list(content['models'])}
+    return content if 'runs' in content else content | {'runs': [old]}
+  except (OSError, ValueError, KeyError, TypeError):
+    return {}
+
+
 def _dump(content: Any) -> str:
   return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + '\n'
-
-
-# ------------------------------------------------------------------------------------------ the closing table
-
-
-def closing(summary: Summary, *, live: bool) -> str:
-  """The table of what there is now and what failed, as text: in colours for a terminal, else plain."""
-  from rich.console import Console
-
-  text = io.StringIO()
-  colours: dict[str, Any] = {'color_system': 'auto' if live else None, 'no_color': False}
-  console = Console(file=text, width=_WIDTH, force_terminal=live, highlight=False, legacy_windows=False, **colours)
-  if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions and outcome.ours]:
-    best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
-    heading = 'Best prediction of each protein' if best_only else 'Predictions'
-    notes = f' ({"; ".join(note.text for note in summary.notes)})' if summary.notes else ''
-    console.print(heading + notes, style='bold', markup=False, soft_wrap=True)  # may be wider than the table
-    console.print(_predictions_table(outcomes, best_only, live))
-  if summary.failures:
-    console.print(_failures_table(summary, live))
-  for note in summary.notes:
-    console.print(f'{note.text}. {note.advice}.', style='bold red', markup=False, soft_wrap=True)
-  for line in _closing_lines(summary):
-    console.print(line, markup=False, soft_wrap=True)
-  return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
-
-
-def _table(live: bool, title: str | None = None) -> 'Table':
-  from rich import box, table
-
-  lines = box.SIMPLE_HEAD if live else None
-  return table.Table(
-    title=title, title_justify='left', title_style='bold red', box=lines, pad_edge=False, header_style='bold'
-  )
-
-
-def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool) -> 'Table':
-  grid = _table(live)
-  grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=36)
-  for name in ('Rank', 'Model', 'Seed', 'pLDDT', 'pTM', 'Time', 'Files'):
-    grid.add_column(name, justify='left' if name == 'Model' else 'right', no_wrap=True)
-  grid.add_column('', no_wrap=True)
-  for outcome in outcomes[:_MAX_ROWS]:
-    for i, row in enumerate(outcome.predictions[:1] if best_only else outcome.predictions):
-      ptm = '-' if row['ptm'] is None else f'{row["ptm"]:.2f}'
-      first = [outcome.job, str(len(outcome.files)), '' if outcome.status == DONE else outcome.status]
-      job, num_files, remark = first if i == 0 else ('', '', '')
-      scores = f'{row["mean_plddt"]:.1f}', ptm, _time(row['seconds'])
-      grid.add_row(job, str(row['rank']), row['model'], str(row['seed']), *scores, num_files, remark)
-  if len(outcomes) > _MAX_ROWS:
-    grid.add_row('...', *[''] * 7, f'{len(outcomes) - _MAX_ROWS} more')
-  return grid
-
-
-def _time(seconds: float) -> str:
-  return f'{seconds:.1f} s' if seconds < 1000 else str(datetime.timedelta(seconds=round(seconds)))
-
-
-def _failures_table(summary: Summary, live: bool) -> 'Table':
-  from rich.text import Text
-
-  grid = _table(live, 'Failures')
-  grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=24)
-  grid.add_column('At', no_wrap=True)
-  grid.add_column('Why', overflow='fold')
-  for failure in summary.failures[: _MAX_ROWS // 3]:
-    grid.add_row(failure.job, failure.model or failure.stage, Text(f'{failure.error}: {failure.message}'))
-  if len(summary.failures) > _MAX_ROWS // 3:
-    grid.add_row('...', '', f'{len(summary.failures) - _MAX_ROWS // 3} more, see {summary.path(FAILURES).name}')
-  return grid
-
-
-def _closing_lines(summary: Summary) -> Iterator[str]:
-  ours = [outcome for outcome in summary.outcomes if outcome.ours]
-  others = [outcome for outcome in summary.outcomes if not outcome.ours]
-  shard = f'shard {summary.shard[0]} of {summary.shard[1]}, ' if summary.shard else ''
-  yield f'{shard}{_counted(ours)}. Files are in {summary.out}'
-  if others:
-    yield f'of other shards, {_counted(others)}'
-  if any(outcome.predictions for outcome in summary.outcomes):
-    yield f'Best structures: {summary.out / "*_unrelaxed_rank_001_*.pdb"}; all scores: {summary.out / SUMMARY}'
-  if summary.failures:
-    yield f'Failures: {summary.path(FAILURES)}; the same command tries them again and keeps what is done.'
-
-
-def _counted(outcomes: Sequence[Outcome]) -> str:
-  """'3 proteins: 2 done, 1 failed'."""
-  of_status = Counter(outcome.status for outcome in outcomes)
-  in_order = (DONE, KEPT, PARTIAL, FAILED, ELSEWHERE, NOT_RUN)
-  counts = [f'{of_status[status]} {status}' for status in in_order if of_status[status]]
-  return f'{number(len(outcomes), "protein")}{": " * bool(counts)}{", ".join(counts)}'

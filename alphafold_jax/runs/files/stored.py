@@ -8,6 +8,7 @@ Each file names the content key it was made for; one of another key, or a damage
 be deleted at any time: what would be resumed from it is computed again then.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -102,6 +103,18 @@ def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collecti
   except Exception as error:  # whatever a damaged byte leads to
     _log.warning('%s: damaged (%s: %s); computed again', path, type(error).__name__, error)
     return None
+
+
+def keys(folder: Path) -> dict[tuple[str, int], str]:
+  """The content keys of a protein's predictions on disk, by model and seed; none of damaged files."""
+  found = {}
+  for path in sorted(folder.glob('*.npz')):
+    if not path.name.endswith('.extras.npz'):
+      with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as archive:
+        header = json.loads(archive[_HEADER].tobytes())
+        if record.tag(header['model_name'], header['seed']) == path.stem:
+          found[header['model_name'], header['seed']] = header['key']
+  return found
 
 
 def drop_extras(folder: Path, tag: str) -> None:

@@ -3,42 +3,29 @@
 
     OUT/.results/{job}/claim.3      who has the protein, or how it ended; the file of the highest number counts
 
-Whoever creates the next number has the protein; the file system lets exactly one do so. That is allowed when there is
-no claim, when the last has ended, and when it is abandoned: its process is dead on this machine, or has not renewed it
-for two minutes, by the file system's clock and not by those of hosts. No locks, which shared file systems often lack.
-A claim says how many processes have died at its protein, so that whoever comes next gives up one that kills them.
+Whoever creates the next number has the protein (sharing.py says how). That is allowed when there is no claim, when the
+last has ended, and when it is abandoned. A claim says how many processes have died at its protein, so that whoever
+comes next gives up one that kills them.
 """
 
 import dataclasses
 import datetime
-import json
 import logging
-import os
-import platform
-import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, sharing
 
 _log = logging.getLogger(__name__)
-RENEWED_EVERY = 20.0  # seconds
-ABANDONED_AFTER = 120.0  # seconds; file systems may show a renewal a minute late
 STOPPED = 'stopped'  # how a claim ends whose run was stopped
 _NAME = 'claim.'
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
+class Claim(sharing.Owner):
   """What the last claim of a protein says."""
 
-  number: int
-  renewed: float  # by the file system's clock
-  host: str = ''
-  machine: str = ''  # equal only where process numbers mean the same processes
-  pid: int = 0
   ended: str | None = None  # an outcome's status, or 'stopped'
   key: str | None = None  # of the content that it ended with
   deaths: int = 1  # processes that have died at the protein, if this claim is found abandoned
@@ -46,8 +33,8 @@ class Claim:
   predictions: Sequence[dict[str, Any]] = dataclasses.field(default=(), compare=False)  # as in the outcome
   files: Sequence[str] = dataclasses.field(default=(), compare=False)
 
-  def __str__(self) -> str:
-    return f'{self.host or "an unknown host"}, process {self.pid or "unknown"}'
+
+_FIELDS = {field.name for field in dataclasses.fields(Claim)} - {'number', 'renewed'}
 
 
 class Claims:
@@ -64,17 +51,16 @@ class Claims:
     """
     self._folder, self._risk = folder, int(blames)
     self._held: dict[str, Path] = {}
+    self._renewing = sharing.Renewing()
     self.deaths: dict[str, int] = {}  # by protein: how many processes had died at it when it was claimed
-    self._closed = threading.Event()
-    self._renewing = threading.Thread(target=self._renew, name='claims', daemon=True)
-    self.started = self._now() if started is None else started
+    self.started = sharing.now(folder) if started is None else started
 
   def __enter__(self) -> 'Claims':
-    self._renewing.start()
+    self._renewing.__enter__()
     return self
 
   def __exit__(self, *_: object) -> None:
-    self._closed.set()
+    self._renewing.__exit__()
     for job in list(self._held):
       self.end(job, STOPPED)
 
@@ -91,121 +77,52 @@ class Claims:
     path = folder / f'{_NAME}{last.number + 1 if last else 0}'
     self.deaths[job] = last.deaths if last is not None and last.ended is None else 0
     taken = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
-    try:
-      with open(path, 'x', encoding='utf-8') as file:
-        json.dump(_who() | {'taken': taken, 'deaths': self.deaths[job] + self._risk}, file)
-    except FileExistsError:
+    if not sharing.create(path, sharing.this_process() | {'taken': taken, 'deaths': self.deaths[job] + self._risk}):
       return None
-    except OSError as error:
-      raise atomic.explained(path, error) from error
     if not stands(path):  # looked long ago: meanwhile there were several more
       path.unlink(missing_ok=True)
       return None
     if last is not None and last.ended is None:
       _log.warning('%s was abandoned by %s; it is taken over', job, last)
     self._held[job] = path
-    for number in _numbers(folder):
+    self._renewing.paths.add(path)
+    for number in sharing.numbers(folder, _NAME):
       if number < _number(path):
         (folder / f'{_NAME}{number}').unlink(missing_ok=True)
     return path
 
   def end(self, job: str, how: str, **content: Any) -> None:
     """Gives a protein back; `how` is its outcome's status, `content` fields of Claim that say more."""
-    _rewrite(self._held.pop(job), _who() | {'ended': how} | content)
+    path = self._held.pop(job)
+    self._renewing.paths.discard(path)
+    sharing.rewrite(path, sharing.this_process() | {'ended': how} | content)
 
   def count_death(self, job: str, pid: int) -> bool:
     """Counts one more death at a protein if process `pid` of this machine holds its claim; returns whether it does."""
     last = self.last(job)
-    if last is None or last.ended is not None or (last.machine, last.pid) != (_MACHINE, pid):
+    if last is None or last.ended is not None or (last.machine, last.pid) != (sharing.MACHINE, pid):
       return False
-    _rewrite(self._folder / job / f'{_NAME}{last.number}', _who() | {'pid': pid, 'deaths': last.deaths + 1})
+    counted = sharing.this_process() | {'pid': pid, 'deaths': last.deaths + 1}
+    sharing.rewrite(self._folder / job / f'{_NAME}{last.number}', counted)
     return True
 
   def last(self, job: str) -> Claim | None:
     """The last claim of a protein; None if there never was one."""
-    numbers = _numbers(self._folder / job)
-    if not numbers:
+    numbers = sharing.numbers(self._folder / job, _NAME)
+    if not numbers or (found := sharing.read(self._folder / job / f'{_NAME}{max(numbers)}')) is None:
       return None
-    try:
-      with open(self._folder / job / f'{_NAME}{max(numbers)}', encoding='utf-8') as file:  # asks the server anew
-        renewed = os.fstat(file.fileno()).st_mtime
-        text = file.read()
-    except OSError:  # gone since
-      return None
-    try:
-      content = {name: value for name, value in json.loads(text).items() if name in _FIELDS}
-    except (ValueError, AttributeError):  # being written
-      content = {}
-    return Claim(max(numbers), renewed, **content)
+    renewed, content = found
+    return Claim(max(numbers), renewed, **{name: value for name, value in content.items() if name in _FIELDS})
 
   def is_over(self, claim: Claim) -> bool:
     """Whether nobody works on a protein any more, going by its last claim."""
-    if claim.ended is not None or (claim.machine == _MACHINE and not _is_alive(claim.pid)):
-      return True
-    return self._now() - claim.renewed > ABANDONED_AFTER
-
-  def _now(self) -> float:
-    """The file system's own time."""
-    with tempfile.TemporaryFile(dir=self._folder) as file:
-      return os.fstat(file.fileno()).st_mtime
-
-  def _renew(self) -> None:
-    while not self._closed.wait(RENEWED_EVERY):
-      for path in list(self._held.values()):
-        try:
-          os.utime(path)
-        except OSError as error:
-          _log.debug('%s: cannot be renewed (%s)', path, error)
+    return claim.ended is not None or claim.is_gone(self._folder)
 
 
 def stands(path: Path) -> bool:
   """Whether nobody has taken a protein over since it was claimed by this file."""
-  return max(_numbers(path.parent), default=0) <= _number(path)
-
-
-def _rewrite(path: Path, content: dict[str, Any]) -> None:
-  try:
-    if path.exists():
-      atomic.write_text(path, json.dumps(content))
-  except Exception as error:  # the disk is full; after two minutes the claim counts as abandoned
-    _log.debug('%s: %s', path, error)
-
-
-def _numbers(folder: Path) -> list[int]:
-  try:
-    names = os.listdir(folder)
-  except OSError:
-    return []
-  ends = (name.removeprefix(_NAME) for name in names if name.startswith(_NAME))
-  return [int(end) for end in ends if end.isdecimal()]
+  return max(sharing.numbers(path.parent, _NAME), default=0) <= _number(path)
 
 
 def _number(path: Path) -> int:
   return int(path.name.removeprefix(_NAME))
-
-
-def _is_alive(pid: int) -> bool:
-  """Whether there is a process of this number, though it may be another one by now; then only time ends its claims."""
-  try:
-    os.kill(pid, 0)
-  except ProcessLookupError:
-    return False
-  except OSError:  # of another user
-    return True
-  return True
-
-
-def _machine() -> str:
-  """What this start of this machine is, and which of its process numbers are ours: containers have their own."""
-  try:
-    return f'{Path("/proc/sys/kernel/random/boot_id").read_text().strip()} {os.readlink("/proc/self/ns/pid")}'
-  except OSError:  # not Linux
-    return platform.node()
-
-
-_MACHINE = _machine()
-_FIELDS = {'host', 'machine', 'pid', 'ended', 'key', 'deaths', 'failures', 'predictions', 'files'}
-
-
-def _who() -> dict[str, Any]:
-  return {'host': platform.node(), 'machine': _MACHINE, 'pid': os.getpid()}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import folders
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.runs.options import RANDOM, Options
 from alphafold_jax.transfer import files
@@ -33,6 +34,28 @@ class PlannedModel:
   is_new: bool  # whether its program will be compiled
 
 
+class Digests(dict[str, str]):
+  """SHA-256 of parameters by model, or 'random'; those of models that are not run are looked up when asked for."""
+
+  def __init__(self, params: str | Path | None):
+    super().__init__()
+    self._params = params
+
+  def __missing__(self, model: str) -> str:
+    """WeightsError: the parameters are not there, or are all in one file."""
+    if self._params == RANDOM:
+      return RANDOM
+    path = store.find_params(model, self._params)
+    if self._params is not None and path == folders.expanded(self._params):
+      raise WeightsError(f'{path}: holds one model')
+    self[model] = _digest(path)
+    return self[model]
+
+
+def _digest(path: Path) -> str:
+  return store.verify_file(path) or files.digest(path)['sha256']
+
+
 class Models:
   """The models of a run by name."""
 
@@ -48,8 +71,9 @@ class Models:
     self._programs: set[Hashable] = set()
     self._last: tuple[str, Any] | None = None  # protein and kernels of the last plan
     self.paths: dict[str, Path] = {}
-    self.digests: dict[str, str] = dict.fromkeys(options.models, RANDOM)  # SHA-256 by model
+    self.digests = Digests(options.params)
     if options.is_random:
+      self.digests.update(dict.fromkeys(options.models, RANDOM))
       return
     for name in options.models:
       path = self.paths[name] = store.find_params(name, options.params)
@@ -57,7 +81,7 @@ class Models:
       if wrong:
         problem = f'{path}: {len(wrong)} arrays do not fit {name} (is it the file of another model?)'
         raise WeightsError('\n  '.join([problem, *wrong[:5]]))
-      self.digests[name] = store.verify_file(path) or files.digest(path)['sha256']
+      self.digests[name] = _digest(path)
 
   def facts(self) -> dict[str, Any]:
     """For the record of a run: each model's file and its SHA-256, or 'random'."""

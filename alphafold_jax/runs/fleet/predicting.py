@@ -22,7 +22,7 @@ from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import PASS_ARRAYS, Pass
 from alphafold_jax.runs import work
-from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome
+from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome, Removals, told
 from alphafold_jax.runs.fleet import claims
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.progress import Progress
@@ -99,6 +99,7 @@ class Predictor:
     self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.options.models}
     self._ahead = Ahead(lambda job: work.load(job, setup.templates))
     self._behind = Behind()
+    self._removals = Removals()
 
   def __enter__(self) -> 'Predictor':
     return self
@@ -106,6 +107,7 @@ class Predictor:
   def __exit__(self, *_: object) -> None:
     self._ahead.close()
     self._behind.close()
+    self._removals.close()
 
   def run(self, assignment: Assignment, ahead: Job | None = None) -> None:
     """Predicts a protein; its last files are written later, and then `ended` is called.
@@ -119,7 +121,7 @@ class Predictor:
       WeightsError: the parameters of a model cannot be loaded.
     """
     job = assignment.job
-    protein = _Protein(assignment, JobFiles(self._out, job, self._options))
+    protein = _Protein(assignment, JobFiles(self._out, job, self._options, self._keys, self._removals))
     with self._failing(protein, 'input'):
       protein.loaded = self._ahead.get(job)
     self._ahead.begin(ahead)
@@ -129,8 +131,8 @@ class Predictor:
       return
     num_templates = int(np.sum(protein.loaded.batch.templates.mask))
     templates = f', {number(num_templates, "template")}' if num_templates else ''
-    rows = number(protein.loaded.num_rows, 'alignment row')
-    self._progress.job(job.name, f'{number(job.num_res, "residue")}, {rows}{templates}')
+    shown = f'{number(job.num_res, "residue")}, {number(protein.loaded.num_rows, "alignment row")}{templates}'
+    self._progress.job(job.name, shown)
     self._write(protein, 'output', lambda: protein.files.start_anew(assignment.input_key))
     self._predict_all(protein)
     self._behind.put(functools.partial(self._finish, protein), 'protein')
@@ -141,17 +143,17 @@ class Predictor:
 
   def _finish(self, protein: _Protein) -> None:
     """Ranks the predictions, writes the protein's own files and reports how it ended."""
-    name, found = protein.job.name, protein.found
-    outcome = Outcome(name, FAILED)
+    name, found, outcome = protein.job.name, protein.found, Outcome(protein.job.name, FAILED)
     with self._failing(protein, 'output'):
       if found and not protein.is_lost:
         self._check_claim(protein)
-        key = None if protein.failures else self._keys.job(protein.assignment.input_key)
-        done = protein.files.finish(found, protein.loaded, key, {'notes': list(found[0].notes)})
-        best = done['predictions'][0]
-        shown = f'best of {len(found)} is {best["model"]}, seed {best["seed"]}, pLDDT {best["mean_plddt"]:.1f}'
-        _log.info('%s: %s; %d files', name, shown, len(done['files']))
-        outcome = Outcome(name, PARTIAL if protein.failures else DONE, done['predictions'], done['files'])
+        done = protein.files.finish(found, protein.loaded, complete=not protein.failures)
+        best, *others = done['predictions']
+        shown = f'best of {len(others) + 1} is {best["model"]}, seed {best["seed"]}, {told(best["mean_plddt"], None)}'
+        _log.info('%s: %s; %s', name, shown, number(len(done['files']), 'file'))
+        outcome = Outcome(name, PARTIAL if protein.failures else DONE, [best, *others], done['files'])
+      elif not protein.is_lost:
+        protein.files.abandon()
     if protein.is_lost:
       _log.warning('%s: another process has taken it over, and finishes it', name)
       outcome = Outcome(name, ELSEWHERE)
@@ -188,7 +190,7 @@ class Predictor:
       kept = before or files.keep(one, key)
       files.write_prediction(one.in_memory())
       protein.found.append(kept)
-      scores = f'pLDDT {one.mean_plddt:.1f}' + ('' if one.ptm is None else f', pTM {one.ptm:.2f}')
+      scores = told(one.mean_plddt, one.ptm)
       took = f'{scores}, {number(len(one.passes) - 1, "recycle")}, {one.seconds:.1f} s'
       _log.info('%s %s, seed %d: %s', protein.job.name, name, seed, f'done before, {scores}' if before else took)
 
@@ -202,8 +204,8 @@ class Predictor:
     job, files = protein.job, protein.files
     size, step = residue_bucket(job.num_res), f'{name}, seed {seed}'
     planned = self._models.planned(name, job.name, protein.loaded.batch)
-    how = f'compiling for up to {size} residues, once (kept for later runs)' if planned.is_new else 'running'
-    self._progress.step(f'{step}: {how}')
+    cached = ', or reading what an earlier run compiled' if self._options.compilation_cache else ''
+    self._progress.step(f'{step}: ' + (f'compiling for up to {size} residues{cached}' if planned.is_new else 'running'))
     passes: list[tuple[np.ndarray, np.ndarray]] = []  # positions and pLDDT after each
 
     def on_pass(one: Pass, fetch: Callable[[], Prediction]) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from alphafold_jax.runs.files import told
 from alphafold_jax.screen import LIVE, Display, duration
 
 _log = logging.getLogger(__name__)
@@ -114,9 +115,8 @@ class Progress:
       is_first: whether its time includes compiling.
     """
     self.clock.passed(size, one.seconds, is_first)
-    ptm = '' if one.ptm is None else f', pTM {one.ptm:.2f}'
     moved = f', moved {one.change:.1f} Å' if one.index else ''
-    text = f'{step}, pass {one.index + 1} of {num_passes}: pLDDT {one.mean_plddt:.1f}{ptm}{moved}'
+    text = f'{step}, pass {one.index + 1} of {num_passes}: {told(one.mean_plddt, one.ptm)}{moved}'
     seconds = self.clock.left()
     left = '' if seconds is None else f', {duration(seconds)} left in all'
     _log.info('%s %s, %.1f s%s', self._what, text, one.seconds, left, extra=LIVE)

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax.config import model_type
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.records import read_bytes
+from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.output import files
-from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.options import Options, search_flags
 from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.version import __version__
 
@@ -64,21 +66,24 @@ class Keys:
 
   def __init__(self, options: Options, params: Mapping[str, str], templates: str | None):
     """Makes the part that is the same for all proteins; from the SHA-256 of parameters, by model, and of templates."""
+    self._options, self._params, self._templates = options, params, templates
     self._seeds = options.seeds
-    self._models = {name: self._model_key(options, name, params[name], templates) for name in options.models}
+    self._models = {name: self._model_key(name) for name in options.models}
+    self._others: dict[str, str | None] = {}  # keys of models that this run does not run
     plain = options.as_json() | {'rank': options.ranking}
     later = [name for name in files.wanted(options) if name not in _FORMATS]
     self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | ({'formats': later} if later else {}))
+    self.formats = of_json([files.wanted(options), options.ranking])  # which files there are of predictions
 
-  def _model_key(self, options: Options, name: str, params: str, templates: str | None) -> str:
-    config = options.model_config(name).to_dict()
+  def _model_key(self, name: str) -> str:
+    config = self._options.model_config(name).to_dict()
     return of_json(
       {
         'format': _FORMAT,
         'version': '.'.join(__version__.split('.')[:2]),
         'config': config,
-        'params': params,
-        'templates': templates if config['templates'] is not None else None,
+        'params': self._params[name],
+        'templates': self._templates if config['templates'] is not None else None,
       }
     )
 
@@ -86,6 +91,26 @@ class Keys:
     """The digest of what makes a prediction: input, templates where the model takes any, settings, parameters, seed."""
     return of_json([input_key, self._models[model], seed])
 
+  def kin(self, input_key: str, model: str, seed: int) -> str | None:
+    """The same of any model of the run's family, also one that is not run; None if its parameters are not there."""
+    if model in self._models:
+      return self.prediction(input_key, model, seed)
+    if model not in self._others:
+      try:
+        same = model_type(model) == self._options.family
+        self._others[model] = self._model_key(model) if same else None
+      except (AlphaFoldError, KeyError, ValueError):
+        self._others[model] = None
+    key = self._others[model]
+    return None if key is None else of_json([input_key, key, seed])
+
   def job(self, input_key: str) -> str:
     """The digest of all that makes the files of a protein: its predictions, and which files are wanted."""
     return of_json([input_key, list(self._models.values()), [self._seeds.start, self._seeds.stop], self._files])
+
+
+def of_run(options: Options, keys: Keys | None, templates: str | None) -> str:
+  """The digest of all that shapes what a run writes, whatever its proteins; `keys` is None if it predicts nothing."""
+  return of_json(
+    [keys and keys.job(''), options.msa_only, options.jobname_prefix, search_flags(options.search), templates]
+  )

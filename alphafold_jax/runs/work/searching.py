@@ -71,6 +71,7 @@ class Searches:
     for path in atomic.make_folder(alignment.parent).iterdir():
       if not path.name.startswith(('.', alignment.name.removesuffix(_ALIGNMENT))):  # another process may be keeping it
         path.unlink(missing_ok=True)
+        _log.info('%s: removed %s, which another search had found', job.name, path.name)
     atomic.write_text(hits, json.dumps([hit.to_json() for hit in found.hits]) + '\n')
     with atomic.replacing(alignment) as file, gzip.open(file, 'wt', **atomic.TEXT) as packed:
       packed.write(alignment_text(job.query.name, job.query.sequence, found))  # the last: all is there once this is

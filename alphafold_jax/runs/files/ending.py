@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The closing table: what there is now and what failed, for a person."""
+
+import datetime
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alphafold_jax.runs.files.records import shown
+from alphafold_jax.runs.files.report import (
+  DONE,
+  ELSEWHERE,
+  FAILED,
+  FAILURES,
+  KEPT,
+  NOT_RUN,
+  PARTIAL,
+  SUMMARY,
+  Outcome,
+  Summary,
+)
+from alphafold_jax.screen import number
+
+if TYPE_CHECKING:
+  from rich.table import Table  # rich is loaded only where something is shown
+
+_MAX_ROWS = 60
+_WIDTH = 100
+
+
+def closing(summary: Summary, *, live: bool) -> str:
+  """The table of what there is now and what failed, as text: in colours for a terminal, else plain."""
+  from rich.console import Console
+
+  text = io.StringIO()
+  colours: dict[str, Any] = {'color_system': 'auto' if live else None, 'no_color': False}
+  console = Console(file=text, width=_WIDTH, force_terminal=live, highlight=False, legacy_windows=False, **colours)
+  if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions and outcome.ours]:
+    best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
+    heading = 'Best prediction of each protein' if best_only else 'Predictions'
+    notes = f' ({"; ".join(note.text for note in summary.notes)})' if summary.notes else ''
+    console.print(heading + notes, style='bold', markup=False, soft_wrap=True)  # may be wider than the table
+    console.print(_predictions_table(outcomes, best_only, live))
+  if summary.failures:
+    console.print(_failures_table(summary, live))
+  for note in summary.notes:
+    console.print(f'{note.text}. {note.advice}.', style='bold red', markup=False, soft_wrap=True)
+  for line in _closing_lines(summary):
+    console.print(line, markup=False, soft_wrap=True)
+  return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _table(live: bool, title: str | None = None) -> 'Table':
+  from rich import box, table
+
+  lines = box.SIMPLE_HEAD if live else None
+  return table.Table(
+    title=title, title_justify='left', title_style='bold red', box=lines, pad_edge=False, header_style='bold'
+  )
+
+
+def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool) -> 'Table':
+  grid = _table(live)
+  grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=36)
+  for name in ('Rank', 'Model', 'Seed', 'pLDDT', 'pTM', 'Time', 'Files'):
+    grid.add_column(name, justify='left' if name == 'Model' else 'right', no_wrap=True)
+  grid.add_column('', no_wrap=True)
+  for outcome in outcomes[:_MAX_ROWS]:
+    for i, row in enumerate(outcome.predictions[:1] if best_only else outcome.predictions):
+      first = [outcome.job, str(len(outcome.files)), '' if outcome.status == DONE else outcome.status]
+      job, num_files, remark = first if i == 0 else ('', '', '')
+      plddt, ptm = shown(row['mean_plddt'], row['ptm'])
+      scores = plddt, ptm or '-', _time(row['seconds'])
+      grid.add_row(job, str(row['rank']), row['model'], str(row['seed']), *scores, num_files, remark)
+  if len(outcomes) > _MAX_ROWS:
+    grid.add_row('...', *[''] * 7, f'{len(outcomes) - _MAX_ROWS} more')
+  return grid
+
+
+def _time(seconds: float) -> str:
+  return f'{seconds:.1f} s' if seconds < 1000 else str(datetime.timedelta(seconds=round(seconds)))
+
+
+def _failures_table(summary: Summary, live: bool) -> 'Table':
+  from rich.text import Text
+
+  grid = _table(live, 'Failures')
+  grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=24)
+  grid.add_column('At', no_wrap=True)
+  grid.add_column('Why', overflow='fold')
+  for failure in summary.failures[: _MAX_ROWS // 3]:
+    grid.add_row(failure.job, failure.model or failure.stage, Text(f'{failure.error}: {failure.message}'))
+  if len(summary.failures) > _MAX_ROWS // 3:
+    grid.add_row('...', '', f'{len(summary.failures) - _MAX_ROWS // 3} more, see {summary.path(FAILURES).name}')
+  return grid
+
+
+def _closing_lines(summary: Summary) -> Iterator[str]:
+  ours = [outcome for outcome in summary.outcomes if outcome.ours]
+  others = [outcome for outcome in summary.outcomes if not outcome.ours]
+  shard = f'shard {summary.shard[0]} of {summary.shard[1]}, ' if summary.shard else ''
+  yield f'{shard}{_counted(ours)}. Files are in {summary.out}'
+  if others:
+    yield f'of other shards, {_counted(others)}'
+  if any(outcome.predictions for outcome in summary.outcomes):
+    packed = all(name.endswith('.zip') for outcome in summary.outcomes for name in outcome.files)
+    best = '*_unrelaxed_rank_001_*.pdb'
+    where = f'{best} in each of {summary.out / "*.result.zip"}' if packed else summary.out / best
+    yield f'Best structures: {where}; all scores: {summary.out / SUMMARY}'
+  if summary.failures:
+    yield f'Failures: {summary.path(FAILURES)}; the same command tries them again and keeps what is done.'
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+  """'3 proteins: 2 done, 1 failed'."""
+  of_status = Counter(outcome.status for outcome in outcomes)
+  in_order = (DONE, KEPT, PARTIAL, FAILED, ELSEWHERE, NOT_RUN)
+  counts = [f'{of_status[status]} {status}' for status in in_order if of_status[status]]
+  return f'{number(len(outcomes), "protein")}{": " * bool(counts)}{", ".join(counts)}'

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of a protein, OUT/{job}.done.txt: what its files are of. It is there only while they are whole."""
+
+import itertools
+import json
+import types
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from alphafold_jax.choices import RANKINGS
+from alphafold_jax.output.files import Prediction
+from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import Keys
+
+
+def path(out: Path, job: str) -> Path:
+  """Where the record of a protein is."""
+  return out / f'{job}.done.txt'
+
+
+def read(path: Path, there: Collection[str] | None = None) -> dict[str, Any] | None:
+  """The record of a protein, whatever its files were made by; None if there is none, or one of the files is gone.
+
+  Args:
+    path: of the record.
+    there: names of the files in the output folder, if they are known.
+  """
+  try:
+    content = json.loads(path.read_text(encoding='utf-8'))
+    names, _ = content['files'], content['predictions']
+    complete = all((path.parent / name).exists() for name in names) if there is None else set(names) <= set(there)
+    return content if complete else None
+  except (OSError, ValueError, KeyError, TypeError):  # of another program, or damaged
+    return None
+
+
+def holds(content: Mapping[str, Any], options: Options, input_key: str, keys: Keys) -> bool:
+  """Whether a record has all that a run would make, perhaps beside other seeds and models.
+
+  Args:
+    content: of the record.
+    options: of the run.
+    input_key: of the protein's input.
+    keys: of the run.
+  """
+  if content.get('key') == keys.job(input_key):
+    return True
+  if content.get('formats') != keys.formats:
+    return False
+  rows = {(row.get('model'), row.get('seed')): row for row in content['predictions']}
+  for model, seed in itertools.product(options.models, options.seeds):
+    row = rows.get((model, seed), {})
+    if row.get('key') != keys.prediction(input_key, model, seed):
+      return False
+    if RANKINGS[options.ranking](types.SimpleNamespace(**row)) > options.stop_at_score:
+      return True
+  return True
+
+
+def shown(plddt: float, ptm: float | None) -> tuple[str, str]:
+  """Scores in full, pLDDT and pTM, as a person sees them: rounded here alone, and once; '' where there is no pTM."""
+  return f'{plddt:.1f}', '' if ptm is None else f'{ptm:.2f}'
+
+
+def told(plddt: float, ptm: float | None) -> str:
+  """The same in a line: 'pLDDT 52.2, pTM 0.41'."""
+  return ', '.join(f'{name} {text}' for name, text in zip(('pLDDT', 'pTM'), shown(plddt, ptm)) if text)
+
+
+def row(rank: int, prediction: Prediction, key: str | None) -> dict[str, Any]:
+  """What the record says of a prediction: its scores in full, which are rounded only where they are shown."""
+  return {
+    'rank': rank,
+    'tag': prediction.tag,
+    'model': prediction.model_name,
+    'seed': prediction.seed,
+    'key': key,
+    'mean_plddt': prediction.mean_plddt,
+    'ptm': prediction.ptm,
+    'passes': len(prediction.passes),
+    'seconds': round(prediction.seconds, 2),
+  }
