@@ -26,10 +26,11 @@ _NUMBERS = (
   b'inf', b'0x1f', b'1_000', b'1.5', b'-0.0', b'1' * 5000, b'9' * 30, '\u0663'.encode(), '\u00b2'.encode(), b'', b'*',
 )  # fmt: skip
 _TOKENS = (
-  b'\0', b'\0' * 40, b'\xff\xfe', b'\xef\xbb\xbf', b'\x1f\x8b\x08', b'PK\x03\x04', b'\r', b'\r\n', b'\n\n', b'\t', b'  ',
+  b'\0', b'\0' * 40,
+  b'\xff\xfe', b'\xef\xbb\xbf', b'\x1f\x8b\x08', b'PK\x03\x04', b'\r', b'\r\n', b'\n\n', b'\t', b'  ',
   b'>', b'>\n', b'#', b'//', b'"', b"'", b'\\', b';\n', b',', b'loop_\n', b'data_\n', b'# STOCKHOLM 1.0\n', b'END\n',
   b'TER\n', b'MODEL        2\n', b'?', b'.', b'-', b'*', b'A' * 3000, b'[' * 2000, b'{"a":' * 2000, '\u00e9'.encode(),
-  '\u2028'.encode(), '\u0410'.encode(), '\U0001f9ec'.encode(), b'\xed\xa0\x80', b'\x0c', b'\x85', b'\x1a', b'\x7f', b'%s',
+  '\u2028'.encode(), '\u0410'.encode(), '\U0001f9ec'.encode(), b'\xed\xa0\x80', b'\x0c', b'\x85', b'\x1a', b'\x7f',
 )  # fmt: skip
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that this program reads, as a table of parsers: where inputs come from, what reads them, what may be raised.
+"""Everything that this program reads, as a table of parsers: where inputs come from and what reads them.
 
 An input is number N of a parser under a seed: `made(parser, seed, N)` gives its bytes, `outcome` reads them. Whatever
 is not a typed exception of errors.py is a fault; a few parsers behind a door that catches more say so in their row.
@@ -7,8 +7,6 @@ is not a typed exception of errors.py is a fault; a few parsers behind a door th
 
 import contextlib
 import dataclasses
-import gzip
-import json
 import logging
 import tempfile
 import types
@@ -130,7 +128,7 @@ def _text(name: str, make: Make, read: Callable[[str], object], **more: object) 
 
 
 def _whole_map(path: Path) -> None:
-  for chosen in template_map.read_template_map(path):
+  for chosen in template_map.read_template_map(path)[:4]:
     chosen.place(seeds.SEQUENCE)
 
 
@@ -177,9 +175,10 @@ def _kept_search(data: bytes, folder: Path) -> None:
   kept = SearchCache(folder)
   try:
     _file(folder / 'ab', 'ab00000000000000.json.gz', data)
-    list(kept.entries())
+    _ = [f'{one.engine} {one.num_res} {one.num_rows}' for one in kept.entries()]
     if found := kept.get('ab00000000000000'):
-      _ = [(rows.database, parse_a3m(rows.a3m, 'kept')) for rows in found.rows]
+      for rows in found.rows:
+        parse_a3m(rows.a3m, rows.database)
   finally:
     kept.close()
 
@@ -281,7 +280,7 @@ def _scores(path: Path) -> None:
 
 def _metrics(path: Path) -> None:
   watch.read(path)
-  watch._Log(path, 3) if hasattr(watch, '_Log') else None
+  watch.Table(path, 3)
 
 
 def _release(path: Path) -> None:
@@ -344,9 +343,7 @@ PARSERS = (
   _path('features as query', _FEATURES, _features_query, 'input.npz'),
   Parser('kept prediction', _PREDICTED, _prediction, owned=True),
   Parser('done record', inputs.of_json(seeds.DONE), _done, owned=True),
-  _path(
-    'journal of files', inputs.of_json(seeds.JOURNAL), lambda path: job_files.Journal(path).content, owned=True
-  ),
+  _path('journal of files', inputs.of_json(seeds.JOURNAL), lambda path: job_files.Journal(path).content, owned=True),
   Parser('claim', inputs.of_json(seeds.CLAIM), _claim, owned=True),
   _path('kept hits', inputs.of_json(seeds.HITS), work_templates._read_hits),
   Parser('names.json', inputs.of_json({'a_1': 'a|1', 'b': 'b'}), _names, owned=True),
@@ -366,4 +363,3 @@ PARSERS = (
   _path('trials of kernels', inputs.of_json(seeds.TRIALS), tuning._read, owned=True),
 )
 BY_NAME = {parser.name: parser for parser in PARSERS}
-_ = gzip, json

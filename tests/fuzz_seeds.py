@@ -9,12 +9,13 @@ from random import Random
 
 import numpy as np
 import small_cache
+from fuzz_inputs import Make, changed, npy, of_bytes, of_json
 
 from alphafold_jax.data import features as feature_files
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.training import packing
 from alphafold_jax.fields import leaves
-from fuzz_inputs import Make, changed, npy, of_bytes, of_json
+from alphafold_jax.runs.fleet import claims
 
 _DATA = Path(__file__).parent / 'data'
 SEQUENCE = 'MKTAYIAKQRQISFVKSHFSRQ'
@@ -91,7 +92,9 @@ MMCIF = (
   + '#\n_struct_asym.id A\n_struct_asym.entity_id 1\n#\n_struct.title\n;A title of\ntwo lines\n;\n#\n'
   + _atoms()
 )
-OBSOLETE = ' LIST OF OBSOLETE COORDINATE ENTRIES AND SUCCESSORS\nOBSLTE    31-JUL-94 116L     216L\nOBSLTE 29-JAN-96 125D\n'
+OBSOLETE = (
+  ' LIST OF OBSOLETE COORDINATE ENTRIES AND SUCCESSORS\nOBSLTE    31-JUL-94 116L     216L\nOBSLTE 29-JAN-96 125D\n'
+)
 TEMPLATE_MAP = (
   [{'structure': 'near.pdb', 'chain': 'A', 'pairs': [[i, i] for i in range(12)]}],
   [{'structure': 'near.pdb', 'alignment': 'pair.a3m', 'query': 'x'}, {'structure': 'near.pdb'}],
@@ -106,7 +109,9 @@ def hhr() -> tuple[str, ...]:
   head, _, rest = text.partition(' No Hit')
   table, _, blocks = rest.partition('\n\nNo 1')
   two = 'No 1' + blocks.partition('\nNo 3')[0] + '\n'
-  return f'{head} No Hit' + '\n'.join(table.split('\n')[:3]) + f'\n\n{two}', f'{head} No Hit{table.split(chr(10))[0]}\n\n'
+  return f'{head} No Hit' + '\n'.join(
+    table.split('\n')[:3]
+  ) + f'\n\n{two}', f'{head} No Hit{table.split(chr(10))[0]}\n\n'
 
 
 M8 = (
@@ -121,10 +126,12 @@ TEMPLATE_ARCHIVE: dict[str, Make] = {
   '1abc.cif': of_bytes('data_X\n#\n'),
 }
 DATABASE_ARCHIVE: dict[str, Make] = {
-  name: of_bytes(content) for name, content in {'set': 'x' * 40, 'set.dbtype': '\0\0\0\0', 'a/set.index': '0\t0\t4\n'}.items()
+  name: of_bytes(content)
+  for name, content in {'set': 'x' * 40, 'set.dbtype': '\0\0\0\0', 'a/set.index': '0\t0\t4\n'}.items()
 }
 PARAMETER_ARCHIVE: dict[str, Make] = {
-  name: of_bytes(content) for name, content in {'./LICENSE': 'CC BY', 'a/params_model_1.npz': 'PK', 'x.npz': 'PK'}.items()
+  name: of_bytes(content)
+  for name, content in {'./LICENSE': 'CC BY', 'a/params_model_1.npz': 'PK', 'x.npz': 'PK'}.items()
 }
 HITS = [
   {
@@ -202,16 +209,27 @@ MANIFEST = {
   'archives': {'a.tar': {'url': 'https://a', 'sha256': _SHA256, 'size': 3}},
 }
 PART = {'url': 'https://a/x', 'total': 100, 'validator': '"one"', 'md5': None}
-_OF_RANK = {'rank': 1, 'tag': 't', 'model': 'm', 'seed': 0, 'mean_plddt': 50.0, 'ptm': None, 'passes': 1, 'seconds': 1.0}
+_OF_RANK = {
+  'rank': 1,
+  'tag': 't',
+  'model': 'm',
+  'seed': 0,
+  'mean_plddt': 50.0,
+  'ptm': None,
+  'passes': 1,
+  'seconds': 1.0,
+}
 DONE = {'job': 'x', 'num_res': 5, 'key': 'key', 'predictions': [_OF_RANK], 'files': ['near.pdb', 'a.pdb']}
 JOURNAL = {'input': 'key', 'files': ['a.pdb', 'b.cif']}
 CLAIM = {
-  'host': 'h', 'machine': 'm', 'pid': 1, 'ended': None, 'key': 'k', 'deaths': 1, 'failures': [{'error': 'x'}],
+  'host': 'h', 'machine': claims._MACHINE, 'pid': 1, 'ended': None, 'key': 'k', 'deaths': 1, 'failures': [{'error': 'x'}],
   'predictions': [_OF_RANK], 'files': ['a.pdb'], 'taken': '2026-01-01',
 }  # fmt: skip
 SCORES = {'plddt': [50.0, 60.5], 'ptm': 0.5, 'max_pae': 30.0, 'pae': [[0.0, 1.0], [1.0, 0.0]]}
 CACHE = {'format': 'alphafold_jax training cache', 'version': 1, 'num_records': 2, 'num_bytes': 100, 'settings': {}}
-CHAINS = 'id,cluster,split,resolution,method,release_date,exclude\n1abc_A,c1,train,1.8,X-RAY,2015-07-29,\n2abc_B,,,,,,yes\n'
+CHAINS = (
+  'id,cluster,split,resolution,method,release_date,exclude\n1abc_A,c1,train,1.8,X-RAY,2015-07-29,\n2abc_B,,,,,,yes\n'
+)
 TRIALS = [{'operation': 'attention', 'row': 'xla', 'seconds': 0.1, 'error': 0.0, 'reason': ''}]
 SETTINGS = (
   'evoformer.num_block=8', 'dtype=bfloat16', 'templates=None', "extra_msa.pair.order=('a', 'b')", 'name={"a": [1]}',
@@ -222,4 +240,6 @@ def index() -> str:
   """index.csv of a training cache."""
   columns = 'id length num_resolved resolution method release_date cluster split largest_share depth depth_found'
   names = [*columns.split(), 'alignment', 'is_distillation']
-  return f'{",".join(names)}\n1abc_A,22,22,1.8,"X-RAY, x",2015-07-29,c1,train,0.2,3,3,a.a3m,0\nx,5,5,0,,,x,val,0.2,1,1,,1\n'
+  return (
+    f'{",".join(names)}\n1abc_A,22,22,1.8,"X-RAY, x",2015-07-29,c1,train,0.2,3,3,a.a3m,0\nx,5,5,0,,,x,val,0.2,1,1,,1\n'
+  )

@@ -6,6 +6,7 @@ A bad record never hides the good ones: `scan_queries` returns both, in order, e
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -221,7 +222,7 @@ def _table_row(path: Path, line: int, row: dict[str, str], read: _Read | None) -
   if not (a3m := row.get('a3mpath', '').strip()):
     return *_field_sequence(path, line, row), None
   alignment = path.parent / a3m
-  if not alignment.exists() and Path(a3m).exists():  # relative to the working directory, as ColabFold has it
+  if not os.path.exists(alignment) and os.path.exists(a3m):  # relative to the working directory, as in ColabFold
     alignment = Path(a3m)
   sequence, notes, _ = _alignment_query(alignment, read)
   if row['sequence'].strip():

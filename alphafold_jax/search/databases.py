@@ -7,6 +7,7 @@ sequences for the alignment or those of known structures (AlphaFold 2.3.2: data/
 
 import dataclasses
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -91,26 +92,26 @@ def _entries(folder: Path) -> list[Path]:
 def parse(text: str) -> Database:
   """The database that is given as `ROLE=PATH` or `PATH`; InputError if there is no such role or file."""
   role, equals, rest = text.partition('=')
-  if not equals or (role not in ROLES and Path(text).exists()):
+  if not equals or (role not in ROLES and os.path.exists(text)):  # Path.exists raises OSError of a name too long
     role, rest = '', text
   elif role not in ROLES:
     raise InputError(f'--database {text}: no role {role!r}; choose {", ".join(ROLES)}, or give the path alone')
-  path = Path(rest).expanduser()
+  path = Path(os.path.expanduser(rest))
   if kind := _kind(path):
     return Database(role or _role_of(path), path, kind)
   what = 'no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with'
-  if path.is_dir():
+  if os.path.isdir(path):
     what = 'a folder, which has no role; name the database itself'
   raise InputError(f'--database {text}: {what}')
 
 
 def _kind(path: Path) -> str | None:
   """The kind of the database whose files begin with a path; None if there is none."""
-  if Path(f'{path}.dbtype').is_file():
+  if os.path.isfile(f'{path}.dbtype'):
     return MMSEQS
-  if Path(f'{path}_a3m.ffindex').is_file():
+  if os.path.isfile(f'{path}_a3m.ffindex'):
     return HHSUITE
-  return FASTA if path.is_file() else None
+  return FASTA if os.path.isfile(path) else None
 
 
 def _role_of(path: Path) -> str:

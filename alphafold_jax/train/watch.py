@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.errors import InputError, how_to_install
 from alphafold_jax.screen import LIVE, duration
 from alphafold_jax.train.step import Metrics
@@ -67,9 +67,11 @@ def read(path: Path) -> list[dict[str, str]]:
   """
   try:
     with path.open(encoding='utf-8', newline='') as file:
-      lines = [line for line in csv.DictReader(file) if line.get('step', '').isdigit() and None not in line.values()]
-  except OSError as error:
-    raise InputError(f'{path}: cannot be read ({error.strerror}); is this the folder of a training run?') from None
+      whole = (line for line in csv.DictReader(file) if None not in line.values())
+      lines = [line for line in whole if untrusted.whole_number(line.get('step')) is not None]
+  except (OSError, ValueError, csv.Error) as error:
+    why = getattr(error, 'strerror', None) or error
+    raise InputError(f'{path}: cannot be read ({why}); is this the folder of a training run?') from None
   return lines
 
 

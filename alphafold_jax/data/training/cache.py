@@ -15,14 +15,13 @@ mmCIF and A3M takes a hundred times longer than a training step can wait.
 
 import csv
 import dataclasses
-import json
 import threading
 import typing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from alphafold_jax import installed
+from alphafold_jax import installed, untrusted
 from alphafold_jax.data.training.packing import ChainRecord, unpack
 from alphafold_jax.errors import InputError
 
@@ -123,7 +122,7 @@ def array_record() -> ModuleType:
 def _read_manifest(path: Path) -> dict[str, Any]:
   """The content of cache.json, after its format and version were checked."""
   try:
-    manifest = json.loads((path / MANIFEST).read_text(encoding='utf-8'))
+    manifest = untrusted.from_json((path / MANIFEST).read_text(encoding='utf-8'))
     kind, version = manifest['format'], manifest['version']
     _ = manifest['num_records'], manifest['num_bytes']
   except FileNotFoundError:

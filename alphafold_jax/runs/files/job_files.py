@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.choices import RANKINGS
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
@@ -187,7 +187,7 @@ class JobFiles:
       there: names of the files in the output folder, if they are known.
     """
     try:
-      content = json.loads(self.done_path.read_text(encoding='utf-8'))
+      content = untrusted.from_json(self.done_path.read_text(encoding='utf-8'))
       names = content['files']
       complete = all((self.out / name).exists() for name in names) if there is None else set(names) <= set(there)
       return content if content['key'] == key and complete else None
@@ -224,7 +224,7 @@ class Journal:
   def content(self) -> tuple[str | None, frozenset[str]]:
     """The key and the names."""
     try:
-      content = json.loads(self._path.read_text(encoding='utf-8'))
+      content = untrusted.from_json(self._path.read_text(encoding='utf-8'))
       return content['input'], frozenset(name for name in content['files'] if os.path.basename(name) == name)
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: then nothing is ours to remove
       return None, frozenset()

@@ -85,6 +85,7 @@ def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collecti
       _log.debug('%s: of other content', path)
       return None
     _check(arrays, has_pae=header['ptm'] is not None)
+    _ = header['mean_plddt'] + 0.0, (header['ptm'] or 0.0) + 0.0  # numbers
     if extras:
       extra_header, extra_arrays = _read(extras_path)
       if extra_header['key'] != key or not set(extras) <= set(extra_arrays):

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 
 _log = logging.getLogger(__name__)
 RENEWED_EVERY = 20.0  # seconds
@@ -132,8 +132,11 @@ class Claims:
         text = file.read()
     except OSError:  # gone since
       return None
+    except ValueError:  # damaged: no text
+      text = ''
     try:
-      content = {name: value for name, value in json.loads(text).items() if name in _FIELDS}
+      found = untrusted.from_json(text).items()
+      content = {name: value for name, value in found if isinstance(value, _FIELDS.get(name, ()))}
     except (ValueError, AttributeError):  # being written
       content = {}
     return Claim(max(numbers), renewed, **content)
@@ -190,7 +193,7 @@ def _is_alive(pid: int) -> bool:
     os.kill(pid, 0)
   except ProcessLookupError:
     return False
-  except OSError:  # of another user
+  except (OSError, OverflowError):  # of another user; no number that a process can have
     return True
   return True
 
@@ -204,7 +207,11 @@ def _machine() -> str:
 
 
 _MACHINE = _machine()
-_FIELDS = {'host', 'machine', 'pid', 'ended', 'key', 'deaths', 'failures', 'predictions', 'files'}
+_FIELDS: dict[str, type] = {  # what is read of a claim
+  **dict.fromkeys(('host', 'machine', 'ended', 'key'), str),
+  **dict.fromkeys(('pid', 'deaths'), int),
+  **dict.fromkeys(('failures', 'predictions', 'files'), list),
+}
 
 
 def _who() -> dict[str, Any]:

@@ -72,11 +72,18 @@ def release_date(path: str | Path) -> str | None:
   """When an entry was first released, as YYYY-MM-DD; None if that is not in its file."""
   text = read_text(path)
   if history := _HISTORY.search(text):
-    table = MMCIF2Dict(io.StringIO(f'data_\n{history[0]}'))
-    dates = table.get('_pdbx_audit_revision_history.revision_date', [])
+    dates = _revision_dates(history[0])
   else:
     dates = [_iso(*found) for found in _REVISION.findall(text) if found[1] in _MONTHS]
   return min(filter(_ISO_DATE.fullmatch, dates), default=None)
+
+
+def _revision_dates(history: str) -> list[str]:
+  """The dates in the mmCIF category of an entry's revisions; none where it is damaged."""
+  try:
+    return MMCIF2Dict(io.StringIO(f'data_\n{history}')).get('_pdbx_audit_revision_history.revision_date', [])
+  except Exception:  # of a malformed line Biopython raises errors of any type
+    return []
 
 
 def _iso(day: str, month: str, year: str) -> str:
