@@ -7,6 +7,7 @@ is not a typed exception of errors.py is a fault; a few parsers behind a door th
 
 import contextlib
 import dataclasses
+import email
 import logging
 import tempfile
 import types
@@ -32,7 +33,7 @@ from alphafold_jax.runs.work import templates as work_templates
 from alphafold_jax.search import databases, download, fasta, m8
 from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.mmseqs import making
-from alphafold_jax.search.server import archive, engine, tickets
+from alphafold_jax.search.server import archive, client, engine, tickets
 from alphafold_jax.search.server.client import PassingError
 from alphafold_jax.search.standard_sets import StandardSet
 from alphafold_jax.search.templates import hhsearch, hmmsearch, library
@@ -274,6 +275,20 @@ def _part(data: bytes, folder: Path) -> None:
     _ = 3 <= (known.total or 3), {'If-Range': known.validator}
 
 
+def _download_headers(text: str) -> None:
+  """The answer to a request for the rest of a file, of which nothing is there."""
+  with contextlib.suppress(fetch._TryAgainError):
+    headers = email.message_from_string(text)
+    answer = types.SimpleNamespace(headers=headers, status=206 if 'Content-Range' in headers else 200)
+    known = fetch._RemoteFile('https://a/x', 100, '"one"')
+    _, now = fetch._where_it_starts(answer, 'https://a/x', Path('/nowhere/x'), known, 10)
+    _ = (now.total or 0) - 10
+
+
+def _retry_after(text: str) -> None:
+  client._asked_wait(email.message_from_string(f'Retry-After: {text}'))
+
+
 def _scores(path: Path) -> None:
   scoring._predicted_scores(finding.PredictionFile('x', path, scores=path))
 
@@ -338,6 +353,8 @@ PARSERS = (
   _path('parameters', inputs.of_npz(seeds.PARAMETERS), _parameters),
   Parser('parameter archive', inputs.of_tar(seeds.PARAMETER_ARCHIVE), _parameter_archive),
   Parser('parameter manifest', inputs.of_json(seeds.MANIFEST), _manifest),
+  _text('headers of a download', inputs.of_bytes(*seeds.HEADERS), _download_headers),
+  _text('Retry-After', inputs.of_bytes('120', 'Wed, 21 Oct 2026 07:28:00 GMT'), _retry_after),
   Parser('partial download', inputs.of_json(seeds.PART), _part, owned=True),
   _path('features', inputs.sometimes_packed(_FEATURES), features.load_features),
   _path('features as query', _FEATURES, _features_query, 'input.npz'),

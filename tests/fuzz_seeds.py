@@ -63,7 +63,8 @@ PDB = small_cache.pdb_text(SEQUENCE[:14])
 PDB_HEADED = (
   'HEADER    SIGNALING PROTEIN                       06-JUL-15   4ZEY\nEXPDTA    X-RAY DIFFRACTION\n'
   'REMARK   2\nREMARK   2 RESOLUTION.    1.80 ANGSTROMS.\nREVDAT   1   29-JUL-15 4ZEY    0\n'
-  'MODRES 4ZEY MSE A    2  MET  SELENOMETHIONINE\nSEQRES   1 A   14  MET LYS THR ALA TYR ILE ALA LYS GLN ARG GLN ILE SER\n'
+  'MODRES 4ZEY MSE A    2  MET  SELENOMETHIONINE\n'
+  'SEQRES   1 A   14  MET LYS THR ALA TYR ILE ALA LYS GLN ARG GLN ILE SER\n'
   f'MODEL        1\n{PDB.replace("END", "TER")}ENDMDL\nMODEL        2\n{PDB[:810]}ENDMDL\nEND\n'
 )
 _NAMES = (
@@ -208,6 +209,10 @@ MANIFEST = {
   'files': {'near.pdb': _ENTRY},
   'archives': {'a.tar': {'url': 'https://a', 'sha256': _SHA256, 'size': 3}},
 }
+HEADERS = (
+  'Content-Length: 90\nETag: "one"\nContent-Range: bytes 10-99/100\nx-goog-hash: a=b,md5=CY9rzUYh03PK3k6DJie09g==\n',
+  'Content-Length: 100\nETag: W/"two"\nLast-Modified: Wed, 21 Oct 2026 07:28:00 GMT\nContent-Encoding: gzip\n',
+)
 PART = {'url': 'https://a/x', 'total': 100, 'validator': '"one"', 'md5': None}
 _OF_RANK = {
   'rank': 1,
@@ -222,8 +227,8 @@ _OF_RANK = {
 DONE = {'job': 'x', 'num_res': 5, 'key': 'key', 'predictions': [_OF_RANK], 'files': ['near.pdb', 'a.pdb']}
 JOURNAL = {'input': 'key', 'files': ['a.pdb', 'b.cif']}
 CLAIM = {
-  'host': 'h', 'machine': claims._MACHINE, 'pid': 1, 'ended': None, 'key': 'k', 'deaths': 1, 'failures': [{'error': 'x'}],
-  'predictions': [_OF_RANK], 'files': ['a.pdb'], 'taken': '2026-01-01',
+  'host': 'h', 'machine': claims._MACHINE, 'pid': 1, 'ended': None, 'key': 'k', 'deaths': 1,
+  'failures': [{'error': 'x'}], 'predictions': [_OF_RANK], 'files': ['a.pdb'], 'taken': '2026-01-01',
 }  # fmt: skip
 SCORES = {'plddt': [50.0, 60.5], 'ptm': 0.5, 'max_pae': 30.0, 'pae': [[0.0, 1.0], [1.0, 0.0]]}
 CACHE = {'format': 'alphafold_jax training cache', 'version': 1, 'num_records': 2, 'num_bytes': 100, 'settings': {}}

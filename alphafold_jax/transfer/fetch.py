@@ -196,7 +196,7 @@ def _where_it_starts(
       _log.warning('%s: the server sends the file from its beginning; starting over', url)
     return 0, _RemoteFile(url, total, validator, _stated_md5(headers))
   span = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', headers.get('Content-Range', '').strip())
-  if known and span and int(span[1]) == have and validator in (None, known.validator):
+  if known and span and untrusted.whole_number(span[1]) == have and validator in (None, known.validator):
     if span[2] in ('*', str(known.total)):
       return have, known
   discard(part)

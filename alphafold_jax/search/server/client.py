@@ -288,6 +288,6 @@ def _asked_wait(headers: email.message.Message) -> float:
     return float(seconds)
   try:
     then = email.utils.parsedate_to_datetime(text)
-  except ValueError:
+  except (ValueError, OverflowError):
     return 0.0
   return max(0.0, (then - datetime.datetime.now(then.tzinfo)).total_seconds())
