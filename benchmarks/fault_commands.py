@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that benchmarks/faults.py disturbs, and what of the files that they leave must be the same every time.
+
+What may differ is named here and nowhere else: ALLOWED keys and columns, and the files of LEFT_OUT.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import fnmatch
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import turns
+
+ALLOWED = (
+  'date',
+  'finished',
+  'seconds',
+  'free_bytes',
+  'mtime_ns',
+  'seconds_per_step',
+  'samples_per_second',
+  'hours_left',
+)
+ALLOWED_WORDS = 'dates, durations, free memory, times of change'
+LEFT_OUT = (  # who did what and when: logs, claims, locks; and what a killed process had half-written, removed when old
+  'log*.txt', 'claim.*', '.*.part', 'lock', '.lock', 'events.out.*', 'checkpoints',
+)  # fmt: skip
+LEFT_OUT_WORDS = 'log.txt, claims, locks, TensorBoard events, hidden .part files'
+SEQUENCES = {'p': 'MKTAYIAKQRQISFVKSHFS', 'q': 'GSHMKELAARLDQTFWVNPC', 'r': 'MADEEKLPPGWEKRMSRSSGRVYYFNHITNAS'}
+_DOWNLOADED = {  # what the archive of the download holds: large enough to be killed in the middle of
+  f'alphafold/alphafold_iteration/part_{i}//weights': (1000, 2000) for i in range(4)
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+  """One command of the program."""
+
+  name: str
+  arguments: Callable[[Path, Path], Sequence[str]]  # given the folder of inputs, and OUT
+  prepare: Callable[[Path], None] = lambda inputs: None
+  finally_: Callable[[Path, Path], Mapping[str, str]] = lambda out, inputs: {}  # further digests
+  program: Sequence[str] = ('-m', 'alphafold_jax')
+
+  def line(self, inputs: Path, out: Path) -> list[str]:
+    """The command line."""
+    return [sys.executable, *self.program, *self.arguments(inputs, out)]
+
+
+def environment(cache: Path) -> dict[str, str]:
+  """Of a process that keeps what it compiles and finds in a folder."""
+  paths = os.pathsep.join([str(turns.ROOT), str(turns.ROOT / 'tests')])
+  kept = {name: value for name, value in os.environ.items() if not name.startswith(('ALPHAFOLD_JAX_', 'JAX_COMP'))}
+  return kept | {
+    'XDG_CACHE_HOME': str(cache),
+    'PYTHONPATH': paths,
+    'JAX_PLATFORMS': 'cpu',
+    'RAY_USAGE_STATS_ENABLED': '0',
+  }
+
+
+# ------------------------------------------------------------------------------------------ what is left behind
+
+
+def digests(out: Path, command: Command, inputs: Path) -> dict[str, str]:
+  """A digest of every file of a command, without what may differ."""
+  found = {}
+  for path in sorted(path for path in out.rglob('*') if path.is_file()):
+    name = path.relative_to(out)
+    if not any(fnmatch.fnmatch(part, pattern) for part in name.parts for pattern in LEFT_OUT):
+      found[str(name)] = hashlib.sha256(_essence(path, out)).hexdigest()[:16]
+  return found | dict(command.finally_(out, inputs))
+
+
+def _essence(path: Path, out: Path) -> bytes:
+  """The content of a file without what may differ; the place of OUT itself is replaced."""
+  if path.suffix == '.npz':
+    return _arrays(path)
+  content = path.read_bytes().replace(str(out.parent).encode(), b'@')
+  if path.suffix == '.json' or path.name.endswith('.done.txt'):
+    return json.dumps(_without(json.loads(content))).encode()
+  if path.suffix == '.csv':
+    rows = [{name: value for name, value in row.items() if name not in ALLOWED} for row in _rows(content.decode())]
+    return json.dumps(rows).encode()
+  return content
+
+
+def _rows(text: str) -> Iterator[dict[str, str]]:
+  return iter(csv.DictReader(io.StringIO(text)))
+
+
+def _without(value: Any) -> Any:
+  if isinstance(value, dict):
+    return {name: _without(one) for name, one in value.items() if name not in ALLOWED}
+  return [_without(one) for one in value] if isinstance(value, list) else value
+
+
+def _arrays(path: Path) -> bytes:
+  """Names and bytes of the arrays; those that hold JSON without what may differ."""
+  state = hashlib.sha256()
+  with np.load(path, allow_pickle=False) as archive:
+    for name in sorted(archive.files):
+      array = archive[name]
+      text = name.startswith('__')
+      state.update(name.encode())
+      state.update(json.dumps(_without(json.loads(array.tobytes()))).encode() if text else array.tobytes())
+  return state.digest()
+
+
+# ------------------------------------------------------------------------------------------ the commands
+
+
+def _fasta(inputs: Path) -> None:
+  (inputs / 'in.fasta').write_text(''.join(f'>{name}\n{sequence}\n' for name, sequence in SEQUENCES.items()))
+
+
+def _predict(*more: str) -> Callable[[Path, Path], Sequence[str]]:
+  flags = ('--msa-mode', 'single_sequence', '--num-recycle', '1', '--num-seeds', '2', *more)
+  return lambda inputs, out: ['predict', str(inputs / 'in.fasta'), str(out), *flags]
+
+
+def _training_set(inputs: Path) -> None:
+  data = turns.ROOT / 'tests' / 'data'
+  (inputs / 'table.csv').write_text('id,split\n4zey_A,train\n1u5y_D,validation\n')
+  files = [str(data / name) for name in ('4zey.cif.gz', '1u5y_D.cif.gz')]
+  command = ['dataset', *files, str(inputs / 'set'), '--table', str(inputs / 'table.csv'), '--processes', '1']
+  done = subprocess.run([sys.executable, '-m', 'alphafold_jax', *command], env=environment(inputs), capture_output=True)
+  if done.returncode:
+    raise RuntimeError(done.stderr.decode())
+
+
+def _train(inputs: Path, out: Path) -> Sequence[str]:
+  experiment = str(turns.ROOT / 'tests' / 'small_experiment.py')
+  changes = ('run.checkpoint_every=2', 'run.num_samples=24', 'run.validate_every=4')
+  return ['train', str(out), '--data', str(inputs / 'set'), '--config', experiment] + [
+    word for change in changes for word in ('--config', change)
+  ]
+
+
+def _trained(out: Path, inputs: Path) -> Mapping[str, str]:
+  """The parameters that the run ends with."""
+  target = out.parent / 'trained.npz'
+  command = [sys.executable, '-m', 'alphafold_jax', 'params', 'export', str(out), str(target)]
+  done = subprocess.run(command, env=environment(inputs), capture_output=True)
+  return {'parameters': hashlib.sha256(_arrays(target)).hexdigest()[:16] if not done.returncode else 'not to be had'}
+
+
+@functools.cache
+def _archive() -> bytes:
+  import parameter_server
+  from small_archives import tar_of
+
+  files = {f'params_{model}.npz': parameter_server.parameter_file(i, _DOWNLOADED) for i, model in
+           enumerate(parameter_server.MODELS)}  # fmt: skip
+  return tar_of({'LICENSE': b'CC BY 4.0', **files})
+
+
+def download(url: str, target: str) -> int:
+  """`params download` of an archive that is small; the command itself takes published ones only."""
+  import logging
+
+  import parameter_server
+
+  from alphafold_jax.errors import AlphaFoldError
+  from alphafold_jax.weights import store
+
+  logging.basicConfig(level=logging.INFO, format='%(message)s')
+  try:
+    archive = store.Archive(url, models=parameter_server.MODELS)
+    store.download(archive, target, expected=lambda model: _DOWNLOADED)
+  except AlphaFoldError as error:
+    print(error, file=sys.stderr)
+    return 2
+  return 0
+
+
+@contextlib.contextmanager
+def commands(chosen: Sequence[str]) -> Iterator[dict[str, Command]]:
+  """The commands by name, with the servers and the cluster that those chosen need while the block runs."""
+  import msa_server
+  import parameter_server
+
+  with contextlib.ExitStack() as stack:
+    search = stack.enter_context(msa_server.serving()).url
+    files = stack.enter_context(parameter_server.serving(_archive() if 'download' in chosen else b'')).url
+    ray = stack.enter_context(_cluster()) if 'ray' in chosen else ''
+    server = ('--msa-mode', 'server', '--host-url', search)
+    made = (
+      Command('predict', _predict(), _fasta),
+      Command('workers', _predict('--workers', '2'), _fasta),
+      Command('ray', _predict('--ray', ray, '--workers', '2'), _fasta),
+      Command('train', _train, _training_set, _trained),
+      Command('msa', lambda inputs, out: ['msa', str(inputs / 'in.fasta'), str(out), *server], _fasta),
+      Command('download', lambda inputs, out: ['--download', files, str(out)],
+              program=(str(Path(__file__).with_name('faults.py')),)),
+    )  # fmt: skip
+    yield {command.name: command for command in made}
+
+
+@contextlib.contextmanager
+def _cluster() -> Iterator[str]:
+  """A Ray cluster of this machine alone, and its address; ends only its own processes."""
+  from ray.cluster_utils import Cluster
+
+  before = dict(os.environ)
+  os.environ |= {'PYTHONPATH': environment(Path('/'))['PYTHONPATH'], 'RAY_USAGE_STATS_ENABLED': '0'}
+  quick = {'health_check_failure_threshold': 2, 'health_check_period_ms': 500, 'memory_monitor_refresh_ms': 0}
+  head = {'num_cpus': 2, 'include_dashboard': False, '_system_config': quick}
+  made = Cluster(initialize_head=True, head_node_args=head)
+  try:
+    yield made.address
+  finally:
+    made.shutdown()
+    os.environ.clear()
+    os.environ |= before
+
+
+def versions() -> str:
+  """Of what takes part."""
+  return turns.versions('orbax-checkpoint') + f'; Ray {importlib.metadata.version("ray")}'
