@@ -33,7 +33,8 @@ ALLOWED = (
   'samples_per_second',
   'hours_left',
 )
-ALLOWED_WORDS = 'dates, durations, free memory, times of change'
+EQUAL = {'already done': 'done'}  # in summary.csv: which of two runs did a protein
+ALLOWED_WORDS = 'dates, durations, free memory, `already done` for `done`'
 LEFT_OUT = (  # who did what and when: logs, claims, locks; and what a killed process had half-written, removed when old
   'log*.txt', 'claim.*', '.*.part', 'lock', '.lock', 'events.out.*', 'checkpoints',
 )  # fmt: skip
@@ -92,13 +93,10 @@ def _essence(path: Path, out: Path) -> bytes:
   if path.suffix == '.json' or path.name.endswith('.done.txt'):
     return json.dumps(_without(json.loads(content))).encode()
   if path.suffix == '.csv':
-    rows = [{name: value for name, value in row.items() if name not in ALLOWED} for row in _rows(content.decode())]
-    return json.dumps(rows).encode()
+    rows = csv.DictReader(io.StringIO(content.decode()))
+    same = [{name: EQUAL.get(value, value) for name, value in row.items() if name not in ALLOWED} for row in rows]
+    return json.dumps(same).encode()
   return content
-
-
-def _rows(text: str) -> Iterator[dict[str, str]]:
-  return iter(csv.DictReader(io.StringIO(text)))
 
 
 def _without(value: Any) -> Any:

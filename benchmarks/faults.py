@@ -309,8 +309,8 @@ def run(given: argparse.Namespace, work: Path) -> int:
   print('\n' + '\n'.join(lines))
   minutes = (time.monotonic() - begin) / 60
   print(f'\n`python benchmarks/faults.py --kills {given.kills} --seed {given.seed}`, {minutes:.0f} min, '
-        f'{os.cpu_count()} cores; {fault_commands.versions()}. May differ: {fault_commands.ALLOWED_WORDS}; not compared: '
-        f'{fault_commands.LEFT_OUT_WORDS}.')  # fmt: skip
+        f'{os.cpu_count()} cores; {fault_commands.versions()}. May differ: '
+        f'{fault_commands.ALLOWED_WORDS}; not compared: {fault_commands.LEFT_OUT_WORDS}.')  # fmt: skip
   return int(failed)
 
 

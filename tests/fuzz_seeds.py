@@ -60,12 +60,13 @@ PAIR = f'>query\n{SEQUENCE}\n>near\n{SEQUENCE}\n'
 # ------------------------------------------------------------------------------------------ structures
 
 PDB = small_cache.pdb_text(SEQUENCE[:14])
+_PDB_LINE = PDB.index('\n') + 1  # bytes
 PDB_HEADED = (
   'HEADER    SIGNALING PROTEIN                       06-JUL-15   4ZEY\nEXPDTA    X-RAY DIFFRACTION\n'
   'REMARK   2\nREMARK   2 RESOLUTION.    1.80 ANGSTROMS.\nREVDAT   1   29-JUL-15 4ZEY    0\n'
   'MODRES 4ZEY MSE A    2  MET  SELENOMETHIONINE\n'
   'SEQRES   1 A   14  MET LYS THR ALA TYR ILE ALA LYS GLN ARG GLN ILE SER\n'
-  f'MODEL        1\n{PDB.replace("END", "TER")}ENDMDL\nMODEL        2\n{PDB[:810]}ENDMDL\nEND\n'
+  f'MODEL        1\n{PDB.replace("END", "TER")}ENDMDL\nMODEL        2\n{PDB[: 10 * _PDB_LINE]}ENDMDL\nEND\n'
 )
 _NAMES = (
   'group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id label_entity_id label_seq_id '

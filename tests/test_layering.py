@@ -23,6 +23,7 @@ FLOORS = (
     'atomic',
     'fields',
     'schema',
+    'untrusted',
     'config',
     'experiments',
     'settings',
