@@ -61,6 +61,7 @@ WITHOUT_JAX = (
   'installed',
   'atomic',
   'fields',
+  'untrusted',
   'screen',
   'transfer',
   'data.queries',
