@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that benchmarks/faults.py disturbs, and what of the files that they leave must be the same every time.
+"""The commands that benchmarks/faults.py disturbs, runs of them, and what of their files must be the same every time.
 
 What may differ is named here and nowhere else: ALLOWED keys and columns, and the files of LEFT_OUT.
 """
@@ -14,11 +14,16 @@ import importlib.metadata
 import io
 import json
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import turns
@@ -39,7 +44,10 @@ LEFT_OUT = (  # who did what and when: logs, claims, locks; and what a killed pr
   'log*.txt', 'claim.*', '.*.part', 'lock', '.lock', 'events.out.*', 'checkpoints',
 )  # fmt: skip
 LEFT_OUT_WORDS = 'log.txt, claims, locks, TensorBoard events, hidden .part files'
+_LIMIT = 600  # seconds of one run
+_TELLING = re.compile('done before|going on|goes on|taken over|abandon|kept|is there|are installed|resum|again', re.I)
 SEQUENCES = {'p': 'MKTAYIAKQRQISFVKSHFS', 'q': 'GSHMKELAARLDQTFWVNPC', 'r': 'MADEEKLPPGWEKRMSRSSGRVYYFNHITNAS'}
+_QUICK = {'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true'}  # a step compiles for minutes, and computes for milliseconds
 _DOWNLOADED = {  # what the archive of the download holds: large enough to be killed in the middle of
   f'alphafold/alphafold_iteration/part_{i}//weights': (1000, 2000) for i in range(4)
 }
@@ -54,6 +62,7 @@ class Command:
   prepare: Callable[[Path], None] = lambda inputs: None
   finally_: Callable[[Path, Path], Mapping[str, str]] = lambda out, inputs: {}  # further digests
   program: Sequence[str] = ('-m', 'alphafold_jax')
+  env: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def line(self, inputs: Path, out: Path) -> list[str]:
     """The command line."""
@@ -115,6 +124,81 @@ def _arrays(path: Path) -> bytes:
       state.update(name.encode())
       state.update(json.dumps(_without(json.loads(array.tobytes()))).encode() if text else array.tobytes())
   return state.digest()
+
+
+# ------------------------------------------------------------------------------------------ runs of them
+
+
+class Ended(NamedTuple):
+  """How a run ended: its exit code, negative for a signal, and all it said."""
+
+  code: int
+  said: str
+
+  def word(self) -> str:
+    """The line that says most to a person: of a failure its last, else what was kept of an earlier run."""
+    lines = [re.sub(r'^[-\d]{10} [:\d]{8} ', '', line).strip() for line in self.said.splitlines() if line.strip()]
+    telling = [line for line in lines if _TELLING.search(line)]
+    return (telling if self.code == 0 and telling else lines or ['nothing'])[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A command with its inputs, and what it leaves when nobody disturbs it."""
+
+  command: Command
+  inputs: Path
+  cache: Path
+  seconds: float
+  expected: dict[str, str]
+  num_bytes: int  # of all its files
+
+  def start(self, out: Path, cache: Path, *, prefix: Sequence[str] = (), **env: str) -> 'Running':
+    return Running([*prefix, *self.command.line(self.inputs, out)], {**environment(cache), **self.command.env, **env})
+
+
+class Running:
+  """A run, in a process group of its own."""
+
+  def __init__(self, line: Sequence[str], env: dict[str, str]):
+    self._said = tempfile.TemporaryFile('w+', errors='replace')  # noqa: SIM115 (open until `end`)
+    self._process = subprocess.Popen(
+      line, env=env, stdout=self._said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+
+  def end(self, kill_after: float | None = None) -> Ended:
+    """Waits for the end, or kills all its processes after some seconds."""
+    try:
+      self._process.wait(_LIMIT if kill_after is None else kill_after)
+    except subprocess.TimeoutExpired:
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(self._process.pid, signal.SIGKILL)
+      self._process.wait()
+    with self._said as said:
+      said.seek(0)
+      return Ended(self._process.returncode, said.read())
+
+
+def make_stage(command: Command, work: Path) -> Stage:
+  """Runs the command undisturbed, twice: the first fills the cache, the second is what all others are compared with."""
+  inputs, cache = work / 'inputs', work / 'cache'
+  for folder in (inputs, cache):
+    folder.mkdir(parents=True)
+  command.prepare(inputs)
+  bare = Stage(command, inputs, cache, 0.0, {}, 0)
+  for name in ('first', 'second'):
+    if command.name == 'msa':  # what it finds is kept: each run has to search
+      shutil.rmtree(cache)
+      cache.mkdir()
+    out = work / name / 'out'
+    out.parent.mkdir()
+    begin = time.monotonic()
+    ended = bare.start(out, cache).end()
+    if ended.code:
+      raise RuntimeError(f'{command.name} ends with {ended.code} without being disturbed: {ended.said[-3000:]}')
+  seconds = time.monotonic() - begin
+  num_bytes = sum(path.stat().st_size for path in out.rglob('*') if path.is_file())
+  return dataclasses.replace(bare, seconds=seconds, expected=digests(out, command, inputs), num_bytes=num_bytes)
 
 
 # ------------------------------------------------------------------------------------------ the commands
@@ -199,7 +283,7 @@ def commands(chosen: Sequence[str]) -> Iterator[dict[str, Command]]:
       Command('predict', _predict(), _fasta),
       Command('workers', _predict('--workers', '2'), _fasta),
       Command('ray', _predict('--ray', ray, '--workers', '2'), _fasta),
-      Command('train', _train, _training_set, _trained),
+      Command('train', _train, _training_set, _trained, env=_QUICK),
       Command('msa', lambda inputs, out: ['msa', str(inputs / 'in.fasta'), str(out), *server], _fasta),
       Command('download', lambda inputs, out: ['--download', files, str(out)],
               program=(str(Path(__file__).with_name('faults.py')),)),

@@ -12,24 +12,21 @@ import collections
 import contextlib
 import dataclasses
 import os
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import fault_commands
 import turns
-from fault_commands import Command, digests, environment
+from fault_commands import Ended, Running, Stage, digests, environment, make_stage
 
-_LIMIT = 600  # seconds of one run
 _INSIDE = 'FAULTS_IN_NAMESPACE'
 _SHIM = """
 import datetime, os, time
@@ -44,57 +41,6 @@ class Stepped(datetime.datetime):
 time.time, datetime.datetime = shown, Stepped
 """
 _HOST = 'hostname "$1"; mount --bind "$2" /proc/sys/kernel/random/boot_id; shift 2; exec "$@"'
-_TELLING = re.compile('done before|going on|goes on|taken over|abandon|kept|is there|are installed|resum|again', re.I)
-
-
-class Ended(NamedTuple):
-  """How a run ended: its exit code, negative for a signal, and all it said."""
-
-  code: int
-  said: str
-
-  def word(self) -> str:
-    """The line that says most to a person: of a failure its last, else what was kept of an earlier run."""
-    lines = [re.sub(r'^[-\d]{10} [:\d]{8} ', '', line).strip() for line in self.said.splitlines() if line.strip()]
-    telling = [line for line in lines if _TELLING.search(line)]
-    return (telling if self.code == 0 and telling else lines or ['nothing'])[-1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-  """A command with its inputs, and what it leaves when nobody disturbs it."""
-
-  command: Command
-  inputs: Path
-  cache: Path
-  seconds: float
-  expected: dict[str, str]
-  num_bytes: int  # of all its files
-
-  def start(self, out: Path, cache: Path, *, prefix: Sequence[str] = (), **env: str) -> 'Running':
-    return Running([*prefix, *self.command.line(self.inputs, out)], environment(cache) | env)
-
-
-class Running:
-  """A run, in a process group of its own."""
-
-  def __init__(self, line: Sequence[str], env: dict[str, str]):
-    self._said = tempfile.TemporaryFile('w+', errors='replace')  # noqa: SIM115 (open until `end`)
-    self._process = subprocess.Popen(
-      line, env=env, stdout=self._said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-    )
-
-  def end(self, kill_after: float | None = None) -> Ended:
-    """Waits for the end, or kills all its processes after some seconds."""
-    try:
-      self._process.wait(_LIMIT if kill_after is None else kill_after)
-    except subprocess.TimeoutExpired:
-      with contextlib.suppress(ProcessLookupError):
-        os.killpg(self._process.pid, signal.SIGKILL)
-      self._process.wait()
-    with self._said as said:
-      said.seek(0)
-      return Ended(self._process.returncode, said.read())
 
 
 class Outcome(NamedTuple):
@@ -161,6 +107,7 @@ def read_only_cache(stage: Stage, work: Path, rng: Random) -> Outcome:
     shutil.copytree(stage.cache, disk / 'cache')
     _remount(disk, 'ro')
     ended = stage.start(work / 'out', disk / 'cache').end()
+  _again(stage, work / 'out')
   return Outcome(f'exit {ended.code}: {ended.word()}', work / 'out')
 
 
@@ -171,6 +118,7 @@ def lost_cache(stage: Stage, work: Path, rng: Random) -> Outcome:
   loss.start()
   ended = stage.start(work / 'out', cache).end()
   loss.join()
+  _again(stage, work / 'out')
   return Outcome(f'exit {ended.code}: {ended.word()}', work / 'out')
 
 
@@ -204,6 +152,7 @@ def host_dies(stage: Stage, work: Path, rng: Random) -> Outcome:
   """A host is killed; the other waits until its claim counts as abandoned, which takes two minutes."""
   _on_host(stage, work, 'A')().end(rng.uniform(0.5, 1) * stage.seconds)
   ended = _on_host(stage, work, 'B')().end()
+  _again(stage, work / 'out')
   return Outcome(f'exit {ended.code}: {ended.word()}', work / 'out')
 
 
@@ -248,28 +197,6 @@ SITUATIONS = {
 
 
 # ------------------------------------------------------------------------------------------ all of it
-
-
-def make_stage(command: Command, work: Path) -> Stage:
-  """Runs the command undisturbed, twice: the first fills the cache, the second is what all others are compared with."""
-  inputs, cache = work / 'inputs', work / 'cache'
-  for folder in (inputs, cache):
-    folder.mkdir(parents=True)
-  command.prepare(inputs)
-  bare = Stage(command, inputs, cache, 0.0, {}, 0)
-  for name in ('first', 'second'):
-    if command.name == 'msa':  # what it finds is kept: each run has to search
-      shutil.rmtree(cache)
-      cache.mkdir()
-    out = work / name / 'out'
-    out.parent.mkdir()
-    begin = time.monotonic()
-    ended = bare.start(out, cache).end()
-    if ended.code:
-      raise RuntimeError(f'{command.name} ends with {ended.code} without being disturbed: {ended.said[-3000:]}')
-  seconds = time.monotonic() - begin
-  num_bytes = sum(path.stat().st_size for path in out.rglob('*') if path.is_file())
-  return dataclasses.replace(bare, seconds=seconds, expected=digests(out, command, inputs), num_bytes=num_bytes)
 
 
 def try_out(situation: Situation, stage: Stage, work: Path, rng: Random) -> tuple[list[str], str]:

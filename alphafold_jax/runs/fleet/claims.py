@@ -136,7 +136,7 @@ class Claims:
       text = ''
     try:
       found = untrusted.from_json(text).items()
-      content = {name: value for name, value in found if isinstance(value, _FIELDS.get(name, ()))}
+      content: dict[str, Any] = {name: value for name, value in found if isinstance(value, _FIELDS.get(name, ()))}
     except (ValueError, AttributeError):  # being written
       content = {}
     return Claim(max(numbers), renewed, **content)
