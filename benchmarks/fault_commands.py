@@ -45,7 +45,7 @@ LEFT_OUT = (  # who did what and when: logs, claims, locks; and what a killed pr
 )  # fmt: skip
 LEFT_OUT_WORDS = 'log.txt, claims, locks, TensorBoard events, hidden .part files'
 _LIMIT = 600  # seconds of one run
-_TELLING = re.compile('done before|going on|goes on|taken over|abandon|kept|is there|are installed|resum|again', re.I)
+_TELLING = re.compile('done before|already done|going on|taken over|abandon|cannot be|is full|are free|re-?installed')
 SEQUENCES = {'p': 'MKTAYIAKQRQISFVKSHFS', 'q': 'GSHMKELAARLDQTFWVNPC', 'r': 'MADEEKLPPGWEKRMSRSSGRVYYFNHITNAS'}
 _QUICK = {'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true'}  # a step compiles for minutes, and computes for milliseconds
 _DOWNLOADED = {  # what the archive of the download holds: large enough to be killed in the middle of
@@ -136,10 +136,10 @@ class Ended(NamedTuple):
   said: str
 
   def word(self) -> str:
-    """The line that says most to a person: of a failure its last, else what was kept of an earlier run."""
+    """The line that says most to a person: what was kept of an earlier run or failed, else the last."""
     lines = [re.sub(r'^[-\d]{10} [:\d]{8} ', '', line).strip() for line in self.said.splitlines() if line.strip()]
     telling = [line for line in lines if _TELLING.search(line)]
-    return (telling if self.code == 0 and telling else lines or ['nothing'])[-1]
+    return (telling or lines or ['nothing'])[-1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -308,7 +308,7 @@ def _zipped(rng: Random, members: Mapping[str, bytes]) -> bytes:
   out = io.BytesIO()
   with zipfile.ZipFile(out, 'w', rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
     for name, content in members.items():
-      name = name if rng.random() < 0.98 else rng.choice(_PATHS[:8])
+      name = name if rng.random() < 0.98 else f'{rng.choice(_PATHS[:8])}{len(name)}'
       archive.writestr(zipfile.ZipInfo(f'{name}.npy' if rng.random() < 0.98 else name), content)
   data = out.getvalue()
   return data if rng.random() < 0.7 else changed(rng, [data])

@@ -26,6 +26,7 @@ class Checkpoints:
     """Opens or makes the folder, which keeps the last ones and the best; InputError: Orbax is not installed."""
     self._ocp = ocp = installed.module('orbax.checkpoint', 'train', InputError)
     logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax logs every step of a save there
+    logging.getLogger('asyncio').setLevel(logging.CRITICAL)  # tracebacks of writes that failed, which `save` reports
     policies = ocp.checkpoint_managers.preservation_policy
     self._manager = ocp.CheckpointManager(
       directory.absolute(),
