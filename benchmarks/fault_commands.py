@@ -33,13 +33,14 @@ ALLOWED = (
   'finished',
   'seconds',
   'free_bytes',
+  'compilation_cache',
   'mtime_ns',
   'seconds_per_step',
   'samples_per_second',
   'hours_left',
 )
 EQUAL = {'already done': 'done'}  # in summary.csv: which of two runs did a protein
-ALLOWED_WORDS = 'dates, durations, free memory, `already done` for `done`'
+ALLOWED_WORDS = 'dates, durations, free memory, the folder of compiled programs, `already done` for `done`'
 LEFT_OUT = (  # who did what and when: logs, claims, locks; and what a killed process had half-written, removed when old
   'log*.txt', 'claim.*', '.*.part', 'lock', '.lock', 'events.out.*', 'checkpoints',
 )  # fmt: skip

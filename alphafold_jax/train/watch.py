@@ -5,11 +5,12 @@ The CSV files are the record; TensorBoard gets the same numbers. A run that goes
 that were written after it.
 """
 
+import contextlib
 import csv
 import io
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,14 @@ class Table:
         atomic.write_text(path, self._text(kept, header=True))
 
   def add(self, line: Mapping[str, float]) -> None:
-    """Appends a line: numbers by column."""
+    """Appends a line: numbers by column; ResourceError where the disk is full."""
     first = not self._columns
     self._columns = self._columns or list(line)
-    with self.path.open('a', encoding='utf-8', newline='') as file:
-      file.write(self._text([line], header=first))
+    try:
+      with self.path.open('a', encoding='utf-8', newline='') as file:
+        file.write(self._text([line], header=first))
+    except OSError as error:
+      raise atomic.explained(self.path, error) from error
 
   def _text(self, lines: Iterable[Mapping[str, Any]], *, header: bool) -> str:
     text = io.StringIO(newline='')
@@ -161,16 +165,27 @@ class Watch:
     if not self._tables:
       return
     self._tables[table].add(line)
-    if self._events is not None:
-      for name, value in line.items():
+    with self._event_errors():
+      for name, value in line.items() if self._events is not None else ():
         if name != 'step':
           self._events.add_scalar(f'{group}/{name}', value, int(line['step']))
-      self._events.flush()
+      if self._events is not None:
+        self._events.flush()
+
+  @contextlib.contextmanager
+  def _event_errors(self) -> Iterator[None]:
+    """Goes on without events where they cannot be written: the tables have the same numbers."""
+    try:
+      yield
+    except OSError as error:
+      _log.warning('no more TensorBoard events: they cannot be written (%s)', error.strerror or error)
+      self._events = None
 
   def close(self) -> None:
     """Closes the events; no more may be written."""
-    if self._events is not None:
-      self._events.close()
+    with self._event_errors():
+      if self._events is not None:
+        self._events.close()
 
 
 def _event_writer(directory: Path, step: int) -> Any:
@@ -183,4 +198,5 @@ def _event_writer(directory: Path, step: int) -> Any:
       how_to_install('train'),
     )
     return None
+  logging.getLogger('tensorboardX').setLevel(logging.ERROR)  # it warns of each NaN, which the log shows anyway
   return SummaryWriter(str(directory), purge_step=step or None)
