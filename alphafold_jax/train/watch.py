@@ -165,12 +165,12 @@ class Watch:
     if not self._tables:
       return
     self._tables[table].add(line)
-    with self._event_errors():
-      for name, value in line.items() if self._events is not None else ():
-        if name != 'step':
-          self._events.add_scalar(f'{group}/{name}', value, int(line['step']))
-      if self._events is not None:
-        self._events.flush()
+    if (events := self._events) is not None:
+      with self._event_errors():
+        for name, value in line.items():
+          if name != 'step':
+            events.add_scalar(f'{group}/{name}', value, int(line['step']))
+        events.flush()
 
   @contextlib.contextmanager
   def _event_errors(self) -> Iterator[None]:
