@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exceptions a caller may want to catch; each message names value, place and remedy."""
 
+_LONGEST = 3000  # characters of a message; it may quote a damaged file, which would flood a terminal
+
 
 class AlphaFoldError(Exception):
   """Base of every error this package raises on purpose."""
+
+  def __str__(self) -> str:
+    """The message; of one that is too long the beginning, with the place, and the end, with the remedy."""
+    text = super().__str__()
+    return text if len(text) <= _LONGEST else f'{text[: 2 * _LONGEST // 3]} [...] {text[-_LONGEST // 3 :]}'
 
 
 class InputError(AlphaFoldError, ValueError):

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def read(path: Path) -> tuple[float, dict[str, Any]] | None:
   try:
     with open(path, encoding='utf-8') as file:  # asks the server anew
       renewed = os.fstat(file.fileno()).st_mtime
-      content = json.loads(file.read())
+      content = untrusted.from_json(file.read())
   except OSError:
     return None
   except ValueError:
@@ -152,7 +152,7 @@ def _is_alive(pid: int) -> bool:
     os.kill(pid, 0)
   except ProcessLookupError:
     return False
-  except OSError:  # of another user
+  except (OSError, OverflowError):  # of another user; no number that a process can have
     return True
   return True
 

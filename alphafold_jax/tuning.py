@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphafold_jax import atomic, devices, ops
+from alphafold_jax import atomic, devices, ops, untrusted
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.ops import seam
 
@@ -226,7 +226,7 @@ def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple[Cal
 def _read(path: Path) -> list[Trial] | None:
   """The trials of an earlier run, or None where they cannot be read or name rows that are gone."""
   try:
-    trials = [Trial(**row) for row in json.loads(path.read_text(encoding='utf-8'))]
+    trials = [Trial(**row) for row in untrusted.from_json(path.read_text(encoding='utf-8'))]
     seam.choices(fastest(trials))
     return trials
   except (OSError, ValueError, TypeError):

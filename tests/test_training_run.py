@@ -381,3 +381,22 @@ def test_a_run_starts_from_the_best_of_another(whole_run, cache, tmp_path):
 def test_parameters_to_start_from_that_are_not_there_are_named(cache, tmp_path, capsys):
   assert train(tmp_path / 'run', cache, '--init-from', str(tmp_path / 'missing.npz')) == 2
   assert 'missing.npz' in capsys.readouterr().err
+
+
+def test_numbers_on_a_full_disk_end_the_run_in_words_and_events_do_not_end_it(tmp_path, caplog):
+  with pytest.raises(errors.ResourceError, match='/dev/full: the disk is full'):
+    watch.Table(Path('/dev/full'), 0).add({'step': 1})
+  full = OSError(errno.ENOSPC, 'No space left on device')
+
+  class Events:
+    def add_scalar(self, *_):
+      raise full
+
+  written = watch.Watch(tmp_path, 0)
+  written.close()
+  written._events = Events()
+  for step in (1, 2):
+    written._write(watch.METRICS, 'train', {'step': step, 'loss': 1.0})
+  written.close()
+  assert caplog.text.count('no more TensorBoard events: they cannot be written (No space left on device)') == 1
+  assert [line['step'] for line in watch.read(tmp_path / watch.METRICS)] == ['1', '2']

@@ -168,7 +168,7 @@ def _read_npz(path: str | Path, content: bytes) -> dict[str, np.ndarray]:
   try:
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
       for name in archive.files:
-        arrays[name] = archive[name]
+        arrays[name] = np.asarray(archive[name])  # bytes where a member is no .npy file
   except Exception as error:  # numpy and zipfile raise whatever a damaged byte leads to
     what = f'array {name!r} cannot be read ({error})' if name else 'not an .npz archive, or a truncated one'
     raise InputError(f'{path}: {what}; make the features again') from None

@@ -7,12 +7,13 @@ on the order of the input.
 """
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+
+from alphafold_jax import untrusted
 
 NAMES = 'names.json'  # in an output folder: the own names of the proteins whose job has another
 _MAX_LENGTH = 100  # leaves room for '_unrelaxed_rank_001_..._seed_000.r20.pdb' within 255 bytes
@@ -34,7 +35,9 @@ def safe_name(name: str) -> str:
 def original_names(folder: Path) -> dict[str, str]:
   """The proteins' own names by job, as an output folder records them; {} where it does not."""
   try:
-    return {str(job): str(name) for job, name in json.loads((folder / NAMES).read_text(encoding='utf-8')).items()}
+    return {
+      str(job): str(name) for job, name in untrusted.from_json((folder / NAMES).read_text(encoding='utf-8')).items()
+    }
   except (OSError, ValueError, AttributeError):
     return {}
 

@@ -195,6 +195,7 @@ def _numbered(residue: ObservedResidue, before: str) -> str:
   return f'{number}{residue.first.insertion}'
 
 
+@np.errstate(over='ignore')  # infinite coordinates are refused later
 def _place_atoms(residue: ObservedResidue, positions: np.ndarray, mask: np.ndarray, left_out: LeftOut) -> None:
   """Writes a residue's atoms into their columns: positions [37, 3] and mask [37] are filled in place."""
   letter = residue.letter

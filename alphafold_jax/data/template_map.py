@@ -13,11 +13,12 @@ These templates are not filtered: one that cannot be placed is an error.
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import folders
+from alphafold_jax import folders, untrusted
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.templates import Template, template_from_structure
 from alphafold_jax.errors import InputError
@@ -60,9 +61,11 @@ def read_template_map(path: str | Path) -> tuple[ChosenTemplate, ...]:
     InputError: the file, or one that it names, is missing or not as described above.
   """
   try:
-    entries = json.loads(read_text(path))
+    entries = untrusted.from_json(read_text(path))
   except json.JSONDecodeError as error:
     raise InputError(f'{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})') from None
+  except ValueError as error:
+    raise InputError(f'{path}: not JSON of a template map ({error})') from None
   if not isinstance(entries, list) or not entries:
     raise InputError(f'{path}: expected a list of templates, [{{"structure": "FILE", "pairs": [[0, 0], ...]}}, ...]')
   return tuple(_entry(entry, Path(path).parent, f'{path}, template {i}') for i, entry in enumerate(entries, start=1))
@@ -133,7 +136,7 @@ def _text(value: Any, _: Path, where: str) -> str:
 
 def _file(value: Any, folder: Path, where: str) -> Path:
   path = folder / folders.expanded(_text(value, folder, where))
-  if not path.is_file():
+  if not os.path.isfile(path):  # not path.is_file(), which raises OSError of a name that is too long
     raise InputError(f'{where}: no file {path}')
   return path
 

@@ -3,7 +3,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax import untrusted
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import canonical, encode
 from alphafold_jax.data.records import read_text
@@ -191,7 +191,7 @@ def _plddt(chain: Chain, predicted: PredictionFile) -> np.ndarray | None:
   if len(values) == len(chain.sequence):
     return values
   if len(values):  # unknown residues have no atoms, so a PDB file lacks them; its numbers count from 1
-    place = np.array([int(number) - 1 if number.isdigit() else -1 for number in chain.numbering])
+    place = np.array([(untrusted.whole_number(number) or 0) - 1 for number in chain.numbering])
     if ((place >= 0) & (place < len(values))).all():
       return values[place]
   values = chain.b_factors.astype(np.float64)
@@ -210,7 +210,7 @@ def _predicted_scores(predicted: PredictionFile) -> dict[str, Any]:
   if predicted.scores is None:
     return {}
   try:
-    content = json.loads(read_text(predicted.scores))
+    content = untrusted.from_json(read_text(predicted.scores))
     plddt = [float(value) for value in content.get('plddt', ())]
     ptm = None if content.get('ptm') is None else float(content['ptm'])
   except (ValueError, TypeError, AttributeError) as error:

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alphafold_jax import atomic, folders, locks
+from alphafold_jax import atomic, folders, locks, untrusted
 from alphafold_jax.errors import InputError
 from alphafold_jax.search.found import Found
 
@@ -81,7 +81,7 @@ class SearchCache:
     try:
       with gzip.open(path, 'rt', encoding='utf-8') as file:
         file.readline()  # the heading
-        found = Found.from_json(json.loads(file.readline()))
+        found = Found.from_json(untrusted.from_json(file.readline()))
     except FileNotFoundError:
       return None
     except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
@@ -137,7 +137,7 @@ class SearchCache:
         about = path.stat()
         used = datetime.datetime.fromtimestamp(about.st_mtime).astimezone()
         with gzip.open(path, 'rt', encoding='utf-8') as file:
-          heading = json.loads(file.readline())
+          heading = untrusted.from_json(file.readline())
         shown = {name: heading[name] for name in ('engine', 'num_res', 'num_rows')}
       except FileNotFoundError:  # another process removed it
         continue

@@ -7,6 +7,7 @@ sequences for the alignment or those of known structures (AlphaFold 2.3.2: data/
 
 import dataclasses
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -94,7 +95,7 @@ def parse(text: str) -> Database:
   """The database that is given as `ROLE=PATH` or `PATH`; InputError if there is no such role or file."""
   given, equals, rest = text.partition('=')
   role = Names(ROLES).meant(given.strip()) or ''
-  if not equals or (not role and Path(text).exists()):
+  if not equals or (not role and os.path.exists(text)):
     role, rest = '', text
   elif not role:
     choices = f'choose {", ".join(ROLES)}, or give the path alone{did_you_mean(given, ROLES)}'
@@ -103,7 +104,7 @@ def parse(text: str) -> Database:
   if kind := _kind(path):
     return Database(role or _role_of(path), path, kind)
   what = 'no such file; give a FASTA file (also .gz), or what the files of an MMseqs2 or HH-suite database begin with'
-  if path.is_dir():
+  if os.path.isdir(path):  # path.is_dir() raises OSError of a name that is too long
     there = [f'{one.path.relative_to(path)} ({one.kind}, {one.role})' for one in found_in(path)]
     what = f'a folder, which has no role; name the database itself; databases in it: {listed(there) or "none"}'
   raise InputError(f'--database {text}: {what}')
@@ -111,11 +112,11 @@ def parse(text: str) -> Database:
 
 def _kind(path: Path) -> str | None:
   """The kind of the database whose files begin with a path; None if there is none."""
-  if Path(f'{path}.dbtype').is_file():
+  if os.path.isfile(f'{path}.dbtype'):
     return MMSEQS
-  if Path(f'{path}_a3m.ffindex').is_file():
+  if os.path.isfile(f'{path}_a3m.ffindex'):
     return HHSUITE
-  return FASTA if path.is_file() else None
+  return FASTA if os.path.isfile(path) else None
 
 
 def _role_of(path: Path) -> str:

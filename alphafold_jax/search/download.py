@@ -11,12 +11,11 @@ import json
 import logging
 import os
 import tarfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic, folders
+from alphafold_jax import atomic, folders, untrusted
 from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, TransferError
 from alphafold_jax.search import databases
@@ -41,7 +40,6 @@ from alphafold_jax.transfer.files import (
 _log = logging.getLogger(__name__)
 RECORD = 'downloads.json'
 _LARGEST = 4 << 40  # bytes of one file
-_BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
 
 
 def download(
@@ -133,7 +131,7 @@ def _check_fasta(one: StandardSet, part: Path) -> None:
     with open(part, 'rb') as file:
       packed = file.peek(2)[:2] == GZIP_MAGIC
       first = (gzip.GzipFile(fileobj=file) if packed else file).read(1)
-  except (*_BROKEN, OSError) as error:
+  except (*archives.BROKEN, OSError) as error:
     raise UnusableError(f'{one.url}: damaged gzip data ({error}). Run the command again.') from None
   if first != b'>' or packed != one.file.endswith('.gz'):
     raise UnusableError(
@@ -162,12 +160,12 @@ def _unpack(one: StandardSet, part: Path, unpacked: Path, progress: Meter) -> No
         pass
   except archives.UnsafeArchiveError as error:
     raise UnusableError(f'{one.url}: {error}; nothing was kept') from None
-  except _BROKEN as error:
+  except archives.BROKEN as error:
     raise UnusableError(
       f'{one.url}: the archive is damaged ({error or type(error).__name__}). Run the command again.'
     ) from None
   for name, target in links.items():
-    if (unpacked / target).is_file() and not (unpacked / name).exists():
+    if os.path.isfile(unpacked / target) and not os.path.lexists(unpacked / name):
       with disk_errors(unpacked / name):
         os.symlink(target, unpacked / name)
 
@@ -176,7 +174,7 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
   """The record of a folder's downloads, by name of the set."""
   path = folder / RECORD
   try:
-    sets = json.loads(path.read_text(encoding='utf-8'))['sets']
+    sets = untrusted.from_json(path.read_text(encoding='utf-8'))['sets']
     if not all(isinstance(known['sha256'], str) and isinstance(known['files'], dict) for known in sets.values()):
       raise ValueError('an entry without digest or files')
     return sets

@@ -51,8 +51,9 @@ class TemplateHit:
     """The hit of which `to_json` gave this content, perhaps read from a file: tuples come back as lists there.
 
     Raises:
-      KeyError, TypeError, ValueError: a field is missing or unknown.
+      KeyError, TypeError, ValueError: a field is missing, unknown or of another kind.
     """
+    _check_text(content, 'entry', 'chain', 'sequence', 'description')
     return cls(**{**content, 'pairs': tuple((query, residue) for query, residue in content['pairs'])})
 
 
@@ -73,8 +74,17 @@ class Found:
   @classmethod
   def from_json(cls, content: Mapping[str, Any]) -> 'Found':
     """What `to_json` gave this content of; see `TemplateHit.from_json`."""
+    for one in content['rows']:
+      _check_text(one, 'database', 'a3m')
     rows, hits = (Rows(**one) for one in content['rows']), map(TemplateHit.from_json, content['hits'])
     return cls(tuple(rows), tuple(hits), tuple(content['notes']))
+
+
+def _check_text(content: Mapping[str, Any], *names: str) -> None:
+  """Raises TypeError where an entry that should be text is none."""
+  for name in names:
+    if not isinstance(content[name], str):
+      raise TypeError(f'{name!r} is {type(content[name]).__name__}, not text')
 
 
 Watch = Callable[[float, str], None]  # called with the share of a search that is done, 0 to 1, and what is done now

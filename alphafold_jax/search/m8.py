@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 
+from alphafold_jax import untrusted
 from alphafold_jax.data.records import split_records
 from alphafold_jax.search.found import TemplateHit
 
@@ -91,7 +92,8 @@ def read_sequences(files: Mapping[str, str]) -> dict[str, str]:
   The chain's sequence in the structure file may be longer: the server's may hold resolved residues only.
   """
   rows = (line.split('\t') for line in files.get('pdb70_a3m.ffindex', '').splitlines())
-  names = [name for _, name in sorted((int(row[1]), row[0]) for row in rows if len(row) == 3 and row[1].isdigit())]
+  places = ((untrusted.whole_number(row[1]), row[0]) for row in rows if len(row) == 3)
+  names = [name for _, name in sorted((place, name) for place, name in places if place is not None)]
   found = {}
   for name, text in zip(names, files.get('pdb70_a3m.ffdata', '').split('\0'), strict=False):
     if text.lstrip().startswith(('>', '#')) and '>' in text:

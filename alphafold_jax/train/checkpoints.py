@@ -26,7 +26,8 @@ class Checkpoints:
     """Opens or makes the folder, which keeps the last ones and the best; InputError: Orbax is not installed, or the
     name is not UTF-8."""
     self._ocp = ocp = installed.module('orbax.checkpoint', 'train', InputError)
-    logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax logs every step of a save there
+    for name in ('absl', 'asyncio'):  # where Orbax logs every step of a save, and hundreds of lines of one that
+      logging.getLogger(name).setLevel(logging.CRITICAL)  # failed; `_failed` has one
     atomic.check_name(directory.absolute())
     policies = ocp.checkpoint_managers.preservation_policy
     self._manager = ocp.CheckpointManager(
@@ -113,8 +114,11 @@ class Checkpoints:
     return self._manager.restore(step, args=args.Composite(**{_CONFIG: args.JsonRestore()}))[_CONFIG]
 
   def close(self) -> None:
-    """Waits for saves and frees Orbax's threads."""
-    self._manager.close()
+    """Waits for saves and frees Orbax's threads; a save that failed is in the log, see `wait`."""
+    try:
+      self._manager.close()
+    except Exception as error:
+      self._failed(self.latest(), error)
 
 
 def _score(metrics: Mapping[str, float]) -> float:

@@ -5,18 +5,19 @@ The CSV files are the record; TensorBoard gets the same numbers. A run that goes
 that were written after it.
 """
 
+import contextlib
 import csv
 import io
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.errors import InputError, how_to_install
 from alphafold_jax.screen import LIVE, duration
 from alphafold_jax.train.step import Metrics
@@ -42,11 +43,14 @@ class Table:
         atomic.write_text(path, self._text(kept, header=True))
 
   def add(self, line: Mapping[str, float]) -> None:
-    """Appends a line: numbers by column."""
+    """Appends a line: numbers by column; ResourceError where the disk is full."""
     first = not self._columns
     self._columns = self._columns or list(line)
-    with self.path.open('a', encoding='utf-8', newline='') as file:
-      file.write(self._text([line], header=first))
+    try:
+      with self.path.open('a', encoding='utf-8', newline='') as file:
+        file.write(self._text([line], header=first))
+    except OSError as error:
+      raise atomic.explained(self.path, error) from error
 
   def _text(self, lines: Iterable[Mapping[str, Any]], *, header: bool) -> str:
     text = io.StringIO(newline='')
@@ -67,9 +71,11 @@ def read(path: Path) -> list[dict[str, str]]:
   """
   try:
     with path.open(encoding='utf-8', newline='') as file:
-      lines = [line for line in csv.DictReader(file) if line.get('step', '').isdigit() and None not in line.values()]
-  except OSError as error:
-    raise InputError(f'{path}: cannot be read ({error.strerror}); is this the folder of a training run?') from None
+      whole = (line for line in csv.DictReader(file) if None not in line.values())
+      lines = [line for line in whole if untrusted.whole_number(line.get('step')) is not None]
+  except (OSError, ValueError, csv.Error) as error:
+    why = getattr(error, 'strerror', None) or error
+    raise InputError(f'{path}: cannot be read ({why}); is this the folder of a training run?') from None
   return lines
 
 
@@ -159,16 +165,27 @@ class Watch:
     if not self._tables:
       return
     self._tables[table].add(line)
-    if self._events is not None:
-      for name, value in line.items():
-        if name != 'step':
-          self._events.add_scalar(f'{group}/{name}', value, int(line['step']))
-      self._events.flush()
+    if (events := self._events) is not None:
+      with self._event_errors():
+        for name, value in line.items():
+          if name != 'step':
+            events.add_scalar(f'{group}/{name}', value, int(line['step']))
+        events.flush()
+
+  @contextlib.contextmanager
+  def _event_errors(self) -> Iterator[None]:
+    """Goes on without events where they cannot be written: the tables have the same numbers."""
+    try:
+      yield
+    except OSError as error:
+      _log.warning('no more TensorBoard events: they cannot be written (%s)', error.strerror or error)
+      self._events = None
 
   def close(self) -> None:
     """Closes the events; no more may be written."""
-    if self._events is not None:
-      self._events.close()
+    with self._event_errors():
+      if self._events is not None:
+        self._events.close()
 
 
 def _event_writer(directory: Path, step: int) -> Any:
@@ -181,4 +198,5 @@ def _event_writer(directory: Path, step: int) -> Any:
       how_to_install('train'),
     )
     return None
+  logging.getLogger('tensorboardX').setLevel(logging.ERROR)  # it warns of each NaN, which the log shows anyway
   return SummaryWriter(str(directory), purge_step=step or None)

@@ -1,12 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tar archives that are not trusted: what one may hold, and its files written to the disk."""
 
+import gzip
+import lzma
 import os
 import pathlib
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 
 from alphafold_jax.transfer.files import CHUNK, disk_errors, human_size
+
+BROKEN = (  # what tarfile raises of a damaged or truncated archive
+  tarfile.TarError,
+  EOFError,
+  zlib.error,
+  lzma.LZMAError,
+  gzip.BadGzipFile,
+  ValueError,
+  OverflowError,
+)
 
 
 class UnsafeArchiveError(Exception):
@@ -65,7 +78,7 @@ def extract(
   """
   source = tar.extractfile(member)
   assert source is not None  # only links and special files have no content
-  if path.exists():
+  if os.path.lexists(path):
     raise UnsafeArchiveError(f'it holds {path.name} twice')
   with disk_errors(path):
     out = open(path, 'xb')

@@ -25,7 +25,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.errors import TransferError
 from alphafold_jax.transfer.files import Meter, UnusableError, digest, disk_errors, human_size, meter, require_space
 from alphafold_jax.version import __version__
@@ -190,13 +190,13 @@ def _where_it_starts(
   if validator is None or validator.startswith('W/'):  # a weak tag does not promise equal bytes
     validator = headers.get('Last-Modified')
   length = headers.get('Content-Length')
-  total = int(length) if length and length.isdigit() and 'Content-Encoding' not in headers else None
+  total = untrusted.whole_number(length) if 'Content-Encoding' not in headers else None
   if response.status != 206:
     if have:
       _log.warning('%s: the server sends the file from its beginning; starting over', url)
     return 0, _RemoteFile(url, total, validator, _stated_md5(headers))
   span = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', headers.get('Content-Range', '').strip())
-  if known and span and int(span[1]) == have and validator in (None, known.validator):
+  if known and span and untrusted.whole_number(span[1]) == have and validator in (None, known.validator):
     if span[2] in ('*', str(known.total)):
       return have, known
   discard(part)
@@ -235,7 +235,7 @@ def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path, have: 
       raise _TryAgainError('the file on the server has changed its length; starting over')
     if error.code in _PASSING:
       after = error.headers.get('Retry-After', '')
-      raise _TryAgainError(f'the server answered {error.code} {error.reason}', float(after) if after.isdigit() else 0.0)
+      raise _TryAgainError(f'the server answered {error.code} {error.reason}', untrusted.whole_number(after) or 0)
     raise TransferError(
       f'{url}: the server answered {error.code} {error.reason}. Check the address and your proxy settings.'
     ) from error
@@ -271,10 +271,12 @@ def _note(part: pathlib.Path) -> pathlib.Path:
 def _read_note(part: pathlib.Path, url: str) -> _RemoteFile | None:
   """The file that a part is of; None if that is not recorded or has another address."""
   try:
-    known = _RemoteFile(**json.loads(_note(part).read_text(encoding='utf-8')))
+    known = _RemoteFile(**untrusted.from_json(_note(part).read_text(encoding='utf-8')))
   except (OSError, ValueError, TypeError):
     return None
-  return known if known.url == url else None
+  texts = (known.validator, known.md5)
+  whole = isinstance(known.total, int | None) and all(isinstance(text, str | None) for text in texts)
+  return known if whole and known.url == url else None
 
 
 def _size(path: pathlib.Path) -> int:

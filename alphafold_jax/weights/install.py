@@ -8,12 +8,10 @@ check every file there, move them into place, record. Until the move the target 
 import dataclasses
 import hashlib
 import logging
-import lzma
 import os
 import pathlib
 import tarfile
 import urllib.parse
-import zlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -36,7 +34,6 @@ from alphafold_jax.weights.published import (
 
 _log = logging.getLogger(__name__)
 _LARGEST = 2 << 30  # bytes; a published parameter file has 0.4 GB
-_BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
 _PUBLISHED = ARCHIVES[DEFAULT_ARCHIVE].url
 Expected = Callable[[str], Mapping[str, Shape]]  # model name -> name and shape of each array of its file
 
@@ -177,7 +174,7 @@ def _extract(path: pathlib.Path, folder: pathlib.Path, wanted: Collection[str], 
         progress(min(member.offset_data + member.size, total), total)
   except archives.UnsafeArchiveError as error:
     raise WeightsError(f'{path}: {error}. {advice}') from None
-  except _BROKEN as error:
+  except (*archives.BROKEN, OSError) as error:
     raise WeightsError(
       f'{path}: not a tar archive, or truncated ({error or type(error).__name__}). {advice}'
     ) from error

@@ -9,7 +9,7 @@ import json
 import pathlib
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.transfer.files import digest, lock, state, today
 from alphafold_jax.weights.published import advising
@@ -28,7 +28,7 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
   """A directory's manifest: `files` and `archives` by name, empty if there is none; WeightsError if it is damaged."""
   path = directory / NAME
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
+    content = untrusted.from_json(path.read_text(encoding='utf-8'))
     if content['format'] != _FORMAT:
       raise ValueError(f'format {content["format"]}, this program knows {_FORMAT}')
     files, archives = content['files'], content['archives']

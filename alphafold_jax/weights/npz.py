@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameter files (.npz), read and written: names and shapes from headers alone, or arrays; a fault names the array."""
 
+import lzma
 import math
 import os
 import pathlib
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,7 +22,10 @@ _HEADERS = {
   (2, 0): np.lib.format.read_array_header_2_0,
 }
 _LOCAL = struct.Struct('<4s5H3I2H')  # a ZIP local file header
-_BROKEN = (zipfile.BadZipFile, EOFError, ValueError, OSError, NotImplementedError, RuntimeError, zlib.error)
+_BROKEN = (  # of a damaged archive or header
+  zipfile.BadZipFile, EOFError, ValueError, OSError, NotImplementedError, RuntimeError, zlib.error, struct.error,
+  tokenize.TokenError, SyntaxError, TypeError, OverflowError, lzma.LZMAError,
+)  # fmt: skip
 _WRITTEN = b'Parameters written by alphafold_jax; not the published AlphaFold 2 parameters.'  # archive comment
 _REMEDY = 'Fetch it again with `alphafold-jax params download`.'
 
@@ -44,26 +49,32 @@ def read_shapes(path: pathlib.Path) -> dict[str, Shape]:
   """Shapes by name of an .npz file, without the values (milliseconds); WeightsError names an array that is damaged."""
   shapes = {}
   for name, member, archive in _members(path):
-    try:
-      with archive.open(member) as file:
-        shape, dtype = _header(file)
-        expected = file.tell() + math.prod(shape) * dtype.itemsize
-    except _BROKEN as error:
-      raise WeightsError(f'{path}: array {name!r} cannot be read ({error}). {_REMEDY}') from error
-    if dtype.kind not in 'fiub':
-      raise WeightsError(f'{path}: array {name!r} has the type {dtype}, not numbers. {_REMEDY}')
-    if member.file_size != expected:
-      raise WeightsError(
-        f'{path}: array {name!r} of shape {shape} should have {expected} bytes and has {member.file_size}. {_REMEDY}'
-      )
-    shapes[name] = shape
+    shapes[name] = _checked_shape(path, name, member, archive)
   return shapes
+
+
+def _checked_shape(path: pathlib.Path, name: str, member: zipfile.ZipInfo, archive: zipfile.ZipFile) -> Shape:
+  """The shape of an array that is of numbers and as long as its header says."""
+  try:
+    with archive.open(member) as file:
+      shape, dtype = _header(file)
+      expected = file.tell() + math.prod(shape) * dtype.itemsize
+  except _BROKEN as error:
+    raise WeightsError(f'{path}: array {name!r} cannot be read ({error}). {_REMEDY}') from error
+  if dtype.kind not in 'fiub':
+    raise WeightsError(f'{path}: array {name!r} has the type {dtype}, not numbers. {_REMEDY}')
+  if member.file_size != expected:
+    raise WeightsError(
+      f'{path}: array {name!r} of shape {shape} should have {expected} bytes and has {member.file_size}. {_REMEDY}'
+    )
+  return shape
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
   """All arrays by name of an .npz file without pickled objects; WeightsError names an array that is damaged."""
   arrays = {}
   for name, member, archive in _members(path):
+    _checked_shape(path, name, member, archive)  # before memory is taken for what the header claims
     try:
       with archive.open(member) as file:
         arrays[name] = np.lib.format.read_array(file, allow_pickle=False)

@@ -99,8 +99,8 @@ def advising() -> Iterator[None]:
     yield
   except TransferError as error:
     raise WeightsError(
-      f'{str(error).removesuffix(".")}. {place} A machine without internet access can use a file fetched elsewhere: '
+      f'{str(error).rstrip(".")}. {place} A machine without internet access can use a file fetched elsewhere: '
       '`alphafold-jax params download --from FILE`.'
     ) from error
   except ResourceError as error:
-    raise ResourceError(f'{str(error).removesuffix(".")}. {place}') from error
+    raise ResourceError(f'{str(error).rstrip(".")}. {place}') from error

@@ -15,14 +15,13 @@ mmCIF and A3M takes a hundred times longer than a training step can wait.
 
 import csv
 import dataclasses
-import json
 import threading
 import typing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from alphafold_jax import atomic, installed
+from alphafold_jax import atomic, installed, untrusted
 from alphafold_jax.data.training.packing import ChainRecord, unpack
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -127,7 +126,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
   """The content of cache.json, after its format and version were checked."""
   make = f'make one with `alphafold-jax dataset STRUCTURES... {path}`'
   try:
-    manifest = json.loads((path / MANIFEST).read_text(encoding='utf-8'))
+    manifest = untrusted.from_json((path / MANIFEST).read_text(encoding='utf-8'))
     kind, version = manifest['format'], manifest['version']
     _ = manifest['num_records'], manifest['num_bytes']
   except (FileNotFoundError, NotADirectoryError):

@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.screen import LOG_ONLY, number
 from alphafold_jax.sharing import differences
 
@@ -53,7 +53,7 @@ class Journal:
   def content(self) -> Mapping[str, Any]:
     """`input`: key of the input; `files`: names; `made`: keys of predictions by tag, if they are whole; `flags`."""
     try:
-      content = json.loads(self._path.read_text(encoding='utf-8'))
+      content = untrusted.from_json(self._path.read_text(encoding='utf-8'))
       return content | {'files': [name for name in content['files'] if os.path.basename(name) == name]}
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: then nothing is ours to remove
       return {'input': None, 'files': []}
@@ -147,7 +147,7 @@ class Change:
   def complete(self) -> None:
     """Does what is left of a change that was begun, by this process or one that was killed; else nothing."""
     try:
-      plan = json.loads(self._path.read_text(encoding='utf-8'))
+      plan = untrusted.from_json(self._path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
       return
     self._done_path.unlink(missing_ok=True)

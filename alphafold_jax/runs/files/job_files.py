@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.choices import RANKINGS
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
@@ -289,7 +289,7 @@ class JobFiles:
   def _rows_of_earlier_versions(self) -> list[str] | None:
     """The tags in the record of an earlier version of this program, which kept no journal of them; None without one."""
     try:
-      content = json.loads(self.done_path.read_text(encoding='utf-8'))
+      content = untrusted.from_json(self.done_path.read_text(encoding='utf-8'))
       self._known = self._known.union(name for name in content['files'] if os.path.basename(name) == name)
       return [row['tag'] for row in content['predictions']]
     except (OSError, ValueError, KeyError, TypeError):

@@ -2,12 +2,12 @@
 """The record of a protein, OUT/{job}.done.txt: what its files are of. It is there only while they are whole."""
 
 import itertools
-import json
 import types
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import untrusted
 from alphafold_jax.choices import RANKINGS
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.runs.options import Options
@@ -27,10 +27,10 @@ def read(path: Path, there: Collection[str] | None = None) -> dict[str, Any] | N
     there: names of the files in the output folder, if they are known.
   """
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-    names, _ = content['files'], content['predictions']
+    content = untrusted.from_json(path.read_text(encoding='utf-8'))
+    names, rows = content['files'], content['predictions']
     complete = all((path.parent / name).exists() for name in names) if there is None else set(names) <= set(there)
-    return content if complete else None
+    return content if complete and all(isinstance(row, dict) for row in rows) else None
   except (OSError, ValueError, KeyError, TypeError):  # of another program, or damaged
     return None
 

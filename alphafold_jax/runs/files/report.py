@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic, installed
+from alphafold_jax import atomic, installed, untrusted
 from alphafold_jax.choices import SERVER_MODES, SINGLE
 from alphafold_jax.data.jobnames import NAMES, original_names
 from alphafold_jax.runs.files.changes import lasting
@@ -247,7 +247,7 @@ def settle_config(summary: Summary, options: Options, params: Mapping[str, Any])
 def _earlier_config(summary: Summary) -> dict[str, Any]:
   """What config.json says; {} if there is none."""
   try:
-    content = json.loads(summary.path(CONFIG).read_text(encoding='utf-8'))
+    content = untrusted.from_json(summary.path(CONFIG).read_text(encoding='utf-8'))
     old = {name: content[name] for name in ('date', 'command', 'seeds')} | {'models': list(content['models'])}
     return content if 'runs' in content else content | {'runs': [old]}
   except (OSError, ValueError, KeyError, TypeError):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
@@ -86,6 +86,7 @@ def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collecti
       _log.debug('%s: of other content', path)
       return None
     _check(arrays, has_pae=header['ptm'] is not None)
+    _ = header['mean_plddt'] + 0.0, (header['ptm'] or 0.0) + 0.0  # numbers
     if extras:
       extra_header, extra_arrays = _read(extras_path)
       if extra_header['key'] != key or not set(extras) <= set(extra_arrays):
@@ -111,7 +112,7 @@ def keys(folder: Path) -> dict[tuple[str, int], str]:
   for path in sorted(folder.glob('*.npz')):
     if not path.name.endswith('.extras.npz'):
       with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as archive:
-        header = json.loads(archive[_HEADER].tobytes())
+        header = untrusted.from_json(archive[_HEADER].tobytes())
         if record.tag(header['model_name'], header['seed']) == path.stem:
           found[header['model_name'], header['seed']] = header['key']
   return found
@@ -151,4 +152,4 @@ def _write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarra
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   with np.load(path, allow_pickle=False) as archive:
     arrays = {name: archive[name] for name in archive.files}
-  return json.loads(arrays.pop(_HEADER).tobytes()), arrays
+  return untrusted.from_json(arrays.pop(_HEADER).tobytes()), arrays

@@ -34,7 +34,11 @@ class Claim(sharing.Owner):
   files: Sequence[str] = dataclasses.field(default=(), compare=False)
 
 
-_FIELDS = {field.name for field in dataclasses.fields(Claim)} - {'number', 'renewed'}
+_FIELDS: dict[str, type | tuple[type, ...]] = {  # what is read of a claim
+  **dict.fromkeys(('host', 'machine', 'ended', 'key'), str),
+  **dict.fromkeys(('pid', 'deaths'), int),
+  **dict.fromkeys(('failures', 'predictions', 'files'), list),
+}
 
 
 class Claims:
@@ -112,7 +116,10 @@ class Claims:
     if not numbers or (found := sharing.read(self._folder / job / f'{_NAME}{max(numbers)}')) is None:
       return None
     renewed, content = found
-    return Claim(max(numbers), renewed, **{name: value for name, value in content.items() if name in _FIELDS})
+    fields: dict[str, Any] = {
+      name: value for name, value in content.items() if isinstance(value, _FIELDS.get(name, ()))
+    }
+    return Claim(max(numbers), renewed, **fields)
 
   def is_over(self, claim: Claim) -> bool:
     """Whether nobody works on a protein any more, going by its last claim."""

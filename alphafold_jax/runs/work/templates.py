@@ -6,13 +6,12 @@ one of them (`identity_for`).
 """
 
 import dataclasses
-import json
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic, folders
+from alphafold_jax import atomic, folders, untrusted
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
@@ -163,8 +162,10 @@ class FoundStructures:
 
 def _read_hits(path: Path) -> list[TemplateHit]:
   """The hits that runs.work.searching kept."""
-  content = json.loads(path.read_text(encoding='utf-8'))
-  return [TemplateHit.from_json(hit) for hit in content]
+  try:
+    return [TemplateHit.from_json(hit) for hit in untrusted.from_json(path.read_text(encoding='utf-8'))]
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise InputError(f'{path}: damaged ({error}); remove it, and the same command searches again') from None
 
 
 class MappedStructures(_FromFiles):

@@ -5,12 +5,11 @@ import gzip
 import io
 import re
 import tarfile
-import zlib
 
 from alphafold_jax.data.records import decode
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search.server.client import PassingError
-from alphafold_jax.transfer.archives import UnsafeArchiveError, members
+from alphafold_jax.transfer.archives import BROKEN, UnsafeArchiveError, members
 
 LARGEST = 4 << 30  # bytes of a whole archive, unpacked
 _READ = 1 << 20
@@ -45,10 +44,10 @@ def read(packed: bytes, wanted: re.Pattern[str], source: str, largest: int = LAR
       pass
   except UnsafeArchiveError as error:
     raise SearchError(f'{source}: {error}; nothing of it was used. Do not trust this server') from None
-  except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-    raise PassingError(f'the archive is damaged or cut off ({error or type(error).__name__})') from None
   except InputError as error:
     raise SearchError(f'{error}; the server sent no alignments') from None
+  except (*BROKEN, OSError) as error:
+    raise PassingError(f'the archive is damaged or cut off ({error or type(error).__name__})') from None
   return texts
 
 

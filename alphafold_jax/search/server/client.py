@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from alphafold_jax import untrusted
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.version import __version__
 
@@ -217,7 +218,7 @@ class Client:
         raise SearchError(f'{self.url}: an answer of more than {_LARGEST >> 20} MiB; is this an MMseqs2 server?')
       if self._clock.now() > self._give_up:
         raise PassingError(f'the answer came too slowly ({len(body)} bytes)')
-    if length.isdigit() and len(body) < int(length):
+    if len(body) < (untrusted.whole_number(length) or 0):
       raise PassingError(f'the answer was cut off after {len(body)} of {length} bytes')
     return bytes(body)
 
@@ -283,10 +284,10 @@ def _checked(url: str, credentials: Credentials) -> str:
 def _asked_wait(headers: email.message.Message) -> float:
   """Seconds until the time in the header Retry-After, 0 without one."""
   text = (headers.get('Retry-After') or '').strip()
-  if text.isdigit():
-    return float(text)
+  if (seconds := untrusted.whole_number(text)) is not None:
+    return float(seconds)
   try:
     then = email.utils.parsedate_to_datetime(text)
-  except ValueError:
+  except (ValueError, OverflowError):
     return 0.0
   return max(0.0, (then - datetime.datetime.now(then.tzinfo)).total_seconds())

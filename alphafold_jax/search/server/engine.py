@@ -8,14 +8,13 @@ under. Templates are lines of a table; their sequences and structures come from 
 """
 
 import dataclasses
-import json
 import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 from alphafold_jax.data.records import split_records
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search import m8
@@ -271,7 +270,7 @@ class Server:
 def _state(answer: bytes) -> tuple[str, str | None]:
   """State and ticket in an answer about a ticket."""
   try:
-    content = json.loads(answer)
+    content = untrusted.from_json(answer)
     state, ticket = content['status'], content.get('id')
   except (ValueError, KeyError, TypeError, AttributeError):
     raise PassingError('the answer is not that of an MMseqs2 server, but perhaps the page of a proxy') from None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, untrusted
 
 _TICKET = re.compile(r'[A-Za-z0-9_-]{1,200}')
 
@@ -33,7 +33,7 @@ class Tickets:
     if self.folder is None:
       return None
     try:
-      ticket = json.loads((self.folder / f'{key}.json').read_text(encoding='utf-8'))['ticket']
+      ticket = untrusted.from_json((self.folder / f'{key}.json').read_text(encoding='utf-8'))['ticket']
     except (OSError, ValueError, KeyError, TypeError):
       return None
     return ticket if is_ticket(ticket) else None

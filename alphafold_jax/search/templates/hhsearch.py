@@ -27,7 +27,7 @@ _MAX_ROWS = '1000000'  # of the query's alignment, as AlphaFold has it; HH-suite
 _VARIABLE = 'ALPHAFOLD_JAX_HHSEARCH'
 _SHOWN = 2000  # characters of the program's output in a message
 _LETTERS_FROM = 17  # column; before it stand 'Q' or 'T' and the name
-_STRETCH = re.compile(r'\s*(\d+) ([A-Z-]+)\s+(\d+) \(\d+\)\s*$')
+_STRETCH = re.compile(r'\s*([0-9]{1,9}) ([A-Z-]+)\s+([0-9]{1,9}) \(\d+\)\s*$')
 _ANNOTATION = re.compile(r'(Consensus|ss_pred|ss_dssp|ss_conf|sa_dssp)\s')  # where the name would stand
 _SCORES = ('Sum_probs', 'E-value', 'Aligned_cols')
 _SCORE = re.compile(r'([A-Za-z_-]+)=\s*(\S+)')
