@@ -103,7 +103,7 @@ def _text(value: Any, _: Path, where: str) -> str:
 
 
 def _file(value: Any, folder: Path, where: str) -> Path:
-  path = folder / Path(_text(value, folder, where)).expanduser()
+  path = folder / os.path.expanduser(_text(value, folder, where))  # Path.expanduser raises where there is no such home
   if not os.path.isfile(path):  # not path.is_file(), which raises OSError of a name that is too long
     raise InputError(f'{where}: no file {path}')
   return path
