@@ -178,7 +178,7 @@ class Situation(NamedTuple):
   words: str
   disturb: Callable[[Stage, Path, Random], Outcome]
   commands: tuple[str, ...]
-  share: float = 0.25  # of the tries that --kills asks for
+  share: float = 0.15  # of the tries that --kills asks for
   mounts: bool = True
 
 
@@ -189,10 +189,10 @@ SITUATIONS = {
   'full-disk': Situation('the disk is full', full_disk, _KEEPING),
   'read-only': Situation('OUT is read-only', read_only_folder, _KEEPING, 0.05),
   'read-only-cache': Situation('the cache is read-only', read_only_cache, ('predict', 'msa'), 0.05),
-  'lost-cache': Situation('the cache is removed meanwhile', lost_cache, ('predict', 'msa'), 0.25, False),
-  'clock': Situation('the clock jumps by a day or ten years', clock_step, ('predict', 'train', 'msa'), 0.25, False),
+  'lost-cache': Situation('the cache is removed meanwhile', lost_cache, ('predict', 'msa'), 0.15, False),
+  'clock': Situation('the clock jumps by a day or ten years', clock_step, ('predict', 'train', 'msa'), 0.15, False),
   'two-hosts': Situation('two hosts run it in one folder', two_hosts, ('predict',)),
-  'host-dies': Situation('one of two hosts is killed', host_dies, ('predict',), 0.1),
+  'host-dies': Situation('one of two hosts is killed', host_dies, ('predict',), 0.05),
 }
 
 
@@ -264,7 +264,7 @@ def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--situation', action='append', choices=SITUATIONS, help='only this one; may be repeated')
   parser.add_argument('--command', action='append', help='only of this command; may be repeated')
-  parser.add_argument('--kills', type=int, default=20, help='tries of each kill; other situations have a quarter')
+  parser.add_argument('--kills', type=int, default=20, help='tries of each kill; other situations have fewer')
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--keep', type=Path, help='work in this folder, and keep what differs there')
   given = parser.parse_args()

@@ -53,6 +53,7 @@ ONCE_FAULTS = (  # parser, input, whether it is accepted: what is only of this p
   ('template map', DEEP, False),
   ('template map', DIGITS, False),
   ('template map', b'[{"structure": "' + LONG + b'"}]', False),
+  ('template map', b'[{"structure": "~nobody-of-this-name/x.pdb"}]', False),
   ('CSV', b'id,sequence,a3mpath\na,MKT,' + LONG + b'\n', False),
   ('--database', b'uniref90=' + LONG, False),
   ('database archive', gzip.compress(pax('set', **SPARSE)), False),
