@@ -90,6 +90,8 @@ class Reading(NamedTuple):
   alignment: Alignment | Path | None = None
   templates: tuple[OwnTemplate, ...] | None = None
 
+  __repr__ = one_line
+
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
