@@ -220,15 +220,37 @@ def test_what_is_no_protein_is_refused_by_name(model, query, message):
     ({'aatype': np.zeros(22, np.float32)}, "batch: array 'aatype' has type float32, expected int32"),
     ({'soft_sequence': np.full((22, 21), np.nan, np.float32)}, "batch: array 'soft_sequence'.*NaN"),
     ({'soft_sequence': np.zeros((22, 20), np.float32)}, r"batch: array 'soft_sequence' has shape \(22, 20\)"),
+    ({'aatype': None}, "batch: without the array 'aatype'"),
+    ({'msa': None}, "batch: without the array 'msa.tokens'"),
+    ({'seq_mask': np.full(22, 2, np.float32)}, "batch: array 'seq_mask' holds 2..2, expected 0..1"),
+    ({'seq_mask': np.zeros(22, np.float32)}, "batch: array 'seq_mask' shows no residue"),
+    ({'msa.mask': np.zeros((1, 22), np.float32)}, "batch: array 'msa.mask' shows no residue"),
+    ({'msa.deletions': np.full((1, 22), -1, np.float32)}, "batch: array 'msa.deletions' holds -1..-1, expected 0 or"),
+    ({'aatype': np.zeros(22, np.int32)}, 'batch: soft_sequence holds another sequence than aatype, first at residue 1'),
+    ({'soft_sequence': np.full((22, 21), 1 / 21, np.float32)}, 'another sequence than aatype.*afj.with_sequence'),
+    ({'msa.tokens': np.zeros((1, 22), np.int32)}, 'batch: row 0 of msa.tokens holds another sequence than aatype'),
   ],
 )
 def test_a_batch_that_cannot_be_is_refused_by_array(model, changes, message):
   with pytest.raises(errors.InputError, match=message):
-    afj.predict(model, dataclasses.replace(afj.make_batch(BARE), **changes))
+    afj.predict(model, changed(afj.make_batch(BARE), changes))
+
+
+def changed(batch, changes):
+  """The batch with other arrays, by dotted name."""
+  of_msa = {name.removeprefix('msa.'): array for name, array in changes.items() if name.startswith('msa.')}
+  rest = {name: array for name, array in changes.items() if not name.startswith('msa.')}
+  return dataclasses.replace(batch, **({'msa': dataclasses.replace(batch.msa, **of_msa)} if of_msa else {}), **rest)
+
+
+def test_a_batch_inside_a_transformation_of_jax_is_refused_with_what_to_call(model):
+  batch = afj.make_batch(BARE)
+  with pytest.raises(errors.InputError, match='runs outside of them; inside, call model.prepare and model.iterate'):
+    jax.jit(lambda soft: afj.predict(model, afj.with_sequence(batch, soft)).arrays['plddt'])(batch.soft_sequence)
 
 
 def test_templates_are_given_with_a_query_and_to_a_model_that_takes_them(model):
-  templates = features.empty_templates(1, len(SEQUENCE))
+  templates = dataclasses.replace(features.empty_templates(1, len(SEQUENCE)), mask=np.ones(1, np.float32))
   with pytest.raises(errors.InputError, match='a batch has its own; give them to afj.make_batch'):
     afj.predict(model, afj.make_batch(BARE), templates=templates)
   with pytest.warns(UserWarning, match='templates are not used by model_3_ptm'):
