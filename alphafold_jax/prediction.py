@@ -22,7 +22,7 @@ from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
-from alphafold_jax.data.templates import MAX_TEMPLATES, stack_templates
+from alphafold_jax.data.templates import place_own, stack_templates
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.models import Model
@@ -167,20 +167,12 @@ def _batch(query: Query | Alignment | schema.Batch | str, templates: schema.Temp
     features.check_batch(query, 'batch')
     return query
   if isinstance(query, Query):
-    templates = _own_templates(query) if templates is None else templates
+    if templates is None and query.templates:
+      templates = stack_templates(place_own(query.templates, query.sequence, query.name))
     query = query.load_alignment() or query.sequence
   if not isinstance(query, str | Alignment):
     raise wrong('query', query, _QUERIES)
   return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
-
-
-def _own_templates(query: Query) -> schema.Templates | None:
-  """Those that came with the protein, such as in the input of AlphaFold 3; the first MAX_TEMPLATES of them."""
-  if not query.templates:
-    return None
-  if (given := len(query.templates)) > MAX_TEMPLATES:
-    _log.warning('%s: only the first %d of its %d templates are used', query.name, MAX_TEMPLATES, given)
-  return stack_templates([one.place(query.sequence) for one in query.templates[:MAX_TEMPLATES]])
 
 
 def _warn_of_bare_sequence(query: Any) -> None:

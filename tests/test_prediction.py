@@ -12,6 +12,7 @@ import alphafold_jax as afj
 from alphafold_jax import devices, errors, installed, planning, prediction
 from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m
+from alphafold_jax.data.templates import Template, stack_templates
 from alphafold_jax.weights import official, random, store
 
 SMALL = {'evoformer__num_block': 1, 'extra_msa__num_block': 1, 'structure__num_layer': 2}
@@ -255,6 +256,40 @@ def test_templates_are_given_with_a_query_and_to_a_model_that_takes_them(model):
     afj.predict(model, afj.make_batch(BARE), templates=templates)
   with pytest.warns(UserWarning, match='templates are not used by model_3_ptm'):
     afj.predict(model, BARE, templates=templates, num_recycle=0)
+  with pytest.warns(UserWarning, match='templates are not used by model_3_ptm'):
+    afj.predict(model, afj.make_batch(BARE, templates), num_recycle=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+  """A template that came with a protein: a line of alanines."""
+
+  step: float  # Å between residues
+
+  def place(self, query_sequence):
+    n = len(query_sequence)
+    positions = np.arange(n)[:, None, None] * np.full((37, 3), self.step, np.float32)
+    chosen = np.arange(37) < 5  # N, CA, C, CB, O
+    masks = np.broadcast_to(chosen, (n, 37)).astype(np.float32)
+    return Template(f'line {self.step}', np.zeros(n, np.int32), positions, masks, {i: i for i in range(n)}, 0.1, 1.0)
+
+  def identity(self):
+    return str(self.step)
+
+
+def test_four_of_the_templates_that_came_with_a_protein_are_in_its_batch(caplog):
+  query = afj.Query('own', SEQUENCE, BARE, templates=tuple(Shape(step) for step in (1, 2, 3, 4, 5)))
+  batch = afj.make_batch(query)
+  assert batch.templates.mask.tolist() == [1, 1, 1, 1] and batch.templates.atom_positions[:, 1, 1, 0].tolist() == [
+    1,
+    2,
+    3,
+    4,
+  ]
+  assert 'own: only the first 4 of its 5 templates are used' in caplog.text
+  given = stack_templates([Shape(7).place(SEQUENCE)])
+  assert afj.make_batch(query, given).templates is given  # what is given goes before
+  assert not afj.make_batch(dataclasses.replace(query, templates=())).templates.mask.any()
 
 
 @pytest.mark.parametrize(
