@@ -90,7 +90,8 @@ class Reading(NamedTuple):
   alignment: Alignment | Path | None = None
   templates: tuple[OwnTemplate, ...] | None = None
 
-  __repr__ = one_line
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 @dataclasses.dataclass(frozen=True)
