@@ -67,7 +67,7 @@ def outputs(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
 def ran(tmp_path_factory):
   """One session of the notebook: two proteins of one name, one that fails, and one with a name of a shell's words."""
   folder = tmp_path_factory.mktemp('notebook')
-  (folder / 'mine.a3m').write_text('>q\nPIAQIHILEGRSDEQKE\n>1\nPIAQIHILEGRS-----\n')
+  (folder / 'mine.a3m').write_text('>q\nPIAQIHILEGRSDEQKE\n')  # one row, so that all share one compilation
   proteins = (
     {'sequence': 'PIAQIHILEGRSDEQKE', 'job_name': 'first'},
     {'sequence': 'GSAQIHILEGRSDEQWW', 'job_name': 'first'},
