@@ -123,6 +123,8 @@ def _changed(config: config_dict.ConfigDict, changes: dict[str, Any]) -> config_
     raise wrong('dtype', config.dtype, f'must be {" or ".join(DTYPES)}')
   try:
     alphafold.make_spec(config)
+    if any(size < 1 for shape in official.official_shapes(config).values() for size in shape):
+      raise ValueError('a network has no arrays of these sizes, which must be 1 or more')
   except ValueError as error:
     raise InputError(f'{", ".join(changes)}: {error}; see alphafold_jax/config.py for all settings') from error
   return config

@@ -315,6 +315,8 @@ def test_a_model_that_there_is_not_is_refused_by_name(arguments, message):
     ({'evoformer__num_block': 'two'}, "evoformer.num_block='two': must be of the kind of 48"),
     ({'dtype': 'int8'}, "dtype='int8': must be float32 or bfloat16"),
     ({'evoformer': None}, 'evoformer: .*see alphafold_jax/config.py'),
+    ({'evoformer__num_block': -1}, 'evoformer__num_block: a network has no arrays of these sizes'),
+    ({'embedder__c_m': 0}, 'embedder__c_m: a network has no arrays of these sizes'),
     ({'num_devices': 2}, r'give it to afj.predict \(alphafold_jax/settings.py\)'),
   ],
 )
