@@ -31,6 +31,9 @@ class Model:
   params: alphafold.Params
   source: str  # the file of the parameters, 'random', or words of your own for parameters of your own
 
+  def __post_init__(self) -> None:
+    check_kind('source', self.source, str, "must be text: where the parameters come from, such as 'of my own run'")
+
   @functools.cached_property
   def spec(self) -> alphafold.AlphaFoldSpec:
     return alphafold.make_spec(self.config)

@@ -290,6 +290,8 @@ def test_four_of_the_templates_that_came_with_a_protein_are_in_its_batch(caplog)
   given = stack_templates([Shape(7).place(SEQUENCE)])
   assert afj.make_batch(query, given).templates is given  # what is given goes before
   assert not afj.make_batch(dataclasses.replace(query, templates=())).templates.mask.any()
+  with pytest.raises(errors.InputError, match="templates='x.pdb': of 'own': must be from afj.read_queries"):
+    afj.make_batch(dataclasses.replace(query, templates='x.pdb'))
 
 
 @pytest.mark.parametrize(
@@ -326,6 +328,8 @@ def test_a_setting_of_a_model_that_cannot_be_is_refused_by_name(changes, message
 
 
 def test_only_a_model_predicts():
+  with pytest.raises(errors.InputError, match='source=3: must be text: where the parameters come from'):
+    afj.Model('mini', {}, {}, 3)
   with pytest.raises(errors.InputError, match="model='mini': must be a model, from afj.load_model"):
     afj.predict('mini', BARE)
 

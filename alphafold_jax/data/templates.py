@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from alphafold_jax import schema
+from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import align, canonical, checked, encode, identical, paired
 from alphafold_jax.data.features import empty_templates
@@ -148,6 +149,8 @@ def place_own(own: Sequence[OwnTemplate], query_sequence: str, name: str) -> lis
   Raises:
     InputError: one of them cannot be placed.
   """
+  if not all(isinstance(template, OwnTemplate) for template in own):
+    raise wrong('templates', own, f'of {name!r}: must be from afj.read_queries; else give them to afj.predict')
   if len(own) > MAX_TEMPLATES:
     _log.warning('%s: only the first %d of its %d templates are used', name, MAX_TEMPLATES, len(own))
   return [template.place(query_sequence) for template in own[:MAX_TEMPLATES]]
