@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from alphafold_jax import atomic, folders
 from alphafold_jax.arguments import check_kind, check_whole, wrong
 from alphafold_jax.data.alignment import checked
 from alphafold_jax.data.jobnames import safe_name
+from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.output.plots import PLDDT_BANDS
 
@@ -63,9 +65,9 @@ class Form:
       raise wrong('alignment', self.alignment, f'is read with msa_mode={UPLOAD!r} only; choose that, or leave it empty')
     if self.msa_mode != UPLOAD:
       checked(self.letters, 'sequence')
-    elif not Path(self.alignment).is_file():
+    elif not folders.expanded(self.alignment).is_file():
       raise wrong('alignment', self.alignment, 'with upload, must be the path of an A3M file that is here')
-    if self.parameters not in (DOWNLOAD, MINI, RANDOM) and not Path(self.parameters).exists():
+    if self.parameters not in (DOWNLOAD, MINI, RANDOM) and not folders.expanded(self.parameters).exists():
       raise wrong(
         'parameters', self.parameters, f'no such file or folder; or choose {MINI}, or {RANDOM}, or leave it empty'
       )
@@ -120,19 +122,21 @@ def prepare(place: Path | str = '.', **form: Any) -> Prepared:
     **form: the fields of Form.
 
   Raises:
-    InputError: a field cannot be used; the message names it.
+    InputError: a field cannot be used, or the folder cannot be written; the message names it.
+    ResourceError: the disk is full.
   """
   filled = Form(**form)
   stem = safe_name(filled.name)
   is_alignment = filled.msa_mode == UPLOAD
   fasta = f'>{stem}\n{filled.letters}\n'  # a header means nothing but a name, whatever was typed
-  content = Path(filled.alignment).read_bytes() if is_alignment else fasta.encode()
+  content = read_bytes(folders.expanded(filled.alignment)) if is_alignment else fasta.encode()
   settings = json.dumps(dataclasses.asdict(filled) | {'alignment': ''}, sort_keys=True).encode()
   digest = hashlib.sha256(hashlib.sha256(content).digest() + settings).hexdigest()[:8]
   folder = Path(place).absolute() / f'{stem}_{digest}'
   query = folder / f'{stem}.{"a3m" if is_alignment else "fasta"}'
-  folder.mkdir(parents=True, exist_ok=True)
-  query.write_bytes(content)
+  atomic.make_folder(folder)
+  with atomic.replacing(query) as file:
+    file.write(content)
   return Prepared(filled, folder, query)
 
 

@@ -146,6 +146,15 @@ def test_a_folder_is_of_the_whole_content_of_the_form(tmp_path):
   assert helpers.prepare(tmp_path, **(FORM | {'sequence': ' M K T* '})).query.read_text() == '>p\nMKT\n'
 
 
+def test_a_tilde_is_the_home_and_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  (tmp_path / 'mine.a3m').write_text('>q\nMKT\n')
+  upload = FORM | {'msa_mode': 'upload', 'alignment': '~/mine.a3m', 'parameters': '~'}
+  assert helpers.prepare(tmp_path, **upload).query.read_text() == '>q\nMKT\n'
+  with pytest.raises(errors.InputError, match='mine.a3m.*cannot be written'):
+    helpers.prepare(tmp_path / 'mine.a3m', **FORM)
+
+
 def test_each_residue_has_the_colour_of_its_band():
   lines = [
     f'ATOM  {i:5} {"CA":>3}  GLY A{i:4}    {0:8.3f}{0:8.3f}{0:8.3f}{1:6.2f}{plddt:6.2f}           C'
