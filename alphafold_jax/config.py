@@ -5,7 +5,6 @@ Sections that shape the network carry the field names of the spec they become (m
 misspelt or missing key is an error before anything is traced.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -13,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 from ml_collections import config_dict
 
-from alphafold_jax import choices
+from alphafold_jax import choices, naming
 from alphafold_jax.errors import InputError
 
 _TRIANGLES_FIRST = ('multiplication_outgoing', 'multiplication_incoming', 'attention_starting', 'attention_ending')
@@ -222,8 +221,8 @@ def _unknown(key: str, config: config_dict.ConfigDict) -> NoReturn:
   """Raises InputError, with the file that has the setting's neighbours, and the name that is most like it."""
   names = _dotted(config)
   file = 'experiments.py' if 'optimizer' in config and not key.startswith('model.') else 'config.py'  # of training
-  near = difflib.get_close_matches(key, names, 1) or [name for name in names if name.endswith(f'.{key}')][:1]
-  hint = f'did you mean {near[0]!r}? ' if near else ''
+  near = naming.nearest(key, names) or next((name for name in names if name.endswith(f'.{key}')), None)
+  hint = f'did you mean {near!r}? ' if near else ''
   raise InputError(f'there is no setting {key!r}; {hint}see alphafold_jax/{file} for all of them')
 
 

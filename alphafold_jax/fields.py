@@ -20,6 +20,16 @@ def leaves(tree: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field
       yield f'{prefix}{field.name}', field, value
 
 
+def names(cls: type, prefix: str = '') -> Iterator[str]:
+  """The dotted name of every array that a schema class has."""
+  for field in dataclasses.fields(cls):
+    name = f'{prefix}{field.name}'
+    if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
+      yield from names(field.type, f'{name}.')
+    else:
+      yield name
+
+
 def map_leaves(function: Callable[[dataclasses.Field, Any], Any], tree: Any) -> Any:
   """The same object with function(field, array) in place of every array."""
   changes = {}

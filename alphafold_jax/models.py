@@ -31,6 +31,9 @@ class Model:
   params: alphafold.Params
   source: str  # the file of the parameters, 'random', or words of your own for parameters of your own
 
+  def __post_init__(self) -> None:
+    check_kind('source', self.source, str, "must be text: where the parameters come from, such as 'of my own run'")
+
   @functools.cached_property
   def spec(self) -> alphafold.AlphaFoldSpec:
     return alphafold.make_spec(self.config)
@@ -123,6 +126,8 @@ def _changed(config: config_dict.ConfigDict, changes: dict[str, Any]) -> config_
     raise wrong('dtype', config.dtype, f'must be {" or ".join(DTYPES)}')
   try:
     alphafold.make_spec(config)
+    if any(size < 1 for shape in official.official_shapes(config).values() for size in shape):
+      raise ValueError('a network has no arrays of these sizes, which must be 1 or more')
   except ValueError as error:
     raise InputError(f'{", ".join(changes)}: {error}; see alphafold_jax/config.py for all settings') from error
   return config

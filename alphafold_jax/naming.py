@@ -50,9 +50,22 @@ def listed(names: Iterable[str], most: int = 5) -> str:
   return f'{", ".join(names[:most])}{more}'
 
 
+def nearest(name: str, known: Iterable[str], *, alike: float = 0.6) -> str | None:
+  """The known name that was meant by a wrong one: the first that it begins, or the one most like it; None for neither.
+
+  Args:
+    name: as written; its case does not count.
+    known: the names that there are.
+    alike: share of letters that must be the same, 0 to 1.
+  """
+  folded = {one.casefold(): one for one in known}
+  asked = name.casefold()
+  longer = [one for one in folded if asked and one.startswith(asked)]
+  near = longer or difflib.get_close_matches(asked, folded, 1, alike)
+  return folded[near[0]] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
   """('val', ['train', 'validation']) -> "; did you mean 'validation'?"; '' where no name is like it."""
-  names = list(known)
-  longer = [one for one in names if name and one.casefold().startswith(name.casefold())]
-  near = longer or difflib.get_close_matches(name, names, n=1)
-  return f'; did you mean {near[0]!r}?' if near else ''
+  near = nearest(name, known)
+  return f'; did you mean {near!r}?' if near else ''

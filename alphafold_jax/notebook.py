@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax.arguments import check_whole, wrong
+from alphafold_jax import atomic, folders
+from alphafold_jax.arguments import check_kind, check_whole, wrong
 from alphafold_jax.data.alignment import checked
 from alphafold_jax.data.jobnames import safe_name
+from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.output.plots import PLDDT_BANDS
 
@@ -47,25 +49,33 @@ class Form:
   more_flags: str = ''
 
   def __post_init__(self) -> None:
+    for field in dataclasses.fields(self):
+      if field.type is str:
+        check_kind(field.name, getattr(self, field.name), str, 'must be text')
     if self.msa_mode not in MSA_MODES:
       raise wrong('msa_mode', self.msa_mode, f'choose one of {", ".join(MSA_MODES)}')
     check_whole('num_models', self.num_models, 1, 5)
     check_whole('num_recycle', self.num_recycle, 0, _MOST)
     check_whole('num_seeds', self.num_seeds, 1, _MOST)
-    self.flags()
+    if '--zip' in self.flags():
+      raise wrong('more_flags', self.more_flags, '--zip packs away what is shown here; the last cell makes an archive')
+    if self.use_templates and self.msa_mode != SERVER:
+      raise wrong('use_templates', self.use_templates, f'templates are searched for with msa_mode={SERVER!r} only')
+    if self.alignment and self.msa_mode != UPLOAD:
+      raise wrong('alignment', self.alignment, f'is read with msa_mode={UPLOAD!r} only; choose that, or leave it empty')
     if self.msa_mode != UPLOAD:
       checked(self.letters, 'sequence')
-    elif not Path(self.alignment).is_file():
+    elif not folders.expanded(self.alignment).is_file():
       raise wrong('alignment', self.alignment, 'with upload, must be the path of an A3M file that is here')
-    if self.parameters not in (DOWNLOAD, MINI, RANDOM) and not Path(self.parameters).exists():
+    if self.parameters not in (DOWNLOAD, MINI, RANDOM) and not folders.expanded(self.parameters).exists():
       raise wrong(
         'parameters', self.parameters, f'no such file or folder; or choose {MINI}, or {RANDOM}, or leave it empty'
       )
 
   @property
   def letters(self) -> str:
-    """The sequence without white space."""
-    return ''.join(self.sequence.split())
+    """The sequence without white space and the stop at its end."""
+    return ''.join(self.sequence.split()).removesuffix('*')
 
   @property
   def name(self) -> str:
@@ -81,7 +91,7 @@ class Form:
     flags = {'num-models': self.num_models, 'num-recycle': self.num_recycle, 'num-seeds': self.num_seeds}
     return [
       *([] if self.msa_mode == UPLOAD else ['--msa-mode', self.msa_mode]),
-      *(['--templates'] if self.use_templates and self.msa_mode == SERVER else []),
+      *(['--templates'] if self.use_templates else []),
       *_PARAMETER_FLAGS.get(self.parameters, ['--params', self.parameters]),
       *(text for flag, value in flags.items() for text in (f'--{flag}', str(value))),
       *more,
@@ -112,19 +122,21 @@ def prepare(place: Path | str = '.', **form: Any) -> Prepared:
     **form: the fields of Form.
 
   Raises:
-    InputError: a field cannot be used; the message names it.
+    InputError: a field cannot be used, or the folder cannot be written; the message names it.
+    ResourceError: the disk is full.
   """
   filled = Form(**form)
   stem = safe_name(filled.name)
   is_alignment = filled.msa_mode == UPLOAD
   fasta = f'>{stem}\n{filled.letters}\n'  # a header means nothing but a name, whatever was typed
-  content = Path(filled.alignment).read_bytes() if is_alignment else fasta.encode()
+  content = read_bytes(folders.expanded(filled.alignment)) if is_alignment else fasta.encode()
   settings = json.dumps(dataclasses.asdict(filled) | {'alignment': ''}, sort_keys=True).encode()
   digest = hashlib.sha256(hashlib.sha256(content).digest() + settings).hexdigest()[:8]
   folder = Path(place).absolute() / f'{stem}_{digest}'
   query = folder / f'{stem}.{"a3m" if is_alignment else "fasta"}'
-  folder.mkdir(parents=True, exist_ok=True)
-  query.write_bytes(content)
+  atomic.make_folder(folder)
+  with atomic.replacing(query) as file:
+    file.write(content)
   return Prepared(filled, folder, query)
 
 

@@ -21,9 +21,11 @@ def one_line(value: Any) -> str:
 
 def brief(value: Any) -> str:
   """One value in a few characters: 'float32[22, 37, 3]', '93 modules', 'Msa(...)'."""
+  if isinstance(value, type):
+    return cut(repr(value), _MOST_OF_VALUE)  # np.float32 has a shape too, which is none
   if getattr(value, 'shape', None) is not None and hasattr(value, 'dtype'):
     return repr(value.item()) if _is_number(value) else f'{value.dtype}{list(value.shape)}'
-  if dataclasses.is_dataclass(value) and not isinstance(value, type):
+  if dataclasses.is_dataclass(value):
     return f'{type(value).__name__}(...)'
   if isinstance(value, Mapping):
     return f'{len(value)} {"entry" if len(value) == 1 else "entries"}' if value else '{}'

@@ -22,11 +22,12 @@ from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
-from alphafold_jax.data.templates import MAX_TEMPLATES, stack_templates
+from alphafold_jax.data.templates import place_own, stack_templates
 from alphafold_jax.errors import InputError, NumericalError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.models import Model
 from alphafold_jax.models import load_model as load_model
+from alphafold_jax.one_line import one_line
 from alphafold_jax.ops import seam
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
@@ -91,7 +92,7 @@ def predict(
   settings = (settings or Settings()).with_changes(**changes)
   _warn_of_bare_sequence(query)
   batch = _batch(query, templates)
-  if templates is not None and model.config.templates is None:
+  if model.config.templates is None and np.any(np.asarray(batch.templates.mask)):
     warnings.warn(f'templates are not used by {model.name}; model_1 and model_2 take them', stacklevel=2)
   name = name or getattr(query, 'name', None) or 'query'
   task = _Task(model, configured(model, settings), settings, batch, name, seed)
@@ -158,11 +159,16 @@ def _batch(query: Query | Alignment | schema.Batch | str, templates: schema.Temp
   if isinstance(query, schema.Batch):
     if templates is not None:
       raise InputError('templates: a batch has its own; give them to afj.make_batch, together with the query')
+    if any(isinstance(array, jax.core.Tracer) for array in jax.tree.leaves(query)):
+      raise InputError(
+        'a batch inside a transformation of JAX (jit, grad, vmap): afj.predict runs outside of them; inside, call '
+        'model.prepare and model.iterate'
+      )
     features.check_batch(query, 'batch')
     return query
   if isinstance(query, Query):
     if templates is None and query.templates:
-      templates = stack_templates([one.place(query.sequence) for one in query.templates[:MAX_TEMPLATES]])
+      templates = stack_templates(place_own(query.templates, query.sequence, query.name))
     query = query.load_alignment() or query.sequence
   if not isinstance(query, str | Alignment):
     raise wrong('query', query, _QUERIES)
@@ -207,6 +213,8 @@ class _Task:
   batch: schema.Batch  # unpadded
   name: str = ''  # of the protein
   seed: int = 0
+
+  __repr__ = one_line
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:

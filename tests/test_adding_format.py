@@ -4,9 +4,10 @@
 import zipfile
 
 import pytest
-from small_runs import ALONE, OTHER, SEQUENCE, count_predictions, fasta, load_json, names, predict
+from small_runs import ALONE, OTHER, SEQUENCE, count_predictions, fasta, load_json, predict
 
 from alphafold_jax import errors, prediction
+from alphafold_jax.data.alignment import single_sequence
 from alphafold_jax.output.files import FORMATS, Format
 
 
@@ -48,10 +49,12 @@ def test_a_row_is_written_ranked_journaled_resumed_zipped_and_removed(toy, tmp_p
     assert [archive.read(path.name).decode() for path in written] == texts
 
   assert predict(source, out, *two) == 0 and toys(out) == written and not (out / 'p.result.zip').exists()
-  monkeypatch.setattr(prediction, 'predict', _fail)
-  fasta(source, p=OTHER)
-  assert predict(source, out, *two) == 1  # of another protein under the same name nothing is left
-  assert names(out) == {'log.txt', 'config.json', 'cite.bibtex', 'summary.csv', 'failures.json'}
+  fasta(source, p=OTHER)  # another protein under the same name
+  with monkeypatch.context() as broken:
+    broken.setattr(prediction, 'predict', _fail)
+    assert predict(source, out, *two) == 1 and toys(out) == written  # there are no others yet
+  assert predict(source, out, *two) == 0
+  assert len(toys(out)) == 2 and not {path.read_text() for path in toys(out)} & set(texts)
 
 
 def test_a_finished_protein_gets_the_file_of_a_new_row_without_computing(tmp_path, monkeypatch):
@@ -69,6 +72,6 @@ def _fail(*_, **__):
 
 def test_a_prediction_is_saved_in_it_by_name(toy, tmp_path):
   model = prediction.load_model('model_1_ptm', 'random', evoformer__num_block=1, extra_msa__num_block=1)
-  one = prediction.predict(model, SEQUENCE, name='a/b', num_recycle=0, keep_representations=True)
+  one = prediction.predict(model, single_sequence(SEQUENCE), name='a/b', num_recycle=0, keep_representations=True)
   (path,) = one.save(tmp_path, formats=['toy'])
   assert path.name == 'a_b_toy_alphafold2_ptm_model_1_seed_000.txt' and path.read_text().startswith('a_b 0 ')

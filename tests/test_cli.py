@@ -218,7 +218,7 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
     (['--config', 'dtype=float16'], 'cannot be changed there'),
     (['--config', 'evoformer.pair.order=("sideways",)'], 'there is no network'),
     (['--kernels', 'fastest'], "kernel 'fastest' is not one of"),
-    (['--devices', '0'], 'num_devices=0: must be 1 or more'),
+    (['--devices', '0'], 'num_devices=0: must be a whole number, 1 or more'),
     (['--custom-template-path', 'nowhere'], 'nowhere: no such file or folder of templates'),
   ],
 )

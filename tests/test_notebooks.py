@@ -67,7 +67,7 @@ def outputs(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
 def ran(tmp_path_factory):
   """One session of the notebook: two proteins of one name, one that fails, and one with a name of a shell's words."""
   folder = tmp_path_factory.mktemp('notebook')
-  (folder / 'mine.a3m').write_text('>q\nPIAQIHILEGRSDEQKE\n>1\nPIAQIHILEGRS-----\n')
+  (folder / 'mine.a3m').write_text('>q\nPIAQIHILEGRSDEQKE\n')  # one row, so that all share one compilation
   proteins = (
     {'sequence': 'PIAQIHILEGRSDEQKE', 'job_name': 'first'},
     {'sequence': 'GSAQIHILEGRSDEQWW', 'job_name': 'first'},
@@ -124,6 +124,10 @@ FORM = {'sequence': 'MKT', 'job_name': 'p', 'msa_mode': 'single_sequence'}
     ({'num_models': 6}, 'num_models=6: must be a whole number from 1 to 5'),
     ({'num_recycle': -1}, 'num_recycle=-1'),
     ({'num_seeds': '2'}, "num_seeds='2'"),
+    ({'sequence': None}, 'sequence=None: must be text'),
+    ({'use_templates': True}, "use_templates=True: templates are searched for with msa_mode='server' only"),
+    ({'alignment': __file__}, "alignment=.*is read with msa_mode='upload' only"),
+    ({'more_flags': '--rank ptm --zip'}, 'more_flags=.*--zip packs away what is shown here'),
     ({'parameters': 'nowhere'}, "parameters='nowhere': no such file"),
     ({'more_flags': '--rank "ptm'}, 'more_flags.*not a list of flags'),
     ({'msa_mode': 'upload', 'alignment': 'nowhere.a3m'}, "alignment='nowhere.a3m'.*must be the path"),
@@ -139,7 +143,16 @@ def test_a_folder_is_of_the_whole_content_of_the_form(tmp_path):
   changes = ({}, {'sequence': 'MKA'}, {'num_seeds': 2}, {'job_name': 'q'}, {'more_flags': '--rank ptm'})
   jobs = [helpers.prepare(tmp_path, **(FORM | change)) for change in changes]
   assert len({job.folder for job in jobs}) == len(jobs)
-  assert helpers.prepare(tmp_path, **(FORM | {'sequence': ' M K T '})).query.read_text() == '>p\nMKT\n'
+  assert helpers.prepare(tmp_path, **(FORM | {'sequence': ' M K T* '})).query.read_text() == '>p\nMKT\n'
+
+
+def test_a_tilde_is_the_home_and_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  (tmp_path / 'mine.a3m').write_text('>q\nMKT\n')
+  upload = FORM | {'msa_mode': 'upload', 'alignment': '~/mine.a3m', 'parameters': '~'}
+  assert helpers.prepare(tmp_path, **upload).query.read_text() == '>q\nMKT\n'
+  with pytest.raises(errors.InputError, match='mine.a3m.*cannot be written'):
+    helpers.prepare(tmp_path / 'mine.a3m', **FORM)
 
 
 def test_each_residue_has_the_colour_of_its_band():

@@ -145,7 +145,7 @@ NAME = 'alphafold/alphafold_iteration/structure_module/fold_iteration/invariant_
 
 def test_a_missing_array_is_named_with_its_shape():
   broken = {array: value for array, value in arrays().items() if array != NAME}
-  with pytest.raises(WeightsError, match=r'here.npz: 1 arrays do not fit model_5') as error:
+  with pytest.raises(WeightsError, match=r'here.npz: 1 array does not fit model_5') as error:
     official.from_official(broken, small('model_5'), 'here.npz')
   assert f'missing: {NAME} (384, 384)' in str(error.value)
 
@@ -173,7 +173,7 @@ def test_a_surplus_array_is_a_warning_or_if_strict_an_error(caplog):
   surplus = arrays() | {'alphafold/alphafold_iteration/new_head//weights': np.zeros((2, 3), np.float32)}
   with caplog.at_level(logging.WARNING):
     official.from_official(surplus, small('model_5'), 'here.npz')
-  assert 'here.npz: 1 arrays are not part of model_5' in caplog.text and 'new_head//weights (2, 3)' in caplog.text
+  assert 'here.npz: 1 array not used by model_5' in caplog.text and 'new_head//weights (2, 3)' in caplog.text
   with pytest.raises(WeightsError, match='unexpected: .*new_head//weights'):
     official.from_official(surplus, small('model_5'), 'here.npz', strict=True)
 

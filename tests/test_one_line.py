@@ -74,6 +74,8 @@ def test_an_object_of_the_schema_is_shown_by_the_sizes_of_its_axes():
     ([1, 2, 3, 4], 'list of 4'),
     ('two\nlines', r"'two\nlines'"),
     (None, 'None'),
+    (np.float32, "<class 'numpy.float32'>"),
+    (schema.Batch, "<class 'alphafold_jax.schema.Batch'>"),
   ],
 )
 def test_a_value_is_shown_in_a_few_characters(value, text):

@@ -645,7 +645,9 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_a_file_and_a_name_too_long_are_explained(tmp_path):
   (tmp_path / 'file').write_text('')
-  with pytest.raises(errors.InputError, match='file/out: cannot be written.*may write to'):
+  with pytest.raises(
+    errors.InputError, match='file/out: cannot be written .a file or a broken link.*choose another place'
+  ):
     files.write(_report(CASES['5AWL_1']), tmp_path / 'file' / 'out', ['pdb'])
   with pytest.raises(errors.InputError, match='name too long'):
     files.write(dataclasses.replace(_report(CASES['5AWL_1']), job='a' * 300), tmp_path, ['pdb'])

@@ -11,11 +11,12 @@ import small_network
 from alphafold_jax import config as configs
 from alphafold_jax import devices, errors, planning, prediction, programs
 from alphafold_jax.data import features, padding
+from alphafold_jax.data.alignment import single_sequence
 from alphafold_jax.model import alphafold
 from alphafold_jax.ops import seam
 
 GIB = 2**30
-SEQUENCE = 'ACDEFGHIKLM'
+QUERY = single_sequence('ACDEFGHIKLM')
 OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99999999999 bytes.'
 ONE_BLOCK = {'evoformer.num_block': 1, 'extra_msa.num_block': 1, 'structure.num_layer': 1}
 
@@ -146,7 +147,7 @@ def model():
 
 @pytest.fixture(scope='module')
 def plain(model):
-  return prediction.predict(model, SEQUENCE, num_recycle=1)
+  return prediction.predict(model, QUERY, num_recycle=1)
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def tried(monkeypatch):
 
 def test_running_out_of_memory_leads_a_step_down_to_the_same_numbers(model, plain, tried, caplog):
   tried.fails, seen = 1, []
-  found = prediction.predict(model, SEQUENCE, num_recycle=1, on_pass=lambda one, _: seen.append(one.index))
+  found = prediction.predict(model, QUERY, num_recycle=1, on_pass=lambda one, _: seen.append(one.index))
   small_network.assert_close(found.atom_positions, plain.atom_positions)
   assert tried == [0, 2 * 2**20] and seen == [0, 0, 1] and len(found.passes) == 2
   assert (
@@ -188,28 +189,28 @@ def test_running_out_of_memory_leads_a_step_down_to_the_same_numbers(model, plai
 
 def test_the_next_attempt_finds_the_memory_of_the_last_one_free(model, plain, tried):
   tried.fails = 1
-  prediction.predict(model, SEQUENCE, num_recycle=1)
+  prediction.predict(model, QUERY, num_recycle=1)
   assert tried.alive[0] == tried.alive[1]
 
 
 def test_what_ran_out_of_memory_is_not_tried_again(model, tried):
   tried.fails = 1
   for _ in range(2):
-    prediction.predict(model, SEQUENCE, num_recycle=1)
+    prediction.predict(model, QUERY, num_recycle=1)
   assert tried == [0, 2 * 2**20, 2 * 2**20]
 
 
 def test_at_the_foot_of_the_ladder_the_protein_is_given_up(model, tried):
   tried.fails, tried.at = 9, 0
   with pytest.raises(errors.ResourceError, match='query: the device ran out of memory at 16 residues') as failed:
-    prediction.predict(model, SEQUENCE, num_recycle=1)
+    prediction.predict(model, QUERY, num_recycle=1)
   assert tried == [0, 2 * 2**20, 2**19, 2**17] and OUT_OF_MEMORY in str(failed.value.__cause__)
 
 
 def test_room_is_made_before_anything_slower_is_tried(model, tried):
   rooms = [False, True]
   tried.fails = 2
-  prediction.predict(model, SEQUENCE, num_recycle=1, make_room=rooms.pop)
+  prediction.predict(model, QUERY, num_recycle=1, make_room=rooms.pop)
   assert tried == [0, 0, 2 * 2**20] and not rooms
 
 
@@ -217,7 +218,7 @@ def test_other_errors_of_a_device_are_not_tried_again(model, tried, monkeypatch)
   monkeypatch.setitem(globals(), 'OUT_OF_MEMORY', 'INTERNAL: it is broken')
   tried.fails = 1
   with pytest.raises(jax.errors.JaxRuntimeError, match='it is broken'):
-    prediction.predict(model, SEQUENCE, num_recycle=1)
+    prediction.predict(model, QUERY, num_recycle=1)
   assert len(tried) == 1
 
 
@@ -225,14 +226,14 @@ def test_what_does_not_fit_is_refused_before_compiling_unless_room_is_made(model
   free = [GIB, GIB, GIB]
   monkeypatch.setattr(devices, 'available_bytes', lambda _: free[-1])
   with pytest.raises(errors.ResourceError, match=r'1.0 GiB are free: about \d+ residues would fit'):
-    prediction.predict(model, 'A' * 9000)
-  batch = prediction.as_batch('A' * 9000)
+    prediction.predict(model, single_sequence('A' * 9000))
+  batch = prediction.as_batch(single_sequence('A' * 9000))
   assert prediction.make_plan(model, batch, make_room=lambda: free.append(999 * GIB) is None).step == 0
   assert len(free) == 4 and not tried
 
 
 def test_a_plan_is_part_of_what_is_compiled_and_equal_plans_share_it(model):
-  batch, settings = prediction.as_batch(SEQUENCE), prediction.Settings()
+  batch, settings = prediction.as_batch(QUERY), prediction.Settings()
   plan = prediction.make_plan(model, batch, settings)
   keys = [prediction.program_key(model, batch, settings, one) for one in (None, plan, plan.below)]
   assert keys[0] == keys[1] != keys[2]

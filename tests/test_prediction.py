@@ -12,6 +12,7 @@ import alphafold_jax as afj
 from alphafold_jax import devices, errors, installed, planning, prediction
 from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m
+from alphafold_jax.data.templates import Template, stack_templates
 from alphafold_jax.weights import official, random, store
 
 SMALL = {'evoformer__num_block': 1, 'extra_msa__num_block': 1, 'structure__num_layer': 2}
@@ -220,19 +221,77 @@ def test_what_is_no_protein_is_refused_by_name(model, query, message):
     ({'aatype': np.zeros(22, np.float32)}, "batch: array 'aatype' has type float32, expected int32"),
     ({'soft_sequence': np.full((22, 21), np.nan, np.float32)}, "batch: array 'soft_sequence'.*NaN"),
     ({'soft_sequence': np.zeros((22, 20), np.float32)}, r"batch: array 'soft_sequence' has shape \(22, 20\)"),
+    ({'aatype': None}, "batch: without the array 'aatype'"),
+    ({'msa': None}, "batch: without the array 'msa.tokens'"),
+    ({'seq_mask': np.full(22, 2, np.float32)}, "batch: array 'seq_mask' holds 2..2, expected 0..1"),
+    ({'seq_mask': np.zeros(22, np.float32)}, "batch: array 'seq_mask' shows no residue"),
+    ({'msa.mask': np.zeros((1, 22), np.float32)}, "batch: array 'msa.mask' shows no residue"),
+    ({'msa.deletions': np.full((1, 22), -1, np.float32)}, "batch: array 'msa.deletions' holds -1..-1, expected 0 or"),
+    ({'aatype': np.zeros(22, np.int32)}, 'batch: soft_sequence holds another sequence than aatype, first at residue 1'),
+    ({'soft_sequence': np.full((22, 21), 1 / 21, np.float32)}, 'another sequence than aatype.*afj.with_sequence'),
+    ({'msa.tokens': np.zeros((1, 22), np.int32)}, 'batch: row 0 of msa.tokens holds another sequence than aatype'),
   ],
 )
 def test_a_batch_that_cannot_be_is_refused_by_array(model, changes, message):
   with pytest.raises(errors.InputError, match=message):
-    afj.predict(model, dataclasses.replace(afj.make_batch(BARE), **changes))
+    afj.predict(model, changed(afj.make_batch(BARE), changes))
+
+
+def changed(batch, changes):
+  """The batch with other arrays, by dotted name."""
+  of_msa = {name.removeprefix('msa.'): array for name, array in changes.items() if name.startswith('msa.')}
+  rest = {name: array for name, array in changes.items() if not name.startswith('msa.')}
+  return dataclasses.replace(batch, **({'msa': dataclasses.replace(batch.msa, **of_msa)} if of_msa else {}), **rest)
+
+
+def test_a_batch_inside_a_transformation_of_jax_is_refused_with_what_to_call(model):
+  batch = afj.make_batch(BARE)
+  with pytest.raises(errors.InputError, match='runs outside of them; inside, call model.prepare and model.iterate'):
+    jax.jit(lambda soft: afj.predict(model, afj.with_sequence(batch, soft)).arrays['plddt'])(batch.soft_sequence)
 
 
 def test_templates_are_given_with_a_query_and_to_a_model_that_takes_them(model):
-  templates = features.empty_templates(1, len(SEQUENCE))
+  templates = dataclasses.replace(features.empty_templates(1, len(SEQUENCE)), mask=np.ones(1, np.float32))
   with pytest.raises(errors.InputError, match='a batch has its own; give them to afj.make_batch'):
     afj.predict(model, afj.make_batch(BARE), templates=templates)
   with pytest.warns(UserWarning, match='templates are not used by model_3_ptm'):
     afj.predict(model, BARE, templates=templates, num_recycle=0)
+  with pytest.warns(UserWarning, match='templates are not used by model_3_ptm'):
+    afj.predict(model, afj.make_batch(BARE, templates), num_recycle=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+  """A template that came with a protein: a line of alanines."""
+
+  step: float  # Å between residues
+
+  def place(self, query_sequence):
+    n = len(query_sequence)
+    positions = np.arange(n)[:, None, None] * np.full((37, 3), self.step, np.float32)
+    chosen = np.arange(37) < 5  # N, CA, C, CB, O
+    masks = np.broadcast_to(chosen, (n, 37)).astype(np.float32)
+    return Template(f'line {self.step}', np.zeros(n, np.int32), positions, masks, {i: i for i in range(n)}, 0.1, 1.0)
+
+  def identity(self):
+    return str(self.step)
+
+
+def test_four_of_the_templates_that_came_with_a_protein_are_in_its_batch(caplog):
+  query = afj.Query('own', SEQUENCE, BARE, templates=tuple(Shape(step) for step in (1, 2, 3, 4, 5)))
+  batch = afj.make_batch(query)
+  assert batch.templates.mask.tolist() == [1, 1, 1, 1] and batch.templates.atom_positions[:, 1, 1, 0].tolist() == [
+    1,
+    2,
+    3,
+    4,
+  ]
+  assert 'own: only the first 4 of its 5 templates are used' in caplog.text
+  given = stack_templates([Shape(7).place(SEQUENCE)])
+  assert afj.make_batch(query, given).templates is given  # what is given goes before
+  assert not afj.make_batch(dataclasses.replace(query, templates=())).templates.mask.any()
+  with pytest.raises(errors.InputError, match="templates='x.pdb': of 'own': must be from afj.read_queries"):
+    afj.make_batch(dataclasses.replace(query, templates='x.pdb'))
 
 
 @pytest.mark.parametrize(
@@ -258,6 +317,8 @@ def test_a_model_that_there_is_not_is_refused_by_name(arguments, message):
     ({'evoformer__num_block': 'two'}, "evoformer.num_block='two': must be of the kind of 48"),
     ({'dtype': 'int8'}, "dtype='int8': must be float32 or bfloat16"),
     ({'evoformer': None}, 'evoformer: .*see alphafold_jax/config.py'),
+    ({'evoformer__num_block': -1}, 'evoformer__num_block: a network has no arrays of these sizes'),
+    ({'embedder__c_m': 0}, 'embedder__c_m: a network has no arrays of these sizes'),
     ({'num_devices': 2}, r'give it to afj.predict \(alphafold_jax/settings.py\)'),
   ],
 )
@@ -267,6 +328,8 @@ def test_a_setting_of_a_model_that_cannot_be_is_refused_by_name(changes, message
 
 
 def test_only_a_model_predicts():
+  with pytest.raises(errors.InputError, match='source=3: must be text: where the parameters come from'):
+    afj.Model('mini', {}, {}, 3)
   with pytest.raises(errors.InputError, match="model='mini': must be a model, from afj.load_model"):
     afj.predict('mini', BARE)
 

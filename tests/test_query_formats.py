@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alphafold_jax.data import query_formats
 from alphafold_jax.data.alignment import parse_a3m, parse_query
 from alphafold_jax.data.alignment_files import checked_query
 from alphafold_jax.data.queries import FailedQuery, Query, read_queries, scan_queries
@@ -416,3 +417,7 @@ def test_a_link_that_leads_nowhere_is_a_failed_protein(tmp_path, write):
   scan = scan_queries(tmp_path)
   assert [query.name for query in scan.queries] == ['a']
   assert 'b.fasta: is a link to' in scan.failures[0].message
+
+
+def test_every_suffix_that_messages_name_has_a_reader():
+  assert set(query_formats.SHOWN.split(', ')) <= query_formats.READERS.keys()

@@ -126,3 +126,9 @@ def test_default_directory_honours_the_environment(monkeypatch):
   assert str(store.default_directory()) == '/scratch/cache/alphafold_jax/params'
   monkeypatch.setenv('ALPHAFOLD_JAX_PARAMS', '~/weights')
   assert str(store.default_directory()) == '/home/someone/weights'
+
+
+def test_a_link_that_leads_nowhere_is_called_so(tmp_path):
+  (tmp_path / 'params_model_5.npz').symlink_to(tmp_path / 'nowhere')
+  (row,) = store.verify(tmp_path)
+  assert row.status == 'missing' and row.problems == ('a link that leads nowhere',)

@@ -9,6 +9,7 @@ import numpy as np
 
 from alphafold_jax.checking.findings import Finding, Verdict
 from alphafold_jax.errors import ResourceError, WeightsError
+from alphafold_jax.screen import number
 from alphafold_jax.transfer.files import digest
 from alphafold_jax.weights import manifest, npz, official
 from alphafold_jax.weights.published import advising
@@ -42,10 +43,9 @@ def check_file(model: str, path: pathlib.Path, config: Mapping[str, Any]) -> tup
   odd = [line.replace('unexpected', 'not used by the model') for line in surplus]
   odd += [f'of type {a.dtype}, should be {_DTYPE}: {name}' for name, a in arrays.items() if a.dtype != _DTYPE]
   digests = 'as installed' if recorded else '(no digest of it is known to compare with)'
-  said = f'{len(arrays)} arrays, SHA-256 {sha256[:16]} {digests}'
+  said = f'{number(len(arrays), "array")}, SHA-256 {sha256[:16]} {digests}'
   if problems := wrong + odd:
-    more = [f'and {len(problems) - _SHOWN} more'] if len(problems) > _SHOWN else []
-    return Finding(model, 'file', Verdict.WRONG, said, (*problems[:_SHOWN], *more)), None if wrong else arrays
+    return Finding(model, 'file', Verdict.WRONG, said, tuple(npz.shown(problems, _SHOWN))), None if wrong else arrays
   return Finding(model, 'file', Verdict.HOLDS, f'{said}; names, shapes and types as expected, all finite'), arrays
 
 

@@ -15,6 +15,7 @@ from importlib import resources
 import numpy as np
 
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 
 SHIPPED = ('6A5J', '5AWL_1')
 _BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -34,6 +35,8 @@ class Recording:
   name: str
   features: Mapping[str, np.ndarray]
   outputs: Mapping[str, np.ndarray]  # of the last pass
+
+  __repr__ = one_line
 
   @property
   def num_pass(self) -> int:

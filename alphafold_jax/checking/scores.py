@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MeanScores that another program published for a sequence, beside those of this program from end to end."""
+"""Mean scores that another program published for a sequence, beside those of this program from end to end."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from alphafold_jax.checking.findings import Finding, Verdict
+from alphafold_jax.data.alignment import single_sequence
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.prediction import Model, predict
 
@@ -47,7 +48,7 @@ def check_scores(model: Model, published: Published = PUBLISHED) -> Finding:
   try:
     prediction = predict(
       model,
-      published.sequence,
+      single_sequence(published.sequence),  # which is meant: nothing warns of it
       num_recycle=max(published.scores),
       recycle_early_stop_tolerance=-1.0,
       masked_msa_fraction=0.0,

@@ -4,6 +4,7 @@
 import argparse
 import logging
 import pathlib
+import shutil
 import sys
 from typing import Any
 
@@ -18,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 def run(given: argparse.Namespace) -> int:
   from alphafold_jax import config
-  from alphafold_jax.weights import official, store
+  from alphafold_jax.weights import npz, official, store
 
   logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 
@@ -39,7 +40,7 @@ def run(given: argparse.Namespace) -> int:
   for row in rows:
     size = '' if row.size is None else human_size(row.size)
     print(f'  {row.model:<14} {row.status:<11} {size:>10}  {(row.sha256 or "")[:16]:<16}  {row.licence or ""}'.rstrip())
-    for line in (*row.problems, *row.remarks):
+    for line in (*npz.shown(row.problems), *npz.shown(row.remarks)):
       print(f'      {line}')
   if given.action == 'list' and not any(row.usable for row in rows):
     print(f'None yet: {PROGRAM} params download fetches them (CC BY 4.0).')
@@ -54,12 +55,13 @@ def check(given: argparse.Namespace) -> int:
 
   logging.basicConfig(format='%(message)s', stream=sys.stderr)
   logging.getLogger('alphafold_jax').setLevel(logging.INFO)  # JAX has much to say at this level
-  print(f'Parameters in {given.data or store.default_directory()}')
+  print(f'Parameters in {given.data or store.default_place()}')
   print(f'alphafold_jax {__version__}, jax {jax.__version__}, on {jax.devices()[0].device_kind}', flush=True)
+  width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
   found = []
   for finding in check.shipped(_log.info).run(given.data):
     found.append(finding)
-    print(findings.text(finding), flush=True)
+    print(findings.text(finding, width), flush=True)
   print(findings.summary(found))
   return int(any(one.verdict == findings.Verdict.WRONG for one in found))
 

@@ -149,6 +149,7 @@ def check_batch(batch: schema.Batch, source: str) -> None:
   Raises:
     InputError: with the source, names the array that is wrong.
   """
+  _check_whole(batch, source)
   sizes = fields.axis_sizes(batch, source)
   for axis in ('num_res', 'num_seq'):
     if not sizes[axis]:
@@ -160,6 +161,8 @@ def check_batch(batch: schema.Batch, source: str) -> None:
     if expected.kind == 'f' and not np.isfinite(array).all():
       raise InputError(f'{source}: array {name!r} of shape {array.shape} holds NaN or infinity')
   _check_tokens(batch, source)
+  _check_masks(batch, source)
+  _check_one_sequence(batch, source)
 
 
 def _read_npz(path: str | Path, content: bytes) -> dict[str, np.ndarray]:
@@ -197,3 +200,36 @@ def _check_tokens(batch: schema.Batch, source: str) -> None:
     value = np.asarray(array)
     if value.size and not 0 <= value.min() <= value.max() <= largest:
       raise InputError(f'{source}: array {name!r} holds {value.min()}..{value.max()}, expected 0..{largest}')
+
+
+def _check_whole(batch: schema.Batch, source: str) -> None:
+  """Refuses a batch without one of its arrays."""
+  there = {name for name, _, _ in fields.leaves(batch)}
+  if lacking := [name for name in fields.names(schema.Batch) if name not in there]:
+    raise InputError(f'{source}: without the array {lacking[0]!r}; afj.make_batch gives a whole batch')
+
+
+def _check_masks(batch: schema.Batch, source: str) -> None:
+  """Refuses masks that are none or hide all, and deletions that cannot be counted."""
+  limits = {name: (value, 1.0) for name, _, value in fields.leaves(batch) if name.endswith('mask')}
+  for name, (array, largest) in {**limits, 'msa.deletions': (batch.msa.deletions, np.inf)}.items():
+    value = np.asarray(array)
+    if value.size and not 0 <= value.min() <= value.max() <= largest:
+      expected = '0..1' if largest == 1 else '0 or more'
+      raise InputError(f'{source}: array {name!r} holds {value.min():g}..{value.max():g}, expected {expected}')
+  for name, value in {'seq_mask': batch.seq_mask, 'msa.mask': np.asarray(batch.msa.mask)[0]}.items():
+    if not np.any(value):
+      raise InputError(f'{source}: array {name!r} shows no residue of the protein; set it to 1 where one is')
+
+
+def _check_one_sequence(batch: schema.Batch, source: str) -> None:
+  """Refuses a batch in which the arrays that hold the query hold different ones."""
+  shown = np.asarray(batch.seq_mask) > 0
+  others = {'soft_sequence': np.argmax(batch.soft_sequence, axis=-1), 'row 0 of msa.tokens': batch.msa.tokens[0]}
+  for name, value in others.items():
+    differ = np.flatnonzero((np.asarray(value) != np.asarray(batch.aatype)) & shown)
+    if differ.size:
+      raise InputError(
+        f'{source}: {name} holds another sequence than aatype, first at residue {differ[0] + 1}; afj.with_sequence '
+        'changes all that holds it'
+      )

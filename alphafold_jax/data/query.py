@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
 
+@runtime_checkable
 class OwnTemplate(Protocol):
   """A template that comes with a protein."""
 
@@ -89,6 +90,9 @@ class Reading(NamedTuple):
   notes: tuple[str, ...] = ()
   alignment: Alignment | Path | None = None
   templates: tuple[OwnTemplate, ...] | None = None
+
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,6 +32,10 @@ def with_sequence(batch: schema.Batch, sequence: schema.Array | str) -> schema.B
   """
   if not isinstance(batch, schema.Batch):
     raise InputError(f'batch={type(batch).__name__}: with_sequence changes a batch; make one with afj.make_batch')
+  if np.ndim(batch.aatype) != 1:
+    raise InputError(
+      f'a batch with aatype of shape {np.shape(batch.aatype)}; with_sequence takes one example: jax.vmap'
+    )
   num_res = len(batch.aatype)
   probs = _of_letters(sequence) if isinstance(sequence, str) else _checked(sequence)
   if probs.shape != (num_res, _NUM_TYPES):

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from alphafold_jax import schema
+from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import align, canonical, checked, encode, identical, paired
 from alphafold_jax.data.features import empty_templates
+from alphafold_jax.data.query import OwnTemplate
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_records
 from alphafold_jax.data.structures import Chain, read_chain, read_chains
 from alphafold_jax.errors import InputError
@@ -134,6 +136,24 @@ def template_from_chain(
     identity=identical(query_sequence, chain.sequence, residue_map) / len(residue_map),
     coverage=resolved / num_res,
   )
+
+
+def place_own(own: Sequence[OwnTemplate], query_sequence: str, name: str) -> list[Template]:
+  """The templates that came with a protein, on its residues: the first MAX_TEMPLATES; more are left out with a warning.
+
+  Args:
+    own: such as those of the input of AlphaFold 3.
+    query_sequence: one-letter codes.
+    name: of the protein.
+
+  Raises:
+    InputError: one of them cannot be placed.
+  """
+  if not all(isinstance(template, OwnTemplate) for template in own):
+    raise wrong('templates', own, f'of {name!r}: must be from afj.read_queries; else give them to afj.predict')
+  if len(own) > MAX_TEMPLATES:
+    _log.warning('%s: only the first %d of its %d templates are used', name, MAX_TEMPLATES, len(own))
+  return [template.place(query_sequence) for template in own[:MAX_TEMPLATES]]
 
 
 def stack_templates(templates: Sequence[Template], num_templates: int = MAX_TEMPLATES) -> schema.Templates:

@@ -118,7 +118,7 @@ class _Iptm(modelcif.qa_metric.Global, modelcif.qa_metric.IpTM):
 def _metrics(
   prediction: PredictionRecord, asym_units: list[modelcif.AsymUnit], chains: list[list[Residue]]
 ) -> Iterator[modelcif.qa_metric.MetricMode]:
-  yield _GlobalPlddt(round(record.mean_of_residues(prediction), 2))
+  yield _GlobalPlddt(round(prediction.mean_plddt, 2))
   for metric, value in ((_Ptm, prediction.ptm), (_Iptm, prediction.iptm)):
     if value is not None:
       yield metric(float(value))

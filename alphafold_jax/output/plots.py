@@ -18,7 +18,6 @@ from PIL import Image
 
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
-from alphafold_jax.output import record
 from alphafold_jax.output.record import PredictionRecord
 
 PLDDT_BANDS = (  # from, to, colour, name: AlphaFold DB's
@@ -77,7 +76,7 @@ def plddt(predictions: Sequence[PredictionRecord], labels: Sequence[str], title:
   for i, (prediction, label) in reversed(list(enumerate(zip(predictions, labels)))):  # the best is drawn last, on top
     values = prediction.plddt
     num_res = len(values)
-    shown = _escape(f'{label}, mean {record.mean_of_residues(prediction):.1f}') if i < LEGEND_ROWS else None
+    shown = _escape(f'{label}, mean {prediction.mean_plddt:.1f}') if i < LEGEND_ROWS else None
     line: dict[str, Any] = dict(color=colours[i], linewidth=1.6 if i == 0 else 1.1, marker='o' if num_res < 3 else None)
     axes.plot(np.arange(1, num_res + 1), values, **line, label=shown)
   axes.set(xlabel='Position', ylabel='pLDDT (0–100)', xlim=(0.5, num_res + 0.5), ylim=(0, 100))

@@ -230,11 +230,6 @@ def chain_name(index: int) -> str:
   return name
 
 
-def mean_of_residues(prediction: PredictionRecord) -> float:
-  """The mean of the residues' pLDDT, in double precision."""
-  return float(np.mean(np.asarray(prediction.plddt, np.float64)))
-
-
 def _residue(arrays: Mapping[str, np.ndarray], i: Any) -> Residue:
   aatype = int(arrays['aatype'][i])
   name = 'UNK' if aatype >= residues.UNKNOWN else residues.RESTYPE_1TO3[residues.RESTYPES[aatype]]

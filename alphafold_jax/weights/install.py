@@ -21,7 +21,7 @@ from alphafold_jax.transfer import archives
 from alphafold_jax.transfer.fetch import Patience, check, discard, fetch
 from alphafold_jax.transfer.files import Meter, disk_errors, lock, meter, require_space, staging, today
 from alphafold_jax.weights import manifest
-from alphafold_jax.weights.npz import Shape, read_shapes, shape_problems
+from alphafold_jax.weights.npz import Shape, read_shapes, shape_problems, shown
 from alphafold_jax.weights.published import (
   ARCHIVES,
   DEFAULT_ARCHIVE,
@@ -137,11 +137,11 @@ class Installation:
       wrong, surplus = shape_problems(shapes, self.expected(model)) if self.expected else ([], [])
       if wrong:
         raise WeightsError(
-          f'{name}: {file} does not fit {model}: {_some(wrong)}. Nothing was installed. The archive that this program '
-          f'knows is {_PUBLISHED}; --force fetches it anew.'
+          f'{name}: {file} does not fit {model}: {"; ".join(shown(wrong))}. Nothing was installed. The archive that '
+          f'this program knows is {_PUBLISHED}; --force fetches it anew.'
         )
       if surplus:
-        _log.warning('%s: arrays that %s does not use: %s', file, model, _some(surplus))
+        _log.warning('%s: arrays that %s does not use: %s', file, model, '; '.join(shown(surplus)))
 
   def _move(self, folder: pathlib.Path, digests: Mapping[str, str], facts: Mapping[str, Any]) -> None:
     """Moves the checked files into place, writes the notice, and last the manifest."""
@@ -180,8 +180,3 @@ def _extract(path: pathlib.Path, folder: pathlib.Path, wanted: Collection[str], 
     ) from error
   progress(total, total)
   return digests
-
-
-def _some(lines: list[str], most: int = 5) -> str:
-  more = f'; and {len(lines) - most} more' if len(lines) > most else ''
-  return '; '.join(lines[:most]) + more

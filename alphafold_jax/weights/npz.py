@@ -9,12 +9,13 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 import numpy as np
 
 from alphafold_jax.errors import WeightsError
+from alphafold_jax.screen import number
 
 Shape = tuple[int, ...]
 _HEADERS = {
@@ -99,6 +100,18 @@ def shape_problems(shapes: Mapping[str, Shape], expected: Mapping[str, Shape]) -
   ]
   surplus = [f'unexpected: {name} {tuple(shape)}' for name, shape in shapes.items() if name not in expected]
   return wrong, surplus
+
+
+def misfit(source: str, model: str, problems: Sequence[str]) -> WeightsError:
+  """The error to raise where arrays do not fit a model; `problems` are of `shape_problems`."""
+  fit = f'{number(len(problems), "array")} {"does" if len(problems) == 1 else "do"} not fit {model}'
+  what = f'{source}: {fit} (is it the file of another model, or were its sizes changed?)'
+  return WeightsError('\n  '.join([what, *shown(problems)]))
+
+
+def shown(lines: Sequence[str], most: int = 5) -> list[str]:
+  """The first of many lines, and how many there are more."""
+  return [*lines[:most], *([f'and {len(lines) - most:,} more'] if len(lines) > most else [])]
 
 
 def _members(path: pathlib.Path) -> Iterator[tuple[str, zipfile.ZipInfo, zipfile.ZipFile]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import WeightsError
+from alphafold_jax.screen import number
 from alphafold_jax.weights import npz
 from alphafold_jax.weights.npz import Shape
 
@@ -286,13 +287,10 @@ def from_official(
   shapes = {name: np.shape(array) for name, array in arrays.items()}
   wrong, surplus = npz.shape_problems(shapes, official_shapes(config))
   if problems := wrong + surplus if strict else wrong:
-    raise _misfit(
-      f'{source}: {len(problems)} arrays do not fit {config["name"]} (is it the file of another model?)', problems
-    )
+    raise npz.misfit(source, config['name'], problems)
   if surplus:
-    _log.warning(
-      '%s: %d arrays are not part of %s and are not used, such as %s', source, len(surplus), config['name'], surplus[0]
-    )
+    left = number(len(surplus), 'array')
+    _log.warning('%s: %s not used by %s: %s', source, left, config['name'], '; '.join(npz.shown(surplus, 1)))
   params: dict[str, dict[str, np.ndarray]] = {}
   for rule in rules(config):
     converted = rule.to_ours(*(np.asarray(arrays[PREFIX + name], np.float32) for name in rule.official))
@@ -314,16 +312,15 @@ def to_official(params: Mapping[str, Mapping[str, Any]], config: Mapping[str, An
   wrong += [f'missing: {name}' for name in needed if name not in given]
   if wrong:
     remedy = 'a new parameter needs a rule in alphafold_jax/weights/official.py'
-    raise _misfit(f'{len(wrong)} parameters do not fit {config["name"]} ({remedy})', wrong)
+    what = (
+      f'{number(len(wrong), "parameter")} {"does" if len(wrong) == 1 else "do"} not fit {config["name"]} ({remedy})'
+    )
+    raise WeightsError('\n  '.join([what, *npz.shown(wrong)]))
   arrays: dict[str, np.ndarray] = {}
   for rule in rules(config):
     converted = rule.to_official(*(np.asarray(given[name]) for name in rule.ours))
     arrays |= zip((PREFIX + name for name in rule.official), converted, strict=True)
   return arrays
-
-
-def _misfit(what: str, problems: list[str]) -> WeightsError:
-  return WeightsError('\n  '.join([what, *problems[:5]]))
 
 
 def load_official(

@@ -262,7 +262,8 @@ def _verified(folder: pathlib.Path, row: ParameterFile, expected: Expected | Non
   """The row after hashing the file and reading its headers."""
   path = folder / row.file
   if row.status == 'missing':
-    return dataclasses.replace(row, problems=('recorded in manifest.json, but the file is gone',))
+    why = 'recorded in manifest.json, but the file is gone' if row.sha256 else 'a link that leads nowhere'
+    return dataclasses.replace(row, problems=(why,))
   problems: list[str] = []
   remarks: list[str] = []
   sha256, status = row.sha256, 'verified'

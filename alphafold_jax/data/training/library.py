@@ -80,6 +80,8 @@ class ChosenAlignment:
   libraries: tuple[int, ...]  # those that have an alignment for the chain, taken or not needed
   refused: tuple[tuple[str, str], ...]  # (file, reason) of those broken, or named like the chain that do not fit
 
+  __repr__ = one_line
+
 
 def choose(libraries: Sequence[AlignmentLibrary], names: Sequence[str], sequence: str) -> ChosenAlignment:
   """The first alignment that fits a chain.
