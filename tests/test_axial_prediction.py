@@ -66,7 +66,7 @@ def test_devices_that_are_not_there_are_refused_with_how_many_there_are():
   num_devices = len(jax.local_devices()) + 1
   with pytest.raises(errors.InputError, match=rf'num_devices={num_devices}: there .* {num_devices - 1} .*--devices'):
     prediction.predict(small_predictions.make_model(), 'ACDEFGHIKL', num_devices=num_devices)
-  with pytest.raises(errors.InputError, match='num_devices=0: must be 1 or more'):
+  with pytest.raises(errors.InputError, match='num_devices=0: must be a whole number, 1 or more'):
     prediction.Settings(num_devices=0)
 
 

@@ -215,8 +215,8 @@ def _record_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     try:
       return function(*arguments)
     except RuntimeError as error:  # ArrayRecord has no other exceptions
-      full = 'space' in str(error) or 'quota' in str(error).lower()
-      raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+      said = (code for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(code) in str(error))
+      raise OSError(next(said, errno.EIO), str(error)) from error
 
   writer = checked(cache.array_record().ArrayRecordWriter, str(path), _WRITER_OPTIONS)
   yield lambda content: checked(writer.write, content)
