@@ -48,6 +48,10 @@ RANDOM_NOTE = store.RANDOM.text
 TWO = (*ALONE, '--num-models', '2')
 
 
+def summary(out):
+  return [line.split(',') for line in (out / 'summary.csv').read_text().splitlines()[1:]]
+
+
 def tag(model=1, seed=0, rank=None):
   return (f'rank_{rank:03d}_' if rank else '') + f'alphafold2_ptm_model_{model}_seed_{seed:03d}'
 
@@ -388,6 +392,18 @@ def test_other_seeds_and_models_are_added_and_ranked_together(tmp_path, monkeypa
   )
   config = load_json(out / 'config.json')
   assert config['seeds'] == [0, 1] and list(config['models']) == ['model_1_ptm', 'model_2_ptm']
+
+
+@pytest.mark.slow
+def test_the_summary_and_config_name_what_runs_of_other_inputs_left(tmp_path):
+  p, q, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), fasta(tmp_path / 'q.fasta', q=SEQUENCE), tmp_path / 'out'
+  assert predict(p, out, *ALONE) == 0 and predict(q, out, *ALONE, '--random-seed', '1') == 0
+  assert [row[:2] for row in summary(out)] == [['q', 'done'], ['p', 'earlier run']]
+  config = load_json(out / 'config.json')
+  assert config['seeds'] == [0, 1] and [job['job'] for job in config['jobs']] == ['q', 'p']
+  assert [Path(run['input']).name for run in config['runs']] == ['p.fasta', 'q.fasta']
+  assert predict(q, out, *ALONE, '--num-recycle', '2') == 0
+  assert [row[:2] for row in summary(out)] == [['q', 'done'], ['p', 'earlier run with --num-recycle 0']]
 
 
 @pytest.mark.slow
