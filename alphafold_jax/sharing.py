@@ -289,5 +289,9 @@ def _differing(other: _Command, program: str, flags: Mapping[str, str]) -> str:
   who = f'{other} ({other.program}{" " * bool(theirs)}{theirs})'
   if other.program != program or other.settings is None:
     return f'{who}: wait for it, or choose another output folder'
-  has = f'this run has {ours}' if ours else 'this run has other parameters, templates or databases'
+  has = (
+    f'this run {"is" if ours.startswith("without") else "has"} {ours}'
+    if ours
+    else 'this run has other parameters, templates or databases'
+  )
   return f'{who}; {has}: wait for it, use its settings, or choose another output folder'

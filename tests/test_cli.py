@@ -131,6 +131,7 @@ def test_flags_of_colabfold_that_would_change_results_are_refused_by_name(words,
     ('msa a b --num-recycle 3', 'unknown flag --num-recycle; it is a flag of `alphafold-jax predict`'),
     ('db list --num-recycle 3', 'it is a flag of `alphafold-jax predict`'),
     ('predict a b --xyz', 'unknown flag --xyz\n'),
+    ('predict a b c', 'more than the command takes: c; quote names with spaces'),
     ('predict a b --rank pldt', 'did you mean plddt?'),
     ('predict a b --model-type alphafold2_multimer_v3', 'the prediction of complexes is not part of this version'),
     ('predict a b --msa-mode mmseqs2_uniref_env_envpair', 'for one chain it is mmseqs2_uniref_env'),
@@ -143,6 +144,12 @@ def test_wrong_usage_comes_with_what_was_meant(arguments, said, capsys):
   assert cli.main(arguments.split()) == 2
   out, err = capsys.readouterr()
   assert said in err and out == ''
+
+
+@pytest.mark.parametrize('words', [['a.fasta', ''], ['', 'out'], ['a.fasta', 'out', '--data', '']])
+def test_an_empty_text_is_never_taken_for_a_path(words, capsys):
+  assert cli.main(['predict', *words]) == 2
+  assert 'it is empty, as of a shell variable that is not set' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -218,7 +225,7 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
     (['--config', 'dtype=float16'], 'cannot be changed there'),
     (['--config', 'evoformer.pair.order=("sideways",)'], 'there is no network'),
     (['--kernels', 'fastest'], "kernel 'fastest' is not one of"),
-    (['--devices', '0'], 'num_devices=0: must be 1 or more'),
+    (['--devices', '0'], 'num_devices=0: must be a whole number, 1 or more'),
     (['--custom-template-path', 'nowhere'], 'nowhere: no such file or folder of templates'),
   ],
 )

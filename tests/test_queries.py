@@ -226,12 +226,13 @@ def test_a_table_gives_id_sequence_and_alignment(write, name):
 
 def test_bad_rows_of_a_table_are_named_and_the_others_stay(write):
   write('x.a3m', SMALL_A3M)
-  path = write('p.csv', 'id,sequence,a3mpath\na,MK1\nb,MKV,x.a3m\nc,MKTAY,none.a3m\nd\ne,MKTAW,x.a3m\ngood,MKT\n')
+  path = write('p.csv', 'id,sequence,a3mpath\na,MK1\nb,MKV,x.a3m\nc,MKTAY,none.a3m\nd\ne,MKTAW,x.a3m\nf,NaN\ngood,MKT\n')
   said = dict(summary(path))
   assert said['a'].startswith("FILE, line 2, residue 3: '1' in record 'a' is a digit")
   assert said['b'].startswith('FILE, line 3: the alignment x.a3m has a query of 5 residues, the sequence has 3')
-  assert said['c'].endswith('none.a3m: no such file')
-  assert said['d'].startswith("FILE, line 5: record 'd' has no sequence")
+  assert said['c'].startswith('FILE, line 4: its a3mpath ') and 'none.a3m does not exist' in said['c']
+  assert said['d'].startswith("FILE, line 5: row 'd' has no sequence; add it or remove the row")
+  assert said['f'].startswith("FILE, line 7: row 'f' has no sequence ('NaN' is an empty cell)")
   assert 'has Y at residue 5 of its query, the sequence has W' in said['e']
   assert said['good'] == 'MKT'
 

@@ -249,7 +249,7 @@ def test_a_run_takes_the_templates_of_a_job_for_it_alone(tmp_path, write):
     (job(unpairedMsa='>q\nMKT\n'), 'the alignment has a query of 3 residues, the sequence has 20'),
     (job(unpairedMsa=f'{A3M}>b\nMK\n'), "record 'b' has 2 aligned columns"),
     (job(unpairedMsa=3), '"unpairedMsa" is 3'),
-    (job(unpairedMsaPath='none.a3m'), 'none.a3m: no such file'),
+    (job(unpairedMsaPath='none.a3m'), 'none.a3m does not exist'),
     (job(modifications=3), '"modifications" is 3'),
     (job(templates=[{'mmcif': 'x', 'queryIndices': [20], 'templateIndices': [0]}]), 'queryIndices up to 20'),
     (job(templates=[{'mmcif': 'x', 'queryIndices': [1], 'templateIndices': []}]), '1 queryIndices and 0'),
