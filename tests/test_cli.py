@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: messages after mistakes, exit codes, and what is shown."""
 
+import errno
 import gzip
+import io
 import os
 import re
 import signal
@@ -144,6 +146,17 @@ def test_wrong_usage_comes_with_what_was_meant(arguments, said, capsys):
   assert cli.main(arguments.split()) == 2
   out, err = capsys.readouterr()
   assert said in err and out == ''
+
+
+@pytest.mark.parametrize(
+  ('error', 'code'), [(OSError(errno.ENOSPC, 'No space left on device'), 1), (BrokenPipeError(), 141)]
+)
+@pytest.mark.parametrize('words', [['--help'], ['predict', '--help'], ['--version'], []])
+def test_help_that_cannot_be_written_is_no_success(words, error, code, monkeypatch):
+  stdout = io.StringIO()
+  monkeypatch.setattr(stdout, 'write', lambda text: (_ for _ in ()).throw(error))
+  monkeypatch.setattr(sys, 'stdout', stdout)
+  assert cli.main(words) == code
 
 
 @pytest.mark.parametrize('words', [['a.fasta', ''], ['', 'out'], ['a.fasta', 'out', '--data', '']])

@@ -226,7 +226,9 @@ def test_a_table_gives_id_sequence_and_alignment(write, name):
 
 def test_bad_rows_of_a_table_are_named_and_the_others_stay(write):
   write('x.a3m', SMALL_A3M)
-  path = write('p.csv', 'id,sequence,a3mpath\na,MK1\nb,MKV,x.a3m\nc,MKTAY,none.a3m\nd\ne,MKTAW,x.a3m\nf,NaN\ngood,MKT\n')
+  path = write(
+    'p.csv', 'id,sequence,a3mpath\na,MK1\nb,MKV,x.a3m\nc,MKTAY,none.a3m\nd\ne,MKTAW,x.a3m\nf,NaN\ngood,MKT\n'
+  )
   said = dict(summary(path))
   assert said['a'].startswith("FILE, line 2, residue 3: '1' in record 'a' is a digit")
   assert said['b'].startswith('FILE, line 3: the alignment x.a3m has a query of 5 residues, the sequence has 3')

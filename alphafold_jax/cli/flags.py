@@ -88,6 +88,13 @@ class CommandParser(argparse.ArgumentParser):
     below = self.commands.choices.values() if self.commands else []
     return [parser for one in below for parser in one.all_commands()] or [self]
 
+  def _print_message(self, message: str, file: Any = None) -> None:
+    """Writes; that standard output took not all of it is an error, which argparse would drop."""
+    if file is sys.stdout and file is not None:
+      file.write(message)
+    else:
+      super()._print_message(message, file)
+
   def error(self, message: str) -> NoReturn:
     """Ends the program with exit code 2; a wrong choice comes with what is similar."""
     wrong = re.search(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message)
