@@ -68,6 +68,8 @@ def test_fasta_goes_by_these_suffixes(write, name):
     ('>x\nMK\nT\n*\n', 'MKT', ("the stop '*' at the end left out",)),
     ('>x\nMBZUJOX\n', 'MBZUJOX', ('B read as D; Z read as E; U read as C; J read as unknown; O read as unknown; '
                                   'X read as unknown',)),
+    ('>x\n' + 'CCHHHEE' * 4, 'CCHHHEE' * 4,
+     ('only the letters of secondary structure (H, E, C, T, S, G, I, B); read as a protein',)),
     ('>x\n' + 'ACGU' * 6, 'ACGU' * 6, ('U read as C', 'only the letters of DNA or RNA; read as a protein')),
   ],
 )  # fmt: skip

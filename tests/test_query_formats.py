@@ -146,6 +146,7 @@ def test_a_doubtful_pir_record_is_refused_with_that_word(write, text, said):
     ('>rna|name=x\nACGU\n', 'is no protein (rna) by its header'),
     ('#3,4\t1,1\n>q\nMKTMKTA\n', 'announces a complex of several chains'),
     ('>ss_pred\nCCHH\n', 'no sequence besides secondary structure rows'),
+    ('>101M:A:secstr\n  HHH  \n', 'no sequence besides secondary structure rows'),
   ],
 )
 def test_what_would_be_folded_as_another_protein_is_refused(write, text, said):
