@@ -138,6 +138,7 @@ class JobFiles:
     names = []
     for one, tag in zip(order, tags, strict=True):
       names += self._taken(one, tag, made[one.tag]) if one in others else self._renamed(one, tag)
+    self._tell_lacking(others)
     report = Report(self.job.name, order, tags, np.asarray(loaded.batch.msa.tokens), loaded.alignment_text)
     names += self._write_whole(report, PROTEIN)
     report = dataclasses.replace(report, files=[self._change.new / name for name in names])
@@ -200,6 +201,14 @@ class JobFiles:
         there = self._write(Report(self.job.name, [prediction.in_memory()], [tag]), [name], self._change.new)
       names += there
     return names
+
+  def _tell_lacking(self, others: Collection[Prediction]) -> None:
+    """Logs which files there cannot be of predictions of earlier runs, since these did not keep what is in them."""
+    for name in self._of_scope(PASS, PREDICTION):
+      if lacking := [one for one in others if not set(FORMATS[name].needs) <= set(one.arrays)]:
+        count = number(len(lacking), 'prediction')
+        said = '%s: no files of "%s" of %s of earlier runs, which did not keep their arrays; ask for those seeds too'
+        _log.info(said, self.job.name, name, count)
 
   def _write_whole(self, report: Report, scope: str) -> list[str]:
     """Writes the files that there is one of for the whole job; returns their names."""

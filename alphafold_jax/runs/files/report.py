@@ -264,6 +264,11 @@ def settle_config(summary: Summary, options: Options, params: Mapping[str, Any])
   atomic.write_text(summary.path(CONFIG), _dump(content | {'seeds': seeds, 'models': models}))
 
 
+def has_config(summary: Summary) -> bool:
+  """Whether there is a config.json that can be read."""
+  return bool(_earlier_config(summary))
+
+
 def _earlier_config(summary: Summary) -> dict[str, Any]:
   """What config.json says; {} if there is none."""
   try:
