@@ -9,6 +9,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import types
 
 import numpy as np
 import pytest
@@ -157,6 +159,14 @@ def test_help_that_cannot_be_written_is_no_success(words, error, code, monkeypat
   monkeypatch.setattr(stdout, 'write', lambda text: (_ for _ in ()).throw(error))
   monkeypatch.setattr(sys, 'stdout', stdout)
   assert cli.main(words) == code
+
+
+@pytest.mark.parametrize('lost', [KeyboardInterrupt, cli._Terminated])
+def test_a_signal_that_a_callback_swallows_still_ends_the_command(lost):
+  with pytest.raises(KeyboardInterrupt) as ended, cli._terminable():
+    sys.unraisablehook(types.SimpleNamespace(exc_type=lost, exc_value=lost()))
+    time.sleep(5)
+  assert ended.type is lost
 
 
 @pytest.mark.parametrize('words', [['a.fasta', ''], ['', 'out'], ['a.fasta', 'out', '--data', '']])

@@ -340,3 +340,11 @@ def test_a_stockholm_alignment_is_read_as_what_it_is(tmp_path, name):
   same = parse_a3m('>q\nMKTAYIAKQ\n>a/1-6\nMKa-AYIA-Qr\n', 'x')
   np.testing.assert_array_equal(query.load_alignment().tokens, same.tokens)
   np.testing.assert_array_equal(query.load_alignment().deletions, same.deletions)
+
+
+def test_the_summary_of_a_folder_of_results_is_no_table_of_queries(tmp_path):
+  (tmp_path / 'p.a3m').write_text(SMALL_A3M)
+  (tmp_path / 'summary.csv').write_text('job,status\n')
+  assert [item.name for item in scan_queries(tmp_path)] == ['p', 'summary']
+  (tmp_path / 'config.json').write_text('{}')
+  assert [item.name for item in scan_queries(tmp_path)] == ['p']

@@ -10,9 +10,11 @@ the person, 143 by the system. JAX is loaded only when there is something to com
 import argparse
 import contextlib
 import logging
+import os
 import pathlib
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,6 +26,7 @@ from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.screen import LOG, close_output, name_of_shard, open_streams
 from alphafold_jax.version import __version__
 
+_MOMENT = 0.1  # seconds
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
 
 
@@ -129,10 +132,23 @@ def _terminable() -> Iterator[None]:
   except ValueError:  # not the main thread
     yield
     return
+  hook, sys.unraisablehook = sys.unraisablehook, _again
   try:
     yield
   finally:
+    sys.unraisablehook = hook
     signal.signal(signal.SIGTERM, before)
+
+
+def _again(lost: Any) -> None:
+  """Sends a signal once more whose exception Python dropped, since it came inside a callback, such as one of JAX."""
+  if lost.exc_type is None or not issubclass(lost.exc_type, KeyboardInterrupt):
+    sys.__unraisablehook__(lost)
+    return
+  number = signal.SIGTERM if issubclass(lost.exc_type, _Terminated) else signal.SIGINT
+  timer = threading.Timer(_MOMENT, os.kill, (os.getpid(), number))
+  timer.daemon = True
+  timer.start()
 
 
 def _parser() -> flags.CommandParser:

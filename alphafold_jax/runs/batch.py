@@ -114,7 +114,7 @@ class _Run:
         pending = self.ledger.without_done(jobs)
         if pending or others:
           self._predict(pending, others, console)
-        elif not files.has_config(self.summary):  # lost
+        elif not files.has_config(self.summary, self.options):  # lost, or of other settings that made no files
           self._write_config({})
       complete = True
     finally:

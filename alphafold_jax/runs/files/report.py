@@ -187,7 +187,7 @@ def write_config(
     source: where the proteins came from.
     command: the command line, if there was one.
     params: parameter file and SHA-256, or 'random', by model; nothing if none is run.
-    device: what was computed on.
+    device: what was computed on; empty: as an earlier run said.
     jobs: each with the digest of its input.
     templates: SHA-256 by template file.
   """
@@ -212,7 +212,7 @@ def write_config(
     'seeds': sorted({*options.seeds, *known.get('seeds', ())}),
     'runs': [*(run for run in before.get('runs', []) if not _is_same(run, this)), this],
     'templates': dict(templates),
-    'device': dict(device),
+    'device': dict(device or before.get('device', {})),
     'python': platform.python_version(),
     'platform': platform.platform(),
     'packages': {name: installed.version(name) for name in _PACKAGES},
@@ -264,9 +264,10 @@ def settle_config(summary: Summary, options: Options, params: Mapping[str, Any])
   atomic.write_text(summary.path(CONFIG), _dump(content | {'seeds': seeds, 'models': models}))
 
 
-def has_config(summary: Summary) -> bool:
-  """Whether there is a config.json that can be read."""
-  return bool(_earlier_config(summary))
+def has_config(summary: Summary, options: Options) -> bool:
+  """Whether there is a config.json of these settings, seeds and models aside."""
+  content = _earlier_config(summary)
+  return bool(content) and lasting(content['runs'][-1].get('flags', {})) == lasting(options.flags())
 
 
 def _earlier_config(summary: Summary) -> dict[str, Any]:
