@@ -267,7 +267,9 @@ def settle_config(summary: Summary, options: Options, params: Mapping[str, Any])
 def has_config(summary: Summary, options: Options) -> bool:
   """Whether there is a config.json of these settings, seeds and models aside."""
   content = _earlier_config(summary)
-  return bool(content) and lasting(content['runs'][-1].get('flags', {})) == lasting(options.flags())
+  if not content or (flags := content['runs'][-1].get('flags')) is None:
+    return bool(content)  # earlier versions did not say
+  return lasting(flags) == lasting(options.flags())
 
 
 def _earlier_config(summary: Summary) -> dict[str, Any]:
