@@ -50,7 +50,8 @@ def open_streams() -> None:
   for number, name in enumerate(('stdin', 'stdout', 'stderr')):
     stream = getattr(sys, name)
     if isinstance(stream, io.TextIOWrapper):
-      stream.reconfigure(errors='replace')  # an Å must not end a run where it cannot be shown
+      with contextlib.suppress(io.UnsupportedOperation):  # a program has read from its standard input before
+        stream.reconfigure(errors='replace')  # an Å must not end a run where it cannot be shown
     elif stream is None:
       with contextlib.suppress(OSError):  # the lowest number that is free is the one that was closed
         setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), 'r' if number == 0 else 'w', encoding='utf-8'))

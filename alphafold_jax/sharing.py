@@ -66,11 +66,20 @@ def create(path: Path, content: Mapping[str, Any]) -> bool:
 
 
 def read(path: Path) -> tuple[float, dict[str, Any]] | None:
-  """When a file was renewed, by the file system's clock, and what it says: {} while it is being written. None: gone."""
+  """When a file was renewed, by the file system's clock, and what it says: {} while it is being written. None: gone.
+
+  Raises:
+    InputError: another user does not let it be read, so that nobody knows whether its owner lives.
+  """
   try:
     with open(path, encoding='utf-8') as file:  # asks the server anew
       renewed = os.fstat(file.fileno()).st_mtime
       content = untrusted.from_json(file.read())
+  except PermissionError as error:
+    raise InputError(
+      f'{path}: cannot be read ({error.strerror}); it is of a run of another user, who can allow it (umask, chmod), '
+      'or choose another output folder'
+    ) from error
   except OSError:
     return None
   except ValueError:
@@ -289,5 +298,9 @@ def _differing(other: _Command, program: str, flags: Mapping[str, str]) -> str:
   who = f'{other} ({other.program}{" " * bool(theirs)}{theirs})'
   if other.program != program or other.settings is None:
     return f'{who}: wait for it, or choose another output folder'
-  has = f'this run has {ours}' if ours else 'this run has other parameters, templates or databases'
+  has = (
+    f'this run {"is" if ours.startswith("without") else "has"} {ours}'
+    if ours
+    else 'this run has other parameters, templates or databases'
+  )
   return f'{who}; {has}: wait for it, use its settings, or choose another output folder'

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: messages after mistakes, exit codes, and what is shown."""
 
+import errno
 import gzip
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
+import types
 
 import numpy as np
 import pytest
@@ -131,6 +135,7 @@ def test_flags_of_colabfold_that_would_change_results_are_refused_by_name(words,
     ('msa a b --num-recycle 3', 'unknown flag --num-recycle; it is a flag of `alphafold-jax predict`'),
     ('db list --num-recycle 3', 'it is a flag of `alphafold-jax predict`'),
     ('predict a b --xyz', 'unknown flag --xyz\n'),
+    ('predict a b c', 'more than the command takes: c; quote names with spaces'),
     ('predict a b --rank pldt', 'did you mean plddt?'),
     ('predict a b --model-type alphafold2_multimer_v3', 'the prediction of complexes is not part of this version'),
     ('predict a b --msa-mode mmseqs2_uniref_env_envpair', 'for one chain it is mmseqs2_uniref_env'),
@@ -143,6 +148,31 @@ def test_wrong_usage_comes_with_what_was_meant(arguments, said, capsys):
   assert cli.main(arguments.split()) == 2
   out, err = capsys.readouterr()
   assert said in err and out == ''
+
+
+@pytest.mark.parametrize(
+  ('error', 'code'), [(OSError(errno.ENOSPC, 'No space left on device'), 1), (BrokenPipeError(), 141)]
+)
+@pytest.mark.parametrize('words', [['--help'], ['predict', '--help'], ['--version'], []])
+def test_help_that_cannot_be_written_is_no_success(words, error, code, monkeypatch):
+  stdout = io.StringIO()
+  monkeypatch.setattr(stdout, 'write', lambda text: (_ for _ in ()).throw(error))
+  monkeypatch.setattr(sys, 'stdout', stdout)
+  assert cli.main(words) == code
+
+
+@pytest.mark.parametrize('lost', [KeyboardInterrupt, cli._Terminated])
+def test_a_signal_that_a_callback_swallows_still_ends_the_command(lost):
+  with pytest.raises(KeyboardInterrupt) as ended, cli._terminable():
+    sys.unraisablehook(types.SimpleNamespace(exc_type=lost, exc_value=lost()))
+    time.sleep(5)
+  assert ended.type is lost
+
+
+@pytest.mark.parametrize('words', [['a.fasta', ''], ['', 'out'], ['a.fasta', 'out', '--data', '']])
+def test_an_empty_text_is_never_taken_for_a_path(words, capsys):
+  assert cli.main(['predict', *words]) == 2
+  assert 'it is empty, as of a shell variable that is not set' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

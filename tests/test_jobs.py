@@ -48,6 +48,10 @@ RANDOM_NOTE = store.RANDOM.text
 TWO = (*ALONE, '--num-models', '2')
 
 
+def summary(out):
+  return [line.split(',') for line in (out / 'summary.csv').read_text().splitlines()[1:]]
+
+
 def tag(model=1, seed=0, rank=None):
   return (f'rank_{rank:03d}_' if rank else '') + f'alphafold2_ptm_model_{model}_seed_{seed:03d}'
 
@@ -371,6 +375,7 @@ def test_other_seeds_and_models_are_added_and_ranked_together(tmp_path, monkeypa
   assert predict(source, out, *ALONE) == 0
   assert predict(source, out, *ALONE, '--random-seed', '1', '--save-recycles') == 0
   assert made(out) == {(1, 0), (1, 1)} and len(computed) == 2
+  assert 'p: no files of "recycles" of 1 prediction of earlier runs' in (out / 'log.txt').read_text()
   assert [path.name[-8:] for path in out.glob('p_*.r0.pdb')] == ['1.r0.pdb']  # of seed 0 they were not kept
   assert predict(source, out, *ALONE, '--num-models', '2') == 0
   assert made(out) == {(1, 0), (1, 1), (2, 0)} and computed[2:] == [('p', 'model_2_ptm', 0)]
@@ -388,6 +393,23 @@ def test_other_seeds_and_models_are_added_and_ranked_together(tmp_path, monkeypa
   )
   config = load_json(out / 'config.json')
   assert config['seeds'] == [0, 1] and list(config['models']) == ['model_1_ptm', 'model_2_ptm']
+
+
+@pytest.mark.slow
+def test_the_summary_and_config_name_what_runs_of_other_inputs_left(tmp_path):
+  p, q, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), fasta(tmp_path / 'q.fasta', q=SEQUENCE), tmp_path / 'out'
+  assert predict(p, out, *ALONE) == 0 and predict(q, out, *ALONE, '--random-seed', '1') == 0
+  assert [row[:2] for row in summary(out)] == [['q', 'done'], ['p', 'earlier run']]
+  config = load_json(out / 'config.json')
+  assert config['seeds'] == [0, 1] and [job['job'] for job in config['jobs']] == ['q', 'p']
+  assert [Path(run['input']).name for run in config['runs']] == ['p.fasta', 'q.fasta']
+  assert predict(q, out, *ALONE, '--num-recycle', '2') == 0
+  assert [row[:2] for row in summary(out)] == [['q', 'done'], ['p', 'earlier run with --num-recycle 0']]
+  (out / 'config.json').write_text('{')
+  assert predict(q, out, *ALONE, '--num-recycle', '2') == 0 and load_json(out / 'config.json')['models']
+  assert predict(q, out, *ALONE, '--num-recycle', '3', '--msa-only') == 0  # of which config.json speaks next
+  assert predict(q, out, *ALONE, '--num-recycle', '2') == 0
+  assert load_json(out / 'config.json')['options']['settings']['num_recycle'] == 2
 
 
 @pytest.mark.slow
@@ -1013,6 +1035,18 @@ def test_a_large_batch_is_summed_up(tmp_path):
   assert 'Best prediction of each protein' in text and '40 more' in text and '30 more, see failures.json' in text
   assert text.count('model_1_ptm') == 60 and '1:06:40' in text and '[red]no' in text
   assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 100
+
+
+def test_the_closing_lines_end_between_words_on_a_terminal(tmp_path, monkeypatch):
+  monkeypatch.setenv('COLUMNS', '60')
+  row = {'rank': 1, 'model': 'mini', 'seed': 0, 'mean_plddt': 90.0, 'ptm': None, 'seconds': 4.0}
+  failure = report.Failure('f', 'f', '', 'input', 'InputError', 'every word of this line stays whole ' * 9)
+  note = store.Note('MINI MODEL: small', 'a long sentence on what can be done about it, and what it would cost')
+  outcomes = [report.Outcome('p', report.DONE, [row], ['a'])]
+  shown = ending.closing(report.Summary(Path('out'), None, outcomes, [], [failure], (note,)), live=True)
+  lines = [line.strip() for line in re.sub(r'\x1b\[[\d;]*m', '', shown).splitlines()]
+  assert max(map(len, lines)) <= 60 and 'every word of this line stays whole' in ' '.join(shown.split())
+  assert 'a long sentence on what can be done about it' in ' '.join(lines)
 
 
 def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path):

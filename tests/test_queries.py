@@ -68,6 +68,8 @@ def test_fasta_goes_by_these_suffixes(write, name):
     ('>x\nMK\nT\n*\n', 'MKT', ("the stop '*' at the end left out",)),
     ('>x\nMBZUJOX\n', 'MBZUJOX', ('B read as D; Z read as E; U read as C; J read as unknown; O read as unknown; '
                                   'X read as unknown',)),
+    ('>x\n' + 'CCHHHEE' * 4, 'CCHHHEE' * 4,
+     ('only the letters of secondary structure (H, E, C, T, S, G, I, B); read as a protein',)),
     ('>x\n' + 'ACGU' * 6, 'ACGU' * 6, ('U read as C', 'only the letters of DNA or RNA; read as a protein')),
   ],
 )  # fmt: skip
@@ -226,12 +228,15 @@ def test_a_table_gives_id_sequence_and_alignment(write, name):
 
 def test_bad_rows_of_a_table_are_named_and_the_others_stay(write):
   write('x.a3m', SMALL_A3M)
-  path = write('p.csv', 'id,sequence,a3mpath\na,MK1\nb,MKV,x.a3m\nc,MKTAY,none.a3m\nd\ne,MKTAW,x.a3m\ngood,MKT\n')
+  path = write(
+    'p.csv', 'id,sequence,a3mpath\na,MK1\nb,MKV,x.a3m\nc,MKTAY,none.a3m\nd\ne,MKTAW,x.a3m\nf,NaN\ngood,MKT\n'
+  )
   said = dict(summary(path))
   assert said['a'].startswith("FILE, line 2, residue 3: '1' in record 'a' is a digit")
   assert said['b'].startswith('FILE, line 3: the alignment x.a3m has a query of 5 residues, the sequence has 3')
-  assert said['c'].endswith('none.a3m: no such file')
-  assert said['d'].startswith("FILE, line 5: record 'd' has no sequence")
+  assert said['c'].startswith('FILE, line 4: its a3mpath ') and 'none.a3m does not exist' in said['c']
+  assert said['d'].startswith("FILE, line 5: row 'd' has no sequence; add it or remove the row")
+  assert said['f'].startswith("FILE, line 7: row 'f' has no sequence ('NaN' is an empty cell)")
   assert 'has Y at residue 5 of its query, the sequence has W' in said['e']
   assert said['good'] == 'MKT'
 
@@ -335,3 +340,11 @@ def test_a_stockholm_alignment_is_read_as_what_it_is(tmp_path, name):
   same = parse_a3m('>q\nMKTAYIAKQ\n>a/1-6\nMKa-AYIA-Qr\n', 'x')
   np.testing.assert_array_equal(query.load_alignment().tokens, same.tokens)
   np.testing.assert_array_equal(query.load_alignment().deletions, same.deletions)
+
+
+def test_the_summary_of_a_folder_of_results_is_no_table_of_queries(tmp_path):
+  (tmp_path / 'p.a3m').write_text(SMALL_A3M)
+  (tmp_path / 'summary.csv').write_text('job,status\n')
+  assert [item.name for item in scan_queries(tmp_path)] == ['p', 'summary']
+  (tmp_path / 'config.json').write_text('{}')
+  assert [item.name for item in scan_queries(tmp_path)] == ['p']

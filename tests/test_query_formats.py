@@ -147,6 +147,7 @@ def test_a_doubtful_pir_record_is_refused_with_that_word(write, text, said):
     ('>rna|name=x\nACGU\n', 'is no protein (rna) by its header'),
     ('#3,4\t1,1\n>q\nMKTMKTA\n', 'announces a complex of several chains'),
     ('>ss_pred\nCCHH\n', 'no sequence besides secondary structure rows'),
+    ('>101M:A:secstr\n  HHH  \n', 'no sequence besides secondary structure rows'),
   ],
 )
 def test_what_would_be_folded_as_another_protein_is_refused(write, text, said):
@@ -250,7 +251,7 @@ def test_a_run_takes_the_templates_of_a_job_for_it_alone(tmp_path, write):
     (job(unpairedMsa='>q\nMKT\n'), 'the alignment has a query of 3 residues, the sequence has 20'),
     (job(unpairedMsa=f'{A3M}>b\nMK\n'), "record 'b' has 2 aligned columns"),
     (job(unpairedMsa=3), '"unpairedMsa" is 3'),
-    (job(unpairedMsaPath='none.a3m'), 'none.a3m: no such file'),
+    (job(unpairedMsaPath='none.a3m'), 'none.a3m does not exist'),
     (job(modifications=3), '"modifications" is 3'),
     (job(templates=[{'mmcif': 'x', 'queryIndices': [20], 'templateIndices': [0]}]), 'queryIndices up to 20'),
     (job(templates=[{'mmcif': 'x', 'queryIndices': [1], 'templateIndices': []}]), '1 queryIndices and 0'),

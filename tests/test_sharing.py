@@ -341,3 +341,19 @@ def test_a_file_is_moved_where_the_hidden_folder_is_on_another_disk(tmp_path, mo
   (tmp_path / 'a').write_text('content')
   changes.move(tmp_path / 'a', tmp_path / 'b')
   assert (tmp_path / 'b').read_text() == 'content' and not (tmp_path / 'a').exists()
+
+
+def test_a_run_that_another_user_hides_is_never_taken_for_gone(tmp_path, monkeypatch):
+  with sharing.using(tmp_path, 'predict', 's'):
+    pass
+  (file,) = (tmp_path / sharing.HIDDEN).iterdir()
+
+  def refuse(text):
+    raise PermissionError(errno.EACCES, 'Permission denied')
+
+  with monkeypatch.context() as patch:
+    patch.setattr(sharing.untrusted, 'from_json', refuse)
+    with pytest.raises(errors.InputError, match=r'\.run\.\d+: cannot be read \(Permission denied\); .* another user'):
+      with sharing.using(tmp_path, 'predict', 't'):
+        pass
+  assert file.exists()

@@ -9,9 +9,12 @@ the person, 143 by the system. JAX is loaded only when there is something to com
 
 import argparse
 import contextlib
+import logging
+import os
 import pathlib
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,27 +26,34 @@ from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.screen import LOG, close_output, name_of_shard, open_streams
 from alphafold_jax.version import __version__
 
+_MOMENT = 0.1  # seconds
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
   open_streams()
+  logging.getLogger('matplotlib').setLevel(logging.ERROR)  # or it speaks of its own cache where a home is locked
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   sys.argv[:] = map(atomic.printable, sys.argv)  # which HMMER writes into what it makes
   arguments = [part for one in arguments for part in _separated(one)]
+  return _guarded(arguments)
+
+
+def _run(arguments: Sequence[str], options: argparse.Namespace) -> int:
+  """Fills the options and does what they say; returns the exit code."""
   parser = _parser()
   if not arguments:
     parser.print_help()
-    return _flushed(2)
+    return 2
   try:
     if unknown := flags.unknown_flag(parser, arguments):
       unknown[0].error(unknown[1])
-    options = parser.parse_args(arguments)
+    parser.parse_args(arguments, options)
   except SystemExit as leaving:  # --help, --version or wrong usage
-    return _flushed(int(leaving.code or 0))
+    return int(leaving.code or 0)
   options.command_line = [PROGRAM, *arguments]
-  return _guarded(options)
+  return options.run(options)
 
 
 def _separated(argument: str) -> tuple[str, ...]:
@@ -51,12 +61,12 @@ def _separated(argument: str) -> tuple[str, ...]:
   return ('--config', argument.removeprefix('--config.')) if argument.startswith('--config.') else (argument,)
 
 
-def _guarded(options: argparse.Namespace) -> int:
+def _guarded(arguments: Sequence[str]) -> int:
   """Runs the chosen command and turns errors into one-screen messages."""
-  debug = getattr(options, 'debug_logging', False)
+  options = argparse.Namespace()
   try:
     with _terminable():
-      return _flushed(options.run(options))
+      return _flushed(_run(arguments, options))
   except _Terminated:
     _say('stopped by the system (SIGTERM); run the same command again to go on from here')
     return 143
@@ -67,23 +77,25 @@ def _guarded(options: argparse.Namespace) -> int:
     sys.stdout = None
     return 141
   except AlphaFoldError as error:
-    if debug:
-      traceback.print_exc()
+    _show_trace(options)
     _say(f'error: {error}')
     return 2
   except OSError as error:  # of a place that no part of the program guards
-    if debug:
-      traceback.print_exc()
+    _show_trace(options)
     if not _flushed(0):
       _say(f'error: {atomic.of_system(error)}')
     return 1
   except Exception as error:
-    if debug:
-      traceback.print_exc()
+    _show_trace(options)
     log = _log_of(options)
     where = f'\n{log} has the details; --debug-logging shows them here' if log.is_file() else ''
     _say(f'unexpected {type(error).__name__}: {error}{where}')
     return 1
+
+
+def _show_trace(options: argparse.Namespace) -> None:
+  if getattr(options, 'debug_logging', False):
+    traceback.print_exc()
 
 
 def _flushed(code: int) -> int:
@@ -120,10 +132,23 @@ def _terminable() -> Iterator[None]:
   except ValueError:  # not the main thread
     yield
     return
+  hook, sys.unraisablehook = sys.unraisablehook, _again
   try:
     yield
   finally:
+    sys.unraisablehook = hook
     signal.signal(signal.SIGTERM, before)
+
+
+def _again(lost: Any) -> None:
+  """Sends a signal once more whose exception Python dropped, since it came inside a callback, such as one of JAX."""
+  if lost.exc_type is None or not issubclass(lost.exc_type, KeyboardInterrupt):
+    sys.__unraisablehook__(lost)
+    return
+  number = signal.SIGTERM if issubclass(lost.exc_type, _Terminated) else signal.SIGINT
+  timer = threading.Timer(_MOMENT, os.kill, (os.getpid(), number))
+  timer.daemon = True
+  timer.start()
 
 
 def _parser() -> flags.CommandParser:

@@ -65,12 +65,14 @@ def list_found(given: argparse.Namespace) -> int:
   folder = _folder(given)
   if given.folder and not folder.is_dir():
     raise InputError(f'{folder}: no such folder of databases')
+  if given.folder and (why := folders.hindrance(folder)):
+    raise InputError(f'{folder}: cannot be listed ({why})')
   found = databases.found_in(folder)
   print(f'Databases in {folders.with_hindrance(folder)}')
   for one in found:
     print(f'  {one.role:<10} {human_size(databases.size(one)):>10}  {one.kind:<17} {one.path.relative_to(folder)}')
   if not found:
-    there = len(list(folder.iterdir())) if folder.is_dir() else 0
+    there = 0 if folders.hindrance(folder) else len(list(folder.iterdir()))
     what = f'None among {number(there, "file or folder")}' if there else 'None'
     print(f'{what}: `{PROGRAM} db download` fetches the standard ones.')
   return 0

@@ -88,6 +88,13 @@ class CommandParser(argparse.ArgumentParser):
     below = self.commands.choices.values() if self.commands else []
     return [parser for one in below for parser in one.all_commands()] or [self]
 
+  def _print_message(self, message: str, file: Any = None) -> None:
+    """Writes; that standard output took not all of it is an error, which argparse would drop."""
+    if file is sys.stdout and file is not None:
+      file.write(message)
+    else:
+      super()._print_message(message, file)
+
   def error(self, message: str) -> NoReturn:
     """Ends the program with exit code 2; a wrong choice comes with what is similar."""
     wrong = re.search(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message)
@@ -96,6 +103,8 @@ class CommandParser(argparse.ArgumentParser):
       why = self.advice(flag, value)
       near = similar(value, [choice.strip(" '") for choice in choices.split(',')])
       message += f'; {why}' if why else near
+    if (more := message.removeprefix('unrecognized arguments: ')) != message:
+      message = f'more than the command takes: {more}; quote names with spaces, and put several files into a folder'
     self.print_usage(sys.stderr)
     say(f'{self.prog}: error: {message}')
     self.exit(2)
@@ -194,14 +203,26 @@ def command(
   parser = commands.add_parser(name, help=help, usage=f'{PROGRAM} {usage}' if shown else None, description=description)
   parser.set_defaults(run=run)
   for argument, settings in arguments.items():
-    parser.add_argument(argument, **settings)
+    parser.add_argument(argument, **_filled(settings))
   for title, rows in (groups or {}).items():
     group = parser.add_argument_group(title)
     for flag, settings in rows.items():
-      group.add_argument(flag, **settings)
+      group.add_argument(flag, **_filled(settings))
   every = [*arguments, *(flag for rows in (groups or {}).values() for flag in rows)]
   parser.flags = tuple(flag for flag in every if flag.startswith('--'))
   return parser
+
+
+def _filled(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+  """The settings of an argument; a text that it takes must not be empty."""
+  is_text = settings.get('action', 'append') == 'append' and not {'type', 'choices'} & settings.keys()
+  return {**settings, 'type': _text} if is_text else settings
+
+
+def _text(given: str) -> str:
+  if not given.strip():
+    raise argparse.ArgumentTypeError('it is empty, as of a shell variable that is not set')
+  return given
 
 
 def actions(commands: Any, name: str, help: str) -> Any:

@@ -24,6 +24,7 @@ __all__ = ['FailedQuery', 'Query', 'Scan', 'read_a3m', 'read_queries', 'scan_que
 
 Other = Callable[[Path], Iterable[Query | FailedQuery]]
 _RESULTS = 'config.json'  # in the folders that predictions are written into
+_SUMMARY = 'summary.csv'  # of a folder of results, which may hold alignments as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +151,8 @@ def _holds_queries(path: Path, others: Mapping[str, Other]) -> bool:
   """Whether a file in a directory is one of queries, structures aside."""
   kind = suffix(path)
   if kind in query_formats.STRUCTURES or not _is_file(path):
+    return False
+  if path.name == _SUMMARY and (path.parent / _RESULTS).exists():
     return False
   if kind in query_formats.BY_CONTENT:
     return read_head(path).lstrip().startswith(b'>')

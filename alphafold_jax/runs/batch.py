@@ -114,6 +114,8 @@ class _Run:
         pending = self.ledger.without_done(jobs)
         if pending or others:
           self._predict(pending, others, console)
+        elif not files.has_config(self.summary, self.options):  # lost, or of other settings that made no files
+          self._write_config({})
       complete = True
     finally:
       self.summary.seconds = time.monotonic() - started

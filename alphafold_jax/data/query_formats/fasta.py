@@ -27,8 +27,8 @@ _SHORT = 20  # letters of a word that may be a description
 def read_fasta(file: Opened) -> Items:
   """One item for each record."""
   records, _ = split_records(file.text, str(file.path))
-  if annotations := [record for record in records if record.id in ANNOTATIONS]:
-    records = [record for record in records if record.id not in ANNOTATIONS]
+  if annotations := [record for record in records if _is_annotation(record)]:
+    records = [record for record in records if not _is_annotation(record)]
     if not records:
       raise InputError(f'{file.path}: no sequence besides secondary structure rows; give the sequence')
     yield f'{file.path}: {number(len(annotations), "secondary structure row")} left out'
@@ -37,6 +37,11 @@ def read_fasta(file: Opened) -> Items:
     name = (pir[2].strip() if pir else record.name) or f'{file.stem}_{index}'
     source = f'{file.path}, record {index} (line {record.line})'
     yield query_of(name, source, _pir_record if pir else _fasta_record, record, file.path)
+
+
+def _is_annotation(record: FastaRecord) -> bool:
+  """Whether a record is no sequence but secondary structure: of HH-suite, or as in ss.txt of the PDB."""
+  return record.id in ANNOTATIONS or record.id.endswith(':secstr')
 
 
 def _fasta_record(record: FastaRecord, path: Path) -> Reading:

@@ -54,6 +54,8 @@ def foreign_bytes(content: bytes) -> str | None:
   for first, further, what, remedy in _BINARY:
     if content.startswith(first) and further in content:
       return f'this is {what}; {remedy}'
+  if content[257:262] == b'ustar':
+    return 'this is a tar archive; unpack it (tar xf), and give the files or folder in it'
   return None
 
 

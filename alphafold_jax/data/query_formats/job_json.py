@@ -59,6 +59,8 @@ def _alignment(
     notes.append('the paired alignment not used: a single chain has nothing to pair with')
   if path:
     alignment = file.path.parent / path
+    if not os.path.lexists(alignment):
+      raise InputError(f'{source}: its "unpairedMsaPath" {alignment} does not exist; correct it')
     query, own = checked_query(file.read(alignment), str(alignment))
   elif text:
     if num_jobs > 1:

@@ -10,6 +10,7 @@ from alphafold_jax.errors import InputError
 
 _READ_AS = {'B': 'D', 'Z': 'E', 'U': 'C', 'J': 'unknown', 'O': 'unknown', 'X': 'unknown'}
 _NUCLEOTIDES = re.compile('[ACGTUN]{20,}')
+_SECONDARY_STRUCTURE = re.compile('(?=.*H|.*E)[HECBGITS]{20,}')  # by DSSP; of proteins one in 10^9 of this length
 _NO_LETTER = re.compile(r'[^A-Za-z\s]')
 _THREE_LETTERS = frozenset(
   'ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL XAA UNK SEC PYL ASX GLX'.split()
@@ -61,9 +62,11 @@ def _are_names(letters: str) -> bool:
 
 
 def letter_notes(sequence: str) -> tuple[str, ...]:
-  """Notes on letters that are not read as written, and on what may be a nucleic acid."""
+  """Notes on letters that are not read as written, and on what may be no protein."""
   rare = [f'{letter} read as {meaning}' for letter, meaning in _READ_AS.items() if letter in sequence]
   notes = ['; '.join(rare)] if rare else []
   if _NUCLEOTIDES.fullmatch(sequence):
     notes.append('only the letters of DNA or RNA; read as a protein')
+  elif _SECONDARY_STRUCTURE.fullmatch(sequence):
+    notes.append('only the letters of secondary structure (H, E, C, T, S, G, I, B); read as a protein')
   return tuple(notes)

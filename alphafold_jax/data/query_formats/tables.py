@@ -13,6 +13,7 @@ from alphafold_jax.screen import number
 
 _COLUMNS = ('id', 'sequence', 'a3mpath')
 _TEMPLATES = 'templatepath'
+_MISSING = {'nan', 'NaN', 'NA', 'N/A', '#N/A', '<NA>', 'None', 'null', 'NULL'}  # as programs write an empty cell
 
 
 def read_table(file: Opened) -> Items:
@@ -44,6 +45,8 @@ def _row(file: Opened, row: TableRow, notes: tuple[str, ...]) -> Reading:
   alignment = file.path.parent / a3m
   if not os.path.exists(alignment) and os.path.exists(a3m):  # relative to the working directory, as in ColabFold
     alignment = Path(a3m)
+  if not os.path.lexists(alignment):
+    raise InputError(f'{place}: its a3mpath {alignment} does not exist; correct it, or leave the cell empty')
   found = alignment_query(alignment, file.read(alignment))
   if not row.fields['sequence'].strip():
     return found._replace(notes=(*notes, *found.notes))
@@ -54,5 +57,11 @@ def _row(file: Opened, row: TableRow, notes: tuple[str, ...]) -> Reading:
 
 def _sequence(path: Path, row: TableRow) -> tuple[str, tuple[str, ...]]:
   """The checked sequence of a row."""
-  lines = ((row.line, row.fields['sequence'].strip()),)
+  text = row.fields['sequence'].strip()
+  if not text or text in _MISSING:
+    said = f' ({text!r} is an empty cell)' if text else ''
+    raise InputError(
+      f'{path}, line {row.line}: row {row.fields["id"]!r} has no sequence{said}; add it or remove the row'
+    )
+  lines = ((row.line, text),)
   return read_sequence(FastaRecord(row.fields['id'], row.line, lines, unit='residue'), path)

@@ -24,6 +24,7 @@ from alphafold_jax.runs.files.report import (
   Outcome,
   Summary,
   drop_rows,
+  has_config,
   settle_config,
   write_citations,
   write_config,
@@ -33,6 +34,6 @@ from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'settle_config', 'told', 'write_citations',
+  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'has_config', 'settle_config', 'told', 'write_citations',
   'write_config', 'write_names',
 ]  # fmt: skip

@@ -3,6 +3,8 @@
 
 import datetime
 import io
+import shutil
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,24 +32,29 @@ _WIDTH = 100
 
 
 def closing(summary: Summary, *, live: bool) -> str:
-  """The table of what there is now and what failed, as text: in colours for a terminal, else plain."""
+  """The table of what there is now and what failed, as text: in colours and as wide as the terminal, else plain."""
   from rich.console import Console
+
+  def fitted(line: str) -> str:
+    """A line that ends between words on a terminal; paths stay whole, to be copied."""
+    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) if live else line
 
   text = io.StringIO()
   colours: dict[str, Any] = {'color_system': 'auto' if live else None, 'no_color': False}
-  console = Console(file=text, width=_WIDTH, force_terminal=live, highlight=False, legacy_windows=False, **colours)
+  width = shutil.get_terminal_size().columns if live else _WIDTH
+  console = Console(file=text, width=width, force_terminal=live, highlight=False, legacy_windows=False, **colours)
   if outcomes := [outcome for outcome in summary.outcomes if outcome.predictions and outcome.ours]:
     best_only = sum(len(outcome.predictions) for outcome in outcomes) > _MAX_ROWS
     heading = 'Best prediction of each protein' if best_only else 'Predictions'
     notes = f' ({"; ".join(note.text for note in summary.notes)})' if summary.notes else ''
-    console.print(heading + notes, style='bold', markup=False, soft_wrap=True)  # may be wider than the table
+    console.print(fitted(heading + notes), style='bold', markup=False, soft_wrap=True)
     console.print(_predictions_table(outcomes, best_only, live))
   if summary.failures:
     console.print(_failures_table(summary, live))
   for note in summary.notes:
-    console.print(f'{note.text}. {note.advice}.', style='bold red', markup=False, soft_wrap=True)
+    console.print(fitted(f'{note.text}. {note.advice}.'), style='bold red', markup=False, soft_wrap=True)
   for line in _closing_lines(summary):
-    console.print(line, markup=False, soft_wrap=True)
+    console.print(fitted(line), markup=False, soft_wrap=True)
   return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
 
 

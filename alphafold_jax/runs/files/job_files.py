@@ -58,6 +58,7 @@ class JobFiles:
     self._input_key = ''
     self._known: frozenset[str] = frozenset()  # names of files that are the job's
     self._made: Mapping[str, str | None] = {}  # of what predictions the whole files of an earlier run are: key by tag
+    self._before: Mapping[str, Any] = {}  # the record of an earlier run, where the journal says nothing of it
     self._wanted = files.wanted(options)
     self._extras = [need for need in files.needed(options) if need not in stored.ALWAYS]
 
@@ -138,6 +139,7 @@ class JobFiles:
     names = []
     for one, tag in zip(order, tags, strict=True):
       names += self._taken(one, tag, made[one.tag]) if one in others else self._renamed(one, tag)
+    self._tell_lacking(others)
     report = Report(self.job.name, order, tags, np.asarray(loaded.batch.msa.tokens), loaded.alignment_text)
     names += self._write_whole(report, PROTEIN)
     report = dataclasses.replace(report, files=[self._change.new / name for name in names])
@@ -201,6 +203,14 @@ class JobFiles:
       names += there
     return names
 
+  def _tell_lacking(self, others: Collection[Prediction]) -> None:
+    """Logs which files there cannot be of predictions of earlier runs, since these did not keep what is in them."""
+    for name in self._of_scope(PASS, PREDICTION):
+      if lacking := [one for one in others if not set(FORMATS[name].needs) <= set(one.arrays)]:
+        count = number(len(lacking), 'prediction')
+        said = '%s: no files of "%s" of %s of earlier runs, which did not keep their arrays; ask for those seeds too'
+        _log.info(said, self.job.name, name, count)
+
   def _write_whole(self, report: Report, scope: str) -> list[str]:
     """Writes the files that there is one of for the whole job; returns their names."""
     had = set(report.best.arrays)
@@ -211,7 +221,8 @@ class JobFiles:
 
   def _replace(self, names: Sequence[str], made: Mapping[str, str | None], content: Mapping[str, Any]) -> None:
     """Puts the new files in the place of all others of the job, and tells what is removed by that."""
-    flags, reason = self.options.flags(), why(self._journal.content, self._input_key, self.options.flags())
+    flags = self.options.flags()
+    reason = why(self._before or self._journal.content, self._input_key, flags)
     gone = {
       name for name in (self._known | self._journal.files) - set(names) if not self._is_the_input(self.out / name)
     }
@@ -287,13 +298,15 @@ class JobFiles:
     self._earlier = Earlier(self.out, self._known, files.file_name('zip', self.job.name))
 
   def _rows_of_earlier_versions(self) -> list[str] | None:
-    """The tags in the record of an earlier version of this program, which kept no journal of them; None without one."""
+    """The tags in the record where the journal is lost, or of a version that kept none; None without a record."""
     try:
       content = untrusted.from_json(self.done_path.read_text(encoding='utf-8'))
       self._known = self._known.union(name for name in content['files'] if os.path.basename(name) == name)
-      return [row['tag'] for row in content['predictions']]
+      tags = [row['tag'] for row in content['predictions']]
     except (OSError, ValueError, KeyError, TypeError):
       return None
+    self._before = content
+    return tags
 
   def _remove_unfinished(self, names: Collection[str]) -> None:
     """Removes files of a run that did not come to its end, which are not of these settings."""

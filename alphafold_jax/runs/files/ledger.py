@@ -8,9 +8,9 @@ from typing import Any
 
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.files import records, report
-from alphafold_jax.runs.files.changes import why
+from alphafold_jax.runs.files.changes import lasting, why
 from alphafold_jax.runs.files.job_files import JobFiles, tidied_names
-from alphafold_jax.runs.files.report import ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
+from alphafold_jax.runs.files.report import EARLIER, ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, Keys, Searches, TemplateSource, depth, of_input
 from alphafold_jax.screen import number
@@ -141,6 +141,7 @@ class Ledger:
       complete: whether everything was looked at; otherwise failures of an earlier run stay on record.
     """
     self._enter_outcomes()
+    self._summary.others = self._others()
     if complete or self._summary.failures:
       report.write_failures(self._summary)
     if not self._options.msa_only:
@@ -163,9 +164,21 @@ class Ledger:
     if digest is not None and records.holds(record, self._options, digest, self._keys):  # another process did it
       status = KEPT
     else:
-      status = f'earlier run {why(record, digest or record.get("input"), self._options.flags())}'
+      status = f'{EARLIER} {why(record, digest or record.get("input"), self._options.flags())}'
     earlier = Outcome(outcome.job, status, record['predictions'], notes=record.get('notes', ()))
     return dataclasses.replace(outcome, earlier=earlier)
+
+  def _others(self) -> list[Outcome]:
+    """The proteins that are none of this run's inputs, and whose files are in the folder."""
+    known, flags = {outcome.job for outcome in self._summary.outcomes}, self._options.flags()
+    found = []
+    for name in records.jobs(self._out):
+      if name not in known and (record := records.read(records.path(self._out, name))) is not None:
+        theirs = record.get('flags')
+        is_same = theirs is None or lasting(theirs) == lasting(flags)
+        status = EARLIER if is_same else f'{EARLIER} {why(record, record.get("input"), flags)}'
+        found.append(Outcome(name, status, record['predictions'], notes=record.get('notes', ())))
+    return found
 
   def _write_summary(self) -> None:
     """Writes summary.csv; of several shards the last to end has it whole, since each looks again after writing."""

@@ -2,6 +2,7 @@
 """The record of a protein, OUT/{job}.done.txt: what its files are of. It is there only while they are whole."""
 
 import itertools
+import os
 import types
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,10 +14,17 @@ from alphafold_jax.output.files import Prediction
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Keys
 
+_ENDING = '.done.txt'
+
 
 def path(out: Path, job: str) -> Path:
   """Where the record of a protein is."""
-  return out / f'{job}.done.txt'
+  return out / f'{job}{_ENDING}'
+
+
+def jobs(out: Path) -> list[str]:
+  """The names of all proteins that have a record, whoever made it, in alphabetical order."""
+  return sorted(name.removesuffix(_ENDING) for name in os.listdir(out) if name.endswith(_ENDING))
 
 
 def read(path: Path, there: Collection[str] | None = None) -> dict[str, Any] | None:

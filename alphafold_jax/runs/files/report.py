@@ -15,6 +15,7 @@ from typing import Any
 from alphafold_jax import atomic, installed, untrusted
 from alphafold_jax.choices import SERVER_MODES, SINGLE
 from alphafold_jax.data.jobnames import NAMES, original_names
+from alphafold_jax.runs.files import records
 from alphafold_jax.runs.files.changes import lasting
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
@@ -27,6 +28,7 @@ from alphafold_jax.weights.store import Note
 FAILURES, CONFIG = 'failures.json', 'config.json'
 SUMMARY, CITATIONS = 'summary.csv', 'cite.bibtex'
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
+EARLIER = 'earlier run'  # of the same settings, with other inputs
 ELSEWHERE = 'elsewhere'  # another process is at it
 _COLUMNS = ('rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds')  # of summary.csv
 _HEADING = ('job', 'status', *_COLUMNS, 'notes')
@@ -71,6 +73,7 @@ class Summary:
   out: Path
   shard: tuple[int, int] | None = None
   outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+  others: list[Outcome] = dataclasses.field(default_factory=list)  # of proteins that other runs left here
   failures: list[Failure] = dataclasses.field(default_factory=list)
   notes: tuple[Note, ...] = ()  # what must be said of all predictions
   seconds: float = 0.0
@@ -115,6 +118,8 @@ def write_summary(summary: Summary) -> None:
     if outcome.earlier is not None:
       before = outcome.earlier
       rows += [_cells(outcome.job, before.status, row, '; '.join(before.notes)) for row in before.predictions]
+  for other in summary.others:
+    rows += [_cells(other.job, other.status, row, '; '.join(other.notes)) for row in other.predictions]
   _write_rows(summary.out, [_HEADING, *rows])
 
 
@@ -182,15 +187,15 @@ def write_config(
     source: where the proteins came from.
     command: the command line, if there was one.
     params: parameter file and SHA-256, or 'random', by model; nothing if none is run.
-    device: what was computed on.
+    device: what was computed on; empty: as an earlier run said.
     jobs: each with the digest of its input.
     templates: SHA-256 by template file.
   """
   given = str(Path(source).absolute()) if isinstance(source, str | Path) else f'{len(jobs)} queries of a program'
   before, flags = _earlier_config(summary), options.flags()
   date = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
-  this = {'date': date, 'command': list(command) if command else None, 'flags': flags, 'seeds': list(options.seeds),
-          'models': list(options.models)}  # fmt: skip
+  this = {'date': date, 'command': list(command) if command else None, 'input': given, 'flags': flags,
+          'seeds': list(options.seeds), 'models': list(options.models)}  # fmt: skip
   known = before if before and lasting(before['runs'][-1].get('flags', {})) == lasting(flags) else {}
   models = {name: _model_facts(options, params, name) for name in options.models}
   content = {
@@ -205,25 +210,39 @@ def write_config(
     'options': options.as_json(),
     'models': models | {name: one for name, one in known.get('models', {}).items() if name not in models},
     'seeds': sorted({*options.seeds, *known.get('seeds', ())}),
-    'runs': [*(run for run in before.get('runs', []) if run.get('flags') != flags), this],
+    'runs': [*(run for run in before.get('runs', []) if not _is_same(run, this)), this],
     'templates': dict(templates),
-    'device': dict(device),
+    'device': dict(device or before.get('device', {})),
     'python': platform.python_version(),
     'platform': platform.platform(),
     'packages': {name: installed.version(name) for name in _PACKAGES},
-    'jobs': [
-      {
-        'job': job.name,
-        'name': job.query.name,
-        'source': job.query.source,
-        'num_res': job.num_res,
-        'alignment': str(job.features or job.alignment_path or '') or None,
-        'input_sha256': digest,
-      }
-      for job, digest in jobs
-    ],
+    'jobs': _job_facts(summary.out, jobs, before.get('jobs', ())),
   }
   atomic.write_text(summary.path(CONFIG), _dump(content))
+
+
+def _is_same(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+  """Whether two runs are of the same input and flags, so that the later one is the earlier one gone on with."""
+  return all(run.get(key) == other[key] for key in ('input', 'flags'))
+
+
+def _job_facts(
+  out: Path, jobs: Sequence[tuple[Job, str]], before: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+  """What config.json says of proteins: those of the run, and those of earlier runs whose files are there."""
+  facts: list[Mapping[str, Any]] = [
+    {
+      'job': job.name,
+      'name': job.query.name,
+      'source': job.query.source,
+      'num_res': job.num_res,
+      'alignment': str(job.features or job.alignment_path or '') or None,
+      'input_sha256': digest,
+    }
+    for job, digest in jobs
+  ]
+  names = {one['job'] for one in facts}
+  return facts + [one for one in before if one['job'] not in names and records.path(out, one['job']).exists()]
 
 
 def _model_facts(options: Options, params: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -233,7 +252,8 @@ def _model_facts(options: Options, params: Mapping[str, Any], name: str) -> dict
 def settle_config(summary: Summary, options: Options, params: Mapping[str, Any]) -> None:
   """Enters the seeds and models that the proteins' files are of into config.json, those of earlier runs too."""
   content = _earlier_config(summary)
-  rows = [row for outcome in summary.outcomes for row in outcome.predictions]
+  same = [*summary.outcomes, *(other for other in summary.others if other.status == EARLIER)]
+  rows = [row for outcome in same for row in outcome.predictions]
   models = dict.fromkeys([*options.models, *sorted({row['model'] for row in rows} - set(options.models))])
   seeds = sorted({row['seed'] for row in rows} | set(options.seeds))
   if not content or (content.get('seeds') == seeds and list(content.get('models', {})) == list(models)):
@@ -242,6 +262,14 @@ def settle_config(summary: Summary, options: Options, params: Mapping[str, Any])
   for name in models:
     models[name] = known.get(name) or _model_facts(options, params, name)
   atomic.write_text(summary.path(CONFIG), _dump(content | {'seeds': seeds, 'models': models}))
+
+
+def has_config(summary: Summary, options: Options) -> bool:
+  """Whether there is a config.json of these settings, seeds and models aside."""
+  content = _earlier_config(summary)
+  if not content or (flags := content['runs'][-1].get('flags')) is None:
+    return bool(content)  # earlier versions did not say
+  return lasting(flags) == lasting(options.flags())
 
 
 def _earlier_config(summary: Summary) -> dict[str, Any]:
