@@ -12,6 +12,7 @@ MAX_SEED = 2**31 - 1  # of a prediction
 MINI = 'mini'  # the model that ships with the package
 MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', MINI)
 ORDER = (1, 2, 3, 4, 5)  # numbers of the models of a published type
+MAX_TEMPLATES = 4  # of a protein; Suppl. 1.2.3
 DTYPES = ('float32', 'bfloat16')  # of the network's trunk
 RANKINGS: Mapping[str, Callable[[Any], float]] = {  # scores of a prediction or confidence, 0 to 100
   'plddt': lambda scored: scored.mean_plddt,

@@ -65,8 +65,12 @@ def create(path: Path, content: Mapping[str, Any]) -> bool:
   return True
 
 
-def read(path: Path) -> tuple[float, dict[str, Any]] | None:
+def read(path: Path, fields: Mapping[str, type]) -> tuple[float, dict[str, Any]] | None:
   """When a file was renewed, by the file system's clock, and what it says: {} while it is being written. None: gone.
+
+  Args:
+    path: of the file.
+    fields: what is read, by name; a value of another type counts as absent.
 
   Raises:
     InputError: another user does not let it be read, so that nobody knows whether its owner lives.
@@ -84,7 +88,8 @@ def read(path: Path) -> tuple[float, dict[str, Any]] | None:
     return None
   except ValueError:
     content = {}
-  return renewed, content if isinstance(content, dict) else {}
+  known = content if isinstance(content, dict) else {}
+  return renewed, {name: value for name, value in known.items() if isinstance(value, fields.get(name, ()))}
 
 
 def rewrite(path: Path, content: Mapping[str, Any]) -> None:
@@ -127,7 +132,7 @@ class Owner:
     """Whether the owner is dead, or has not renewed its file in `folder` for two minutes."""
     if self.machine == MACHINE and not _is_alive(self.pid):
       return True
-    return now(folder) - self.renewed > ABANDONED_AFTER
+    return abs(now(folder) - self.renewed) > ABANDONED_AFTER  # the file system's clock may have been set back
 
 
 class Renewing:
@@ -206,7 +211,10 @@ class _Command(Owner):
     return super().is_gone(folder)
 
 
-_FIELDS = {field.name for field in dataclasses.fields(_Command)} - {'number', 'renewed'}
+_FIELDS: dict[str, type] = {  # what is read of a command
+  **dict.fromkeys(('host', 'machine', 'program', 'settings', 'state', 'born'), str),
+  **{'pid': int, 'flags': dict},
+}
 
 
 @contextlib.contextmanager
@@ -276,11 +284,12 @@ def _decided(place: Path, number: int) -> _Command | None:
 
 
 def _read_command(path: Path) -> _Command | None:
-  found = read(path)
+  found = read(path, _FIELDS)
   if found is None:
     return None
   renewed, content = found
-  return _Command(int(path.name.removeprefix(_RUN)), renewed, **{k: v for k, v in content.items() if k in _FIELDS})
+  content['flags'] = {name: str(flag) for name, flag in content.get('flags', {}).items()}
+  return _Command(int(path.name.removeprefix(_RUN)), renewed, **content)
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str]:

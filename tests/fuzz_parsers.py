@@ -163,6 +163,7 @@ PARSERS = (
   Parser('done record', inputs.of_json(seeds.DONE), readers.done),
   _path('journal of files', inputs.of_json(seeds.JOURNAL), lambda path: changes.Journal(path).content),
   Parser('claim', inputs.of_json(seeds.CLAIM), readers.claim),
+  Parser('run in a folder', inputs.of_json(seeds.COMMAND), readers.command),
   _path('kept hits', inputs.of_json(seeds.HITS), work_templates._read_hits),
   Parser('names.json', inputs.of_json({'a_1': 'a|1', 'b': 'b'}), readers.names),
   _path('scores', inputs.of_json(seeds.SCORES), readers.scores),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import fuzz_seeds as seeds
 
-from alphafold_jax import config
+from alphafold_jax import config, sharing
 from alphafold_jax.cli import flags
 from alphafold_jax.data import jobnames, queries, template_map
 from alphafold_jax.data.alignment import parse_a3m
@@ -80,6 +80,13 @@ def claim(data: bytes, folder: Path) -> None:
   if last := mine.last('job'):
     mine.is_over(last)
     _ = str(last), last.deaths + 1, list(last.failures), list(last.predictions), list(last.files)
+
+
+def command(data: bytes, folder: Path) -> None:
+  run = sharing._read_command(file(folder, '.run.1', data))
+  if run is not None:
+    run.is_gone(folder)
+    sharing._differing(run, 'predict', {'--num-recycle': '--num-recycle 1'})
 
 
 def kept_search(data: bytes, folder: Path) -> None:

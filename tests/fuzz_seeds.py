@@ -231,6 +231,10 @@ CLAIM = {
   'host': 'h', 'machine': sharing.MACHINE, 'pid': 1, 'ended': None, 'key': 'k', 'deaths': 1,
   'failures': [{'error': 'x'}], 'predictions': [_OF_RANK], 'files': ['a.pdb'], 'taken': '2026-01-01',
 }  # fmt: skip
+COMMAND = {
+  'host': 'h', 'machine': sharing.MACHINE, 'pid': 1, 'born': '77', 'program': 'predict', 'settings': 'digest',
+  'flags': {'--num-recycle': '--num-recycle 3'}, 'state': 'running',
+}  # fmt: skip
 SCORES = {'plddt': [50.0, 60.5], 'ptm': 0.5, 'max_pae': 30.0, 'pae': [[0.0, 1.0], [1.0, 0.0]]}
 CACHE = {'format': 'alphafold_jax training cache', 'version': 1, 'num_records': 2, 'num_bytes': 100, 'settings': {}}
 CHAINS = (

@@ -40,6 +40,12 @@ def npz(name: str, content: bytes) -> bytes:
   return out.getvalue()
 
 
+def of_version(archive: bytes, version: int) -> bytes:
+  """A zip archive that says a program of that version is needed to read it."""
+  place = archive.index(b'PK\x01\x02') + 6
+  return archive[:place] + version.to_bytes(2, 'little') + archive[place + 2 :]
+
+
 def npy_header(text: bytes) -> bytes:
   return b'\x93NUMPY\x01\x00' + len(text).to_bytes(2, 'little') + text
 
@@ -77,11 +83,14 @@ ONCE_FAULTS = (  # parser, input, whether it is accepted: what is only of this p
   ('kept hits', b'\xff', False),
   ('claim', b'\xff', True),
   ('claim', b'{"deaths": "1", "pid": 1e99}', True),
+  ('run in a folder', b'{"flags": {"--num-recycle": 1.5}, "settings": "x"}', True),
   ('done record', DEEP, True),
   ('names.json', DEEP, True),
   ('scores', DEEP, False),
   ('trials of kernels', DEEP, True),
   ('parameters', npz('a.npy', npy_header(b'[' * 3000)), False),
+  ('parameters', of_version(npz('a.npy', b''), 255), False),
+  ('parameters', npz('a.npy', npy_header(b'(' * 60_000)), False),
   (
     'parameters',
     npz('a.npy', npy_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (2000000000,), }")),

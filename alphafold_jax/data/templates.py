@@ -14,6 +14,7 @@ import numpy as np
 
 from alphafold_jax import schema
 from alphafold_jax.arguments import wrong
+from alphafold_jax.choices import MAX_TEMPLATES
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import align, canonical, checked, encode, identical, paired
 from alphafold_jax.data.features import empty_templates
@@ -24,7 +25,6 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.one_line import one_line
 
 _log = logging.getLogger(__name__)
-MAX_TEMPLATES = 4  # of a protein; Suppl. 1.2.3
 _MIN_ALIGNED = 10  # residues with a CA atom
 _MIN_SAME = 0.9  # identity at which the sequence in an alignment and that in the file are one protein
 _DOUBTFUL_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess, and given pairs may be shifted
@@ -139,7 +139,7 @@ def template_from_chain(
 
 
 def place_own(own: Sequence[OwnTemplate], query_sequence: str, name: str) -> list[Template]:
-  """The templates that came with a protein, on its residues: the first MAX_TEMPLATES; more are left out with a warning.
+  """The templates that came with a protein, on its residues: at most four; more are left out with a warning.
 
   Args:
     own: such as those of the input of AlphaFold 3.

@@ -141,7 +141,7 @@ class _Run:
     lengths = [job.num_res for job in jobs]
     shown = f'{min(lengths)} to {max(lengths)}' if min(lengths) < max(lengths) else str(lengths[0])
     more = f'; {len(failures)} more cannot be used' if failures else ''
-    _log.info('%s of %s residues%s', number(len(jobs), 'protein'), shown, more)
+    _log.info('%s of %s %s%s', number(len(jobs), 'protein'), shown, 'residue' if shown == '1' else 'residues', more)
     models = self.options.models
     if self.templates and all(self.options.model_config(name).templates is None for name in models):
       _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))

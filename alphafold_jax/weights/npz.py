@@ -117,10 +117,10 @@ def shown(lines: Sequence[str], most: int = 5) -> list[str]:
 def _members(path: pathlib.Path) -> Iterator[tuple[str, zipfile.ZipInfo, zipfile.ZipFile]]:
   try:
     archive = zipfile.ZipFile(path)
-  except zipfile.BadZipFile as error:
-    raise WeightsError(f'{path}: {_where_it_breaks(path)}. {_REMEDY}') from error
   except OSError as error:
     raise WeightsError(f'{path}: cannot be read ({error.strerror or error}).') from error
+  except _BROKEN as error:
+    raise WeightsError(f'{path}: {_where_it_breaks(path)}. {_REMEDY}') from error
   with archive:
     for member in archive.infolist():
       yield member.filename.removesuffix('.npy'), member, archive
@@ -130,7 +130,10 @@ def _header(file: IO[bytes]) -> tuple[Shape, np.dtype]:
   version = np.lib.format.read_magic(file)
   if version not in _HEADERS:
     raise ValueError(f'.npy version {version}')
-  shape, _, dtype = _HEADERS[version](file)
+  try:
+    shape, _, dtype = _HEADERS[version](file)
+  except (MemoryError, RecursionError):  # of Python's own parser
+    raise ValueError('a header that is nested too deeply') from None
   return shape, dtype
 
 

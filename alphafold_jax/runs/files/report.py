@@ -191,7 +191,11 @@ def write_config(
     jobs: each with the digest of its input.
     templates: SHA-256 by template file.
   """
-  given = str(Path(source).absolute()) if isinstance(source, str | Path) else f'{len(jobs)} queries of a program'
+  given = (
+    str(Path(source).absolute())
+    if isinstance(source, str | Path)
+    else f'{len(jobs)} {"query" if len(jobs) == 1 else "queries"} of a program'
+  )
   before, flags = _earlier_config(summary), options.flags()
   date = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
   this = {'date': date, 'command': list(command) if command else None, 'input': given, 'flags': flags,

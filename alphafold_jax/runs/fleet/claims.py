@@ -34,7 +34,7 @@ class Claim(sharing.Owner):
   files: Sequence[str] = dataclasses.field(default=(), compare=False)
 
 
-_FIELDS: dict[str, type | tuple[type, ...]] = {  # what is read of a claim
+_FIELDS: dict[str, type] = {  # what is read of a claim
   **dict.fromkeys(('host', 'machine', 'ended', 'key'), str),
   **dict.fromkeys(('pid', 'deaths'), int),
   **dict.fromkeys(('failures', 'predictions', 'files'), list),
@@ -113,13 +113,10 @@ class Claims:
   def last(self, job: str) -> Claim | None:
     """The last claim of a protein; None if there never was one."""
     numbers = sharing.numbers(self._folder / job, _NAME)
-    if not numbers or (found := sharing.read(self._folder / job / f'{_NAME}{max(numbers)}')) is None:
+    if not numbers or (found := sharing.read(self._folder / job / f'{_NAME}{max(numbers)}', _FIELDS)) is None:
       return None
     renewed, content = found
-    fields: dict[str, Any] = {
-      name: value for name, value in content.items() if isinstance(value, _FIELDS.get(name, ()))
-    }
-    return Claim(max(numbers), renewed, **fields)
+    return Claim(max(numbers), renewed, **content)
 
   def is_over(self, claim: Claim) -> bool:
     """Whether nobody works on a protein any more, going by its last claim."""

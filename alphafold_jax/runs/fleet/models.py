@@ -79,8 +79,7 @@ class Models:
       path = self.paths[name] = store.find_params(name, options.params)
       wrong, _ = npz.shape_problems(npz.read_shapes(path), official.official_shapes(options.model_config(name)))
       if wrong:
-        problem = f'{path}: {len(wrong)} arrays do not fit {name} (is it the file of another model?)'
-        raise WeightsError('\n  '.join([problem, *wrong[:5]]))
+        raise npz.misfit(str(path), name, wrong)
       self.digests[name] = _digest(path)
 
   def facts(self) -> dict[str, Any]:

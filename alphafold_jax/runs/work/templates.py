@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic, folders, untrusted
+from alphafold_jax.choices import MAX_TEMPLATES
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
@@ -21,7 +22,6 @@ from alphafold_jax.search.found import TemplateHit
 from alphafold_jax.search.options import SearchOptions
 
 _log = logging.getLogger(__name__)
-MOST = 4  # templates of a protein; as data.templates.MAX_TEMPLATES, which loads slowly
 
 
 def _log_placed(job: Job, template: Any) -> None:
@@ -96,11 +96,11 @@ class GivenStructures(_FromFiles):
       _log.info('%s: %s', job.name, reason)
     if not found:
       _log.warning('%s: no template fits; %s%s', job.name, skipped[0], ', ...' * (len(skipped) > 1))
-    for template in found[MOST:]:
-      _log.info('%s: template %s left out: %d others fit better', job.name, template.name, MOST)
-    for template in found[:MOST]:
+    for template in found[MAX_TEMPLATES:]:
+      _log.info('%s: template %s left out: %d others fit better', job.name, template.name, MAX_TEMPLATES)
+    for template in found[:MAX_TEMPLATES]:
       _log_placed(job, template)
-    return templates.stack_templates(found[:MOST], MOST) if found else None
+    return templates.stack_templates(found[:MAX_TEMPLATES], MAX_TEMPLATES) if found else None
 
 
 class FoundStructures:
@@ -115,7 +115,7 @@ class FoundStructures:
     if options.uses_server:  # which fills the folder
       atomic.make_folder(options.structures)
     self._library = library.StructureFolder(options.structures, options.obsolete_pdbs_path)
-    self._settings = choice.TemplateLimits(min(MOST, options.max_template_hits), options.max_template_date)
+    self._settings = choice.TemplateLimits(min(MAX_TEMPLATES, options.max_template_hits), options.max_template_date)
 
   def identity(self) -> str:
     """What the choice among hits depends on."""
@@ -157,7 +157,7 @@ class FoundStructures:
       why = f'none of {number(len(hits), "hit")} could be, see log.txt' if hits else 'no known structure was found'
       _log.warning('%s: no template is used: %s', job.name, why)
       return None
-    return templates.stack_templates(chosen.templates, MOST)
+    return templates.stack_templates(chosen.templates, MAX_TEMPLATES)
 
 
 def _read_hits(path: Path) -> list[TemplateHit]:
@@ -195,7 +195,7 @@ class MappedStructures(_FromFiles):
     placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
     for template in placed:
       _log_placed(job, template)
-    return templates.stack_templates(placed, MOST) if placed else None
+    return templates.stack_templates(placed, MAX_TEMPLATES) if placed else None
 
 
 class OwnStructures:
@@ -230,12 +230,10 @@ class OwnStructures:
 
     if job.query.templates is None:
       return self._others.place(job) if self._others else None
-    placed = [template.place(job.query.sequence) for template in job.query.templates]
-    for template in placed[:MOST]:
+    placed = templates.place_own(job.query.templates, job.query.sequence, job.name)
+    for template in placed:
       _log_placed(job, template)
-    if len(placed) > MOST:
-      _log.warning('%s: only the first %d of its %d templates are used', job.name, MOST, len(placed))
-    return templates.stack_templates(placed[:MOST], MOST) if placed else None
+    return templates.stack_templates(placed, MAX_TEMPLATES) if placed else None
 
 
 TemplateSource = GivenStructures | MappedStructures | FoundStructures | OwnStructures
