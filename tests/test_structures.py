@@ -319,6 +319,20 @@ def test_alternatives_in_blocks_are_one_chain(read, plain):
   assert content.left_out == {'alternative': len(second)}
 
 
+def test_of_alternative_residues_the_one_of_highest_occupancy_is_taken(read, plain):
+  """Not the one of most atoms: glycine beside the larger residue that is there less often."""
+  at = plain.sequence.index('H') + 1
+  larger = each(lambda line: put(put(line, 17, 'B'), 55, '  0.40') if number(line) == at else line)
+  smaller = [
+    put(put(put(line, 17, 'A'), 18, 'GLY'), 55, '  0.60')
+    for line in lines()
+    if number(line) == at and atom(line) in ('N', 'CA', 'C', 'O')
+  ]
+  content = read(larger + smaller)
+  assert content.chains['A'].sequence == plain.sequence.replace('H', 'G')
+  assert content.left_out == {'alternative': 10}
+
+
 # Where chains end
 
 COPY = each(lambda line: moved(line, 60))
@@ -356,9 +370,28 @@ def test_an_interrupted_chain_is_one_chain_and_its_name_stays_free(read):
   assert list(read(blank).chains) == ['_', '_2']
 
 
+def test_a_single_residue_without_an_amino_acids_name_is_a_ligand(read, plain):
+  """Though it has N, CA and C, and a chain of its own, as docking programs write it."""
+  ligand = [put(put(line, 18, 'LIG'), 22, 'L') for line in COPY if number(line) == 5]
+  content = read([*lines(), 'TER', *ligand])
+  assert list(content.chains) == ['A'] and content.left_out == {'ligand': len(ligand)}
+  assert content.warnings == (f'left out: 1 ligand (LIG {len(ligand)} atoms)',)
+
+
 def test_names_of_chains_may_have_two_letters(read):
   two = [*each(lambda line: put(line, 21, 'AB')), *(put(line, 21, 'BB') for line in COPY)]
   assert list(read(two).chains) == ['AB', 'BB']
+
+
+def test_names_of_lipids_are_no_chains_of_two_letters(read, plain):
+  """DPP is an amino acid; but NALA and TIP3 show that column 21 belongs to the name."""
+  ends = each(
+    lambda line: put(put(line, 22, ' '), 18, f'N{residue(line)}' if residue(line) == 'ALA' else residue(line))
+  )
+  others = [put(put(WATER.format(1, 90.0), 18, name), 14, 'X  ') for name in ('DPPC ', 'TIP3 ')]
+  content = read([*ends, *others])
+  assert_same(content.chains['_'], plain)
+  assert content.left_out == {'ion': 1, 'water': 1}
 
 
 # mmCIF
@@ -419,6 +452,31 @@ def test_a_declared_residue_stays_without_a_backbone_of_its_own(read, plain):
   assert chain.sequence == plain.sequence.replace('H', 'X') + 'Q'
   np.testing.assert_array_equal(chain.atom_mask[at, 3:], plain.atom_mask[at, 3:])
   assert content.left_out == {'unknown name': 3}
+
+
+def test_labels_that_lead_to_other_residues_are_not_believed(read, plain):
+  """They count from the first observed residue, where the sequence begins with a tag."""
+  rows = [re.sub(r'^1 (\d+) (\w{3})$', lambda m: f'1 {int(m[1]) + 7} {m[2]}', row) for row in mmcif(declared=True)]
+  start = next(i for i, row in enumerate(rows) if re.match(r'1 8 ', row))
+  content = read([*rows[:start], *(f'1 {i} GLY' for i in range(1, 8)), *rows[start:]], 'x.cif')
+  chain = content.chains['A']
+  assert chain.sequence == 7 * 'G' + plain.sequence + 'Q' and content.warnings == ()
+  np.testing.assert_array_equal(chain.atom_positions[7:-1], plain.atom_positions)
+
+
+def test_many_differences_from_the_declared_sequence_are_counted(read, plain):
+  rows = [re.sub(r'^(1 \d+) \w{3}$', r'\1 UNK', row) for row in mmcif(declared=True)]
+  content = read(rows, 'x.cif')
+  assert content.chains['A'].sequence == plain.sequence + 'X'
+  assert len(content.warnings) == 6 and 'differences from the declared sequence, at' in content.warnings[-1]
+
+
+def test_atoms_of_other_data_blocks_are_counted(read, plain):
+  rows = mmcif(declared=False)
+  content = read([*rows, 'data_y', *rows[1:]], 'x.cif')
+  assert_same(content.chains['A'], plain)
+  assert content.warnings == (f'left out: {len(lines())} atoms of other data blocks',)
+  assert content.num_atoms == 2 * len(lines())
 
 
 def test_a_declared_sequence_of_another_protein_is_not_used(read, plain):

@@ -43,11 +43,8 @@ class ObservedResidue:
 
   @functools.cached_property
   def name(self) -> str:
-    """The name of largest total occupancy among the alternatives."""
-    weight: dict[str, float] = defaultdict(float)
-    for atom in self.atoms:
-      weight[atom.residue] += atom.occupancy
-    return max(weight, key=weight.__getitem__)
+    """The name of highest occupancy among the alternatives, the first among equals."""
+    return max(self.atoms, key=lambda atom: atom.occupancy).residue
 
   @functools.cached_property
   def taken(self) -> list[AtomRecord]:
@@ -141,7 +138,8 @@ def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[
       kept, free = _without_ligands(segment, beside_chain=bool(segments[chain]))
       for residue in free:
         is_odd = not residue.first.is_hetero or residue_names.is_modified(residue.name)
-        left_out.add('free amino acid', residue.name, len(residue.atoms), remarkable=is_odd)
+        kind = 'ligand' if residue_names.is_unknown(residue.name) else 'free amino acid'
+        left_out.add(kind, residue.name, len(residue.atoms), remarkable=is_odd)
       if any('CA' in residue.atom_names for residue in kept):
         segments[chain].append(kept)
         continue
@@ -203,14 +201,16 @@ def _without_ligands(
 
   Args:
     segment: residues in order.
-    beside_chain: a chain of the same name came before, so that a single residue is no chain.
+    beside_chain: a chain of the same name came before, so that a single residue is no chain; nor is one that has no
+      name of an amino acid.
   """
   pairs = [bonded(one, other) for one, other in itertools.pairwise(segment)]
   joined = [
     not residue.first.is_hetero or residue.first.is_declared or before or after
     for residue, before, after in zip(segment, [False, *pairs], [*pairs, False], strict=True)
   ]
-  if not any(joined) or (beside_chain and len(segment) == 1 and not segment[0].first.is_declared):
+  is_single = len(segment) == 1 and not segment[0].first.is_declared
+  if not any(joined) or (is_single and (beside_chain or residue_names.is_unknown(segment[0].name))):
     return [], segment
   start, end = joined.index(True), len(joined) - joined[::-1].index(True)
   return segment[start:end], segment[:start] + segment[end:]

@@ -109,6 +109,8 @@ def column_of(letter: str, atom: str, atoms: Container[str]) -> int | None:
     the column; None where atom37 has no such atom.
   """
   usual = _ATOMS.get((letter, atom)) or _ATOMS_OF_ALL.get(atom)
+  if atom == 'O2' and ('O1' not in atoms or 'O' in atoms):  # an atom of a modification
+    return None
   if usual is not None and usual not in atoms:
     return residues.ATOM_INDEX[usual]
   return residues.ATOM_INDEX.get(atom)
