@@ -24,6 +24,7 @@ from alphafold_jax.data.residue_groups import decoded
 from alphafold_jax.data.structures import Chain, StructureContent, read_chains, read_structure
 from alphafold_jax.data.training import cache
 from alphafold_jax.data.training.cache_building import build_cache
+from alphafold_jax.evaluation import finding, scoring
 
 DATA = Path(__file__).parent / 'data'
 FILES = sorted(DATA.rglob('*.cif.gz'))
@@ -508,6 +509,19 @@ def test_identical_coordinates_score_one_whatever_the_residues_are_called(tmp_pa
     (target,) = evaluation.evaluate(tmp_path / one, tmp_path / other, tmp_path / f'{one}{other}').targets
     assert target.scores.lddt == target.scores.gdt_ts == 1 and target.num_common == target.num_res == LENGTH
     assert 'HID as HIS (1 residue)' in ' '.join(target.notes)
+
+
+def test_a_prediction_need_not_have_the_capping_groups_of_its_reference(tmp_path):
+  prediction, reference = tmp_path / 'x.pdb', tmp_path / 'x.cif'
+  prediction.write_text('\n'.join(lines()))
+  rows = mmcif(declared=True)
+  start, sequence = next(i for i, row in enumerate(rows) if row.startswith('ATOM')), rows.index('1 1 MET')
+  cap = [f'ATOM {name} ACE A 0 ? {x} 30 20 1.0 9 A 1 0' for name, x in (('C', 3), ('O', 4), ('CH3', 5))]
+  reference.write_text('\n'.join([*rows[:start], *cap, *rows[start:sequence], '1 0 ACE', *rows[sequence:]]))
+  found = scoring.score_target(
+    finding.PredictionFile('x', prediction), finding.ReferenceFile(reference), scoring.Limits(0.9, 0.5)
+  )
+  assert found.scores.lddt == 1 and found.num_res == LENGTH
 
 
 def test_a_training_set_has_all_residues_and_says_what_was_left_out(tmp_path, plain):

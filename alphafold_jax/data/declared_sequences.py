@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observed residues on the sequence that an mmCIF file declares for their chain.
 
-label_seq_id tells the place. Where it is missing, or leads to other residues, the authors' numbers do, if they are those
-of the sequence but for a constant; else the observed letters are aligned to the declared ones.
+label_seq_id tells the place. Where it is missing, or leads to other residues, the authors' numbers do, if they are
+those of the sequence but for a constant; else the observed letters are aligned to the declared ones.
 """
 
 import itertools

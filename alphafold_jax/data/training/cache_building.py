@@ -29,6 +29,7 @@ from alphafold_jax.data.training.sources import Paths
 from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.screen import number
 
+_FAILURES = {'space': errno.ENOSPC, 'quota': errno.EDQUOT, 'too large': errno.EFBIG}  # in messages of ArrayRecord
 _WRITER_OPTIONS = 'group_size:1,zstd:9'  # one record per compressed group, for random access
 
 
@@ -215,8 +216,8 @@ def _record_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     try:
       return function(*arguments)
     except RuntimeError as error:  # ArrayRecord has no other exceptions
-      full = 'space' in str(error) or 'quota' in str(error).lower()
-      raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+      meant = (number for word, number in _FAILURES.items() if word in str(error).lower())
+      raise OSError(next(meant, errno.EIO), str(error)) from error
 
   writer = checked(cache.array_record().ArrayRecordWriter, str(path), _WRITER_OPTIONS)
   yield lambda content: checked(writer.write, content)
