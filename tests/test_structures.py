@@ -142,13 +142,16 @@ def test_gemmi_writes_what_is_read_back(tmp_path):
 # Names of residues
 
 RENAMED = {
-  'HIS': 'HIE HID HIP HSD HSE HSP HISE HISD'.split(),
-  'CYS': ['CYX', 'CYM'],
-  'ASP': ['ASH', 'ASPP'],
-  'GLU': ['GLH', 'GLUP'],
-  'LYS': ['LYN', 'LSN'],
-  'ARG': ['ARN'],
+  'HIS': 'HIE HID HIP HSD HSE HSP HISE H2S'.split(),
+  'CYS': ['CYX', 'CYM', 'CYT', 'CYSS'],
+  'ASP': ['ASH', 'ASPP', 'ASP-'],
+  'GLU': ['GLH', 'GLUP', 'GLU-'],
+  'LYS': ['LYN', 'LSN', 'LYS+'],
+  'ARG': ['ARN', 'AR0', 'ARG+'],
   'TYR': ['TYM'],
+  'ASN': ['ASN', 'NLN'],
+  'SER': ['SER', 'OLS'],
+  'THR': ['THR', 'OLT'],
 }
 
 

@@ -59,14 +59,21 @@ class ObservedResidue:
   def letter(self) -> str:
     return residue_names.letter_by_atoms(self.name, self.atom_names)
 
+  @property
+  def is_unknown(self) -> bool:
+    """Whether nobody knows the name as one of a residue of proteins."""
+    return self.letter == 'X' and residue_names.is_unknown(self.name)
+
   @functools.cached_property
   def is_amino_acid(self) -> bool:
     """Whether it could be a residue of a protein."""
     if self.first.is_declared:
       return True
-    if self.first.is_ligand or residue_names.is_nucleotide(self.name) or residue_names.is_water(self.name):
+    if self.first.is_ligand or residue_names.is_water(self.name):
       return False
-    return residue_names.letter_of(self.name) is not None or self.atom_names >= _BACKBONE
+    if self.letter != 'X' or residue_names.letter_of(self.name) is not None:
+      return True
+    return self.atom_names >= _BACKBONE and not residue_names.is_nucleotide(self.name)
 
   @functools.cached_property
   def number(self) -> int | None:
@@ -138,7 +145,7 @@ def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[
       kept, free = _without_ligands(segment, beside_chain=bool(segments[chain]))
       for residue in free:
         is_odd = not residue.first.is_hetero or residue_names.is_modified(residue.name)
-        kind = 'ligand' if residue_names.is_unknown(residue.name) else 'free amino acid'
+        kind = 'ligand' if residue.is_unknown else 'free amino acid'
         left_out.add(kind, residue.name, len(residue.atoms), remarkable=is_odd)
       if any('CA' in residue.atom_names for residue in kept):
         segments[chain].append(kept)
@@ -210,7 +217,7 @@ def _without_ligands(
     for residue, before, after in zip(segment, [False, *pairs], [*pairs, False], strict=True)
   ]
   is_single = len(segment) == 1 and not segment[0].first.is_declared
-  if not any(joined) or (is_single and (beside_chain or residue_names.is_unknown(segment[0].name))):
+  if not any(joined) or (is_single and (beside_chain or segment[0].is_unknown)):
     return [], segment
   start, end = joined.index(True), len(joined) - joined[::-1].index(True)
   return segment[start:end], segment[:start] + segment[end:]

@@ -243,7 +243,7 @@ def _remarks(
   ]
   if renamed:
     notes.append(f'read {", ".join(renamed)}')
-  unknown = Counter(residue.name for residue in group if residue_names.is_unknown(residue.name))
+  unknown = Counter(residue.name for residue in group if residue.is_unknown)
   if unknown:
     listed = ', '.join(f'{one} ({screen.number(n, "residue")})' for one, n in unknown.items())
     warnings.append(f'read as unknown (X): {listed}')

@@ -270,7 +270,7 @@ def _by_table(
   times = collections.Counter((one.id, one.rank) for one, _ in found)
   if several := [id for (id, _), count in times.items() if count > 1]:
     notes.append(f'{table}: several references of {listed(several)}; statistics are of the first')
-  named = {one.id for _, row in rows if (name := names.meant(row['prediction'])) for one in names[name]}
+  named = {one.id for _, row in rows if (key := names.meant(row['prediction'])) for one in names[key]}
   used = {reference.path for _, reference in found}
   return Pairing(
     pairs=found,
