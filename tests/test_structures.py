@@ -44,6 +44,10 @@ def number(line: str) -> int:
   return int(line[22:26])
 
 
+def lines_of(place: int, shift: float) -> list[str]:
+  return [moved(line, shift) for line in lines() if number(line) == place]
+
+
 def atom(line: str) -> str:
   return line[12:16].strip()
 
@@ -361,6 +365,22 @@ def test_two_proteins_under_one_name_are_two_chains(read, plain, glued, name):
   for chain in content.chains.values():
     assert chain.sequence == plain.sequence
   assert content.warnings[0].startswith(f'chain {first}2: the file has several chains under the name {first};')
+
+
+def test_a_chain_ends_behind_its_last_oxygen(read, plain):
+  """Numbers go on in the second protein, as in files of molecular dynamics."""
+  last = next(line for line in lines() if number(line) == LENGTH and atom(line) == 'O')
+  second = [put(line, 23, f'{number(line) + LENGTH:>4}') for line in COPY]
+  glued = [*lines(), put(moved(last, 2), 13, ' OXT'), *second]
+  assert list(read(glued).chains) == ['A', 'A2'] and list(read([*lines(), *second]).chains) == ['A']
+
+
+def test_an_atom_that_is_written_twice_begins_no_residue(read, plain):
+  content = read([copy for line in lines() for copy in (line, moved(line, 0.5))])
+  assert_same(content.chains['A'], plain)
+  again = read([line for place in range(1, LENGTH + 1) for shift in (0, 0.5) for line in lines_of(place, shift)])
+  assert_same(again.chains['A'], plain)
+  assert content.left_out == again.left_out == {'alternative': len(lines())}
 
 
 def test_an_interrupted_chain_is_one_chain_and_its_name_stays_free(read):

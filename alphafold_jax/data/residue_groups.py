@@ -2,9 +2,9 @@
 """Atoms grouped into residues, and residues into protein chains; everything else is left out and counted.
 
 A residue of a protein is declared as one, or has the name of an amino acid, or the atoms N, CA and C. A chain ends
-where the file says so (at TER, at another label_asym_id), and where numbers start again: one comes twice, or they fall,
-without a peptide bond. HETATM residues belong to a chain if they are bonded to it or stand between others of it; free
-amino acids do not.
+where the file says so, at TER; and, where there is no peptide bond, at another label_asym_id, where numbers start again
+(one comes twice, or they fall), and behind a residue with a last oxygen (OXT). HETATM residues belong to a chain if
+they are bonded to it or stand between others of it; free amino acids do not.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from alphafold_jax.data.left_out import LeftOut
 _BACKBONE = frozenset(('N', 'CA', 'C'))
 _CALCIUM = ('CA', 'CAL')  # names of its residue, in which CA is no carbon
 _LONGEST_BOND = 2.5  # Å between C and N; far above 1.33, for models before refinement
+_NEAR = 2.0  # Å, below the distance of equal atoms in neighbouring residues
 _LONGEST_CA_BOND = 4.5  # Å between CA atoms, where C or N is missing
 _NUMBERS: dict[re.Pattern[str], Callable[[str], int]] = {  # how residue numbers are written, and what they mean
   re.compile('-?[0-9]{1,9}'): int,
@@ -121,7 +122,9 @@ def _continues(first: AtomRecord, atom: AtomRecord) -> bool:
   """Whether an atom at the place of a residue's first atom is of the same residue, or of an alternative to it."""
   if atom.residue != first.residue:
     return bool(atom.alternative or atom.label)
-  return atom.name != first.name or atom.alternative != first.alternative
+  if atom.name != first.name or atom.alternative != first.alternative:
+    return True
+  return math.dist(atom.position, first.position) < _NEAR  # the same atom again
 
 
 def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[str, list[ObservedResidue]]:
@@ -179,7 +182,12 @@ def _ends(previous: ObservedResidue, residue: ObservedResidue, comes_again: bool
   """Whether a chain ends between two residues; `comes_again`: the second one's number was there before."""
   if previous.first.part != residue.first.part:
     return True
-  starts_anew = comes_again or previous.first.asym != residue.first.asym or _falls(previous, residue)
+  starts_anew = (
+    comes_again
+    or previous.first.asym != residue.first.asym
+    or _falls(previous, residue)
+    or (not previous.first.label and residue_names.has_last_oxygen(previous.atom_names))
+  )
   return starts_anew and not bonded(previous, residue)
 
 

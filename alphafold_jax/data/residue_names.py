@@ -104,6 +104,11 @@ def is_hydrogen(atom: str) -> bool:
   return atom.lstrip('0123456789')[:1] in ('H', 'D') and atom not in residues.ATOM_INDEX
 
 
+def has_last_oxygen(atoms: frozenset[str]) -> bool:
+  """Whether atoms of these names are those of a chain's last residue: OXT, or O2 beside O1."""
+  return any(column_of('X', atom, atoms) is not None for atom in {'OXT', *_LAST_OXYGENS} & atoms)
+
+
 def column_of(letter: str, atom: str, atoms: Container[str]) -> int | None:
   """The column of an atom in atom37.
 
