@@ -367,6 +367,17 @@ def test_two_proteins_under_one_name_are_two_chains(read, plain, glued, name):
   assert content.warnings[0].startswith(f'chain {first}2: the file has several chains under the name {first};')
 
 
+@pytest.mark.parametrize('end', [[], ['TER']])
+def test_modified_residues_at_the_files_end_stand_where_they_are_bonded(read, plain, end):
+  """Some programs write all ATOM records first, and HETATM of the same chain behind them."""
+  late = (1, 30, 31)
+  modified = [put(line, 1, 'HETATM') for line in lines() if number(line) in late]
+  content = read([*(line for line in lines() if number(line) not in late), *end, *modified, *WATERS])
+  assert_same(content.chains['A'], plain)
+  assert list(content.chains) == ['A'] and content.warnings == ()
+  assert content.chains['A'].numbering == plain.numbering
+
+
 def test_a_chain_ends_behind_its_last_oxygen(read, plain):
   """Numbers go on in the second protein, as in files of molecular dynamics."""
   last = next(line for line in lines() if number(line) == LENGTH and atom(line) == 'O')

@@ -42,6 +42,11 @@ class ObservedResidue:
   def first(self) -> AtomRecord:
     return self.atoms[0]
 
+  @property
+  def place(self) -> tuple[str, ...]:
+    """What tells it from other residues of chains of its name."""
+    return self.first.part, self.first.asym, self.first.label, self.first.number, self.first.insertion
+
   @functools.cached_property
   def name(self) -> str:
     """The name of highest occupancy among the alternatives, the first among equals."""
@@ -154,7 +159,10 @@ def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[
         segments[chain].append(kept)
         continue
       for residue in kept:
-        left_out.add('residue of chains without CA atoms', residue.name, len(residue.atoms), remarkable=True)
+        if all(map(residue_names.is_hydrogen, residue.atom_names)):
+          left_out.add('hydrogen', residue.name, len(residue.atoms))
+        else:
+          left_out.add('residue of chains without CA atoms', residue.name, len(residue.atoms), remarkable=True)
   return _named(segments)
 
 
@@ -163,13 +171,16 @@ def _split(residues: Sequence[ObservedResidue]) -> list[list[ObservedResidue]]:
   segments: list[list[ObservedResidue]] = []
   index: dict[tuple[str, ...], int] = {}  # of each place in the last segment
   for residue in residues:
-    first = residue.first
-    place = first.part, first.asym, first.label, first.number, first.insertion
+    place = residue.place
     again = index.get(place)
     if again is not None and segments[-1][again].may_take(residue):
       segments[-1][again] = ObservedResidue(segments[-1][again].atoms + residue.atoms)
       continue
     if not segments or _ends(segments[-1][-1], residue, again is not None):
+      if segments and again is None and (gap := _gap_for(segments[-1], residue)) is not None:
+        segments[-1].insert(gap, residue)
+        index = {one.place: i for i, one in enumerate(segments[-1]) if one.number is not None}
+        continue
       segments.append([])
       index = {}
     if residue.number is not None:
@@ -189,6 +200,16 @@ def _ends(previous: ObservedResidue, residue: ObservedResidue, comes_again: bool
     or (not previous.first.label and residue_names.has_last_oxygen(previous.atom_names))
   )
   return starts_anew and not bonded(previous, residue)
+
+
+def _gap_for(segment: Sequence[ObservedResidue], residue: ObservedResidue) -> int | None:
+  """Where a residue that comes late in the file, as HETATM do in some, belongs by its number and a peptide bond."""
+  if residue.number is None:
+    return None
+  after = next((i for i, one in enumerate(segment) if one.number is not None and one.number > residue.number), None)
+  if after is None:
+    return None
+  return after if bonded(residue, segment[after]) or (after and bonded(segment[after - 1], residue)) else None
 
 
 def _falls(one: ObservedResidue, other: ObservedResidue) -> bool:
