@@ -203,6 +203,10 @@ def test_lines_of_a_table_that_match_nothing_are_listed_and_the_others_scored(re
   assert reasons[0].startswith("there is no prediction 'nobody'") and reasons[2].startswith('prediction or reference')
   assert reasons[1].startswith("there is no reference 'nowhere'") and len(reasons) == 3
   assert found.notes == [f'{table}, line 6 says what line 2 says', f'{table}: columns not used: chains']
+  table.write_text('prediction,reference\nhras,HRAS\n4zey_A,nowhere\n,HRAS\n')
+  found = finding.find(out, references, pairs=table)
+  assert found.left_out == []  # a line names it, though it cannot be used
+  assert [id for id, _, _ in found.unmatched] == ['4zey_A', 'line 4']
   table.write_text('prediction,reference\nhras,HRAS\nhras,4zey_A\nnobody,HRAS\n')
   assert finding.find(out, references, pairs=table).notes == [
     f'{table}: several references of hras; statistics are of the first'

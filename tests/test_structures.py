@@ -24,6 +24,7 @@ from alphafold_jax.data.residue_groups import decoded
 from alphafold_jax.data.structures import Chain, StructureContent, read_chains, read_structure
 from alphafold_jax.data.training import cache
 from alphafold_jax.data.training.cache_building import build_cache
+from alphafold_jax.evaluation import finding, scoring
 
 DATA = Path(__file__).parent / 'data'
 FILES = sorted(DATA.rglob('*.cif.gz'))
@@ -41,6 +42,10 @@ def lines() -> tuple[str, ...]:
 
 def number(line: str) -> int:
   return int(line[22:26])
+
+
+def lines_of(place: int, shift: float) -> list[str]:
+  return [moved(line, shift) for line in lines() if number(line) == place]
 
 
 def atom(line: str) -> str:
@@ -141,13 +146,16 @@ def test_gemmi_writes_what_is_read_back(tmp_path):
 # Names of residues
 
 RENAMED = {
-  'HIS': 'HIE HID HIP HSD HSE HSP HISE HISD'.split(),
-  'CYS': ['CYX', 'CYM'],
-  'ASP': ['ASH', 'ASPP'],
-  'GLU': ['GLH', 'GLUP'],
-  'LYS': ['LYN', 'LSN'],
-  'ARG': ['ARN'],
+  'HIS': 'HIE HID HIP HSD HSE HSP HISE H2S'.split(),
+  'CYS': ['CYX', 'CYM', 'CYT', 'CYSS'],
+  'ASP': ['ASH', 'ASPP', 'ASP-'],
+  'GLU': ['GLH', 'GLUP', 'GLU-'],
+  'LYS': ['LYN', 'LSN', 'LYS+'],
+  'ARG': ['ARN', 'AR0', 'ARG+'],
   'TYR': ['TYM'],
+  'ASN': ['ASN', 'NLN'],
+  'SER': ['SER', 'OLS'],
+  'THR': ['THR', 'OLT'],
 }
 
 
@@ -319,6 +327,20 @@ def test_alternatives_in_blocks_are_one_chain(read, plain):
   assert content.left_out == {'alternative': len(second)}
 
 
+def test_of_alternative_residues_the_one_of_highest_occupancy_is_taken(read, plain):
+  """Not the one of most atoms: glycine beside the larger residue that is there less often."""
+  at = plain.sequence.index('H') + 1
+  larger = each(lambda line: put(put(line, 17, 'B'), 55, '  0.40') if number(line) == at else line)
+  smaller = [
+    put(put(put(line, 17, 'A'), 18, 'GLY'), 55, '  0.60')
+    for line in lines()
+    if number(line) == at and atom(line) in ('N', 'CA', 'C', 'O')
+  ]
+  content = read(larger + smaller)
+  assert content.chains['A'].sequence == plain.sequence.replace('H', 'G')
+  assert content.left_out == {'alternative': 10}
+
+
 # Where chains end
 
 COPY = each(lambda line: moved(line, 60))
@@ -345,6 +367,33 @@ def test_two_proteins_under_one_name_are_two_chains(read, plain, glued, name):
   assert content.warnings[0].startswith(f'chain {first}2: the file has several chains under the name {first};')
 
 
+@pytest.mark.parametrize('end', [[], ['TER']])
+def test_modified_residues_at_the_files_end_stand_where_they_are_bonded(read, plain, end):
+  """Some programs write all ATOM records first, and HETATM of the same chain behind them."""
+  late = (1, 30, 31)
+  modified = [put(line, 1, 'HETATM') for line in lines() if number(line) in late]
+  content = read([*(line for line in lines() if number(line) not in late), *end, *modified, *WATERS])
+  assert_same(content.chains['A'], plain)
+  assert list(content.chains) == ['A'] and content.warnings == ()
+  assert content.chains['A'].numbering == plain.numbering
+
+
+def test_a_chain_ends_behind_its_last_oxygen(read, plain):
+  """Numbers go on in the second protein, as in files of molecular dynamics."""
+  last = next(line for line in lines() if number(line) == LENGTH and atom(line) == 'O')
+  second = [put(line, 23, f'{number(line) + LENGTH:>4}') for line in COPY]
+  glued = [*lines(), put(moved(last, 2), 13, ' OXT'), *second]
+  assert list(read(glued).chains) == ['A', 'A2'] and list(read([*lines(), *second]).chains) == ['A']
+
+
+def test_an_atom_that_is_written_twice_begins_no_residue(read, plain):
+  content = read([copy for line in lines() for copy in (line, moved(line, 0.5))])
+  assert_same(content.chains['A'], plain)
+  again = read([line for place in range(1, LENGTH + 1) for shift in (0, 0.5) for line in lines_of(place, shift)])
+  assert_same(again.chains['A'], plain)
+  assert content.left_out == again.left_out == {'alternative': len(lines())}
+
+
 def test_an_interrupted_chain_is_one_chain_and_its_name_stays_free(read):
   gap = [line for line in lines() if not 20 <= number(line) <= 25]
   assert list(read(gap).chains) == ['A']
@@ -356,9 +405,28 @@ def test_an_interrupted_chain_is_one_chain_and_its_name_stays_free(read):
   assert list(read(blank).chains) == ['_', '_2']
 
 
+def test_a_single_residue_without_an_amino_acids_name_is_a_ligand(read, plain):
+  """Though it has N, CA and C, and a chain of its own, as docking programs write it."""
+  ligand = [put(put(line, 18, 'LIG'), 22, 'L') for line in COPY if number(line) == 5]
+  content = read([*lines(), 'TER', *ligand])
+  assert list(content.chains) == ['A'] and content.left_out == {'ligand': len(ligand)}
+  assert content.warnings == (f'left out: 1 ligand (LIG {len(ligand)} atoms)',)
+
+
 def test_names_of_chains_may_have_two_letters(read):
   two = [*each(lambda line: put(line, 21, 'AB')), *(put(line, 21, 'BB') for line in COPY)]
   assert list(read(two).chains) == ['AB', 'BB']
+
+
+def test_names_of_lipids_are_no_chains_of_two_letters(read, plain):
+  """DPP is an amino acid; but NALA and TIP3 show that column 21 belongs to the name."""
+  ends = each(
+    lambda line: put(put(line, 22, ' '), 18, f'N{residue(line)}' if residue(line) == 'ALA' else residue(line))
+  )
+  others = [put(put(WATER.format(1, 90.0), 18, name), 14, 'X  ') for name in ('DPPC ', 'TIP3 ')]
+  content = read([*ends, *others])
+  assert_same(content.chains['_'], plain)
+  assert content.left_out == {'ion': 1, 'water': 1}
 
 
 # mmCIF
@@ -421,6 +489,31 @@ def test_a_declared_residue_stays_without_a_backbone_of_its_own(read, plain):
   assert content.left_out == {'unknown name': 3}
 
 
+def test_labels_that_lead_to_other_residues_are_not_believed(read, plain):
+  """They count from the first observed residue, where the sequence begins with a tag."""
+  rows = [re.sub(r'^1 (\d+) (\w{3})$', lambda m: f'1 {int(m[1]) + 7} {m[2]}', row) for row in mmcif(declared=True)]
+  start = next(i for i, row in enumerate(rows) if re.match(r'1 8 ', row))
+  content = read([*rows[:start], *(f'1 {i} GLY' for i in range(1, 8)), *rows[start:]], 'x.cif')
+  chain = content.chains['A']
+  assert chain.sequence == 7 * 'G' + plain.sequence + 'Q' and content.warnings == ()
+  np.testing.assert_array_equal(chain.atom_positions[7:-1], plain.atom_positions)
+
+
+def test_many_differences_from_the_declared_sequence_are_counted(read, plain):
+  rows = [re.sub(r'^(1 \d+) \w{3}$', r'\1 UNK', row) for row in mmcif(declared=True)]
+  content = read(rows, 'x.cif')
+  assert content.chains['A'].sequence == plain.sequence + 'X'
+  assert len(content.warnings) == 6 and 'differences from the declared sequence, at' in content.warnings[-1]
+
+
+def test_atoms_of_other_data_blocks_are_counted(read, plain):
+  rows = mmcif(declared=False)
+  content = read([*rows, 'data_y', *rows[1:]], 'x.cif')
+  assert_same(content.chains['A'], plain)
+  assert content.warnings == (f'left out: {len(lines())} atoms of other data blocks',)
+  assert content.num_atoms == 2 * len(lines())
+
+
 def test_a_declared_sequence_of_another_protein_is_not_used(read, plain):
   rows = [re.sub(r'^(1 \d+) \w{3}$', r'\1 TRP', row) for row in mmcif(declared=True, label='.')]
   content = read(rows, 'x.cif')
@@ -450,6 +543,19 @@ def test_identical_coordinates_score_one_whatever_the_residues_are_called(tmp_pa
     (target,) = evaluation.evaluate(tmp_path / one, tmp_path / other, tmp_path / f'{one}{other}').targets
     assert target.scores.lddt == target.scores.gdt_ts == 1 and target.num_common == target.num_res == LENGTH
     assert 'HID as HIS (1 residue)' in ' '.join(target.notes)
+
+
+def test_a_prediction_need_not_have_the_capping_groups_of_its_reference(tmp_path):
+  prediction, reference = tmp_path / 'x.pdb', tmp_path / 'x.cif'
+  prediction.write_text('\n'.join(lines()))
+  rows = mmcif(declared=True)
+  start, sequence = next(i for i, row in enumerate(rows) if row.startswith('ATOM')), rows.index('1 1 MET')
+  cap = [f'ATOM {name} ACE A 0 ? {x} 30 20 1.0 9 A 1 0' for name, x in (('C', 3), ('O', 4), ('CH3', 5))]
+  reference.write_text('\n'.join([*rows[:start], *cap, *rows[start:sequence], '1 0 ACE', *rows[sequence:]]))
+  found = scoring.score_target(
+    finding.PredictionFile('x', prediction), finding.ReferenceFile(reference), scoring.Limits(0.9, 0.5)
+  )
+  assert found.scores.lddt == 1 and found.num_res == LENGTH
 
 
 def test_a_training_set_has_all_residues_and_says_what_was_left_out(tmp_path, plain):

@@ -7,6 +7,7 @@ cut at the format's columns: readers of libraries take letters among the coordin
 is an error here.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Mapping
@@ -26,7 +27,7 @@ _NEEDED = (
   ('Cartn_z',),
 )  # of _atom_site
 _NO_POLYMERS = ('non-polymer', 'water', 'branched')  # types of entities
-_ATOM_LINE = re.compile(r'ATOM  |ATOM \d|HETATM', re.IGNORECASE)
+_ATOM_LINE = re.compile(r'ATOM  |ATOM \d|HETAT[M\d]', re.IGNORECASE)
 _WITH_COLUMN_21 = re.compile(r'^(?:ATOM|HETA).{13}(.{3}\S)', re.MULTILINE | re.IGNORECASE)
 _MMCIF = re.compile(r'^\s*_atom_site\.', re.MULTILINE | re.IGNORECASE)
 _PDB = re.compile(rf'^(?:{_ATOM_LINE.pattern})', re.MULTILINE | re.IGNORECASE)
@@ -60,8 +61,7 @@ class AtomTable(NamedTuple):
 
   atoms: list[AtomRecord]
   declared: dict[str, Declared]  # by label_asym_id, of proteins
-  other_models: int  # atoms that are not read
-  behind_end: int  # nor are those behind the line END of a PDB file
+  unread: dict[str, int]  # atoms of other models, behind the line END, in other data blocks: by reason
 
 
 def read_atoms(text: str) -> AtomTable:
@@ -96,7 +96,7 @@ def _read_pdb(text: str) -> AtomTable:
     elif atoms and (last := line[:6].upper().strip()) in ('ENDMDL', 'END', 'MODEL'):
       break
   rest = sum(bool(_ATOM_LINE.match(line)) for _, line in lines)
-  return AtomTable(atoms, {}, *((0, rest) if last == 'END' else (rest, 0)))
+  return AtomTable(atoms, {}, {'behind END' if last == 'END' else 'other model': rest})
 
 
 def _pdb_atom(line: str, line_number: int, ends: Mapping[str, int], has_long_chains: bool) -> AtomRecord:
@@ -104,6 +104,8 @@ def _pdb_atom(line: str, line_number: int, ends: Mapping[str, int], has_long_cha
   if line[6:12].isdigit():  # a six-digit serial number that has moved the other columns
     line = line[:6] + line[7:]
   try:
+    if len(line) < 54:  # cut off, perhaps within the last coordinate
+      raise ValueError
     position = float(line[30:38]), float(line[38:46]), float(line[46:54])
   except ValueError:
     raise InputError(
@@ -136,13 +138,11 @@ def _pdb_atom(line: str, line_number: int, ends: Mapping[str, int], has_long_cha
 def _has_chains_of_two_letters(text: str) -> bool:
   """Whether column 21 belongs to the chain, as Phenix and gemmi write it, and not to a residue's name as in NALA, TIP3.
 
-  Then known names of three letters have one too many.
+  Then most known names of three letters have one too many.
   """
   names = {found.upper() for found in _WITH_COLUMN_21.findall(text)}
-  return any(
-    _is_known(name[:3].strip()) and not (residue_names.letter_of(name) or residue_names.is_water(name))
-    for name in names
-  )
+  whole = {name for name in names if residue_names.letter_of(name) or residue_names.is_water(name)}
+  return sum(_is_known(name[:3].strip()) for name in names - whole) > len(whole)
 
 
 def _is_known(residue: str) -> bool:
@@ -154,9 +154,10 @@ def _is_known(residue: str) -> bool:
 def _number(text: str, otherwise: float) -> float:
   """The number in a text; `otherwise` where it is blank or none."""
   try:
-    return float(text)
+    number = float(text)
   except ValueError:
     return otherwise
+  return number if math.isfinite(number) else otherwise
 
 
 # ------------------------------------------------------------------------------------------ mmCIF
@@ -167,9 +168,10 @@ def _read_mmcif(text: str) -> AtomTable:
     blocks = gemmi.cif.read_string(text, 0)  # 0: names may come twice
   except (ValueError, RuntimeError) as error:
     raise InputError(f'not a readable structure file ({error}); truncated?') from None
-  block = next((one for one in blocks if _ATOM_SITE in map(str.lower, one.get_mmcif_category_names())), None)
-  if block is None:
+  tables = [one for one in blocks if _ATOM_SITE in map(str.lower, one.get_mmcif_category_names())]
+  if not tables:
     raise InputError('no table _atom_site; not a readable structure file')
+  block, *others = tables
   columns = _Columns(_category(block, _ATOM_SITE))
   if missing := [' or '.join(names) for names in _NEEDED if not any(columns.get(*map(str.lower, names)))]:
     raise InputError(f'the table _atom_site lacks {" and ".join(missing)}; not a readable structure file')
@@ -178,7 +180,8 @@ def _read_mmcif(text: str) -> AtomTable:
   ligands = {asym for asym, entity in entities.items() if types.get(entity, '').lower() in _NO_POLYMERS}
   declared = _declared(block, entities)
   atoms, other_models = _mmcif_atoms(columns, ligands, declared)
-  return AtomTable(atoms, declared, other_models, 0)
+  elsewhere = sum(_Columns(_category(other, _ATOM_SITE)).size for other in others)
+  return AtomTable(atoms, declared, {'other model': other_models, 'other data block': elsewhere})
 
 
 class _Columns:
@@ -186,11 +189,11 @@ class _Columns:
 
   def __init__(self, category: dict[str, list]):
     self._category = category
-    self._size = len(next(iter(category.values()), ()))
+    self.size = len(next(iter(category.values()), ()))
 
   def get(self, *names: str, otherwise: str = '') -> list[str]:
     """Row by row the first of some columns that has a value there."""
-    filled = [''] * self._size
+    filled = [''] * self.size
     for name in names:
       if name in self._category:  # gemmi has None for '?' and False for '.'
         filled = [one or other or '' for one, other in zip(filled, self._category[name], strict=True)]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observed residues on the sequence that an mmCIF file declares for their chain.
 
-label_seq_id tells the place. Where it is missing the authors' numbers do, if they are those of the sequence but for a
-constant; else the observed letters are aligned to the declared ones.
+label_seq_id tells the place. Where it is missing, or leads to other residues, the authors' numbers do, if they are
+those of the sequence but for a constant; else the observed letters are aligned to the declared ones.
 """
 
 import itertools
@@ -13,17 +13,16 @@ from alphafold_jax.data.alignment import align
 from alphafold_jax.data.atom_records import Declared
 from alphafold_jax.data.residue_groups import ObservedResidue, decoded
 
-_MIN_SAME = 0.9  # share of the observed residues that must have the declared letter, where no label tells their place
+_MIN_SAME = 0.9  # share of the observed residues that have the declared letter, at the places that are believed
 
 
 def place(observed: Sequence[ObservedResidue], declared: Declared) -> dict[int, ObservedResidue] | None:
   """The observed residues by their number in the declared sequence; None where they do not fit it."""
-  if _fit(labels := _known(decoded(residue.first.label) for residue in observed), observed, declared):
-    return dict(zip(labels, observed, strict=True))
-  for numbers in itertools.chain(_by_authors_numbers(observed, declared), _aligned(observed, declared)):
+  labels = _known(decoded(residue.first.label) for residue in observed)
+  for numbers in itertools.chain([labels], _by_authors_numbers(observed, declared), _aligned(observed, declared)):
     if _fit(numbers, observed, declared) and _num_same(observed, numbers, declared) >= _MIN_SAME * len(observed):
       return dict(zip(numbers, observed, strict=True))
-  return None
+  return dict(zip(labels, observed, strict=True)) if _fit(labels, observed, declared) else None
 
 
 def letter(names: Sequence[str]) -> str:

@@ -10,8 +10,16 @@ _OF_ATOMS = {  # reasons that count atoms; all others count molecules
   'unknown name': ('atom of a name that no amino acid has', 'atoms of names that no amino acid has'),
   'other model': ('atom of other models', 'atoms of other models'),
   'behind END': ('atom behind the line END', 'atoms behind the line END'),
+  'other data block': ('atom of other data blocks', 'atoms of other data blocks'),
 }
-_UNNAMED = ('water', 'hydrogen', 'alternative', 'other model', 'behind END')  # what they are says enough
+_UNNAMED = (
+  'water',
+  'hydrogen',
+  'alternative',
+  'other model',
+  'behind END',
+  'other data block',
+)  # what they are says enough
 _MOST_NAMES = 8  # in a line
 
 

@@ -2,9 +2,9 @@
 """Atoms grouped into residues, and residues into protein chains; everything else is left out and counted.
 
 A residue of a protein is declared as one, or has the name of an amino acid, or the atoms N, CA and C. A chain ends
-where the file says so (at TER, at another label_asym_id), and where numbers start again: one comes twice, or they fall,
-without a peptide bond. HETATM residues belong to a chain if they are bonded to it or stand between others of it; free
-amino acids do not.
+where the file says so, at TER; and, where there is no peptide bond, at another label_asym_id, where numbers start again
+(one comes twice, or they fall), and behind a residue with a last oxygen (OXT). HETATM residues belong to a chain if
+they are bonded to it or stand between others of it; free amino acids do not.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from alphafold_jax.data.left_out import LeftOut
 _BACKBONE = frozenset(('N', 'CA', 'C'))
 _CALCIUM = ('CA', 'CAL')  # names of its residue, in which CA is no carbon
 _LONGEST_BOND = 2.5  # Å between C and N; far above 1.33, for models before refinement
+_NEAR = 2.0  # Å, below the distance of equal atoms in neighbouring residues
 _LONGEST_CA_BOND = 4.5  # Å between CA atoms, where C or N is missing
 _NUMBERS: dict[re.Pattern[str], Callable[[str], int]] = {  # how residue numbers are written, and what they mean
   re.compile('-?[0-9]{1,9}'): int,
@@ -41,13 +42,15 @@ class ObservedResidue:
   def first(self) -> AtomRecord:
     return self.atoms[0]
 
+  @property
+  def place(self) -> tuple[str, ...]:
+    """What tells it from other residues of chains of its name."""
+    return self.first.part, self.first.asym, self.first.label, self.first.number, self.first.insertion
+
   @functools.cached_property
   def name(self) -> str:
-    """The name of largest total occupancy among the alternatives."""
-    weight: dict[str, float] = defaultdict(float)
-    for atom in self.atoms:
-      weight[atom.residue] += atom.occupancy
-    return max(weight, key=weight.__getitem__)
+    """The name of highest occupancy among the alternatives, the first among equals."""
+    return max(self.atoms, key=lambda atom: atom.occupancy).residue
 
   @functools.cached_property
   def taken(self) -> list[AtomRecord]:
@@ -62,14 +65,21 @@ class ObservedResidue:
   def letter(self) -> str:
     return residue_names.letter_by_atoms(self.name, self.atom_names)
 
+  @property
+  def is_unknown(self) -> bool:
+    """Whether nobody knows the name as one of a residue of proteins."""
+    return self.letter == 'X' and residue_names.is_unknown(self.name)
+
   @functools.cached_property
   def is_amino_acid(self) -> bool:
     """Whether it could be a residue of a protein."""
     if self.first.is_declared:
       return True
-    if self.first.is_ligand or residue_names.is_nucleotide(self.name) or residue_names.is_water(self.name):
+    if self.first.is_ligand or residue_names.is_water(self.name):
       return False
-    return residue_names.letter_of(self.name) is not None or self.atom_names >= _BACKBONE
+    if self.letter != 'X' or residue_names.letter_of(self.name) is not None:
+      return True
+    return self.atom_names >= _BACKBONE and not residue_names.is_nucleotide(self.name)
 
   @functools.cached_property
   def number(self) -> int | None:
@@ -117,7 +127,9 @@ def _continues(first: AtomRecord, atom: AtomRecord) -> bool:
   """Whether an atom at the place of a residue's first atom is of the same residue, or of an alternative to it."""
   if atom.residue != first.residue:
     return bool(atom.alternative or atom.label)
-  return atom.name != first.name or atom.alternative != first.alternative
+  if atom.name != first.name or atom.alternative != first.alternative:
+    return True
+  return math.dist(atom.position, first.position) < _NEAR  # the same atom again
 
 
 def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[str, list[ObservedResidue]]:
@@ -141,12 +153,16 @@ def protein_chains(found: Sequence[ObservedResidue], left_out: LeftOut) -> dict[
       kept, free = _without_ligands(segment, beside_chain=bool(segments[chain]))
       for residue in free:
         is_odd = not residue.first.is_hetero or residue_names.is_modified(residue.name)
-        left_out.add('free amino acid', residue.name, len(residue.atoms), remarkable=is_odd)
+        kind = 'ligand' if residue.is_unknown else 'free amino acid'
+        left_out.add(kind, residue.name, len(residue.atoms), remarkable=is_odd)
       if any('CA' in residue.atom_names for residue in kept):
         segments[chain].append(kept)
         continue
       for residue in kept:
-        left_out.add('residue of chains without CA atoms', residue.name, len(residue.atoms), remarkable=True)
+        if all(map(residue_names.is_hydrogen, residue.atom_names)):
+          left_out.add('hydrogen', residue.name, len(residue.atoms))
+        else:
+          left_out.add('residue of chains without CA atoms', residue.name, len(residue.atoms), remarkable=True)
   return _named(segments)
 
 
@@ -155,13 +171,16 @@ def _split(residues: Sequence[ObservedResidue]) -> list[list[ObservedResidue]]:
   segments: list[list[ObservedResidue]] = []
   index: dict[tuple[str, ...], int] = {}  # of each place in the last segment
   for residue in residues:
-    first = residue.first
-    place = first.part, first.asym, first.label, first.number, first.insertion
+    place = residue.place
     again = index.get(place)
     if again is not None and segments[-1][again].may_take(residue):
       segments[-1][again] = ObservedResidue(segments[-1][again].atoms + residue.atoms)
       continue
     if not segments or _ends(segments[-1][-1], residue, again is not None):
+      if segments and again is None and (gap := _gap_for(segments[-1], residue)) is not None:
+        segments[-1].insert(gap, residue)
+        index = {one.place: i for i, one in enumerate(segments[-1]) if one.number is not None}
+        continue
       segments.append([])
       index = {}
     if residue.number is not None:
@@ -174,8 +193,23 @@ def _ends(previous: ObservedResidue, residue: ObservedResidue, comes_again: bool
   """Whether a chain ends between two residues; `comes_again`: the second one's number was there before."""
   if previous.first.part != residue.first.part:
     return True
-  starts_anew = comes_again or previous.first.asym != residue.first.asym or _falls(previous, residue)
+  starts_anew = (
+    comes_again
+    or previous.first.asym != residue.first.asym
+    or _falls(previous, residue)
+    or (not previous.first.label and residue_names.has_last_oxygen(previous.atom_names))
+  )
   return starts_anew and not bonded(previous, residue)
+
+
+def _gap_for(segment: Sequence[ObservedResidue], residue: ObservedResidue) -> int | None:
+  """Where a residue that comes late in the file, as HETATM do in some, belongs by its number and a peptide bond."""
+  if residue.number is None:
+    return None
+  after = next((i for i, one in enumerate(segment) if one.number is not None and one.number > residue.number), None)
+  if after is None:
+    return None
+  return after if bonded(residue, segment[after]) or (after and bonded(segment[after - 1], residue)) else None
 
 
 def _falls(one: ObservedResidue, other: ObservedResidue) -> bool:
@@ -203,14 +237,16 @@ def _without_ligands(
 
   Args:
     segment: residues in order.
-    beside_chain: a chain of the same name came before, so that a single residue is no chain.
+    beside_chain: a chain of the same name came before, so that a single residue is no chain; nor is one that has no
+      name of an amino acid.
   """
   pairs = [bonded(one, other) for one, other in itertools.pairwise(segment)]
   joined = [
     not residue.first.is_hetero or residue.first.is_declared or before or after
     for residue, before, after in zip(segment, [False, *pairs], [*pairs, False], strict=True)
   ]
-  if not any(joined) or (beside_chain and len(segment) == 1 and not segment[0].first.is_declared):
+  is_single = len(segment) == 1 and not segment[0].first.is_declared
+  if not any(joined) or (is_single and (beside_chain or segment[0].is_unknown)):
     return [], segment
   start, end = joined.index(True), len(joined) - joined[::-1].index(True)
   return segment[start:end], segment[:start] + segment[end:]

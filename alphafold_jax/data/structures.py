@@ -3,8 +3,8 @@
 
 The first model counts. Where the file names a chain's full sequence (mmCIF entity_poly_seq) the chain has that
 sequence, unresolved residues included and masked; otherwise it has the residues that were observed. What was observed
-goes before what was declared. Of alternative positions each atom takes the one of highest occupancy, the first among
-equals; of alternative residues at one place the fullest. Selenomethionine is methionine (SE stands in for SD), other
+goes before what was declared. Of alternative residues at one place, and of alternative positions of an atom, the one of
+highest occupancy is taken, the first among equals. Selenomethionine is methionine (SE stands in for SD), other
 modified residues are their parents, and a residue of unknown name is X.
 
 atom_records        the atoms of both formats
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alphafold_jax import screen
 from alphafold_jax.constants import residues
 from alphafold_jax.data import atom_records, declared_sequences, residue_groups, residue_names
 from alphafold_jax.data.atom_records import Declared
@@ -37,6 +38,7 @@ _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r'-?\d+')
 _NH1, _NH2, _CD = (residues.ATOM_INDEX[name] for name in ('NH1', 'NH2', 'CD'))
 _MOST_PLACES = 10  # named in a note
+_MOST_DIFFERENCES = 5  # from the declared sequence, that have a note of their own
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,8 +138,8 @@ def read_structure(path: str | Path) -> StructureContent:
 def _structure(table: atom_records.AtomTable) -> StructureContent:
   """The chains of a file's atoms; InputError, without the file's name, if there are none."""
   left_out = LeftOut()
-  left_out.add('other model', '', table.other_models)
-  left_out.add('behind END', '', table.behind_end, remarkable=True)
+  for reason, count in table.unread.items():
+    left_out.add(reason, '', count, remarkable=reason != 'other model')
   groups = residue_groups.protein_chains(residue_groups.group(table.atoms), left_out)
   if not groups:
     raise InputError(f'no protein chain; the file holds {left_out.line() or "no atoms"}')
@@ -149,9 +151,9 @@ def _structure(table: atom_records.AtomTable) -> StructureContent:
   warned = [f'chain {name}: {line}' for name, chain in chains.items() for line in chain.warnings]
   return StructureContent(
     chains=chains,
-    num_atoms=len(table.atoms) + table.other_models + table.behind_end,
+    num_atoms=len(table.atoms) + sum(table.unread.values()),
     left_out=left_out.atoms(),
-    notes=(*([f'left out: {rest}'] if rest else []), *(line for line in said if line not in warned)),
+    notes=(*([f'left out: {rest}'] if rest != lost else []), *(line for line in said if line not in warned)),
     warnings=(*([f'left out: {lost}'] if lost else []), *warned),
   )
 
@@ -234,12 +236,17 @@ def _remarks(
     place = f'from residue {group[0].first.number}{group[0].first.insertion} on'
     warnings.append(f'the file has several chains under the name {written}; this one, {place}, is called {name}')
   meant = Counter((residue.name, residues.RESTYPE_1TO3.get(residue.letter, residue.name)) for residue in group)
-  renamed = [f'{own} as {usual} ({_residues(n)})' for (own, usual), n in meant.items() if usual not in (own, 'UNK')]
+  renamed = [
+    f'{own} as {usual} ({screen.number(n, "residue")})'
+    for (own, usual), n in meant.items()
+    if usual not in (own, 'UNK')
+  ]
   if renamed:
     notes.append(f'read {", ".join(renamed)}')
-  unknown = Counter(residue.name for residue in group if residue_names.is_unknown(residue.name))
+  unknown = Counter(residue.name for residue in group if residue.is_unknown)
   if unknown:
-    warnings.append(f'read as unknown (X): {", ".join(f"{one} ({_residues(n)})" for one, n in unknown.items())}')
+    listed = ', '.join(f'{one} ({screen.number(n, "residue")})' for one, n in unknown.items())
+    warnings.append(f'read as unknown (X): {listed}')
   if declared is not None and placed is None:
     warnings.append('the declared sequence does not fit the observed residues, which alone are taken')
   warnings += _differences(declared or {}, placed or {})
@@ -252,11 +259,10 @@ def _differences(declared: Declared, placed: Mapping[int, ObservedResidue]) -> l
   for number, residue in placed.items():
     if residue.name not in declared[number]:
       places.setdefault((declared[number][0], residue.name), []).append(str(number))
-  return [
+  lines = [
     f'declared {theirs} but observed {own} at {", ".join(at[:_MOST_PLACES])}{", ..." if len(at) > _MOST_PLACES else ""}'
     for (theirs, own), at in places.items()
   ]
-
-
-def _residues(count: int) -> str:
-  return '1 residue' if count == 1 else f'{count} residues'
+  if rest := sum(map(len, list(places.values())[_MOST_DIFFERENCES:])):
+    lines[_MOST_DIFFERENCES:] = [f'more differences from the declared sequence, at {screen.number(rest, "place")}']
+  return lines

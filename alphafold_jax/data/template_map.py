@@ -60,8 +60,9 @@ def read_template_map(path: str | Path) -> tuple[ChosenTemplate, ...]:
   Raises:
     InputError: the file, or one that it names, is missing or not as described above.
   """
+  text = read_text(path)
   try:
-    entries = untrusted.from_json(read_text(path))
+    entries = untrusted.from_json(text)
   except json.JSONDecodeError as error:
     raise InputError(f'{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})') from None
   except ValueError as error:

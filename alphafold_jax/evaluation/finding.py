@@ -255,7 +255,7 @@ def _by_table(
     try:
       meant, reference = _of_row(row, names, known, files, place, folders)
     except InputError as error:
-      unmatched.append((row['prediction'], Path(row['prediction']), str(error)))
+      unmatched.append((row['prediction'] or f'line {line}', Path(row['prediction']), str(error)))
       continue
     chain = reference.chain if reference.must_have_chain else reference.chain.casefold()
     paths = tuple(one.path for one in meant)
@@ -264,13 +264,14 @@ def _by_table(
     else:
       found += [(one, reference) for one in meant]
   if not found:
-    raise InputError(f'{unmatched[0][2]}; no line of {number(len(rows), "line")} in {table} can be used')
+    raise InputError(f'{unmatched[0][2]}; nothing in {table} can be used ({number(len(rows), "line")})')
   if unread:
     notes.append(f'{table}: columns not used: {listed(unread)}')
   times = collections.Counter((one.id, one.rank) for one, _ in found)
   if several := [id for (id, _), count in times.items() if count > 1]:
     notes.append(f'{table}: several references of {listed(several)}; statistics are of the first')
-  named, used = {one.id for one, _ in found}, {reference.path for _, reference in found}
+  named = {one.id for _, row in rows if (key := names.meant(row['prediction'])) for one in names[key]}
+  used = {reference.path for _, reference in found}
   return Pairing(
     pairs=found,
     unmatched=unmatched,

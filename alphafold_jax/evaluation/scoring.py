@@ -177,7 +177,9 @@ def _laid_out(
   positions = np.where(paired[:, None, None], predicted.atom_positions[partner], 0)
   mask = np.where(paired[:, None], predicted.atom_mask[partner], 0)
   same = ~paired | (own[partner] == theirs)
-  exists = _ATOMS[theirs] * np.where(same[:, None], 1, _ATOMS[own[partner]] * _COMMON_ATOMS)
+  has_ca = true.atom_mask[:, residues.ATOM_INDEX['CA']] > 0
+  is_residue = has_ca | (theirs < residues.UNKNOWN)  # a declared ACE or NH2 is none
+  exists = _ATOMS[theirs] * is_residue[:, None] * np.where(same[:, None], 1, _ATOMS[own[partner]] * _COMMON_ATOMS)
   aatype = np.where(same, theirs, residues.UNKNOWN)
   return aatype, positions, mask * exists, true.atom_mask * exists
 

@@ -157,6 +157,6 @@ def _may_be_of(name: str, entries: Collection[str]) -> bool:
 
 def _no_chain(what: str, path: Path | None, rows: Names, first: str) -> InputError:
   return InputError(
-    f'{what} {path}: no chain of these structures has any of its {number(len(rows), "name")}; the first is '
+    f'{what} {path}: names no chain of these structures; the first of its {number(len(rows), "name")} is '
     f'{next(iter(rows))!r}, the first {first}'
   )

@@ -26,6 +26,7 @@ from alphafold_jax.data.training.deposition import Deposition, deposition
 from alphafold_jax.data.training.packing import ChainRecord, pack, residue_index
 from alphafold_jax.data.training.sampling import random_rows
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 _MIN_RESOLVED = 10  # residues with a CA atom
 _CA = residues.ATOM_INDEX['CA']
@@ -109,7 +110,7 @@ def _read_chain(
   name, row = listed.name, listed.row
   resolved = int(chain.atom_mask[:, _CA].sum())
   if resolved < _MIN_RESOLVED:
-    raise InputError(f'only {resolved} residues have a CA atom, at least {_MIN_RESOLVED} are needed')
+    raise InputError(f'{number(resolved, "residue")} with a CA atom; at least {_MIN_RESOLVED} are needed')
   tokens, deletions, label = options.given.alignment(names, chain.sequence, used, skipped)
   kept = random_rows(np.random.default_rng(zlib.crc32(name.encode())), np.arange(len(tokens)), options.max_rows)
   record = ChainRecord(

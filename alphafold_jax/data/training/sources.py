@@ -38,20 +38,12 @@ class SourceFiles:
 
 def find_structures(given: Paths) -> list[SourceFiles]:
   """The structure files of each path given; InputError where one does not exist or has none."""
-  found = [_find(path, STRUCTURES, 'structures') for path in paths_of(given)]
-  for one in found:
-    if not one.files:
-      raise InputError(f'{one.path}: no structure file ({", ".join(STRUCTURES)}, also .gz) in it; {_instead(one)}')
-  return found
+  return [_find(path, STRUCTURES, 'structure file') for path in paths_of(given)]
 
 
 def find_alignments(given: Paths) -> list[SourceFiles]:
   """The alignment files of each path given; InputError where one does not exist or has none."""
-  found = [_find(path, ALIGNMENTS, 'alignments') for path in paths_of(given)]
-  for one in found:
-    if not one.files:
-      raise InputError(f'--msas {one.path}: no alignment ({", ".join(ALIGNMENTS)}, also .gz) in it; {_instead(one)}')
-  return found
+  return [_find(path, ALIGNMENTS, 'alignment', flag='--msas ') for path in paths_of(given)]
 
 
 def paths_of(given: Paths) -> list[Path]:
@@ -73,16 +65,19 @@ def entry_names(path: Path) -> tuple[str, ...]:
   return tuple(dict.fromkeys((name, _PDB_FILE.sub('', name))))
 
 
-def _find(path: Path, suffixes: tuple[str, ...], what: str) -> SourceFiles:
-  """The files of a folder, or the one given, whose name may be any."""
+def _find(path: Path, suffixes: tuple[str, ...], what: str, flag: str = '') -> SourceFiles:
+  """The files of a folder, or the one given, whose name may be any; InputError where there are none."""
   if os.path.isfile(path):  # not path.is_file(), which raises OSError of a name that is too long
     return SourceFiles(path, (path,))
   if not os.path.isdir(path):
-    raise InputError(f'{path}: no such file or folder of {what}')
+    raise InputError(f'{flag}{path}: no such file or folder of {what}s')
   files = list(_below(path))
   taken = [file for file in files if file.name.lower().removesuffix('.gz').endswith(suffixes)]
   others = collections.Counter(sorted(file.suffix.lower() for file in set(files).difference(taken)))
-  return SourceFiles(path, tuple(sorted(taken)), others)
+  found = SourceFiles(path, tuple(sorted(taken)), others)
+  if not taken:
+    raise InputError(f'{flag}{path}: no {what} ({", ".join(suffixes)}, also .gz) in it; {_instead(found)}')
+  return found
 
 
 def _below(folder: Path) -> Iterator[Path]:
