@@ -23,7 +23,7 @@ _package_log = logging.getLogger('alphafold_jax')
 LOG = 'log.txt'
 LIVE = {'live': True}  # `extra` of lines that the live display replaces
 LOG_ONLY = {'log_only': True}  # `extra` of lines for log.txt only: the screen shows the same in another way
-_FOREIGN = ('absl', 'jax', 'orbax')  # loggers of libraries, whose lines go to the log file only
+_FOREIGN = ('absl', 'asyncio', 'jax', 'orbax')  # loggers of libraries, whose lines go to the log file only
 
 
 def name_of_shard(name: str, shard: tuple[int, int] | None) -> str:

@@ -26,8 +26,7 @@ class Checkpoints:
     """Opens or makes the folder, which keeps the last ones and the best; InputError: Orbax is not installed, or the
     name is not UTF-8."""
     self._ocp = ocp = installed.module('orbax.checkpoint', 'train', InputError)
-    for name in ('absl', 'asyncio'):  # where Orbax logs every step of a save, and hundreds of lines of one that
-      logging.getLogger(name).setLevel(logging.CRITICAL)  # failed; `_failed` has one
+    logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax logs every step of a save there
     atomic.check_name(directory.absolute())
     policies = ocp.checkpoint_managers.preservation_policy
     self._manager = ocp.CheckpointManager(
