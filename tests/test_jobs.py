@@ -407,7 +407,9 @@ def test_the_summary_and_config_name_what_runs_of_other_inputs_left(tmp_path):
   assert [row[:2] for row in summary(out)] == [['q', 'done'], ['p', 'earlier run with --num-recycle 0']]
   (out / 'config.json').write_text('{')
   assert predict(q, out, *ALONE, '--num-recycle', '2') == 0 and load_json(out / 'config.json')['models']
-  assert predict(q, out, *ALONE, '--num-recycle', '3', '--msa-only') == 0  # of which config.json speaks next
+  assert predict(q, out, *ALONE, '--num-recycle', '3', '--msa-only') == 0  # makes no prediction
+  config = load_json(out / 'config.json')
+  assert config['options']['settings']['num_recycle'] == 2 and '--msa-only' in config['runs'][-1]['flags']
   assert predict(q, out, *ALONE, '--num-recycle', '2') == 0
   assert load_json(out / 'config.json')['options']['settings']['num_recycle'] == 2
 

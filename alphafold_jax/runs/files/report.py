@@ -27,6 +27,7 @@ from alphafold_jax.weights.store import Note
 
 FAILURES, CONFIG = 'failures.json', 'config.json'
 SUMMARY, CITATIONS = 'summary.csv', 'cite.bibtex'
+_MSA_ONLY = '--msa-only'  # the flag of runs that predict nothing
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
 EARLIER = 'earlier run'  # of the same settings, with other inputs
 ELSEWHERE = 'elsewhere'  # another process is at it
@@ -191,15 +192,16 @@ def write_config(
     jobs: each with the digest of its input.
     templates: SHA-256 by template file.
   """
-  given = (
-    str(Path(source).absolute())
-    if isinstance(source, str | Path)
-    else f'{len(jobs)} {"query" if len(jobs) == 1 else "queries"} of a program'
-  )
+  count = '1 query' if len(jobs) == 1 else f'{len(jobs)} queries'
+  given = str(Path(source).absolute()) if isinstance(source, str | Path) else f'{count} of a program'
   before, flags = _earlier_config(summary), options.flags()
   date = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
   this = {'date': date, 'command': list(command) if command else None, 'input': given, 'flags': flags,
           'seeds': list(options.seeds), 'models': list(options.models)}  # fmt: skip
+  runs = [*(run for run in before.get('runs', []) if not _is_same(run, this)), this]
+  if options.msa_only and not all(_MSA_ONLY in run.get('flags', {}) for run in before.get('runs', [])):
+    atomic.write_text(summary.path(CONFIG), _dump(before | {'runs': runs}))  # the rest is of the predictions there
+    return
   known = before if before and lasting(before['runs'][-1].get('flags', {})) == lasting(flags) else {}
   models = {name: _model_facts(options, params, name) for name in options.models}
   content = {
@@ -214,7 +216,7 @@ def write_config(
     'options': options.as_json(),
     'models': models | {name: one for name, one in known.get('models', {}).items() if name not in models},
     'seeds': sorted({*options.seeds, *known.get('seeds', ())}),
-    'runs': [*(run for run in before.get('runs', []) if not _is_same(run, this)), this],
+    'runs': runs,
     'templates': dict(templates),
     'device': dict(device or before.get('device', {})),
     'python': platform.python_version(),
