@@ -41,10 +41,10 @@ ALLOWED = (
 )
 EQUAL = {'already done': 'done'}  # in summary.csv: which of two runs did a protein
 ALLOWED_WORDS = 'dates, durations, free memory, the folder of compiled programs, `already done` for `done`'
-LEFT_OUT = (  # who did what and when: logs, claims, locks; and what a killed process had half-written, removed when old
-  'log*.txt', 'claim.*', '.*.part', 'lock', '.lock', 'events.out.*', 'checkpoints',
+LEFT_OUT = (  # who did what and when: logs, claims, runs, locks; and what a killed process had half-written, removed when old
+  'log*.txt', 'claim.*', '.run.*', '.*.part', 'lock', '.lock', 'events.out.*', 'checkpoints',
 )  # fmt: skip
-LEFT_OUT_WORDS = 'log.txt, claims, locks, TensorBoard events, hidden .part files'
+LEFT_OUT_WORDS = 'log.txt, claims, records of runs, locks, TensorBoard events, hidden .part files'
 _LIMIT = 600  # seconds of one run
 _TELLING = re.compile('done before|already done|going on|taken over|abandon|cannot be|is full|are free|re-?installed')
 SEQUENCES = {'p': 'MKTAYIAKQRQISFVKSHFS', 'q': 'GSHMKELAARLDQTFWVNPC', 'r': 'MADEEKLPPGWEKRMSRSSGRVYYFNHITNAS'}

@@ -101,6 +101,7 @@ ONCE_FAULTS = (  # parser, input, whether it is accepted: what is only of this p
   ('metrics.csv', 'step,loss\n\u00b2,1\n'.encode() + DIGITS + b',1\n', True),
   ('release date', fuzz_seeds.MMCIF.replace('1 2015', ';1 2015').encode(), True),
   ('table of chains', b'x' * 20_000, False),
+  ('--config', b'name={[1]}', True),
 )
 
 

@@ -262,7 +262,7 @@ def change(text: str) -> tuple[str, Any]:
     raise ValueError
   try:
     return key, ast.literal_eval(literal)
-  except (ValueError, SyntaxError):
+  except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
     return key, literal
 
 
