@@ -41,7 +41,7 @@ ALLOWED = (
 )
 EQUAL = {'already done': 'done'}  # in summary.csv: which of two runs did a protein
 ALLOWED_WORDS = 'dates, durations, free memory, the folder of compiled programs, `already done` for `done`'
-LEFT_OUT = (  # who did what and when: logs, claims, runs, locks; and what a killed process had half-written, removed when old
+LEFT_OUT = (  # who did what and when: logs, claims, runs, locks; and what a killed process left half-written
   'log*.txt', 'claim.*', '.run.*', '.*.part', 'lock', '.lock', 'events.out.*', 'checkpoints',
 )  # fmt: skip
 LEFT_OUT_WORDS = 'log.txt, claims, records of runs, locks, TensorBoard events, hidden .part files'
