@@ -52,8 +52,8 @@ class Linear(hk.Module):
     self.num_output, self.init, self.has_bias = num_output, init, has_bias
 
   def __call__(self, x: jax.Array) -> jax.Array:  # [..., c] -> [..., num_output]
-    y = jnp.dot(x, self.matrix(x.shape[-1]))
-    return y + filled('b', (self.num_output,)) if self.has_bias else y
+    y = ops.dot(x, self.matrix(x.shape[-1]))
+    return (y + filled('b', (self.num_output,)) if self.has_bias else y).astype(x.dtype)
 
   def matrix(self, num_input: int) -> jax.Array:
     """Its matrix alone, [num_input, num_output], for operations that multiply by themselves."""
@@ -62,7 +62,7 @@ class Linear(hk.Module):
   def function(self, num_input: int) -> Callable[[jax.Array], jax.Array]:
     """Itself as a pure function of [..., num_input], for what is computed a few rows at a time."""
     w, b = self.matrix(num_input), filled('b', (self.num_output,))
-    return lambda x: jnp.dot(x, w) + b
+    return lambda x: ops.dot(x, w) + b
 
 
 class LayerNorm(hk.Module):

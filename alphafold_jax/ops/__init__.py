@@ -23,6 +23,7 @@ from alphafold_jax.ops.pairs import (
   symmetric,
   zero_pairs,
 )
+from alphafold_jax.ops.products import dot
 from alphafold_jax.ops.seam import Kernels, use_kernels
 from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
@@ -38,6 +39,7 @@ __all__ = [
   'attend',
   'by_rows',
   'column_attention',
+  'dot',
   'dropout',
   'global_attention',
   'layer_norm',

@@ -19,6 +19,7 @@ from alphafold_jax.ops import (
   attention_pallas,
   axial,
   pallas_platforms,
+  products,
   residual,
   seam,
   slicing,
@@ -63,8 +64,8 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.
 def _gate_and_project(x: jax.Array, average: jax.Array, w: AttentionWeights) -> jax.Array:
   """Gates the heads' averages by the query's input and mixes the heads: [B, S, H, D] to [B, S, c_out]."""
   assert w.gate_w is not None and w.gate_b is not None
-  gate = jax.nn.sigmoid(jnp.einsum('bsc,chd->bshd', x, w.gate_w) + w.gate_b)
-  return jnp.einsum('bshd,hdo->bso', gate * average, w.out_w) + w.out_b
+  gate = jax.nn.sigmoid(products.einsum('bsc,chd->bshd', x, w.gate_w) + w.gate_b)
+  return products.einsum('bshd,hdo->bso', (gate * average).astype(x.dtype), w.out_w) + w.out_b
 
 
 # ------------------------------------------------------------------------------------------ the rows
@@ -100,6 +101,12 @@ def _self_attention_xla(x, w, mask, bias):
   return _gate_and_project(x, attend(q, k, v, mask, bias), w)
 
 
+def _by_head(x, w):
+  """Queries, scaled, keys and values, heads before positions: [B, S, c] to [B, H, S, D] three times."""
+  q_w = w.q * w.q.shape[-1] ** -0.5
+  return tuple(products.einsum('bsc,chd->bshd', x, p).astype(x.dtype).swapaxes(1, 2) for p in (q_w, w.k, w.v))
+
+
 def _self_attention_fused(x, w, mask, bias):
   """Computes what `_self_attention_xla` does in a form that XLA makes faster, above all on CPUs.
 
@@ -107,7 +114,7 @@ def _self_attention_fused(x, w, mask, bias):
   divided by their sum afterwards. The mask is a minimum, not a choice, so XLA:CPU fuses it with its neighbours.
   """
   cap = jnp.where(mask > 0, jnp.inf, _MASKED).astype(jnp.float32)[:, None, None, :]
-  q, k, v = (jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
+  q, k, v = _by_head(x, w)
   logits = jnp.einsum('bhqd,bhsd->bhqs', q, k, preferred_element_type=jnp.float32)
   if bias is not None:
     logits += _for_all_rows(bias.astype(jnp.float32), x.shape[0])
@@ -115,7 +122,7 @@ def _self_attention_fused(x, w, mask, bias):
   weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
   total = jnp.sum(weights, axis=-1)[..., None]
   sums = jnp.einsum('bhqs,bhsd->bhqd', weights.astype(x.dtype), v, preferred_element_type=jnp.float32)
-  return _gate_and_project(x, (sums / total).astype(x.dtype).swapaxes(1, 2), w)
+  return _gate_and_project(x, (sums / total).swapaxes(1, 2), w)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -149,7 +156,7 @@ def _around(attend_heads: Callable[..., jax.Array], empty_rows: bool) -> Callabl
 
   def update(x, w, mask, bias):
     mask = jnp.broadcast_to(mask, x.shape[:2])
-    q, k, v = (jnp.einsum('bsc,chd->bshd', x, p).swapaxes(1, 2) for p in (w.q * w.q.shape[-1] ** -0.5, w.k, w.v))
+    q, k, v = _by_head(x, w)
     average = attend_heads(q, k, v, mask, bias)
     if not empty_rows:
       some = jnp.any(mask > 0, axis=1)[:, None, None, None]
@@ -183,8 +190,8 @@ def _global_attention_xla(x, w, mask, _):
   # The query is the masked mean of the column; one key and value head serves all H queries.
   mean = jnp.sum(mask * x, axis=1, dtype=jnp.float32) / (jnp.sum(mask, axis=1, dtype=jnp.float32) + 1e-10)
   q = jnp.einsum('bc,chd->bhd', mean.astype(x.dtype), w.q) * w.q.shape[-1] ** -0.5
-  k = jnp.einsum('bsc,cd->bsd', x, w.k)
-  v = jnp.einsum('bsc,cd->bsd', x, w.v)
+  k = products.einsum('bsc,cd->bsd', x, w.k).astype(x.dtype)
+  v = products.einsum('bsc,cd->bsd', x, w.v).astype(x.dtype)
   logits = jnp.einsum('bhd,bsd->bhs', q, k, preferred_element_type=jnp.float32)
   logits = jnp.where(mask[..., 0][:, None, :] > 0, logits, _MASKED)
   average = jnp.einsum('bhs,bsd->bhd', jax.nn.softmax(logits, axis=-1).astype(x.dtype), v)
@@ -236,7 +243,7 @@ def pair_bias(z: jax.Array, norm: NormWeights, w: jax.Array) -> jax.Array:
   """
   # In slices of rows, so that never all of z is there normalised.
   bias = slicing.map_rows(
-    lambda z: jnp.dot(layer_norm(z, *norm), w), (z,), z.dtype.itemsize * z.shape[1] * z.shape[2], at_least=8
+    lambda z: products.dot(layer_norm(z, *norm), w).astype(z.dtype), (z,), z.dtype.itemsize * z.shape[1] * z.shape[2], at_least=8
   )
   return jnp.moveaxis(axial.gather(bias, 0), -1, 0)
 

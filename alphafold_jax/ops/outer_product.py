@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import axial, seam, slicing
+from alphafold_jax.ops import axial, products, seam, slicing
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
 _EPSILON = 1e-3
@@ -44,7 +44,7 @@ def _sliced(
     both_w, both_b = jnp.concatenate([w.left_w, w.right_w], 1), jnp.concatenate([w.left_b, w.right_b])
     # Normalised a few sequences at a time: all of m once more is the largest array of a deep alignment.
     factors = slicing.map_rows(
-      lambda m, mask: mask[..., None].astype(m.dtype) * (jnp.dot(layer_norm(m, *norm), both_w) + both_b),
+      lambda m, mask: (mask[..., None] * (products.dot(layer_norm(m, *norm), both_w) + both_b)).astype(m.dtype),
       (m, mask),
       4 * m.shape[1] * m.shape[2],
     )
@@ -106,7 +106,7 @@ def _outer_first(left, right, w):
 
 def _map_first(left, right, w):
   """Applies the output map to the left factor first: for few sequences cheaper than all outer products."""
-  mapped = jnp.einsum('isa,abz->isbz', left, w.out_w)
+  mapped = products.einsum('isa,abz->isbz', left, w.out_w).astype(left.dtype)
   return jnp.einsum('isbz,sjb->ijz', mapped, axial.gather(right, 1), preferred_element_type=jnp.float32)
 
 

@@ -123,14 +123,15 @@ def _in_slices(function, size, axis, adds, make_x, rows, like):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
 def _sliced(function, size, axes, adds, x, rows, shared):
   """Computes the first rows of x, as many as whole slices hold; the rows that follow stay as they are."""
-  axis = axes[0]
+  axis, dtype = axes[0], x.dtype
 
   def one_slice(x, start):
     old, *parts = _cut((x, *rows), start, size, axes)
+    old = _values(old, dtype)
     new = _leading(function(_leading(old, axis), *parts, *shared), axis)
-    return jax.lax.dynamic_update_slice_in_dim(x, old + new if adds else new, start, axis), None
+    return jax.lax.dynamic_update_slice_in_dim(x, _bits(old + new if adds else new), start, axis), None
 
-  return jax.lax.scan(one_slice, x, _starts(x, size, axis))[0]
+  return _values(jax.lax.scan(one_slice, _bits(x), _starts(x, size, axis))[0], dtype)
 
 
 def _sliced_forwards(function, size, axes, adds, x, rows, shared):
@@ -148,22 +149,23 @@ def _sliced_backwards(function, size, axes, adds, arguments, gradient):
 
   def one_slice(carry, start):
     gradients, total = carry
-    (to_new,) = _cut(gradients[:1], start, size, axes)
-    old, *parts = _cut((x if adds else gradients[0], *rows), start, size, axes)
+    to_new = _values(_cut(gradients[:1], start, size, axes)[0], gradient.dtype)
+    old, *parts = _cut((x if adds else gradient, *rows), start, size, axes)
     _, backwards = jax.vjp(
       lambda old, parts, shared: function(old, *parts, *shared), _leading(old, axis), tuple(parts), shared
     )
     to_old, to_parts, to_shared = backwards(_leading(to_new, axis))
     to_old = to_new + _leading(to_old, axis) if adds else jnp.zeros_like(to_new)
     gradients = tuple(
-      jax.lax.dynamic_update_slice_in_dim(whole, new, start, along)
+      jax.lax.dynamic_update_slice_in_dim(whole, _bits(new), start, along)
       for whole, new, along in zip(gradients, (to_old, *to_parts), axes, strict=True)
     )
     return (gradients, jax.tree.map(lambda old, new: old + new.astype(old.dtype), total, to_shared)), None
 
   zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), shared)
-  start = (gradient, *(jnp.zeros_like(row) for row in rows))
-  ((gradient, *to_rows), total), _ = jax.lax.scan(one_slice, (start, zeros), _starts(gradient, size, axis))
+  start = tuple(_bits(x) for x in (gradient, *(jnp.zeros_like(row) for row in rows)))
+  (gradients, total), _ = jax.lax.scan(one_slice, (start, zeros), _starts(gradient, size, axis))
+  gradient, *to_rows = (_values(bits, x.dtype) for bits, x in zip(gradients, (gradient, *rows), strict=True))
   return gradient, tuple(to_rows), jax.tree.map(lambda new, old: new.astype(old.dtype), total, shared)
 
 
@@ -173,6 +175,17 @@ _sliced.defvjp(_sliced_forwards, _sliced_backwards)
 def _cut(arrays, start, size, axes):
   """Takes a slice of each array along its axis."""
   return [jax.lax.dynamic_slice_in_dim(x, start, size, along) for x, along in zip(arrays, axes, strict=False)]
+
+
+def _bits(x):
+  """On CPUs the bits of a bfloat16 array, of which XLA updates a slice in place; else it makes all of it float32."""
+  on_cpu = x.dtype == jnp.bfloat16 and seam.platform(seam.current()) == 'cpu'
+  return jax.lax.bitcast_convert_type(x, jnp.uint16) if on_cpu else x
+
+
+def _values(bits, dtype):
+  """What `_bits` were made of."""
+  return bits if bits.dtype == dtype else jax.lax.bitcast_convert_type(bits, dtype)
 
 
 def _starts(x, size, axis):

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from alphafold_jax.ops import pallas_platforms, residual, seam, slicing, transition_pallas
+from alphafold_jax.ops import pallas_platforms, products, residual, seam, slicing, transition_pallas
 from alphafold_jax.ops.layer_norm import NormWeights
 
 
@@ -35,8 +34,8 @@ def _sliced(
 
 
 def _layers(x, w):
-  hidden = jax.nn.relu(jnp.dot(x, w.w_in) + w.b_in)
-  return jnp.dot(hidden, w.w_out) + w.b_out
+  hidden = jax.nn.relu(products.dot(x, w.w_in) + w.b_in)
+  return products.dot(hidden.astype(x.dtype), w.w_out) + w.b_out
 
 
 def _hidden_bytes(x, w):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alphafold_jax.ops import axial, residual, seam, slicing, triangle_cuequivariance
+from alphafold_jax.ops import axial, products, residual, seam, slicing, triangle_cuequivariance
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
 
@@ -40,8 +40,8 @@ def _by_product(
 
     def last_line(z, edges):  # [b, N, c] normalised, [h, b, N]
       edges = layer_norm(edges, w.norm_scale, w.norm_offset, axis=0).astype(z.dtype)
-      update = jnp.einsum('hij,hc->ijc', edges, w.out_w) + w.out_b  # which brings the channels to the end
-      return update * jax.nn.sigmoid(jnp.dot(z, w.out_gate_w) + w.out_gate_b)
+      update = products.einsum('hij,hc->ijc', edges, w.out_w) + w.out_b  # which brings the channels to the end
+      return update * jax.nn.sigmoid(products.dot(z, w.out_gate_w) + w.out_gate_b)
 
     return residual.update(last_line, z, norm, keep, ((edges, 1),), bytes_per_row(z, w))
 
@@ -82,8 +82,9 @@ def _product_by_channel(z, w, mask, outgoing):
   by_edge = jnp.moveaxis(z, -1, 0)  # once; else every slice would make a copy in this order
 
   def channels(proj_w, proj_b, gate_w, gate_b):  # [C, c, 2], [C, 2]: a few of the hidden channels, left and right
-    edges = mask.astype(z.dtype) * (jnp.einsum('cij,dcs->sdij', by_edge, proj_w) + proj_b.T[..., None, None])
-    edges *= jax.nn.sigmoid(jnp.einsum('cij,dcs->sdij', by_edge, gate_w) + gate_b.T[..., None, None])
+    edges = mask * (products.einsum('cij,dcs->sdij', by_edge, proj_w) + proj_b.T[..., None, None])
+    edges *= jax.nn.sigmoid(products.einsum('cij,dcs->sdij', by_edge, gate_w) + gate_b.T[..., None, None])
+    edges = edges.astype(z.dtype)
     left, right = _partners(edges[0], edges[1], outgoing, rows=1)
     return jnp.einsum(equation, left, right, preferred_element_type=jnp.float32).astype(z.dtype)
 
