@@ -243,7 +243,10 @@ def pair_bias(z: jax.Array, norm: NormWeights, w: jax.Array) -> jax.Array:
   """
   # In slices of rows, so that never all of z is there normalised.
   bias = slicing.map_rows(
-    lambda z: products.dot(layer_norm(z, *norm), w).astype(z.dtype), (z,), z.dtype.itemsize * z.shape[1] * z.shape[2], at_least=8
+    lambda z: products.dot(layer_norm(z, *norm), w).astype(z.dtype),
+    (z,),
+    z.dtype.itemsize * z.shape[1] * z.shape[2],
+    at_least=8,
   )
   return jnp.moveaxis(axial.gather(bias, 0), -1, 0)
 
