@@ -85,15 +85,15 @@ def try_all(sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', ref
     dtype: of the activations.
     references: also try the references, which keep to no budget of memory.
   """
-  problems = _problems({**_SIZES, **(sizes or {})})
-  return [trial for name, make in problems.items() for trial in _try_operation(name, make, dtype, references)]
+  chosen = problems({**_SIZES, **(sizes or {})})
+  return [trial for name, make in chosen.items() for trial in _try_operation(name, make, dtype, references)]
 
 
 _SIZES = {'rows': 128, 'residues': 256, 'channels': 128, 'heads': 4, 'outer': 32}
 
 
-def _try_operation(name: str, make: Callable[['_Draw'], tuple], dtype: str, references: bool) -> list[Trial]:
-  run, arguments = make(_Draw(dtype))
+def _try_operation(name: str, make: Callable[['Draw'], tuple], dtype: str, references: bool) -> list[Trial]:
+  run, arguments = make(Draw(dtype))
   exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), arguments)
   with jax.default_matmul_precision('highest'):
     expected = _compiled(run, name, seam.REFERENCE)(*exact)
@@ -114,7 +114,7 @@ def _try_row(name: str, row: str, run: Callable, arguments: tuple, expected: jax
   compiled = _compiled(run, name, row)
   try:
     result = jax.block_until_ready(compiled(*arguments))
-    seconds = min(_timed(compiled, arguments) for _ in range(_RUNS))
+    seconds = min(timed(compiled, arguments) for _ in range(_RUNS))
   except seam.Declined as error:
     return Trial(name, row, reason=str(error))
   except Exception as error:  # a kernel may raise any exception, at any stage
@@ -125,7 +125,7 @@ def _try_row(name: str, row: str, run: Callable, arguments: tuple, expected: jax
   return Trial(name, row, seconds=seconds, error=float(difference))
 
 
-def _timed(compiled: Callable, arguments: tuple) -> float:
+def timed(compiled: Callable, arguments: tuple) -> float:
   start = time.perf_counter()
   jax.block_until_ready(compiled(*arguments))
   return time.perf_counter() - start
@@ -134,7 +134,7 @@ def _timed(compiled: Callable, arguments: tuple) -> float:
 # ------------------------------------------------------------------------------------------ the problems
 
 
-class _Draw:
+class Draw:
   """Draws random arrays in one dtype, as large in value as activations and weights are."""
 
   def __init__(self, dtype: str):
@@ -195,7 +195,7 @@ class _Draw:
     )
 
 
-def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple[Callable, tuple]]]:
+def problems(sizes: Mapping[str, int]) -> dict[str, Callable[[Draw], tuple[Callable, tuple]]]:
   """Of each operation: a function that draws what to call and its arguments."""
   rows, n, c, heads, h = (sizes[key] for key in ('rows', 'residues', 'channels', 'heads', 'outer'))
   dim = c // heads
