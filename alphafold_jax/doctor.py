@@ -99,7 +99,7 @@ def _device(data: str | None) -> Iterator[Line]:
     from alphafold_jax import devices, dtypes
 
     found = devices.describe()
-    choice = dtypes.default()
+    choice = dtypes.default(found['platform'])
   except AlphaFoldError as error:
     yield _BAD, 'device', str(error)
     return

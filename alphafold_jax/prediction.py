@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
-from alphafold_jax import devices, dtypes, ops, planning, programs, schema, tuning
+from alphafold_jax import devices, ops, planning, programs, schema, tuning
 from alphafold_jax.arguments import check_kind, check_whole, wrong
 from alphafold_jax.choices import MAX_SEED
 from alphafold_jax.data import features, padding
@@ -131,7 +131,7 @@ def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
   Raises:
     InputError: there are no such kernels.
   """
-  config = dataclasses.replace(settings, dtype=settings.dtype or dtypes.here()).apply(model.config)
+  config = dataclasses.replace(settings, dtype=settings.dtype or tuning.dtype()).apply(model.config)
   if config.kernels.implementation == seam.AUTO:
     return configs.changed(config, {'kernels.implementation': tuning.preferred()})
   try:

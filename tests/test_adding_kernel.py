@@ -102,8 +102,8 @@ def test_the_comparison_with_the_reference_takes_it_up(toy):
 
 
 def test_the_tuner_tries_it(toy, monkeypatch):
-  problem = tuning.problems({'rows': 3, 'residues': 8, 'channels': 16, 'heads': 2, 'outer': 4})[CASE]
-  monkeypatch.setattr(tuning, 'problems', lambda sizes: {CASE: problem})
+  problem = tuning._problems({'rows': 3, 'residues': 8, 'channels': 16, 'heads': 2, 'outer': 4})[CASE]
+  monkeypatch.setattr(tuning, '_problems', lambda sizes: {CASE: problem})
   trials = {trial.row: trial for trial in tuning.try_all()}
   assert trials['toy'].seconds > 0 and trials['toy'].error < 0.03
 

@@ -41,8 +41,8 @@ def rows(monkeypatch):
   """The transition alone, with rows of every kind."""
   fast = {'fast': seam.Row(xla)}
   monkeypatch.setattr(seam, 'OPERATIONS', {'transition': {**TRANSITION, **ROWS, **fast}})
-  problems = tuning.problems
-  monkeypatch.setattr(tuning, 'problems', lambda sizes: {'transition': problems(sizes)['transition']})
+  problems = tuning._problems
+  monkeypatch.setattr(tuning, '_problems', lambda sizes: {'transition': problems(sizes)['transition']})
 
 
 def test_every_operation_has_a_problem_and_its_rows_compute_the_same():

@@ -4,12 +4,13 @@
     OUT/.results/dtype.json    the dtype of the predictions in the folder, on every machine
 
 It is decided before there are digests, and all processes of a run are given it like any other setting. So a folder
-that was begun in bfloat16 goes on in bfloat16 where that is slower, and nothing in it is mixed or computed twice. A run that
-chooses another dtype replaces files as with any other setting, and leaves the record as it is.
+that was begun in bfloat16 goes on in bfloat16 where that is slower, and nothing in it is mixed or computed twice. A run
+that chooses another dtype replaces files, as with any other setting, and leaves the record as it is.
 """
 
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import logging
 import multiprocessing
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic, sharing, untrusted
+from alphafold_jax import atomic, dtypes, sharing, untrusted
 from alphafold_jax.choices import DTYPES
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.runs.files import HIDDEN
@@ -32,6 +33,7 @@ _FILE = 'dtype.json'
 _ROWS = 32  # alignment rows that proteins have at least, or so
 _UNDECIDED = 2.0  # seconds after which a file without a dtype in it is nobody's any more
 _POLL = 0.02
+_MEASURING = 'measuring once whether bfloat16 is faster than float32 on this CPU'
 
 
 def settled(options: Options, out: Path, jobs: Sequence[Job], where: Sequence[Place]) -> Options:
@@ -51,16 +53,16 @@ def settled(options: Options, out: Path, jobs: Sequence[Job], where: Sequence[Pl
   """
   path = out / HIDDEN / _FILE
   chosen, begun = options.settings.dtype, _on_record(path) or _of_config(out)
-  if chosen or begun:
-    begun = _recorded(path, begun or chosen)
+  if known := begun or chosen:
+    begun = _recorded(path, known)
     if chosen:
       _log.info('dtype: %s, as chosen%s', chosen, f'; this folder was begun in {begun}' if chosen != begun else '')
       return options
     _log.info('dtype: %s, in which this folder was begun; --dtype computes it anew in another', begun)
     return _with(options, begun)
-  found, why = _decided(options, jobs, where)
-  begun = _recorded(path, found)
-  _log.info('dtype: %s', why if begun == found else f'{begun}, in which another process began this folder')
+  choice = _decided(options, jobs, where)
+  begun = _recorded(path, choice.dtype)
+  _log.info('dtype: %s', choice if begun == choice.dtype else f'{begun}, in which another process began this folder')
   return _with(options, begun)
 
 
@@ -107,33 +109,47 @@ def _of_config(out: Path) -> str | None:
 # ------------------------------------------------------------------------------------------ by the device
 
 
-def _decided(options: Options, jobs: Sequence[Job], where: Sequence[Place]) -> tuple[str, str]:
-  """The dtype that pays on what will be computed on, and why.
+def _decided(options: Options, jobs: Sequence[Job], where: Sequence[Place]) -> dtypes.DtypeChoice:
+  """The dtype that pays on what will be computed on.
 
   A process that leads others does not load JAX, nor one that has GPUs, whose memory a search may want first.
   """
   if places.visible_gpus() or (options.ray and places.is_for_gpus()):
-    return 'bfloat16', 'bfloat16, as on every GPU and TPU'
+    return dtypes.default('gpu')
   work = operations(options, jobs)
   if len(where) == 1:
-    return _here(options, work)
+    return dtypes.default(_backend(options), work, _measured_here)
+  return dtypes.default('cpu', work, functools.partial(_measured_elsewhere, options, where))
+
+
+def _backend(options: Options) -> str:
+  """Starts JAX."""
+  models.prepare(options)
+  from alphafold_jax import devices
+
+  return devices.start()[0].platform
+
+
+def _measured() -> dtypes.Measurement:
+  from alphafold_jax import tuning
+
+  return tuning.measure_dtype()
+
+
+def _measured_here() -> dtypes.Measurement:
+  _log.info(_MEASURING)
+  return _measured()
+
+
+def _measured_elsewhere(options: Options, where: Sequence[Place]) -> dtypes.Measurement:
+  """Measures in another process, at the place of one that will predict."""
+  _log.info(_MEASURING)
   spawned: Any = multiprocessing.get_context('spawn')
   with concurrent.futures.ProcessPoolExecutor(1, spawned) as pool:
-    return pool.submit(_at, where[0] if where else Place('head'), options, work).result()
-
-
-def _at(place: Place, options: Options, work: float) -> tuple[str, str]:
-  place.occupy()
-  return _here(options, work)
-
-
-def _here(options: Options, work: float) -> tuple[str, str]:
-  models.prepare(options)
-  from alphafold_jax import devices, dtypes
-
-  devices.start()
-  choice = dtypes.default(work)
-  return choice.dtype, str(choice)
+    for place in where[:1]:
+      pool.submit(place.occupy).result()
+    pool.submit(_backend, options).result()
+    return pool.submit(_measured).result()
 
 
 def operations(options: Options, jobs: Sequence[Job]) -> float:
