@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import platform
 import statistics
@@ -23,6 +24,7 @@ from alphafold_jax import atomic, folders, installed, locks, machine, untrusted
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.version import __version__
 
+_log = logging.getLogger(__name__)
 ENOUGH = 1.3  # times as fast as float32 is what bfloat16 must be; below that it is not worth another rounding
 WORTH = 6e12  # floating-point operations ahead, a minute of two cores, for which some seconds of measuring pay
 TURNS, FEWEST = 7, 5
@@ -65,6 +67,7 @@ def default(backend: str, work: float = 0.0, measure: Callable[[], 'Measurement'
   with _alone(path):
     if kept := read(path):  # another process has measured meanwhile
       return kept.choice
+    _log.info('measuring once whether bfloat16 is faster than float32 on this CPU')
     try:
       found = measure()
     except Exception as error:  # whatever compiling leads to; float32 may do nevertheless

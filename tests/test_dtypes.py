@@ -270,9 +270,22 @@ def test_a_process_with_gpus_or_that_leads_others_does_not_load_jax_for_it(out, 
 def test_a_process_that_leads_others_has_another_measure_for_it(monkeypatch):
   done = []
   monkeypatch.setattr(dtype, 'operations', lambda *_: dtypes.WORTH)
-  monkeypatch.setattr(dtype, '_measured_elsewhere', lambda options, where: (done.append(where), measured())[1])
-  where = [Place('one'), Place('two')]
-  assert dtype._decided(runs.Options(params='random'), [], where).dtype == 'bfloat16' and done == [where]
+  monkeypatch.setattr(dtype, '_elsewhere', lambda task, options: (done.append(task), measured())[1])
+  assert dtype._decided(runs.Options(params='random'), [], [Place('one'), Place('two')]).dtype == 'bfloat16'
+  assert done == [dtype._measured]
+
+
+ELSEWHERE = """if True:
+  from alphafold_jax import machine, runs
+  from alphafold_jax.runs.fleet import dtype
+  if __name__ == '__main__':
+    print(dtype._elsewhere(machine.jax_has_begun, runs.Options(params='random')), machine.jax_has_begun())
+"""
+
+
+@pytest.mark.slow
+def test_only_the_other_process_loads_jax():
+  assert python(ELSEWHERE).stdout.split() == ['True', 'False']
 
 
 def test_a_minute_of_work_is_worth_it_and_a_small_protein_is_not():

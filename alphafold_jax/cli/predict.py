@@ -148,7 +148,7 @@ _GROUPS: dict[str, Flags] = {
     ),
     '--dtype': choice(
       choices.DTYPES,
-      "of the network's trunk (default: the output folder's; in a new one bfloat16, on CPUs only if it was measured to pay)",
+      "of the network's trunk (default: the output folder's; of a new one bfloat16, on CPUs if it was measured to pay)",
     ),
     '--devices': count(
       'GPUs or TPU cores that share each protein: longer ones fit, the result is the same (default: %(default)s)',

@@ -15,9 +15,9 @@ import json
 import logging
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alphafold_jax import atomic, dtypes, sharing, untrusted
 from alphafold_jax.choices import DTYPES
@@ -33,7 +33,7 @@ _FILE = 'dtype.json'
 _ROWS = 32  # alignment rows that proteins have at least, or so
 _UNDECIDED = 2.0  # seconds after which a file without a dtype in it is nobody's any more
 _POLL = 0.02
-_MEASURING = 'measuring once whether bfloat16 is faster than float32 on this CPU'
+_T = TypeVar('_T')
 
 
 def settled(options: Options, out: Path, jobs: Sequence[Job], where: Sequence[Place]) -> Options:
@@ -118,8 +118,8 @@ def _decided(options: Options, jobs: Sequence[Job], where: Sequence[Place]) -> d
     return dtypes.default('gpu')
   work = operations(options, jobs)
   if len(where) == 1:
-    return dtypes.default(_backend(options), work, _measured_here)
-  return dtypes.default('cpu', work, functools.partial(_measured_elsewhere, options, where))
+    return dtypes.default(_backend(options), work, _measured)
+  return dtypes.default('cpu', work, functools.partial(_elsewhere, _measured, options))
 
 
 def _backend(options: Options) -> str:
@@ -136,20 +136,12 @@ def _measured() -> dtypes.Measurement:
   return tuning.measure_dtype()
 
 
-def _measured_here() -> dtypes.Measurement:
-  _log.info(_MEASURING)
-  return _measured()
-
-
-def _measured_elsewhere(options: Options, where: Sequence[Place]) -> dtypes.Measurement:
-  """Measures in another process, at the place of one that will predict."""
-  _log.info(_MEASURING)
+def _elsewhere(task: Callable[[], _T], options: Options) -> _T:
+  """Does something that needs JAX in another process."""
   spawned: Any = multiprocessing.get_context('spawn')
   with concurrent.futures.ProcessPoolExecutor(1, spawned) as pool:
-    for place in where[:1]:
-      pool.submit(place.occupy).result()
     pool.submit(_backend, options).result()
-    return pool.submit(_measured).result()
+    return pool.submit(task).result()
 
 
 def operations(options: Options, jobs: Sequence[Job]) -> float:
