@@ -16,6 +16,7 @@ import logging
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ WORTH = 6e12  # floating-point operations ahead, a minute of two cores, for whic
 TURNS, FEWEST = 7, 5
 _LONGEST = 4.0  # s in turns, after which the fewest do
 _SPREAD = 0.25  # of the median, that the middle half of undisturbed ratios lies within
+_PATIENCE, _POLL = 60.0, 0.05  # s that another process may measure, which may be suspended
 _AGAIN = 'the next long run measures again'
 Seconds = Callable[[str], float]  # runs something in a dtype; how long it took
 
@@ -183,8 +185,11 @@ def _kept(path: Path, found: Measurement) -> DtypeChoice:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
   """Lets one process of a machine measure at a time, where there are locks; the others then find what it kept."""
+  until = time.monotonic() + _PATIENCE
   with contextlib.ExitStack() as stack:
     with contextlib.suppress(OSError, AlphaFoldError):  # nothing can be kept there either
       atomic.make_folder(path.parent)
-      locks.take(stack.enter_context(open(path.with_suffix('.lock'), 'w')), wait=True)
+      file = stack.enter_context(open(path.with_suffix('.lock'), 'w'))
+      while locks.take(file) is False and time.monotonic() < until:
+        time.sleep(_POLL)
     yield

@@ -122,6 +122,27 @@ def test_within_a_process_the_dtype_of_the_api_does_not_change():
   assert tuning.dtype() == 'float32'
 
 
+def test_processes_of_a_machine_that_would_disturb_one_another_measure_once():
+  together, done = threading.Barrier(4), []
+
+  def run():
+    together.wait()
+    assert dtypes.default('cpu', dtypes.WORTH, lambda: (done.append(1), measured())[1]).dtype == 'bfloat16'
+
+  threads = [threading.Thread(target=run) for _ in range(4)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert done == [1]
+
+
+def test_a_process_that_measures_for_ever_holds_up_no_other(cache, monkeypatch):
+  monkeypatch.setattr(dtypes, '_PATIENCE', 0.0)
+  with dtypes._alone(cache / dtypes.file_name()):
+    assert dtypes.default('cpu', dtypes.WORTH, measured).dtype == 'bfloat16'
+
+
 @pytest.mark.parametrize('found', [lambda: measured(network=DISTURBED), lambda: 1 / 0])
 def test_a_disturbed_measurement_decides_for_float32_and_is_made_again(cache, found):
   choice = dtypes.default('cpu', dtypes.WORTH, found)
