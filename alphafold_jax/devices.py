@@ -38,7 +38,7 @@ def start() -> list[jax.Device]:
 
 
 def default_dtype() -> str:
-  """The trunk's dtype that is fastest here: 'float32' on CPUs, else 'bfloat16'."""
+  """The trunk's dtype of training, and of predictions where nothing was measured: float32 on CPUs, else bfloat16."""
   return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
 
 

@@ -96,9 +96,10 @@ def _device(data: str | None) -> Iterator[Line]:
   try:
     import jax
 
-    from alphafold_jax import devices
+    from alphafold_jax import devices, dtypes
 
     found = devices.describe()
+    choice = dtypes.default(found['platform'])
   except AlphaFoldError as error:
     yield _BAD, 'device', str(error)
     return
@@ -111,7 +112,8 @@ def _device(data: str | None) -> Iterator[Line]:
   elif found['platform'] == 'cpu':
     slow = 'small proteins take minutes, large ones hours; a GPU or TPU is much faster'
     yield _POOR, 'device', f'{number(machine.num_processors(), "processor")} and no accelerator: {slow}'
-  yield _memory(found['free_bytes'], devices.default_dtype())
+  yield _GOOD, 'dtype', f'{choice}; --dtype chooses another'
+  yield _memory(found['free_bytes'], choice.dtype)
   cache = devices.use_compilation_cache()
   if cache is None:
     remedy = 'set XDG_CACHE_HOME or JAX_COMPILATION_CACHE_DIR to a folder you may write to'

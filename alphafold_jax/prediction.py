@@ -126,12 +126,12 @@ def make_plan(
 
 
 def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
-  """A model's configuration with these settings, and unless kernels were chosen those that are the fastest here.
+  """A model's configuration with these settings; dtype and kernels that were not chosen are the fastest here.
 
   Raises:
     InputError: there are no such kernels.
   """
-  config = settings.apply(model.config)
+  config = dataclasses.replace(settings, dtype=settings.dtype or tuning.dtype()).apply(model.config)
   if config.kernels.implementation == seam.AUTO:
     return configs.changed(config, {'kernels.implementation': tuning.preferred()})
   try:

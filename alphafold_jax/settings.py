@@ -23,7 +23,7 @@ class Settings:
   max_msa: tuple[int, int] | None = None  # cluster rows, extra rows
   masked_msa_fraction: float | None = None
   use_dropout: bool = False
-  dtype: str | None = None  # of the trunk; None: float32 on CPUs, else bfloat16
+  dtype: str | None = None  # of the trunk; None: what is fastest here as far as it was measured, see dtypes.py
   keep_representations: bool = False
   keep_distogram: bool = False  # [num_res, num_res, 64] in half precision: 128 bytes for each pair of residues
   kernels: str | None = None
@@ -62,10 +62,8 @@ class Settings:
     return changes | (configs.DROPOUT if self.use_dropout else {})
 
   def apply(self, config: config_dict.ConfigDict) -> config_dict.ConfigDict:
-    """A model's configuration with these settings in place, for the device at hand."""
-    from alphafold_jax import devices  # loads JAX
-
-    return configs.changed(config, {'dtype': devices.default_dtype()} | self.changes())
+    """A model's configuration with these settings in place."""
+    return configs.changed(config, self.changes())
 
 
 def _is_true_or_false(value: Any) -> bool:

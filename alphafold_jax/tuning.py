@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the fastest kernels that compute rightly on this machine's accelerator, once, and keeps the result on disk.
+"""What is fastest on this machine, tried once and kept on disk: kernels on accelerators, the dtype on CPUs.
 
 Every row of every operation is run on one problem of the network's own sizes, compared with the reference in float32,
-and timed. A kernel that cannot run, raises or computes something else is left out, with its reason.
+and timed. A kernel that cannot run, raises or computes something else is left out, with its reason. Of dtypes.py's
+decision this file has the measurement.
 """
 
 import dataclasses
@@ -10,14 +11,15 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphafold_jax import atomic, devices, ops, untrusted
+from alphafold_jax import atomic, devices, dtypes, ops, untrusted
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.ops import seam
 
@@ -129,6 +131,70 @@ def _timed(compiled: Callable, arguments: tuple) -> float:
   start = time.perf_counter()
   jax.block_until_ready(compiled(*arguments))
   return time.perf_counter() - start
+
+
+# ------------------------------------------------------------------------------------------ the dtype
+
+_PRODUCT = 1024, 2048, 1024
+_BLOCK_SIZES = {'rows': 64, 'residues': 96, 'outer': 32}
+_BLOCK = (  # operation, channels, how often a block of the Evoformer computes the like of it
+  ('self_attention', 256, 3),
+  ('transition', 256, 1),
+  ('outer_product_mean', 128, 1),
+  ('triangle_multiplication', 128, 2),
+)
+
+
+@functools.cache
+def dtype() -> str:
+  """The dtype of a prediction where nobody chose one: on CPUs bfloat16 if an earlier run measured that it pays.
+
+  It is looked up once, so that nothing changes within a process, and nothing is measured for it.
+  """
+  return dtypes.default(jax.default_backend()).dtype
+
+
+def measure_dtype(product: dtypes.Seconds | None = None, block: dtypes.Seconds | None = None) -> dtypes.Measurement:
+  """Measures whether bfloat16 pays on this CPU; takes a third of a second where it cannot, else some seconds.
+
+  Args:
+    product: runs one large product.
+    block: runs operations of the network, weighted as in a block; asked only where the product pays.
+  """
+  first = dtypes.in_turns(product or _product_seconds())
+  return dtypes.Measurement(first, dtypes.in_turns(block or _block_seconds()) if first.pays else None)
+
+
+def _product_seconds() -> dtypes.Seconds:
+  """Times a product that goes through the door to such a unit: bfloat16 in, float32 out."""
+  m, k, n = _PRODUCT
+
+  def programs(dtype: str) -> Iterator[tuple[int, Callable, tuple]]:
+    draw = _Draw(dtype)
+    yield 1, functools.partial(jnp.dot, preferred_element_type=jnp.float32), (draw(m, k), draw(k, n))
+
+  return _seconds(programs)
+
+
+def _block_seconds() -> dtypes.Seconds:
+  """Times the operations of a block of the Evoformer, called as predictions call them."""
+
+  def programs(dtype: str) -> Iterator[tuple[int, Callable, tuple]]:
+    for name, channels, count in _BLOCK:
+      yield count, *_problems({**_BLOCK_SIZES, 'channels': channels, 'heads': channels // 32})[name](_Draw(dtype))
+
+  return _seconds(programs)
+
+
+def _seconds(programs: Callable[[str], Iterator[tuple[int, Callable, tuple]]]) -> dtypes.Seconds:
+  """Times functions, each given with how often it counts and its arguments, compiled and warmed up in both dtypes."""
+  made = {
+    name: [(count, jax.jit(run), arguments) for count, run, arguments in programs(name)]
+    for name in ('float32', 'bfloat16')
+  }
+  with ThreadPoolExecutor() as pool:  # compiling is most of it
+    list(pool.map(lambda one: _timed(*one[1:]), (*made['float32'], *made['bfloat16'])))
+  return lambda name: sum(count * _timed(run, arguments) for count, run, arguments in made[name])
 
 
 # ------------------------------------------------------------------------------------------ the problems

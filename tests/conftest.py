@@ -42,6 +42,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_confidence.py': '',
   'test_constants.py': '',
   'test_download.py': '',
+  'test_dtypes.py': '^(?!.*(small_programs|without_the_unit|whole_run))',
   'test_environment.py': '^(?!.*forked)',
   'test_evaluation.py': '',
   'test_fape.py': '',

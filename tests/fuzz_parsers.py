@@ -18,7 +18,7 @@ import fuzz_readers as readers
 import fuzz_seeds as seeds
 from fuzz_inputs import Make
 
-from alphafold_jax import tuning
+from alphafold_jax import dtypes, tuning
 from alphafold_jax.data import features, queries, structures, templates
 from alphafold_jax.data.training import cache, deposition, source_table
 from alphafold_jax.errors import AlphaFoldError, InputError
@@ -180,5 +180,6 @@ PARSERS = (
   _path('metrics.csv', inputs.of_bytes('step,loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n'), readers.metrics),
   _text('--config', inputs.of_bytes(*seeds.SETTINGS), readers.setting),
   _path('trials of kernels', inputs.of_json(seeds.TRIALS), tuning._read),
+  _path('measured dtype', inputs.of_json(seeds.RATIOS), dtypes.read),
 )
 BY_NAME = {parser.name: parser for parser in PARSERS}

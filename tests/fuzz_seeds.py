@@ -241,6 +241,7 @@ CHAINS = (
   'id,cluster,split,resolution,method,release_date,exclude\n1abc_A,c1,train,1.8,X-RAY,2015-07-29,\n2abc_B,,,,,,yes\n'
 )
 TRIALS = [{'operation': 'attention', 'row': 'xla', 'seconds': 0.1, 'error': 0.0, 'reason': ''}]
+RATIOS = {'product': [1.5, 1.6, 1.5, 1.6, 1.5], 'network': [1.4, 1.5, 1.4, 1.5, 1.4]}
 SETTINGS = (
   'evoformer.num_block=8', 'dtype=bfloat16', 'templates=None', "extra_msa.pair.order=('a', 'b')", 'name={"a": [1]}',
 )  # fmt: skip

@@ -146,7 +146,10 @@ _GROUPS: dict[str, Flags] = {
       'instead of --data: a parameter file, a folder, or "random" to try out the installation; those structures mean '
       'nothing',
     ),
-    '--dtype': choice(choices.DTYPES, "of the network's trunk (default: float32 on CPUs, else bfloat16)"),
+    '--dtype': choice(
+      choices.DTYPES,
+      "of the network's trunk (default: the output folder's; of a new one bfloat16, on CPUs if it was measured to pay)",
+    ),
     '--devices': count(
       'GPUs or TPU cores that share each protein: longer ones fit, the result is the same (default: %(default)s)',
       default=1,

@@ -52,12 +52,11 @@ def run(
   models = None if options.msa_only else fleet.Models(options)
   places = fleet.places_of(options)
   identity = templates.identity() if templates else None
-  keys = work.Keys(options, models.digests, identity) if models else None
   out = Path(out)
   if isinstance(source, str | Path) and Path(source).is_dir() and out.exists() and out.samefile(source):
     raise InputError(f'{out}: input and output are one folder; choose another for the output')
   atomic.make_folder(atomic.make_folder(out) / files.HIDDEN, tried=True)
-  settings = work.of_run(options, keys, identity)
+  settings = work.of_run(options, models.digests if models else None, identity)
   with (
     sharing.using(out, 'predict', settings, options.flags()),
     reporting(out / name_of_shard(LOG, options.shard), screen) as console,
@@ -68,6 +67,10 @@ def run(
       _log.info('%s is run since there are no published parameters in %s', options.family, store.default_place())
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
     try:
+      keys = None
+      if models:
+        options = fleet.settled(options, out, found.jobs, places)
+        models, keys = models.settled(options), work.Keys(options, models.digests, identity)
       return _Run(source, out, options, found, templates, models, keys, command, places, screen).run(console)
     except KeyboardInterrupt:
       _log.warning('stopped; the same command goes on from here', extra=LOG_ONLY)

@@ -6,6 +6,7 @@ processes     this process, or child processes of it
 actors        actors on Ray, of this machine, or of all machines of a cluster
 queue         which protein comes next; the shares of shards
 claims        who works on which protein, over processes and hosts
+dtype         in which the folder is computed where nobody chose one
 models        parameters located, identified, loaded and kept, and the device that they are for
 predicting    one protein with all its models and seeds, features ahead and files behind
 progress      how far it has come, time left
@@ -20,6 +21,7 @@ from alphafold_jax.errors import InputError, how_to_install
 from alphafold_jax.runs.files import HIDDEN
 from alphafold_jax.runs.fleet import actors, processes, progress
 from alphafold_jax.runs.fleet.claims import Claims
+from alphafold_jax.runs.fleet.dtype import settled
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.places import Place, on_this_machine
 from alphafold_jax.runs.fleet.predicting import CannotWrite, Setup
@@ -27,7 +29,7 @@ from alphafold_jax.runs.fleet.queue import Workload, of_shard
 from alphafold_jax.runs.options import Options
 from alphafold_jax.screen import Screen
 
-__all__ = ['Models', 'Place', 'Setup', 'Workload', 'of_shard', 'places_of', 'predict_all']
+__all__ = ['Models', 'Place', 'Setup', 'Workload', 'of_shard', 'places_of', 'predict_all', 'settled']
 
 _log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@
 Here a process that predicts also begins: with JAX and a place for compiled programs.
 """
 
+import copy
 import dataclasses
 import functools
 import logging
@@ -56,6 +57,15 @@ def _digest(path: Path) -> str:
   return store.verify_file(path) or files.digest(path)['sha256']
 
 
+def prepare(options: Options) -> None:
+  """Says how JAX is to start, before it does: with what share of a GPU's memory, and whether it keeps programs."""
+  os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', _GPU_SHARE)
+  import jax
+
+  if not options.compilation_cache:
+    jax.config.update('jax_enable_compilation_cache', False)
+
+
 class Models:
   """The models of a run by name."""
 
@@ -81,6 +91,12 @@ class Models:
       if wrong:
         raise npz.misfit(str(path), name, wrong)
       self.digests[name] = _digest(path)
+
+  def settled(self, options: Options) -> 'Models':
+    """The same, to be run in the dtype that these options name; nothing of them is loaded yet."""
+    found = copy.copy(self)
+    found._options, found._settings = options, options.run_settings()
+    return found
 
   def facts(self) -> dict[str, Any]:
     """For the record of a run: each model's file and its SHA-256, or 'random'."""
@@ -163,7 +179,7 @@ class Models:
   def start_device(self, who: str, has_templates: bool) -> dict[str, Any]:
     """Loads JAX and logs what it computes on, in lines that begin with `who`; returns facts for the run's record."""
     _log.info('%sstarting JAX', who)
-    os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', _GPU_SHARE)
+    prepare(self._options)
     import jax
 
     from alphafold_jax import devices, tuning
@@ -176,7 +192,7 @@ class Models:
       _log.warning('%s', hint)
     self._log_longest(who, has_templates)
     if not self._options.compilation_cache:
-      jax.config.update('jax_enable_compilation_cache', False)
+      pass  # as JAX was told before it started
     elif (cache := devices.use_compilation_cache()) is None:
       _log.warning('compiled programs cannot be kept for later runs: the cache folder cannot be written')
     else:
@@ -185,24 +201,22 @@ class Models:
     device['kernels'] = self._settings.kernels or tuning.preferred()
     if device['kernels'] != 'auto':
       _log.info('%skernels: %s', who, device['kernels'])
-    return device | {'dtype': self._settings.dtype or devices.default_dtype()}
+    return device | {'dtype': self._settings.dtype}
 
   def _log_longest(self, who: str, has_templates: bool) -> None:
     """Logs how long a protein may be, before one is begun that is too long."""
-    from alphafold_jax import config as configs
     from alphafold_jax import devices, planning
 
     num_devices = self._settings.num_devices
     if (free := devices.available_bytes(num_devices)) is None:
       return
-    dtype = self._settings.dtype or devices.default_dtype()
     fitting = []
     for name in self._options.models:
-      config = configs.changed(self._options.model_config(name), {'dtype': dtype})
+      config = self._options.model_config(name)
       num_templ = config.max_templates if has_templates else 0
       rows = f'{config.sampling.num_msa}:{config.sampling.num_extra}'
       fitting.append((planning.longest(config, free, num_devices, num_templ, self._settings.keep_distogram), rows))
     longest, rows = min(fitting)
     where, each = ('this device', '') if num_devices == 1 else (f'{num_devices} devices together', ' on each')
-    room = f'{free / 2**30:.1f} GiB free{each}, {rows} alignment rows, {dtype}'
+    room = f'{free / 2**30:.1f} GiB free{each}, {rows} alignment rows, {self._settings.dtype}'
     _log.info('%sup to about %s residues fit %s (%s)', who, f'{longest:,}', where, room)

@@ -109,8 +109,13 @@ class Keys:
     return of_json([input_key, list(self._models.values()), [self._seeds.start, self._seeds.stop], self._files])
 
 
-def of_run(options: Options, keys: Keys | None, templates: str | None) -> str:
-  """The digest of all that shapes what a run writes, whatever its proteins; `keys` is None if it predicts nothing."""
+def of_run(options: Options, params: Mapping[str, str] | None, templates: str | None) -> str:
+  """The digest of all that shapes what a run writes, whatever its proteins; `params` is None if it predicts nothing.
+
+  The dtype counts as it was chosen, 'auto' where it was not: runs that did not choose go on in one folder together, in
+  the dtype that they find on record there.
+  """
+  keys = None if params is None else Keys(options, params, templates)
   return of_json(
     [keys and keys.job(''), options.msa_only, options.jobname_prefix, search_flags(options.search), templates]
   )
