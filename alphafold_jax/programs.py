@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import confidence, devices, machine, schema, traced
+from alphafold_jax import compiled_once, confidence, devices, machine, schema, traced
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.templates import TemplateContext
@@ -38,7 +38,7 @@ class Program:
 
     Args:
       function: a pure function of its arguments.
-      identity: distinguishes the function from all others, so that it is kept on disk as traced; None: it is not.
+      identity: distinguishes the function from all others, so that it is kept on disk; None: it is not.
       options: of `jax.jit`.
     """
     self._jitted, self._identity, self._options = jax.jit(function, **options), identity, options
@@ -60,7 +60,7 @@ class Program:
 
   def compile(self, *arguments: Any) -> jax.stages.Compiled:
     """The function compiled for arguments of these shapes; the host's memory that this took is given back."""
-    compiled = self.lower(*arguments).compile()
+    compiled = compiled_once.compiled(lambda: self.lower(*arguments), self._identity, arguments)
     devices.return_freed_memory()
     return compiled
 

@@ -40,7 +40,7 @@ def kept(jitted: Any, identity: Hashable, arguments: tuple) -> Callable:
   if (folder := devices.compilation_cache()) is None:
     return jitted
   try:
-    path = folder / f'traced-{_digest(identity, arguments)}'
+    path = folder / f'traced-{digest(identity, arguments)}'
   except OSError:  # our own code cannot be read
     return jitted
   try:
@@ -67,16 +67,25 @@ def allowed_calls() -> list[jax.export.DisabledSafetyCheck]:
   return [jax.export.DisabledSafetyCheck.custom_call(name) for name in seam.custom_calls()]
 
 
-def _digest(identity: Hashable, arguments: tuple) -> str:
+def digest(identity: Hashable, arguments: tuple) -> str:
+  """The name of a program: whatever it is made from.
+
+  Args:
+    identity: as of `kept`.
+    arguments: of the function, or `jax.ShapeDtypeStruct`s.
+
+  Raises:
+    OSError: our own code cannot be read.
+  """
   leaves, tree = jax.tree.flatten(arguments)
   shapes = [(leaf.shape, str(leaf.dtype)) for leaf in leaves]
   settings = [getattr(jax.config, name) for name in _SETTINGS]
-  parts = (identity, str(tree), shapes, settings, devices.machine_key(), _source())
+  parts = (identity, str(tree), shapes, settings, devices.machine_key(), source())
   return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 @functools.cache
-def _source() -> str:
+def source() -> str:
   """A digest of all code of this package, so that a program traced by another version is not found."""
   digest = hashlib.sha256()
   for path in sorted(_PACKAGE.rglob('*.py')):

@@ -59,7 +59,7 @@ def test_what_differs_in_identity_shape_dtype_settings_code_or_machine_is_anothe
   double('one', jnp.arange(3))
   with jax.default_matmul_precision('bfloat16'):
     double('one')
-  monkeypatch.setattr(traced, '_source', lambda: 'changed code')
+  monkeypatch.setattr(traced, 'source', lambda: 'changed code')
   double('one')
   monkeypatch.setattr(devices, 'machine_key', lambda: 'another machine')
   double('one')
