@@ -138,7 +138,8 @@ def _read(path: Path) -> jax.stages.Compiled | None:
     return None
   with contextlib.suppress(OSError):
     os.utime(path)
-  _watcher.get().tell(f'read in {time.monotonic() - start:.1f} s; compiling had taken {heading.seconds:.1f} s')
+  seconds = time.monotonic() - start
+  _watcher.get().tell(f'read in {seconds:.1f} s (compiling took {heading.seconds:.1f} s), now running')
   return program
 
 
@@ -149,7 +150,7 @@ def _compiled(lower: Callable[[], jax.stages.Lowered]) -> tuple[jax.stages.Compi
   program = lower().compile()
   seconds, events = time.monotonic() - start, heard.events
   read = any(event.endswith('/cache_hits') for event in events)
-  _watcher.get().tell(f'{"read" if read else "compiled"} in {seconds:.1f} s')
+  _watcher.get().tell(f'{"read" if read else "compiled"} in {seconds:.1f} s, now running')
   made = any(event.endswith('/cache_misses') for event in events)
   return program, seconds if made and not read else None
 
