@@ -2,12 +2,13 @@
 """A program is compiled once, by whichever process needs it first; the others wait for it, later ones read it.
 
 JAX's own cache finds a program only after it was traced and lowered, which takes longer than reading it. Here it is
-found as in `traced`, by what it is made from, to which come the flags of XLA and the settings of JAX. What is kept is
-what `jax.experimental.serialize_executable` makes of it, the form that JAX's cache keeps too. That interface may
-change, and not every backend has it: whatever goes wrong with it leads to `traced` and JAX's cache instead.
+found by what it is made from: specs, shapes, settings, flags, the machine with its packages, and our own code. So no
+other version ever reads it, which JAX does not promise to work for GPU kernels.
 
-A program must be kept as the compiler made it: one that was read and is kept again breaks when it runs. So it is kept
-only if JAX said, while it was compiled, that its own cache did not have it.
+What is kept is what `jax.experimental.serialize_executable` makes of a program, the form that JAX's cache keeps too.
+That interface may change, and not every backend has it, so a trifle goes there and back before the first program does;
+where that fails, JAX's cache is used. A program must be kept as the compiler made it: one that was read and is kept
+again breaks when it runs. So it is compiled without JAX's cache, and kept only if JAX said so.
 """
 
 import contextlib
@@ -24,12 +25,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
+import numpy as np
 from jax.experimental import serialize_executable
+from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
-from alphafold_jax import devices, locks, program_files, traced
+from alphafold_jax import devices, locks, program_files
 from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.ops import seam
 
 _log = logging.getLogger(__name__)
+_PACKAGE = Path(__file__).resolve().parent
 PATIENCE = 900.0  # s to wait for another process that compiles
 _FLAGS = ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')
 _NO_MATTER = (  # settings of JAX that do not change a program
@@ -62,18 +68,19 @@ def watched(scope: str, tell: Callable[[str], None]) -> Iterator[None]:
     _watcher.reset(token)
 
 
-def compiled(lower: Callable[[], jax.stages.Lowered], identity: Hashable, arguments: tuple) -> jax.stages.Compiled:
+def compiled(jitted: Any, identity: Hashable, arguments: tuple, **options: Any) -> jax.stages.Compiled:
   """A program, read if this or another process has compiled it, else compiled and kept.
 
   Args:
-    lower: traces and lowers it.
+    jitted: the function under `jax.jit`; its result depends on `identity` and its arguments alone.
     identity: its text identifies the function among all others; None: it cannot be kept.
     arguments: of the function, or `jax.ShapeDtypeStruct`s.
+    options: that `jax.jit` was given.
   """
-  folder, name = devices.compilation_cache(), _name(identity, arguments)
-  if folder is None or name is None:
-    _tell('compiling', '' if folder is None else ', or reading what an earlier run compiled')
-    return _compiled(lower)[0]
+  folder = devices.compilation_cache()
+  name = folder and _name(identity, arguments)
+  if folder is None or not name:
+    return _compiled_by_jax(jitted, arguments)
   path = program_files.path_of(folder, name)
   if found := _read(path):
     return found
@@ -81,16 +88,51 @@ def compiled(lower: Callable[[], jax.stages.Lowered], identity: Hashable, argume
   with locks.turn(folder / 'lock', int(name[:14], 16), PATIENCE, waiting):
     if found := _read(path):  # it was compiled meanwhile
       return found
+    if not _can_keep(jax.default_backend()):
+      return _compiled_by_jax(jitted, arguments)
     _tell('compiling')
-    program, seconds = _compiled(lower)
-    if seconds is not None:
+    start = time.monotonic()
+    if (plain := exported(jitted, arguments)) is None:
+      return _compiled_by_jax(jitted, arguments)
+    with _without_jaxs_cache() as events:
+      program = jax.jit(plain.call, **options).lower(*arguments).compile()
+    seconds = time.monotonic() - start
+    _watcher.get().tell(f'compiled in {seconds:.1f} s, now running')
+    if _is_new(events):
       _keep(path, program, str(identity[0] if isinstance(identity, tuple) else identity), seconds)
   return program
 
 
+def exported(jitted: Any, arguments: tuple) -> jax.export.Exported | None:
+  """A function as any process can run it; None where it holds a call that only some can, such as one back into ours."""
+  try:
+    return jax.export.export(jitted, disabled_checks=allowed_calls())(*arguments)
+  except Exception as error:
+    _log.debug('a program cannot be kept: %s', error)
+    return None
+
+
+def allowed_calls() -> list[jax.export.DisabledSafetyCheck]:
+  """The custom calls that a kept program may hold: those of the kernels."""
+  return [jax.export.DisabledSafetyCheck.custom_call(name) for name in seam.custom_calls()]
+
+
 def facts() -> dict[str, str]:
   """What a kept program depends on beside itself: of the machine and of our own code."""
-  return devices.machine_facts() | {'code': traced.source()[:12]}
+  return devices.machine_facts() | {'code': source()[:12]}
+
+
+@functools.cache
+def source() -> str:
+  """A digest of all code of this package, so that a program compiled by another version is not found.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  digest = hashlib.sha256()
+  for path in sorted(_PACKAGE.rglob('*.py')):
+    digest.update(path.read_bytes())
+  return digest.hexdigest()
 
 
 def _tell(text: str, more: str = '') -> None:
@@ -103,9 +145,12 @@ def _name(identity: Hashable, arguments: tuple) -> str | None:
   values = getattr(jax.config, 'values', None)  # those of all settings; without them nobody knows what differs
   if identity is None or values is None or not _on_first_device(arguments):
     return None
+  leaves, tree = jax.tree.flatten(arguments)
+  shapes = [(leaf.shape, str(leaf.dtype), getattr(leaf, 'weak_type', False)) for leaf in leaves]
   settings = [(name, getattr(jax.config, name, None)) for name in sorted(values) if not name.startswith(_NO_MATTER)]
+  flags = [os.environ.get(name) for name in _FLAGS]
   try:
-    parts = (traced.digest(identity, arguments), settings, [os.environ.get(name) for name in _FLAGS])
+    parts = (identity, str(tree), shapes, settings, flags, devices.machine_facts(), source())
   except OSError:  # our own code cannot be read
     return None
   return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
@@ -127,10 +172,7 @@ def _read(path: Path) -> jax.stages.Compiled | None:
   start = time.monotonic()
   try:
     heading, packed = program_files.read(path)
-    serialized, in_tree, out_tree = pickle.loads(packed)
-    devices_of_it = jax.local_devices()[:1]
-    load = serialize_executable.deserialize_and_load
-    program = load(serialized, in_tree, out_tree, execution_devices=devices_of_it)
+    program = _loaded(packed)
   except Exception as error:  # whatever a damaged file, or a backend that cannot do this, leads to
     _log.warning('%s cannot be read, so that program is compiled again: %s', path, error or type(error).__name__)
     with contextlib.suppress(OSError):
@@ -143,38 +185,81 @@ def _read(path: Path) -> jax.stages.Compiled | None:
   return program
 
 
-def _compiled(lower: Callable[[], jax.stages.Lowered]) -> tuple[jax.stages.Compiled, float | None]:
-  """Compiles, or lets JAX read it from its cache; also how many seconds it took, if the compiler made it."""
-  start, heard = time.monotonic(), _listener()
-  heard.events = []
-  program = lower().compile()
-  seconds, events = time.monotonic() - start, heard.events
+def _compiled_by_jax(jitted: Any, arguments: tuple) -> jax.stages.Compiled:
+  """Compiles a program that is not kept here, or lets JAX read it from its own cache, if that is in use."""
+  _tell('compiling', '' if devices.compilation_cache() is None else ', or reading what an earlier run compiled')
+  start = time.monotonic()
+  with _events() as events:
+    program = jitted.lower(*arguments).compile()
   read = any(event.endswith('/cache_hits') for event in events)
-  _watcher.get().tell(f'{"read" if read else "compiled"} in {seconds:.1f} s, now running')
-  made = any(event.endswith('/cache_misses') for event in events)
-  return program, seconds if made and not read else None
+  _watcher.get().tell(f'{"read" if read else "compiled"} in {time.monotonic() - start:.1f} s, now running')
+  return program
+
+
+@contextlib.contextmanager
+def _without_jaxs_cache() -> Iterator[list[str]]:
+  """Inside the block JAX neither reads nor keeps programs; yields what its cache says."""
+  before = devices.setting('jax_enable_compilation_cache')
+  jax.config.update('jax_enable_compilation_cache', False)
+  jax_cache.reset_cache()  # or it would go on as it began
+  try:
+    with _events() as events:
+      yield events
+  finally:
+    jax.config.update('jax_enable_compilation_cache', before)
+    jax_cache.reset_cache()
+
+
+def _is_new(events: list[str]) -> bool:
+  """Whether the compiler made a program, after what JAX's cache said."""
+  return any(event.endswith('/task_disabled_cache') for event in events) and not any('hit' in one for one in events)
+
+
+@contextlib.contextmanager
+def _events() -> Iterator[list[str]]:
+  """Yields the events of JAX's cache in this thread, while the block runs."""
+  heard, thread = [], threading.get_ident()
+
+  def listen(event: str, **_: Any) -> None:
+    if '/compilation_cache/' in event and threading.get_ident() == thread:
+      heard.append(event)
+
+  jax.monitoring.register_event_listener(listen)
+  try:
+    yield heard
+  finally:
+    with contextlib.suppress(Exception):  # somebody else has removed all
+      jax.monitoring.unregister_event_listener(listen)
 
 
 @functools.cache
-def _listener() -> threading.local:
-  """The events that JAX's cache reports in a thread, as its attribute `events`."""
-  heard = threading.local()
+def _can_keep(backend: str) -> bool:
+  """Whether a program can be kept and read, and then still computes."""
+  try:
+    with _without_jaxs_cache() as events:
+      program = jax.jit(lambda x: x + 1).lower(np.float32(1)).compile()
+    return _is_new(events) and float(_loaded(_packed(program))(np.float32(1))) == 2
+  except Exception as error:  # whatever a backend, or a version of JAX, leads to
+    _log.info('compiled programs are left to the cache of JAX: they cannot be kept on %s (%s)', backend, error)
+    return False
 
-  def listen(event: str, **_: Any) -> None:
-    if '/compilation_cache/' in event and hasattr(heard, 'events'):
-      heard.events.append(event)
 
-  jax.monitoring.register_event_listener(listen)
-  return heard
+def _packed(program: jax.stages.Compiled) -> bytes:
+  return pickle.dumps(serialize_executable.serialize(program))
+
+
+def _loaded(packed: bytes) -> jax.stages.Compiled:
+  serialized, in_tree, out_tree = pickle.loads(packed)
+  load = serialize_executable.deserialize_and_load
+  return load(serialized, in_tree, out_tree, execution_devices=jax.local_devices()[:1])
 
 
 def _keep(path: Path, program: jax.stages.Compiled, name: str, seconds: float) -> None:
-  """Keeps a program for other processes; where that cannot be done, JAX's cache may do it."""
+  """Keeps a program for other processes, or says why it cannot."""
   what = ', '.join(filter(None, (name, _watcher.get().scope)))
   try:
-    packed = pickle.dumps(serialize_executable.serialize(program))
-    program_files.write(path, program_files.Heading(facts(), what, seconds), packed)
+    program_files.write(path, program_files.Heading(facts(), what, seconds), _packed(program))
   except (AlphaFoldError, OSError) as error:
     _log.warning('a compiled program cannot be kept for later runs: %s', error)
-  except Exception as error:  # a backend that cannot do this
+  except Exception as error:  # this one holds what cannot be written
     _log.debug('this compiled program cannot be kept: %s', error)

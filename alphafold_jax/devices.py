@@ -120,7 +120,7 @@ def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | 
   Returns:
     the folder in use, or None if it cannot be written.
   """
-  if directory is None and (before := _setting('jax_compilation_cache_dir')):
+  if directory is None and (before := setting('jax_compilation_cache_dir')):
     return Path(before)
   if (folder := cache_folder(directory)) is None:
     return None
@@ -132,11 +132,11 @@ def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | 
 
 def compilation_cache() -> Path | None:
   """The folder in which JAX keeps compiled programs, or None where it keeps none."""
-  folder = _setting('jax_compilation_cache_dir') if _setting('jax_enable_compilation_cache') else None
+  folder = setting('jax_compilation_cache_dir') if setting('jax_enable_compilation_cache') else None
   return Path(folder) if folder else None
 
 
-def _setting(name: str) -> Any:
+def setting(name: str) -> Any:
   """One of JAX's settings, which are attributes that only exist at run time."""
   return getattr(jax.config, name)
 

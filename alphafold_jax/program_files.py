@@ -20,6 +20,7 @@ _FORMAT = 1  # raise it when files of an older program can no longer be used
 _PREFIX = 'program-'
 NAME = re.compile(f'{_PREFIX}[0-9a-f]{{32}}')
 _LONGEST_HEADING = 1 << 16  # bytes
+_LONGEST_TEXT = 500  # characters of a value
 _SPEED_OVER_SIZE = 1  # zlib's level; a program shrinks to a fifth
 
 
@@ -73,15 +74,25 @@ def read(path: Path) -> tuple[Heading, bytes]:
     OSError: the file cannot be read.
     DamagedError: it is not as it was written.
   """
+  heading, packed = _checked(path)
+  try:
+    return heading, zlib.decompress(packed)
+  except zlib.error as error:
+    raise DamagedError(str(error)) from error
+
+
+def check(path: Path) -> Heading:
+  """What a file says of its program, which is compared with its digest; raises as `read` does."""
+  return _checked(path)[0]
+
+
+def _checked(path: Path) -> tuple[Heading, bytes]:
   with open(path, 'rb') as file:
     heading = _heading(file)
     packed = file.read()
   if hashlib.sha256(packed).hexdigest() != heading.sha256:
     raise DamagedError('its digest is not the one in its first line')
-  try:
-    return heading, zlib.decompress(packed)
-  except zlib.error as error:
-    raise DamagedError(str(error)) from error
+  return heading, packed
 
 
 def _heading(file: Any) -> Heading:
@@ -92,15 +103,20 @@ def _heading(file: Any) -> Heading:
       raise ValueError('another format')
     heading = Heading(**given)
     texts = (heading.what, heading.sha256, *heading.facts, *heading.facts.values())
-    if not all(isinstance(text, str) for text in texts) or not isinstance(heading.seconds, float):
+    if not all(is_plain(text) for text in texts) or not isinstance(heading.seconds, float):
       raise TypeError('values of other kinds')
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise DamagedError(f'its first line does not describe a program ({error})') from None
   return heading
 
 
+def is_plain(text: Any) -> bool:
+  """Whether a value is text that a terminal can be shown."""
+  return isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST_TEXT
+
+
 def kept(folder: Path) -> Iterator[KeptProgram]:
-  """The programs in a folder, in no order; what compares their digests is `read`."""
+  """The programs in a folder, in no order; what compares their digests is `check`."""
   for path in folder.glob(f'{_PREFIX}*'):
     heading = None
     try:

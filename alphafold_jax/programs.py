@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import compiled_once, confidence, devices, machine, schema, traced
+from alphafold_jax import compiled_once, confidence, devices, machine, schema
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.templates import TemplateContext
@@ -54,13 +54,11 @@ class Program:
 
   def lower(self, *arguments: Any) -> jax.stages.Lowered:
     """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`."""
-    if self._identity is None:
-      return self._jitted.lower(*arguments)
-    return jax.jit(traced.kept(self._jitted, self._identity, arguments), **self._options).lower(*arguments)
+    return self._jitted.lower(*arguments)
 
   def compile(self, *arguments: Any) -> jax.stages.Compiled:
     """The function compiled for arguments of these shapes; the host's memory that this took is given back."""
-    compiled = compiled_once.compiled(lambda: self.lower(*arguments), self._identity, arguments)
+    compiled = compiled_once.compiled(self._jitted, self._identity, arguments, **self._options)
     devices.return_freed_memory()
     return compiled
 

@@ -44,6 +44,8 @@ from alphafold_jax.weights import store
     ['cache'],
     ['cache', 'list'],
     ['cache', 'clean'],
+    ['cache', 'programs'],
+    ['cache', 'programs', 'import'],
   ],
 )
 def test_help_needs_neither_jax_nor_numpy(command):
@@ -348,7 +350,9 @@ def test_quiet_shows_warnings_only_but_the_log_is_complete(tmp_path, capsys):
 def test_a_terminal_shows_a_live_display(tmp_path):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
   text = in_terminal('predict', source, tmp_path / 'out', *ALONE)
-  assert '\x1b[' in text and 'elapsed' in text and re.search('(compiling|reading the program) for up to 24 residues', text)
+  assert (
+    '\x1b[' in text and 'elapsed' in text and re.search('(compiling|reading the program) for up to 24 residues', text)
+  )
   assert 'Best structures' in text and not re.search(r'\d\d:\d\d:\d\d p model_1_ptm', text)
 
 
