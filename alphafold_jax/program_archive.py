@@ -9,6 +9,7 @@ will run: no digest can tell whether it means well.
 import hashlib
 import io
 import json
+import logging
 import os
 import tarfile
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from alphafold_jax import atomic, program_files, untrusted
 from alphafold_jax.errors import InputError
 from alphafold_jax.transfer import archives, files
 
+_log = logging.getLogger(__name__)
 _FORMAT = 1
 _LISTING = 'programs.json'
 _LONGEST_LISTING = 4 << 20  # bytes
@@ -70,7 +72,8 @@ def export(folder: Path, facts: Mapping[str, str], archive: Path) -> list[progra
 def _whole(one: program_files.KeptProgram) -> bool:
   try:
     program_files.check(one.path)
-  except (OSError, program_files.DamagedError):
+  except (OSError, program_files.DamagedError) as error:
+    _log.warning('%s: damaged, so it is left out: %s', one.path, error)
     return False
   return True
 
