@@ -33,6 +33,7 @@ from jax.experimental.compilation_cache import compilation_cache as jax_cache
 from alphafold_jax import devices, locks, program_files
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.ops import seam
+from alphafold_jax.transfer.files import state
 
 _log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parent
@@ -82,11 +83,12 @@ def compiled(jitted: Any, identity: Hashable, arguments: tuple, **options: Any) 
   if folder is None or not name:
     return _compiled_by_jax(jitted, arguments)
   path = program_files.path_of(folder, name)
+  before = state(path)
   if found := _read(path):
     return found
   waiting = functools.partial(_tell, 'waiting for another process that compiles')
   with locks.turn(folder / 'lock', int(name[:14], 16), PATIENCE, waiting):
-    if found := _read(path):  # it was compiled meanwhile
+    if state(path) != before and (found := _read(path)):  # it was compiled meanwhile
       return found
     if not _can_keep(jax.default_backend()):
       return _compiled_by_jax(jitted, arguments)
@@ -148,7 +150,7 @@ def _name(identity: Hashable, arguments: tuple) -> str | None:
   leaves, tree = jax.tree.flatten(arguments)
   shapes = [(leaf.shape, str(leaf.dtype), getattr(leaf, 'weak_type', False)) for leaf in leaves]
   settings = [(name, getattr(jax.config, name, None)) for name in sorted(values) if not name.startswith(_NO_MATTER)]
-  flags = [os.environ.get(name) for name in _FLAGS]
+  flags = [*map(os.environ.get, _FLAGS), jax.local_devices()[0].id]
   try:
     parts = (identity, str(tree), shapes, settings, flags, devices.machine_facts(), source())
   except OSError:  # our own code cannot be read
@@ -174,9 +176,11 @@ def _read(path: Path) -> jax.stages.Compiled | None:
     heading, packed = program_files.read(path)
     program = _loaded(packed)
   except Exception as error:  # whatever a damaged file, or a backend that cannot do this, leads to
-    _log.warning('%s cannot be read, so that program is compiled again: %s', path, error or type(error).__name__)
-    with contextlib.suppress(OSError):
-      path.unlink()
+    why = str(error) or type(error).__name__
+    _log.warning('%s cannot be read, so that program is compiled again: %s', path, why)
+    if not isinstance(error, OSError):  # which may be gone next time
+      with contextlib.suppress(OSError):
+        path.unlink()
     return None
   with contextlib.suppress(OSError):
     os.utime(path)

@@ -19,7 +19,7 @@ import small_predictions
 from jax.experimental import serialize_executable
 from small_runs import environment
 
-from alphafold_jax import atomic, compiled_once, devices, locks, programs, schema
+from alphafold_jax import atomic, compiled_once, devices, locks, program_files, programs, schema
 from alphafold_jax.ops import attention_cudnn, attention_pallas
 
 
@@ -105,6 +105,19 @@ def test_a_damaged_file_is_made_anew(folder, told, caplog):
     assert double.traced == count and len(caplog.records) == 1 and str(path) in caplog.text
   np.testing.assert_array_equal(double('one'), [0, 2, 4])
   assert double.traced == count
+
+
+def test_a_file_that_a_failing_disk_does_not_deliver_is_compiled_again_and_left(folder, caplog, monkeypatch):
+  double = Doubling()
+  double('one')
+
+  def fail(path):
+    raise OSError(errno.EIO, 'Input/output error', str(path))
+
+  monkeypatch.setattr(program_files, 'read', fail)
+  monkeypatch.setattr(program_files, 'write', lambda *_: None)
+  np.testing.assert_array_equal(double('one'), [0, 2, 4])
+  assert double.traced == 2 and len(caplog.records) == 1 and kept(folder)
 
 
 def test_where_nothing_can_be_kept_it_is_compiled_and_said_once(folder, tmp_path, told, caplog, monkeypatch):
