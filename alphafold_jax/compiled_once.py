@@ -72,6 +72,8 @@ def watched(scope: str, tell: Callable[[str], None]) -> Iterator[None]:
 def compiled(jitted: Any, identity: Hashable, arguments: tuple, **options: Any) -> jax.stages.Compiled:
   """A program, read if this or another process has compiled it, else compiled and kept.
 
+  The host's memory that compiling takes is given back.
+
   Args:
     jitted: the function under `jax.jit`; its result depends on `identity` and its arguments alone.
     identity: its text identifies the function among all others; None: it cannot be kept.
@@ -98,6 +100,7 @@ def compiled(jitted: Any, identity: Hashable, arguments: tuple, **options: Any) 
       return _compiled_by_jax(jitted, arguments)
     with _without_jaxs_cache() as events:
       program = jax.jit(plain.call, **options).lower(*arguments).compile()
+    devices.return_freed_memory()
     seconds = time.monotonic() - start
     _watcher.get().tell(f'compiled in {seconds:.1f} s, now running')
     if _is_new(events):
@@ -195,6 +198,7 @@ def _compiled_by_jax(jitted: Any, arguments: tuple) -> jax.stages.Compiled:
   start = time.monotonic()
   with _events() as events:
     program = jitted.lower(*arguments).compile()
+  devices.return_freed_memory()
   read = any(event.endswith('/cache_hits') for event in events)
   _watcher.get().tell(f'{"read" if read else "compiled"} in {time.monotonic() - start:.1f} s, now running')
   return program
