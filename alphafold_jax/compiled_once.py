@@ -38,7 +38,7 @@ from alphafold_jax.transfer.files import state
 _log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parent
 PATIENCE = 900.0  # s to wait for another process that compiles
-_FLAGS = ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')
+_FLAGS = ('XLA_FLAGS', 'LIBTPU_INIT_ARGS', 'NPROC')  # variables that XLA looks at
 _NO_MATTER = (  # settings of JAX that do not change a program
   'jax_compilation_cache', 'jax_persistent_cache', 'jax_enable_compilation_cache', 'jax_raise_persistent_cache',
   'jax_log', 'jax_dump', 'jax_traceback', 'jax_explain', 'jax_hlo_source',
