@@ -140,6 +140,10 @@ def source() -> str:
   return digest.hexdigest()
 
 
+with contextlib.suppress(OSError):
+  source()  # as it is loaded now: files may be replaced while a run goes on
+
+
 def _tell(text: str, more: str = '') -> None:
   scope, tell = _watcher.get()
   tell(f'{text}{f" for {scope}" if scope else ""}{more}')
