@@ -154,7 +154,7 @@ def _listing(tar: tarfile.TarFile, member: tarfile.TarInfo, facts: Mapping[str, 
     theirs, listed = given['facts'], given['programs']
     if given['format'] != _FORMAT or not all(map(program_files.is_plain, [*theirs, *theirs.values()])):
       raise ValueError('another format')
-    if not all(program_files.NAME.fullmatch(name) for name in listed):
+    if not isinstance(listed, dict) or not all(map(program_files.NAME.fullmatch, listed)):
       raise ValueError('a name that no program has')
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise _NotOursError(f'its {_LISTING} cannot be used ({error})') from None

@@ -109,6 +109,7 @@ def test_a_flipped_or_cut_archive_is_refused_or_harmless(place, archive, target,
     (lambda listing: listing.update(facts={'jax': '\x1b[2J'}), 'another format'),
     (lambda listing: listing.update(facts=[]), 'cannot be used'),
     (lambda listing: listing.update(programs=None), 'cannot be used'),
+    (lambda listing: listing.update(programs=''), 'cannot be used'),
     (lambda listing: listing.pop('facts'), 'cannot be used'),
   ],
 )
