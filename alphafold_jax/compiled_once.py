@@ -111,10 +111,12 @@ def compiled(jitted: Any, identity: Hashable, arguments: tuple, **options: Any) 
 def exported(jitted: Any, arguments: tuple) -> jax.export.Exported | None:
   """A function as any process can run it; None where it holds a call that only some can, such as one back into ours."""
   try:
-    return jax.export.export(jitted, disabled_checks=allowed_calls())(*arguments)
+    plain = jax.export.export(jitted, disabled_checks=allowed_calls())(*arguments)
   except Exception as error:
     _log.debug('a program cannot be kept: %s', error)
     return None
+  # JAX makes LAPACK ready where it lowers a program that calls it, not where one is read.
+  return None if '@lapack_' in plain.mlir_module() else plain
 
 
 def allowed_calls() -> list[jax.export.DisabledSafetyCheck]:
