@@ -28,7 +28,6 @@ REQUIRES = [
   'ml-collections>=1.0',
   'numpy>=2.0',
   'biopython>=1.84',  # aligns sequences
-  'flatbuffers>=24.3',  # in which JAX writes traced programs
   'gemmi>=0.7',  # reads mmCIF
   'ihm>=2.6',  # with modelcif: writes ModelCIF files
   'matplotlib>=3.8',

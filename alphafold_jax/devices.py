@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jaxlib
+from jax.extend import backend
 
 from alphafold_jax import atomic, folders, installed, machine
 from alphafold_jax.errors import InputError, ResourceError
@@ -119,7 +120,7 @@ def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | 
   Returns:
     the folder in use, or None if it cannot be written.
   """
-  if directory is None and (before := _setting('jax_compilation_cache_dir')):
+  if directory is None and (before := setting('jax_compilation_cache_dir')):
     return Path(before)
   if (folder := cache_folder(directory)) is None:
     return None
@@ -131,11 +132,11 @@ def use_compilation_cache(directory: str | os.PathLike | None = None) -> Path | 
 
 def compilation_cache() -> Path | None:
   """The folder in which JAX keeps compiled programs, or None where it keeps none."""
-  folder = _setting('jax_compilation_cache_dir') if _setting('jax_enable_compilation_cache') else None
+  folder = setting('jax_compilation_cache_dir') if setting('jax_enable_compilation_cache') else None
   return Path(folder) if folder else None
 
 
-def _setting(name: str) -> Any:
+def setting(name: str) -> Any:
   """One of JAX's settings, which are attributes that only exist at run time."""
   return getattr(jax.config, name)
 
@@ -156,8 +157,22 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
 
 
 def machine_key() -> str:
-  """A short name for all that kernels and compiled programs depend on: packages, device, the processor's abilities."""
+  """A short name for all that kernels and compiled programs depend on, see `machine_facts`."""
+  facts = machine_facts()
+  return f'{facts["platform"]}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}'
+
+
+def machine_facts() -> dict[str, str]:
+  """What kernels and compiled programs depend on: packages, driver, device, the processors and their abilities.
+
+  XLA divides the work of a program among the processors that there are when it compiles it.
+  """
   device = start()[0]
-  versions = (__version__, jax.__version__, jaxlib.__version__, *map(installed.version, seam.distributions()))
-  parts = [*versions, device.platform, device.device_kind, platform.machine(), machine.processor_abilities()]
-  return f'{device.platform}-{hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]}'
+  packages = {'alphafold_jax': __version__, 'jax': jax.__version__, 'jaxlib': jaxlib.__version__}
+  facts = packages | {name: installed.version(name) for name in seam.distributions()}
+  facts |= {'platform': device.platform, 'device': device.device_kind, 'driver': backend.get_backend().platform_version}
+  abilities = hashlib.sha256(machine.processor_abilities().encode()).hexdigest()[:12]
+  facts |= {'machine': platform.machine(), 'processor': abilities}
+  if device.platform == 'cpu':
+    facts['processors'] = str(len(machine.processors()) or os.cpu_count())
+  return {name: ' '.join(str(fact).split()) for name, fact in facts.items() if fact is not None}

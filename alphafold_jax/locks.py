@@ -5,7 +5,11 @@ The only place that asks for them. Some systems (Windows) and file systems (NFS 
 ones) have none; then nothing is held, and the caller decides what that means.
 """
 
+import contextlib
 import errno
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, Any
 
 try:
@@ -14,6 +18,7 @@ except ImportError:
   _fcntl = None  # type: ignore[assignment]
 
 _HELD = (errno.EACCES, errno.EAGAIN)
+_PAUSE = 0.2  # s between two looks at a lock that another process holds
 
 
 def take(file: IO[Any], byte: int | None = None, *, wait: bool = False) -> bool | None:
@@ -44,3 +49,30 @@ def give_back(file: IO[Any], byte: int) -> None:
       _fcntl.lockf(file, _fcntl.LOCK_UN, 1, byte)
     except OSError:
       pass  # there are no locks here
+
+
+@contextlib.contextmanager
+def turn(path: Path, byte: int, patience: float, waiting: Callable[[], None]) -> Iterator[None]:
+  """Lets processes into the block one after the other, each after it has waited at most so long.
+
+  Where the file cannot be opened, or the file system has no locks, all enter at once.
+
+  Args:
+    path: a file, made if missing and never removed.
+    byte: which one stands for what the block does.
+    patience: seconds to wait for a process that is in the block; then this one enters beside it.
+    waiting: called once if there is one.
+  """
+  try:
+    file = open(path, 'a+b')  # noqa: SIM115 (closed below; an error inside the block is not this one's)
+  except OSError:
+    yield
+    return
+  with file:
+    until, told = time.monotonic() + patience, False
+    while take(file, byte) is False and time.monotonic() < until:
+      if not told:
+        waiting()
+        told = True
+      time.sleep(_PAUSE)
+    yield

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import confidence, devices, machine, schema, traced
+from alphafold_jax import compiled_once, confidence, devices, machine, schema
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.templates import TemplateContext
@@ -38,7 +38,7 @@ class Program:
 
     Args:
       function: a pure function of its arguments.
-      identity: distinguishes the function from all others, so that it is kept on disk as traced; None: it is not.
+      identity: distinguishes the function from all others, so that it is kept on disk; None: it is not.
       options: of `jax.jit`.
     """
     self._jitted, self._identity, self._options = jax.jit(function, **options), identity, options
@@ -54,15 +54,11 @@ class Program:
 
   def lower(self, *arguments: Any) -> jax.stages.Lowered:
     """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`."""
-    if self._identity is None:
-      return self._jitted.lower(*arguments)
-    return jax.jit(traced.kept(self._jitted, self._identity, arguments), **self._options).lower(*arguments)
+    return self._jitted.lower(*arguments)
 
   def compile(self, *arguments: Any) -> jax.stages.Compiled:
-    """The function compiled for arguments of these shapes; the host's memory that this took is given back."""
-    compiled = self.lower(*arguments).compile()
-    devices.return_freed_memory()
-    return compiled
+    """The function compiled for arguments of these shapes, or read if that was done before."""
+    return compiled_once.compiled(self._jitted, self._identity, arguments, **self._options)
 
 
 class Programs(NamedTuple):

@@ -179,6 +179,8 @@ PARSERS = (
   Parser('record of a cache', seeds.record(), readers.record),
   _path('metrics.csv', inputs.of_bytes('step,loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n'), readers.metrics),
   _text('--config', inputs.of_bytes(*seeds.SETTINGS), readers.setting),
+  Parser('archive of programs', inputs.of_tar(seeds.PROGRAM_ARCHIVE), readers.program_archive),
+  Parser('compiled program', inputs.of_bytes(seeds.PROGRAM), readers.program),
   _path('trials of kernels', inputs.of_json(seeds.TRIALS), tuning._read),
   _path('measured dtype', inputs.of_json(seeds.RATIOS), dtypes.read),
 )

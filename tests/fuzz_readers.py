@@ -13,7 +13,8 @@ from pathlib import Path
 
 import fuzz_seeds as seeds
 
-from alphafold_jax import config, sharing
+from alphafold_jax import config, program_files, sharing
+from alphafold_jax import program_archive as archives_of_programs
 from alphafold_jax.cli import flags
 from alphafold_jax.data import jobnames, queries, template_map
 from alphafold_jax.data.alignment import parse_a3m
@@ -122,6 +123,23 @@ def parameter_archive(data: bytes, folder: Path) -> None:
   with tempfile.TemporaryDirectory(dir=folder) as unpacked:
     install._extract(part, Path(unpacked), {'params_model_1.npz', 'LICENSE'}, lambda done, total: None)
     only_inside(Path(unpacked))
+
+
+def program_archive(data: bytes, folder: Path) -> None:
+  whole = file(folder, 'programs.tar', data)
+  with tempfile.TemporaryDirectory(dir=folder) as taken:
+    archives_of_programs.take_in(whole, Path(taken), {})
+    only_inside(Path(taken))
+
+
+def program(data: bytes, folder: Path) -> None:
+  with tempfile.TemporaryDirectory(dir=folder) as kept:
+    path = file(Path(kept), f'program-{"0" * 32}', data)
+    list(program_files.kept(path.parent))
+    try:
+      program_files.check(path)
+    except program_files.DamagedError as error:
+      raise InputError(str(error)) from error
 
 
 def only_inside(folder: Path) -> None:

@@ -3,6 +3,7 @@
 
 import functools
 import gzip
+import hashlib
 import json
 from pathlib import Path
 from random import Random
@@ -134,6 +135,16 @@ DATABASE_ARCHIVE: dict[str, Make] = {
 PARAMETER_ARCHIVE: dict[str, Make] = {
   name: of_bytes(content)
   for name, content in {'./LICENSE': 'CC BY', 'a/params_model_1.npz': 'PK', 'x.npz': 'PK'}.items()
+}
+_PROGRAM = {
+  'format': 1, 'facts': {}, 'what': 'one_pass', 'seconds': 1.5, 'sha256': hashlib.sha256(b'code').hexdigest(),
+}  # fmt: skip
+PROGRAM = json.dumps(_PROGRAM) + '\ncode'
+_PROGRAM_NAME = f'program-{"0" * 32}'
+_LISTED = {'size': len(PROGRAM), 'sha256': hashlib.sha256(PROGRAM.encode()).hexdigest()}
+PROGRAM_ARCHIVE: dict[str, Make] = {
+  'programs.json': of_json({'format': 1, 'facts': {}, 'programs': {_PROGRAM_NAME: _LISTED}}),
+  _PROGRAM_NAME: of_bytes(PROGRAM),
 }
 HITS = [
   {

@@ -8,7 +8,7 @@ import jax
 from jax import export
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType, use_abstract_mesh
 
-from alphafold_jax import traced
+from alphafold_jax import compiled_once
 
 PLATFORMS = ('cuda', 'tpu')
 _CALLS = {  # what a kernel is in a program, by version of jax
@@ -29,7 +29,7 @@ def exported(platform: str, function: Callable[..., Any], *shapes: Any) -> expor
 
 def exported_for_no_device(platform: str, function: Callable[..., Any], *shapes: Any) -> export.Exported:
   """The same where no device is stated: cuDNN's attention, which is partitioned by XLA, cannot be lowered for one."""
-  return export.export(jax.jit(function), platforms=[platform], disabled_checks=traced.allowed_calls())(*shapes)
+  return export.export(jax.jit(function), platforms=[platform], disabled_checks=compiled_once.allowed_calls())(*shapes)
 
 
 def count_kernels(platform: str, text: str) -> int:

@@ -44,6 +44,8 @@ from alphafold_jax.weights import store
     ['cache'],
     ['cache', 'list'],
     ['cache', 'clean'],
+    ['cache', 'programs'],
+    ['cache', 'programs', 'import'],
   ],
 )
 def test_help_needs_neither_jax_nor_numpy(command):
@@ -316,13 +318,15 @@ def test_input_and_output_must_differ(tmp_path, capsys):
 
 def test_without_a_terminal_there_are_plain_lines_with_times(tmp_path, capsys):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=OTHER.replace('D', 'B'))
+  prediction.forget_programs()  # those of other tests
   assert predict(source, tmp_path / 'out', *ALONE, '--num-recycle', '1') == 0
   shown = capsys.readouterr().out
   assert '\x1b' not in shown and '\r' not in shown
   lines, table = shown.split('\nPredictions')
   assert all(re.match(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ', line) for line in lines.strip().splitlines())
   assert 'q: B read as D' in lines and 'WARNING: RANDOM WEIGHTS: NOT A PREDICTION' in lines
-  assert re.search(r'\[1/2\] p model_1_ptm, seed 0: compiling for up to 24 residues', lines)
+  assert re.search(r'\[1/2\] p model_1_ptm, seed 0: (compiling|reading the program) for up to 24 residues', lines)
+  assert re.search(r'\[1/2\] p model_1_ptm, seed 0: (compiled|read) in \d+\.\d s.*, now running', lines)
   assert re.search(r'\[2/2\] q model_1_ptm, seed 0: running', lines)
   assert re.search(
     r'\[1/2\] p model_1_ptm, seed 0, pass 2 of 2: pLDDT \d+\.\d, pTM 0\.\d\d, moved \d+\.\d Å, '
@@ -346,7 +350,9 @@ def test_quiet_shows_warnings_only_but_the_log_is_complete(tmp_path, capsys):
 def test_a_terminal_shows_a_live_display(tmp_path):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
   text = in_terminal('predict', source, tmp_path / 'out', *ALONE)
-  assert '\x1b[' in text and 'elapsed' in text and 'compiling for up to 24 residues' in text
+  assert (
+    '\x1b[' in text and 'elapsed' in text and re.search('(compiling|reading the program) for up to 24 residues', text)
+  )
   assert 'Best structures' in text and not re.search(r'\d\d:\d\d:\d\d p model_1_ptm', text)
 
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`alphafold-jax cache list | clean`."""
+"""`alphafold-jax cache list | clean | programs`: searches; compiled programs are those of `cli.programs`."""
 
 import argparse
 import datetime
 from typing import Any
 
 from alphafold_jax import folders
+from alphafold_jax.cli import programs
 from alphafold_jax.cli.flags import actions, command, value
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -21,8 +22,8 @@ def run(given: argparse.Namespace) -> int:
   entries = sorted(cache.entries(), key=lambda entry: entry.used)
   kept = len(entries)
   if given.action == 'clean':
-    if not 0 <= given.older_than <= _MOST_DAYS:
-      raise InputError(f'--older-than {given.older_than:g}: give days, from 0 to {_MOST_DAYS:,}')
+    if not 0 <= given.older_than <= programs.MOST_DAYS:
+      raise InputError(f'--older-than {given.older_than:g}: give days, from 0 to {programs.MOST_DAYS:,}')
     limit = datetime.datetime.now().astimezone() - datetime.timedelta(days=given.older_than)
     entries = [entry for entry in entries if entry.used <= limit or entry.engine == 'damaged']
     for entry in entries:
@@ -43,12 +44,12 @@ def run(given: argparse.Namespace) -> int:
   return 0
 
 
-_MOST_DAYS = 36_500
 _FOLDER = {'--search-cache': value('DIR', "folder (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)")}
 _OLDER = {'--older-than': value('DAYS', 'only those not used for so many days', type=float, default=0.0)}
 
 
 def add(commands: Any) -> None:
-  group = actions(commands, 'cache', 'list or remove kept searches')
+  group = actions(commands, 'cache', 'list or remove kept searches; copy, list or remove compiled programs')
   command(group, 'list', run, 'the searches that are kept, those not used for longest first', arguments=_FOLDER)
   command(group, 'clean', run, 'remove searches, all or those not used for some time', arguments={**_FOLDER, **_OLDER})
+  programs.add(group)

@@ -199,13 +199,12 @@ class Predictor:
 
   def _computed(self, protein: _Protein, name: str, seed: int, left: dict[_Which, int]) -> Prediction:
     """Computes a prediction, with the structures after its passes where files are made of them."""
-    from alphafold_jax import prediction
+    from alphafold_jax import compiled_once, prediction
 
     job, files = protein.job, protein.files
     size, step = residue_bucket(job.num_res), f'{name}, seed {seed}'
     planned = self._models.planned(name, job.name, protein.loaded.batch)
-    cached = ', or reading what an earlier run compiled' if self._options.compilation_cache else ''
-    self._progress.step(f'{step}: ' + (f'compiling for up to {size} residues{cached}' if planned.is_new else 'running'))
+    self._progress.step(f'{step}: {"beginning" if planned.is_new else "running"}')
     passes: list[tuple[np.ndarray, np.ndarray]] = []  # positions and pLDDT after each
 
     def on_pass(one: Pass, fetch: Callable[[], Prediction]) -> None:
@@ -218,7 +217,8 @@ class Predictor:
       left[name, seed] = max(0, left[name, seed] - 1)
       self._progress.passed(step, size, one, self._num_passes[name], planned.is_new and one.index == 0)
 
-    predicted = prediction.predict(
+    watched = compiled_once.watched(f'up to {size} residues', lambda text: self._progress.step(f'{step}: {text}'))
+    predicted = watched(prediction.predict)(
       planned.model,
       protein.loaded.batch,
       seed=seed,
