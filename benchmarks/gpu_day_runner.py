@@ -9,6 +9,8 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import threading
@@ -21,6 +23,7 @@ RESULTS, LOG = 'results.jsonl', 'log.txt'
 SECONDS = '{seconds}'  # in a command: how long it may take
 DONE, FAILED, STOPPED, MISSING, NOT_STARTED = 'done', 'failed', 'stopped', 'missing', 'not started'
 _GRACE = 5.0  # seconds from SIGTERM to SIGKILL
+_NO_ERROR = re.compile(r'\d\d:\d\d:\d\d |-----|For simplicity, JAX has removed')  # ours begin with the time
 _LEAST = 1.0  # seconds, with fewer nothing is started
 
 
@@ -122,8 +125,10 @@ def _attempt(part: str, step: Step, limit: float, record: Record) -> str:
   elif limit < _LEAST:
     status, error = NOT_STARTED, 'no time was left'
   else:
-    record.log(f'-- {step.name}, at most {limit:.0f} s: {" ".join(step.command)}')
-    status, error = _run(part, step, limit, record)
+    told = f'{limit - _GRACE if limit > 4 * _GRACE else limit:.0f}'
+    command = [word.replace(SECONDS, told) for word in step.command]
+    record.log(f'-- {step.name}, at most {limit:.0f} s: {shlex.join(command)}')
+    status, error = _run(command, part, step, limit, record)
   seconds = round(time.monotonic() - start, 2)
   line = {'part': part, 'step': step.name, 'status': status, 'seconds': seconds}
   record.add(**line, **({'error': error} if error else {}))
@@ -131,9 +136,8 @@ def _attempt(part: str, step: Step, limit: float, record: Record) -> str:
   return status
 
 
-def _run(part: str, step: Step, limit: float, record: Record) -> tuple[str, str | None]:
+def _run(command: list[str], part: str, step: Step, limit: float, record: Record) -> tuple[str, str | None]:
   """Runs a command for so many seconds at most: how it went, and why it failed."""
-  command = [word.replace(SECONDS, f'{limit - _GRACE if limit > 4 * _GRACE else limit:.0f}') for word in step.command]
   with record.log_file.open('a', encoding='utf-8') as log, contextlib.ExitStack() as stack:
     before = log.tell()
     process = subprocess.Popen(
@@ -184,9 +188,9 @@ def end(process: subprocess.Popen) -> None:
 
 
 def _last_words(log: Path, start: int) -> str:
-  """The end of what a step wrote to the log, without the lines that JAX adds to every error."""
+  """The end of what a step wrote to the log as errors, without the lines that JAX adds to every one."""
   with log.open(encoding='utf-8', errors='replace') as file:
     file.seek(start)
     lines = [line.rstrip() for line in file if line.strip()]
-  kept = [line for line in lines if 'internal frames' not in line and not line.startswith('-----')]
+  kept = [line for line in lines if not _NO_ERROR.match(line)]
   return '\n'.join(kept[-3:])[-600:]

@@ -4,38 +4,22 @@
   python benchmarks/kernels.py                                  # rewrites docs/benchmarks.md
   python benchmarks/kernels.py --num-res 384 --num-rows 512 --dtype bfloat16 --gradients --json
 
-With --gradients the value and the gradients to all arguments but masks as well. Times are of one call, the fastest of a few. The share is of the device's own rate in a large matrix product: the
-operation's multiplications at that rate, over the time it took. On CPUs only `xla_chunked` and its reference run.
+With --gradients also the value with the gradients to all arguments but masks. Times are of one call, the fastest of a
+few. The share is of the device's own rate in a large matrix product: the operation's multiplications at that rate, over
+the time it took. On CPUs only `xla_chunked` and its reference run.
 """
 
 import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import flops
+import kernels_table
 import turns
 
 from alphafold_jax import devices, tuning
-from alphafold_jax.ops import seam
-
-# Channels, heads, as the Evoformer (pair: 128, 4) and the extra stack (MSA: 64, 8) have them.
-_SIZES = {'channels': 128, 'heads': 4, 'outer': 32}
-
-
-def operation_flops(name: str, rows: int, n: int) -> int:
-  """Floating-point operations of the problems of tuning.py, two for each multiply-add of a matrix product."""
-  c, heads, h = (_SIZES[key] for key in ('channels', 'heads', 'outer'))
-  head_dim = c // heads
-  return {
-    'self_attention': 2 * rows * n * (5 * c * c + 2 * n * c),
-    'global_attention': 2 * rows * n * (2 * c * c + 2 * c * head_dim + 2 * c),
-    'outer_product_mean': 2 * (2 * rows * n * c * h + rows * (n * h) ** 2 + n * n * h * h * c),
-    'transition': 16 * n * n * c * c,
-    'triangle_multiplication': 2 * (6 * n * n * c * c + n**3 * c),
-  }[name]
 
 
 def measure(num_res: int, num_rows: int, dtype: str, gradients: bool) -> Iterator[dict]:
@@ -46,50 +30,9 @@ def measure(num_res: int, num_rows: int, dtype: str, gradients: bool) -> Iterato
     'dtype': dtype,
     'matmul_rate': flops.matmul_rate(dtype=dtype),
   }
-  sizes = _SIZES | {'rows': num_rows, 'residues': num_res}
+  sizes = kernels_table.SIZES | {'rows': num_rows, 'residues': num_res}
   for trial in tuning.try_each(sizes, dtype, references=True, gradients=gradients):
     yield of_all | dataclasses.asdict(trial)
-
-
-def rows_of_table(trials: Sequence[Mapping[str, Any]]) -> list[str]:
-  """The trials of one size in Markdown."""
-  gradients = any(one['gradient_seconds'] or one['gradient_reason'] for one in trials)
-  head = '| operation | kernel | ms | over `xla_chunked` | share of that rate | error |'
-  more = ' value and gradient, ms | over `xla_chunked` | error of the gradient |' if gradients else ''
-  lines = [head + more, '|:--|:--|--:|--:|--:|--:|' + '--:|--:|--:|' * gradients]
-  everywhere = {one['operation']: one for one in trials if one['row'] == seam.EVERYWHERE}
-  for one in trials:
-    cells = _value_cells(one, everywhere.get(one['operation'], {}))
-    cells += _gradient_cells(one, everywhere.get(one['operation'], {})) if gradients else []
-    lines.append(f'| {" | ".join([one["operation"], one["row"], *cells])} |')
-  return lines
-
-
-def _value_cells(one: Mapping[str, Any], everywhere: Mapping[str, Any]) -> list[str]:
-  if one['seconds'] is None:
-    return ['', '', '', _short(one['reason'])]
-  least = operation_flops(one['operation'], one['num_rows'], one['num_res']) / one['matmul_rate']
-  return [
-    f'{1e3 * one["seconds"]:.3g}',
-    _ratio(one['seconds'], everywhere.get('seconds')),
-    f'{least / one["seconds"]:.0%}',
-    f'{one["error"]:.1e}',
-  ]
-
-
-def _gradient_cells(one: Mapping[str, Any], everywhere: Mapping[str, Any]) -> list[str]:
-  if one['gradient_seconds'] is None:
-    return ['', '', _short(one['gradient_reason'])]
-  ratio = _ratio(one['gradient_seconds'], everywhere.get('gradient_seconds'))
-  return [f'{1e3 * one["gradient_seconds"]:.3g}', ratio, f'{one["gradient_error"]:.1e}']
-
-
-def _ratio(seconds: float, other: float | None) -> str:
-  return f'{seconds / other:.2f}' if other else ''
-
-
-def _short(reason: str) -> str:
-  return reason.split(': ', 1)[-1].replace('|', '/')
 
 
 def table(results: list[list[dict]], command: str) -> str:
@@ -103,7 +46,7 @@ def table(results: list[list[dict]], command: str) -> str:
       f'{first["num_res"]} residues, {first["num_rows"]} rows, {first["dtype"]}; '
       f'{first["matmul_rate"] / 1e12:.2f} TFLOP/s in a large matrix product.',
       '',
-      *rows_of_table(trials),
+      *kernels_table.rows_of_table(trials),
     ]
   return '\n'.join(lines)
 

@@ -48,6 +48,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_features.py': '',
   'test_feeding.py': '',
   'test_fuzzing.py': 'once_led|number|fault|message|undamaged',
+  'test_gpu_day.py': 'missing|another_machine|every_part|table|no_result',
   'test_hhr.py': '',
   'test_jobs.py': 'key_is|ordered|dropped_when|clock',
   'test_labels.py': '',
