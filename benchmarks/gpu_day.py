@@ -29,7 +29,7 @@ from typing import Any
 
 import gpu_day_table
 import turns
-from gpu_day_runner import DONE, MISSING, SECONDS, Part, Record, Step, read, run
+from gpu_day_runner import DONE, FOLDER, MISSING, SECONDS, Part, Record, Step, read, run
 
 _HERE = Path(__file__).resolve().parent
 _PACKAGES = (
@@ -45,9 +45,8 @@ _PACKAGES = (
   'grain',
   'orbax-checkpoint',
 )
-_FAST_COMPILING = (
-  '--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
-)
+_SHARE_OF_MEMORY = 0.95  # that the longest chain may take
+_FAST_COMPILING = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'  # every XLA knows them
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ FULL = Sizes(
   on_gpu=True,
   kernels=(256, 128),
   num_res=(384, 1024, 2048),
-  lengths=(2560, 3072, 4096, 5120, 6144, 8192),
-  crops=(256, 384),
+  lengths=(2048, 3072, 4096, 5120, 6144, 7168, 8192),
+  crops=(256,),
   num_msa=512,
   num_extra=5120,
   num_extra_of_training=1024,
@@ -110,11 +109,11 @@ def parts(sizes: Sizes) -> tuple[Part, ...]:
   """The table of the day: what is done, in which order, and its minutes of the default nine."""
   return (
     Part('smoke test', 0.4, (_own('smoke', sizes),)),
-    Part('kernels', 1.2, _kernels(sizes)),
-    Part('beside the peer', 1.8, _beside_peer(sizes)),
-    Part('longest chain', 0.5, (_longest(sizes),)),
-    Part('training step', 0.6, _training_step(sizes)),
-    Part('small proteins', 0.5, (_small_proteins(sizes),)),
+    Part('kernels', 1.1, _kernels(sizes)),
+    Part('beside the peer', 1.6, _beside_peer(sizes)),
+    Part('longest chain', 0.4, (_longest(sizes),)),
+    Part('training step', 1.1, _training_step(sizes)),
+    Part('small proteins', 0.4, (_small_proteins(sizes),)),
     Part('train_mini', 4.0, (_train_mini(sizes),)),
   )
 
@@ -131,8 +130,8 @@ def _own(step: str, sizes: Sizes, *flags: Any) -> Step:
 def _kernels(sizes: Sizes) -> tuple[Step, ...]:
   num_res, num_rows = sizes.kernels
   flags = ('--num-res', num_res, '--num-rows', num_rows, '--dtype', 'bfloat16', '--gradients', '--json')
-  every = Step('every kernel', _script('kernels.py', *flags), needs=('jax', 'haiku'), share=0.9)
-  return (every, _own('kernels_chosen', sizes))
+  every = Step('every kernel', _script('kernels.py', *flags), needs=('jax', 'haiku'), share=0.85)
+  return (every, _own('kernels_chosen', sizes, '--results', FOLDER))
 
 
 def _beside_peer(sizes: Sizes) -> tuple[Step, ...]:
@@ -165,9 +164,10 @@ def _side(script: str, side: str, num_res: int, num_extra: int, sizes: Sizes) ->
 
 
 def _longest(sizes: Sizes) -> Step:
-  flags = ('--lengths', *sizes.lengths, '--num-msa', sizes.num_msa, '--num-extra', sizes.num_extra)
-  step = _own('longest', sizes, *flags, '--num-block', sizes.num_block, '--seconds', SECONDS)
-  return step._replace(environment={'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.95'})
+  flags = ('--lengths', *sizes.lengths, '--share-of-memory', _SHARE_OF_MEMORY, '--seconds', SECONDS)
+  flags += ('--num-msa', sizes.num_msa, '--num-extra', sizes.num_extra, '--num-block', min(sizes.num_block, 2))
+  environment = {'XLA_PYTHON_CLIENT_MEM_FRACTION': str(_SHARE_OF_MEMORY)}
+  return _own('longest', sizes, *flags)._replace(environment=environment)
 
 
 def _small_proteins(sizes: Sizes) -> Step:
@@ -243,12 +243,7 @@ def day(sizes: Sizes, minutes: float, folder: Path, chosen: list[str]) -> int:
   record = Record(folder)
   _record_conditions(record, minutes, rehearse=not sizes.on_gpu)
   with tempfile.TemporaryDirectory() as cache:
-    os.environ['PYTHONPATH'] = os.pathsep.join([str(turns.ROOT), os.environ.get('PYTHONPATH', '')])
-    os.environ['PYTHONUNBUFFERED'] = '1'
-    os.environ['XDG_CACHE_HOME'] = cache  # kernels are tried, and programs compiled, anew
-    if not sizes.on_gpu:
-      os.environ['JAX_PLATFORMS'] = 'cpu'
-      os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_FAST_COMPILING}'.strip()
+    os.environ.update(_environment(cache, sizes.on_gpu))
     went = []
     try:
       for status in run([part for part in parts(sizes) if part.name in chosen], minutes, record):
@@ -260,6 +255,19 @@ def day(sizes: Sizes, minutes: float, folder: Path, chosen: list[str]) -> int:
   failed = sum(status not in (DONE, MISSING) for status in went)
   record.log(f'{len(went)} steps, {failed} of them failed or were stopped; {folder / "table.md"}')
   return int(failed > 0)
+
+
+def _environment(cache: str, on_gpu: bool) -> dict[str, str]:
+  """Of all steps: they share a new cache, so that kernels are tried, and programs compiled, anew, but once."""
+  environment = {
+    'PYTHONPATH': os.pathsep.join([str(turns.ROOT), os.environ.get('PYTHONPATH', '')]),
+    'PYTHONUNBUFFERED': '1',
+    'XDG_CACHE_HOME': cache,
+  }
+  if not on_gpu:
+    flags = f'{os.environ.get("XLA_FLAGS", "")} {_FAST_COMPILING}'.strip()
+    environment |= {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags}
+  return environment
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

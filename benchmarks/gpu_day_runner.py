@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 RESULTS, LOG = 'results.jsonl', 'log.txt'
-SECONDS = '{seconds}'  # in a command: how long it may take
+SECONDS, FOLDER = '{seconds}', '{folder}'  # in a command: how long it may take, and where the results are
 DONE, FAILED, STOPPED, MISSING, NOT_STARTED = 'done', 'failed', 'stopped', 'missing', 'not started'
 _GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 _NO_ERROR = re.compile(r'\d\d:\d\d:\d\d |-----|For simplicity, JAX has removed')  # ours begin with the time
@@ -31,11 +31,11 @@ class Step(NamedTuple):
   """One command."""
 
   name: str
-  command: tuple[str, ...]  # SECONDS stands for the seconds that it may take
+  command: tuple[str, ...]  # SECONDS and FOLDER stand for what they are that day
   facts: Mapping[str, Any] = {}  # added to each of its results
   needs: tuple[str, ...] = ()  # modules
   absent: str | None = None  # why it cannot run here
-  share: float = 0.5  # of the time left to its part that it may take; the last may take all
+  share: float = 0.7  # of the time left to its part that it may take; the last may take all
   environment: Mapping[str, str] = {}
 
 
@@ -52,7 +52,7 @@ class Record:
 
   def __init__(self, folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
-    self.results, self.log_file = folder / RESULTS, folder / LOG
+    self.folder, self.results, self.log_file = folder, folder / RESULTS, folder / LOG
     self._lock = threading.Lock()
     self.done = {(line['part'], line['step']) for line in read(folder) if line.get('status') == DONE}
     with self.results.open('a+b') as file:  # a line that a kill cut off
@@ -96,22 +96,20 @@ def run(parts: Sequence[Part], minutes: float, record: Record) -> Iterator[str]:
   Args:
     parts: their minutes are shares of the whole.
     minutes: the whole.
-    record: what is done in it already is not done again.
+    record: what is done in it already is not done again, and the minutes are shared by the parts with other steps.
 
   Yields:
     after each step how it went: DONE, FAILED, STOPPED, MISSING or NOT_STARTED.
   """
-  whole, ends = sum(part.minutes for part in parts), time.monotonic()
-  for part in parts:
+  missing = [(part, [step for step in part.steps if (part.name, step.name) not in record.done]) for part in parts]
+  missing = [(part, steps) for part, steps in missing if steps]
+  whole, ends = sum(part.minutes for part, _ in missing), time.monotonic()
+  for part, steps in missing:
     ends += 60 * minutes * part.minutes / whole
     record.log(f'== {part.name}: until {max(0, ends - time.monotonic()):.0f} s from now')
-    for index, step in enumerate(part.steps):
-      if (part.name, step.name) in record.done:
-        record.log(f'-- {step.name}: done before')
-        continue
+    for step in steps:
       left = ends - time.monotonic()
-      limit = left if index == len(part.steps) - 1 else left * step.share
-      yield _attempt(part.name, step, limit, record)
+      yield _attempt(part.name, step, left if step is steps[-1] else left * step.share, record)
 
 
 def _attempt(part: str, step: Step, limit: float, record: Record) -> str:
@@ -126,7 +124,7 @@ def _attempt(part: str, step: Step, limit: float, record: Record) -> str:
     status, error = NOT_STARTED, 'no time was left'
   else:
     told = f'{limit - _GRACE if limit > 4 * _GRACE else limit:.0f}'
-    command = [word.replace(SECONDS, told) for word in step.command]
+    command = [word.replace(SECONDS, told).replace(FOLDER, str(record.folder)) for word in step.command]
     record.log(f'-- {step.name}, at most {limit:.0f} s: {shlex.join(command)}')
     status, error = _run(command, part, step, limit, record)
   seconds = round(time.monotonic() - start, 2)

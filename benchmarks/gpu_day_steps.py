@@ -6,9 +6,11 @@ python benchmarks/gpu_day_steps.py smoke|kernels_chosen|longest|small_proteins|t
 
 import argparse
 import csv
+import dataclasses
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,9 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gpu_day_runner
 import turns
 
 _SAVING = 15.0  # seconds that a run of training gets to save itself
+_PARAMETERS = 93_000_000  # of model_5_ptm
 _LETTERS = 'ACDEFGHIKLMNPQRSTVWY'
 
 
@@ -61,47 +65,89 @@ def smoke(given: argparse.Namespace) -> None:
     raise SystemExit('JAX computes on the CPU: it sees no GPU')
 
 
-def kernels_chosen(_: argparse.Namespace) -> None:
-  """The kernels that predictions choose here; kept for the processes that follow."""
-  from alphafold_jax import tuning
+def kernels_chosen(given: argparse.Namespace) -> None:
+  """The kernels that predictions choose by the trials of this day, which are kept for the processes that follow.
 
-  say(chosen=tuning.preferred())
+  Nothing is tried anew, so that a kernel that hangs does so once.
+  """
+  from alphafold_jax import tuning
+  from alphafold_jax.ops import seam
+
+  fields = {field.name for field in dataclasses.fields(tuning.Trial)}
+  lines = [line for line in gpu_day_runner.read(given.results) if 'operation' in line]
+  trials = [tuning.Trial(**{name: line[name] for name in fields}) for line in lines]
+  trials = [trial for trial in trials if trial.row != seam.REFERENCE]  # which keeps to no budget of memory
+  nothing = [tuning.Trial(name, seam.EVERYWHERE, reason='not tried') for name in seam.OPERATIONS]
+  say(chosen=tuning.keep(trials or nothing))
 
 
 # --- The longest chain ---
 
 
 def longest(given: argparse.Namespace) -> None:
-  """One pass of ever longer chains, until memory or time ends."""
-  import flops
+  """One pass of ever longer chains, until memory or time ends, from the longest that the planner would take.
+
+  Few blocks are enough: they run one after another, and need the memory of all.
+  """
+  ends, lengths = time.monotonic() + given.seconds, sorted(given.lengths)
+  memory = _memory() * given.share_of_memory
+  planned = max((length for length in lengths if _planned_bytes(length, given) <= memory), default=lengths[0])
+  say(planned=planned, memory_bytes=memory)
+  at = lengths.index(planned)
+  if _one_pass(lengths[at], ends, given):
+    for length in lengths[at + 1 :]:
+      if not _one_pass(length, ends, given):
+        return
+  else:
+    for length in reversed(lengths[:at]):
+      if _one_pass(length, ends, given):
+        return
+
+
+def _one_pass(num_res: int, ends: float, given: argparse.Namespace) -> bool:
+  """Whether a chain of this length runs, which is printed; SystemExit if it fails in another way than expected."""
   import predict_vs_alphafold
 
-  ends, before = time.monotonic() + given.seconds, None
-  for num_res in given.lengths:
-    left = ends - time.monotonic()
-    if before:
-      ratio = flops.pass_flops(num_res, given.num_msa, given.num_extra) / before[0]
-      needed = before[1] - before[2] + ratio * before[2]
-      if needed > left:
-        say(num_res=num_res, ended=f'would take about {needed:.0f} s, and {left:.0f} are left')
-        return
-    case = predict_vs_alphafold.Case(num_res, given.num_msa, given.num_extra, given.num_block, given.dtype)
-    command = turns.side_command(predict_vs_alphafold.__file__, 'ours', case, passes=0)
-    start = time.monotonic()
-    try:
-      done = subprocess.run(command, env=turns.side_environment(), capture_output=True, text=True, timeout=left)
-    except subprocess.TimeoutExpired:
-      say(num_res=num_res, ended=f'no end after {left:.0f} s')
-      return
-    if done.returncode:
-      if 'RESOURCE_EXHAUSTED' in done.stderr or 'out of memory' in done.stderr.lower():
-        say(num_res=num_res, ended='out of memory')
-        return
-      raise SystemExit(done.stderr[-2000:])
-    measured = json.loads(done.stdout.splitlines()[-1])
-    say(num_res=num_res, **measured)
-    count = flops.pass_flops(num_res, given.num_msa, given.num_extra)
-    before = count, time.monotonic() - start, measured['first_seconds']
+  left = ends - time.monotonic()
+  if left < 1:
+    say(num_res=num_res, num_block=given.num_block, ended='no time left')
+    return False
+  case = predict_vs_alphafold.Case(num_res, given.num_msa, given.num_extra, given.num_block, given.dtype)
+  command = turns.side_command(predict_vs_alphafold.__file__, 'ours', case, passes=0)
+  try:
+    done = subprocess.run(command, env=turns.side_environment(), capture_output=True, text=True, timeout=left)
+  except subprocess.TimeoutExpired:
+    say(num_res=num_res, num_block=given.num_block, ended=f'no end after {left:.0f} s')
+    return False
+  if not done.returncode:
+    say(num_res=num_res, num_block=given.num_block, **json.loads(done.stdout.splitlines()[-1]))
+    return True
+  if 'RESOURCE_EXHAUSTED' not in done.stderr and 'out of memory' not in done.stderr.lower():
+    raise SystemExit(done.stderr[-2000:])
+  say(num_res=num_res, num_block=given.num_block, ended='out of memory')
+  return False
+
+
+def _planned_bytes(num_res: int, given: argparse.Namespace) -> int:
+  from alphafold_jax import config as configs
+  from alphafold_jax import planning
+  from alphafold_jax.model import alphafold
+
+  changes = {'sampling.num_msa': given.num_msa, 'sampling.num_extra': given.num_extra, 'dtype': given.dtype}
+  spec = alphafold.make_spec(configs.changed(configs.model_config('model_5_ptm'), changes))
+  return planning.pass_bytes(spec, num_res, given.num_msa + given.num_extra, 0, _PARAMETERS)
+
+
+def _memory() -> int:
+  """Bytes of the GPU, or of the host where there is none; JAX would take the GPU from the processes that follow."""
+  from alphafold_jax import machine
+
+  query = ['nvidia-smi', '--query-gpu=memory.total', '--format=csv,noheader,nounits']
+  try:
+    said = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    return int(said.split()[0]) * 2**20
+  except (OSError, ValueError, IndexError, subprocess.CalledProcessError):
+    return machine.free_bytes() or 0
 
 
 # --- Small proteins ---
@@ -131,8 +177,6 @@ _SMALL = ['--msa-mode', 'single_sequence', '--skip-output', 'plots', '--num-mode
 
 def _sequences(given: argparse.Namespace) -> list[str]:
   """Random ones, each a residue shorter than the one before, down to three quarters of the longest."""
-  import random
-
   rng, span = random.Random(0), max(1, given.longest // 4)
   return [''.join(rng.choices(_LETTERS, k=given.longest - index % span)) for index in range(given.proteins)]
 
@@ -213,6 +257,8 @@ def main() -> None:
   parser.add_argument('--rehearse', action='store_true', help='on a CPU')
   parser.add_argument('--seconds', type=float, default=240, help='that the step may take')
   parser.add_argument('--lengths', type=int, nargs='+', default=(), help='longest: the chains to try')
+  parser.add_argument('--share-of-memory', type=float, default=0.95, help='longest: of the device')
+  parser.add_argument('--results', type=Path, help='kernels_chosen: the folder of the day')
   parser.add_argument('--num-msa', type=int, default=512)
   parser.add_argument('--num-extra', type=int, default=5120)
   parser.add_argument('--num-block', type=int, default=48)

@@ -16,7 +16,7 @@ def table(lines: Lines) -> str:
   for part in dict.fromkeys(line['part'] for line in lines if 'part' in line):
     of_part = [line for line in lines if line.get('part') == part]
     results = [line for line in of_part if 'status' not in line]
-    text += ['', f'**{part[0].upper()}{part[1:]}**', '']
+    text += ['', f'**{part}**', '']
     if results:
       text += _TABLES.get(part, _plain)(results)
     text += _not_measured(of_part)
@@ -110,11 +110,16 @@ def _peers(results: Lines, num_res: int) -> list[tuple[float, float]]:
 
 
 def _longest(results: Lines) -> list[str]:
+  planned = [f'The planner would take {line["planned"]} residues.' for line in results if 'planned' in line]
+  results = [line for line in results if 'num_res' in line]
+  if not results:
+    return planned
   rows = [
     [line['num_res'], *([line['ended'], '', ''] if 'ended' in line else _pass(line))]
     for line in _last(results, 'num_res')
   ]
-  return _rows(['residues', 'one pass, s', 'compile, s', 'peak memory, MiB'], rows)
+  blocks = f'With {results[0]["num_block"]} blocks, which need the memory of all: they run one after another.'
+  return [' '.join([blocks, *planned]), '', *_rows(['residues', 'one pass, s', 'compile, s', 'peak memory, MiB'], rows)]
 
 
 def _pass(line: Mapping[str, Any]) -> list[str]:
