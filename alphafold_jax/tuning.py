@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +23,6 @@ from alphafold_jax.ops import seam
 
 _log = logging.getLogger(__name__)
 _TOLERANCE = 0.03  # of the largest value: bfloat16 rounds at 0.004, a few times in a row
-_GRADIENT_TOLERANCE = 0.05  # of a gradient's norm, in which the rounding of all activations adds up
 _RUNS = 5
 _FILE = 'kernels.json'
 
@@ -38,9 +36,6 @@ class Trial:
   seconds: float | None = None  # of the fastest run; None: the row is not used
   error: float | None = None  # largest difference from the reference, as a share of the largest value
   reason: str = ''  # why the row is not used
-  gradient_seconds: float | None = None  # of the fastest run of value and gradient; None: not tried, or not possible
-  gradient_error: float | None = None  # of the gradient that is furthest from the reference's, as a share of its norm
-  gradient_reason: str = ''  # why there is no gradient, or a wrong one
 
 
 def preferred(folder: Path | None = None) -> str:
@@ -89,20 +84,13 @@ def keep(trials: Sequence[Trial], folder: Path | None = None) -> str:
   return fastest(trials)
 
 
-def try_all(
-  sizes: Mapping[str, int] | None = None,
-  dtype: str = 'bfloat16',
-  references: bool = False,
-) -> list[Trial]:
+def try_all(sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', references: bool = False) -> list[Trial]:
   """Runs every row of every operation; `try_each` has the arguments."""
   return list(try_each(sizes, dtype, references))
 
 
 def try_each(
-  sizes: Mapping[str, int] | None = None,
-  dtype: str = 'bfloat16',
-  references: bool = False,
-  gradients: bool = False,
+  sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', references: bool = False
 ) -> Iterator[Trial]:
   """Runs every row of every operation, one after another.
 
@@ -110,32 +98,26 @@ def try_each(
     sizes: of the problems; by default 256 residues and 128 alignment rows of the published network.
     dtype: of the activations.
     references: also try the references, which keep to no budget of memory.
-    gradients: also try the gradients to all arguments but masks.
   """
-  problems = _problems({**_SIZES, **(sizes or {})})
-  for name, make in problems.items():
-    yield from _try_operation(name, make, dtype, references, gradients)
+  for name, make in _problems({**_SIZES, **(sizes or {})}).items():
+    yield from _try_operation(name, make, dtype, references)
+
+
+def problem(name: str, sizes: Mapping[str, int], dtype: str) -> tuple[Callable, tuple]:
+  """An operation and random arguments for it; `sizes` and `dtype` as in `try_each`."""
+  return _problems({**_SIZES, **sizes})[name](_Draw(dtype))
 
 
 _SIZES = {'rows': 128, 'residues': 256, 'channels': 128, 'heads': 4, 'outer': 32}
 
 
-def _try_operation(
-  name: str, make: Callable[['_Draw'], tuple], dtype: str, references: bool, gradients: bool
-) -> Iterator[Trial]:
+def _try_operation(name: str, make: Callable[['_Draw'], tuple], dtype: str, references: bool) -> Iterator[Trial]:
   run, arguments = make(_Draw(dtype))
   exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), arguments)
   with jax.default_matmul_precision('highest'):
     expected = _compiled(run, name, seam.REFERENCE)(*exact)
-    true_gradients = _compiled(_gradients(name, run), name, seam.REFERENCE)(*exact) if gradients else None
-  tolerance = _GRADIENT_TOLERANCE
   for row in [row for row in seam.OPERATIONS[name] if references or row != seam.REFERENCE]:
-    trial = _try_row(name, row, run, arguments, expected)
-    if gradients and trial.seconds is not None:
-      trial = _try_gradients(trial, run, arguments, true_gradients, tolerance)
-      if row == seam.REFERENCE and trial.gradient_error is not None:
-        tolerance = max(tolerance, 2 * trial.gradient_error)  # what the dtype itself costs
-    yield trial
+    yield _try_row(name, row, run, arguments, expected)
 
 
 def _compiled(run: Callable, name: str, row: str) -> Callable:
@@ -160,40 +142,6 @@ def _try_row(name: str, row: str, run: Callable, arguments: tuple, expected: jax
   if not difference <= _TOLERANCE:  # nor NaN
     return Trial(name, row, error=float(difference), reason=f'it computes something else (off by {difference:.2g})')
   return Trial(name, row, seconds=seconds, error=float(difference))
-
-
-def _gradients(name: str, run: Callable) -> Callable:
-  """A function from an operation's arguments to the gradients of a weighed sum of its result."""
-
-  def loss(*arguments):
-    result = run(*arguments).astype(jnp.float32)
-    return jnp.sum(result * jax.random.normal(jax.random.key(0), result.shape))
-
-  def gradients(*arguments):
-    return jax.grad(loss, [index for index in range(len(arguments)) if index != _MASK.get(name)])(*arguments)
-
-  return gradients
-
-
-def _try_gradients(trial: Trial, run: Callable, arguments: tuple, expected: Any, tolerance: float) -> Trial:
-  """The trial with the gradients of its row, or why it has none."""
-  compiled = _compiled(_gradients(trial.operation, run), trial.operation, trial.row)
-  try:
-    found = jax.block_until_ready(compiled(*arguments))
-    seconds = min(_timed(compiled, arguments) for _ in range(_RUNS))
-  except seam.Declined as error:
-    return dataclasses.replace(trial, gradient_reason=str(error))
-  except Exception as error:  # as in _try_row
-    reason = f'{type(error).__name__}: {str(error).splitlines()[0][:200]}'
-    return dataclasses.replace(trial, gradient_reason=reason)
-  off = float(max(map(_distance, jax.tree.leaves(found), jax.tree.leaves(expected))))
-  reason = '' if off <= tolerance else f'it computes other gradients (off by {off:.2g})'
-  return dataclasses.replace(trial, gradient_seconds=seconds, gradient_error=off, gradient_reason=reason)
-
-
-def _distance(found: jax.Array, expected: jax.Array) -> float:
-  """The norm of the difference as a share of the norm of what is expected."""
-  return float(jnp.linalg.norm((found.astype(jnp.float32) - expected).ravel()) / jnp.linalg.norm(expected.ravel()))
 
 
 def _timed(compiled: Callable, arguments: tuple) -> float:
@@ -264,10 +212,6 @@ class _Draw:
       out_gate_w=self(c, c, fan_in=c),
       out_gate_b=self(c),
     )
-
-
-# Which argument of an operation is its mask.
-_MASK = {'self_attention': 3, 'global_attention': 3, 'outer_product_mean': 4, 'triangle_multiplication': 3}
 
 
 def _problems(sizes: Mapping[str, int]) -> dict[str, Callable[[_Draw], tuple[Callable, tuple]]]:

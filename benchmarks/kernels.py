@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 
 import flops
+import kernel_gradients
 import kernels_table
 import turns
 
@@ -31,8 +32,14 @@ def measure(num_res: int, num_rows: int, dtype: str, gradients: bool) -> Iterato
     'matmul_rate': flops.matmul_rate(dtype=dtype),
   }
   sizes = kernels_table.SIZES | {'rows': num_rows, 'residues': num_res}
-  for trial in tuning.try_each(sizes, dtype, references=True, gradients=gradients):
-    yield of_all | dataclasses.asdict(trial)
+  operation = None
+  for trial in tuning.try_each(sizes, dtype, references=True):
+    found = kernel_gradients.Gradients()
+    if gradients and trial.seconds is not None:
+      if operation is None or operation.name != trial.operation:
+        operation = kernel_gradients.Operation(trial.operation, sizes, dtype)
+      found = operation.differentiate(trial.row)
+    yield of_all | dataclasses.asdict(trial) | found._asdict()
 
 
 def table(results: list[list[dict]], command: str) -> str:

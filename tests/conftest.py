@@ -81,7 +81,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_testing.py': '',
   'test_torsion_loss.py': '',
   'test_training_run.py': 'another_end|best_by_validation|without_its_data|without_a_training_set',
-  'test_tuning.py': '^(?!.*gradient)',
+  'test_tuning.py': '',
   'test_violation_counts.py': '',
 }
 

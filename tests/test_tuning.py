@@ -106,30 +106,3 @@ def test_a_day_that_has_tried_all_kernels_leaves_nothing_to_try(tmp_path, monkey
   tuning._remembered.cache_clear()
   assert tuning.preferred(tmp_path) == 'transition=pallas'
   tuning._remembered.cache_clear()
-
-
-@pytest.mark.slow
-def test_gradients_of_every_row_are_those_of_the_reference():
-  for trial in tuning.try_each(SMALL, 'float32', references=True, gradients=True):
-    if trial.seconds is not None:
-      assert trial.gradient_seconds > 0 and trial.gradient_error < 1e-5 and not trial.gradient_reason
-
-
-@pytest.mark.slow
-def test_wrong_gradients_and_those_of_another_row_are_named(rows, monkeypatch):
-  @jax.custom_vjp
-  def backwards_wrong(*given):
-    return xla(*given)
-
-  backwards_wrong.defvjp(
-    lambda *given: jax.vjp(xla, *given), lambda vjp, gradient: jax.tree.map(lambda x: 1.5 * x, vjp(gradient))
-  )
-  some = {'wrong backwards': seam.Row(backwards_wrong)}
-  some['forwards only'] = seam.Row(xla, declines_gradient=lambda platform, *given: 'any arguments')
-  monkeypatch.setattr(seam, 'OPERATIONS', {'transition': {**TRANSITION, **some}})
-  found = {trial.row: trial for trial in tuning.try_each(SMALL, 'float32', gradients=True)}
-  assert found['wrong backwards'].gradient_reason == 'it computes other gradients (off by 0.5)'
-  assert found['forwards only'].seconds > 0 and found['forwards only'].gradient_seconds is None
-  assert found['forwards only'].gradient_reason == (
-    "kernel 'forwards only' cannot differentiate transition with any arguments"
-  )
