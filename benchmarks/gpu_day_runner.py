@@ -24,6 +24,7 @@ SECONDS, FOLDER = '{seconds}', '{folder}'  # in a command: how long it may take,
 DONE, FAILED, STOPPED, MISSING, NOT_STARTED = 'done', 'failed', 'stopped', 'missing', 'not started'
 _GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 _NO_ERROR = re.compile(r'\d\d:\d\d:\d\d |-----|For simplicity, JAX has removed')  # ours begin with the time
+_BRIEF = 20.0  # seconds that what is always needed gets
 _LEAST = 1.0  # seconds, with fewer nothing is started
 
 
@@ -37,6 +38,7 @@ class Step(NamedTuple):
   absent: str | None = None  # why it cannot run here
   share: float = 0.7  # of the time left to its part that it may take; the last may take all
   environment: Mapping[str, str] = {}
+  always: bool = False  # brief, and needed by those that follow: also where it is done, or its part has no time left
 
 
 class Part(NamedTuple):
@@ -101,15 +103,20 @@ def run(parts: Sequence[Part], minutes: float, record: Record) -> Iterator[str]:
   Yields:
     after each step how it went: DONE, FAILED, STOPPED, MISSING or NOT_STARTED.
   """
-  missing = [(part, [step for step in part.steps if (part.name, step.name) not in record.done]) for part in parts]
-  missing = [(part, steps) for part, steps in missing if steps]
-  whole, ends = sum(part.minutes for part, _ in missing), time.monotonic()
-  for part, steps in missing:
-    ends += 60 * minutes * part.minutes / whole
-    record.log(f'== {part.name}: until {max(0, ends - time.monotonic()):.0f} s from now')
+  undone = [part for part in parts if any(_is_due(part, step, record) for step in part.steps)]
+  whole, ends = sum(part.minutes for part in undone), time.monotonic()
+  for part in parts:
+    ends += 60 * minutes * part.minutes / whole if part in undone else 0
+    steps = [step for step in part.steps if step.always or _is_due(part, step, record)]
+    record.log(f'== {part.name}: ' + (f'until {max(0, ends - time.monotonic()):.0f} s from now' if steps else 'done'))
     for step in steps:
       left = ends - time.monotonic()
-      yield _attempt(part.name, step, left if step is steps[-1] else left * step.share, record)
+      limit = left if step is steps[-1] else left * step.share
+      yield _attempt(part.name, step, max(limit, _BRIEF) if step.always else limit, record)
+
+
+def _is_due(part: Part, step: Step, record: Record) -> bool:
+  return (part.name, step.name) not in record.done
 
 
 def _attempt(part: str, step: Step, limit: float, record: Record) -> str:

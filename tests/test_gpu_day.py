@@ -86,13 +86,16 @@ def test_what_a_part_leaves_of_its_time_goes_to_the_next(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_step_leaves_half_of_its_time_to_those_after_it(tmp_path, monkeypatch):
-  monkeypatch.setattr(runner, '_GRACE', 0.3)
-  went, _ = a_day(tmp_path, part('one', shell('hangs', 'sleep 60'), shell('well', 'true')), seconds=3)
+def test_a_step_leaves_a_share_of_its_time_to_those_after_it(tmp_path):
+  hangs = shell('hangs', 'sleep 60', share=0.5)
+  went, _ = a_day(tmp_path, part('one', hangs, shell('well', 'true')), seconds=4)
   assert went == ['stopped', 'done']
-  went, lines = a_day(tmp_path / 'late', part('one', shell('hangs', 'sleep 60'), shell('late', 'true')), seconds=1)
-  assert went == ['not started', 'done'] or went == ['not started', 'not started']
-  assert lines[0]['error'] == 'no time was left'
+
+
+@pytest.mark.slow
+def test_what_has_no_time_left_is_not_started(tmp_path):
+  went, lines = a_day(tmp_path, part('one', shell('short', 'exit 1', share=0.1), shell('well', 'true')), seconds=5)
+  assert went == ['not started', 'done'] and lines[0]['error'] == 'no time was left'
 
 
 @pytest.mark.slow
@@ -114,6 +117,16 @@ list(r.run([r.Part('one', 1, steps)], 1, r.Record(Path({str(tmp_path)!r}))))
   again = part('one', shell('first', 'exit 1'), shell('second', 'echo \'{"y": 3}\''))
   went, lines = a_day(tmp_path, again)
   assert went == ['done'] and lines[-2] == {'part': 'one', 'step': 'second', 'y': 3}
+
+
+@pytest.mark.slow
+def test_what_later_steps_need_is_done_every_time_and_takes_no_share(tmp_path):
+  first = part('first', shell('large', 'true'), shell('needed', 'true', always=True))
+  told = shell('told', f'echo "{{\\"seconds\\": {runner.SECONDS}}}"')
+  assert a_day(tmp_path, first)[0] == ['done', 'done']
+  went, lines = a_day(tmp_path, first, part('next', told), seconds=100)
+  assert went == ['done', 'done'] and lines[-3]['step'] == 'needed'
+  assert 90 < lines[-2]['seconds'] < 96, 'all but what ending takes'
 
 
 @pytest.mark.slow
