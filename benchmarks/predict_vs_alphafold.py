@@ -117,17 +117,16 @@ SIDES = {
   'peer in float32, no subbatches': functools.partial(_peer, subbatch_size=None, dtype='float32'),
   'peer, its kernels': functools.partial(_peer, subbatch_size=4, kernels=True),
 }
-_COMPARED = {  # by dtype, and whether on a CPU
-  ('float32', True): ('ours', 'peer, subbatch_size 4', 'peer, no subbatches'),
-  ('float32', False): ('ours', 'peer, subbatch_size 4', 'peer, no subbatches'),
-  ('bfloat16', True): (
-    'ours',
-    'peer, subbatch_size 4',
-    'peer in float32, subbatch_size 4',
-    'peer in float32, no subbatches',
-  ),
-  ('bfloat16', False): ('ours', 'peer, subbatch_size 4', 'peer, its kernels'),
-}
+
+
+def compared(dtype: str, on_cpu: bool) -> tuple[str, ...]:
+  """The sides that are measured for our dtype."""
+  if dtype == 'float32':
+    return 'ours', 'peer, subbatch_size 4', 'peer, no subbatches'
+  if not on_cpu:
+    return 'ours', 'peer, subbatch_size 4', 'peer, its kernels'
+  in_float32 = ('peer in float32, subbatch_size 4', 'peer in float32, no subbatches')
+  return 'ours', 'peer, subbatch_size 4', *in_float32
 
 
 # --- Both sides ---
@@ -139,7 +138,7 @@ def compare(case: Case, repeats: int, passes: int) -> dict:
   import jax
 
   on_cpu = jax.default_backend() == 'cpu'
-  sides = turns.compare(__file__, _COMPARED[case.dtype, on_cpu], case, repeats, passes)
+  sides = turns.compare(__file__, compared(case.dtype, on_cpu), case, repeats, passes)
   fastest = min((side for side in sides if side != 'ours'), key=lambda side: sides[side]['seconds'])
   rates = flops.rates()  # of a large matrix product here; then the shares that both reach of that in ours' dtype
   rate = rates[case.dtype]
@@ -206,10 +205,10 @@ def main() -> None:
   args = parser.parse_args()
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # this process measures a GPU's rate between sides
   cases = [Case(n, args.num_msa, args.num_extra, args.num_block, args.dtype) for n in args.num_res]
-  turns.main(__file__, args, SIDES, cases, compare, table, section=_section if args.num_block == 48 else None)
+  turns.main(__file__, args, SIDES, cases, compare, table, section=section_of if args.num_block == 48 else None)
 
 
-def _section(results: list[dict]) -> str:
+def section_of(results: list[dict]) -> str:
   """Which section of docs/benchmarks.md takes the table."""
   if not results[0]['on_cpu']:
     return 'predict_vs_alphafold_gpu'

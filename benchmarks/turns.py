@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / 'docs' / 'benchmarks.md'
+CPUINFO = Path('/proc/cpuinfo')
 _MATRIX_UNITS = ('amx_tile', 'amx_bf16', 'avx512_bf16')  # as /proc/cpuinfo names them
 
 
@@ -211,8 +212,7 @@ def conditions(repeats: int, passes: int, command: str) -> str:
 
 def machine() -> str:
   """The processors, and which of the units for bfloat16 they have."""
-  info = Path('/proc/cpuinfo')
-  text = info.read_text() if info.exists() else ''
+  text = CPUINFO.read_text() if CPUINFO.exists() else ''
   found = re.search(r'model name\s*: (.*)', text)
   flags = [flag for flag in _MATRIX_UNITS if re.search(rf'\b{flag}\b', text)]
   return (

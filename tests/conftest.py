@@ -35,6 +35,7 @@ _LONGEST = (  # each takes minutes
 _LIMIT = 900  # seconds of one test in these files, where pyproject.toml has less
 _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_alignment.py': '',
+  'test_benchmarks.py': '',
   'test_block_deletion.py': '',
   'test_classification_losses.py': '',
   'test_cli.py': 'help|version|usage|by_name|input|output_that|template_that|params',
