@@ -29,7 +29,7 @@ from typing import Any
 
 import gpu_day_table
 import turns
-from gpu_day_runner import DONE, FOLDER, MISSING, SECONDS, Part, Record, Step, read, run
+from gpu_day_runner import FAILED, FOLDER, MISSING, NOT_STARTED, SECONDS, STOPPED, Part, Record, Step, read, run
 
 _HERE = Path(__file__).resolve().parent
 _PACKAGES = (
@@ -252,9 +252,11 @@ def day(sizes: Sizes, minutes: float, folder: Path, chosen: list[str]) -> int:
     except KeyboardInterrupt:
       record.log('interrupted; what was measured is kept')
       return 1
-  failed = sum(status not in (DONE, MISSING) for status in went)
-  record.log(f'{len(went)} steps, {failed} of them failed or were stopped; {folder / "table.md"}')
-  return int(failed > 0)
+  failed, missing = (sum(status in some for status in went) for some in ((FAILED, STOPPED, NOT_STARTED), (MISSING,)))
+  record.log(
+    f'{len(went)} steps: {failed} failed, were stopped or not started, {missing} cannot run here; {folder / "table.md"}'
+  )
+  return int(failed > 0 or missing == len(went) > 0)
 
 
 def _environment(cache: str, on_gpu: bool) -> dict[str, str]:

@@ -122,7 +122,7 @@ def _is_due(part: Part, step: Step, record: Record) -> bool:
 def _attempt(part: str, step: Step, limit: float, record: Record) -> str:
   """Runs one step, if it can run, and records how that went."""
   start, error = time.monotonic(), step.absent
-  lacking = [module for module in step.needs if importlib.util.find_spec(module) is None]
+  lacking = [module for module in step.needs if not _is_installed(module)]
   if lacking:
     error = f'not installed: {", ".join(lacking)}'
   if error:
@@ -139,6 +139,13 @@ def _attempt(part: str, step: Step, limit: float, record: Record) -> str:
   record.add(**line, **({'error': error} if error else {}))
   record.log(f'-- {step.name}: {status} after {seconds:.0f} s' + (f'\n{error}' if error else ''))
   return status
+
+
+def _is_installed(module: str) -> bool:
+  try:
+    return importlib.util.find_spec(module) is not None
+  except ModuleNotFoundError:  # the package that it would be in
+    return False
 
 
 def _run(command: list[str], part: str, step: Step, limit: float, record: Record) -> tuple[str, str | None]:

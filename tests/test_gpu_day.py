@@ -71,10 +71,10 @@ def test_a_step_that_fails_is_recorded_with_its_last_words(tmp_path):
 
 
 def test_a_missing_package_is_named_and_the_part_goes_on(tmp_path):
-  lacking = shell('peer', 'false', needs=('json', 'no_such_package'))
+  lacking = shell('peer', 'false', needs=('json', 'no_such_package.inside'))
   went, lines = a_day(tmp_path, part('first', lacking, shell('gpu', 'false', absent='it needs a GPU')))
   assert went == ['missing', 'missing']
-  assert [line['error'] for line in lines] == ['not installed: no_such_package', 'it needs a GPU']
+  assert [line['error'] for line in lines] == ['not installed: no_such_package.inside', 'it needs a GPU']
 
 
 @pytest.mark.slow
