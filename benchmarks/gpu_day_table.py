@@ -93,7 +93,7 @@ def _sides(results: Lines) -> list[str]:
   rows = []
   for line in sorted(results, key=lambda line: line['num_res']):
     best, ratios = fastest[line['num_res']], ['', '']
-    if best and not line['side'].startswith('peer'):
+    if best and line['side'] == 'ours':
       ratios = [f'**{line["seconds"] / best[0]:.2f}**', f'**{line["memory_bytes"] / best[1]:.2f}**']
     figures = [f'{line["compile_seconds"]:.1f}', f'{line["seconds"]:.3g}', f'{line["memory_bytes"] / 2**20:.0f}']
     rows.append([line['num_res'], line['side'], *figures, f'{line["score"]:.3f}', *ratios])
