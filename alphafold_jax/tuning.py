@@ -11,7 +11,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def _remembered(folder: Path | None) -> str:
   return fastest(trials)
 
 
-def fastest(trials: list[Trial]) -> str:
+def fastest(trials: Sequence[Trial]) -> str:
   """The fastest row of each operation, in the form of `Kernels.implementation`."""
   best: dict[str, tuple[float, str]] = {}
   for trial in trials:
@@ -79,28 +79,47 @@ def fastest(trials: list[Trial]) -> str:
   return ','.join(chosen) or seam.AUTO
 
 
+def keep(trials: Sequence[Trial], folder: Path | None = None) -> str:
+  """Keeps trials that were made elsewhere, so that `preferred` makes none; returns what it will choose."""
+  if folder := folder or devices.cache_folder():
+    _write(folder / _FILE, trials)
+  return fastest(trials)
+
+
 def try_all(sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', references: bool = False) -> list[Trial]:
-  """Runs every row of every operation.
+  """Runs every row of every operation; `try_each` has the arguments."""
+  return list(try_each(sizes, dtype, references))
+
+
+def try_each(
+  sizes: Mapping[str, int] | None = None, dtype: str = 'bfloat16', references: bool = False
+) -> Iterator[Trial]:
+  """Runs every row of every operation, one after another.
 
   Args:
     sizes: of the problems; by default 256 residues and 128 alignment rows of the published network.
     dtype: of the activations.
     references: also try the references, which keep to no budget of memory.
   """
-  problems = _problems({**_SIZES, **(sizes or {})})
-  return [trial for name, make in problems.items() for trial in _try_operation(name, make, dtype, references)]
+  for name, make in _problems({**_SIZES, **(sizes or {})}).items():
+    yield from _try_operation(name, make, dtype, references)
+
+
+def problem(name: str, sizes: Mapping[str, int], dtype: str) -> tuple[Callable, tuple]:
+  """An operation and random arguments for it; `sizes` and `dtype` as in `try_each`."""
+  return _problems({**_SIZES, **sizes})[name](_Draw(dtype))
 
 
 _SIZES = {'rows': 128, 'residues': 256, 'channels': 128, 'heads': 4, 'outer': 32}
 
 
-def _try_operation(name: str, make: Callable[['_Draw'], tuple], dtype: str, references: bool) -> list[Trial]:
+def _try_operation(name: str, make: Callable[['_Draw'], tuple], dtype: str, references: bool) -> Iterator[Trial]:
   run, arguments = make(_Draw(dtype))
   exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), arguments)
   with jax.default_matmul_precision('highest'):
     expected = _compiled(run, name, seam.REFERENCE)(*exact)
-  rows = [row for row in seam.OPERATIONS[name] if references or row != seam.REFERENCE]
-  return [_try_row(name, row, run, arguments, expected) for row in rows]
+  for row in [row for row in seam.OPERATIONS[name] if references or row != seam.REFERENCE]:
+    yield _try_row(name, row, run, arguments, expected)
 
 
 def _compiled(run: Callable, name: str, row: str) -> Callable:
@@ -299,7 +318,7 @@ def _read(path: Path) -> list[Trial] | None:
     return None
 
 
-def _write(path: Path, trials: list[Trial]) -> None:
+def _write(path: Path, trials: Sequence[Trial]) -> None:
   try:
     atomic.write_text(path, json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1) + '\n')
   except (AlphaFoldError, OSError) as error:

@@ -3,6 +3,7 @@
 
   python benchmarks/parts.py                              # 128 and 256 residues; rewrites docs/benchmarks.md
   python benchmarks/parts.py --num-res 64 --num-block 2   # a quick look
+  python benchmarks/parts.py --dtype bfloat16 --json      # the trunk in another dtype
 
 An operation is timed in a stack of four of itself, the fastest of a few runs, and counted as often as the pass has it;
 what lies between the operations is the remainder, which noise may make negative. The share of the machine's rate is of
@@ -57,7 +58,7 @@ def parts(spec: AlphaFoldSpec, case: turns.Case) -> Iterator[Part]:
   num_res, rng = case.num_res, np.random.default_rng(0)
 
   def normal(*shape):
-    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+    return jnp.asarray(rng.normal(size=shape), spec.dtype)
 
   e, key = spec.embedder, jax.random.key(0)
   z, pair_mask = normal(num_res, num_res, e.c_z), jnp.ones((num_res, num_res))
@@ -75,12 +76,12 @@ def parts(spec: AlphaFoldSpec, case: turns.Case) -> Iterator[Part]:
     of_msa = flops.msa_flops(num_res, depth, is_extra=bool(prefix))
     for name, update in _msa_updates(stack).items():
       yield Part(
-        prefix + _words(name), stack.num_block, of_msa[name], _stacked(update), (m, z, mask, pair_mask), _STACK
+        prefix + _words(name), stack.num_block, of_msa[name], _stacked(update, spec), (m, z, mask, pair_mask), _STACK
       )
   both = spec.evoformer.num_block + spec.extra_msa.num_block
   for name, update in _pair_updates(spec.evoformer.pair).items():
-    yield Part(_words(name), both, of_pair[name], _stacked(update), (normal(1), z, None, pair_mask), _STACK)
-  single = normal(num_res, spec.c_s)
+    yield Part(_words(name), both, of_pair[name], _stacked(update, spec), (normal(1), z, None, pair_mask), _STACK)
+  single, z = normal(num_res, spec.c_s).astype(jnp.float32), z.astype(jnp.float32)
   yield Part('structure module', 1, None, functools.partial(_structure, spec), (single, z, batch))
   representations = schema.Representations(
     msa=normal(case.num_msa, num_res, e.c_m), single=single, pair=z, structure_module=single
@@ -124,21 +125,22 @@ def _pair_updates(s: pair.PairSpec) -> dict[str, Callable]:
   }
 
 
-def _stacked(update: Callable) -> Callable:
+def _stacked(update: Callable, spec: AlphaFoldSpec) -> Callable:
   def run(m, z, msa_mask, pair_mask):
-    return hk.experimental.layer_stack(_STACK)(lambda m, z: update(m, z, msa_mask, pair_mask))(m, z)
+    with alphafold.in_dtype(jnp.dtype(spec.dtype)):
+      return hk.experimental.layer_stack(_STACK)(lambda m, z: update(m, z, msa_mask, pair_mask))(m, z)
 
   return run
 
 
 def _embedding(spec: AlphaFoldSpec, key: jax.Array, batch: schema.Batch, previous: schema.Recycled) -> Any:
-  sample = sampling.sample_msa(key, batch.msa, spec.sampling)
-  m, z = embedders.InputEmbedder(spec.embedder, name='input_embedder')(
-    embedders.target_features(batch), embedders.msa_features(batch, sample), batch.residue_index
-  )
-  first_row, update = embedders.RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)
-  extra = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(embedders.extra_msa_features(sample))
-  return m.at[0].add(first_row), z + update, extra
+  sample, dtype = sampling.sample_msa(key, batch.msa, spec.sampling), jnp.dtype(spec.dtype)
+  target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in embedders.features(batch, sample))
+  with alphafold.in_dtype(dtype):
+    m, z = embedders.InputEmbedder(spec.embedder, name='input_embedder')(target_feat, msa_feat, batch.residue_index)
+    first_row, update = embedders.RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)
+    extra = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(extra_feat)
+  return m.at[0].add(first_row.astype(dtype)), z + update.astype(dtype), extra
 
 
 def _structure(spec: AlphaFoldSpec, single: jax.Array, z: jax.Array, batch: schema.Batch) -> Any:
@@ -182,7 +184,7 @@ def seconds(part: Part, kernels: ops.Kernels, repeats: int) -> float:
   return min(taken) / part.stacked
 
 
-def measure(case: turns.Case, repeats: int) -> dict:
+def measure(case: predict_vs_alphafold.Case, repeats: int) -> dict:
   """All parts and the whole pass at one size."""
   extra_blocks = min(case.num_block, 4)
   spec = make_spec(
@@ -194,18 +196,21 @@ def measure(case: turns.Case, repeats: int) -> dict:
         'sampling.num_msa': case.num_msa,
         'sampling.num_extra': case.num_extra,
         'sampling.masked_fraction': 0.0,
+        'dtype': case.dtype,
       },
     )
   )
-  rate, rows = flops.matmul_rate(), []
+  rates, rows = flops.rates(), []
   for part in parts(spec, case):
     one = seconds(part, spec.kernels, repeats)
     rows.append({'part': part.name, 'count': part.count, 'seconds': one, 'flops': part.flops})
     print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
   whole = turns.measure(predict_vs_alphafold.SIDES['ours'](case), repeats)['seconds']
-  rate = max(rate, flops.matmul_rate())  # other programs may have disturbed the first
+  again = flops.rates()  # other programs may have disturbed the first
+  rates = {dtype: max(rate, again[dtype]) for dtype, rate in rates.items()}
+  rate = rates[case.dtype]
   count = flops.pass_flops(case.num_res, case.num_msa, case.num_extra, case.num_block, extra_blocks)
-  return {**case.__dict__, 'rate': rate, 'parts': rows, 'seconds': whole, 'share': count / whole / rate}
+  return {**case.__dict__, 'rates': rates, 'rate': rate, 'parts': rows, 'seconds': whole, 'share': count / whole / rate}
 
 
 def table(results: list[Mapping[str, Any]], command: str) -> str:
@@ -213,13 +218,13 @@ def table(results: list[Mapping[str, Any]], command: str) -> str:
   first = results[0]
   lines = [
     f'One pass of {_MODEL}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} '
-    f'extra alignment rows, float32. {turns.versions()}. Command: `{command}`'
+    f'extra alignment rows, {first["dtype"]}. {turns.machine()}; {turns.versions()}. Command: `{command}`'
   ]
   for result in results:
     whole = result['seconds']
     lines += [
       '',
-      f'{result["num_res"]} residues; {result["rate"] / 1e9:.0f} GFLOP/s in a large matrix product.',
+      f'{result["num_res"]} residues; {flops.describe(result["rates"])}.',
       '',
       '| part | times | ms each | s of the pass | of the pass | of the matrix-product rate |',
       '|:--|--:|--:|--:|--:|--:|',
@@ -244,11 +249,14 @@ def main() -> None:
   parser.add_argument('--num-msa', type=int, default=128, help='clustered alignment rows (default: %(default)s)')
   parser.add_argument('--num-extra', type=int, default=1024, help='extra alignment rows (default: %(default)s)')
   parser.add_argument('--num-block', type=int, default=48, help='Evoformer blocks (fewer for a quick look)')
+  parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='float32', help='default: %(default)s')
   parser.add_argument('--repeats', type=int, default=3, help='timed runs (default: %(default)s)')
   parser.add_argument('--json', action='store_true', help='print one JSON object per size, and write no table')
   given = parser.parse_args()
   results = [
-    measure(predict_vs_alphafold.Case(num_res, given.num_msa, given.num_extra, given.num_block), given.repeats)
+    measure(
+      predict_vs_alphafold.Case(num_res, given.num_msa, given.num_extra, given.num_block, given.dtype), given.repeats
+    )
     for num_res in given.num_res
   ]
   if given.json:
@@ -257,7 +265,7 @@ def main() -> None:
   text = table(results, ' '.join(['python', 'benchmarks/parts.py', *sys.argv[1:]]))
   print(text)
   if given.num_block == 48:
-    turns.write_section('profile', text)
+    turns.write_section('profile' + ('' if given.dtype == 'float32' else f'_{given.dtype}'), text)
 
 
 if __name__ == '__main__':

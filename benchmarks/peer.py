@@ -10,11 +10,19 @@ import turns
 
 
 def oracle() -> Any:
-  """tests/oracle.py, which feeds both programs the same."""
+  """tests/oracle.py, which runs the official program; needs alphafold-colabfold."""
   sys.path.insert(0, str(turns.ROOT / 'tests'))
   import oracle
 
   return oracle
+
+
+def random_inputs() -> Any:
+  """tests/random_inputs.py, which makes what both programs are fed."""
+  sys.path.insert(0, str(turns.ROOT / 'tests'))
+  import random_inputs
+
+  return random_inputs
 
 
 def fused(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

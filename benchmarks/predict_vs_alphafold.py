@@ -3,13 +3,14 @@
 
   python benchmarks/predict_vs_alphafold.py                      # 64, 128, 256 residues; rewrites docs/benchmarks.md
   python benchmarks/predict_vs_alphafold.py --num-res 128 --json # one JSON object, nothing rewritten
+  python benchmarks/predict_vs_alphafold.py --dtype bfloat16     # ours in bfloat16
   python benchmarks/predict_vs_alphafold.py --dtype bfloat16 --num-res 384 1024 2048 --num-msa 512 --num-extra 5120
                                                                  # an NVIDIA GPU at the published depths
 
 Both sides get the same random weights and the same alignment rows, and each measurement has a process of its own; the
-processes take turns, since machines drift. The peer runs with fused projections. On CPUs it computes in float32 (faster
-there than bfloat16), at both of its settings of `subbatch_size`, 4 and none; on GPUs in bfloat16, with its own kernels
-and without. It is the fastest one that is compared.
+processes take turns, since machines drift. The peer runs with fused projections. On CPUs it computes in float32, with
+its `subbatch_size` of 4 and none, and beside our bfloat16 in bfloat16 as well; on GPUs in bfloat16, with its own
+kernels and without. It is the fastest one that is compared.
 """
 
 import argparse
@@ -37,15 +38,15 @@ def _inputs(case: Case):
   """Our configuration, official arrays, and a batch whose rows are drawn in the same order every time."""
   from alphafold_jax.weights import random
 
-  oracle = peer.oracle()
-  config = oracle.our_configuration(
+  inputs = peer.random_inputs()
+  config = inputs.our_configuration(
     _MODEL,
     case.num_block,
     sampling__num_msa=case.num_msa,
     sampling__num_extra=case.num_extra,
     sampling__masked_fraction=0.0,
   )
-  batch = oracle.random_batch(case.num_res, case.num_msa + case.num_extra, num_templates=0)
+  batch = inputs.random_batch(case.num_res, case.num_msa + case.num_extra, num_templates=0)
   return config, random.random_official(config), batch
 
 
@@ -72,8 +73,8 @@ def _ours(case: Case) -> turns.Program:
   return turns.Program(compiled.one_pass, arguments, lambda result: float(result.confidence.mean_plddt))
 
 
-def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns.Program:
-  """The peer, and whether with its kernels for NVIDIA GPUs."""
+def _peer(case: Case, subbatch_size: int | None, dtype: str = '', kernels: bool = False) -> turns.Program:
+  """The peer, in the dtype of the case or another, and whether with its kernels for NVIDIA GPUs."""
   import haiku as hk
   import jax
   from alphafold.model import config as peer_config
@@ -87,7 +88,7 @@ def _peer(case: Case, subbatch_size: int | None, kernels: bool = False) -> turns
   theirs = peer_config.model_config(_MODEL)  # its projections are fused by default
   theirs.update_from_flattened_dict(
     {
-      'model.global_config.bfloat16': case.dtype == 'bfloat16',
+      'model.global_config.bfloat16': (dtype or case.dtype) == 'bfloat16',
       'model.global_config.subbatch_size': subbatch_size,
       'model.global_config.use_pallas': kernels,
       'model.embeddings_and_evoformer.evoformer_num_block': case.num_block,
@@ -112,12 +113,20 @@ SIDES = {
   'ours': _ours,
   'peer, subbatch_size 4': functools.partial(_peer, subbatch_size=4),
   'peer, no subbatches': functools.partial(_peer, subbatch_size=None),
+  'peer in float32, subbatch_size 4': functools.partial(_peer, subbatch_size=4, dtype='float32'),
+  'peer in float32, no subbatches': functools.partial(_peer, subbatch_size=None, dtype='float32'),
   'peer, its kernels': functools.partial(_peer, subbatch_size=4, kernels=True),
 }
-_COMPARED = {
-  'float32': ('ours', 'peer, subbatch_size 4', 'peer, no subbatches'),
-  'bfloat16': ('ours', 'peer, subbatch_size 4', 'peer, its kernels'),
-}
+
+
+def compared(dtype: str, on_cpu: bool) -> tuple[str, ...]:
+  """The sides that are measured for our dtype."""
+  if dtype == 'float32':
+    return 'ours', 'peer, subbatch_size 4', 'peer, no subbatches'
+  if not on_cpu:
+    return 'ours', 'peer, subbatch_size 4', 'peer, its kernels'
+  in_float32 = ('peer in float32, subbatch_size 4', 'peer in float32, no subbatches')
+  return 'ours', 'peer, subbatch_size 4', *in_float32
 
 
 # --- Both sides ---
@@ -126,10 +135,13 @@ _COMPARED = {
 def compare(case: Case, repeats: int, passes: int) -> dict:
   """Measures all sides; ours is compared with the fastest of the peer's."""
   import flops
+  import jax
 
-  sides = turns.compare(__file__, _COMPARED[case.dtype], case, repeats, passes)
+  on_cpu = jax.default_backend() == 'cpu'
+  sides = turns.compare(__file__, compared(case.dtype, on_cpu), case, repeats, passes)
   fastest = min((side for side in sides if side != 'ours'), key=lambda side: sides[side]['seconds'])
-  rate = flops.matmul_rate(dtype=case.dtype)  # of a large matrix product here; then the shares of it that both reach
+  rates = flops.rates()  # of a large matrix product here; then the shares that both reach of that in ours' dtype
+  rate = rates[case.dtype]
   count = flops.pass_flops(case.num_res, case.num_msa, case.num_extra, case.num_block, min(case.num_block, 4))
   share, peer_share = (round(count / sides[side]['seconds'] / rate, 3) for side in ('ours', fastest))
   return {
@@ -139,6 +151,8 @@ def compare(case: Case, repeats: int, passes: int) -> dict:
     'passes': passes,
     'fastest_peer': fastest,
     'sides': sides,
+    'on_cpu': on_cpu,
+    'rates': rates,
     'matmul_rate': rate,
     'matmul_share': share,
     'peer_matmul_share': peer_share,
@@ -147,11 +161,14 @@ def compare(case: Case, repeats: int, passes: int) -> dict:
 
 def table(results: list[dict], command: str) -> str:
   """The results in Markdown."""
+  import flops
+
   first = results[0]
+  fastest = {dtype: max(result['rates'][dtype] for result in results) for dtype in first['rates']}
   lines = [
     f'One pass of {_MODEL}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} extra '
     f'alignment rows, {first["dtype"]}, random weights.',
-    turns.conditions(first['repeats'], first['passes'], command),
+    turns.conditions(first['repeats'], first['passes'], command) + f'. The machine: {flops.describe(fastest)}.',
     '',
     '| residues | side | compile, s | one pass, s | peak memory above import and weights, MiB | mean pLDDT |',
     '|--:|:--|--:|--:|--:|--:|',
@@ -181,15 +198,21 @@ def main() -> None:
   turns.add_flags(parser, SIDES, sizes=(64, 128, 256), repeats=2, passes=2)
   parser.add_argument(
     '--dtype',
-    choices=list(_COMPARED),
+    choices=('float32', 'bfloat16'),
     default='float32',
-    help='bfloat16: for GPUs, beside the kernels of the peer (default: %(default)s)',
+    help='of our trunk; the peer computes in its fastest (default: %(default)s)',
   )
   args = parser.parse_args()
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # this process measures a GPU's rate between sides
   cases = [Case(n, args.num_msa, args.num_extra, args.num_block, args.dtype) for n in args.num_res]
-  section = 'predict_vs_alphafold' + ('' if args.dtype == 'float32' else '_gpu')
-  turns.main(__file__, args, SIDES, cases, compare, table, section=section if args.num_block == 48 else None)
+  turns.main(__file__, args, SIDES, cases, compare, table, section=section_of if args.num_block == 48 else None)
+
+
+def section_of(results: list[dict]) -> str:
+  """Which section of docs/benchmarks.md takes the table."""
+  if not results[0]['on_cpu']:
+    return 'predict_vs_alphafold_gpu'
+  return 'predict_vs_alphafold' + ('' if results[0]['dtype'] == 'float32' else '_bfloat16')
 
 
 if __name__ == '__main__':

@@ -60,7 +60,7 @@ def _example(case: Case):
 
   from alphafold_jax.constants import residues
 
-  batch = peer.oracle().random_batch(case.num_res, case.num_msa + case.num_extra, num_templates=0)
+  batch = peer.random_inputs().random_batch(case.num_res, case.num_msa + case.num_extra, num_templates=0)
   rng = np.random.default_rng(1)
   positions = np.cumsum(rng.normal(0, 2.2, (case.num_res, 1, 3)), axis=0) + rng.normal(0, 1.2, (case.num_res, 37, 3))
   mask = residues.ATOM37_MASK[batch.aatype] * (rng.random((case.num_res, 37)) < 0.95)
@@ -125,6 +125,7 @@ def _peer(case: Case) -> turns.Program:
   from alphafold.model import modules
 
   from alphafold_jax.model import alphafold
+  from alphafold_jax.train import specs
 
   config, arrays, batch = _inputs(case)
   oracle, model = peer.oracle(), config.model
@@ -148,7 +149,8 @@ def _peer(case: Case) -> turns.Program:
   fields = oracle.make_features(batch, case.num_msa, case.num_extra)
   fields |= losses.official_fields(batch, SimpleNamespace(masked_msa=hidden)) | {'seq_length': case.num_res}
   fields = jax.tree.map(lambda x: np.asarray(x)[None], fields)  # one draw of the alignment
-  previous = oracle.recycled(alphafold.network(alphafold.make_spec(model)).initial(case.num_res))
+  network = alphafold.network(specs.make_step_spec(config).network)
+  previous = oracle.recycled(network.initial(case.num_res))
 
   def loss(fields, previous):
     run = modules.AlphaFoldIteration(theirs, theirs.global_config)
@@ -179,6 +181,7 @@ def compare(case: Case, repeats: int, passes: int) -> dict:
     'repeats': repeats,
     'passes': passes,
     'device': jax.devices()[0].device_kind,
+    'rates': flops.rates(),
     'sides': sides,
   }
   for measured in sides.values():
@@ -188,12 +191,15 @@ def compare(case: Case, repeats: int, passes: int) -> dict:
 
 def table(results: list[dict], command: str) -> str:
   """The results in Markdown."""
+  import flops
+
   first = results[0]
+  fastest = {dtype: max(result['rates'][dtype] for result in results) for dtype in first['rates']}
   lines = [
     f'Value and gradient of the loss of `train_initial` on one example and one pass of {_MODEL}, '
     f'{first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} extra alignment rows, '
     f'random weights, on {first["device"]}.',
-    turns.conditions(first['repeats'], first['passes'], command),
+    turns.conditions(first['repeats'], first['passes'], command) + f'. The machine: {flops.describe(fastest)}.',
     '',
     '| crop | side | compile, s | one step, s | TFLOP/s | peak memory above import and weights, MiB | loss |',
     '|--:|:--|--:|--:|--:|--:|--:|',

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / 'docs' / 'benchmarks.md'
+CPUINFO = Path('/proc/cpuinfo')
+_MATRIX_UNITS = ('amx_tile', 'amx_bf16', 'avx512_bf16')  # as /proc/cpuinfo names them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +72,9 @@ def measure(program: Program, passes: int) -> dict[str, float]:
   analysis = compiled.memory_analysis()
   return {
     'compile_seconds': compile_seconds,
-    'seconds': statistics.median(seconds[1:]),
+    'seconds': statistics.median(seconds[1:] or seconds),
     'first_seconds': seconds[0],
-    'cpu_seconds': statistics.median(cpu_seconds[1:]),
+    'cpu_seconds': statistics.median(cpu_seconds[1:] or cpu_seconds),
     'memory_bytes': _peak_memory() - before,
     'compile_memory_bytes': compile_peak,
     'planned_bytes': analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
@@ -116,16 +118,26 @@ def compare(script: str, sides: Iterable[str], case: Any, repeats: int, passes: 
   }
 
 
-def _run_side(script: str, side: str, case: Any, passes: int) -> dict[str, float]:
+def side_command(script: str, side: str, case: Any, passes: int) -> list[str]:
+  """The command that measures one side in a process of its own and prints one JSON object."""
   command = [sys.executable, script, '--side', side, '--passes', str(passes)]
   for field in dataclasses.fields(case):
     flag, value = field.name.replace('_', '-'), getattr(case, field.name)
     command += [f'--{"" if value else "no-"}{flag}'] if isinstance(value, bool) else [f'--{flag}', str(value)]
-  environment = os.environ | {
+  return command
+
+
+def side_environment() -> dict[str, str]:
+  """The environment of such a command: our package is found, and nothing is read back that was compiled before."""
+  return os.environ | {
     'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
     'JAX_ENABLE_COMPILATION_CACHE': 'false',
   }
-  done = subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def _run_side(script: str, side: str, case: Any, passes: int) -> dict[str, float]:
+  command = side_command(script, side, case, passes)
+  done = subprocess.run(command, env=side_environment(), capture_output=True, text=True)
   if done.returncode:
     raise SystemExit(f'{side} at {case} failed:\n{done.stderr[-3000:]}')
   return json.loads(done.stdout.splitlines()[-1])
@@ -162,7 +174,7 @@ def main(
   cases: Sequence[Any],
   compare: Callable[[Any, int, int], dict],
   table: Callable[[list[dict], str], str],
-  section: str | None,
+  section: str | Callable[[list[dict]], str] | None,
 ) -> None:
   """Runs such a benchmark as its flags say.
 
@@ -173,7 +185,7 @@ def main(
     cases: one for each size
     compare: measures a case: (case, repeats, passes)
     table: the results in Markdown: (results, command)
-    section: of docs/benchmarks.md that takes the table; None: it is only printed
+    section: of docs/benchmarks.md that takes the table, or its name by the results; None: it is only printed
   """
   if args.side:
     print(json.dumps(measure(sides[args.side](cases[0]), args.passes)))
@@ -187,16 +199,25 @@ def main(
     text = table(results, ' '.join(['python', f'benchmarks/{Path(script).name}', *sys.argv[1:]]))
     print(text)
     if section:
-      write_section(section, text)
+      write_section(section(results) if callable(section) else section, text)
 
 
 def conditions(repeats: int, passes: int, command: str) -> str:
   """The line above a table: machine, versions, date and command."""
-  info = Path('/proc/cpuinfo')
-  name = re.search(r'model name\s*: (.*)', info.read_text())[1] if info.exists() else platform.processor()
   return (
-    f'{os.cpu_count()} cores of {name}; {versions("alphafold-colabfold")}; medians of {repeats} processes with '
+    f'{machine()}; {versions("alphafold-colabfold")}; medians of {repeats} processes with '
     f'{passes} timed runs each. Command: `{command}`'
+  )
+
+
+def machine() -> str:
+  """The processors, and which of the units for bfloat16 they have."""
+  text = CPUINFO.read_text() if CPUINFO.exists() else ''
+  found = re.search(r'model name\s*: (.*)', text)
+  flags = [flag for flag in _MATRIX_UNITS if re.search(rf'\b{flag}\b', text)]
+  return (
+    f'{os.cpu_count()} cores of {found[1] if found else platform.processor()} '
+    f'({", ".join(flags) or "no unit for bfloat16"})'
   )
 
 

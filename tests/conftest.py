@@ -35,6 +35,7 @@ _LONGEST = (  # each takes minutes
 _LIMIT = 900  # seconds of one test in these files, where pyproject.toml has less
 _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_alignment.py': '',
+  'test_benchmarks.py': '',
   'test_block_deletion.py': '',
   'test_classification_losses.py': '',
   'test_cli.py': 'help|version|usage|by_name|input|output_that|template_that|params',
@@ -49,6 +50,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_features.py': '',
   'test_feeding.py': '',
   'test_fuzzing.py': 'once_led|number|fault|message|undamaged',
+  'test_gpu_day.py': 'missing|another_machine|every_part|table|no_result',
   'test_hhr.py': '',
   'test_jobs.py': 'key_is|ordered|dropped_when|clock',
   'test_labels.py': '',

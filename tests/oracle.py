@@ -5,7 +5,6 @@ With fused projections and bfloat16 off it has the published names and shapes an
 Parameters go in under their published names; what both programs are fed is made here too.
 """
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -21,11 +20,10 @@ from alphafold.model import features as official_pipeline
 from alphafold.model import modules
 from alphafold.model.tf import data_transforms
 from ml_collections import config_dict
+from random_inputs import our_configuration as our_configuration  # the tests find them here
+from random_inputs import random_batch as random_batch
 
-from alphafold_jax import config as configs
 from alphafold_jax import schema
-from alphafold_jax.constants import residues
-from alphafold_jax.data import features
 from alphafold_jax.weights.official import PREFIX
 
 Arrays = Mapping[str, np.ndarray]
@@ -63,14 +61,6 @@ def configuration(name: str, num_block: int | None = None) -> config_dict.Config
     sizes = {'evoformer_num_block': num_block, 'extra_msa_stack_num_block': min(num_block, 4)}
     config.update_from_flattened_dict({f'{_EVOFORMER}.{key}': value for key, value in sizes.items()})
   return config
-
-
-def our_configuration(name: str, num_block: int | None = None, **changes: Any) -> config_dict.ConfigDict:
-  """Ours of the same depth; `changes` have '__' for '.'."""
-  changes = {key.replace('__', '.'): value for key, value in changes.items()}
-  if num_block is not None:
-    changes = {'evoformer.num_block': num_block, 'extra_msa.num_block': min(num_block, 4)} | changes
-  return configs.changed(configs.model_config(name), changes)
 
 
 def haiku_params(arrays: Arrays, scope: str, layer: int | None = None) -> dict[str, dict[str, jax.Array]]:
@@ -170,50 +160,3 @@ def features_of_a3m(text: str, config: config_dict.ConfigDict, num_extra: int) -
     }
   )
   return {name: value[0] for name, value in official_pipeline.np_example_to_features(raw, config, 0).items()}
-
-
-def random_batch(num_res: int = 17, depth: int = 12, num_templates: int = 4, seed: int = 0) -> schema.Batch:
-  """A batch of random tokens, deletions and template coordinates.
-
-  All rows are pinned, so that sampling takes them in order. Of the templates, the first lacks three residues, all lack
-  some atoms, and the last of more than two is empty. At least 7 residues.
-  """
-  rng = np.random.default_rng(seed)
-  sequence = ''.join(rng.choice(list(residues.RESTYPES), num_res))
-  batch = features.make_batch(sequence, num_templates=num_templates)
-  tokens = rng.integers(0, 22, (depth, num_res)).astype(np.int32)
-  tokens[0] = batch.aatype
-  deletions = rng.integers(0, 8, tokens.shape) * (rng.random(tokens.shape) < 0.2)
-  msa = schema.Msa(
-    tokens=tokens,
-    deletions=deletions.astype(np.float32),
-    mask=np.ones(tokens.shape, np.float32),
-    pinned=np.ones(depth, np.float32),
-    profile=features.profile(tokens),
-  )
-  return dataclasses.replace(batch, msa=msa, templates=_random_templates(rng, batch.aatype, num_templates))
-
-
-def _random_templates(rng: np.random.Generator, aatype: np.ndarray, num_templates: int) -> schema.Templates:
-  """A random cloud of residues, each a random cloud of atoms.
-
-  Both programs show the network the angles of missing atoms (which are at zero) as they come, and some of these are
-  rounding noise: where the first two of four atoms coincide, or the last lies on the axis. So a residue lacks one side
-  chain atom at most; and a residue without predecessor has its N where the noise is exactly zero.
-  """
-  num_res = len(aatype)
-  n, c, cb = (residues.ATOM_INDEX[name] for name in ('N', 'C', 'CB'))
-  aatype = np.tile(aatype, (num_templates, 1))
-  aatype[:1, 3:6] = residues.GAP
-  aatype[2:][-1:] = residues.GAP
-  exists = np.concatenate([residues.ATOM37_MASK, np.zeros((1, 37))])[aatype]  # the gap has no atoms
-  kept = np.arange(37) != rng.integers(cb, 37, (num_templates, num_res, 1))  # mostly an atom that it does not have
-  kept[:, 8:9, n] = kept[:, 10:11, c] = False
-  atom_mask = (exists * kept).astype(np.float32)
-  centres = 8 * rng.normal(size=(num_templates, num_res, 1, 3))
-  positions = centres + 2 * rng.normal(size=(num_templates, num_res, 37, 3))
-  positions[:, [0, 6], n] = (2, 0, 0)
-  positions *= atom_mask[..., None]
-  mask = np.ones(num_templates, np.float32)
-  mask[2:][-1:] = 0
-  return schema.Templates(aatype=aatype, atom_positions=positions.astype(np.float32), atom_mask=atom_mask, mask=mask)

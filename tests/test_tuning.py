@@ -96,3 +96,13 @@ def test_what_was_found_is_kept_for_the_next_run_and_a_damaged_file_is_made_anew
 def test_a_cpu_has_no_choice(monkeypatch):
   monkeypatch.setattr(tuning, 'try_all', lambda: pytest.fail('tried'))
   assert tuning.preferred() == 'auto'
+
+
+def test_a_day_that_has_tried_all_kernels_leaves_nothing_to_try(tmp_path, monkeypatch):
+  trials = [tuning.Trial('transition', 'xla_chunked', 2.0, 0.0), tuning.Trial('transition', 'pallas', 1.0, 0.0)]
+  assert tuning.keep(trials, tmp_path) == 'transition=pallas'
+  monkeypatch.setattr(tuning, 'try_all', lambda: pytest.fail('tried again'))
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  tuning._remembered.cache_clear()
+  assert tuning.preferred(tmp_path) == 'transition=pallas'
+  tuning._remembered.cache_clear()

@@ -206,8 +206,13 @@ def compute(name: str, *arrays: Any, **static: Any) -> jax.Array:
   chosen = functools.partial(row.compute, **static)
   if reason := row.declines_gradient(target, *arrays, **static):
     note = f'{name}: {EVERYWHERE} in place of {wanted} under differentiation, which it cannot do with {reason}'
+    everywhere = functools.partial(_decline, reason, wanted, name) if kernels.strict else everywhere
     return _differentiated_by(everywhere, chosen, note)(*arrays)
   return chosen(*arrays)
+
+
+def _decline(reason: str, row: str, name: str, *_: Any) -> jax.Array:
+  raise Declined(f'kernel {row!r} cannot differentiate {name} with {reason}')
 
 
 def _differentiated_by(

@@ -191,13 +191,12 @@ class Models:
     if hint := devices.idle_accelerator():
       _log.warning('%s', hint)
     self._log_longest(who, has_templates)
-    if not self._options.compilation_cache:
-      pass  # as JAX was told before it started
-    elif (cache := devices.use_compilation_cache()) is None:
-      _log.warning('compiled programs cannot be kept for later runs: the cache folder cannot be written')
-    else:
-      _log.info('%scompiled programs are kept in %s', who, cache)
-      device['compilation_cache'] = str(cache)
+    if self._options.compilation_cache:  # else JAX was told so before it started
+      if (cache := devices.use_compilation_cache()) is None:
+        _log.warning('compiled programs cannot be kept for later runs: the cache folder cannot be written')
+      else:
+        _log.info('%scompiled programs are kept in %s', who, cache)
+        device['compilation_cache'] = str(cache)
     device['kernels'] = self._settings.kernels or tuning.preferred()
     if device['kernels'] != 'auto':
       _log.info('%skernels: %s', who, device['kernels'])
