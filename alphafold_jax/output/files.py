@@ -5,18 +5,22 @@ To add a format: render it in `output/<format>.py` and add a row to FORMATS at t
 """
 
 import dataclasses
+import functools
 import logging
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from alphafold_jax import atomic, errors
 from alphafold_jax.arguments import check_kind, check_names
 from alphafold_jax.choices import SKIPPABLE
 from alphafold_jax.output import mmcif, pdb, plots, scores
 from alphafold_jax.output.record import PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
+
+if TYPE_CHECKING:
+  from PIL.Image import Image
 
 _log = logging.getLogger(__name__)
 PASS, PREDICTION, PROTEIN, ARCHIVE = 'pass', 'prediction', 'protein', 'archive'
@@ -176,7 +180,11 @@ def _coverage_plot(report: Report) -> bytes:
   if report.msa_tokens is None:
     raise errors.InputError('no alignment was kept to draw')
   lengths = plots.chain_lengths(report.best) if report.predictions else ()
-  return plots.png(plots.coverage(report.msa_tokens, report.title, lengths))
+  return plots.png(functools.partial(plots.coverage, report.msa_tokens, report.title, lengths))
+
+
+def _picture(draw: Callable[..., 'Image'], report: Report) -> bytes:
+  return plots.png(functools.partial(draw, report.predictions, report.tags, report.title))
 
 
 def _a3m(report: Report) -> str:
@@ -217,10 +225,9 @@ FORMATS = {
   'pae_afdb': Format('{job}_predicted_aligned_error_afdb.json', lambda report: scores.pae_json_afdb(report.best),
                      PROTEIN, needs=('pae',), wanted=on_request),
   'coverage_plot': Format('{job}_coverage.png', _coverage_plot, PROTEIN, wanted=unless_skipped('plots')),
-  'plddt_plot': Format('{job}_plddt.png', lambda report: plots.png(
-    plots.plddt(report.predictions, report.tags, report.title)), PROTEIN, wanted=unless_skipped('plots')),
-  'pae_plot': Format('{job}_pae.png', lambda report: plots.png(
-    plots.pae(report.predictions, report.tags, report.title)), PROTEIN,
-    needs=('pae',), wanted=unless_skipped('plots')),
+  'plddt_plot': Format('{job}_plddt.png', functools.partial(_picture, plots.plddt), PROTEIN,
+                       wanted=unless_skipped('plots')),
+  'pae_plot': Format('{job}_pae.png', functools.partial(_picture, plots.pae), PROTEIN,
+                     needs=('pae',), wanted=unless_skipped('plots')),
   'zip': Format('{job}.result.zip', _zip, ARCHIVE, wanted=where('zip')),
 }  # fmt: skip
