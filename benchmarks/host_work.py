@@ -80,7 +80,7 @@ def run_inside(arguments: Sequence[str]) -> int:
   """The command, with the time of its threads; prints JSON."""
   from alphafold_jax import cli
   from alphafold_jax.output import files
-  from alphafold_jax.runs.fleet import predicting
+  from alphafold_jax.runs.fleet import beside, predicting
 
   spent: collections.Counter[str] = collections.Counter()
 
@@ -97,7 +97,7 @@ def run_inside(arguments: Sequence[str]) -> int:
   rows = {name: dataclasses.replace(row, render=timed(name, row.render)) for name, row in files.FORMATS.items()}
   with (
     mock.patch.dict(files.FORMATS, rows),
-    mock.patch.object(predicting.Behind, '_do', timed('all files', predicting.Behind._do)),
+    mock.patch.object(beside.Behind, '_do', timed('all files', beside.Behind._do)),
     mock.patch.object(predicting.work, 'load', timed('features', predicting.work.load)),
   ):
     code = cli.main(list(arguments))

@@ -90,6 +90,7 @@ WITHOUT_JAX = (
   'weights.random',
   'weights.shipped',
   'output.files',
+  'output.painter',
   'output.evaluated',
   'geometry.scores',
   'search.options',

@@ -19,7 +19,7 @@ from small_runs import ALONE, SEQUENCE, fasta, load_json, names, predict
 from alphafold_jax import errors, sharing
 from alphafold_jax.data.queries import Query
 from alphafold_jax.runs import fleet
-from alphafold_jax.runs.fleet import claims, places, predicting, processes, queue
+from alphafold_jax.runs.fleet import beside, claims, places, processes, queue
 from alphafold_jax.runs.work import inputs
 
 TESTS = Path(__file__).parent
@@ -322,7 +322,7 @@ def test_gpus_are_counted_where_the_driver_lists_them_and_only_if_jax_can_use_th
 
 
 def test_files_are_written_in_order_behind_the_device_and_one_prediction_waits_at_most():
-  behind, done, gate = predicting.Behind(), [], threading.Event()
+  behind, done, gate = beside.Behind(), [], threading.Event()
   behind.put(lambda: (gate.wait(60), done.append(1)), 'prediction')
   behind.put(lambda: done.append(2))
   threading.Timer(0.1, gate.set).start()
@@ -335,7 +335,7 @@ def test_files_are_written_in_order_behind_the_device_and_one_prediction_waits_a
 
 
 def test_nothing_is_written_after_something_could_not_be():
-  behind, done = predicting.Behind(), []
+  behind, done = beside.Behind(), []
   behind.put(lambda: 1 / 0)
   with pytest.raises(ZeroDivisionError):
     behind.drain()
@@ -347,7 +347,7 @@ def test_nothing_is_written_after_something_could_not_be():
 
 def test_features_are_made_ahead_once_also_when_another_protein_comes():
   loaded = []
-  ahead = predicting.Ahead(lambda job: loaded.append(job.name) or job.name)
+  ahead = beside.Ahead(lambda job: loaded.append(job.name) or job.name)
   first, second, third = some_jobs(3)
   ahead.begin(second)
   assert ahead.get(second) == 'p1' and loaded == ['p1']

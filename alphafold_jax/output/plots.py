@@ -115,9 +115,7 @@ def plddt(
 
 def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150) -> Image.Image:
   """Predicted aligned error, one panel per model, best first; models without it are left out."""
-  shown = [(p, label) for p, label in zip(predictions, labels) if 'pae' in p.arrays]
-  if not shown:
-    raise errors.InputError('none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm')
+  shown = with_pae(predictions, labels)
   columns = min(len(shown), PANELS_PER_ROW)
   rows = -(-len(shown) // columns)
   side = 228 if len(shown) == 1 else 134
@@ -136,6 +134,13 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
   box = right, middle - half, right + 9, middle + half
   colour_bar(sheet, box, 'Greens_r', 'Expected position error (Å)', range(0, MAX_PAE + 1, 5), 7)
   return sheet.image
+
+
+def with_pae(predictions: Sequence[PredictionRecord], labels: Sequence[str]) -> list[tuple[PredictionRecord, str]]:
+  """The predictions that have a PAE, with their labels; InputError: none has."""
+  if shown := [(one, label) for one, label in zip(predictions, labels) if 'pae' in one.arrays]:
+    return shown
+  raise errors.InputError('none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm')
 
 
 def _pae_panel(sheet: Sheet, box: tuple[float, float, float, float], prediction: PredictionRecord, label: str) -> Panel:

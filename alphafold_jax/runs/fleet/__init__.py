@@ -7,7 +7,8 @@ actors        actors on Ray, of this machine, or of all machines of a cluster
 queue         which protein comes next; the shares of shards
 claims        who works on which protein, over processes and hosts
 models        parameters located, identified, loaded and kept, and the device that they are for
-predicting    one protein with all its models and seeds, features ahead and files behind
+predicting    one protein with all its models and seeds
+beside        the host's work beside the device: features ahead and files behind
 progress      how far it has come, time left
 """
 

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads of the host beside the device: features of the protein that comes next, files of those before."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from alphafold_jax.runs.work import Job
+
+
+class Ahead:
+  """Makes the features of one protein in advance."""
+
+  def __init__(self, load: Callable[[Job], Any]):
+    self._load = load
+    self._pool = ThreadPoolExecutor(1, 'features')
+    self._next: tuple[str, Future] | None = None
+
+  def begin(self, job: Job | None) -> None:
+    """Begins with a job that probably comes next."""
+    self._next = None if job is None else (job.name, self._pool.submit(self._load, job))
+
+  def get(self, job: Job) -> Any:
+    """The features of the job that comes now, made before or now; raises what went wrong with them."""
+    expected, self._next = self._next, None
+    if expected is not None and expected[0] == job.name:
+      return expected[1].result()
+    return self._load(job)
+
+  def close(self) -> None:
+    self._pool.shutdown(cancel_futures=True)
+
+
+class Behind:
+  """Does tasks in a thread of its own, in order; after one has raised, those that follow are left out."""
+
+  def __init__(self):
+    self._pool = ThreadPoolExecutor(1, 'writing')
+    self._last: dict[str | None, Future] = {}  # of each kind
+    self._error: BaseException | None = None
+
+  def put(self, task: Callable[[], Any], kind: str | None = None) -> None:
+    """Hands in a task, after waiting for the one of its kind before it, so that the arrays of few are in memory.
+
+    Raises:
+      what an earlier task raised.
+    """
+    if kind in self._last and kind is not None:
+      self._last[kind].result()
+    self.check()
+    self._last[kind] = self._pool.submit(self._do, task)
+
+  def do(self, task: Callable[[], Any]) -> None:
+    """Does a task after those before it, and waits for it; raises what it or they raised."""
+    self.drain()
+    task()
+
+  def check(self) -> None:
+    """Raises what a task raised."""
+    if self._error is not None:
+      raise self._error
+
+  def drain(self) -> None:
+    """Waits for all tasks; raises what one raised."""
+    for last in self._last.values():
+      last.result()
+    self.check()
+
+  def close(self) -> None:
+    """Waits for all tasks."""
+    self._pool.shutdown()
+
+  def _do(self, task: Callable[[], Any]) -> None:
+    if self._error is None:
+      try:
+        task()
+      except BaseException as error:  # the thread that hands in tasks raises it
+        self._error = error
