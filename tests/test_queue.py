@@ -345,6 +345,21 @@ def test_nothing_is_written_after_something_could_not_be():
   assert not done
 
 
+def test_files_of_small_proteins_are_written_side_by_side_and_those_of_large_ones_one_after_another():
+  lanes, both = beside.Lanes(), threading.Barrier(2)
+  small = [lanes.next(30) for _ in range(3)]
+  assert len(set(small)) == 3 and lanes.next(30) is small[0] and lanes.next(2000) is lanes.next(3000)
+  for one in small[:2]:
+    one.put(lambda: both.wait(60), 'protein')  # would wait for one another for ever in one thread
+  lanes.drain()
+  small[1].put(lambda: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    lanes.drain()
+  with pytest.raises(ZeroDivisionError):
+    lanes.next(30)
+  lanes.close()
+
+
 def test_features_are_made_ahead_once_also_when_another_protein_comes():
   loaded = []
   ahead = beside.Ahead(lambda job: loaded.append(job.name) or job.name)

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads of the host beside the device: features of the protein that comes next, files of those before."""
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from alphafold_jax.runs.work import Job
+
+_LANES = 3  # proteins whose files are written at a time
+_SMALL = 512  # residues: of longer proteins the files of one are written at a time, and its arrays are in memory
 
 
 class Ahead:
@@ -76,3 +80,30 @@ class Behind:
         task()
       except BaseException as error:  # the thread that hands in tasks raises it
         self._error = error
+
+
+class Lanes:
+  """Several `Behind`, each for the files of one protein after another: they mostly wait for the disk and for pictures.
+
+  What one raised is raised by all methods but `close`.
+  """
+
+  def __init__(self, count: int = _LANES):
+    self._all = [Behind() for _ in range(count)]
+    self._turns = itertools.cycle(self._all)
+
+  def next(self, num_res: int) -> Behind:
+    """The one for a protein of this length."""
+    for one in self._all:
+      one.check()
+    return next(self._turns) if num_res <= _SMALL else self._all[0]
+
+  def drain(self) -> None:
+    """Waits for all tasks."""
+    for one in self._all:
+      one.drain()
+
+  def close(self) -> None:
+    """Waits for all tasks."""
+    for one in self._all:
+      one.close()

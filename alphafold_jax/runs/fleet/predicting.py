@@ -24,7 +24,7 @@ from alphafold_jax.output.record import PASS_ARRAYS, Pass
 from alphafold_jax.runs import work
 from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome, Removals, told
 from alphafold_jax.runs.fleet import claims
-from alphafold_jax.runs.fleet.beside import Ahead, Behind
+from alphafold_jax.runs.fleet.beside import Ahead, Behind, Lanes
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.progress import Progress
 from alphafold_jax.runs.fleet.queue import Assignment
@@ -55,6 +55,7 @@ class _Protein:
 
   assignment: Assignment
   files: JobFiles
+  behind: Behind  # the thread that writes them
   loaded: LoadedJob = dataclasses.field(init=False)  # once its input was read
   found: list[Prediction] = dataclasses.field(default_factory=list)
   failures: list[Failure] = dataclasses.field(default_factory=list)
@@ -99,7 +100,7 @@ class Predictor:
     self._progress, self._ended = progress, ended
     self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.options.models}
     self._ahead = Ahead(lambda job: work.load(job, setup.templates))
-    self._behind = Behind()
+    self._lanes = Lanes()
     self._removals = Removals()
     self._painter = Painter()
 
@@ -108,7 +109,7 @@ class Predictor:
 
   def __exit__(self, *_: object) -> None:
     self._ahead.close()
-    self._behind.close()
+    self._lanes.close()
     self._painter.close()
     self._removals.close()
 
@@ -124,7 +125,8 @@ class Predictor:
       WeightsError: the parameters of a model cannot be loaded.
     """
     job = assignment.job
-    protein = _Protein(assignment, JobFiles(self._out, job, self._options, self._keys, self._removals, self._painter))
+    files = JobFiles(self._out, job, self._options, self._keys, self._removals, self._painter)
+    protein = _Protein(assignment, files, self._lanes.next(job.num_res))
     with self._failing(protein, 'input'):
       protein.loaded = self._ahead.get(job)
     self._ahead.begin(ahead)
@@ -138,11 +140,11 @@ class Predictor:
     self._progress.job(job.name, shown)
     self._write(protein, 'output', lambda: protein.files.start_anew(assignment.input_key))
     self._predict_all(protein)
-    self._behind.put(functools.partial(self._finish, protein), 'protein')
+    protein.behind.put(functools.partial(self._finish, protein), 'protein')
 
   def drain(self) -> None:
     """Waits until everything is written; raises as `run` does."""
-    self._behind.drain()
+    self._lanes.drain()
 
   def _finish(self, protein: _Protein) -> None:
     """Ranks the predictions, writes the protein's own files and reports how it ended."""
@@ -175,7 +177,7 @@ class Predictor:
             given_up = False
           except Exception as error:
             given_up = not isinstance(error, NumericalError)  # of another model or seed there may be numbers
-            self._behind.do(functools.partial(protein.files.discard, record.tag(name, seed), self._num_passes[name]))
+            protein.behind.do(functools.partial(protein.files.discard, record.tag(name, seed), self._num_passes[name]))
             raise
         self._progress.skipped(size, left.pop((name, seed)))
         if given_up or protein.is_over or (score is not None and score > self._options.stop_at_score):
@@ -216,7 +218,7 @@ class Predictor:
         passes.clear()
       if files.wants_passes:
         fetched = fetch()
-        self._behind.do(lambda: files.write_pass(fetched))
+        protein.behind.do(lambda: files.write_pass(fetched))
         passes.append((fetched.atom_positions, fetched.plddt))
       left[name, seed] = max(0, left[name, seed] - 1)
       self._progress.passed(step, size, one, self._num_passes[name], planned.is_new and one.index == 0)
@@ -251,7 +253,7 @@ class Predictor:
             protein.files.discard(record.tag(*which), self._num_passes[which[0]])
           raise
 
-    self._behind.put(write, 'prediction' if which else None)
+    protein.behind.put(write, 'prediction' if which else None)
 
   def _check_claim(self, protein: _Protein) -> None:
     if not claims.stands(protein.assignment.claim):
