@@ -352,12 +352,18 @@ def test_files_of_small_proteins_are_written_side_by_side_and_those_of_large_one
   for one in small[:2]:
     one.put(lambda: both.wait(60), 'protein')  # would wait for one another for ever in one thread
   lanes.drain()
-  small[1].put(lambda: 1 / 0)
-  with pytest.raises(ZeroDivisionError):
-    lanes.drain()
-  with pytest.raises(ZeroDivisionError):
-    lanes.next(30)
   lanes.close()
+
+
+def test_nothing_is_written_side_by_side_after_something_could_not_be():
+  lanes, done = beside.Lanes(), []
+  failing, other = lanes.next(30), lanes.next(30)
+  failing.put(lambda: 1 / 0)
+  for method in (failing.drain, lambda: other.put(lambda: done.append(1)), lambda: lanes.next(30), lanes.drain):
+    with pytest.raises(ZeroDivisionError):
+      method()
+  lanes.close()
+  assert not done
 
 
 def test_features_are_made_ahead_once_also_when_another_protein_comes():

@@ -38,10 +38,11 @@ class Ahead:
 class Behind:
   """Does tasks in a thread of its own, in order; after one has raised, those that follow are left out."""
 
-  def __init__(self):
+  def __init__(self, raised: list[BaseException] | None = None):
+    """Has nothing to do yet; `raised` is shared with others, whose tasks end with what one of them raises too."""
     self._pool = ThreadPoolExecutor(1, 'writing')
     self._last: dict[str | None, Future] = {}  # of each kind
-    self._error: BaseException | None = None
+    self._raised = [] if raised is None else raised
 
   def put(self, task: Callable[[], Any], kind: str | None = None) -> None:
     """Hands in a task, after waiting for the one of its kind before it, so that the arrays of few are in memory.
@@ -61,8 +62,8 @@ class Behind:
 
   def check(self) -> None:
     """Raises what a task raised."""
-    if self._error is not None:
-      raise self._error
+    if self._raised:
+      raise self._raised[0]
 
   def drain(self) -> None:
     """Waits for all tasks; raises what one raised."""
@@ -75,28 +76,29 @@ class Behind:
     self._pool.shutdown()
 
   def _do(self, task: Callable[[], Any]) -> None:
-    if self._error is None:
+    if not self._raised:
       try:
         task()
       except BaseException as error:  # the thread that hands in tasks raises it
-        self._error = error
+        self._raised.append(error)
 
 
 class Lanes:
   """Several `Behind`, each for the files of one protein after another: they mostly wait for the disk and for pictures.
 
-  What one raised is raised by all methods but `close`.
+  After a task has raised, those that follow are left out in all of them, and all methods but `close` raise it too.
   """
 
   def __init__(self, count: int = _LANES):
-    self._all = [Behind() for _ in range(count)]
+    raised: list[BaseException] = []
+    self._all = [Behind(raised) for _ in range(count)]
     self._turns = itertools.cycle(self._all)
 
   def next(self, num_res: int) -> Behind:
     """The one for a protein of this length."""
-    for one in self._all:
-      one.check()
-    return next(self._turns) if num_res <= _SMALL else self._all[0]
+    one = next(self._turns) if num_res <= _SMALL else self._all[0]
+    one.check()
+    return one
 
   def drain(self) -> None:
     """Waits for all tasks."""
