@@ -70,6 +70,19 @@ def test_what_is_large_is_drawn_here(busy, expected):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('program', ['exec sleep 600', 'exit 1', None])
+def test_a_process_that_does_not_start_holds_nothing_up(program, tmp_path, monkeypatch, expected):
+  interpreter = tmp_path / 'python'
+  if program:
+    interpreter.write_text(f'#!/bin/sh\n{program}\n')
+    interpreter.chmod(0o755)
+  monkeypatch.setattr(sys, 'executable', str(interpreter))
+  one = Painter(first=0, most=1)
+  assert [one.begin(PICTURE)() for _ in range(3)] == [expected] * 3 and not one._living
+  one.close()
+
+
+@pytest.mark.slow
 def test_a_process_never_outlives_the_one_that_started_it_and_loads_no_jax():
   code = (
     'import os, pickle, sys; from alphafold_jax.output import painter; child = painter._Process(); '

@@ -59,6 +59,7 @@ class Painter:
     self._left, self._count = first, min(most, max(1, machine.num_processors() // 4))
     self._pool: ThreadPoolExecutor | None = None
     self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+    self._starting: set[_Process] = set()
     self._living: set[_Process] = set()  # that are ready
     self._lock = threading.Lock()
     self._is_closed = False
@@ -78,15 +79,20 @@ class Painter:
     """Ends the processes."""
     with self._lock:
       self._is_closed = True
-      for process in self._living:
+      for process in self._starting | self._living:
         process.end()
     if self._pool is not None:
       self._pool.shutdown(cancel_futures=True)
 
   def _start(self) -> None:
-    process = _Process()
+    with self._lock:
+      if self._is_closed:
+        return
+      process = _Process()
+      self._starting.add(process)
     is_ready = process.answer() == _READY
     with self._lock:
+      self._starting.discard(process)
       if is_ready and not self._is_closed:
         self._living.add(process)
         self._idle.put(process)
@@ -145,11 +151,11 @@ class _Process:
   def end(self) -> None:
     """Kills the process, which has nothing to lose."""
     self._child.kill()
+    self._child.wait()
     for pipe in (self._child.stdin, self._child.stdout):
       with contextlib.suppress(OSError):
         assert pipe is not None
         pipe.close()
-    self._child.wait()
 
 
 def serve() -> None:
