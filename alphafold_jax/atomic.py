@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,7 @@ _REMEDIES = {  # of what the machine lacks
   errno.ESTALE: 'the file server has replaced what was there; run the same command again',
 }
 
+_one_at_a_time = threading.Lock()
 _NO_SUCH_CALL = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 # How all text is written: as UTF-8 whatever the locale, a file name that is none with its odd bytes as '\\udce9'.
 TEXT: Mapping[str, Any] = {'encoding': 'utf-8', 'errors': 'backslashreplace'}
@@ -49,8 +51,9 @@ def replacing(path: Path | str, mode: str = 'wb') -> Iterator[IO[Any]]:
       yield file
       file.flush()
       _reach_disk(file.fileno())
-    mask = os.umask(0)  # there is no way to read it alone
-    os.umask(mask)
+    with _one_at_a_time:
+      mask = os.umask(0)  # there is no way to read it alone
+      os.umask(mask)
     with contextlib.suppress(PermissionError):  # some mounts give all files one mode
       os.chmod(name, 0o666 & ~mask)
     os.replace(name, path)

@@ -238,7 +238,7 @@ def picture(model: Model, path: Path) -> str:
     limits = [getattr(axes, f'get_{axis}lim')() for axes in (left, right)]
     for axes in (left, right):
       getattr(axes, f'set_{axis}lim')(min(low for low, _ in limits), max(high for _, high in limits))
-  path.write_bytes(plots.png(figure))
+  path.write_bytes(plots.png(plots.drawn(figure)))
   return f'lDDT-Cα {lddt:.2f}, TM-score {tm:.2f}, mean pLDDT {prediction.mean_plddt:.0f}'
 
 

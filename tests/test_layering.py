@@ -96,6 +96,7 @@ WITHOUT_JAX = (
   'weights.random',
   'weights.shipped',
   'output.files',
+  'output.painter',
   'output.evaluated',
   'geometry.scores',
   'search.options',

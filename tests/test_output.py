@@ -4,10 +4,12 @@
 import dataclasses
 import datetime
 import errno
+import functools
 import io
 import json
 import os
 import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -23,7 +25,7 @@ from Bio.PDB import MMCIFParser, PDBParser
 
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
-from alphafold_jax.output import files, mmcif, pdb, plots, record, scores
+from alphafold_jax.output import drawing, files, mmcif, pdb, plots, record, scores
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
 from alphafold_jax.version import __version__
@@ -427,46 +429,88 @@ def _alignment(num_seq, num_res):
 
 
 PICTURES = {
-  'coverage': lambda: plots.coverage(_alignment(300, 120), 'job', [70, 50]),
-  'coverage of one residue and row': lambda: plots.coverage(_alignment(1, 1)),
-  'coverage, large': lambda: plots.coverage(_alignment(5000, 2000)),
-  'plddt': lambda: plots.plddt([CASES['5AWL_1'], CASES['6A5J']], ['rank_001', 'rank_002'], 'costs $1_000 {x}'),
-  'plddt of one residue': lambda: plots.plddt([_made_up('G')], ['rank_001']),
-  'plddt, large': lambda: plots.plddt([_made_up('G' * 2000, seed=s) for s in range(5)], list('abcde')),
-  'pae': lambda: plots.pae([CASES['5AWL_1']] * 7, [f'rank_00{i}_alphafold2_ptm' for i in range(7)], 'job'),
-  'pae of one residue': lambda: plots.pae([_made_up('G')], ['rank_001']),
-  'pae, large': lambda: plots.pae([_made_up('G' * 2000, [1500, 500])], ['rank_001']),
+  'coverage': (plots.coverage, _alignment(300, 120), 'job', [70, 50]),
+  'coverage of one residue and row': (plots.coverage, _alignment(1, 1)),
+  'coverage, large': (plots.coverage, _alignment(5000, 2000)),
+  'plddt': (plots.plddt, [CASES['5AWL_1'], CASES['6A5J']], ['rank_001', 'rank_002'], 'costs $1_000 {x}'),
+  'plddt of one residue': (plots.plddt, [_made_up('G')], ['rank_001']),
+  'plddt of odd letters': (plots.plddt, [_made_up('GA')], ['\udce9\0\t'], '\udce9 \U0001f9ec 蛋白 ' * 40),
+  'plddt, large': (plots.plddt, [_made_up('G' * 2000, seed=s) for s in range(5)], list('abcde')),
+  'pae': (plots.pae, [CASES['5AWL_1']] * 7, [f'rank_00{i}_alphafold2_ptm' for i in range(7)], 'job'),
+  'pae of one residue': (plots.pae, [_made_up('G')], ['rank_001']),
+  'pae, large': (plots.pae, [_made_up('G' * 2000, [1500, 500])], ['rank_001']),
 }
+
+
+def _drawn(draw, *arguments, dpi=150):
+  return np.asarray(draw(*arguments, dpi=dpi))
 
 
 @pytest.mark.parametrize('picture', PICTURES)
 def test_plots_are_small_png_files_that_show_something(picture):
-  data = plots.png(PICTURES[picture]())
+  data = plots.png(functools.partial(*PICTURES[picture]))
   assert data.startswith(b'\x89PNG') and len(data) <= plots.MAX_BYTES
   pixels = matplotlib.image.imread(io.BytesIO(data))
   assert min(pixels.shape[:2]) > 150
   assert 0.02 < np.mean(np.ptp(pixels[..., :3].reshape(-1, 3), axis=1) > 0.1)  # coloured, not grey
 
 
-def test_coverage_line_counts_the_rows_without_a_gap():
+def test_coverage_counts_the_rows_without_a_gap():
   tokens = np.array([[0, 1, 2, 3], [0, 1, 21, 21], [5, 21, 21, 21]])
-  (line,) = plots.coverage(tokens).axes[0].lines
-  assert line.get_ydata().tolist() == [3, 2, 1, 1, 1]
+  assert plots.covered(tokens).tolist() == [3, 2, 1, 1]
 
 
 def test_most_similar_rows_are_drawn_on_top():
-  tokens = np.array([[0, 1, 2, 3], [5, 5, 5, 5], [0, 1, 2, 5]])
-  (image,) = plots.coverage(tokens).axes[0].images
-  assert image.get_array()[:, 0].tolist() == [0, 75, 100]
-  assert image.origin == 'lower'
+  tokens = np.array([[0, 1, 2, 3], [5, 5, 5, 21], [0, 1, 2, 5]])
+  rows = plots.ranked_rows(tokens)
+  np.testing.assert_array_equal(rows, [[100] * 4, [75] * 4, [0, 0, 0, np.nan]])
+  pixels = _drawn(plots.coverage, tokens)
+  yellow, violet = (np.argwhere((pixels == drawing.colour_map('viridis')[end]).all(-1)) for end in (-1, 0))
+  in_panel = [places[places[:, 1] < 1000] for places in (yellow, violet)]  # and not in the scale beside it
+  assert in_panel[0][:, 0].max() < in_panel[1][:, 0].min()
 
 
 def test_pae_rows_are_aligned_and_columns_scored_residues():
   prediction = _made_up('MKT')
-  axes = plots.pae([prediction], ['rank_001']).axes[0]
-  np.testing.assert_array_equal(axes.images[0].get_array(), prediction.pae)
-  assert (axes.get_ylabel(), axes.get_xlabel()) == ('Aligned residue', 'Scored residue')
-  assert axes.get_ylim()[0] > axes.get_ylim()[1]  # row 0 on top
+  pae = np.full((3, 3), 30.0)
+  pae[0, 2] = 0  # aligned on the first residue, the last one scored: above on the right
+  pixels = _drawn(plots.pae, [_changed(prediction, pae=pae)], ['rank_001'])
+  dark = np.argwhere((pixels == drawing.colour_map('Greens_r')[0]).all(-1))
+  light = np.argwhere((pixels == drawing.colour_map('Greens_r')[-1]).all(-1))
+  panel = dark[dark[:, 1] < 560]
+  assert len(panel) > 10_000
+  assert np.median(panel[:, 0]) < np.median(light[:, 0]) and np.median(panel[:, 1]) > np.median(light[:, 1])
+
+
+def test_colours_of_a_png_are_those_that_were_drawn():
+  picture = plots.coverage(_alignment(300, 120), 'job', [70, 50])
+  error = np.abs(np.asarray(picture, int) - np.asarray(drawing.indexed(picture).convert('RGB'), int))
+  assert error.max() <= 3 and error.mean() < 0.3
+
+
+def test_an_image_of_few_colours_keeps_them_all():
+  picture = plots.plddt([_made_up('GA')], ['rank_001'], dpi=45).quantize(20).convert('RGB')
+  np.testing.assert_array_equal(drawing.indexed(picture).convert('RGB'), picture)
+
+
+@pytest.mark.parametrize('name', ['viridis', 'plasma', 'Greens_r'])
+def test_colour_maps_are_those_of_matplotlib(name):
+  theirs = matplotlib.colormaps[name](np.arange(256))[:, :3] * 255
+  assert np.abs(drawing.colour_map(name) - theirs).max() < 7
+
+
+@pytest.mark.parametrize('low,high,at_most,expected', [
+  (1, 32, 10, [5, 10, 15, 20, 25, 30]), (1, 1, 10, [1]), (0, 8, 8, [*range(9)]), (1, 2000, 4, [500, 1000, 1500, 2000]),
+])  # fmt: skip
+def test_ticks_are_round_numbers(low, high, at_most, expected):
+  assert drawing.ticks(low, high, at_most) == expected
+
+
+@pytest.mark.slow
+def test_pictures_are_drawn_without_loading_matplotlib():
+  code = 'import sys, functools; from alphafold_jax.output import files, plots'
+  code += '; plots.png(functools.partial(plots.coverage, [[0, 1]]))'
+  subprocess.run([sys.executable, '-c', f'{code}; sys.exit("matplotlib" in sys.modules)'], check=True, timeout=60)
 
 
 def test_large_pae_is_averaged_over_blocks():

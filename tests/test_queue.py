@@ -19,7 +19,7 @@ from small_runs import ALONE, SEQUENCE, fasta, load_json, names, predict
 from alphafold_jax import errors, sharing
 from alphafold_jax.data.queries import Query
 from alphafold_jax.runs import fleet
-from alphafold_jax.runs.fleet import claims, places, predicting, processes, queue
+from alphafold_jax.runs.fleet import beside, claims, places, processes, queue
 from alphafold_jax.runs.work import inputs
 
 TESTS = Path(__file__).parent
@@ -322,7 +322,7 @@ def test_gpus_are_counted_where_the_driver_lists_them_and_only_if_jax_can_use_th
 
 
 def test_files_are_written_in_order_behind_the_device_and_one_prediction_waits_at_most():
-  behind, done, gate = predicting.Behind(), [], threading.Event()
+  behind, done, gate = beside.Behind(), [], threading.Event()
   behind.put(lambda: (gate.wait(60), done.append(1)), 'prediction')
   behind.put(lambda: done.append(2))
   threading.Timer(0.1, gate.set).start()
@@ -335,7 +335,7 @@ def test_files_are_written_in_order_behind_the_device_and_one_prediction_waits_a
 
 
 def test_nothing_is_written_after_something_could_not_be():
-  behind, done = predicting.Behind(), []
+  behind, done = beside.Behind(), []
   behind.put(lambda: 1 / 0)
   with pytest.raises(ZeroDivisionError):
     behind.drain()
@@ -345,9 +345,30 @@ def test_nothing_is_written_after_something_could_not_be():
   assert not done
 
 
+def test_files_of_small_proteins_are_written_side_by_side_and_those_of_large_ones_one_after_another():
+  lanes, both = beside.Lanes(), threading.Barrier(2)
+  small = [lanes.next(30) for _ in range(3)]
+  assert len(set(small)) == 3 and lanes.next(30) is small[0] and lanes.next(2000) is lanes.next(3000)
+  for one in small[:2]:
+    one.put(lambda: both.wait(60), 'protein')  # would wait for one another for ever in one thread
+  lanes.drain()
+  lanes.close()
+
+
+def test_nothing_is_written_side_by_side_after_something_could_not_be():
+  lanes, done = beside.Lanes(), []
+  failing, other = lanes.next(30), lanes.next(30)
+  failing.put(lambda: 1 / 0)
+  for method in (failing.drain, lambda: other.put(lambda: done.append(1)), lambda: lanes.next(30), lanes.drain):
+    with pytest.raises(ZeroDivisionError):
+      method()
+  lanes.close()
+  assert not done
+
+
 def test_features_are_made_ahead_once_also_when_another_protein_comes():
   loaded = []
-  ahead = predicting.Ahead(lambda job: loaded.append(job.name) or job.name)
+  ahead = beside.Ahead(lambda job: loaded.append(job.name) or job.name)
   first, second, third = some_jobs(3)
   ahead.begin(second)
   assert ahead.get(second) == 'p1' and loaded == ['p1']

@@ -94,15 +94,14 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
   records, comments, notes = _sequences(text, source)
   query, query_notes = _query_letters(records[0], source)
   _check_chain_table(comments, len(query), source)
-  rows = _aligned_rows(records, query, source)
-  kept = _first_of_each(row.translate(_DROP_LOWER) for row in rows) if drop_duplicates else list(range(len(rows)))
+  rows, aligned = _aligned_rows(records, query, source)
+  kept = _first_of_each(aligned) if drop_duplicates else list(range(len(rows)))
   if dropped := len(rows) - len(kept):
     notes.append(f'{number(dropped, "duplicate row")} left out')
-  tokens, deletions = _columns([rows[i] for i in kept], len(query))
   return Alignment(
     names=tuple(records[i].name for i in kept),
-    tokens=tokens,
-    deletions=deletions,
+    tokens=encode(''.join(aligned[i] for i in kept)).reshape(len(kept), len(query)),
+    deletions=_deletions([rows[i] for i in kept], len(query)),
     query=query,
     notes=(*query_notes, *notes),
   )
@@ -167,19 +166,21 @@ def _check_chain_table(comments: list[tuple[int, str]], num_res: int, source: st
       )
 
 
-def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> list[str]:
-  """Each record's letters without '.', checked to have one upper-case letter or '-' per residue of the query."""
-  rows = [query]
+def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> tuple[list[str], list[str]]:
+  """Each record's letters without '.', and those in the query's columns: upper case or '-', as many as residues."""
+  rows, aligned = [query], [query]
   for record in records[1:]:
     row = record.text.replace('.', '')
-    if (width := len(row.translate(_DROP_LOWER))) != len(query):
+    letters = row.translate(_DROP_LOWER)
+    if (width := len(letters)) != len(query):
       hint = ' (lower-case letters are insertions and do not count)' if len(row) != width else ''
       raise InputError(
         f'{source}, line {record.line}: record {record.id!r} has {number(width, "aligned column")}{hint}, expected '
         f'{len(query)}, the length of the query (first row); align it to this query again'
       )
     rows.append(row)
-  return rows
+    aligned.append(letters)
+  return rows, aligned
 
 
 def _first_of_each(rows: Iterable[str]) -> list[int]:
@@ -190,17 +191,14 @@ def _first_of_each(rows: Iterable[str]) -> list[int]:
   return list(first.values())
 
 
-def _columns(rows: list[str], num_res: int) -> tuple[np.ndarray, np.ndarray]:  # two of [num_seq, num_res] int32
-  """Tokens and deletion counts; insertions behind the last column belong to none and are dropped."""
-  tokens = np.empty((len(rows), num_res), np.int32)
+def _deletions(rows: list[str], num_res: int) -> np.ndarray:  # [num_seq, num_res] int32
+  """Insertions before each column; those behind the last column belong to none and are dropped."""
   deletions = np.zeros((len(rows), num_res), np.int32)
   for i, row in enumerate(rows):
-    letters = np.frombuffer(row.encode('ascii'), np.uint8)
-    places = np.flatnonzero(letters < ord('a'))  # '-' and upper case
-    tokens[i] = _TOKENS[letters[places]]
-    if len(letters) != num_res:
+    if len(row) != num_res:
+      places = np.flatnonzero(np.frombuffer(row.encode('ascii'), np.uint8) < ord('a'))  # '-' and upper case
       deletions[i] = np.diff(places, prepend=-1) - 1
-  return tokens, deletions
+  return deletions
 
 
 # ------------------------------------------------------------ two sequences

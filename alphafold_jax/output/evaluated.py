@@ -71,7 +71,7 @@ def write(summary: Any, measures: Measures) -> list[Path]:
   paths = [summary.output / name for name in contents]
   if summary.targets:
     with atomic.replacing(summary.output / PICTURE) as file:
-      file.write(plots.png(picture(summary, measures)))
+      file.write(plots.png(plots.drawn(picture(summary, measures))))
     paths.append(summary.output / PICTURE)
   else:
     (summary.output / PICTURE).unlink(missing_ok=True)  # of an earlier evaluation

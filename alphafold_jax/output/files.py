@@ -5,6 +5,7 @@ To add a format: render it in `output/<format>.py` and add a row to FORMATS at t
 """
 
 import dataclasses
+import functools
 import logging
 import os
 import zipfile
@@ -12,15 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from alphafold_jax import atomic, errors
 from alphafold_jax.arguments import check_kind, check_names
 from alphafold_jax.choices import SKIPPABLE
-from alphafold_jax.output import mmcif, pdb, plots, scores
+from alphafold_jax.output import mmcif, painter, pdb, plots, scores
+from alphafold_jax.output.painter import Picture
 from alphafold_jax.output.record import PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
 
 _log = logging.getLogger(__name__)
 PASS, PREDICTION, PROTEIN, ARCHIVE = 'pass', 'prediction', 'protein', 'archive'
-Content = str | bytes | Callable[[IO[bytes]], Any]  # or what writes it to an open file
+Content = str | bytes | Callable[[IO[bytes]], Any] | Picture  # third: what writes it to an open file
+_SMALL = 8 << 20  # bytes of arrays that may be sent to another process
 
 
 class Prediction(PredictionRecord):
@@ -118,13 +123,19 @@ def file_name(format_name: str, job: str, tag: str = '', index: int = 0) -> str:
   return name
 
 
-def write(report: Report, folder: Path | str, formats: Iterable[str]) -> Written:
+def write(
+  report: Report,
+  folder: Path | str,
+  formats: Iterable[str],
+  begin: Callable[[Picture], Callable[[], bytes]] = painter.here,
+) -> Written:
   """Renders and writes the report in each format; a format that cannot hold it is skipped, with the reason.
 
   Args:
     report: what to write.
     folder: made if missing.
     formats: rows of FORMATS.
+    begin: begins with a picture, perhaps in another process, and returns what waits for it.
 
   Raises:
     InputError: unknown format, a job name that is none of a file, or a folder that cannot be written.
@@ -133,7 +144,7 @@ def write(report: Report, folder: Path | str, formats: Iterable[str]) -> Written
   """
   formats = formats if isinstance(formats, str) or not isinstance(formats, Iterable) else list(formats)  # read twice
   check_names('formats', formats, FORMATS, "['pdb', 'mmcif']")
-  folder, written = atomic.make_folder(folder), Written([], {})
+  folder, written, begun = atomic.make_folder(folder), Written([], {}), {}
   for format_name in formats:
     for name, part in _parts(format_name, report):
       try:
@@ -141,12 +152,21 @@ def write(report: Report, folder: Path | str, formats: Iterable[str]) -> Written
       except errors.InputError as error:
         written.skipped[name] = str(error)
         continue
-      with atomic.replacing(folder / name) as file:
-        content(file) if callable(content) else file.write(
-          content.encode(**atomic.TEXT) if isinstance(content, str) else content
-        )
+      if isinstance(content, Picture):
+        begun[folder / name] = begin(content)  # and written last
+      else:
+        _put(folder / name, content)
       written.paths.append(folder / name)
+  for path, wait in begun.items():
+    _put(path, wait())
   return written
+
+
+def _put(path: Path, content: str | bytes | Callable[[IO[bytes]], Any]) -> None:
+  with atomic.replacing(path) as file:
+    content(file) if callable(content) else file.write(
+      content.encode(**atomic.TEXT) if isinstance(content, str) else content
+    )
 
 
 def _parts(format_name: str, report: Report) -> Iterator[tuple[str, Report]]:
@@ -172,11 +192,30 @@ def _passes(prediction: PredictionRecord) -> Iterator[PredictionRecord]:
 # ------------------------------------------------------------------------------------------ the formats
 
 
-def _coverage_plot(report: Report) -> bytes:
+def _coverage_plot(report: Report) -> Picture:
   if report.msa_tokens is None:
     raise errors.InputError('no alignment was kept to draw')
   lengths = plots.chain_lengths(report.best) if report.predictions else ()
-  return plots.png(plots.coverage(report.msa_tokens, report.title, lengths))
+  tokens = np.asarray(report.msa_tokens).astype(np.uint8)
+  return Picture(functools.partial(plots.coverage, tokens, report.title, lengths), tokens.nbytes < _SMALL)
+
+
+def _plddt_plot(report: Report) -> Picture:
+  return _picture(plots.plddt, report, 'plddt', 'asym_id')
+
+
+def _pae_plot(report: Report) -> Picture:
+  plots.with_pae(report.predictions, report.tags)
+  return _picture(plots.pae, report, 'pae', 'aatype', 'asym_id')
+
+
+def _picture(draw: Callable[..., Any], report: Report, *names: str) -> Picture:
+  """A picture of these arrays; where they are small they are read, and nothing else is sent to another process."""
+  num_bytes = 4 * len(report.predictions) * len(report.best.asym_id) ** 2
+  predictions = report.predictions
+  if is_small := num_bytes < _SMALL:
+    predictions = [one.alone(names) for one in predictions]
+  return Picture(functools.partial(draw, predictions, report.tags, report.title), is_small)
 
 
 def _a3m(report: Report) -> str:
@@ -217,10 +256,7 @@ FORMATS = {
   'pae_afdb': Format('{job}_predicted_aligned_error_afdb.json', lambda report: scores.pae_json_afdb(report.best),
                      PROTEIN, needs=('pae',), wanted=on_request),
   'coverage_plot': Format('{job}_coverage.png', _coverage_plot, PROTEIN, wanted=unless_skipped('plots')),
-  'plddt_plot': Format('{job}_plddt.png', lambda report: plots.png(
-    plots.plddt(report.predictions, report.tags, report.title)), PROTEIN, wanted=unless_skipped('plots')),
-  'pae_plot': Format('{job}_pae.png', lambda report: plots.png(
-    plots.pae(report.predictions, report.tags, report.title)), PROTEIN,
-    needs=('pae',), wanted=unless_skipped('plots')),
+  'plddt_plot': Format('{job}_plddt.png', _plddt_plot, PROTEIN, wanted=unless_skipped('plots')),
+  'pae_plot': Format('{job}_pae.png', _pae_plot, PROTEIN, needs=('pae',), wanted=unless_skipped('plots')),
   'zip': Format('{job}.result.zip', _zip, ARCHIVE, wanted=where('zip')),
 }  # fmt: skip

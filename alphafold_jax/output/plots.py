@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The three pictures of a job: depth of the alignment, pLDDT along the sequence, and PAE of each model.
 
-Each function returns a matplotlib Figure (no pyplot, no global state), so a notebook can show it; `png` makes the file.
+Each function draws an image at a resolution, which a notebook can show; `png` makes the file.
 """
 
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
+from alphafold_jax.output.drawing import Panel, Sheet, colour_bar, colour_map, coloured, indexed, ticks
 from alphafold_jax.output.record import PredictionRecord
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 PLDDT_BANDS = (  # from, to, colour, name: AlphaFold DB's
   (90, 100, '#0053D6', 'very high'),
@@ -31,123 +30,184 @@ MAX_PIXELS = 1000  # of an image's side; larger arrays are thinned or averaged
 MAX_BYTES = 150_000  # of a PNG
 PANELS_PER_ROW = 5
 LEGEND_ROWS = 12
+RESOLUTIONS = (150, 120, 100, 80, 60, 45)  # dots per inch
+_PALE = 0.22  # of a band's colour behind the lines
 
 
-def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] = ()) -> Figure:
+def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] = (), dpi: int = 150) -> Image.Image:
   """The alignment's rows, most similar to the query on top, coloured by identity, with the number covering each column.
 
   Args:
     tokens: [N_seq, N_res], row 0 the query.
     title: of the picture.
     chain_lengths: of a complex, to draw borders.
+    dpi: dots per inch.
   """
   tokens = np.asarray(tokens)
   num_seq, num_res = tokens.shape
-  present = tokens != residues.GAP  # [N_seq, N_res]
-  identity = np.mean(present & (tokens == tokens[0]), axis=1)  # [N_seq]
-  order = np.argsort(identity, kind='stable')
-  order = order[np.linspace(0, num_seq - 1, min(num_seq, MAX_PIXELS)).round().astype(int)]
-  image = np.ma.masked_array(np.broadcast_to(100 * identity[order, None], (len(order), num_res)), ~present[order])
-
-  figure, axes = _figure(_heading(title, f'alignment of {num_seq:,} sequence{"s" * (num_seq != 1)}'), (8, 4.5))
-  scale: dict[str, Any] = dict(cmap='viridis', vmin=0, vmax=100, interpolation='nearest')
-  drawn = axes.imshow(image, **scale, aspect='auto', origin='lower', extent=(0.5, num_res + 0.5, 0, num_seq))
-  depth = present.sum(axis=0)  # [N_res]
-  (line,) = axes.step(np.arange(0.5, num_res + 1), np.append(depth, depth[-1]), where='post', color='black')
-  line.set(linewidth=1.2, label='sequences covering the position')
-  line.set_path_effects([withStroke(linewidth=3, foreground='white')])
-  axes.set(xlabel='Position', ylabel='Sequences', ylim=(0, 1.04 * num_seq))
-  axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-  axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-  _chain_borders(axes, chain_lengths)
-  figure.colorbar(drawn, ax=axes, label='Identity to the query (%)', pad=0.02)
-  figure.legend(loc='outside lower center', frameon=False)
-  return figure
+  rows, depth = ranked_rows(tokens), covered(tokens)
+  sheet = Sheet(576, 324, dpi)
+  left = 28 + sheet.width(str(num_seq), 10)
+  heading = _heading(title, f'alignment of {num_seq:,} sequence{"s" * (num_seq != 1)}')
+  top = _head(sheet, heading, (left + 500) / 2)
+  panel = Panel(sheet, (left, top, 500, 266), (0.5, num_res + 0.5), (1.04 * num_seq, 0))
+  fields = np.where(np.isnan(rows)[..., None], np.uint8(255), coloured(np.nan_to_num(rows), 'viridis', 100))
+  sheet.paint((left, panel.places(0, num_seq)[1], 500, 266), fields)
+  line = panel.places(np.repeat(np.arange(num_res + 1) + 0.5, 2)[1:-1], np.repeat(depth, 2))
+  sheet.steps(line, 3, 'white')
+  sheet.steps(line, 1.2, 'black')
+  panel.divide(_borders(chain_lengths))
+  panel.border()
+  panel.label_x('Position', ticks(1, num_res, 10))
+  panel.label_y('Sequences', ticks(0, num_seq, 8))
+  colour_bar(sheet, (512, top, 523, 266), 'viridis', 'Identity to the query (%)', range(0, 101, 20))
+  _legend(sheet, [('sequences covering the position', 'black', 1.2)], (left + 500) / 2, 306, 10)
+  return sheet.image
 
 
-def plddt(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '') -> Figure:
+def ranked_rows(tokens: np.ndarray) -> np.ndarray:  # [N_seq, N_res] -> [at most MAX_PIXELS, N_res]
+  """Each row's identity to the query (%), the most similar row first, NaN at gaps; evenly thinned where there are many.
+
+  Args:
+    tokens: row 0 the query.
+  """
+  identity = np.count_nonzero((tokens == tokens[0]) & (tokens != residues.GAP), axis=1) / tokens.shape[1]
+  order = np.argsort(identity, kind='stable')[::-1]
+  order = order[np.linspace(0, len(order) - 1, min(len(order), MAX_PIXELS)).round().astype(int)]
+  return np.where(tokens[order] != residues.GAP, 100 * identity[order, None], np.nan).astype(np.float32)
+
+
+def covered(tokens: np.ndarray) -> np.ndarray:  # [N_seq, N_res] -> [N_res]
+  """How many rows have no gap in each column."""
+  return np.count_nonzero(tokens != residues.GAP, axis=0)
+
+
+def plddt(
+  predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150
+) -> Image.Image:
   """pLDDT along the sequence, one line per model, on AlphaFold DB's bands of confidence."""
-  figure, axes = _figure(_heading(title, 'predicted lDDT per residue'), (9.5, 4.5))
-  for low, high, colour, name in PLDDT_BANDS:
-    axes.axhspan(low, high, color=colour, alpha=0.22, linewidth=0)
-    style: dict[str, Any] = dict(transform=axes.get_yaxis_transform(), va='center', fontsize=8, color='0.25')
-    axes.text(1.005, (low + high) / 2, f'{name}\n{low}–{high}', **style)
-  colours = matplotlib.colormaps['plasma'](np.linspace(0, 0.8, max(len(predictions), 2)))
-  for i, (prediction, label) in reversed(list(enumerate(zip(predictions, labels)))):  # the best is drawn last, on top
-    values = prediction.plddt
-    num_res = len(values)
-    shown = _escape(f'{label}, mean {prediction.mean_plddt:.1f}') if i < LEGEND_ROWS else None
-    line: dict[str, Any] = dict(color=colours[i], linewidth=1.6 if i == 0 else 1.1, marker='o' if num_res < 3 else None)
-    axes.plot(np.arange(1, num_res + 1), values, **line, label=shown)
-  axes.set(xlabel='Position', ylabel='pLDDT (0–100)', xlim=(0.5, num_res + 0.5), ylim=(0, 100))
-  axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-  _chain_borders(axes, chain_lengths(predictions[0]))
-  handles, names = axes.get_legend_handles_labels()
   hidden = len(predictions) - LEGEND_ROWS
-  heading = f'best {LEGEND_ROWS} of {len(predictions)} models' if hidden > 0 else None
-  place: dict[str, Any] = dict(loc='outside lower center', ncols=2 if len(names) > 1 else 1, frameon=False)
-  figure.legend(handles[::-1], names[::-1], **place, fontsize=8, title=heading)
-  return figure
+  shown = [f'{label}, mean {one.mean_plddt:.1f}' for one, label in zip(predictions[:LEGEND_ROWS], labels)]
+  num_res = max(len(prediction.plddt) for prediction in predictions)
+  legend_rows = -(-len(shown) // 2) + (hidden > 0)
+  sheet = Sheet(684, 312 + 12 * legend_rows, dpi)
+  top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341)
+  panel = Panel(sheet, (44, top, 638, 266), (0.5, num_res + 0.5), (100, 0))
+  for low, high, colour, name in PLDDT_BANDS:
+    (_, upper), (_, lower) = panel.places(0, high), panel.places(0, low)
+    sheet.fill((44, upper, 638, lower), _paled(colour))
+    sheet.write(642, (upper + lower) / 2 - 5, f'{name}\n{low}–{high}', 8, 'lm', '#404040')
+  panel.divide(_borders(chain_lengths(predictions[0])))
+  colours = [_hex(colour_map('plasma')[int(i)]) for i in np.linspace(0, 204, max(len(predictions), 2))]
+  lines = [(text, colour, 1.1) for text, colour in zip(shown, colours)]
+  lines[0] = (*lines[0][:2], 1.6)
+  for i, prediction in reversed(list(enumerate(predictions))):  # the best is drawn last, on top
+    values = np.asarray(prediction.plddt)
+    sheet.line(panel.places(np.arange(1, len(values) + 1), values), 1.1 if i else 1.6, colours[i])
+  panel.border()
+  panel.label_x('Position', ticks(1, num_res, 10))
+  panel.label_y('pLDDT (0–100)', range(0, 101, 20))
+  if hidden > 0:
+    sheet.write(341, 306, f'best {LEGEND_ROWS} of {len(predictions)} models', 9)
+  _legend(sheet, lines, 341, 306 + 12 * (hidden > 0), 8)
+  return sheet.image
 
 
-def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '') -> Figure:
+def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150) -> Image.Image:
   """Predicted aligned error, one panel per model, best first; models without it are left out."""
-  shown = [(p, label) for p, label in zip(predictions, labels) if 'pae' in p.arrays]
-  if not shown:
-    raise errors.InputError('none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm')
+  shown = with_pae(predictions, labels)
   columns = min(len(shown), PANELS_PER_ROW)
   rows = -(-len(shown) // columns)
-  side = 3.6 if len(shown) == 1 else 2.6
-  figure = Figure(figsize=(side * columns + 1.2, (side + 0.35) * rows + 0.4), layout='compressed')
-  figure.suptitle(_heading(title, 'predicted aligned error'), fontsize=11)
-  grid = figure.subplots(rows, columns, squeeze=False)
-  for axes in grid.flat[len(shown) :]:
-    axes.remove()
-  for i, (axes, (prediction, label)) in enumerate(zip(grid.flat, shown)):
-    values = np.asarray(prediction.arrays['pae'], np.float32)  # of one prediction at a time
-    num_res = len(values)
-    scale: dict[str, Any] = dict(cmap='Greens_r', vmin=0, vmax=MAX_PAE, interpolation='nearest')
-    drawn = axes.imshow(_shrink(values), **scale, extent=(0.5, num_res + 0.5, num_res + 0.5, 0.5))
-    axes.set_title(_escape(label.replace('_alphafold2', '\nalphafold2')), fontsize=7)
-    axes.tick_params(labelsize=7)
-    for axis in (axes.xaxis, axes.yaxis):
-      axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-    axes.set_xlabel('Scored residue', fontsize=8)
-    axes.set_ylabel('Aligned residue' if i % columns == 0 else '', fontsize=8)
-    _chain_borders(axes, chain_lengths(prediction), both=True)
-  bar = figure.colorbar(drawn, ax=list(grid.flat[: len(shown)]), shrink=0.75, aspect=16, pad=0.015)
-  bar.set_label('Expected position error (Å)', fontsize=8)
-  bar.ax.tick_params(labelsize=7)
-  return figure
+  side = 228 if len(shown) == 1 else 134
+  heading = _heading(title, 'predicted aligned error')
+  head = 20 + 14 * heading.count('\n')
+  sheet = Sheet(52 + columns * (side + 34) + 36, head + rows * (side + 60), dpi)
+  _head(sheet, heading, 44 + (columns * (side + 34) - 34) / 2)
+  for i, (prediction, label) in enumerate(shown):
+    left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
+    panel = _pae_panel(sheet, (left, top, left + side, top + side), prediction, label)
+    numbers = ticks(1, len(prediction.aatype), 4)
+    panel.label_x('Scored residue', numbers, 7)
+    panel.label_y('' if i % columns else 'Aligned residue', numbers, 7)
+  middle, half = head + 26 + (rows * (side + 60) - 60) / 2, 0.38 * min(rows * side, 2 * side)
+  right = 44 + columns * (side + 34) - 22
+  box = right, middle - half, right + 9, middle + half
+  colour_bar(sheet, box, 'Greens_r', 'Expected position error (Å)', range(0, MAX_PAE + 1, 5), 7)
+  return sheet.image
 
 
-def png(figure: Figure, max_bytes: int = MAX_BYTES) -> bytes:
-  """The figure as a PNG of 256 colours, at the highest resolution that keeps it small."""
-  for dpi in (150, 120, 100, 80, 60, 45):
-    rendered, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(rendered, format='png', dpi=dpi, facecolor='white')
-    image = (
-      Image.open(rendered).convert('RGB').quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    )
-    image.save(small, format='png', optimize=True, dpi=(dpi, dpi))
+def with_pae(predictions: Sequence[PredictionRecord], labels: Sequence[str]) -> list[tuple[PredictionRecord, str]]:
+  """The predictions that have a PAE, with their labels; InputError: none has."""
+  if shown := [(one, label) for one, label in zip(predictions, labels) if 'pae' in one.arrays]:
+    return shown
+  raise errors.InputError('none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm')
+
+
+def _pae_panel(sheet: Sheet, box: tuple[float, float, float, float], prediction: PredictionRecord, label: str) -> Panel:
+  """One model's matrix: row 0 on top, the row is the residue that is aligned."""
+  values = np.asarray(prediction.arrays['pae'], np.float32)  # of one prediction at a time
+  edges = 0.5, len(values) + 0.5
+  panel = Panel(sheet, box, edges, edges)
+  sheet.paint(box, coloured(_shrink(values), 'Greens_r', MAX_PAE))
+  panel.divide(_borders(chain_lengths(prediction)), across=True)
+  panel.border()
+  lines = [
+    sheet.fitted(line, 7, box[2] - box[0] + 30) for line in label.replace('_alphafold2', '\nalphafold2').split('\n')
+  ]
+  for i, line in enumerate(reversed(lines)):
+    sheet.write((box[0] + box[2]) / 2, box[1] - 6 - 9 * i, line, 7)
+  return panel
+
+
+def png(draw: Callable[..., Image.Image], max_bytes: int = MAX_BYTES) -> bytes:
+  """A picture as a PNG of 256 colours, at the highest resolution that keeps it small.
+
+  Args:
+    draw: draws it, given `dpi`.
+    max_bytes: that it may take.
+  """
+  for dpi in RESOLUTIONS:
+    small = io.BytesIO()
+    indexed(draw(dpi=dpi)).save(small, format='png', compress_level=6, dpi=(dpi, dpi))
     if small.tell() <= max_bytes:
       break
   return small.getvalue()
 
 
-def _figure(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
-  figure = Figure(figsize=size, layout='constrained')
-  axes = figure.subplots()
-  axes.set_title(title, fontsize=11)
-  return figure, axes
+def drawn(figure: 'Figure') -> Callable[..., Image.Image]:
+  """What draws a figure of matplotlib, for `png`."""
+
+  def draw(dpi: int) -> Image.Image:
+    rendered = io.BytesIO()
+    figure.savefig(rendered, format='png', dpi=dpi, facecolor='white')
+    return Image.open(rendered).convert('RGB')
+
+  return draw
 
 
 def _heading(job: str, what: str) -> str:
-  return _escape(f'{job}: {what}' if job else what[0].upper() + what[1:])
+  return f'{job}: {what}' if job else what[0].upper() + what[1:]
 
 
-def _escape(text: str) -> str:
-  return text.replace('$', r'\$')  # no mathematics in names
+def _head(sheet: Sheet, heading: str, middle: float) -> float:
+  """Writes the heading; returns where what is below it begins."""
+  lines = [sheet.fitted(line, 11, 2 * middle) for line in heading.split('\n')]
+  for i, line in enumerate(lines):
+    sheet.write(middle, 10 + 14 * i, line, 11)
+  return 6 + 14 * len(lines)
+
+
+def _legend(sheet: Sheet, lines: Sequence[tuple[str, str, float]], middle: float, y: float, size: float) -> None:
+  """Names lines (name, colour, width) below a panel, in two columns where there are several."""
+  rows = -(-len(lines) // 2) if len(lines) > 1 else 1
+  columns = [lines[start : start + rows] for start in range(0, len(lines), rows)]
+  widths = [max(sheet.width(text, size) for text, _, _ in column) + 40 for column in columns]
+  x = middle - sum(widths) / 2
+  for column, width in zip(columns, widths):
+    for i, (text, colour, thickness) in enumerate(column):
+      sheet.rule(x, y + 12 * i, x + 18, y + 12 * i, thickness, colour)
+      sheet.write(x + 24, y + 12 * i, text, size, 'lm')
+    x += width
 
 
 def chain_lengths(prediction: PredictionRecord) -> list[int]:
@@ -157,11 +217,17 @@ def chain_lengths(prediction: PredictionRecord) -> list[int]:
   return np.diff(starts, append=len(asym_id)).tolist()
 
 
-def _chain_borders(axes: Axes, lengths: Sequence[int], both: bool = False) -> None:
-  for border in np.cumsum(lengths)[:-1]:
-    axes.axvline(border + 0.5, color='black', linewidth=0.9)
-    if both:
-      axes.axhline(border + 0.5, color='black', linewidth=0.9)
+def _borders(lengths: Sequence[int]) -> list[float]:
+  """Positions between chains."""
+  return [float(border) + 0.5 for border in np.cumsum(lengths)[:-1]]
+
+
+def _paled(colour: str) -> str:
+  return _hex([round(255 - _PALE * (255 - channel)) for channel in bytes.fromhex(colour[1:])])
+
+
+def _hex(colour: Sequence[int] | np.ndarray) -> str:
+  return '#' + ''.join(f'{channel:02x}' for channel in colour)
 
 
 def _shrink(matrix: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ Shapes: N_res residues of all chains; arrays of the host, without padding.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -116,6 +116,12 @@ class PredictionRecord:
   def in_memory(self) -> Self:
     """The same record with all its arrays read."""
     return dataclasses.replace(self, arrays=dict(self.arrays))
+
+  def alone(self, names: Iterable[str]) -> 'PredictionRecord':
+    """A bare record with only these arrays, of those that it has, in memory."""
+    fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(PredictionRecord)}
+    arrays = {name: np.asarray(self.arrays[name]) for name in names if name in self.arrays}
+    return PredictionRecord(**fields | {'arrays': arrays})
 
   def after_pass(self, index: int) -> Self:
     """The record as it was after a pass whose structure was kept, without what is known of the last pass only."""

@@ -21,6 +21,7 @@ from alphafold_jax import atomic, untrusted
 from alphafold_jax.choices import RANKINGS
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
+from alphafold_jax.output.painter import Painter, here
 from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.runs.files import records, stored
 from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, move, unranked, why
@@ -47,8 +48,26 @@ def tidied_names(out: Path) -> set[str]:
 class JobFiles:
   """Writes and renames the files of one job in the output folder."""
 
-  def __init__(self, out: Path, job: Job, options: Options, keys: Keys | None = None, removals: Removals | None = None):
-    """Writes nothing yet; `keys` is None where nothing is predicted, `removals` tells what is removed."""
+  def __init__(
+    self,
+    out: Path,
+    job: Job,
+    options: Options,
+    keys: Keys | None = None,
+    removals: Removals | None = None,
+    painter: Painter | None = None,
+  ):
+    """Writes nothing yet.
+
+    Args:
+      out: the output folder.
+      job: the protein.
+      options: of the run.
+      keys: None where nothing is predicted.
+      removals: tells what is removed.
+      painter: draws the pictures; None: this process does when they are written.
+    """
+    self._begin = painter.begin if painter else here
     self.out, self.job, self.options = out, job, options
     self.folder = out / HIDDEN / job.name
     self._keys, self._removals = keys, removals or Removals()
@@ -104,7 +123,7 @@ class JobFiles:
 
   def _write(self, report: Report, formats: Iterable[str], folder: Path) -> list[str]:
     """Writes files; returns their names, and logs which could not be had."""
-    written = files.write(report, folder, formats)
+    written = files.write(report, folder, formats, self._begin)
     for name, reason in written.skipped.items():
       _log.warning('%s: not written: %s', name, reason)
     return [path.name for path in written.paths]

@@ -8,7 +8,8 @@ queue         which protein comes next; the shares of shards
 claims        who works on which protein, over processes and hosts
 dtype         in which the folder is computed where nobody chose one
 models        parameters located, identified, loaded and kept, and the device that they are for
-predicting    one protein with all its models and seeds, features ahead and files behind
+predicting    one protein with all its models and seeds
+beside        the host's work beside the device: features ahead and files behind
 progress      how far it has come, time left
 """
 

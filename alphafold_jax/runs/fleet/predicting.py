@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,12 @@ from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.errors import AlphaFoldError, NumericalError, WeightsError
 from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
+from alphafold_jax.output.painter import Painter
 from alphafold_jax.output.record import PASS_ARRAYS, Pass
 from alphafold_jax.runs import work
 from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome, Removals, told
 from alphafold_jax.runs.fleet import claims
+from alphafold_jax.runs.fleet.beside import Ahead, Behind, Lanes
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.progress import Progress
 from alphafold_jax.runs.fleet.queue import Assignment
@@ -54,6 +55,7 @@ class _Protein:
 
   assignment: Assignment
   files: JobFiles
+  behind: Behind  # the thread that writes them
   loaded: LoadedJob = dataclasses.field(init=False)  # once its input was read
   found: list[Prediction] = dataclasses.field(default_factory=list)
   failures: list[Failure] = dataclasses.field(default_factory=list)
@@ -98,15 +100,17 @@ class Predictor:
     self._progress, self._ended = progress, ended
     self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.options.models}
     self._ahead = Ahead(lambda job: work.load(job, setup.templates))
-    self._behind = Behind()
+    self._lanes = Lanes()
     self._removals = Removals()
+    self._painter = Painter()
 
   def __enter__(self) -> 'Predictor':
     return self
 
   def __exit__(self, *_: object) -> None:
     self._ahead.close()
-    self._behind.close()
+    self._lanes.close()
+    self._painter.close()
     self._removals.close()
 
   def run(self, assignment: Assignment, ahead: Job | None = None) -> None:
@@ -121,7 +125,8 @@ class Predictor:
       WeightsError: the parameters of a model cannot be loaded.
     """
     job = assignment.job
-    protein = _Protein(assignment, JobFiles(self._out, job, self._options, self._keys, self._removals))
+    files = JobFiles(self._out, job, self._options, self._keys, self._removals, self._painter)
+    protein = _Protein(assignment, files, self._lanes.next(job.num_res))
     with self._failing(protein, 'input'):
       protein.loaded = self._ahead.get(job)
     self._ahead.begin(ahead)
@@ -135,11 +140,11 @@ class Predictor:
     self._progress.job(job.name, shown)
     self._write(protein, 'output', lambda: protein.files.start_anew(assignment.input_key))
     self._predict_all(protein)
-    self._behind.put(functools.partial(self._finish, protein), 'protein')
+    protein.behind.put(functools.partial(self._finish, protein), 'protein')
 
   def drain(self) -> None:
     """Waits until everything is written; raises as `run` does."""
-    self._behind.drain()
+    self._lanes.drain()
 
   def _finish(self, protein: _Protein) -> None:
     """Ranks the predictions, writes the protein's own files and reports how it ended."""
@@ -172,7 +177,7 @@ class Predictor:
             given_up = False
           except Exception as error:
             given_up = not isinstance(error, NumericalError)  # of another model or seed there may be numbers
-            self._behind.do(functools.partial(protein.files.discard, record.tag(name, seed), self._num_passes[name]))
+            protein.behind.do(functools.partial(protein.files.discard, record.tag(name, seed), self._num_passes[name]))
             raise
         self._progress.skipped(size, left.pop((name, seed)))
         if given_up or protein.is_over or (score is not None and score > self._options.stop_at_score):
@@ -212,7 +217,7 @@ class Predictor:
         passes.clear()
       if files.wants_passes:
         fetched = fetch()
-        self._behind.do(lambda: files.write_pass(fetched))
+        protein.behind.do(lambda: files.write_pass(fetched))
         passes.append((fetched.atom_positions, fetched.plddt))
       left[name, seed] = max(0, left[name, seed] - 1)
       self._progress.passed(step, size, one, self._num_passes[name], planned.is_new and one.index == 0)
@@ -248,7 +253,7 @@ class Predictor:
             protein.files.discard(record.tag(*which), self._num_passes[which[0]])
           raise
 
-    self._behind.put(write, 'prediction' if which else None)
+    protein.behind.put(write, 'prediction' if which else None)
 
   def _check_claim(self, protein: _Protein) -> None:
     if not claims.stands(protein.assignment.claim):
@@ -275,76 +280,3 @@ class Predictor:
         _log.error('%s: %s', where, message)
       else:
         _log.error('%s: %s: %s', where, kind, message, exc_info=error)
-
-
-# ------------------------------------------------------------------------------------------ beside the device
-
-
-class Ahead:
-  """Makes the features of one protein in advance."""
-
-  def __init__(self, load: Callable[[Job], Any]):
-    self._load = load
-    self._pool = ThreadPoolExecutor(1, 'features')
-    self._next: tuple[str, Future] | None = None
-
-  def begin(self, job: Job | None) -> None:
-    """Begins with a job that probably comes next."""
-    self._next = None if job is None else (job.name, self._pool.submit(self._load, job))
-
-  def get(self, job: Job) -> Any:
-    """The features of the job that comes now, made before or now; raises what went wrong with them."""
-    expected, self._next = self._next, None
-    if expected is not None and expected[0] == job.name:
-      return expected[1].result()
-    return self._load(job)
-
-  def close(self) -> None:
-    self._pool.shutdown(cancel_futures=True)
-
-
-class Behind:
-  """Does tasks in a thread of its own, in order; after one has raised, those that follow are left out."""
-
-  def __init__(self):
-    self._pool = ThreadPoolExecutor(1, 'writing')
-    self._last: dict[str | None, Future] = {}  # of each kind
-    self._error: BaseException | None = None
-
-  def put(self, task: Callable[[], Any], kind: str | None = None) -> None:
-    """Hands in a task, after waiting for the one of its kind before it, so that the arrays of few are in memory.
-
-    Raises:
-      what an earlier task raised.
-    """
-    if kind in self._last and kind is not None:
-      self._last[kind].result()
-    self.check()
-    self._last[kind] = self._pool.submit(self._do, task)
-
-  def do(self, task: Callable[[], Any]) -> None:
-    """Does a task after those before it, and waits for it; raises what it or they raised."""
-    self.drain()
-    task()
-
-  def check(self) -> None:
-    """Raises what a task raised."""
-    if self._error is not None:
-      raise self._error
-
-  def drain(self) -> None:
-    """Waits for all tasks; raises what one raised."""
-    for last in self._last.values():
-      last.result()
-    self.check()
-
-  def close(self) -> None:
-    """Waits for all tasks."""
-    self._pool.shutdown()
-
-  def _do(self, task: Callable[[], Any]) -> None:
-    if self._error is None:
-      try:
-        task()
-      except BaseException as error:  # the thread that hands in tasks raises it
-        self._error = error

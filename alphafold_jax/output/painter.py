@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws pictures beside this process, in others: drawing keeps the interpreter from feeding the device.
+
+A process that draws gets one picture at a time through a pipe and ends when the pipe does, so it never outlives this
+one, however that ends. It does not load JAX. Where it is not ready yet, or has died, the picture is drawn here.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from PIL import Image
+
+from alphafold_jax import machine
+from alphafold_jax.output import plots
+from alphafold_jax.screen import LOG_ONLY
+
+_log = logging.getLogger(__name__)
+_FIRST = 6  # pictures that are drawn here: a run of one or two proteins starts no process
+_MOST = 3  # processes: a protein has as many pictures
+_READY = 'ready'
+_GONE = (OSError, EOFError, pickle.UnpicklingError)  # what a pipe to a dead process raises
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+  """A picture that is still to be drawn."""
+
+  draw: Callable[..., Image.Image]  # given `dpi`
+  is_small: bool  # what it is made of is in memory, and can be sent to another process
+
+
+def here(picture: Picture) -> Callable[[], bytes]:
+  """What draws a picture as a PNG when it is called."""
+  return functools.partial(plots.png, picture.draw)
+
+
+class Painter:
+  """Has pictures drawn, by processes that start once there are several."""
+
+  def __init__(self, first: int = _FIRST, most: int = _MOST):
+    """Starts nothing yet.
+
+    Args:
+      first: how many pictures are drawn here before processes are started.
+      most: of these processes; no more than a quarter of the processors, but one.
+    """
+    self._left, self._count = first, min(most, max(1, machine.num_processors() // 4))
+    self._pool: ThreadPoolExecutor | None = None
+    self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+    self._starting: set[_Process] = set()
+    self._living: set[_Process] = set()  # that are ready
+    self._lock = threading.Lock()
+    self._is_closed = False
+
+  def begin(self, picture: Picture) -> Callable[[], bytes]:
+    """Begins with a picture; returns what waits for the PNG, and raises what went wrong in drawing it."""
+    self._left -= 1
+    if self._left < 0 and self._pool is None:
+      self._pool = ThreadPoolExecutor(self._count, 'painting')
+      for _ in range(self._count):
+        self._pool.submit(self._start)
+    if self._pool is None or not self._living or not picture.is_small:
+      return here(picture)
+    return self._pool.submit(self._painted, picture).result
+
+  def close(self) -> None:
+    """Ends the processes."""
+    with self._lock:
+      self._is_closed = True
+      for process in self._starting | self._living:
+        process.end()
+    if self._pool is not None:
+      self._pool.shutdown(cancel_futures=True)
+
+  def _start(self) -> None:
+    with self._lock:
+      if self._is_closed:
+        return
+      process = _Process()
+      self._starting.add(process)
+    is_ready = process.answer() == _READY
+    with self._lock:
+      self._starting.discard(process)
+      if is_ready and not self._is_closed:
+        self._living.add(process)
+        self._idle.put(process)
+      else:
+        process.end()
+
+  def _painted(self, picture: Picture) -> bytes:
+    try:
+      process = self._idle.get_nowait()
+    except queue.Empty:  # those that were there have died
+      return here(picture)()
+    answer = process.ask(picture.draw)
+    if answer is None:
+      with self._lock:
+        self._living.discard(process)
+        process.end()
+      _log.info('a process that drew pictures has died; pictures are drawn here', extra=LOG_ONLY)
+      return here(picture)()
+    self._idle.put(process)
+    if isinstance(answer, Exception):
+      raise answer
+    return answer
+
+
+class _Process:
+  """One that draws, see `serve`."""
+
+  def __init__(self) -> None:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    self._child = subprocess.Popen(
+      [sys.executable, '-c', f'from {__name__} import serve; serve()'],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      env=os.environ | {'PYTHONPATH': paths},
+    )
+
+  def ask(self, question: Any) -> Any:
+    """Sends something and waits for the answer; None if the process has died."""
+    assert self._child.stdin is not None
+    try:
+      self._child.stdin.write(pickle.dumps(question))
+      self._child.stdin.flush()
+    except _GONE:
+      return None
+    return self.answer()
+
+  def answer(self) -> Any:
+    """What the process says; None if it has died."""
+    assert self._child.stdout is not None
+    try:
+      return pickle.load(self._child.stdout)
+    except _GONE:
+      return None
+
+  def end(self) -> None:
+    """Kills the process, which has nothing to lose."""
+    self._child.kill()
+    self._child.wait()
+    for pipe in (self._child.stdin, self._child.stdout):
+      with contextlib.suppress(OSError):
+        assert pipe is not None
+        pipe.close()
+
+
+def serve() -> None:
+  """Is the process that draws: reads what draws a picture, writes the PNG or the error, until there is no more."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the parent decides
+  questions, answers = sys.stdin.buffer, sys.stdout.buffer
+  sys.stdout = sys.stderr  # nothing else may get into the answers
+  answer: Any = _READY
+  while True:
+    try:
+      answers.write(pickle.dumps(answer))
+      answers.flush()
+      draw = pickle.load(questions)
+    except _GONE:
+      return
+    try:
+      answer = plots.png(draw)
+    except Exception as error:
+      answer = error

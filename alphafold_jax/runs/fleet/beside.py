@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads of the host beside the device: features of the protein that comes next, files of those before."""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from alphafold_jax.runs.work import Job
+
+_LANES = 3  # proteins whose files are written at a time
+_SMALL = 512  # residues: of longer proteins the files of one are written at a time, and its arrays are in memory
+
+
+class Ahead:
+  """Makes the features of one protein in advance."""
+
+  def __init__(self, load: Callable[[Job], Any]):
+    self._load = load
+    self._pool = ThreadPoolExecutor(1, 'features')
+    self._next: tuple[str, Future] | None = None
+
+  def begin(self, job: Job | None) -> None:
+    """Begins with a job that probably comes next."""
+    self._next = None if job is None else (job.name, self._pool.submit(self._load, job))
+
+  def get(self, job: Job) -> Any:
+    """The features of the job that comes now, made before or now; raises what went wrong with them."""
+    expected, self._next = self._next, None
+    if expected is not None and expected[0] == job.name:
+      return expected[1].result()
+    return self._load(job)
+
+  def close(self) -> None:
+    self._pool.shutdown(cancel_futures=True)
+
+
+class Behind:
+  """Does tasks in a thread of its own, in order; after one has raised, those that follow are left out."""
+
+  def __init__(self, raised: list[BaseException] | None = None):
+    """Has nothing to do yet; `raised` is shared with others, whose tasks end with what one of them raises too."""
+    self._pool = ThreadPoolExecutor(1, 'writing')
+    self._last: dict[str | None, Future] = {}  # of each kind
+    self._raised = [] if raised is None else raised
+
+  def put(self, task: Callable[[], Any], kind: str | None = None) -> None:
+    """Hands in a task, after waiting for the one of its kind before it, so that the arrays of few are in memory.
+
+    Raises:
+      what an earlier task raised.
+    """
+    if kind in self._last and kind is not None:
+      self._last[kind].result()
+    self.check()
+    self._last[kind] = self._pool.submit(self._do, task)
+
+  def do(self, task: Callable[[], Any]) -> None:
+    """Does a task after those before it, and waits for it; raises what it or they raised."""
+    self.drain()
+    task()
+
+  def check(self) -> None:
+    """Raises what a task raised."""
+    if self._raised:
+      raise self._raised[0]
+
+  def drain(self) -> None:
+    """Waits for all tasks; raises what one raised."""
+    for last in self._last.values():
+      last.result()
+    self.check()
+
+  def close(self) -> None:
+    """Waits for all tasks."""
+    self._pool.shutdown()
+
+  def _do(self, task: Callable[[], Any]) -> None:
+    if not self._raised:
+      try:
+        task()
+      except BaseException as error:  # the thread that hands in tasks raises it
+        self._raised.append(error)
+
+
+class Lanes:
+  """Several `Behind`, each for the files of one protein after another: they mostly wait for the disk and for pictures.
+
+  After a task has raised, those that follow are left out in all of them, and all methods but `close` raise it too.
+  """
+
+  def __init__(self, count: int = _LANES):
+    raised: list[BaseException] = []
+    self._all = [Behind(raised) for _ in range(count)]
+    self._turns = itertools.cycle(self._all)
+
+  def next(self, num_res: int) -> Behind:
+    """The one for a protein of this length."""
+    one = next(self._turns) if num_res <= _SMALL else self._all[0]
+    one.check()
+    return one
+
+  def drain(self) -> None:
+    """Waits for all tasks."""
+    for one in self._all:
+      one.drain()
+
+  def close(self) -> None:
+    """Waits for all tasks."""
+    for one in self._all:
+      one.close()
