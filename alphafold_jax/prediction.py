@@ -227,7 +227,8 @@ class _Task:
   def program(self, kernels: ops.Kernels | None = None) -> tuple[tuple, Hashable]:
     """The arguments of `programs.compiled`, and the sizes: equal for what is compiled once."""
     spec, kept = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels), self.settings
-    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram), tuple(self.sizes.items())
+    sizes = self.sizes['num_res'], self.sizes['num_templ']  # the rows of a pass are part of the spec
+    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram), sizes
 
   def plan(self) -> planning.Plan:
     """What fits the memory that is free now, and did not turn out not to."""
@@ -290,13 +291,17 @@ def _run(task: _Task, plan: planning.Plan, on_pass: OnPass | None) -> Prediction
   what, _ = task.program(plan.kernels)
   compiled = programs.compiled(*what)
   key = jax.random.key(task.seed)
-  params, padded = compiled.put((params, padding.pad_batch(batch, sizes)))
+  whole = padding.pad_batch(batch, sizes)
+  params, padded, alignment = compiled.put((params, programs.without_alignment(whole), whole.msa))
   context = compiled.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
   previous = compiled.initial(padded)
   done: list[Pass] = []
   while True:
     start, index = time.monotonic(), len(done)
-    result = compiled.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
+    key_pass = jax.random.fold_in(key, index)
+    rows = compiled.draw(key_pass, dataclasses.replace(padded, msa=alignment))
+    result = compiled.one_pass(params, key_pass, padded, context, previous, rows)
+    del rows
     done.append(_finished(task, result, index, start))
     if on_pass is not None:
       on_pass(done[-1], functools.partial(_fetch, task, result, tuple(done)))
