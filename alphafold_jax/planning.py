@@ -32,10 +32,11 @@ _SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
 def padded_sizes(config: Mapping[str, Any], batch: schema.Batch, num_devices: int = 1) -> dict[str, int]:
   """The sizes that a batch is padded to: proteins of like size share one compilation, and devices split residues."""
   sizes = padding.axis_sizes(batch)
+  num_taken = config['sampling']['num_msa'] + config['sampling']['num_extra']
   uses_templates = config['templates'] is not None and np.any(np.asarray(batch.templates.mask) > 0)
   return {
     'num_res': padding.residue_bucket(sizes['num_res'], num_devices),
-    'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
+    'num_seq': padding.padded_depth(sizes['num_seq'], num_taken),
     'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
   }
 

@@ -14,16 +14,16 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from alphafold_jax import batches, devices, ops, planning, programs, schema, tuning
 from alphafold_jax import config as configs
-from alphafold_jax import devices, ops, planning, programs, schema, tuning
 from alphafold_jax.arguments import check_kind, check_whole, wrong
+from alphafold_jax.batches import as_batch as as_batch
 from alphafold_jax.choices import MAX_SEED
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
-from alphafold_jax.data.templates import place_own, stack_templates
-from alphafold_jax.errors import InputError, NumericalError, ResourceError
+from alphafold_jax.errors import NumericalError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.models import Model
 from alphafold_jax.models import load_model as load_model
@@ -35,17 +35,7 @@ from alphafold_jax.screen import number
 from alphafold_jax.settings import Settings
 
 _log = logging.getLogger(__name__)
-MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
 OnPass = Callable[[Pass, Callable[[], Prediction]], None]  # is given a pass, and what fetches the structure so far
-_QUERIES = (
-  'must be one protein: a Query of afj.read_queries, an Alignment, a batch of afj.make_batch, or a sequence as text; '
-  'for a file or many proteins: afj.read_queries(path), or alphafold_jax.runs.run'
-)
-_BARE = (
-  'a sequence without an alignment: the prediction will be far less accurate than with homologues. Give an .a3m or '
-  '.sto file to afj.read_queries, or search with runs.Options(search=...); if it is meant, give '
-  'afj.single_sequence(sequence), and nothing is said'
-)
 _RAN_OUT: set[Hashable] = set()  # the programs that took more memory than there was
 
 
@@ -90,8 +80,8 @@ def predict(
     raise wrong('make_room', make_room, 'must be a function that says whether it made room')
   devices.start()
   settings = (settings or Settings()).with_changes(**changes)
-  _warn_of_bare_sequence(query)
-  batch = _batch(query, templates)
+  batches.warn_of_bare_sequence(query)
+  batch = batches.to_batch(query, templates)
   if model.config.templates is None and np.any(np.asarray(batch.templates.mask)):
     warnings.warn(f'templates are not used by {model.name}; model_1 and model_2 take them', stacklevel=2)
   name = name or getattr(query, 'name', None) or 'query'
@@ -139,46 +129,6 @@ def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
   except ValueError as error:
     raise wrong('kernels', config.kernels.implementation, str(error)) from error
   return config
-
-
-def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None = None) -> schema.Batch:
-  """The unpadded input arrays of anything that can be predicted.
-
-  Args:
-    query: from `read_queries`, an alignment, a batch that is checked and given back, or a bare sequence.
-    templates: structures placed on the query, from `data.templates`; a batch has its own.
-
-  Raises:
-    InputError: it is none of these, its arrays do not fit together, or it cannot be read.
-  """
-  _warn_of_bare_sequence(query)
-  return _batch(query, templates)
-
-
-def _batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None) -> schema.Batch:
-  if isinstance(query, schema.Batch):
-    if templates is not None:
-      raise InputError('templates: a batch has its own; give them to afj.make_batch, together with the query')
-    if any(isinstance(array, jax.core.Tracer) for array in jax.tree.leaves(query)):
-      raise InputError(
-        'a batch inside a transformation of JAX (jit, grad, vmap): afj.predict runs outside of them; inside, call '
-        'model.prepare and model.iterate'
-      )
-    features.check_batch(query, 'batch')
-    return query
-  if isinstance(query, Query):
-    if templates is None and query.templates:
-      templates = stack_templates(place_own(query.templates, query.sequence, query.name))
-    query = query.load_alignment() or query.sequence
-  if not isinstance(query, str | Alignment):
-    raise wrong('query', query, _QUERIES)
-  return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
-
-
-def _warn_of_bare_sequence(query: Any) -> None:
-  """Warns the caller of the function that is given a sequence without an alignment, which the command line refuses."""
-  if isinstance(query, str) or isinstance(query, Query) and query.alignment is None:
-    warnings.warn(_BARE, stacklevel=3)
 
 
 def _check_arguments(model: Any, seed: Any, name: Any, templates: Any, settings: Any, plan: Any) -> None:

@@ -75,7 +75,7 @@ class Programs(NamedTuple):
   previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed.
 
   Only `draw` looks at the alignment, so the others take a batch whose alignment has no rows (`without_alignment`), and
-  alignments of any depth share them. Without `rows` a pass draws them itself, of a whole batch.
+  alignments of any depth share them. On one device a pass may also draw its rows itself, without `rows`.
   """
 
   prepare: Callable[..., alphafold.Context]

@@ -41,7 +41,7 @@ FLOORS = (
   ),
   ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
   ('model', 'losses', 'search'),
-  ('planning', 'traced', 'programs', 'models', 'prediction'),
+  ('batches', 'planning', 'traced', 'programs', 'models', 'prediction'),
   ('runs', 'jobs', 'train', 'evaluation', 'checking'),
   ('doctor', 'notebook', 'cli', '__main__'),
 )

@@ -259,7 +259,8 @@ def test_a_plan_takes_what_the_compiler_says_or_a_little_more():
     compiled = programs.compiled(dataclasses.replace(spec, kernels=step.kernels), False)
     previous = jax.eval_shape(compiled.initial, batch)
     context = jax.eval_shape(compiled.prepare, params, key, batch)
-    lowered = compiled.one_pass.lower(params, key, batch, context, previous)
+    rows, bare = jax.eval_shape(compiled.draw, key, batch), programs.without_alignment(batch)
+    lowered = compiled.one_pass.lower(params, key, bare, context, previous, rows)
     stats = lowered.compile(compiler_options=small_network.FAST).memory_analysis()
     stated = (
       stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes
