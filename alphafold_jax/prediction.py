@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a model and a query to a prediction: the Python API."""
 
+import contextlib
 import dataclasses
 import functools
 import gc
@@ -85,7 +86,7 @@ def predict(
   if model.config.templates is None and np.any(np.asarray(batch.templates.mask)):
     warnings.warn(f'templates are not used by {model.name}; model_1 and model_2 take them', stacklevel=2)
   name = name or getattr(query, 'name', None) or 'query'
-  task = _Task(model, configured(model, settings), settings, batch, name, seed)
+  task = _Task(model, configured(model, settings), settings, batch, plan.num_res if plan else None, name, seed)
   try:
     return _in_memory(task, plan or _plan(task, make_room), on_pass, make_room)
   except NumericalError:
@@ -97,7 +98,11 @@ def predict(
 
 
 def make_plan(
-  model: Model, batch: schema.Batch, settings: Settings | None = None, make_room: Callable[[], bool] = lambda: False
+  model: Model,
+  batch: schema.Batch,
+  settings: Settings | None = None,
+  make_room: Callable[[], bool] = lambda: False,
+  num_res: int | None = None,
 ) -> planning.Plan:
   """How a batch will be computed in the memory there is, known before minutes are spent on compiling.
 
@@ -106,13 +111,15 @@ def make_plan(
     batch: from `as_batch`.
     settings: how to run.
     make_room: as for `predict`.
+    num_res: padded residues, at least the batch's, which many proteins share; no more than those of a protein alone
+      are taken where memory is short, or if None.
 
   Raises:
     InputError: there are fewer devices.
     ResourceError: naming what each device needs, what there is, and the length that would fit.
   """
   settings = settings or Settings()
-  return _plan(_Task(model, configured(model, settings), settings, batch), make_room)
+  return _plan(_Task(model, configured(model, settings), settings, batch, num_res), make_room)
 
 
 def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
@@ -144,7 +151,8 @@ def _check_arguments(model: Any, seed: Any, name: Any, templates: Any, settings:
 
 def program_key(model: Model, batch: schema.Batch, settings: Settings, plan: planning.Plan | None = None) -> Hashable:
   """Equal for predictions that run the same compiled program."""
-  return _Task(model, configured(model, settings), settings, batch).program(plan.kernels if plan else None)
+  task = _Task(model, configured(model, settings), settings, batch, plan.num_res if plan else None)
+  return task.program(plan.kernels if plan else None)
 
 
 def forget_programs() -> None:
@@ -161,6 +169,7 @@ class _Task:
   config: config_dict.ConfigDict  # the model's, with the settings
   settings: Settings
   batch: schema.Batch  # unpadded
+  num_res: int | None  # padded; None: by its own length
   name: str = ''  # of the protein
   seed: int = 0
 
@@ -168,7 +177,12 @@ class _Task:
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
-    return planning.padded_sizes(self.config, self.batch, self.settings.num_devices)
+    return planning.padded_sizes(self.config, self.batch, self.settings.num_devices, self.num_res)
+
+  @property
+  def alone(self) -> '_Task':
+    """The same, padded by its own length."""
+    return dataclasses.replace(self, num_res=None)
 
   @functools.cached_property
   def spec(self) -> alphafold.AlphaFoldSpec:
@@ -196,7 +210,12 @@ class _Task:
 
 
 def _plan(task: _Task, make_room: Callable[[], bool]) -> planning.Plan:
-  """The plan; makes room rather than compute otherwise than asked."""
+  """The plan; pads as if alone, and makes room, rather than compute otherwise than asked."""
+  if task.num_res is not None:
+    with contextlib.suppress(ResourceError):
+      if not (plan := task.plan()).step:
+        return plan
+    task = task.alone
   while True:
     try:
       plan = task.plan()
@@ -211,12 +230,13 @@ def _plan(task: _Task, make_room: Callable[[], bool]) -> planning.Plan:
 def _in_memory(task: _Task, plan: planning.Plan, on_pass: OnPass | None, make_room: Callable[[], bool]) -> Prediction:
   """Runs by plan; when memory runs out nevertheless, makes room or else goes a step down, and begins again."""
   while True:
+    task = dataclasses.replace(task, num_res=plan.num_res)
     try:
       return _run(task, plan, on_pass)
     except jax.errors.JaxRuntimeError as error:
       if 'RESOURCE_EXHAUSTED' not in str(error):
         raise
-      found_room, below = make_room(), plan.below
+      found_room, below = make_room(), _below(task, plan)
       if not found_room and below is None:
         raise ResourceError(
           f'{task.name}: the device ran out of memory at {number(task.sizes["num_res"], "residue")} (padded) and '
@@ -227,9 +247,18 @@ def _in_memory(task: _Task, plan: planning.Plan, on_pass: OnPass | None, make_ro
     if found_room or below is None:
       _log.warning('%s: the device ran out of memory; beginning again with more of it free', task.name)
     else:
-      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', task.name, plan.how, below.how)
+      how = below.how if below.num_res == plan.num_res else f'{below.num_res} instead of {plan.num_res} padded residues'
+      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', task.name, plan.how, how)
       _RAN_OUT.add(task.program(plan.kernels))
       plan = below
+
+
+def _below(task: _Task, plan: planning.Plan) -> planning.Plan | None:
+  """What takes less memory than a plan: less padding, or else the step below."""
+  if task.alone.sizes['num_res'] < plan.num_res:
+    with contextlib.suppress(ResourceError):
+      return task.alone.plan()
+  return plan.below
 
 
 def _run(task: _Task, plan: planning.Plan, on_pass: OnPass | None) -> Prediction:
@@ -241,8 +270,8 @@ def _run(task: _Task, plan: planning.Plan, on_pass: OnPass | None) -> Prediction
   what, _ = task.program(plan.kernels)
   compiled = programs.compiled(*what)
   key = jax.random.key(task.seed)
-  whole = padding.pad_batch(batch, sizes)
-  params, padded, alignment = compiled.put((params, programs.without_alignment(whole), whole.msa))
+  padded = padding.pad_batch(batch, sizes)
+  params, padded, alignment = compiled.put((params, programs.without_alignment(padded), padded.msa))
   context = compiled.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
   previous = compiled.initial(padded)
   done: list[Pass] = []

@@ -8,6 +8,7 @@ one eighth of it.
 
 import bisect
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from alphafold_jax.errors import InputError
 from alphafold_jax.fields import axis_sizes, map_leaves
 
-__all__ = ['axis_sizes', 'crop', 'msa_depth_bucket', 'pad_batch', 'padded_depth', 'residue_bucket']
+__all__ = ['axis_sizes', 'best_lengths', 'crop', 'msa_depth_bucket', 'pad_batch', 'padded_depth', 'residue_bucket']
 
 _MSA_DEPTHS = (1, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 5632)
 _ROWS = (1, 16, 64, 128, 256, 512, 1536, 5632)  # of a pass
@@ -64,6 +65,35 @@ def residue_bucket(num_res: int, num_devices: int = 1) -> int:
   """
   step = 16 if num_res <= 16 else max(8, 2 ** ((num_res - 1).bit_length() - 4))
   return _multiple(num_devices, _multiple(step, num_res))
+
+
+def best_lengths(
+  proteins: Mapping[int, int], pass_cost: Callable[[int], float], program_cost: float
+) -> tuple[int, ...]:
+  """The padded lengths that many proteins are cheapest to compute at: programs to compile against work on padding.
+
+  Each protein goes to the next length that holds it, so each length serves a run of the sorted ones, and the best cuts
+  up to a length are the best up to the cut before it and one more program: found exactly, in the square of the number
+  of lengths.
+
+  Args:
+    proteins: how many passes there are at each length that they have by themselves, such as `residue_bucket`.
+    pass_cost: of a pass at a padded length; must not fall with it.
+    program_cost: of one compilation, in the same unit.
+
+  Returns:
+    the lengths, ascending, all of them among those of `proteins`; of equally cheap ones the fewest.
+  """
+  lengths = sorted(proteins)
+  best: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, ())]  # of the first so many lengths
+  for end, length in enumerate(lengths, 1):
+    one, passes, found = pass_cost(length), 0, []
+    for start in reversed(range(end)):
+      passes += proteins[lengths[start]]
+      cost, count, before = best[start]
+      found.append((cost + program_cost + passes * one, count + 1, (*before, length)))
+    best.append(min(found))
+  return best[-1][2]
 
 
 def _multiple(step: int, least: int) -> int:
