@@ -19,6 +19,7 @@ from alphafold_jax.model.templates import TemplateContext
 from alphafold_jax.ops import axial
 
 _MODEL = 'model'  # the axis of the mesh, as in training
+_QUICKLY = {'xla_backend_optimization_level': 1}  # for what takes longer to compile than it ever runs; the same bits
 
 
 @schema.pytree
@@ -126,7 +127,8 @@ def compiled(
   if num_devices == 1:
     identity = ('one_pass', spec, keep_representations, keep_distogram)
     passes = Program(one_pass, identity, donate_argnums=4)
-    return Programs(jax.jit(network.prepare), jax.jit(draw), passes, jax.jit(initial), everywhere=None)
+    draws = jax.jit(draw, compiler_options=_QUICKLY)
+    return Programs(jax.jit(network.prepare), draws, passes, jax.jit(initial), everywhere=None)
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
@@ -140,7 +142,7 @@ def compiled(
   )
   return Programs(
     jax.jit(_shared(network.prepare, mesh, (P(), P(), P()), context)),
-    jax.jit(_shared(draw, mesh, (P(), P()), rows)),
+    jax.jit(_shared(draw, mesh, (P(), P()), rows), compiler_options=_QUICKLY),
     Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled, rows), result), donate_argnums=4),
     jax.jit(_shared(initial, mesh, (P(),), recycled)),
     everywhere=NamedSharding(mesh, P()),
