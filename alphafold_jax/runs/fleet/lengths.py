@@ -9,9 +9,10 @@ from typing import Any
 from alphafold_jax.data.padding import best_lengths, residue_bucket
 from alphafold_jax.runs.options import Options
 
-# What compiling takes, in floating-point operations of passes: 5 to 20 s at 5e10 (mini) to 2e11 a second on a few
-# cores, where it was measured; a minute or less at some 5e13 on accelerators.
-_PROGRAM_ON_CPU = 1e12
+# What compiling takes, in floating-point operations of passes. Two cores compile for 8 to 13 s and run passes at 1e11
+# (mini) to 2e11 a second; it is taken a little high, since near the best the sum hardly changes, and programs take
+# memory. Accelerators, reckoned: 40 s at some 5e13.
+_PROGRAM_ON_CPU = 2e12
 _PROGRAM_ON_ACCELERATOR = 2e15
 
 
