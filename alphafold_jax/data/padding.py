@@ -18,8 +18,7 @@ from alphafold_jax.fields import axis_sizes, map_leaves
 
 __all__ = ['axis_sizes', 'best_lengths', 'crop', 'msa_depth_bucket', 'pad_batch', 'padded_depth', 'residue_bucket']
 
-_MSA_DEPTHS = (1, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 5632)
-_ROWS = (1, 16, 64, 128, 256, 512, 1536, 5632)  # of a pass
+_MSA_DEPTHS = (1, 16, 64, 128, 256, 512, 1536, 5632)
 
 
 def pad_batch(batch: Any, sizes: dict[str, int]) -> Any:
@@ -101,25 +100,24 @@ def _multiple(step: int, least: int) -> int:
 
 
 def msa_depth_bucket(num_seq: int) -> int:
-  """The padded number of rows: 1 (no homologues), 4, 8, 16, 24 ... 5632, as many as a model uses, then doubling."""
+  """The padded number of rows: 1 (no homologues), 16, 64, 128, 256, 512, 1536, 5632, then doubling.
+
+  Reckoned for a published model on two cores, where a program takes 6 to 12 s to compile. At 128 residues the pair
+  operations of a block cost as much as its alignment operations on about 75 rows. Up to 16 rows, padding is then at
+  most a fifth of a pass, hence one bucket; from 64 on a step of two wastes a quarter of a pass in the mean, 1 to 3 s
+  times four passes, which is about a program; a step of four would waste three times that. Beyond 512, further rows
+  are extra rows, which only 4 of 52 blocks see: the steps are what the models take. Of still deeper alignments a pass
+  sees as many rows, and only the small program that draws them is compiled again, for 1 to 2 s. A single sequence, the
+  commonest depth of all, is not padded.
+  """
   if num_seq <= _MSA_DEPTHS[-1]:
     return _MSA_DEPTHS[bisect.bisect_left(_MSA_DEPTHS, num_seq)]
   return _MSA_DEPTHS[-1] * 2 ** (-(-num_seq // _MSA_DEPTHS[-1]) - 1).bit_length()
 
 
 def padded_depth(num_seq: int, num_taken: int) -> int:
-  """The padded depth of an alignment for a network that takes so many of its rows in a pass, clusters and extra ones.
+  """The padded depth of an alignment of which a pass takes so many rows, clusters and extra ones together.
 
-  The large program has min(depth, num_taken) rows, so these are in few buckets: 1, 16, 64, 128, 256, 512, 1536, 5632,
-  and `num_taken` itself. Deeper alignments only change the small program that draws the rows, in finer steps.
-
-  Reckoned for a published model on two cores, where a program takes 6 to 12 s to compile. At 128 residues the pair
-  operations of a block cost as much as its alignment operations on about 75 rows. Up to 16 rows, padding is then at
-  most a fifth of a pass, hence one bucket; from 64 on a step of two wastes a quarter of a pass in the mean, 1 to 3 s
-  times four passes, which is about a program; a step of four would waste three times that. Beyond 512, further rows
-  are extra rows, which only 4 of 52 blocks see: the steps are what the models take. A single sequence, the commonest
-  depth of all, is not padded.
+  What is not deeper is never padded beyond that; what is deeper always fills it, so that it is one program for all.
   """
-  if num_seq > num_taken:
-    return max(num_taken, msa_depth_bucket(num_seq))
-  return min(num_taken, _ROWS[bisect.bisect_left(_ROWS, num_seq)]) if num_seq <= _ROWS[-1] else num_taken
+  return (min if num_seq <= num_taken else max)(num_taken, msa_depth_bucket(num_seq))
