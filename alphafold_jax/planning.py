@@ -241,6 +241,7 @@ def pass_bytes(
   gathered = 2 * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
   cast_params = num_params if item < 4 else 0
   trunk = item * (max(moments) + gathered + cast_params)
-  inputs = 4 * num_params + item * pair + 12 * depth * num_res + item * templates
+  rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
+  inputs = 4 * num_params + item * pair + 12 * depth * num_res + rows + item * templates
   results = 4 * 5 * own * num_res  # contact probability, errors and TM terms, and the first two apart
   return int(inputs + trunk + results + 2 * budget)
