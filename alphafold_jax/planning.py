@@ -29,13 +29,23 @@ from alphafold_jax.weights import official
 _SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
 
 
-def padded_sizes(config: Mapping[str, Any], batch: schema.Batch, num_devices: int = 1) -> dict[str, int]:
-  """The sizes that a batch is padded to: proteins of like size share one compilation, and devices split residues."""
+def padded_sizes(
+  config: Mapping[str, Any], batch: schema.Batch, num_devices: int = 1, num_res: int | None = None
+) -> dict[str, int]:
+  """The sizes that a batch is padded to: proteins of like size share one compilation, and devices split residues.
+
+  Args:
+    config: of the model.
+    batch: unpadded.
+    num_devices: that share the protein.
+    num_res: padded residues, where a run of many proteins has chosen them; None: those of a protein alone.
+  """
   sizes = padding.axis_sizes(batch)
+  num_taken = config['sampling']['num_msa'] + config['sampling']['num_extra']
   uses_templates = config['templates'] is not None and np.any(np.asarray(batch.templates.mask) > 0)
   return {
-    'num_res': padding.residue_bucket(sizes['num_res'], num_devices),
-    'num_seq': padding.msa_depth_bucket(sizes['num_seq']),
+    'num_res': num_res or padding.residue_bucket(sizes['num_res'], num_devices),
+    'num_seq': padding.padded_depth(sizes['num_seq'], num_taken),
     'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
   }
 
@@ -95,6 +105,7 @@ class Plan:
   """How a protein is computed; bytes are those of each device."""
 
   num_devices: int
+  num_res: int  # padded
   kernels: seam.Kernels  # implementation, and the bytes of a slice
   needed: int
   available: int | None  # None: it is not known
@@ -141,7 +152,7 @@ def plan(work: Work, num_res: int, available: int | None, num_local: int = 1) ->
   for step, (kernels, needed) in reversed(list(enumerate(steps))):
     if available is not None and needed > available:
       break
-    found = Plan(work.num_devices, kernels, needed, available, longest, step, found)
+    found = Plan(work.num_devices, num_res, kernels, needed, available, longest, step, found)
   if found is None:
     assert available is not None and longest is not None  # else anything is taken to fit
     raise ResourceError(_refusal(work, num_res, steps[-1][1], available, longest, num_local))
@@ -230,6 +241,7 @@ def pass_bytes(
   gathered = 2 * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
   cast_params = num_params if item < 4 else 0
   trunk = item * (max(moments) + gathered + cast_params)
-  inputs = 4 * num_params + item * pair + 12 * depth * num_res + item * templates
+  rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
+  inputs = 4 * num_params + item * pair + 12 * depth * num_res + rows + item * templates
   results = 4 * 5 * own * num_res  # contact probability, errors and TM terms, and the first two apart
   return int(inputs + trunk + results + 2 * budget)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a model and a query to a prediction: the Python API."""
 
+import contextlib
 import dataclasses
 import functools
 import gc
@@ -14,16 +15,16 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from alphafold_jax import batches, devices, ops, planning, programs, schema, tuning
 from alphafold_jax import config as configs
-from alphafold_jax import devices, ops, planning, programs, schema, tuning
 from alphafold_jax.arguments import check_kind, check_whole, wrong
+from alphafold_jax.batches import as_batch as as_batch
 from alphafold_jax.choices import MAX_SEED
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.queries import Query
-from alphafold_jax.data.templates import place_own, stack_templates
-from alphafold_jax.errors import InputError, NumericalError, ResourceError
+from alphafold_jax.errors import NumericalError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.models import Model
 from alphafold_jax.models import load_model as load_model
@@ -35,17 +36,7 @@ from alphafold_jax.screen import number
 from alphafold_jax.settings import Settings
 
 _log = logging.getLogger(__name__)
-MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
 OnPass = Callable[[Pass, Callable[[], Prediction]], None]  # is given a pass, and what fetches the structure so far
-_QUERIES = (
-  'must be one protein: a Query of afj.read_queries, an Alignment, a batch of afj.make_batch, or a sequence as text; '
-  'for a file or many proteins: afj.read_queries(path), or alphafold_jax.runs.run'
-)
-_BARE = (
-  'a sequence without an alignment: the prediction will be far less accurate than with homologues. Give an .a3m or '
-  '.sto file to afj.read_queries, or search with runs.Options(search=...); if it is meant, give '
-  'afj.single_sequence(sequence), and nothing is said'
-)
 _RAN_OUT: set[Hashable] = set()  # the programs that took more memory than there was
 
 
@@ -90,12 +81,12 @@ def predict(
     raise wrong('make_room', make_room, 'must be a function that says whether it made room')
   devices.start()
   settings = (settings or Settings()).with_changes(**changes)
-  _warn_of_bare_sequence(query)
-  batch = _batch(query, templates)
+  batches.warn_of_bare_sequence(query)
+  batch = batches.to_batch(query, templates)
   if model.config.templates is None and np.any(np.asarray(batch.templates.mask)):
     warnings.warn(f'templates are not used by {model.name}; model_1 and model_2 take them', stacklevel=2)
   name = name or getattr(query, 'name', None) or 'query'
-  task = _Task(model, configured(model, settings), settings, batch, name, seed)
+  task = _Task(model, configured(model, settings), settings, batch, plan.num_res if plan else None, name, seed)
   try:
     return _in_memory(task, plan or _plan(task, make_room), on_pass, make_room)
   except NumericalError:
@@ -107,7 +98,11 @@ def predict(
 
 
 def make_plan(
-  model: Model, batch: schema.Batch, settings: Settings | None = None, make_room: Callable[[], bool] = lambda: False
+  model: Model,
+  batch: schema.Batch,
+  settings: Settings | None = None,
+  make_room: Callable[[], bool] = lambda: False,
+  num_res: int | None = None,
 ) -> planning.Plan:
   """How a batch will be computed in the memory there is, known before minutes are spent on compiling.
 
@@ -116,13 +111,15 @@ def make_plan(
     batch: from `as_batch`.
     settings: how to run.
     make_room: as for `predict`.
+    num_res: padded residues, at least the batch's, which many proteins share; no more than those of a protein alone
+      are taken where memory is short, or if None.
 
   Raises:
     InputError: there are fewer devices.
     ResourceError: naming what each device needs, what there is, and the length that would fit.
   """
   settings = settings or Settings()
-  return _plan(_Task(model, configured(model, settings), settings, batch), make_room)
+  return _plan(_Task(model, configured(model, settings), settings, batch, num_res), make_room)
 
 
 def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
@@ -141,46 +138,6 @@ def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
   return config
 
 
-def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None = None) -> schema.Batch:
-  """The unpadded input arrays of anything that can be predicted.
-
-  Args:
-    query: from `read_queries`, an alignment, a batch that is checked and given back, or a bare sequence.
-    templates: structures placed on the query, from `data.templates`; a batch has its own.
-
-  Raises:
-    InputError: it is none of these, its arrays do not fit together, or it cannot be read.
-  """
-  _warn_of_bare_sequence(query)
-  return _batch(query, templates)
-
-
-def _batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None) -> schema.Batch:
-  if isinstance(query, schema.Batch):
-    if templates is not None:
-      raise InputError('templates: a batch has its own; give them to afj.make_batch, together with the query')
-    if any(isinstance(array, jax.core.Tracer) for array in jax.tree.leaves(query)):
-      raise InputError(
-        'a batch inside a transformation of JAX (jit, grad, vmap): afj.predict runs outside of them; inside, call '
-        'model.prepare and model.iterate'
-      )
-    features.check_batch(query, 'batch')
-    return query
-  if isinstance(query, Query):
-    if templates is None and query.templates:
-      templates = stack_templates(place_own(query.templates, query.sequence, query.name))
-    query = query.load_alignment() or query.sequence
-  if not isinstance(query, str | Alignment):
-    raise wrong('query', query, _QUERIES)
-  return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
-
-
-def _warn_of_bare_sequence(query: Any) -> None:
-  """Warns the caller of the function that is given a sequence without an alignment, which the command line refuses."""
-  if isinstance(query, str) or isinstance(query, Query) and query.alignment is None:
-    warnings.warn(_BARE, stacklevel=3)
-
-
 def _check_arguments(model: Any, seed: Any, name: Any, templates: Any, settings: Any, plan: Any) -> None:
   check_kind('model', model, Model, 'must be a model, from afj.load_model')
   check_whole('seed', seed, 0, MAX_SEED)
@@ -194,7 +151,8 @@ def _check_arguments(model: Any, seed: Any, name: Any, templates: Any, settings:
 
 def program_key(model: Model, batch: schema.Batch, settings: Settings, plan: planning.Plan | None = None) -> Hashable:
   """Equal for predictions that run the same compiled program."""
-  return _Task(model, configured(model, settings), settings, batch).program(plan.kernels if plan else None)
+  task = _Task(model, configured(model, settings), settings, batch, plan.num_res if plan else None)
+  return task.program(plan.kernels if plan else None)
 
 
 def forget_programs() -> None:
@@ -211,6 +169,7 @@ class _Task:
   config: config_dict.ConfigDict  # the model's, with the settings
   settings: Settings
   batch: schema.Batch  # unpadded
+  num_res: int | None  # padded; None: by its own length
   name: str = ''  # of the protein
   seed: int = 0
 
@@ -218,7 +177,12 @@ class _Task:
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
-    return planning.padded_sizes(self.config, self.batch, self.settings.num_devices)
+    return planning.padded_sizes(self.config, self.batch, self.settings.num_devices, self.num_res)
+
+  @property
+  def alone(self) -> '_Task':
+    """The same, padded by its own length."""
+    return dataclasses.replace(self, num_res=None)
 
   @functools.cached_property
   def spec(self) -> alphafold.AlphaFoldSpec:
@@ -227,7 +191,8 @@ class _Task:
   def program(self, kernels: ops.Kernels | None = None) -> tuple[tuple, Hashable]:
     """The arguments of `programs.compiled`, and the sizes: equal for what is compiled once."""
     spec, kept = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels), self.settings
-    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram), tuple(self.sizes.items())
+    sizes = self.sizes['num_res'], self.sizes['num_templ']  # the rows of a pass are part of the spec
+    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram), sizes
 
   def plan(self) -> planning.Plan:
     """What fits the memory that is free now, and did not turn out not to."""
@@ -245,7 +210,12 @@ class _Task:
 
 
 def _plan(task: _Task, make_room: Callable[[], bool]) -> planning.Plan:
-  """The plan; makes room rather than compute otherwise than asked."""
+  """The plan; pads as if alone, and makes room, rather than compute otherwise than asked."""
+  if task.num_res is not None:
+    with contextlib.suppress(ResourceError):
+      if not (plan := task.plan()).step:
+        return plan
+    task = task.alone
   while True:
     try:
       plan = task.plan()
@@ -260,12 +230,13 @@ def _plan(task: _Task, make_room: Callable[[], bool]) -> planning.Plan:
 def _in_memory(task: _Task, plan: planning.Plan, on_pass: OnPass | None, make_room: Callable[[], bool]) -> Prediction:
   """Runs by plan; when memory runs out nevertheless, makes room or else goes a step down, and begins again."""
   while True:
+    task = dataclasses.replace(task, num_res=plan.num_res)
     try:
       return _run(task, plan, on_pass)
     except jax.errors.JaxRuntimeError as error:
       if 'RESOURCE_EXHAUSTED' not in str(error):
         raise
-      found_room, below = make_room(), plan.below
+      found_room, below = make_room(), _below(task, plan)
       if not found_room and below is None:
         raise ResourceError(
           f'{task.name}: the device ran out of memory at {number(task.sizes["num_res"], "residue")} (padded) and '
@@ -276,9 +247,18 @@ def _in_memory(task: _Task, plan: planning.Plan, on_pass: OnPass | None, make_ro
     if found_room or below is None:
       _log.warning('%s: the device ran out of memory; beginning again with more of it free', task.name)
     else:
-      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', task.name, plan.how, below.how)
+      how = below.how if below.num_res == plan.num_res else f'{below.num_res} instead of {plan.num_res} padded residues'
+      _log.warning('%s: the device ran out of memory with %s; beginning again with %s', task.name, plan.how, how)
       _RAN_OUT.add(task.program(plan.kernels))
       plan = below
+
+
+def _below(task: _Task, plan: planning.Plan) -> planning.Plan | None:
+  """What takes less memory than a plan: less padding, or else the step below."""
+  if task.alone.sizes['num_res'] < plan.num_res:
+    with contextlib.suppress(ResourceError):
+      return task.alone.plan()
+  return plan.below
 
 
 def _run(task: _Task, plan: planning.Plan, on_pass: OnPass | None) -> Prediction:
@@ -290,13 +270,17 @@ def _run(task: _Task, plan: planning.Plan, on_pass: OnPass | None) -> Prediction
   what, _ = task.program(plan.kernels)
   compiled = programs.compiled(*what)
   key = jax.random.key(task.seed)
-  params, padded = compiled.put((params, padding.pad_batch(batch, sizes)))
+  padded = padding.pad_batch(batch, sizes)
+  params, padded, alignment = compiled.put((params, programs.without_alignment(padded), padded.msa))
   context = compiled.prepare(params, jax.random.fold_in(key, config.num_recycle + 1), padded)
   previous = compiled.initial(padded)
   done: list[Pass] = []
   while True:
     start, index = time.monotonic(), len(done)
-    result = compiled.one_pass(params, jax.random.fold_in(key, index), padded, context, previous)
+    key_pass = jax.random.fold_in(key, index)
+    rows = compiled.draw(key_pass, dataclasses.replace(padded, msa=alignment))
+    result = compiled.one_pass(params, key_pass, padded, context, previous, rows)
+    del rows
     done.append(_finished(task, result, index, start))
     if on_pass is not None:
       on_pass(done[-1], functools.partial(_fetch, task, result, tuple(done)))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled programs of a prediction: the network on one device, or on several that share the protein."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -10,13 +11,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import compiled_once, confidence, devices, machine, schema
+from alphafold_jax import compiled_once, confidence, devices, fields, machine, schema
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec
+from alphafold_jax.model.sampling import MsaSample
 from alphafold_jax.model.templates import TemplateContext
 from alphafold_jax.ops import axial
 
 _MODEL = 'model'  # the axis of the mesh, as in training
+_QUICKLY = {'xla_backend_optimization_level': 1}  # for what takes longer to compile than it ever runs; the same bits
 
 
 @schema.pytree
@@ -64,11 +67,16 @@ class Program:
 class Programs(NamedTuple):
   """Arguments are the same for any number of devices; of large results each device holds a part.
 
-  `prepare(params, key, batch) -> Context`; `one_pass(params, key, batch, context, previous) -> PassResult`, which is
-  given the previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed.
+  `prepare(params, key, batch) -> Context`; `draw(key, batch) -> MsaSample`, the rows of a pass;
+  `one_pass(params, key, batch, context, previous, rows) -> PassResult`, which is given the key of `draw` and the
+  previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed.
+
+  Only `draw` looks at the alignment, so the others take a batch whose alignment has no rows (`without_alignment`), and
+  alignments of any depth share them. On one device a pass may also draw its rows itself, without `rows`.
   """
 
   prepare: Callable[..., alphafold.Context]
+  draw: Callable[..., MsaSample]
   one_pass: Callable[..., PassResult]
   initial: Callable[..., schema.Recycled]
   everywhere: NamedSharding | None  # where their arguments lie: whole on every device; None: on the default one
@@ -95,8 +103,8 @@ def compiled(
   """
   network = alphafold.network(spec)
 
-  def one_pass(params, key, batch, context, previous):
-    predicted = network.predict(params, key, batch, context, previous, keep_distogram)
+  def one_pass(params, key, batch, context, previous, rows=None):
+    predicted = network.predict(params, key, batch, context, previous, rows, keep_distogram)
     positions = predicted.structure.atom_positions
     return PassResult(
       recycled=predicted.recycled,
@@ -109,14 +117,18 @@ def compiled(
   def initial(batch):
     return network.initial(len(batch.aatype), spec.dtype)
 
+  def draw(key, batch):
+    return axial.share(network.rows({}, key, batch), axis=2)
+
   if num_devices == 1:
     identity = ('one_pass', spec, keep_representations, keep_distogram)
-    return Programs(
-      jax.jit(network.prepare), Program(one_pass, identity, donate_argnums=4), jax.jit(initial), everywhere=None
-    )
+    passes = Program(one_pass, identity, donate_argnums=4)
+    draws = jax.jit(draw, compiler_options=_QUICKLY)
+    return Programs(jax.jit(network.prepare), draws, passes, jax.jit(initial), everywhere=None)
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
+  rows = P(None, None, _MODEL)
   result: Any = PassResult(
     recycled=recycled,
     atom_mask=P(),
@@ -126,10 +138,16 @@ def compiled(
   )
   return Programs(
     jax.jit(_shared(network.prepare, mesh, (P(), P(), P()), context)),
-    Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled), result), donate_argnums=4),
+    jax.jit(_shared(draw, mesh, (P(), P()), rows), compiler_options=_QUICKLY),
+    Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled, rows), result), donate_argnums=4),
     jax.jit(_shared(initial, mesh, (P(),), recycled)),
     everywhere=NamedSharding(mesh, P()),
   )
+
+
+def without_alignment(batch: schema.Batch) -> schema.Batch:
+  """A batch whose alignment has no rows, for what does not look at it."""
+  return dataclasses.replace(batch, msa=fields.filled(schema.Msa, {'num_seq': 0, 'num_res': len(batch.aatype)}))
 
 
 def _shared(function: Callable, mesh: Mesh, in_specs: tuple, out_specs: Any) -> Callable:

@@ -61,7 +61,8 @@ def compare(name: str, num_res: int, depth: int, num_templates: int, dtype: str,
   compiled = programs.compiled(spec, False, num_devices)
   previous = jax.eval_shape(compiled.initial, batch)
   context = jax.eval_shape(compiled.prepare, params, key, batch)
-  stats = compiled.one_pass.compile(params, key, batch, context, previous).memory_analysis()
+  rows, bare = jax.eval_shape(compiled.draw, key, batch), programs.without_alignment(batch)
+  stats = compiled.one_pass.compile(params, key, bare, context, previous, rows).memory_analysis()
   used = (
     stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes
   )

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -110,15 +111,17 @@ def queued(inputs: Path, out: Path, given: argparse.Namespace, workers: int) -> 
     *(['--params', given.params] if given.params else []),
   ]
   seconds, peak, _ = _run(command)
-  proteins, ended = [], []
+  log, proteins, ended = (out / 'log.txt').read_text(), [], []
+  lengths = [int(length) for length in re.findall(r'padded to ([\d, ]+) residues', log)[0].split(', ')]
   for path in sorted(out.glob('.results/*/*.npz'), key=lambda path: path.stat().st_mtime):
     with np.load(path) as arrays:
       num_res, header = len(arrays['aatype']), json.loads(arrays['__result__'].tobytes())
-    proteins.append(Protein(num_res, padding.residue_bucket(num_res), [one['seconds'] for one in header['passes']]))
+    padded = next(length for length in lengths if length >= num_res)
+    proteins.append(Protein(num_res, padded, [one['seconds'] for one in header['passes']]))
     ended.append(path.stat().st_mtime)
   between = np.diff(ended) - [sum(protein.passes) for protein in proteins[1:]]
   host = float(np.median(between)) if workers == 1 else None
-  programs = (out / 'log.txt').read_text().count('compiling for up to')
+  programs = log.count('compiling for up to')
   return _figures(f'{workers} worker{"s" * (workers > 1)}', proteins, seconds, peak, host, programs)
 
 

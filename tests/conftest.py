@@ -55,6 +55,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_jobs.py': 'key_is|ordered|dropped_when|clock',
   'test_labels.py': '',
   'test_layering.py': '',
+  'test_lengths.py': '',
   'test_npz.py': '',
   'test_output.py': '',
   'test_packaging.py': 'page|package$|ci_|commits|name_in_the_tables|by_a_name|style|citation|pyproject',

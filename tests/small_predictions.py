@@ -75,7 +75,8 @@ def temporary_bytes(num_devices: int, num_res: int = 512, depth: int = 1536) -> 
   compiled = programs.compiled(spec, False, num_devices)
   previous = jax.eval_shape(compiled.initial, batch)
   context = jax.eval_shape(compiled.prepare, params, key, batch)
-  program = compiled.one_pass.lower(params, key, batch, context, previous).compile()
+  rows, bare = jax.eval_shape(compiled.draw, key, batch), programs.without_alignment(batch)
+  program = compiled.one_pass.lower(params, key, bare, context, previous, rows).compile()
   return program.memory_analysis().temp_size_in_bytes
 
 

@@ -32,6 +32,7 @@ class StandIn:
   models: Any
   keys: Any
   templates: Any
+  lengths: Any
 
   def start_device(self, who: str = '') -> dict[str, Any]:
     return {'platform': 'none'}

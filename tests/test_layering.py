@@ -44,7 +44,7 @@ FLOORS = (
   ),
   ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
   ('model', 'losses', 'search'),
-  ('planning', 'compiled_once', 'programs', 'models', 'prediction'),
+  ('batches', 'planning', 'compiled_once', 'programs', 'models', 'prediction'),
   ('runs', 'jobs', 'train', 'evaluation', 'checking'),
   ('doctor', 'notebook', 'cli', '__main__'),
 )

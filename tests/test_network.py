@@ -12,7 +12,7 @@ import small_network
 from scipy.spatial import transform
 from small_network import DETERMINISTIC, FAST, NUM_RES, assert_close, make_batch, make_recycled, make_spec, params, run
 
-from alphafold_jax import confidence, schema
+from alphafold_jax import confidence, programs, schema
 from alphafold_jax import config as configs
 from alphafold_jax.data import features, padding
 from alphafold_jax.geometry.rigid import Rigid
@@ -214,17 +214,21 @@ def test_a_misspelt_or_missing_setting_is_an_error_before_anything_is_traced():
       alphafold.make_spec(broken)
 
 
-@pytest.mark.parametrize(('dtype', 'chunk_bytes'), [('float32', 0), ('float32', 20_000), ('bfloat16', 20_000)])
-def test_a_prediction_says_what_the_logits_of_all_pairs_would(dtype, chunk_bytes):
+@pytest.mark.parametrize(
+  ('dtype', 'chunk_bytes', 'num_ensemble'), [('float32', 0, 1), ('float32', 20_000, 2), ('bfloat16', 20_000, 1)]
+)
+def test_a_prediction_of_rows_drawn_before_says_what_the_logits_of_all_pairs_would(dtype, chunk_bytes, num_ensemble):
   """`predict` makes the logits of pairs a few rows at a time, and keeps pairs in the dtype of the trunk."""
-  network = alphafold.network(make_spec(**{'dtype': dtype, 'kernels.chunk_bytes': chunk_bytes}))
+  network = alphafold.network(
+    make_spec(**{'dtype': dtype, 'kernels.chunk_bytes': chunk_bytes, 'num_ensemble': num_ensemble})
+  )
   batch, previous = jax.tree.map(jnp.asarray, make_batch()), make_recycled()
   previous = dataclasses.replace(previous, pair=jnp.asarray(previous.pair, dtype))
   context = jax.jit(network.prepare)(params(), jax.random.key(0), batch)
-  whole, rows = (
-    jax.jit(function, compiler_options=FAST)(params(), jax.random.key(1), batch, context, previous)
-    for function in (network.iterate, network.predict)
-  )
+  key = jax.random.key(1)
+  whole = jax.jit(network.iterate, compiler_options=FAST)(params(), key, batch, context, previous)
+  drawn, bare = jax.jit(network.rows)({}, key, batch), programs.without_alignment(batch)
+  rows = jax.jit(network.predict, compiler_options=FAST)(params(), key, bare, context, previous, drawn)
   assert rows.recycled.pair.dtype == dtype and whole.recycled.pair.dtype == jnp.float32
   expected = (confidence.summarise(whole, batch.seq_mask), whole.structure.atom_positions)
   found = (rows.confidence, rows.structure.atom_positions)

@@ -89,9 +89,18 @@ def test_residue_buckets_hold_the_length_and_waste_at_most_an_eighth_of_a_long_o
   assert all(padding.residue_bucket(bucket) == bucket for bucket in distinct)
 
 
-def test_depth_buckets_hold_the_rows_and_waste_at_most_a_third_of_a_deep_alignment():
+def test_depth_buckets_hold_the_rows_and_are_few():
   buckets = [padding.msa_depth_bucket(n) for n in range(1, 30000)]
   assert all(bucket >= n for n, bucket in enumerate(buckets, 1))
   distinct = sorted(set(buckets))
-  assert distinct[:4] == [1, 4, 8, 16] and {512, 1024, 5632, 11264} < set(distinct)
-  assert all(b / a <= 1.5 for a, b in zip(distinct, distinct[1:]) if 16 <= a < 5632)
+  assert distinct[:8] == [1, 16, 64, 128, 256, 512, 1536, 5632] and 11264 in distinct
+  assert all(b / a <= 4 for a, b in zip(distinct, distinct[1:]) if a >= 16)
+
+
+@pytest.mark.parametrize('num_taken', [1, 2, 96, 1536, 5628, 5632, 9000])
+def test_padded_depths_hold_the_rows_and_those_that_are_taken_are_in_few_buckets(num_taken):
+  depths = [padding.padded_depth(n, num_taken) for n in range(1, 12_000)]
+  assert depths[0] == 1 and depths == sorted(depths)
+  assert all(depth >= n for n, depth in enumerate(depths, 1))
+  assert len({min(depth, num_taken) for depth in depths}) <= (2 if num_taken <= 96 else 9)
+  assert all(depth >= num_taken for n, depth in enumerate(depths, 1) if n > num_taken)

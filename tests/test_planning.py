@@ -214,6 +214,25 @@ def test_room_is_made_before_anything_slower_is_tried(model, tried):
   assert tried == [0, 0, 2 * 2**20] and not rooms
 
 
+def test_padding_that_proteins_share_is_left_before_anything_slower_is_tried(model, plain, tried, caplog):
+  plan = prediction.make_plan(model, prediction.as_batch(QUERY), num_res=256)
+  tried.fails, tried.at = 1, 0
+  found = prediction.predict(model, QUERY, num_recycle=1, plan=plan)
+  small_network.assert_close(found.atom_positions, plain.atom_positions)
+  assert plan.num_res == 256 and tried == [0, 0]
+  assert 'beginning again with 16 instead of 256 padded residues' in caplog.text
+
+
+def test_proteins_share_padding_only_where_it_fits(model, monkeypatch):
+  batch = prediction.as_batch(QUERY)
+  alone, shared = prediction.make_plan(model, batch), prediction.make_plan(model, batch, num_res=2048)
+  assert (alone.num_res, shared.num_res) == (16, 2048)
+  monkeypatch.setattr(devices, 'available_bytes', lambda _: (alone.needed + shared.needed) // 2)
+  assert [prediction.make_plan(model, batch, num_res=size).num_res for size in (None, 16, 2048)] == [16, 16, 16]
+  monkeypatch.setattr(devices, 'available_bytes', lambda _: 2 * shared.needed)
+  assert prediction.make_plan(model, batch, num_res=2048).num_res == 2048
+
+
 def test_other_errors_of_a_device_are_not_tried_again(model, tried, monkeypatch):
   monkeypatch.setitem(globals(), 'OUT_OF_MEMORY', 'INTERNAL: it is broken')
   tried.fails = 1
@@ -259,7 +278,8 @@ def test_a_plan_takes_what_the_compiler_says_or_a_little_more():
     compiled = programs.compiled(dataclasses.replace(spec, kernels=step.kernels), False)
     previous = jax.eval_shape(compiled.initial, batch)
     context = jax.eval_shape(compiled.prepare, params, key, batch)
-    lowered = compiled.one_pass.lower(params, key, batch, context, previous)
+    rows, bare = jax.eval_shape(compiled.draw, key, batch), programs.without_alignment(batch)
+    lowered = compiled.one_pass.lower(params, key, bare, context, previous, rows)
     stats = lowered.compile(compiler_options=small_network.FAST).memory_analysis()
     stated = (
       stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes

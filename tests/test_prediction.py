@@ -86,6 +86,22 @@ def test_proteins_of_like_length_compile_once(model):
   assert compiled_programs(model, num_recycle=0, masked_msa_fraction=0.1) - before == 1
 
 
+def test_alignments_of_any_depth_compile_once_and_a_single_sequence_computes_one_row(model):
+  settings = {'num_recycle': 0, 'masked_msa_fraction': 0.2, 'max_msa': (2, 3)}
+  keys = set()
+  for depth in (5, 13, 5 * 13):
+    places = (divmod(i, len(SEQUENCE)) for i in range(1, depth))
+    rows = ''.join(f'>row\n{SEQUENCE[:place]}{"WYFC"[letter]}{SEQUENCE[place + 1 :]}\n' for letter, place in places)
+    alignment = parse_a3m(f'>q\n{SEQUENCE}\n{rows}', 'a3m')
+    afj.predict(model, alignment, **settings)
+    keys.add(prediction.program_key(model, prediction.as_batch(alignment), prediction.Settings(**settings)))
+  (((spec, *_), _),) = keys
+  assert (spec.sampling.num_msa, spec.sampling.num_extra) == (2, 3)
+  assert len(prediction.programs.compiled(spec, False, 1, False).one_pass.compiled) == 1
+  (single, *_), _ = prediction.program_key(model, prediction.as_batch(BARE), prediction.Settings())
+  assert (single.sampling.num_msa, single.sampling.num_extra) == (1, 1)
+
+
 def test_recycling_stops_when_the_structure_stops_changing(model):
   changes = [p.change for p in afj.predict(model, BARE, num_recycle=3).passes]
   tolerance = max(changes[1:]) + 1e-3

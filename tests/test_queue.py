@@ -156,6 +156,15 @@ def test_who_takes_over_an_abandoned_protein_knows_how_many_died_at_it(content, 
   assert leading.take('p') and leading.last('p').deaths == 0  # its own death says nothing of the protein
 
 
+def test_all_shards_and_a_resumed_run_pad_alike(tmp_path, stands_in):
+  source, out = fasta(tmp_path / 'p.fasta', a='A' * 30, b='A' * 70, c='A' * 150, d='A' * 190), tmp_path / 'out'
+  for shard in ('1/2', '2/2', '2/2'):
+    assert predict(source, out, *stand_in.FLAGS, '--shard', shard) == 0
+  logs = ''.join(path.read_text() for path in out.glob('log*.txt'))
+  lengths = [line.partition('padded to ')[2] for line in logs.splitlines() if 'padded to ' in line]
+  assert len(lengths) >= 2 and len(set(lengths)) == 1 and '192' in lengths[0]
+
+
 def test_a_protein_that_two_processes_died_at_is_given_up_by_the_next_and_tried_when_asked_again(tmp_path, stands_in):
   source, out = proteins(tmp_path, 'a', 'deadly', 'b'), tmp_path / 'out'
   abandoned(out / '.results', 'deadly', deaths=2)

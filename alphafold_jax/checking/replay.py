@@ -51,7 +51,9 @@ class AfterTrunk(AlphaFold):
     super().__init__(spec)
     self.given = given
 
-  def trunk(self, batch: schema.Batch, context: alphafold.Context, previous: schema.Recycled) -> alphafold.Trunk:
+  def trunk(
+    self, batch: schema.Batch, context: alphafold.Context, previous: schema.Recycled, rows: MsaSample | None = None
+  ) -> alphafold.Trunk:
     return self.given
 
   def single(self, first_row: jax.Array) -> jax.Array:

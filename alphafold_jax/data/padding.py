@@ -3,11 +3,12 @@
 
 A program compiled for one shape serves every batch padded to it. Fewer sizes mean fewer compilations and more work
 on padding: pair operations cost between the square and the cube of the length, so from 64 residues on a step is at most
-one eighth of it; rows cost in proportion to their number, and a step is a third to a half of it.
+one eighth of it.
 """
 
 import bisect
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ import numpy as np
 from alphafold_jax.errors import InputError
 from alphafold_jax.fields import axis_sizes, map_leaves
 
-__all__ = ['axis_sizes', 'crop', 'msa_depth_bucket', 'pad_batch', 'residue_bucket']
+__all__ = ['axis_sizes', 'best_lengths', 'crop', 'msa_depth_bucket', 'pad_batch', 'padded_depth', 'residue_bucket']
 
-_MSA_DEPTHS = (1, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 5632)
+_MSA_DEPTHS = (1, 16, 64, 128, 256, 512, 1536, 5632)
+_FEW = 96  # rows of a pass that are not worth further programs
 
 
 def pad_batch(batch: Any, sizes: dict[str, int]) -> Any:
@@ -65,12 +67,62 @@ def residue_bucket(num_res: int, num_devices: int = 1) -> int:
   return _multiple(num_devices, _multiple(step, num_res))
 
 
+def best_lengths(
+  proteins: Mapping[int, int], pass_cost: Callable[[int], float], program_cost: float
+) -> tuple[int, ...]:
+  """The padded lengths that many proteins are cheapest to compute at: programs to compile against work on padding.
+
+  Each protein goes to the next length that holds it, so each length serves a run of the sorted ones, and the best cuts
+  up to a length are the best up to the cut before it and one more program: found exactly, in the square of the number
+  of lengths.
+
+  Args:
+    proteins: how many passes there are at each length that they have by themselves, such as `residue_bucket`.
+    pass_cost: of a pass at a padded length; must not fall with it.
+    program_cost: of one compilation, in the same unit.
+
+  Returns:
+    the lengths, ascending, all of them among those of `proteins`; of equally cheap ones the fewest.
+  """
+  lengths = sorted(proteins)
+  best: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, ())]  # of the first so many lengths
+  for end, length in enumerate(lengths, 1):
+    one, passes, found = pass_cost(length), 0, []
+    for start in reversed(range(end)):
+      passes += proteins[lengths[start]]
+      cost, count, before = best[start]
+      found.append((cost + program_cost + passes * one, count + 1, (*before, length)))
+    best.append(min(found))
+  return best[-1][2]
+
+
 def _multiple(step: int, least: int) -> int:
   return -(-least // step) * step
 
 
 def msa_depth_bucket(num_seq: int) -> int:
-  """The padded number of rows: 1 (no homologues), 4, 8, 16, 24 ... 5632, as many as a model uses, then doubling."""
+  """The padded number of rows: 1 (no homologues), 16, 64, 128, 256, 512, 1536, 5632, then doubling.
+
+  Reckoned for a published model on two cores, where a program takes 6 to 12 s to compile. At 128 residues the pair
+  operations of a block cost as much as its alignment operations on about 75 rows. Up to 16 rows, padding is then at
+  most a fifth of a pass, hence one bucket; from 64 on a step of two wastes a quarter of a pass in the mean, 1 to 3 s
+  times four passes, which is about a program; a step of four would waste three times that. Beyond 512, further rows
+  are extra rows, which only 4 of 52 blocks see: the steps are what the models take. Of still deeper alignments a pass
+  sees as many rows, and only the small program that draws them is compiled again, for 1 to 2 s. A single sequence, the
+  commonest depth of all, is not padded.
+  """
   if num_seq <= _MSA_DEPTHS[-1]:
     return _MSA_DEPTHS[bisect.bisect_left(_MSA_DEPTHS, num_seq)]
   return _MSA_DEPTHS[-1] * 2 ** (-(-num_seq // _MSA_DEPTHS[-1]) - 1).bit_length()
+
+
+def padded_depth(num_seq: int, num_taken: int) -> int:
+  """The padded depth of an alignment of which a pass takes so many rows, clusters and extra ones together.
+
+  What is not deeper is never padded beyond that; what is deeper always fills it, so that it is one program for all.
+  A pass of no more than 96 rows, as mini's, has all of them or one: at 128 residues mini's pair operations cost
+  as much as its alignment operations on about 250 rows, so that padding is at most a third of a pass of half a second.
+  """
+  if 1 < num_seq <= num_taken <= _FEW:
+    return num_taken
+  return (min if num_seq <= num_taken else max)(num_taken, msa_depth_bucket(num_seq))

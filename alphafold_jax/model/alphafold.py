@@ -106,31 +106,49 @@ class AlphaFold:
       embedder = TemplateEmbedder(self.spec.templates, self.spec.embedder.c_m, name='template_embedder')
       return Context(templates=embedder(batch.templates, batch.seq_mask, self.dtype))
 
-  def trunk(self, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Trunk:
-    """The mean over draws of the alignment's rows (lines 3, 4, 18-20)."""
-    num, key = self.spec.num_ensemble, hk.next_rng_key()
-    if num == 1:
-      return self.trunk_of_draw(key, batch, context, previous)
+  def rows(self, batch: schema.Batch) -> MsaSample:
+    """The alignment's rows of one pass ahead of it (lines 3, 4): each draw's along a leading axis, `num_ensemble`."""
+    return jax.lax.map(lambda key: self.draw(jax.random.split(key)[0], batch), self._keys())
 
-    def add_draw(total, key_and_index):
-      key, index = key_and_index
-      new = self.trunk_of_draw(key, batch, context, previous)
+  def trunk(
+    self, batch: schema.Batch, context: Context, previous: schema.Recycled, rows: MsaSample | None = None
+  ) -> Trunk:
+    """The mean over draws of the alignment's rows (lines 3, 4, 18-20), which are drawn here unless they are given."""
+    num, keys = self.spec.num_ensemble, self._keys()
+    if num == 1:
+      return self.trunk_of_draw(keys[0], batch, context, previous, jax.tree.map(lambda x: x[0], rows))
+
+    def add_draw(total, of_draw):
+      key, index, rows = of_draw
+      new = self.trunk_of_draw(key, batch, context, previous, rows)
       first = jax.tree.map(lambda new, old: jnp.where(index == 0, new, old), new, total)
       first_row, pair = total.first_row + new.first_row / num, total.pair + new.pair / num
       return dataclasses.replace(first, first_row=first_row, pair=pair), None
 
-    keys = jax.random.split(key, num)
-    shapes = hk.eval_shape(self.trunk_of_draw, keys[0], batch, context, previous)
+    shapes = hk.eval_shape(self.trunk_of_draw, keys[0], batch, context, previous, jax.tree.map(lambda x: x[0], rows))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     zeros = dataclasses.replace(zeros, pair=zeros.pair.astype(jnp.float32))
-    total, _ = hk.scan(add_draw, zeros, (keys, jnp.arange(num)))
+    total, _ = hk.scan(add_draw, zeros, (keys, jnp.arange(num), rows))
     return dataclasses.replace(total, pair=total.pair.astype(self.dtype))
 
-  def trunk_of_draw(self, key: jax.Array, batch: schema.Batch, context: Context, previous: schema.Recycled) -> Trunk:
+  def _keys(self) -> jax.Array:
+    """A key for each draw, the same for `rows` as for the pass that they belong to."""
+    key, num = hk.next_rng_key(), self.spec.num_ensemble
+    return key[None] if num == 1 else jax.random.split(key, num)
+
+  def trunk_of_draw(
+    self,
+    key: jax.Array,
+    batch: schema.Batch,
+    context: Context,
+    previous: schema.Recycled,
+    sample: MsaSample | None = None,
+  ) -> Trunk:
     """One draw of the alignment's rows, from its embedding to the last block (lines 5-17); the key is consumed."""
     spec, dtype, templates = self.spec, self.dtype, context.templates
     key_sample, key_dropout = jax.random.split(key)
-    sample = ops.own_residues(self.draw(key_sample, batch), axis=1)
+    if sample is None:
+      sample = ops.own_residues(self.draw(key_sample, batch), axis=1)
     pair_mask, msa_mask = ops.pairwise(jnp.multiply, batch.seq_mask), sample.mask
     target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in embedders.features(batch, sample))
     with hk.with_rng(key_dropout), in_dtype(dtype):
@@ -158,10 +176,10 @@ class AlphaFold:
     return Linear(self.spec.c_s, name='single')(first_row)
 
   def fold(
-    self, batch: schema.Batch, context: Context, previous: schema.Recycled
+    self, batch: schema.Batch, context: Context, previous: schema.Recycled, rows: MsaSample | None = None
   ) -> tuple[Trunk, schema.Representations, schema.Structure]:
     """The trunk and the structure it folds into (lines 3-21), pairs in the trunk's dtype."""
-    trunk = self.trunk(batch, context, previous)
+    trunk = self.trunk(batch, context, previous, rows)
     single = self.single(trunk.first_row)
     with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
       structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
@@ -185,10 +203,18 @@ class AlphaFold:
     )
 
   def predict(
-    self, batch: schema.Batch, context: Context, previous: schema.Recycled, keep_distogram: bool = False
+    self,
+    batch: schema.Batch,
+    context: Context,
+    previous: schema.Recycled,
+    rows: MsaSample | None = None,
+    keep_distogram: bool = False,
   ) -> Predicted:
-    """One pass with what a prediction takes from it: no logits of pairs unasked, and pairs in the trunk's dtype."""
-    trunk, representations, structure = self.fold(batch, context, previous)
+    """One pass with what a prediction takes from it: no logits of pairs unasked, and pairs in the trunk's dtype.
+
+    The rows are those of `rows`, with the same key: then the batch's own alignment is not looked at.
+    """
+    trunk, representations, structure = self.fold(batch, context, previous, rows)
     heads = Heads(self.spec.heads, name='heads')
     return Predicted(
       structure=structure,
@@ -220,7 +246,7 @@ class Network(NamedTuple):
 
   `init(key, batch) -> params`; `initial(num_res, dtype) -> Recycled`, what the first pass is given;
   `prepare(params, key, batch) -> Context`; `iterate(params, key, batch, context, previous) -> Outputs`, one pass;
-  `predict`, alike, `-> Predicted`.
+  `predict`, alike, with the pass's rows drawn before it by `rows({}, key, batch)` if need be, `-> Predicted`.
   """
 
   init: Callable[..., Params]
@@ -228,6 +254,7 @@ class Network(NamedTuple):
   prepare: Callable[..., Context]
   iterate: Callable[..., schema.Outputs]
   predict: Callable[..., Predicted]
+  rows: Callable[..., MsaSample]
 
 
 @functools.cache
@@ -239,7 +266,7 @@ def network(spec: AlphaFoldSpec) -> Network:
     def init(batch):  # an ensemble has the parameters of each of its draws
       return single(batch, single.prepare(batch), single.initial(len(batch.aatype)))
 
-    return init, (module.prepare, module.__call__, module.predict)
+    return init, (module.prepare, module.__call__, module.predict, module.rows)
 
   transformed = hk.multi_transform(build)
   functions = (transformed.init, module.initial, *transformed.apply)

@@ -81,17 +81,17 @@ def mask_rows(key: jax.Array, tokens: jax.Array, profile: jax.Array, spec: Sampl
   uniform = jnp.concatenate([jnp.full(20, 1 / 20), jnp.zeros(2)])
   shared = spec.uniform_prob * uniform + spec.profile_prob * profile  # [num_res, 22]
 
-  def one_row(key, row):
-    key_where, key_what = jax.random.split(key)
-    replaced = jax.random.uniform(key_where, (num_res,)) < spec.masked_fraction
+  def one_row(where, draw, row):  # both [num_res]
+    replaced = where < spec.masked_fraction
     probs = shared + spec.same_prob * jax.nn.one_hot(row, 22)
     # Inverse transform sampling: one draw per residue; what the 22 tokens leave over is the mask token.
-    draw = jax.random.uniform(key_what, (num_res, 1))
-    what = jnp.sum(draw >= jnp.cumsum(probs, axis=-1), axis=-1)
+    what = jnp.sum(draw[:, None] >= jnp.cumsum(probs, axis=-1), axis=-1)
     return jnp.where(replaced, what, row), replaced.astype(jnp.float32)
 
-  keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(num_row))
-  return jax.vmap(one_row)(keys, tokens)
+  keys = jax.vmap(lambda row: jax.random.split(jax.random.fold_in(key, row)))(jnp.arange(num_row))
+  # All in one row: most of the time to compile all this goes to random numbers.
+  draws = jax.vmap(lambda key: jax.random.uniform(key, (num_res,)))(keys.reshape(-1)).reshape(num_row, 2, num_res)
+  return jax.vmap(one_row)(draws[:, 0], draws[:, 1], tokens)
 
 
 def cluster(

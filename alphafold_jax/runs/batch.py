@@ -101,6 +101,7 @@ class _Run:
   def __post_init__(self) -> None:
     self.summary = Summary(self.out, self.options.shard, notes=self.models.notes if self.models else ())
     self.ledger = files.Ledger(self.options, self.found, self.templates, self.keys, self.summary)
+    self.lengths = fleet.lengths_of(self.found.jobs, self.options)
 
   def run(self, console: Any) -> Summary:
     """Does everything; whatever happens, what failed is on record at the end."""
@@ -110,7 +111,8 @@ class _Run:
       own, others = fleet.of_shard(self.found.jobs, self.options.shard)
       self._begin(own)
       readable = self.ledger.readable(self.ledger.with_alignments(own, console))
-      jobs = work.in_order(readable, self.options.sort_queries_by, self.options.random_seed, self.ledger.depths)
+      by, seed = self.options.sort_queries_by, self.options.random_seed
+      jobs = work.in_order(readable, by, seed, self.ledger.depths, self.lengths.of)
       if self.options.msa_only:
         self._write_features(jobs)
       else:
@@ -167,8 +169,10 @@ class _Run:
     files.drop_rows(self.out, {job.name for job in (*own, *others)})
     files.write_citations(self.out, self.options.search)
     self._warn_of_little_room(own)
+    if len(self.found.jobs) > 1:
+      _log.info('padded to %s residues, so that few programs are compiled', ', '.join(map(str, self.lengths.chosen)))
     assert self.models is not None and self.keys is not None
-    setup = fleet.Setup(self.out, self.options, self.models, self.keys, self.templates)
+    setup = fleet.Setup(self.out, self.options, self.models, self.keys, self.templates, self.lengths)
     workload = fleet.Workload(setup, own, others, self.ledger, self._write_config)
     fleet.predict_all(workload, self.places, console, self.screen)
 

@@ -7,6 +7,7 @@ actors        actors on Ray, of this machine, or of all machines of a cluster
 queue         which protein comes next; the shares of shards
 claims        who works on which protein, over processes and hosts
 dtype         in which the folder is computed where nobody chose one
+lengths       to which proteins are padded
 models        parameters located, identified, loaded and kept, and the device that they are for
 predicting    one protein with all its models and seeds
 beside        the host's work beside the device: features ahead and files behind
@@ -20,17 +21,21 @@ from typing import Any
 
 from alphafold_jax.errors import InputError, how_to_install
 from alphafold_jax.runs.files import HIDDEN
-from alphafold_jax.runs.fleet import actors, processes, progress
+from alphafold_jax.runs.fleet import actors, lengths, processes, progress
 from alphafold_jax.runs.fleet.claims import Claims
 from alphafold_jax.runs.fleet.dtype import settled
+from alphafold_jax.runs.fleet.lengths import Lengths
 from alphafold_jax.runs.fleet.models import Models
-from alphafold_jax.runs.fleet.places import Place, on_this_machine
+from alphafold_jax.runs.fleet.places import Place, expects_accelerators, on_this_machine
 from alphafold_jax.runs.fleet.predicting import CannotWrite, Setup
 from alphafold_jax.runs.fleet.queue import Workload, of_shard
 from alphafold_jax.runs.options import Options
+from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import Screen
 
-__all__ = ['Models', 'Place', 'Setup', 'Workload', 'of_shard', 'places_of', 'predict_all', 'settled']
+__all__ = [
+  'Lengths', 'Models', 'Place', 'Setup', 'Workload', 'lengths_of', 'of_shard', 'places_of', 'predict_all', 'settled',
+]  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +51,11 @@ def places_of(options: Options) -> list[Place]:
   if not _has_ray():
     raise InputError(f'--ray needs Ray, which is not installed; {how_to_install("cluster")}')
   return []
+
+
+def lengths_of(jobs: Sequence[Job], options: Options) -> Lengths:
+  """The padded lengths of a run, of all its proteins."""
+  return lengths.of_run([job.num_res for job in jobs], options, expects_accelerators(options.ray is not None))
 
 
 def predict_all(workload: Workload, places: Sequence[Place], console: Any, screen: Screen | None) -> None:

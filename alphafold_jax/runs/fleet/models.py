@@ -124,8 +124,14 @@ class Models:
       self._loaded[name] = prediction.load_model(name, params, **changes)
     return self._loaded[name]
 
-  def planned(self, name: str, job: str, batch: Any) -> PlannedModel:
-    """A model from memory or loaded now, and how it will compute a protein, an unpadded schema.Batch, in what there is.
+  def planned(self, name: str, job: str, batch: Any, num_res: int) -> PlannedModel:
+    """A model from memory or loaded now, and how it will compute a protein in what there is.
+
+    Args:
+      name: of the model.
+      job: name of the protein.
+      batch: its unpadded schema.Batch.
+      num_res: padded residues, of the run's lengths; fewer are taken where memory is short.
 
     Raises:
       WeightsError: the parameters cannot be loaded.
@@ -134,7 +140,7 @@ class Models:
     from alphafold_jax import prediction
 
     model, make_room = self.get(name), functools.partial(self._drop_others, name, job)
-    plan = prediction.make_plan(model, batch, self._settings, make_room)
+    plan = prediction.make_plan(model, batch, self._settings, make_room, num_res)
     if plan.step and self._last != (job, plan.kernels):
       _log.info('%s: memory is short, so it is computed with %s', job, plan)
     self._last = job, plan.kernels

@@ -4,6 +4,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import importlib.util
 import itertools
 import logging
 import os
@@ -78,6 +79,13 @@ def visible_gpus() -> list[str]:
     return [str(i) for i in range(sum(1 for _ in _GPUS.iterdir()))] if _GPUS.is_dir() else []
   names = (part.strip() for part in given.split(','))
   return list(itertools.takewhile(lambda name: name and not name.startswith('-'), names))  # CUDA reads no further
+
+
+def expects_accelerators(in_cluster: bool) -> bool:
+  """Whether proteins will be computed on GPUs or TPUs, of a Ray cluster perhaps, as can be known without JAX."""
+  platforms = os.environ.get('JAX_PLATFORMS', '')
+  has_tpu = importlib.util.find_spec('libtpu') is not None and (not platforms or 'tpu' in platforms.split(','))
+  return has_tpu or bool(visible_gpus()) or in_cluster and is_for_gpus()
 
 
 def is_for_gpus() -> bool:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.choices import RANKINGS
-from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.errors import AlphaFoldError, NumericalError, WeightsError
 from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
@@ -25,6 +24,7 @@ from alphafold_jax.runs import work
 from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome, Removals, told
 from alphafold_jax.runs.fleet import claims
 from alphafold_jax.runs.fleet.beside import Ahead, Behind, Lanes
+from alphafold_jax.runs.fleet.lengths import Lengths
 from alphafold_jax.runs.fleet.models import Models
 from alphafold_jax.runs.fleet.progress import Progress
 from alphafold_jax.runs.fleet.queue import Assignment
@@ -76,6 +76,7 @@ class Setup:
   models: Models
   keys: Keys
   templates: TemplateSource | None
+  lengths: Lengths
 
   def start_device(self, who: str = '') -> dict[str, Any]:
     """Loads JAX and logs what it computes on, in lines that begin with `who`; returns facts for the run's record."""
@@ -97,12 +98,10 @@ class Predictor:
   def __init__(self, setup: Setup, progress: Progress, ended: Callable[[Outcome, list[Failure]], None]):
     """Has nothing to do yet; `ended` is called with how a protein ended, perhaps in another thread."""
     self._out, self._options, self._models, self._keys = setup.out, setup.options, setup.models, setup.keys
-    self._progress, self._ended = progress, ended
+    self._lengths, self._progress, self._ended = setup.lengths, progress, ended
     self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.options.models}
     self._ahead = Ahead(lambda job: work.load(job, setup.templates))
-    self._lanes = Lanes()
-    self._removals = Removals()
-    self._painter = Painter()
+    self._lanes, self._removals, self._painter = Lanes(), Removals(), Painter()
 
   def __enter__(self) -> 'Predictor':
     return self
@@ -131,7 +130,7 @@ class Predictor:
       protein.loaded = self._ahead.get(job)
     self._ahead.begin(ahead)
     if protein.failures:
-      self._progress.skipped(residue_bucket(job.num_res), len(self._options.seeds) * sum(self._num_passes.values()))
+      self._progress.skipped(self._lengths.of(job.num_res), len(self._options.seeds) * sum(self._num_passes.values()))
       self._ended(Outcome(job.name, FAILED), protein.failures)
       return
     num_templates = int(np.sum(protein.loaded.batch.templates.mask))
@@ -166,7 +165,7 @@ class Predictor:
 
   def _predict_all(self, protein: _Protein) -> None:
     """Runs each model and seed; what goes wrong with one is among the protein's failures."""
-    size = residue_bucket(protein.job.num_res)
+    size = self._lengths.of(protein.job.num_res)
     left = {(name, seed): self._num_passes[name] for name in self._options.models for seed in self._options.seeds}
     try:
       for name, seed in list(left):
@@ -207,8 +206,8 @@ class Predictor:
     from alphafold_jax import compiled_once, prediction
 
     job, files = protein.job, protein.files
-    size, step = residue_bucket(job.num_res), f'{name}, seed {seed}'
-    planned = self._models.planned(name, job.name, protein.loaded.batch)
+    size, step = self._lengths.of(job.num_res), f'{name}, seed {seed}'
+    planned = self._models.planned(name, job.name, protein.loaded.batch, size)
     self._progress.step(f'{step}: {"beginning" if planned.is_new else "running"}')
     passes: list[tuple[np.ndarray, np.ndarray]] = []  # positions and pLDDT after each
 

@@ -69,7 +69,7 @@ class Workload:
   on_device: Callable[[dict[str, Any]], None]  # called once, with facts about the device
 
   def clock(self) -> RunClock:
-    sizes = Counter(residue_bucket(job.num_res) for job in self.own)
+    sizes = Counter(self.setup.lengths.of(job.num_res) for job in self.own)
     return RunClock(Counter({size: count * self.passes_per_job for size, count in sizes.items()}), len(self.own))
 
   @property
@@ -86,7 +86,7 @@ class Queue:
     self._own = {job.name: job for job in workload.own}
     self._others = {job.name: job for job in workload.others}
     self._ledger, self._claims, self._clock = workload.ledger, claims, clock
-    self._passes_per_job = workload.passes_per_job
+    self._passes_per_job, self._lengths = workload.passes_per_job, workload.setup.lengths
     self._waits = workload.setup.options.shard is None  # for what others do; a shard leaves it to those that are alive
     self._seen: dict[str, Claim] = {}  # of others, when there was nothing to do
     self._has_logged_others = False
@@ -162,7 +162,7 @@ class Queue:
   def _drop(self, job: Job) -> None:
     """Takes a protein off that this process does not run."""
     if self._own.pop(job.name, None) is not None:
-      self._clock.skip(residue_bucket(job.num_res), self._passes_per_job)
+      self._clock.skip(self._lengths.of(job.num_res), self._passes_per_job)
     self._others.pop(job.name, None)
 
   def _is_settled(self, job: Job) -> bool:
@@ -187,7 +187,7 @@ class Queue:
     """A protein that was just claimed, made ready; None if it failed, or if another process had finished it before."""
     if self._others.pop(job.name, None) is not None:
       self._ledger.ours.add(job.name)
-      self._clock.add(residue_bucket(job.num_res), self._passes_per_job)
+      self._clock.add(self._lengths.of(job.num_res), self._passes_per_job)
       self._own[job.name] = job
     ready = self._ledger.readable(self._ledger.with_alignments([job], None))
     record = self._ledger.record(ready[0]) if ready else None

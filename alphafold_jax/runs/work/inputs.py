@@ -227,13 +227,20 @@ def _feature_query(path: Path) -> Query | FailedQuery:
     return FailedQuery(stem, str(path), f"{path}: array 'aatype' holds no sequence; make the features again")
 
 
-def in_order(jobs: Sequence[Job], by: str, seed: int = 0, depths: Mapping[str, int] | None = None) -> list[Job]:
+def in_order(
+  jobs: Sequence[Job],
+  by: str,
+  seed: int = 0,
+  depths: Mapping[str, int] | None = None,
+  padded: Callable[[int], int] = residue_bucket,
+) -> list[Job]:
   """The jobs as they will run: those that share a compiled program side by side, unless asked otherwise.
 
   Args:
     by: a value of `--sort-queries-by`.
     seed: of a random order.
     depths: rows of each job's alignment by its name, if they are known.
+    padded: the length that each is padded to.
   """
   if by == 'random':
     return random.Random(seed).sample(list(jobs), len(jobs))
@@ -242,7 +249,7 @@ def in_order(jobs: Sequence[Job], by: str, seed: int = 0, depths: Mapping[str, i
   rows = {job.name: depth(job) for job in jobs} if depths is None else depths
 
   def buckets(job: Job) -> tuple[int, int, int]:
-    return residue_bucket(job.num_res), msa_depth_bucket(rows[job.name]), job.num_res
+    return padded(job.num_res), msa_depth_bucket(rows[job.name]), job.num_res
 
   orders: dict[str, Callable[[Job], Any]] = {
     'length': buckets,

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From anything that can be predicted to the unpadded input of the network."""
+
+import warnings
+from typing import Any
+
+import jax
+
+from alphafold_jax import schema
+from alphafold_jax.arguments import wrong
+from alphafold_jax.data import features
+from alphafold_jax.data.alignment import Alignment
+from alphafold_jax.data.queries import Query
+from alphafold_jax.data.templates import place_own, stack_templates
+from alphafold_jax.errors import InputError
+
+MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
+_QUERIES = (
+  'must be one protein: a Query of afj.read_queries, an Alignment, a batch of afj.make_batch, or a sequence as text; '
+  'for a file or many proteins: afj.read_queries(path), or alphafold_jax.runs.run'
+)
+_BARE = (
+  'a sequence without an alignment: the prediction will be far less accurate than with homologues. Give an .a3m or '
+  '.sto file to afj.read_queries, or search with runs.Options(search=...); if it is meant, give '
+  'afj.single_sequence(sequence), and nothing is said'
+)
+
+
+def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None = None) -> schema.Batch:
+  """The unpadded input arrays of anything that can be predicted.
+
+  Args:
+    query: from `read_queries`, an alignment, a batch that is checked and given back, or a bare sequence.
+    templates: structures placed on the query, from `data.templates`; a batch has its own.
+
+  Raises:
+    InputError: it is none of these, its arrays do not fit together, or it cannot be read.
+  """
+  warn_of_bare_sequence(query)
+  return to_batch(query, templates)
+
+
+def to_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None) -> schema.Batch:
+  """As `as_batch`, and no warning of a bare sequence."""
+  if isinstance(query, schema.Batch):
+    if templates is not None:
+      raise InputError('templates: a batch has its own; give them to afj.make_batch, together with the query')
+    if any(isinstance(array, jax.core.Tracer) for array in jax.tree.leaves(query)):
+      raise InputError(
+        'a batch inside a transformation of JAX (jit, grad, vmap): afj.predict runs outside of them; inside, call '
+        'model.prepare and model.iterate'
+      )
+    features.check_batch(query, 'batch')
+    return query
+  if isinstance(query, Query):
+    if templates is None and query.templates:
+      templates = stack_templates(place_own(query.templates, query.sequence, query.name))
+    query = query.load_alignment() or query.sequence
+  if not isinstance(query, str | Alignment):
+    raise wrong('query', query, _QUERIES)
+  return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)
+
+
+def warn_of_bare_sequence(query: Any) -> None:
+  """Warns the caller of the function that is given a sequence without an alignment, which the command line refuses."""
+  if isinstance(query, str) or isinstance(query, Query) and query.alignment is None:
+    warnings.warn(_BARE, stacklevel=3)
