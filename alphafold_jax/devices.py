@@ -174,5 +174,5 @@ def machine_facts() -> dict[str, str]:
   abilities = hashlib.sha256(machine.processor_abilities().encode()).hexdigest()[:12]
   facts |= {'machine': platform.machine(), 'processor': abilities}
   if device.platform == 'cpu':
-    facts['processors'] = str(len(machine.processors()) or os.cpu_count())
+    facts['processors'] = str(len(machine.processors()) or machine.num_processors())
   return {name: ' '.join(str(fact).split()) for name, fact in facts.items() if fact is not None}
