@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alphafold_jax.ops import Kernels, products, slicing, use_kernels
+from alphafold_jax import tuning
+from alphafold_jax.ops import Kernels, products, seam, slicing, use_kernels
 
 EQUATIONS = ('ac,cd->ad', 'bsc,chd->bshd', 'hij,hc->ijc', 'cij,dcs->sdij', 'bshd,hdo->bso')
 SIZES = dict(zip('abcdhijos', (2, 3, 4, 5, 6, 7, 8, 9, 10), strict=True))
@@ -79,3 +80,23 @@ def test_slices_of_a_bfloat16_array_are_updated_in_place_not_by_way_of_all_of_it
   lines = jax.jit(function).lower(x).compile().as_text().splitlines()
   updates = [line for line in lines if ' dynamic-update-slice(' in line]
   assert updates and not any(' f32[512,24,8]' in line for line in updates)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('operation', sorted(seam.OPERATIONS))
+def test_gradients_in_bfloat16_are_those_in_float32_within_its_rounding(operation):
+  """With weights of one sign, so that a bias whose gradient were summed in bfloat16 would be off by a third."""
+  run, arguments = tuning.problem(operation, {'rows': 32, 'residues': 48, 'channels': 32, 'outer': 8}, 'bfloat16')
+  weights = 1 + 0.3 * np.random.default_rng(0).normal(size=jax.eval_shape(run, *arguments).shape)
+
+  def gradients(*arguments):
+    def value(*first):
+      return jnp.sum(run(*first, *arguments[3:]).astype(jnp.float32) * weights)
+
+    return jax.grad(value, argnums=(0, 1, 2))(*arguments[:3])
+
+  exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), arguments)
+  found, expected = (jax.jit(gradients)(*given) for given in (arguments, exact))
+  for (path, leaf), wanted in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+    error = np.asarray(leaf, np.float64) - np.asarray(wanted, np.float64)
+    assert np.linalg.norm(error) <= 0.03 * np.linalg.norm(wanted), jax.tree_util.keystr(path)
