@@ -500,7 +500,8 @@ def test_colour_maps_are_those_of_matplotlib(name):
 
 
 @pytest.mark.parametrize('low,high,at_most,expected', [
-  (1, 32, 10, [5, 10, 15, 20, 25, 30]), (1, 1, 10, [1]), (0, 8, 8, [*range(9)]), (1, 2000, 4, [500, 1000, 1500, 2000]),
+  (1, 32, 10, [5, 10, 15, 20, 25, 30]), (1, 1, 10, [1]), (0, 8, 9, [*range(9)]), (1, 84, 5, [20, 40, 60, 80]),
+  (1, 2000, 4, [500, 1000, 1500, 2000]),
 ])  # fmt: skip
 def test_ticks_are_round_numbers(low, high, at_most, expected):
   assert drawing.ticks(low, high, at_most) == expected

@@ -9,6 +9,7 @@ the upper left corner of the picture.
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,11 +47,13 @@ def coloured(values: np.ndarray, name: str, highest: float) -> np.ndarray:  # [.
 
 
 def ticks(low: float, high: float, at_most: int) -> list[int]:
-  """Round whole numbers within a range, evenly spaced; at least one."""
-  least = max((high - low) / at_most, 1)
-  power = 10 ** math.floor(math.log10(least))
-  step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
-  return list(range(math.ceil(low / step) * step, math.floor(high) + 1, step)) or [math.ceil(low)]
+  """Round whole numbers within a range, evenly spaced, as many as are allowed; at least one."""
+
+  def spaced(step):
+    return list(range(math.ceil(low / step) * step, math.floor(high) + 1, step))
+
+  steps = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
+  return next(found for step in steps if len(found := spaced(step)) <= at_most) or [math.ceil(low)]
 
 
 def indexed(image: Image.Image) -> Image.Image:

@@ -59,7 +59,7 @@ def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] =
   panel.divide(_borders(chain_lengths))
   panel.border()
   panel.label_x('Position', ticks(1, num_res, 10))
-  panel.label_y('Sequences', ticks(0, num_seq, 8))
+  panel.label_y('Sequences', ticks(0, num_seq, 9))
   colour_bar(sheet, (512, top, 523, 266), 'viridis', 'Identity to the query (%)', range(0, 101, 20))
   _legend(sheet, [('sequences covering the position', 'black', 1.2)], (left + 500) / 2, 306, 10)
   return sheet.image
@@ -126,7 +126,7 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
   for i, (prediction, label) in enumerate(shown):
     left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
     panel = _pae_panel(sheet, (left, top, left + side, top + side), prediction, label)
-    numbers = ticks(1, len(prediction.aatype), 4)
+    numbers = ticks(1, len(prediction.aatype), 5)
     panel.label_x('Scored residue', numbers, 7)
     panel.label_y('' if i % columns else 'Aligned residue', numbers, 7)
   middle, half = head + 26 + (rows * (side + 60) - 60) / 2, 0.38 * min(rows * side, 2 * side)
