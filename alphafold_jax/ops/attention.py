@@ -115,13 +115,13 @@ def _self_attention_fused(x, w, mask, bias):
   """
   cap = jnp.where(mask > 0, jnp.inf, _MASKED).astype(jnp.float32)[:, None, None, :]
   q, k, v = _by_head(x, w)
-  logits = jnp.einsum('bhqd,bhsd->bhqs', q, k, preferred_element_type=jnp.float32)
+  logits = products.einsum_in_float32('bhqd,bhsd->bhqs', q, k)
   if bias is not None:
     logits += _for_all_rows(bias.astype(jnp.float32), x.shape[0])
   logits = jnp.minimum(logits, cap)
   weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
   total = jnp.sum(weights, axis=-1)[..., None]
-  sums = jnp.einsum('bhqs,bhsd->bhqd', weights.astype(x.dtype), v, preferred_element_type=jnp.float32)
+  sums = products.einsum_in_float32('bhqs,bhsd->bhqd', weights.astype(x.dtype), v)
   return _gate_and_project(x, (sums / total).swapaxes(1, 2), w)
 
 

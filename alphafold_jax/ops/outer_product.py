@@ -93,21 +93,21 @@ def _outer_first(left, right, w):
   """
   left = axial.gather(left, 0)
   (num_left, num_seq, h), num_right = left.shape, right.shape[1]
-  outer = jnp.dot(
+  outer = products.einsum_in_float32(
+    'as,sb->ab',
     left.swapaxes(1, 2).reshape(num_left * h, num_seq),
     right.reshape(num_seq, num_right * h),
-    preferred_element_type=jnp.float32,
   )
   outer = outer.astype(left.dtype).reshape(num_left, h, num_right, h).swapaxes(1, 2)
   outer = outer.reshape(num_left * num_right, h * h)
-  total = jnp.dot(outer, w.out_w.reshape(h * h, -1), preferred_element_type=jnp.float32)
+  total = products.einsum_in_float32('ab,bz->az', outer, w.out_w.reshape(h * h, -1))
   return axial.exchange(total.reshape(num_left, num_right, -1), whole=1, split=0)
 
 
 def _map_first(left, right, w):
   """Applies the output map to the left factor first: for few sequences cheaper than all outer products."""
   mapped = products.einsum('isa,abz->isbz', left, w.out_w).astype(left.dtype)
-  return jnp.einsum('isbz,sjb->ijz', mapped, axial.gather(right, 1), preferred_element_type=jnp.float32)
+  return products.einsum_in_float32('isbz,sjb->ijz', mapped, axial.gather(right, 1))
 
 
 def outer_product_mean(

@@ -86,7 +86,7 @@ def _product_by_channel(z, w, mask, outgoing):
     edges *= jax.nn.sigmoid(products.einsum('cij,dcs->sdij', by_edge, gate_w) + gate_b.T[..., None, None])
     edges = edges.astype(z.dtype)
     left, right = _partners(edges[0], edges[1], outgoing, rows=1)
-    return jnp.einsum(equation, left, right, preferred_element_type=jnp.float32).astype(z.dtype)
+    return products.einsum_in_float32(equation, left, right).astype(z.dtype)
 
   def by_channel(x):  # [..., 2h] to [h, ..., 2]
     return jnp.moveaxis(x.reshape(*x.shape[:-1], 2, hidden), -1, 0)
