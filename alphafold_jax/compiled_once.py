@@ -32,7 +32,7 @@ from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from alphafold_jax import devices, locks, program_files
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.ops import seam
+from alphafold_jax.ops import products, seam
 from alphafold_jax.transfer.files import state
 
 _log = logging.getLogger(__name__)
@@ -120,8 +120,8 @@ def exported(jitted: Any, arguments: tuple) -> jax.export.Exported | None:
 
 
 def allowed_calls() -> list[jax.export.DisabledSafetyCheck]:
-  """The custom calls that a kept program may hold: those of the kernels."""
-  return [jax.export.DisabledSafetyCheck.custom_call(name) for name in seam.custom_calls()]
+  """The custom calls that a kept program may hold: those of the kernels and of products."""
+  return [jax.export.DisabledSafetyCheck.custom_call(name) for name in (*seam.custom_calls(), *products.CUSTOM_CALLS)]
 
 
 def facts() -> dict[str, str]:

@@ -20,6 +20,8 @@ from jax.experimental import layout
 
 from alphafold_jax.ops import seam
 
+CUSTOM_CALLS = ('LayoutConstraint',)  # XLA's own, gone once it has compiled
+
 
 def dot(x: jax.Array, w: jax.Array) -> jax.Array:
   """Multiplies the last axis of x [..., c] by a matrix [c, d]: [..., d], in the dtype of `einsum`."""
