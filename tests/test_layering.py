@@ -112,7 +112,9 @@ LINES_OF_A_FILE, LINES_OF_A_FUNCTION, SIBLINGS = 350, 60, 6
 TABLES = ('config.base_config', 'experiments._base')  # functions that are lists of numbers with their sources
 MANY_PARTS = (  # whose subject is all parts of their folder
   'model.alphafold',  # Algorithm 2 names every module
-  'ops.attention',  # a table of kernels
+  'ops.attention',  # tables of kernels
+  'ops.transition',
+  'ops.triangle',
   'search.options',  # a table of engines
   'train.loop',  # the story of a training run
 )

@@ -35,7 +35,7 @@ def _sliced(
 
 def _layers(x, w):
   hidden = jax.nn.relu(products.dot(x, w.w_in) + w.b_in)
-  return products.dot(hidden.astype(x.dtype), w.w_out) + w.b_out
+  return (products.dot(hidden.astype(x.dtype), w.w_out) + w.b_out).astype(x.dtype)
 
 
 def _hidden_bytes(x, w):
