@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import small_experiment
 
 from alphafold_jax import config as configs
@@ -47,9 +48,10 @@ def compiled_fast():
   jax.config.update('jax_disable_most_optimizations', False)
 
 
-def test_one_protein_is_learnt_to_lddt_ca_above_0_95(tmp_path):
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_one_protein_is_learnt_to_lddt_ca_above_0_95(tmp_path, dtype):
   build_cache([PROTEIN], tmp_path / 'set', processes=1)
-  config = configs.changed(small_experiment.get_config(), CHANGES)
+  config = configs.changed(small_experiment.get_config(), CHANGES | {'model.dtype': dtype})
   spec = specs.make_step_spec(config)
   data_spec = specs.make_section(training_set.DataSpec, 'data', config)
   chain = training_set.whole_chain(cache.open_cache(tmp_path / 'set')[0], data_spec, data_spec.num_rows)
