@@ -23,7 +23,7 @@ from alphafold_jax import atomic, dtypes, sharing, untrusted
 from alphafold_jax.choices import DTYPES
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.runs.files import HIDDEN
-from alphafold_jax.runs.fleet import models, places
+from alphafold_jax.runs.fleet import models, places, processes
 from alphafold_jax.runs.fleet.places import Place
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
@@ -139,7 +139,7 @@ def _measured() -> dtypes.Measurement:
 def _elsewhere(task: Callable[[], _T], options: Options) -> _T:
   """Does something that needs JAX in another process."""
   spawned: Any = multiprocessing.get_context('spawn')
-  with concurrent.futures.ProcessPoolExecutor(1, spawned) as pool:
+  with concurrent.futures.ProcessPoolExecutor(1, spawned, processes.end_with_parent) as pool:
     pool.submit(_backend, options).result()
     return pool.submit(task).result()
 
