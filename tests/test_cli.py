@@ -163,6 +163,27 @@ def test_help_that_cannot_be_written_is_no_success(words, error, code, monkeypat
   assert cli.main(words) == code
 
 
+STOPPED = """if True:
+  import atexit, sys
+  from alphafold_jax import cli
+  atexit.register(print, 'torn down')
+  cli._has_jax_to_itself, cli._guarded = lambda: {begun}, lambda _: {code}
+  print('said')
+  sys.exit(cli.main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'begun, code, torn_down', [(True, 130, False), (True, 143, False), (False, 130, True), (True, 0, True)]
+)
+def test_a_program_that_is_stopped_does_not_wait_for_jax_to_tear_itself_down(begun, code, torn_down):
+  """JAX crashes there, if its compiler was interrupted, and the exit code was that of a segmentation fault."""
+  program = [sys.executable, '-c', STOPPED.format(begun=begun, code=code)]
+  ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+  assert ended.returncode == code and ended.stdout.split('\n')[:-1] == ['said'] + ['torn down'] * torn_down
+
+
 @pytest.mark.parametrize('lost', [KeyboardInterrupt, cli._Terminated])
 def test_a_signal_that_a_callback_swallows_still_ends_the_command(lost):
   with pytest.raises(KeyboardInterrupt) as ended, cli._terminable():

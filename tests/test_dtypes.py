@@ -4,6 +4,9 @@
 import json
 import logging
 import os
+import signal
+import subprocess
+import sys
 import threading
 
 import jax
@@ -307,6 +310,23 @@ ELSEWHERE = """if True:
 @pytest.mark.slow
 def test_only_the_other_process_loads_jax():
   assert python(ELSEWHERE).stdout.split() == ['True', 'False']
+
+
+KILLED = """if True:
+  import functools, os
+  from alphafold_jax import runs
+  from alphafold_jax.runs.fleet import dtype
+  if __name__ == '__main__':
+    dtype._elsewhere(functools.partial(os.system, f'kill -9 {os.getpid()}'), runs.Options(params='random'))
+"""
+
+
+@pytest.mark.slow
+def test_the_other_process_ends_with_the_one_that_is_killed():
+  killed = subprocess.run(
+    [sys.executable, '-c', KILLED], capture_output=True, timeout=60, check=False
+  )  # or it holds these
+  assert killed.returncode == -signal.SIGKILL, killed.stderr
 
 
 def test_a_minute_of_work_is_worth_it_and_a_small_protein_is_not():

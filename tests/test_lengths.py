@@ -77,6 +77,14 @@ def test_operations_are_those_that_were_counted():
   assert one == pytest.approx(12.8e12, rel=0.05) and five == pytest.approx(11.9e12, rel=0.05)
 
 
+def test_rows_beyond_the_clusters_are_extra_rows_and_absent_ones_cost_nothing():
+  config = Options(model_type='alphafold2').model_config('model_1')
+  main, extra = config.sampling.num_msa, config.sampling.num_extra
+  counted = [lengths.operations(config, 128, depth) for depth in (1, main, main + 1, main + extra, None)]
+  steps = [after - before for before, after in zip(counted, counted[1:])]
+  assert steps[0] / (main - 1) > 10 * steps[1] > 0 and steps[2] > 0 == steps[3]
+
+
 def test_accelerators_are_expected_where_jax_would_find_them(monkeypatch):
   monkeypatch.setattr(places, 'visible_gpus', lambda: [])
   monkeypatch.setattr(places, 'is_for_gpus', lambda: True)

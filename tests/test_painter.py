@@ -70,8 +70,12 @@ def test_what_is_large_is_drawn_here(busy, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('program', ['exec sleep 600', 'exit 1', None])
-def test_a_process_that_does_not_start_holds_nothing_up(program, tmp_path, monkeypatch, expected):
+@pytest.mark.parametrize(
+  'program, said',
+  [('exec sleep 600', ''), ('exit 1', 'ended as it started'), (None, 'no process can be started')],
+)
+def test_a_process_that_does_not_start_holds_nothing_up(program, said, tmp_path, monkeypatch, caplog, expected):
+  caplog.set_level('INFO')
   interpreter = tmp_path / 'python'
   if program:
     interpreter.write_text(f'#!/bin/sh\n{program}\n')
@@ -79,7 +83,20 @@ def test_a_process_that_does_not_start_holds_nothing_up(program, tmp_path, monke
   monkeypatch.setattr(sys, 'executable', str(interpreter))
   one = Painter(first=0, most=1)
   assert [one.begin(PICTURE)() for _ in range(3)] == [expected] * 3 and not one._living
+  until = time.monotonic() + 30
+  while said not in caplog.text and time.monotonic() < until:
+    time.sleep(0.01)
   one.close()
+  assert said in caplog.text and bool(said) == bool(caplog.text)
+
+
+@pytest.mark.slow
+def test_files_of_the_working_folder_are_no_part_of_a_process(tmp_path, monkeypatch):
+  (tmp_path / 'alphafold_jax.py').write_text('raise SystemExit')
+  monkeypatch.chdir(tmp_path)
+  process = painter._Process()
+  assert process.answer() == 'ready'
+  process.end()
 
 
 @pytest.mark.slow

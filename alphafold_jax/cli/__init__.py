@@ -8,6 +8,7 @@ the person, 143 by the system. JAX is loaded only when there is something to com
 """
 
 import argparse
+import atexit
 import contextlib
 import logging
 import os
@@ -19,7 +20,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from alphafold_jax import atomic
+from alphafold_jax import atomic, machine
 from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, flags, msa, params, predict, train
 from alphafold_jax.cli.flags import PROGRAM
 from alphafold_jax.errors import AlphaFoldError
@@ -27,17 +28,35 @@ from alphafold_jax.screen import LOG, close_output, name_of_shard, open_streams
 from alphafold_jax.version import __version__
 
 _MOMENT = 0.1  # seconds
+_STOPPED = (130, 143)  # exit codes of a program that was told to end
 COMMANDS = (predict, msa, db, cache, evaluate, train, dataset, params, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  """Runs a command; returns the exit code."""
+  """Runs a command; returns the exit code. Without arguments it is the program itself, which then ends."""
   open_streams()
   logging.getLogger('matplotlib').setLevel(logging.ERROR)  # or it speaks of its own cache where a home is locked
+  is_program = arguments is None
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   sys.argv[:] = map(atomic.printable, sys.argv)  # which HMMER writes into what it makes
   arguments = [part for one in arguments for part in _separated(one)]
-  return _guarded(arguments)
+  code = _guarded(arguments)
+  if is_program and code in _STOPPED and _has_jax_to_itself():
+    atexit.register(_leave, code)  # the last that is registered is called first
+  return code
+
+
+def _has_jax_to_itself() -> bool:
+  """Whether JAX runs here, and no other process waits for it to end in good order, as in training on many machines."""
+  return machine.jax_has_begun() and not sys.modules['jax'].distributed.is_initialized()
+
+
+def _leave(code: int) -> None:
+  """Ends the process before JAX clears its caches, which crashes once the compiler was interrupted."""
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(Exception):  # closed, or gone
+      stream.flush()
+  os._exit(code)
 
 
 def _run(arguments: Sequence[str], options: argparse.Namespace) -> int:

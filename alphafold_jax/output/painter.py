@@ -66,11 +66,12 @@ class Painter:
 
   def begin(self, picture: Picture) -> Callable[[], bytes]:
     """Begins with a picture; returns what waits for the PNG, and raises what went wrong in drawing it."""
-    self._left -= 1
-    if self._left < 0 and self._pool is None:
-      self._pool = ThreadPoolExecutor(self._count, 'painting')
-      for _ in range(self._count):
-        self._pool.submit(self._start)
+    with self._lock:  # several threads write files
+      self._left -= 1
+      if self._left < 0 and self._pool is None:
+        self._pool = ThreadPoolExecutor(self._count, 'painting')
+        for _ in range(self._count):
+          self._pool.submit(self._start)
     if self._pool is None or not self._living or not picture.is_small:
       return here(picture)
     return self._pool.submit(self._painted, picture).result
@@ -88,7 +89,11 @@ class Painter:
     with self._lock:
       if self._is_closed:
         return
-      process = _Process()
+      try:
+        process = _Process()
+      except OSError as error:
+        _log.info('no process can be started to draw pictures (%s); they are drawn here', error, extra=LOG_ONLY)
+        return
       self._starting.add(process)
     is_ready = process.answer() == _READY
     with self._lock:
@@ -96,8 +101,10 @@ class Painter:
       if is_ready and not self._is_closed:
         self._living.add(process)
         self._idle.put(process)
-      else:
-        process.end()
+        return
+      process.end()
+      if not self._is_closed:
+        _log.info('a process that should draw pictures ended as it started; they are drawn here', extra=LOG_ONLY)
 
   def _painted(self, picture: Picture) -> bytes:
     try:
@@ -121,9 +128,9 @@ class _Process:
   """One that draws, see `serve`."""
 
   def __init__(self) -> None:
-    paths = os.pathsep.join(path for path in sys.path if path)
+    paths = os.pathsep.join(map(os.path.abspath, sys.path))  # and by -P no other, such as the folder it is started in
     self._child = subprocess.Popen(
-      [sys.executable, '-c', f'from {__name__} import serve; serve()'],
+      [sys.executable, '-P', '-c', f'from {__name__} import serve; serve()'],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ import json
 import logging
 import multiprocessing
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from alphafold_jax import atomic, dtypes, sharing, untrusted
 from alphafold_jax.choices import DTYPES
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.runs.files import HIDDEN
-from alphafold_jax.runs.fleet import models, places
+from alphafold_jax.runs.fleet import lengths, models, places, processes
 from alphafold_jax.runs.fleet.places import Place
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
@@ -139,21 +140,13 @@ def _measured() -> dtypes.Measurement:
 def _elsewhere(task: Callable[[], _T], options: Options) -> _T:
   """Does something that needs JAX in another process."""
   spawned: Any = multiprocessing.get_context('spawn')
-  with concurrent.futures.ProcessPoolExecutor(1, spawned) as pool:
+  with concurrent.futures.ProcessPoolExecutor(1, spawned, processes.end_with_parent) as pool:
     pool.submit(_backend, options).result()
     return pool.submit(task).result()
 
 
 def operations(options: Options, jobs: Sequence[Job]) -> float:
-  """About how many floating-point operations a run will take at least, by its products in the Evoformer."""
-  total = 0.0
-  for name in options.models:
-    config = options.model_config(name)
-    c_m, c_z, c_outer = config.embedder.c_m, config.embedder.c_z, config.evoformer.c_outer
-    rows = min(_ROWS, config.sampling.num_msa)
-    for size in (residue_bucket(job.num_res) for job in jobs):
-      msa = 36 * rows * size * c_m**2
-      outer = 2 * c_outer**2 * size**2 * (rows + c_z)
-      pair = 60 * size**2 * c_z**2 + 12 * size**3 * c_z
-      total += config.evoformer.num_block * (config.num_recycle + 1) * (msa + outer + pair)
-  return total * len(options.seeds)
+  """About how many floating-point operations a run will take at least: of few rows, padded no further than alone."""
+  of_protein = lengths.of_protein(options, _ROWS)
+  proteins = Counter(residue_bucket(job.num_res) for job in jobs)
+  return sum(count * of_protein(length) for length, count in proteins.items())

@@ -91,7 +91,7 @@ def _be_child(workload: Workload, place: Place, started: float, screen: Screen |
   """
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the parent decides
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # gives proteins back on its way
-  threading.Thread(target=_end_with_parent, daemon=True).start()
+  end_with_parent()
   place.occupy()
   out, options = workload.setup.out, workload.setup.options
   with reporting(out / name_of_shard(LOG, options.shard), screen):
@@ -109,7 +109,12 @@ def _be_child(workload: Workload, place: Place, started: float, screen: Screen |
       sys.exit(1)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+  """Has this process, a child of `multiprocessing`, end once its parent has died: by SIGTERM, or soon without."""
+  threading.Thread(target=_outlive_briefly, daemon=True).start()
+
+
+def _outlive_briefly() -> None:
   parent = multiprocessing.parent_process()
   assert parent is not None
   parent.join()

@@ -40,7 +40,7 @@ class Assignment:
 def shares(jobs: Sequence[Job], count: int) -> list[list[Job]]:
   """The jobs by length, cut into parts of about equal cost: the same on every host, with few programs for each."""
   ordered = sorted(jobs, key=lambda job: (job.num_res, job.name))
-  costs = [cost(residue_bucket(job.num_res)) for job in ordered]
+  costs = [cost(residue_bucket(job.num_res)) for job in ordered]  # the run's own lengths depend on the device
   parts: list[list[Job]] = [[] for _ in range(count)]
   for job, one, before in zip(ordered, costs, itertools.accumulate(costs, initial=0.0)):
     middle = (before + one / 2) / sum(costs)
