@@ -35,7 +35,7 @@ from small_runs import (
   raw,
 )
 
-from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings, sharing
+from alphafold_jax import atomic, attempts, cli, errors, planning, prediction, runs, screen, settings, sharing, tasks
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
 from alphafold_jax.runs.files import ending, job_files, report, stored
@@ -756,7 +756,7 @@ def test_a_protein_too_large_fails_at_once_and_the_others_run(tmp_path, monkeypa
 
 
 def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, monkeypatch):
-  run, tried = prediction._run, []
+  run, tried = attempts._run, []
 
   def short(task, plan, *arguments):
     tried.append((task.model.name, plan.step))
@@ -764,7 +764,7 @@ def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, 
       raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
     return run(task, plan, *arguments)
 
-  monkeypatch.setattr(prediction, '_run', short)
+  monkeypatch.setattr(attempts, '_run', short)
   out = tmp_path / 'out'
   assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *TWO) == 0
   assert tried == [('model_1_ptm', 0), ('model_2_ptm', 0), ('model_2_ptm', 0)]
@@ -773,7 +773,7 @@ def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, 
 
 
 def test_a_plan_that_is_not_the_plain_one_and_the_longest_protein_are_told(tmp_path, monkeypatch):
-  monkeypatch.setattr(prediction._Task, 'plan', lambda _, plan=prediction._Task.plan: plan(_).below)
+  monkeypatch.setattr(tasks.Task, 'plan', lambda _, plan=tasks.Task.plan: plan(_).below)
   out = tmp_path / 'out'
   assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *ALONE) == 0
   log = (out / 'log.txt').read_text()

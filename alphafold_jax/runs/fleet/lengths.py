@@ -3,9 +3,9 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from alphafold_jax.costs import operations
 from alphafold_jax.data.padding import best_lengths, residue_bucket
 from alphafold_jax.runs.options import Options
 
@@ -49,20 +49,3 @@ def of_run(num_res: Iterable[int], options: Options, on_accelerator: bool) -> Le
     return len(options.seeds) * sum((config.num_recycle + 1) * operations(config, length) for config in configs)
 
   return Lengths(best_lengths(proteins, of_protein, program), num_devices)
-
-
-def operations(config: Mapping[str, Any], num_res: int) -> float:
-  """Floating-point operations of a pass at a padded length, roughly: products of the two stacks, with all rows.
-
-  The terms are those of Suppl. Algorithms 6 and 18 at their usual shapes: four projections in and one out per
-  attention, transitions of four times the width, and the cube of the length in triangles.
-  """
-  n, z = num_res, config['embedder']['c_z']
-  pair = 60 * n**2 * z**2 + 12 * n**3 * z
-  total = 0.0
-  for stack, rows, width in (('evoformer', 'num_msa', 'c_m'), ('extra_msa', 'num_extra', 'c_extra')):
-    s, c, outer = config['sampling'][rows], config['embedder'][width], config[stack]['c_outer']
-    column = s if config[stack]['column_attention'] == 'full' else 0  # global attention has no pairs of rows
-    alignment = 36 * s * n * c**2 + 4 * s * n * (n + column) * c + 2 * outer**2 * (s + z) * n**2
-    total += config[stack]['num_block'] * config['num_ensemble'] * (alignment + pair)
-  return total
