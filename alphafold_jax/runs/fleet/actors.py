@@ -93,7 +93,7 @@ class Predicting:
     self._events.put(('ended', outcome, failures))
 
   def _predict(self, assignment: Assignment, ahead: Job | None) -> None:
-    predict(self._predictor, assignment, ahead)
+    predict(self._predictor, [assignment], [ahead] if ahead else [])
 
   def _drain(self) -> None:
     self._predictor.drain()
