@@ -134,14 +134,19 @@ class OnDevice:
       )
     return watch.finished(predicted)
 
-  def compute_together(self, proteins: Sequence[Protein], which: Which) -> None:
+  def compute_together(
+    self, proteins: Sequence[Protein], which: Which, is_kept: Callable[[Protein, Which], bool]
+  ) -> None:
     """Computes proteins of one padded length in passes of several, for `computed` to take.
 
-    Not if processes died at one. Where it fails in a way that is not one protein's, they are left to be computed alone.
+    Not those that an earlier run kept, nor if processes died at one. Where it fails in a way that is not one
+    protein's, they are left to be computed alone.
     """
     if not proteins or any(protein.assignment.deaths for protein in proteins):
       return
     if (several := self.several(proteins[0].job, len(proteins))) == 1:
+      return
+    if not (proteins := [protein for protein in proteins if not is_kept(protein, which)]):
       return
     try:
       self._compute_together(proteins, which, several)

@@ -151,7 +151,8 @@ class Predictor:
     """Runs each model and seed of each; what goes wrong with one is among its protein's failures."""
     try:
       for which in [(name, seed) for name in self._options.models for seed in self._options.seeds]:
-        self._device.compute_together([one for one in proteins if not (one.is_enough or self._kept(one, which))], which)
+        going = [protein for protein in proteins if not protein.is_enough]
+        self._device.compute_together(going, which, lambda *one: self._kept(*one) is not None)
         for protein in proteins:
           if not protein.is_enough:
             self._predict(protein, which)
