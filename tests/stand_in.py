@@ -59,6 +59,9 @@ class _Predictor:
   def together(self, job, count):
     return min(count, self._setup.options.batch or 1)
 
+  def most_together(self):
+    return dict.fromkeys(self._setup.lengths.chosen, self._setup.options.batch or 1)
+
   def run(self, assignments, ahead=()):
     with open(self._setup.out / '.together', 'a', encoding='utf-8') as file:
       file.write(' '.join(assignment.job.name for assignment in assignments) + '\n')

@@ -93,11 +93,10 @@ def test_who_dies_costs_nothing_but_time_and_a_protein_that_kills_two_has_failed
   assert tries(out) == Counter(called + ['once', 'kill', 'fail', 'kill', 'kill'])
 
 
-def test_proteins_that_were_run_together_when_a_process_died_are_run_each_alone(stands_in, tmp_path, monkeypatch):
-  monkeypatch.setitem(sys.modules, 'ray', None)
+def test_proteins_that_were_run_together_when_a_process_died_are_run_each_alone(way, tmp_path):
   called = ['kill', *'abcdefg']
   source, out = proteins(tmp_path, *called), tmp_path / 'out'
-  assert predict(source, out, *stand_in.FLAGS, '--workers', '2', '--batch', '3') == 1
+  assert predict(source, out, *stand_in.FLAGS, *way, '--batch', '3') == 1
   assert statuses(out) == dict.fromkeys(called, 'done') | {'kill': 'failed'}
   (failure,) = load_json(out / 'failures.json')
   assert (failure['job'], failure['error']) == ('kill', 'WorkerDied')

@@ -76,7 +76,6 @@ def test_what_fails_for_all_is_computed_one_by_one(source, one_by_one, tmp_path,
   ('flags', 'message'),
   [
     (('--batch', '0'), 'batch=0: must be 1 to 64, or auto'),
-    (('--batch', '4', '--ray', 'auto'), '--batch 4 and --ray do not go together'),
     (('--batch', '4', '--devices', '2'), '--batch 4 and --devices do not go together'),
     (('--batch', 'many'), 'many'),
   ],
@@ -84,11 +83,6 @@ def test_what_fails_for_all_is_computed_one_by_one(source, one_by_one, tmp_path,
 def test_wrong_flags_are_named(source, tmp_path, flags, message, capsys):
   assert predict(source, tmp_path / 'out', *ALONE, *flags) == 2
   assert message in capsys.readouterr().err
-
-
-def test_one_and_auto_go_with_everything():
-  for batch in (None, 1):
-    Options(params='random', batch=batch, ray='auto')
 
 
 def test_single_sequences_of_a_run_are_reckoned_with_one_row(monkeypatch):

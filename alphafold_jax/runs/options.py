@@ -112,9 +112,8 @@ class Options:
       self.model_config(name)  # InputError: no such setting
 
   def _check_batch(self) -> None:
-    others = {'--devices': self.settings.num_devices > 1, '--ray': self.ray is not None}
-    if said := [flag for flag, value in others.items() if value and (self.batch or 1) > 1]:
-      raise InputError(f'--batch {self.batch} and {said[0]} do not go together: leave out --batch')
+    if self.settings.num_devices > 1 and (self.batch or 1) > 1:
+      raise InputError(f'--batch {self.batch} and --devices do not go together: leave out --batch')
 
   def _check_shard(self) -> None:
     if self.shard is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax.choices import RANKINGS
+from alphafold_jax.choices import MAX_TOGETHER, RANKINGS
 from alphafold_jax.errors import AlphaFoldError, NumericalError, WeightsError
 from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
@@ -87,6 +87,10 @@ class Predictor:
   def together(self, job: Job, count: int) -> int:
     """How many proteins of the padded length of one are to be run together, of so many that there are."""
     return min(count, self._device.several(job, count))
+
+  def most_together(self) -> dict[int, int]:
+    """How many proteins of each padded length of the run are to be run together, if there are so many."""
+    return {size: self._models.together(size, MAX_TOGETHER) for size in self._lengths.chosen}
 
   def run(self, assignments: Sequence[Assignment], ahead: Sequence[Job] = ()) -> None:
     """Predicts proteins of one padded length; the last files are written later, and then `ended` is called.

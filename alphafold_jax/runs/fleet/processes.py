@@ -54,7 +54,7 @@ def _predict_all(workload: Workload, proteins: Queue, assignment: Assignment | N
   with workload.setup.predictor(progress, proteins.ended) as predictor:
     while assignment is not None:
       several = 1 if assignment.deaths else predictor.together(assignment.job, proteins.alike(assignment.job) + 1)
-      assignments = [assignment, *proteins.take_alike(assignment.job, several - 1)]
+      assignments = [assignment, *proteins.take_alike(assignment, several - 1)]
       predict(predictor, assignments, proteins.coming(several))
       if (assignment := proteins.take()) is None:
         predictor.drain()

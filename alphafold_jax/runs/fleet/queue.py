@@ -101,13 +101,9 @@ class Queue:
     """Whether nothing is left, nor in the hands of others that must be waited for."""
     return not (self._own or self._others)
 
-  def peek(self, avoid: Collection[str] = ()) -> Job | None:
-    """What probably comes next, not claimed yet."""
-    return next((job for name, job in self._own.items() if name not in avoid), None)
-
-  def coming(self, count: int) -> list[Job]:
+  def coming(self, count: int, avoid: Collection[str] = ()) -> list[Job]:
     """The first of what probably comes next, not claimed yet."""
-    return list(itertools.islice(self._own.values(), count))
+    return list(itertools.islice((job for name, job in self._own.items() if name not in avoid), count))
 
   def alike(self, job: Job) -> int:
     """How many of this run's proteins that are left have the padded length of one, which is not counted."""
@@ -124,12 +120,12 @@ class Queue:
       self._look_at_others()
     return None
 
-  def take_alike(self, job: Job, count: int) -> list[Assignment]:
-    """Claims up to so many of this run's further proteins of the padded length of one."""
-    size = self._lengths.of(job.num_res)
+  def take_alike(self, first: Assignment, count: int) -> list[Assignment]:
+    """Claims up to so many of this run's further proteins of the padded length of one; none if processes died at it."""
+    size = self._lengths.of(first.job.num_res)
     found: list[Assignment] = []
     for other in [*self._own.values()]:
-      if len(found) == count:
+      if first.deaths or len(found) == count:
         break
       if self._lengths.of(other.num_res) == size and (assignment := self._claimed(other)) is not None:
         found.append(assignment)
