@@ -167,12 +167,11 @@ def divided(kernels: Kernels, count: int) -> Kernels:
   """
   if count == 1:
     return kernels
-  chosen = {name: row for name, row in choices(kernels.implementation).items() if OPERATIONS[name][row].is_batched}
-  implementation = ','.join(f'{name}={row}' for name, row in chosen.items()) or AUTO
-  chunk_bytes = max(1, budget(kernels) // count)
-  if kernels.strict:
-    implementation = kernels.implementation
-  return dataclasses.replace(kernels, implementation=implementation, chunk_bytes=chunk_bytes)
+  implementation = kernels.implementation
+  if not kernels.strict:
+    batched = [f'{name}={row}' for name, row in choices(implementation).items() if OPERATIONS[name][row].is_batched]
+    implementation = ','.join(batched) or AUTO
+  return dataclasses.replace(kernels, implementation=implementation, chunk_bytes=max(1, budget(kernels) // count))
 
 
 def choices(implementation: str) -> dict[str, str]:
