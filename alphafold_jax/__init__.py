@@ -30,6 +30,7 @@ _WHERE = {  # public name -> its module, and its name there where that is anothe
   'load_model': 'models',
   'make_batch': 'prediction:as_batch',
   'predict': 'prediction',
+  'predict_together': 'together',
   'Alignment': 'data.alignment',
   'Query': 'data.queries',
   'read_queries': 'data.queries',

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MAX_SEED = 2**31 - 1  # of a prediction
+MAX_TOGETHER = 64  # proteins in one pass; more gain nothing, and their results come late
 MINI = 'mini'  # the model that ships with the package
 MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', MINI)
 ORDER = (1, 2, 3, 4, 5)  # numbers of the models of a published type

@@ -17,6 +17,8 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import schema
+from alphafold_jax.choices import MAX_TOGETHER
+from alphafold_jax.costs import operations
 from alphafold_jax.data import features, padding
 from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.model import alphafold
@@ -26,6 +28,7 @@ from alphafold_jax.ops import outer_product, seam, triangle
 from alphafold_jax.screen import number
 from alphafold_jax.weights import official
 
+_FILLING = 2e13  # operations of a pass that an accelerator takes some 0.3 s for, reckoned
 _SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
 
 
@@ -81,12 +84,15 @@ class Work:
   num_params: int
   num_devices: int = 1  # that share the protein
   keep_distogram: bool = False
+  num_proteins: int = 1  # that a device computes together
 
   def needed(self, num_res: int, kernels: seam.Kernels) -> int:
     """Bytes on each device at a padded length."""
-    spec = dataclasses.replace(self.spec, kernels=kernels)
+    spec = dataclasses.replace(self.spec, kernels=seam.divided(kernels, self.num_proteins))
     distogram = _DISTOGRAM_BYTES * num_res**2 // self.num_devices if self.keep_distogram else 0
-    return distogram + pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
+    one = distogram + pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
+    params = param_bytes(spec, self.num_params)
+    return params + self.num_proteins * (one - params)
 
   def fits(self, num_res: int, available: int) -> bool:
     """Whether a protein of so many residues fits at the foot of the ladder."""
@@ -112,6 +118,7 @@ class Plan:
   longest: int | None  # residues that fit, with as many alignment rows, at the foot of the ladder
   step: int = 0  # of the ladder; 0: what was asked for
   below: 'Plan | None' = None  # the next step, for when memory runs out nevertheless
+  num_proteins: int = 1  # of one program, that are computed together
 
   @property
   def how(self) -> str:
@@ -152,7 +159,7 @@ def plan(work: Work, num_res: int, available: int | None, num_local: int = 1) ->
   for step, (kernels, needed) in reversed(list(enumerate(steps))):
     if available is not None and needed > available:
       break
-    found = Plan(work.num_devices, num_res, kernels, needed, available, longest, step, found)
+    found = Plan(work.num_devices, num_res, kernels, needed, available, longest, step, found, work.num_proteins)
   if found is None:
     assert available is not None and longest is not None  # else anything is taken to fit
     raise ResourceError(_refusal(work, num_res, steps[-1][1], available, longest, num_local))
@@ -193,11 +200,43 @@ def longest(
     num_templ: templates, if the model takes any.
     keep_distogram: whether it is kept.
   """
+  return _work(config, num_devices, num_templ, keep_distogram).longest(available)
+
+
+def together(
+  config: Mapping[str, Any], num_res: int, available: int | None, most: int, keep_distogram: bool = False
+) -> int:
+  """How many proteins of a padded length the device computes together: a power of two, on CPUs one.
+
+  As many as do not fill an accelerator, which then computes them in little more time than one of them, and as leave
+  half of the free memory free.
+
+  Args:
+    config: of the model; its parameters need not be there.
+    num_res: padded residues.
+    available: free bytes of the device, None: not known.
+    most: proteins that there are; up to a power of two are computed in their stead.
+    keep_distogram: whether it is kept.
+  """
+  if jax.default_backend() == 'cpu':
+    return 1
+  work, found = _work(config, 1, 0, keep_distogram), 1
+  while found < min(most, MAX_TOGETHER):
+    doubled = dataclasses.replace(work, num_proteins=2 * found)
+    if doubled.num_proteins * operations(config, num_res) > _FILLING:
+      break
+    if available is not None and doubled.needed(num_res, work.spec.kernels) > available // 2:
+      break
+    found = doubled.num_proteins
+  return found
+
+
+def _work(config: Mapping[str, Any], num_devices: int, num_templ: int, keep_distogram: bool) -> Work:
+  """What a model computes with all alignment rows that it samples."""
   spec = alphafold.make_spec(config)
   depth = padding.msa_depth_bucket(spec.sampling.num_msa + spec.sampling.num_extra)
   num_params = sum(map(math.prod, official.official_shapes(config).values()))
-  num_templ = num_templ if spec.templates else 0
-  return Work(spec, depth, num_templ, num_params, num_devices, keep_distogram).longest(available)
+  return Work(spec, depth, num_templ if spec.templates else 0, num_params, num_devices, keep_distogram)
 
 
 # ------------------------------------------------------------------------------------------ the estimate
@@ -239,9 +278,14 @@ def pass_bytes(
   moments = (2 * pair + 2.2 * msa, 2 * pair + msa + 3 * extra, 3.2 * pair + msa + 4.3 * channels * own * num_res)
   columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
   gathered = 2 * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
-  cast_params = num_params if item < 4 else 0
-  trunk = item * (max(moments) + gathered + cast_params)
+  trunk = item * (max(moments) + gathered)
   rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
-  inputs = 4 * num_params + item * pair + 12 * depth * num_res + rows + item * templates
+  inputs = item * pair + 12 * depth * num_res + rows + item * templates
   results = 4 * 5 * own * num_res  # contact probability, errors and TM terms, and the first two apart
-  return int(inputs + trunk + results + 2 * budget)
+  return int(param_bytes(spec, num_params) + inputs + trunk + results + 2 * budget)
+
+
+def param_bytes(spec: AlphaFoldSpec, num_params: int) -> int:
+  """Bytes of so many parameters in float32, and of their copy in the trunk's dtype if that is another."""
+  item = _BYTES[spec.dtype]
+  return (4 + (item if item < 4 else 0)) * num_params

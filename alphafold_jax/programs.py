@@ -3,10 +3,11 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -16,7 +17,7 @@ from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.sampling import MsaSample
 from alphafold_jax.model.templates import TemplateContext
-from alphafold_jax.ops import axial
+from alphafold_jax.ops import axial, seam
 
 _MODEL = 'model'  # the axis of the mesh, as in training
 _QUICKLY = {'xla_backend_optimization_level': 1}  # for what takes longer to compile than it ever runs; the same bits
@@ -69,7 +70,8 @@ class Programs(NamedTuple):
 
   `prepare(params, key, batch) -> Context`; `draw(key, batch) -> MsaSample`, the rows of a pass;
   `one_pass(params, key, batch, context, previous, rows) -> PassResult`, which is given the key of `draw` and the
-  previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed.
+  previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed. Where several proteins are
+  computed together, all of these but the parameters have one more axis in front: `stacked` adds it, `of` undoes it.
 
   Only `draw` looks at the alignment, so the others take a batch whose alignment has no rows (`without_alignment`), and
   alignments of any depth share them. On one device a pass may also draw its rows itself, without `rows`.
@@ -80,6 +82,18 @@ class Programs(NamedTuple):
   one_pass: Callable[..., PassResult]
   initial: Callable[..., schema.Recycled]
   everywhere: NamedSharding | None  # where their arguments lie: whole on every device; None: on the default one
+  num_proteins: int = 1  # that are computed together
+
+  def stacked(self, trees: Sequence[Any]) -> Any:
+    """An argument of each protein as the programs want them, the last one's as often as proteins are missing."""
+    if self.num_proteins == 1:
+      return trees[0]
+    filled = [*trees, *[trees[-1]] * (self.num_proteins - len(trees))]
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *filled)
+
+  def of(self, result: Any, index: int) -> Any:
+    """A protein's part of a result."""
+    return result if self.num_proteins == 1 else jax.tree.map(lambda array: array[index], result)
 
   def put(self, tree: Any) -> Any:
     """Arrays where the programs want them; done once, they are not copied again for every pass."""
@@ -88,7 +102,11 @@ class Programs(NamedTuple):
 
 @functools.cache
 def compiled(
-  spec: AlphaFoldSpec, keep_representations: bool, num_devices: int = 1, keep_distogram: bool = False
+  spec: AlphaFoldSpec,
+  keep_representations: bool,
+  num_devices: int = 1,
+  keep_distogram: bool = False,
+  num_proteins: int = 1,
 ) -> Programs:
   """The programs of a spec, compiled once per shapes.
 
@@ -97,10 +115,26 @@ def compiled(
     keep_representations: whether a pass gives them
     num_devices: that share the protein; the padded number of residues is a multiple of it
     keep_distogram: whether a pass gives it
+    num_proteins: of like sizes that one device computes together; they share the bytes of a slice
 
   Raises:
     InputError: there are fewer devices.
   """
+  assert num_devices == 1 or num_proteins == 1  # devices share one protein, or a device has several
+  kept = keep_representations, keep_distogram
+  return _on_one_device(spec, *kept, num_proteins) if num_devices == 1 else _on_several(spec, *kept, num_devices)
+
+
+class _Functions(NamedTuple):
+  """What the programs compute, of one protein."""
+
+  prepare: Callable[..., alphafold.Context]
+  draw: Callable[..., MsaSample]
+  one_pass: Callable[..., PassResult]
+  initial: Callable[..., schema.Recycled]
+
+
+def _functions(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: bool) -> _Functions:
   network = alphafold.network(spec)
 
   def one_pass(params, key, batch, context, previous, rows=None):
@@ -120,11 +154,39 @@ def compiled(
   def draw(key, batch):
     return axial.share(network.rows({}, key, batch), axis=2)
 
-  if num_devices == 1:
-    identity = ('one_pass', spec, keep_representations, keep_distogram)
-    passes = Program(one_pass, identity, donate_argnums=4)
-    draws = jax.jit(draw, compiler_options=_QUICKLY)
-    return Programs(jax.jit(network.prepare), draws, passes, jax.jit(initial), everywhere=None)
+  return _Functions(network.prepare, draw, one_pass, initial)
+
+
+def _on_one_device(
+  spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: bool, num_proteins: int
+) -> Programs:
+  spec = dataclasses.replace(spec, kernels=seam.divided(spec.kernels, num_proteins))
+  of_one = _functions(spec, keep_representations, keep_distogram)
+  identity = ('one_pass', spec, keep_representations, keep_distogram, num_proteins)
+  return Programs(
+    jax.jit(_of_each(of_one.prepare, num_proteins, has_params=True)),
+    jax.jit(_of_each(of_one.draw, num_proteins), compiler_options=_QUICKLY),
+    Program(_of_each(of_one.one_pass, num_proteins, has_params=True), identity, donate_argnums=4),
+    jax.jit(_of_each(of_one.initial, num_proteins)),
+    everywhere=None,
+    num_proteins=num_proteins,
+  )
+
+
+def _of_each(function: Callable, num_proteins: int, has_params: bool = False) -> Callable:
+  """A function of one protein, for several along a leading axis of all its arguments but the parameters, the first."""
+  if num_proteins == 1:
+    return function
+
+  def of_all(*arguments):
+    shared, own = arguments[:has_params], arguments[has_params:]
+    return jax.vmap(functools.partial(function, *shared), axis_size=num_proteins)(*own)
+
+  return of_all
+
+
+def _on_several(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: bool, num_devices: int) -> Programs:
+  prepare, draw, one_pass, initial = _functions(spec, keep_representations, keep_distogram)
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
@@ -137,7 +199,7 @@ def compiled(
     representations=axial.partition(schema.Representations, _MODEL) if keep_representations else None,
   )
   return Programs(
-    jax.jit(_shared(network.prepare, mesh, (P(), P(), P()), context)),
+    jax.jit(_shared(prepare, mesh, (P(), P(), P()), context)),
     jax.jit(_shared(draw, mesh, (P(), P()), rows), compiler_options=_QUICKLY),
     Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled, rows), result), donate_argnums=4),
     jax.jit(_shared(initial, mesh, (P(),), recycled)),

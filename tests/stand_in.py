@@ -56,7 +56,19 @@ class _Predictor:
   def drain(self):
     pass
 
-  def run(self, assignment, ahead=None):
+  def together(self, job, count):
+    return min(count, self._setup.options.batch or 1)
+
+  def most_together(self):
+    return dict.fromkeys(self._setup.lengths.chosen, self._setup.options.batch or 1)
+
+  def run(self, assignments, ahead=()):
+    with open(self._setup.out / '.together', 'a', encoding='utf-8') as file:
+      file.write(' '.join(assignment.job.name for assignment in assignments) + '\n')
+    for assignment in assignments:
+      self._run(assignment)
+
+  def _run(self, assignment):
     job, out = assignment.job, self._setup.out
     self._progress.job(job.name, 'runs')
     before = [line.split() for line in ran_lines(out)]

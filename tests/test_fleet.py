@@ -93,6 +93,18 @@ def test_who_dies_costs_nothing_but_time_and_a_protein_that_kills_two_has_failed
   assert tries(out) == Counter(called + ['once', 'kill', 'fail', 'kill', 'kill'])
 
 
+def test_proteins_that_were_run_together_when_a_process_died_are_run_each_alone(way, tmp_path):
+  called = ['kill', *'abcdefg']
+  source, out = proteins(tmp_path, *called), tmp_path / 'out'
+  assert predict(source, out, *stand_in.FLAGS, *way, '--batch', '3') == 1
+  assert statuses(out) == dict.fromkeys(called, 'done') | {'kill': 'failed'}
+  (failure,) = load_json(out / 'failures.json')
+  assert (failure['job'], failure['error']) == ('kill', 'WorkerDied')
+  groups = [line.split() for line in (out / '.together').read_text().splitlines()]
+  (together,) = [group for group in groups if 'kill' in group and len(group) > 1]
+  assert max(map(len, groups)) == 3 and all([name] in groups for name in together)
+
+
 def test_a_process_whose_disk_is_full_gets_nothing_more_and_others_do_its_protein(way, tmp_path):
   called = ['full', *'abcdefgh']
   source, out = proteins(tmp_path, *called), tmp_path / 'out'

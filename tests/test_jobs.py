@@ -35,9 +35,10 @@ from small_runs import (
   raw,
 )
 
-from alphafold_jax import atomic, cli, errors, planning, prediction, runs, screen, settings, sharing
+from alphafold_jax import atomic, attempts, cli, errors, planning, prediction, runs, screen, settings, sharing, tasks
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.queries import Query
+from alphafold_jax.output.record import Pass
 from alphafold_jax.runs.files import ending, job_files, report, stored
 from alphafold_jax.runs.fleet import models, progress
 from alphafold_jax.runs.work import inputs, keys
@@ -480,7 +481,7 @@ def test_what_earlier_versions_kept_is_a_prediction_whose_arrays_stay_on_disk(tm
   path = tmp_path / f'{tag()}.npz'
   np.savez(path, __result__=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
   found = stored.find(tmp_path, 'a/b', 'a_b', tag(), 'k')
-  assert isinstance(found, prediction.Prediction) and isinstance(found.passes[0], prediction.Pass)
+  assert isinstance(found, prediction.Prediction) and isinstance(found.passes[0], Pass)
   assert (found.name, found.job, found.tag, found.sequence) == ('a/b', 'a_b', tag(), 'ARNDC')
   assert (found.ptm, found.seconds, found.notes) == (0.25, 2.0, (RANDOM_NOTE,)) and found.representations is None
   np.testing.assert_array_equal(found.pae, arrays['pae'])
@@ -756,7 +757,7 @@ def test_a_protein_too_large_fails_at_once_and_the_others_run(tmp_path, monkeypa
 
 
 def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, monkeypatch):
-  run, tried = prediction._run, []
+  run, tried = attempts._run, []
 
   def short(task, plan, *arguments):
     tried.append((task.model.name, plan.step))
@@ -764,7 +765,7 @@ def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, 
       raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
     return run(task, plan, *arguments)
 
-  monkeypatch.setattr(prediction, '_run', short)
+  monkeypatch.setattr(attempts, '_run', short)
   out = tmp_path / 'out'
   assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *TWO) == 0
   assert tried == [('model_1_ptm', 0), ('model_2_ptm', 0), ('model_2_ptm', 0)]
@@ -773,7 +774,7 @@ def test_memory_that_is_short_is_tried_again_without_the_other_models(tmp_path, 
 
 
 def test_a_plan_that_is_not_the_plain_one_and_the_longest_protein_are_told(tmp_path, monkeypatch):
-  monkeypatch.setattr(prediction._Task, 'plan', lambda _, plan=prediction._Task.plan: plan(_).below)
+  monkeypatch.setattr(tasks.Task, 'plan', lambda _, plan=tasks.Task.plan: plan(_).below)
   out = tmp_path / 'out'
   assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *ALONE) == 0
   log = (out / 'log.txt').read_text()
@@ -1062,8 +1063,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path):
 
 def test_few_programs_are_kept(monkeypatch):
   forgotten = []
-  monkeypatch.setattr(prediction, 'program_key', lambda model, *_: model)
   monkeypatch.setattr(prediction, 'forget_programs', lambda: forgotten.append(1))
   store = models.Models(options_for_keys())
-  assert [store._is_new_program(i % 30, None, None) for i in range(60)].count(True) == 60 and len(forgotten) == 2
-  assert not store._is_new_program(29, None, None)
+  assert [store._is_new_program(i % 30) for i in range(60)].count(True) == 60 and len(forgotten) == 2
+  assert not store._is_new_program(29)

@@ -9,7 +9,7 @@ import pytest
 import small_network
 
 from alphafold_jax import config as configs
-from alphafold_jax import devices, errors, planning, prediction, programs
+from alphafold_jax import devices, errors, planning, prediction, programs, tasks
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.alignment import single_sequence
 from alphafold_jax.model import alphafold
@@ -137,7 +137,7 @@ def test_a_refusal_suggests_the_devices_that_are_there_if_they_are_enough():
 @pytest.fixture(autouse=True)
 def forgetful():
   yield
-  prediction._RAN_OUT.clear()
+  tasks.RAN_OUT.clear()
 
 
 @pytest.fixture(scope='module')

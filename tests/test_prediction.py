@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import alphafold_jax as afj
-from alphafold_jax import devices, errors, installed, planning, prediction
+from alphafold_jax import attempts, devices, errors, installed, planning, prediction, programs
 from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.templates import Template, stack_templates
+from alphafold_jax.model import alphafold
 from alphafold_jax.weights import official, random, store
 
 SMALL = {'evoformer__num_block': 1, 'extra_msa__num_block': 1, 'structure__num_layer': 2}
@@ -35,7 +36,7 @@ def compiled_programs(model, **settings):
   """How many shapes the pass of these settings was compiled for."""
   config = prediction.Settings(**settings).apply(model.config)
   config = planning.reduced(config, {'num_seq': 1, 'num_templ': 0})
-  return len(prediction.programs.compiled(prediction.alphafold.make_spec(config), False, 1, False).one_pass.compiled)
+  return len(programs.compiled(alphafold.make_spec(config), False, 1, False, 1).one_pass.compiled)
 
 
 def test_a_prediction_is_unpadded_finite_and_complete(predicted):
@@ -97,7 +98,7 @@ def test_alignments_of_any_depth_compile_once_and_a_single_sequence_computes_one
     keys.add(prediction.program_key(model, prediction.as_batch(alignment), prediction.Settings(**settings)))
   (((spec, *_), _),) = keys
   assert (spec.sampling.num_msa, spec.sampling.num_extra) == (2, 3)
-  assert len(prediction.programs.compiled(spec, False, 1, False).one_pass.compiled) == 1
+  assert len(programs.compiled(spec, False, 1, False, 1).one_pass.compiled) == 1
   (single, *_), _ = prediction.program_key(model, prediction.as_batch(BARE), prediction.Settings())
   assert (single.sampling.num_msa, single.sampling.num_extra) == (1, 1)
 
@@ -154,7 +155,7 @@ def test_nothing_but_numbers_leaves_the_program(model):
 
 def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
   tried = []
-  run = prediction._run
+  run = attempts._run
 
   def overflowing(task, plan, on_pass):
     tried.append(task.config.dtype)
@@ -162,7 +163,7 @@ def test_overflow_in_bfloat16_is_tried_again_in_float32(model, monkeypatch):
       raise errors.NumericalError('overflow')
     return run(task, plan, on_pass)
 
-  monkeypatch.setattr(prediction, '_run', overflowing)
+  monkeypatch.setattr(attempts, '_run', overflowing)
   assert np.isfinite(afj.predict(model, BARE, num_recycle=0, dtype='bfloat16').plddt).all()
   assert tried == ['bfloat16', 'float32']
 

@@ -379,8 +379,8 @@ def test_features_are_made_ahead_once_also_when_another_protein_comes():
   loaded = []
   ahead = beside.Ahead(lambda job: loaded.append(job.name) or job.name)
   first, second, third = some_jobs(3)
-  ahead.begin(second)
+  ahead.begin([second])
   assert ahead.get(second) == 'p1' and loaded == ['p1']
-  ahead.begin(third)
+  ahead.begin([third])
   assert ahead.get(first) == 'p0' and ahead.get(third) == 'p2'
   ahead.close()

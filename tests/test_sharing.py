@@ -160,7 +160,14 @@ def test_flags_that_only_share_out_or_speed_up_work_are_not_among_those_that_cou
   database = tmp_path / 'd.fasta'
   database.write_text('>d\nMKT\n')
   search = SearchOptions('hmmer', (database,), num_threads=3, offline=True, search_cache=tmp_path)
-  speed = {'shard': (1, 2), 'workers': 3, 'ray': 'auto', 'sort_queries_by': 'none', 'compilation_cache': False}
+  speed = {
+    'shard': (1, 2),
+    'workers': 3,
+    'batch': 1,
+    'ray': 'auto',
+    'sort_queries_by': 'none',
+    'compilation_cache': False,
+  }
   plain = runs.Options().flags()
   assert runs.Options(**speed, settings=Settings(num_devices=2)).flags() == plain
   shaping = {

@@ -239,6 +239,11 @@ def pair(text: str) -> tuple[int, int]:
   return int(clusters), int(extra)
 
 
+def whole_or_auto(text: str) -> int | None:
+  """Reads `4`; `auto` is None."""
+  return None if text == 'auto' else int(text)
+
+
 def numbers(text: str) -> tuple[int, ...]:
   """Reads `1,2,3`."""
   return tuple(int(part) for part in text.split(','))

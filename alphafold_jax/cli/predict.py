@@ -129,6 +129,13 @@ _GROUPS: dict[str, Flags] = {
   },
   'many devices': {
     '--workers': count('processes that predict, each with GPUs of its own (default: one for each NVIDIA GPU)'),
+    '--batch': value(
+      'N',
+      'small proteins of one padded length that are computed in one pass, or auto: what the device is good for, on '
+      'CPUs one (default: %(default)s)',
+      type=flags.whole_or_auto,
+      default='auto',
+    ),
     '--ray': value(
       'ADDRESS', 'use the GPUs of a Ray cluster, such as head:6379, or auto on a machine of it; see docs/clusters.md'
     ),

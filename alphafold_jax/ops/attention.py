@@ -287,6 +287,7 @@ SELF_ATTENTION = seam.operation(
       custom_calls=attention_cudnn.CUSTOM_CALLS,
       declines=_of_heads(attention_cudnn.declines),
       declines_gradient=_of_heads(attention_cudnn.declines_gradient),
+      is_batched=False,  # JAX's rule does not know a bias that rows share
     ),
     'colabfold': seam.Row(
       _around(attention_colabfold.attend, empty_rows=False),
@@ -294,11 +295,13 @@ SELF_ATTENTION = seam.operation(
       packages=(attention_colabfold.PACKAGE,),
       custom_calls=pallas_platforms.CUSTOM_CALLS,
       declines=_of_heads(attention_colabfold.declines),
+      is_batched=False,  # not tried
     ),
     'cuequivariance': seam.Row(
       _around(attention_cuequivariance.attend, empty_rows=False),
       platforms=('cuda',),
       packages=attention_cuequivariance.PACKAGES,
+      is_batched=False,  # not tried
     ),
   },
 )

@@ -80,6 +80,7 @@ class Row:
     unavailable: (platform) to what else is missing.
     declines: (platform, *arguments) to what it does not take of them.
     declines_gradient: (platform, *arguments) to what it computes but cannot differentiate.
+    is_batched: whether `jax.vmap` of it computes what it computes of each, at the same time.
   """
 
   compute: Callable[..., jax.Array]
@@ -89,6 +90,7 @@ class Row:
   unavailable: Callable[[str], str | None] = no_reason
   declines: Callable[..., str | None] = no_reason
   declines_gradient: Callable[..., str | None] = no_reason
+  is_batched: bool = True
 
   def missing(self, platform: str) -> str | None:
     """Why the row cannot run on a platform with what is installed, or None where it can."""
@@ -156,6 +158,20 @@ def budget(kernels: Kernels) -> int:
   """How many bytes an operation's temporaries may take on the device that is compiled for."""
   on_cpu = (kernels.platform or jax.default_backend()) == 'cpu'
   return kernels.chunk_bytes or (_CPU_CHUNK_BYTES if on_cpu else _CHUNK_BYTES)
+
+
+def divided(kernels: Kernels, count: int) -> Kernels:
+  """The kernels of each of so many computations under `jax.vmap`, which share the bytes of a slice.
+
+  Operations whose row is not batched by `jax.vmap` fall back to the default, unless the kernels are strict.
+  """
+  if count == 1:
+    return kernels
+  implementation = kernels.implementation
+  if not kernels.strict:
+    batched = [f'{name}={row}' for name, row in choices(implementation).items() if OPERATIONS[name][row].is_batched]
+    implementation = ','.join(batched) or AUTO
+  return dataclasses.replace(kernels, implementation=implementation, chunk_bytes=max(1, budget(kernels) // count))
 
 
 def choices(implementation: str) -> dict[str, str]:

@@ -157,6 +157,7 @@ TRIANGLE_MULTIPLICATION = seam.operation(
       packages=triangle_cuequivariance.PACKAGES,
       custom_calls=triangle_cuequivariance.CUSTOM_CALLS,
       declines=triangle_cuequivariance.declines,
+      is_batched=False,  # not tried
     ),
   },
 )

@@ -12,7 +12,8 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import folders
-from alphafold_jax.choices import MAX_SEED, MODEL_TYPES, ORDER, RANKS, SKIPPABLE, SORTS
+from alphafold_jax.arguments import is_whole
+from alphafold_jax.choices import MAX_SEED, MAX_TOGETHER, MODEL_TYPES, ORDER, RANKS, SKIPPABLE, SORTS
 from alphafold_jax.errors import InputError
 from alphafold_jax.output import files
 from alphafold_jax.output.record import REPRESENTATIONS
@@ -24,7 +25,8 @@ RANDOM = 'random'
 
 _NEVER_IN_FILES = {  # choices that share work out or speed it up; and those that are made of others
   'settings', 'search', 'config', 'keep_representations', 'overwrite_existing_results', 'sort_queries_by', 'shard',
-  'workers', 'ray', 'compilation_cache', 'num_devices', 'offline', 'num_threads', 'gpu', 'search_cache', 'host_user',
+  'workers', 'batch', 'ray', 'compilation_cache', 'num_devices', 'offline', 'num_threads', 'gpu', 'search_cache',
+  'host_user',
 }  # fmt: skip
 _FLAGS = {'mode': 'msa-mode', 'databases': 'database'}  # of choices that are named otherwise
 _CLUSTER = re.compile(r'auto|[^/]+:\d+')
@@ -62,6 +64,7 @@ class Options:
   sort_queries_by: str = 'length'
   shard: tuple[int, int] | None = None  # which one of how many processes that share the output folder, from 1
   workers: int | None = 1  # processes that predict, each with devices of its own; None: one for each NVIDIA GPU
+  batch: int | None = None  # small proteins in one pass; None: what the device is good for, on CPUs one
   ray: str | None = None  # address of a Ray cluster that they are on, or 'auto'; None: this machine
   compilation_cache: bool = True
 
@@ -83,6 +86,7 @@ class Options:
       'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
       'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
       'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
+      'batch': (self.batch is None or is_whole(self.batch, 1, MAX_TOGETHER), f'must be 1 to {MAX_TOGETHER}, or auto'),
       'ray': (_CLUSTER.fullmatch(self.ray or 'auto'), 'must be auto, or HOST:PORT of the cluster, such as head:6379'),
     }
     for name, (good, rule) in checks.items():
@@ -90,6 +94,7 @@ class Options:
         value = getattr(self, name)
         raise InputError(f'{name}={sorted(value) if isinstance(value, frozenset) else value!r}: {rule}')
     self._check_shard()
+    self._check_batch()
     if owned := {'dtype', 'name'} & set(self.config):
       raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
     sources = {
@@ -105,6 +110,10 @@ class Options:
       raise InputError("rank='ptm': the alphafold2 models give no pTM; rank by plddt, or choose alphafold2_ptm")
     for name in self.models:
       self.model_config(name)  # InputError: no such setting
+
+  def _check_batch(self) -> None:
+    if self.settings.num_devices > 1 and (self.batch or 1) > 1:
+      raise InputError(f'--batch {self.batch} and --devices do not go together: leave out --batch')
 
   def _check_shard(self) -> None:
     if self.shard is None:

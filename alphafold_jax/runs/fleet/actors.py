@@ -2,11 +2,13 @@
 """Many devices on Ray: an actor for each, on this machine or on all machines of a cluster.
 
 This process holds the queue, the claims, the log and the display, and never loads JAX. It hands a free actor one
-protein and the one that probably comes next. While the actor predicts, it yields events, each a kind and its content:
+protein, or several to be run together, and what probably comes next. While the actor predicts, it yields events, each a
+kind and its content:
 
-    'device', facts                 ready, and what it computes on
+    'device', facts, most           ready, what it computes on, and proteins that it runs together, by padded length
     'log', record                   a line for the run's one log
-    'progress', method, arguments   a call of progress.Progress, for the run's one display
+    'progress', which, method, arguments
+                                    a call of the progress.Progress of one of them, for the run's one display
     'ended', outcome, failures      how a protein ended: perhaps the one before, whose files are written meanwhile
 
 An actor that dies is replaced, here or on another machine, and what it held is predicted again.
@@ -23,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from logging.handlers import QueueHandler
 from typing import Any
 
+from alphafold_jax.choices import MAX_TOGETHER
 from alphafold_jax.errors import AlphaFoldError, ResourceError
 from alphafold_jax.runs.files import Failure, Outcome
 from alphafold_jax.runs.fleet.claims import Claims
@@ -56,11 +59,15 @@ class _Forward(QueueHandler):
 class _RemoteProgress:
   """Puts each call of a method of Progress among the events."""
 
-  def __init__(self, events: 'queue.SimpleQueue[Event | None]'):
-    self._events = events
+  def __init__(self, events: 'queue.SimpleQueue[Event | None]', which: int = 0):
+    self._events, self._which, self._others = events, which, 0
+
+  def beside(self) -> '_RemoteProgress':
+    self._others = self._others % MAX_TOGETHER + 1
+    return _RemoteProgress(self._events, self._others)
 
   def __getattr__(self, method: str) -> Callable[..., None]:
-    return lambda *arguments: self._events.put(('progress', method, arguments))
+    return lambda *arguments: self._events.put(('progress', self._which, method, arguments))
 
 
 class Predicting:
@@ -87,13 +94,13 @@ class Predicting:
   def _start(self) -> None:
     device = self._setup.start_device(f'{self._name} on {platform.node()}: ')
     self._predictor = self._setup.predictor(_RemoteProgress(self._events), self._ended).__enter__()
-    self._events.put(('device', device))
+    self._events.put(('device', device, self._predictor.most_together()))
 
   def _ended(self, outcome: Outcome, failures: list[Failure]) -> None:
     self._events.put(('ended', outcome, failures))
 
-  def _predict(self, assignment: Assignment, ahead: Job | None) -> None:
-    predict(self._predictor, assignment, ahead)
+  def _predict(self, assignments: Sequence[Assignment], ahead: Sequence[Job]) -> None:
+    predict(self._predictor, assignments, ahead)
 
   def _drain(self) -> None:
     self._predictor.drain()
@@ -113,16 +120,22 @@ class _Actor:
   handle: Any = None
   stream: Any = None  # of the events of its task, until that is done
   held: dict[str, Assignment] = dataclasses.field(default_factory=dict)  # by name, until it has ended
-  running: str | None = None
-  ahead: str | None = None  # what it makes features of
+  running: Sequence[str] = ()
+  ahead: Sequence[str] = ()  # what it makes features of
+  most_together: dict[int, int] = dataclasses.field(default_factory=dict)  # proteins, by padded length
+  others: dict[int, Progress] = dataclasses.field(default_factory=dict)  # of proteins that are run together
 
   def call(self, task: str, *arguments: Any) -> None:
     self.stream = self.handle.during.options(num_returns='streaming').remote(task, *arguments)
 
-  def give(self, assignment: Assignment, ahead: Job | None) -> None:
-    self.running, self.ahead = assignment.job.name, ahead.name if ahead else None
-    self.held[self.running] = assignment
-    self.call('predict', assignment, ahead)
+  def give(self, assignments: Sequence[Assignment], ahead: Sequence[Job]) -> None:
+    given = {assignment.job.name: assignment for assignment in assignments}
+    self.running, self.ahead = tuple(given), [job.name for job in ahead]
+    self.held |= given
+    self.call('predict', assignments, ahead)
+
+  def progress_of(self, which: int) -> Progress:
+    return self.others.setdefault(which, self.progress.beside()) if which else self.progress
 
 
 class _Actors:
@@ -151,7 +164,7 @@ class _Actors:
     """Makes an actor, for the first time or in the place of a dead one."""
     one.handle = self._class.remote(one.place, self._setup, _package_log.getEffectiveLevel())
     one.num_starts += 1
-    one.is_ready, one.held, one.running, one.ahead = False, {}, None, None
+    one.is_ready, one.held, one.running, one.ahead = False, {}, (), ()
     one.call('start')
 
   def _kill(self, one: _Actor) -> None:
@@ -161,11 +174,13 @@ class _Actors:
   def _hand_out(self) -> bool:
     """Gives all free actors something to do; False once there is nothing left to do or to wait for."""
     for one in [one for one in self._members if one.is_ready and one.stream is None]:
-      avoid = {other.ahead for other in self._members if other is not one and other.ahead}  # others have its features
+      avoid = {name for other in self._members if other is not one for name in other.ahead}  # others have its features
       if self._again and not one.held:
-        one.give(self._again.popleft(), None)
+        one.give([self._again.popleft()], [])
       elif not self._again and (assignment := self._queue.take(avoid) or (self._queue.take() if avoid else None)):
-        one.give(assignment, self._queue.peek(avoid))
+        most = one.most_together.get(self._workload.setup.lengths.of(assignment.job.num_res), 1)
+        assignments = [assignment, *self._queue.take_alike(assignment, most - 1)]
+        one.give(assignments, self._queue.coming(len(assignments), avoid))
       elif one.held:
         one.call('drain')
     return bool(self._again or not self._queue.is_empty or any(one.held for one in self._members))
@@ -179,7 +194,7 @@ class _Actors:
       try:
         self._hear(one, self._ray.get(next(stream)))
       except StopIteration:
-        one.stream = one.running = None
+        one.stream, one.running = None, ()
       except self._ray.exceptions.RayTaskError as error:
         self._raised(one, error.cause)
       except self._ray.exceptions.RayError as error:
@@ -188,13 +203,13 @@ class _Actors:
   def _hear(self, one: _Actor, event: Event) -> None:
     """Deals with an event."""
     match event:
-      case 'device', facts:
-        one.is_ready, one.num_starts = True, 0
+      case 'device', facts, most_together:
+        one.is_ready, one.num_starts, one.most_together = True, 0, most_together
         self._workload.on_device(facts)
       case 'log', record:
         _package_log.handle(record)
-      case 'progress', method, arguments:
-        getattr(one.progress, method)(*arguments)
+      case 'progress', which, method, arguments:
+        getattr(one.progress_of(which), method)(*arguments)
       case 'ended', outcome, failures:
         one.held.pop(outcome.job, None)
         self._queue.ended(outcome, failures)
@@ -212,7 +227,7 @@ class _Actors:
 
   def _died(self, one: _Actor, why: str) -> None:
     """Replaces an actor; what it held is predicted again, or given up."""
-    blamed = [name for name in one.held if name == one.running] or list(one.held)
+    blamed = [name for name in one.held if name in one.running] or list(one.held)
     _log.warning('%s died%s', one.place.name, f'; it was at {", ".join(blamed)}' if blamed else '')
     _log.debug('%s: %s', one.place.name, why)
     for name, assignment in one.held.items():

@@ -2,7 +2,7 @@
 """Threads of the host beside the device: features of the protein that comes next, files of those before."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,23 +13,25 @@ _SMALL = 512  # residues: of longer proteins the files of one are written at a t
 
 
 class Ahead:
-  """Makes the features of one protein in advance."""
+  """Makes the features of proteins in advance."""
 
   def __init__(self, load: Callable[[Job], Any]):
     self._load = load
     self._pool = ThreadPoolExecutor(1, 'features')
-    self._next: tuple[str, Future] | None = None
+    self._begun: dict[str, Future] = {}
 
-  def begin(self, job: Job | None) -> None:
-    """Begins with a job that probably comes next."""
-    self._next = None if job is None else (job.name, self._pool.submit(self._load, job))
+  def begin(self, jobs: Sequence[Job]) -> None:
+    """Begins with jobs that probably come next, and forgets those that have not come."""
+    before, self._begun = self._begun, {}
+    for job in jobs:
+      self._begun[job.name] = before.pop(job.name) if job.name in before else self._pool.submit(self._load, job)
+    for forgotten in before.values():
+      forgotten.cancel()
 
   def get(self, job: Job) -> Any:
-    """The features of the job that comes now, made before or now; raises what went wrong with them."""
-    expected, self._next = self._next, None
-    if expected is not None and expected[0] == job.name:
-      return expected[1].result()
-    return self._load(job)
+    """The features of a job that comes now, made before or now; raises what went wrong with them."""
+    begun = self._begun.pop(job.name, None)
+    return self._load(job) if begun is None else begun.result()
 
   def close(self) -> None:
     self._pool.shutdown(cancel_futures=True)

@@ -9,11 +9,12 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax import folders
+from alphafold_jax.choices import SINGLE
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.runs.options import RANDOM, Options
 from alphafold_jax.transfer import files
@@ -144,7 +145,45 @@ class Models:
     if plan.step and self._last != (job, plan.kernels):
       _log.info('%s: memory is short, so it is computed with %s', job, plan)
     self._last = job, plan.kernels
-    return PlannedModel(model, plan, make_room, self._is_new_program(model, batch, plan))
+    return PlannedModel(model, plan, make_room, self._is_new_program(self._key(model, batch, plan=plan)))
+
+  def ready_for(
+    self, name: str, job: str, batches: Sequence[Any], num_res: int, num_proteins: int
+  ) -> tuple[Any, Callable[[], bool], bool]:
+    """For proteins that are computed together: the model, what makes room for them, and whether it will be compiled.
+
+    Args:
+      name: of the model.
+      job: name of one of the proteins.
+      batches: the unpadded schema.Batch of each.
+      num_res: padded residues.
+      num_proteins: in one pass.
+
+    Raises:
+      WeightsError: the parameters cannot be loaded.
+    """
+    model = self.get(name)
+    keys = (self._key(model, batch, num_res=num_res, num_proteins=num_proteins) for batch in batches)
+    is_new = [self._is_new_program(key) for key in dict.fromkeys(keys)]
+    return model, functools.partial(self._drop_others, name, job), any(is_new)
+
+  def together(self, num_res: int, count: int) -> int:
+    """How many proteins of a padded length are computed in one pass, of so many that there are.
+
+    They are taken to have all alignment rows that a pass samples, or one where sequences are taken as they are.
+    """
+    from alphafold_jax import devices, planning
+
+    options = self._options
+    if options.batch is not None:
+      return min(options.batch, 1 << (count - 1).bit_length())
+    if self._settings.num_devices > 1:
+      return 1
+    configs, free = [options.model_config(name) for name in options.models], devices.available_bytes()
+    if options.search is not None and options.search.mode == SINGLE:
+      configs = [planning.reduced(config, {'num_seq': 1, 'num_templ': 0}) for config in configs]
+    keep = self._settings.keep_distogram
+    return min(planning.together(config, num_res, free, count, keep) for config in configs)
 
   def _drop_others(self, name: str, job: str) -> bool:
     """Forgets all models but one where memory is short: nothing becomes slower by it. False if there was no other."""
@@ -155,11 +194,15 @@ class Models:
       _log.info('%s: memory is short; the other models in it are dropped', job)
     return bool(others)
 
-  def _is_new_program(self, model: Any, batch: Any, plan: Any) -> bool:
+  def _key(self, model: Any, batch: Any, **how: Any) -> Hashable:
+    from alphafold_jax import prediction
+
+    return prediction.program_key(model, batch, self._settings, **how)
+
+  def _is_new_program(self, program: Hashable) -> bool:
     """Whether the network will be compiled; forgets old programs when there are many."""
     from alphafold_jax import prediction
 
-    program = prediction.program_key(model, batch, self._settings, plan)
     if program in self._programs:
       return False
     if len(self._programs) >= _MAX_PROGRAMS:

@@ -53,20 +53,23 @@ def run_here(workload: Workload, claims: Claims, progress: Progress) -> None:
 def _predict_all(workload: Workload, proteins: Queue, assignment: Assignment | None, progress: Progress) -> None:
   with workload.setup.predictor(progress, proteins.ended) as predictor:
     while assignment is not None:
-      predict(predictor, assignment, proteins.peek())
+      several = 1 if assignment.deaths else predictor.together(assignment.job, proteins.alike(assignment.job) + 1)
+      assignments = [assignment, *proteins.take_alike(assignment, several - 1)]
+      predict(predictor, assignments, proteins.coming(several))
       if (assignment := proteins.take()) is None:
         predictor.drain()
         assignment = _next(proteins)
 
 
-def predict(predictor: Predictor, assignment: Assignment, ahead: Job | None) -> None:
-  """Predicts a protein, beside the features of the one ahead; with nothing beside it if processes died at it."""
-  if assignment.deaths:
-    predictor.drain()
-    predictor.run(assignment)
-    predictor.drain()
-  else:
-    predictor.run(assignment, ahead)
+def predict(predictor: Predictor, assignments: Sequence[Assignment], ahead: Sequence[Job]) -> None:
+  """Predicts proteins together, beside the features of those ahead; those that processes died at each by itself."""
+  for assignment in assignments:
+    if assignment.deaths:
+      predictor.drain()
+      predictor.run([assignment])
+      predictor.drain()
+  if others := [assignment for assignment in assignments if not assignment.deaths]:
+    predictor.run(others, ahead)
 
 
 def _next(proteins: Queue) -> Assignment | None:

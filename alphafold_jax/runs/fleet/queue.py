@@ -12,7 +12,7 @@ from typing import Any
 
 from alphafold_jax.data.padding import residue_bucket
 from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, KEPT, PARTIAL, Failure, Ledger, Outcome
-from alphafold_jax.runs.fleet.claims import STOPPED, Claim, Claims
+from alphafold_jax.runs.fleet.claims import STOPPED, Claim, Claims, stands
 from alphafold_jax.runs.fleet.progress import RunClock, cost
 from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import number
@@ -35,6 +35,11 @@ class Assignment:
   input_key: str  # digest of its input
   claim: Path
   deaths: int = 0  # processes that have died at it: if any, nothing else is done beside it
+
+  @property
+  def stands(self) -> bool:
+    """Whether no other process has taken the protein over since."""
+    return stands(self.claim)
 
 
 def shares(jobs: Sequence[Job], count: int) -> list[list[Job]]:
@@ -96,21 +101,35 @@ class Queue:
     """Whether nothing is left, nor in the hands of others that must be waited for."""
     return not (self._own or self._others)
 
-  def peek(self, avoid: Collection[str] = ()) -> Job | None:
-    """What probably comes next, not claimed yet."""
-    return next((job for name, job in self._own.items() if name not in avoid), None)
+  def coming(self, count: int, avoid: Collection[str] = ()) -> list[Job]:
+    """The first of what probably comes next, not claimed yet."""
+    return list(itertools.islice((job for name, job in self._own.items() if name not in avoid), count))
+
+  def alike(self, job: Job) -> int:
+    """How many of this run's proteins that are left have the padded length of one, which is not counted."""
+    size = self._lengths.of(job.num_res)
+    return sum(self._lengths.of(other.num_res) == size for other in self._own.values())
 
   def take(self, avoid: Collection[str] = ()) -> Assignment | None:
     """Claims the next protein that is not to be avoided. None: none can be had now; ask again until `is_empty`."""
     for job in [*self._own.values(), *self._others.values()]:
-      if job.name in avoid or self._is_settled(job) or (claim := self._claims.take(job.name)) is None:
-        continue
-      if (assignment := self._assigned(job, claim)) is not None:
+      if job.name not in avoid and (assignment := self._claimed(job)) is not None:
         self._seen.clear()
         return assignment
     if not avoid:
       self._look_at_others()
     return None
+
+  def take_alike(self, first: Assignment, count: int) -> list[Assignment]:
+    """Claims up to so many of this run's further proteins of the padded length of one; none if processes died at it."""
+    size = self._lengths.of(first.job.num_res)
+    found: list[Assignment] = []
+    for other in [*self._own.values()]:
+      if first.deaths or len(found) == count:
+        break
+      if self._lengths.of(other.num_res) == size and (assignment := self._claimed(other)) is not None:
+        found.append(assignment)
+    return found
 
   def ended(self, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
     """Puts on record how a protein ended, and gives it back."""
@@ -164,6 +183,12 @@ class Queue:
     if self._own.pop(job.name, None) is not None:
       self._clock.skip(self._lengths.of(job.num_res), self._passes_per_job)
     self._others.pop(job.name, None)
+
+  def _claimed(self, job: Job) -> Assignment | None:
+    """A protein claimed; None if it cannot be had, or nothing is left to do."""
+    if self._is_settled(job) or (claim := self._claims.take(job.name)) is None:
+      return None
+    return self._assigned(job, claim)
 
   def _is_settled(self, job: Job) -> bool:
     """Whether there is nothing to do since another process did it, well or not."""

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recycling of one protein, or of several that are computed together and stop each by itself."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from alphafold_jax import planning, programs
+from alphafold_jax.data.jobnames import safe_name
+from alphafold_jax.errors import NumericalError
+from alphafold_jax.output.files import Prediction
+from alphafold_jax.output.record import Pass
+from alphafold_jax.tasks import Task
+
+OnPass = Callable[[Pass, Callable[[], Prediction]], None]  # is given a pass, and what fetches the structure so far
+
+
+@dataclasses.dataclass
+class _Course:
+  """How far a protein has come."""
+
+  task: Task
+  on_pass: OnPass | None
+  of: Callable[[Any], Any]  # its part of what a program gives
+  done: list[Pass] = dataclasses.field(default_factory=list)
+  end: Prediction | NumericalError | None = None  # None: there are passes to come
+
+  def passed(self, index: int, result: programs.PassResult, numbers: Sequence[Any], seconds: float) -> None:
+    """Takes note of a pass; `numbers` are mean pLDDT, pTM, change in Å, and whether all of its numbers are finite."""
+    task, config = self.task, self.task.config
+    mean_plddt, ptm, change, finite = numbers
+    if not finite:
+      self.end = NumericalError(
+        f'{task.name}: {task.model.name} gave NaN or infinity in pass {index} in {config.dtype}; nothing of it is '
+        'written'
+      )
+      return
+    self.done.append(Pass(index, float(mean_plddt), None if ptm is None else float(ptm), float(change), seconds))
+    fetch = functools.partial(_fetch, task, result, self.of, tuple(self.done))
+    if self.on_pass is not None:
+      self.on_pass(self.done[-1], fetch)
+    if index == config.num_recycle or index and self.done[-1].change <= config.recycle_early_stop_tolerance:
+      self.end = fetch()
+
+
+def run(
+  tasks: Sequence[Task], plan: planning.Plan, on_pass: Sequence[OnPass | None]
+) -> list[Prediction | NumericalError]:
+  """Recycles each protein until it is done, Algorithm 30.
+
+  Args:
+    tasks: of one model, of its settings and of one program; no more than the plan has proteins.
+    plan: of all of them.
+    on_pass: for each, called after each of its passes.
+
+  Returns:
+    what became of each: its error if NaN or infinity came out.
+  """
+  first = tasks[0]
+  what, _ = first.program(plan.kernels, plan.num_proteins)
+  compiled = programs.compiled(*what)
+  keys = [jax.random.key(task.seed) for task in tasks]
+
+  def key_of(index: int) -> jax.Array:
+    return compiled.stacked([jax.random.fold_in(key, index) for key in keys])
+
+  batches = [task.padded() for task in tasks]
+  padded, alignment = compiled.stacked([(programs.without_alignment(batch), batch.msa) for batch in batches])
+  params, padded, alignment = compiled.put((first.params, padded, alignment))
+  context = compiled.prepare(params, key_of(first.config.num_recycle + 1), padded)
+  previous = compiled.initial(padded)
+  courses = [
+    _Course(task, one, functools.partial(compiled.of, index=index))
+    for index, (task, one) in enumerate(zip(tasks, on_pass, strict=True))
+  ]
+  index = 0
+  while going := [course for course in courses if course.end is None]:
+    start = time.monotonic()
+    key_pass = key_of(index)
+    rows = compiled.draw(key_pass, dataclasses.replace(padded, msa=alignment))
+    result = compiled.one_pass(params, key_pass, padded, context, previous, rows)
+    del rows
+    score = result.confidence
+    numbers = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))  # waits for the pass
+    seconds = (time.monotonic() - start) / len(going)
+    for course in going:
+      course.passed(index, result, course.of(numbers), seconds)
+    previous = result.recycled
+    del result  # what else it holds makes room for that of the next
+    index += 1
+  return [course.end for course in courses if course.end is not None]
+
+
+def _fetch(task: Task, result: programs.PassResult, of: Callable[[Any], Any], done: tuple[Pass, ...]) -> Prediction:
+  """Copies a protein's part of a result to the host and cuts the padding off."""
+  model, batch = task.model, task.batch
+  num_res = len(batch.aatype)
+  score, representations = result.confidence, result.representations
+
+  def host(array: jax.Array, axes: int = 1) -> np.ndarray:
+    return np.asarray(of(array))[(slice(num_res),) * axes]
+
+  arrays = {name: np.asarray(getattr(batch, name)) for name in ('aatype', 'residue_index', 'asym_id')} | {
+    'atom_positions': host(result.recycled.atom_positions),
+    'atom_mask': host(result.atom_mask),
+    'plddt': host(score.plddt),
+    'contact_probability': host(score.contact_probability, 2),
+  }
+  arrays |= {name: host(kept, 2) for name in ('pae', 'distogram') if (kept := getattr(score, name)) is not None}
+  if representations is not None:
+    arrays |= {'single': host(representations.single), 'pair': host(representations.pair, 2).astype(np.float32)}
+  return Prediction(
+    name=task.name,
+    job=safe_name(task.name),
+    model_name=model.name,
+    seed=task.seed,
+    mean_plddt=done[-1].mean_plddt,
+    ptm=done[-1].ptm,
+    passes=done,
+    arrays=arrays,
+    notes=(model.note.text,) if model.note else (),
+  )

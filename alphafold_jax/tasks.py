@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One prediction to be computed: what it is padded to, which program runs it, and how it fits the memory."""
+
+import dataclasses
+import functools
+from collections.abc import Hashable
+
+import jax
+from ml_collections import config_dict
+
+from alphafold_jax import devices, ops, planning, schema
+from alphafold_jax.data import features, padding
+from alphafold_jax.model import alphafold
+from alphafold_jax.models import Model
+from alphafold_jax.one_line import one_line
+from alphafold_jax.settings import Settings
+
+RAN_OUT: set[Hashable] = set()  # the programs that took more memory than there was
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+  """What is to be computed."""
+
+  model: Model
+  config: config_dict.ConfigDict  # the model's, with the settings
+  settings: Settings
+  batch: schema.Batch  # unpadded
+  num_res: int | None  # padded; None: by its own length
+  name: str = ''  # of the protein
+  seed: int = 0
+
+  __repr__ = one_line
+
+  @functools.cached_property
+  def sizes(self) -> dict[str, int]:
+    return planning.padded_sizes(self.config, self.batch, self.settings.num_devices, self.num_res)
+
+  @property
+  def alone(self) -> 'Task':
+    """The same, padded by its own length."""
+    return dataclasses.replace(self, num_res=None)
+
+  @functools.cached_property
+  def spec(self) -> alphafold.AlphaFoldSpec:
+    return alphafold.make_spec(planning.reduced(self.config, self.sizes))
+
+  @property
+  def params(self) -> alphafold.Params:
+    """The model's parameters that are used."""
+    params = self.model.params
+    if self.sizes['num_templ']:
+      return params
+    return {name: values for name, values in params.items() if not name.startswith('template')}
+
+  def padded(self) -> schema.Batch:
+    """The batch at its padded sizes."""
+    batch = self.batch
+    if not self.sizes['num_templ']:
+      batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
+    return padding.pad_batch(batch, self.sizes)
+
+  def program(self, kernels: ops.Kernels | None = None, num_proteins: int = 1) -> tuple[tuple, Hashable]:
+    """The arguments of `programs.compiled`, and the sizes: equal for what is compiled once."""
+    spec, kept = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels), self.settings
+    sizes = self.sizes['num_res'], self.sizes['num_templ']  # the rows of a pass are part of the spec
+    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram, num_proteins), sizes
+
+  def plan(self, num_proteins: int = 1) -> planning.Plan:
+    """What fits the memory that is free now, and did not turn out not to, with so many proteins at a time.
+
+    Raises:
+      InputError, ResourceError: as `prediction.make_plan`.
+    """
+    sizes, num_devices = self.sizes, self.settings.num_devices
+    num_params = sum(x.size for x in jax.tree.leaves(self.model.params))
+    available = devices.available_bytes(num_devices)
+    if available is not None and num_devices == 1:
+      available += 4 * num_params  # the estimate contains them, but they are there already
+    keep = self.settings.keep_distogram
+    work = planning.Work(self.spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices, keep, num_proteins)
+    plan = planning.plan(work, sizes['num_res'], available, devices.num_separate())
+    while plan.below and self.program(plan.kernels, num_proteins) in RAN_OUT:
+      plan = plan.below
+    return plan
+
+  def together(self, most: int) -> int:
+    """How many proteins like this one the device computes together, of so many that there are."""
+    if self.settings.num_devices > 1:
+      return 1
+    config, available = planning.reduced(self.config, self.sizes), devices.available_bytes()
+    return planning.together(config, self.sizes['num_res'], available, most, self.settings.keep_distogram)
