@@ -103,13 +103,13 @@ class TemplatePointwiseAttention(hk.Module):
   def __call__(self, z: jax.Array, t: jax.Array, mask: jax.Array) -> jax.Array:  # t [T, N_res, N_res, c_t], mask [T]
     c_z = z.shape[-1]
     w = attention_weights(c_z, c_z, self.num_head, self.head_dim, c_kv=t.shape[-1], gated=False)
-    q = jnp.einsum('ijc,chd->ijhd', z, w.q) * self.head_dim**-0.5  # line 1
-    k, v = jnp.einsum('tijc,chd->tijhd', t, w.k), jnp.einsum('tijc,chd->tijhd', t, w.v)  # line 2
+    q = ops.einsum('ijc,chd->ijhd', z, w.q).astype(z.dtype) * self.head_dim**-0.5  # line 1
+    k, v = (ops.einsum('tijc,chd->tijhd', t, x).astype(t.dtype) for x in (w.k, w.v))  # line 2
     logits = jnp.sum(q * k, axis=-1, dtype=jnp.float32)  # [T, N_res, N_res, H]
     weights = jax.nn.softmax(jnp.where(mask[:, None, None, None] > 0, logits, -1e9), axis=0)  # line 3
     average = jnp.sum(weights[..., None].astype(v.dtype) * v, axis=0)  # line 4
     any_template = jnp.any(mask > 0).astype(z.dtype)
-    return any_template * (jnp.einsum('ijhd,hdo->ijo', average, w.out_w) + w.out_b)  # line 5
+    return any_template * (ops.einsum('ijhd,hdo->ijo', average, w.out_w) + w.out_b).astype(z.dtype)  # line 5
 
 
 class TemplateEmbedder(hk.Module):

@@ -23,7 +23,7 @@ from alphafold_jax.ops.pairs import (
   symmetric,
   zero_pairs,
 )
-from alphafold_jax.ops.products import dot
+from alphafold_jax.ops.products import dot, einsum
 from alphafold_jax.ops.seam import Kernels, use_kernels
 from alphafold_jax.ops.transition import TransitionWeights, transition
 from alphafold_jax.ops.triangle import TriangleWeights, triangle_multiplication
@@ -41,6 +41,7 @@ __all__ = [
   'column_attention',
   'dot',
   'dropout',
+  'einsum',
   'global_attention',
   'layer_norm',
   'msa_dropout',

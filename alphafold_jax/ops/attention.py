@@ -189,12 +189,12 @@ def _global_attention_xla(x, w, mask, _):
   mask = mask.astype(x.dtype)[..., None]
   # The query is the masked mean of the column; one key and value head serves all H queries.
   mean = jnp.sum(mask * x, axis=1, dtype=jnp.float32) / (jnp.sum(mask, axis=1, dtype=jnp.float32) + 1e-10)
-  q = jnp.einsum('bc,chd->bhd', mean.astype(x.dtype), w.q) * w.q.shape[-1] ** -0.5
+  q = products.einsum('bc,chd->bhd', mean.astype(x.dtype), w.q).astype(x.dtype) * w.q.shape[-1] ** -0.5
   k = products.einsum('bsc,cd->bsd', x, w.k).astype(x.dtype)
   v = products.einsum('bsc,cd->bsd', x, w.v).astype(x.dtype)
-  logits = jnp.einsum('bhd,bsd->bhs', q, k, preferred_element_type=jnp.float32)
+  logits = products.einsum_in_float32('bhd,bsd->bhs', q, k)
   logits = jnp.where(mask[..., 0][:, None, :] > 0, logits, _MASKED)
-  average = jnp.einsum('bhs,bsd->bhd', jax.nn.softmax(logits, axis=-1).astype(x.dtype), v)
+  average = products.einsum('bhs,bsd->bhd', jax.nn.softmax(logits, axis=-1).astype(x.dtype), v)
   return _gate_and_project(x, average[:, None], w)
 
 
