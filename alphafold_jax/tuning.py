@@ -190,7 +190,7 @@ def _product_seconds() -> dtypes.Seconds:
 
   def programs(dtype: str) -> Iterator[tuple[int, Callable, tuple]]:
     draw = _Draw(dtype)
-    yield 1, functools.partial(jnp.dot, preferred_element_type=jnp.float32), (draw(m, k), draw(k, n))
+    yield 1, ops.dot, (draw(m, k), draw(k, n))
 
   return _seconds(programs)
 

@@ -54,7 +54,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.
   Returns:
     [B, Q, H, D]
   """
-  logits = jnp.einsum('bqhd,bshd->bhqs', q, k, preferred_element_type=jnp.float32)
+  logits = products.einsum_in_float32('bqhd,bshd->bhqs', q, k)
   if bias is not None:
     logits += bias.astype(jnp.float32)
   logits = jnp.where(mask[:, None, None, :] > 0, logits, _MASKED)

@@ -64,8 +64,8 @@ def _sliced(
 
 
 def _xla(left, right, w):
-  outer = jnp.einsum('isa,sjb->ijab', left, axial.gather(right, 1), preferred_element_type=jnp.float32)
-  return jnp.einsum('ijab,abz->ijz', outer.astype(left.dtype), w.out_w, preferred_element_type=jnp.float32)
+  outer = products.einsum_in_float32('isa,sjb->ijab', left, axial.gather(right, 1))
+  return products.einsum_in_float32('ijab,abz->ijz', outer.astype(left.dtype), w.out_w)
 
 
 def _by_cost(left, right, w):

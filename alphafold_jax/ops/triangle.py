@@ -65,7 +65,7 @@ def _product_xla(z, w, mask, outgoing):
   left, right = _partners(edges[..., :half], edges[..., half:], outgoing, rows=0)
   # Departs from the paper: in Alg. 12 the official weights take `left` as b and `right` as a.
   equation = 'ikc,jkc->cij' if outgoing else 'kjc,kic->cij'
-  return jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
+  return products.einsum_in_float32(equation, left, right)
 
 
 def _partners(left, right, outgoing, rows):
