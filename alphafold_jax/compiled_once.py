@@ -69,7 +69,9 @@ def watched(scope: str, tell: Callable[[str], None]) -> Iterator[None]:
     _watcher.reset(token)
 
 
-def compiled(jitted: Any, identity: Hashable, arguments: tuple, **options: Any) -> jax.stages.Compiled:
+def compiled(
+  jitted: Any, identity: Hashable, arguments: tuple, *, what: str = '', **options: Any
+) -> jax.stages.Compiled:
   """A program, read if this or another process has compiled it, else compiled and kept.
 
   The host's memory that compiling takes is given back.
@@ -78,6 +80,7 @@ def compiled(jitted: Any, identity: Hashable, arguments: tuple, **options: Any) 
     jitted: the function under `jax.jit`; its result depends on `identity` and its arguments alone.
     identity: its text identifies the function among all others; None: it cannot be kept.
     arguments: of the function, or `jax.ShapeDtypeStruct`s.
+    what: is kept, for people; by default the identity.
     options: that `jax.jit` was given.
   """
   folder = devices.compilation_cache()
@@ -104,7 +107,7 @@ def compiled(jitted: Any, identity: Hashable, arguments: tuple, **options: Any) 
     seconds = time.monotonic() - start
     _watcher.get().tell(f'compiled in {seconds:.1f} s, now running')
     if _is_new(events):
-      _keep(path, program, str(identity[0] if isinstance(identity, tuple) else identity), seconds)
+      _keep(path, program, what or str(identity), seconds)
   return program
 
 
@@ -179,7 +182,6 @@ def _read(path: Path) -> jax.stages.Compiled | None:
   """A kept program; None if there is none, or it cannot be used."""
   if not os.path.exists(path):
     return None
-  _tell('reading the program')
   start = time.monotonic()
   try:
     heading, packed = program_files.read(path)
@@ -193,8 +195,8 @@ def _read(path: Path) -> jax.stages.Compiled | None:
     return None
   with contextlib.suppress(OSError):
     os.utime(path)
-  seconds = time.monotonic() - start
-  _watcher.get().tell(f'read in {seconds:.1f} s (compiling took {heading.seconds:.1f} s), now running')
+  seconds = f'{time.monotonic() - start:.1f} s (compiling took {heading.seconds:.1f} s)'
+  _tell('read the program', f' in {seconds}, now running')
   return program
 
 
@@ -268,9 +270,8 @@ def _loaded(packed: bytes) -> jax.stages.Compiled:
   return load(serialized, in_tree, out_tree, execution_devices=jax.local_devices()[:1])
 
 
-def _keep(path: Path, program: jax.stages.Compiled, name: str, seconds: float) -> None:
+def _keep(path: Path, program: jax.stages.Compiled, what: str, seconds: float) -> None:
   """Keeps a program for other processes, or says why it cannot."""
-  what = ', '.join(filter(None, (name, _watcher.get().scope)))
   try:
     program_files.write(path, program_files.Heading(facts(), what, seconds), _packed(program))
   except (AlphaFoldError, OSError) as error:

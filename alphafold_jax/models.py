@@ -111,7 +111,7 @@ def load_model(
     source = str(store.find_params(name, params))
     store.verify_file(source)  # what was installed is what is loaded
     values = official.load_official(source, config, strict)
-  model = Model(name=name, config=config, params=jax.tree.map(jnp.asarray, values), source=source)
+  model = Model(name=name, config=config, params=jax.device_put(values), source=source)
   _ = model.note  # looked up while the file is there
   return model
 

@@ -64,16 +64,14 @@ def run(
   first = tasks[0]
   what, _ = first.program(plan.kernels, plan.num_proteins)
   compiled = programs.compiled(*what)
-  keys = [jax.random.key(task.seed) for task in tasks]
 
-  def key_of(index: int) -> jax.Array:
-    return compiled.stacked([jax.random.fold_in(key, index) for key in keys])
+  def key_of(index: int) -> programs.PassKey:
+    return compiled.stacked([programs.PassKey.of(task.seed, index) for task in tasks])
 
   batches = [task.padded() for task in tasks]
   padded, alignment = compiled.stacked([(programs.without_alignment(batch), batch.msa) for batch in batches])
   params, padded, alignment = compiled.put((first.params, padded, alignment))
-  context = compiled.prepare(params, key_of(first.config.num_recycle + 1), padded)
-  previous = compiled.initial(padded)
+  context, previous = compiled.begin(params, key_of(first.config.num_recycle + 1), padded)
   courses = [
     _Course(task, one, functools.partial(compiled.of, index=index))
     for index, (task, one) in enumerate(zip(tasks, on_pass, strict=True))
@@ -81,9 +79,8 @@ def run(
   index = 0
   while going := [course for course in courses if course.end is None]:
     start = time.monotonic()
-    key_pass = key_of(index)
-    rows = compiled.draw(key_pass, dataclasses.replace(padded, msa=alignment))
-    result = compiled.one_pass(params, key_pass, padded, context, previous, rows)
+    key, rows = compiled.draw(key_of(index), dataclasses.replace(padded, msa=alignment))
+    result = compiled.one_pass(params, key, padded, context, previous, rows)
     del rows
     score = result.confidence
     numbers = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))  # waits for the pass

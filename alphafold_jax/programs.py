@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled programs of a prediction: the network on one device, or on several that share the protein."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -34,18 +34,42 @@ class PassResult:
   representations: schema.Representations | None
 
 
+class PassKey(NamedTuple):
+  """What all randomness of a pass comes from, as numbers of the host: each program makes the key of it by itself."""
+
+  seed: schema.Array  # of the prediction
+  index: schema.Array  # of the pass
+
+  @classmethod
+  def of(cls, seed: int, index: int) -> 'PassKey':
+    return cls(np.int32(seed), np.int32(index))
+
+  def key(self) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(self.seed), self.index)
+
+
 class Program:
   """A function under jit that is traced and compiled for a shape once, by this process or one before."""
 
-  def __init__(self, function: Callable, identity: Hashable = None, **options: Any):
+  def __init__(
+    self,
+    function: Callable,
+    identity: Hashable = None,
+    describe: Callable[..., str] | None = None,
+    is_quiet: bool = False,
+    **options: Any,
+  ):
     """Wraps a function.
 
     Args:
       function: a pure function of its arguments.
       identity: distinguishes the function from all others, so that it is kept on disk; None: it is not.
+      describe: given the arguments says what is kept, for people; by default the identity does.
+      is_quiet: nobody is told that it is compiled or read.
       options: of `jax.jit`.
     """
     self._jitted, self._identity, self._options = jax.jit(function, **options), identity, options
+    self._describe, self._is_quiet = describe, is_quiet
     self.compiled: dict[Hashable, jax.stages.Compiled] = {}  # by shapes of arguments
 
   def __call__(self, *arguments: Any) -> Any:
@@ -60,40 +84,49 @@ class Program:
     """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`."""
     return self._jitted.lower(*arguments)
 
+  def eval_shape(self, *arguments: Any) -> Any:
+    """The shapes of what it gives, as that of a function under `jax.jit`."""
+    return self._jitted.eval_shape(*arguments)
+
   def compile(self, *arguments: Any) -> jax.stages.Compiled:
     """The function compiled for arguments of these shapes, or read if that was done before."""
-    return compiled_once.compiled(self._jitted, self._identity, arguments, **self._options)
+    what = self._describe(*arguments) if self._describe else str(self._identity)
+    with compiled_once.watched('', lambda _: None) if self._is_quiet else contextlib.nullcontext():
+      return compiled_once.compiled(self._jitted, self._identity, arguments, what=what, **self._options)
 
 
 class Programs(NamedTuple):
   """Arguments are the same for any number of devices; of large results each device holds a part.
 
-  `prepare(params, key, batch) -> Context`; `draw(key, batch) -> MsaSample`, the rows of a pass;
-  `one_pass(params, key, batch, context, previous, rows) -> PassResult`, which is given the key of `draw` and the
-  previous pass's memory; `initial(batch) -> Recycled` of the first. Keys are consumed. Where several proteins are
-  computed together, all of these but the parameters have one more axis in front: `stacked` adds it, `of` undoes it.
+  `begin(params, pass_key, batch) -> Context, Recycled`, what all passes share and what the first recycles;
+  `draw(pass_key, batch) -> key, MsaSample`, the key and the rows of a pass;
+  `one_pass(params, key, batch, context, previous, rows) -> PassResult`, which is given these and the previous pass's
+  memory. Keys are consumed. Where several proteins are computed together, all of these but the parameters have one
+  more axis in front: `stacked` adds it, `of` undoes it.
 
   Only `draw` looks at the alignment, so the others take a batch whose alignment has no rows (`without_alignment`), and
   alignments of any depth share them. On one device a pass may also draw its rows itself, without `rows`.
+
+  A prediction runs these three and no other program: each costs a process time to trace, even if it does next to
+  nothing. All three are kept on disk on one device.
   """
 
-  prepare: Callable[..., alphafold.Context]
-  draw: Callable[..., MsaSample]
+  begin: Callable[..., tuple[alphafold.Context, schema.Recycled]]
+  draw: Callable[..., tuple[jax.Array, MsaSample]]
   one_pass: Callable[..., PassResult]
-  initial: Callable[..., schema.Recycled]
   everywhere: NamedSharding | None  # where their arguments lie: whole on every device; None: on the default one
   num_proteins: int = 1  # that are computed together
 
   def stacked(self, trees: Sequence[Any]) -> Any:
-    """An argument of each protein as the programs want them, the last one's as often as proteins are missing."""
+    """Arrays of the host for each protein as the programs want them, the last one's as often as some are missing."""
     if self.num_proteins == 1:
       return trees[0]
     filled = [*trees, *[trees[-1]] * (self.num_proteins - len(trees))]
-    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *filled)
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *filled)
 
   def of(self, result: Any, index: int) -> Any:
-    """A protein's part of a result."""
-    return result if self.num_proteins == 1 else jax.tree.map(lambda array: array[index], result)
+    """A protein's part of a result, copied to the host where it is of several."""
+    return result if self.num_proteins == 1 else jax.tree.map(lambda array: np.asarray(array)[index], result)
 
   def put(self, tree: Any) -> Any:
     """Arrays where the programs want them; done once, they are not copied again for every pass."""
@@ -128,10 +161,9 @@ def compiled(
 class _Functions(NamedTuple):
   """What the programs compute, of one protein."""
 
-  prepare: Callable[..., alphafold.Context]
-  draw: Callable[..., MsaSample]
+  begin: Callable[..., tuple[alphafold.Context, schema.Recycled]]
+  draw: Callable[..., tuple[jax.Array, MsaSample]]
   one_pass: Callable[..., PassResult]
-  initial: Callable[..., schema.Recycled]
 
 
 def _functions(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: bool) -> _Functions:
@@ -148,13 +180,14 @@ def _functions(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: 
       representations=predicted.representations if keep_representations else None,
     )
 
-  def initial(batch):
-    return network.initial(len(batch.aatype), spec.dtype)
+  def begin(params, pass_key, batch):
+    return network.prepare(params, pass_key.key(), batch), network.initial(len(batch.aatype), spec.dtype)
 
-  def draw(key, batch):
-    return axial.share(network.rows({}, key, batch), axis=2)
+  def draw(pass_key, batch):
+    key = pass_key.key()
+    return key, axial.share(network.rows({}, key, batch), axis=2)
 
-  return _Functions(network.prepare, draw, one_pass, initial)
+  return _Functions(begin, draw, one_pass)
 
 
 def _on_one_device(
@@ -162,15 +195,57 @@ def _on_one_device(
 ) -> Programs:
   spec = dataclasses.replace(spec, kernels=seam.divided(spec.kernels, num_proteins))
   of_one = _functions(spec, keep_representations, keep_distogram)
-  identity = ('one_pass', spec, keep_representations, keep_distogram, num_proteins)
+  begin, draw, one_pass = of_one.begin, of_one.draw, of_one.one_pass
+  describe = functools.partial(_described, spec, num_proteins)
   return Programs(
-    jax.jit(_of_each(of_one.prepare, num_proteins, has_params=True)),
-    jax.jit(_of_each(of_one.draw, num_proteins), compiler_options=_QUICKLY),
-    Program(_of_each(of_one.one_pass, num_proteins, has_params=True), identity, donate_argnums=4),
-    jax.jit(_of_each(of_one.initial, num_proteins)),
+    Program(
+      _of_each(begin, num_proteins, has_params=True),
+      ('begin', spec, num_proteins),
+      lambda params, pass_key, batch: describe('begin', batch),
+      is_quiet=True,
+    ),
+    Program(
+      _of_each(draw, num_proteins),
+      ('draw', spec.sampling, spec.num_ensemble, num_proteins),
+      lambda pass_key, batch: describe('draw', batch),
+      is_quiet=True,
+      compiler_options=_QUICKLY,
+    ),
+    Program(
+      _of_each(one_pass, num_proteins, has_params=True),
+      ('one_pass', spec, keep_representations, keep_distogram, num_proteins),
+      lambda params, key, batch, *_: describe('one_pass', batch, keep_representations, keep_distogram),
+      donate_argnums=4,
+    ),
     everywhere=None,
     num_proteins=num_proteins,
   )
+
+
+def _described(
+  spec: AlphaFoldSpec,
+  num_proteins: int,
+  name: str,
+  batch: schema.Batch,
+  keep_representations: bool = False,
+  keep_distogram: bool = False,
+) -> str:
+  """What distinguishes a program from others, for people."""
+  depth, num_templ = batch.msa.tokens.shape[-2], batch.templates.mask.shape[-1]
+  parts = {
+    name: True,
+    f'{batch.aatype.shape[-1]} residues': True,
+    f'{depth} rows to': depth > 0,
+    f'{spec.sampling.num_msa}:{spec.sampling.num_extra} rows': name != 'begin',
+    f'{num_templ} templates': num_templ > 0,
+    spec.dtype: name != 'draw',
+    f'{spec.evoformer.num_block} blocks': name == 'one_pass',
+    f'{num_proteins} proteins': num_proteins > 1,
+    f'ensemble of {spec.num_ensemble}': spec.num_ensemble > 1,
+    'representations': keep_representations,
+    'distogram': keep_distogram,
+  }
+  return ', '.join(part for part, is_said in parts.items() if is_said)
 
 
 def _of_each(function: Callable, num_proteins: int, has_params: bool = False) -> Callable:
@@ -186,7 +261,7 @@ def _of_each(function: Callable, num_proteins: int, has_params: bool = False) ->
 
 
 def _on_several(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: bool, num_devices: int) -> Programs:
-  prepare, draw, one_pass, initial = _functions(spec, keep_representations, keep_distogram)
+  begin, draw, one_pass = _functions(spec, keep_representations, keep_distogram)
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
@@ -199,10 +274,9 @@ def _on_several(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram:
     representations=axial.partition(schema.Representations, _MODEL) if keep_representations else None,
   )
   return Programs(
-    jax.jit(_shared(prepare, mesh, (P(), P(), P()), context)),
-    jax.jit(_shared(draw, mesh, (P(), P()), rows), compiler_options=_QUICKLY),
+    jax.jit(_shared(begin, mesh, (P(), P(), P()), (context, recycled))),
+    jax.jit(_shared(draw, mesh, (P(), P()), (P(), rows)), compiler_options=_QUICKLY),
     Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled, rows), result), donate_argnums=4),
-    jax.jit(_shared(initial, mesh, (P(),), recycled)),
     everywhere=NamedSharding(mesh, P()),
   )
 
