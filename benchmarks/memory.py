@@ -59,9 +59,9 @@ def compare(name: str, num_res: int, depth: int, num_templates: int, dtype: str,
   key = jax.random.key(0)
   params = jax.eval_shape(alphafold.network(spec).init, key, batch)
   compiled = programs.compiled(spec, False, num_devices)
-  previous = jax.eval_shape(compiled.initial, batch)
-  context = jax.eval_shape(compiled.prepare, params, key, batch)
-  rows, bare = jax.eval_shape(compiled.draw, key, batch), programs.without_alignment(batch)
+  pass_key, bare = programs.PassKey.of(0, 0), programs.without_alignment(batch)
+  context, previous = compiled.begin.eval_shape(params, pass_key, bare)
+  key, rows = compiled.draw.eval_shape(pass_key, batch)
   stats = compiled.one_pass.compile(params, key, bare, context, previous, rows).memory_analysis()
   used = (
     stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes

@@ -65,10 +65,9 @@ def _ours(case: Case) -> turns.Program:
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
   batch = jax.tree.map(jnp.asarray, batch)
   compiled = programs.compiled(alphafold.make_spec(config), False)
-  context = compiled.prepare(params, jax.random.key(0), batch)
 
   def arguments(_):  # what is recycled is given away, so each pass needs its own
-    return params, jax.random.key(1), batch, context, compiled.initial(batch)
+    return params, jax.random.key(1), batch, *compiled.begin(params, programs.PassKey.of(0, 0), batch)
 
   return turns.Program(compiled.one_pass, arguments, lambda result: float(result.confidence.mean_plddt))
 

@@ -73,9 +73,9 @@ def temporary_bytes(num_devices: int, num_res: int = 512, depth: int = 1536) -> 
   key = jax.random.key(0)
   params = jax.eval_shape(alphafold.network(spec).init, key, batch)
   compiled = programs.compiled(spec, False, num_devices)
-  previous = jax.eval_shape(compiled.initial, batch)
-  context = jax.eval_shape(compiled.prepare, params, key, batch)
-  rows, bare = jax.eval_shape(compiled.draw, key, batch), programs.without_alignment(batch)
+  pass_key, bare = programs.PassKey.of(0, 0), programs.without_alignment(batch)
+  context, previous = compiled.begin.eval_shape(params, pass_key, bare)
+  key, rows = compiled.draw.eval_shape(pass_key, batch)
   program = compiled.one_pass.lower(params, key, bare, context, previous, rows).compile()
   return program.memory_analysis().temp_size_in_bytes
 
