@@ -31,7 +31,7 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from alphafold_jax import devices, locks, program_files
-from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.errors import AlphaFoldError, ResourceError
 from alphafold_jax.ops import products, seam
 from alphafold_jax.transfer.files import state
 
@@ -202,14 +202,20 @@ def _read(path: Path) -> jax.stages.Compiled | None:
 
 def _compiled_by_jax(jitted: Any, arguments: tuple) -> jax.stages.Compiled:
   """Compiles a program that is not kept here, or lets JAX read it from its own cache, if that is in use."""
+  with left_to_jax():
+    return jitted.lower(*arguments).compile()
+
+
+@contextlib.contextmanager
+def left_to_jax() -> Iterator[None]:
+  """Inside the block JAX compiles one program, or reads it from its own cache; which of them is told at the end."""
   _tell('compiling', '' if devices.compilation_cache() is None else ', or reading what an earlier run compiled')
   start = time.monotonic()
   with _events() as events:
-    program = jitted.lower(*arguments).compile()
+    yield
   devices.return_freed_memory()
   read = any(event.endswith('/cache_hits') for event in events)
   _watcher.get().tell(f'{"read" if read else "compiled"} in {time.monotonic() - start:.1f} s, now running')
-  return program
 
 
 @contextlib.contextmanager
@@ -275,6 +281,18 @@ def _keep(path: Path, program: jax.stages.Compiled, what: str, seconds: float) -
   try:
     program_files.write(path, program_files.Heading(facts(), what, seconds), _packed(program))
   except (AlphaFoldError, OSError) as error:
-    _log.warning('a compiled program cannot be kept for later runs: %s', error)
+    _warn_once(path.parent, _reason(error), isinstance(error, ResourceError))
   except Exception as error:  # this one holds what cannot be written
     _log.debug('this compiled program cannot be kept: %s', error)
+
+
+def _reason(error: Exception) -> str:
+  """Why a file could not be written, in the words of the system."""
+  of_system = error if isinstance(error, OSError) else error.__cause__
+  return (getattr(of_system, 'strerror', None) or str(error)).lower()
+
+
+@functools.cache
+def _warn_once(folder: Path, why: str, is_full: bool) -> None:
+  room = ('make room there, or ' if is_full else '') + devices.ANOTHER_CACHE
+  _log.warning('%s', devices.programs_not_kept(folder, why, room))

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from alphafold_jax.errors import InputError, ResourceError
 from alphafold_jax.ops import seam
 from alphafold_jax.version import __version__
 
+ANOTHER_CACHE = 'set XDG_CACHE_HOME or JAX_COMPILATION_CACHE_DIR to a folder you may write to'
 _COMPILE_SECONDS_WORTH_KEEPING = 0.02
 
 
@@ -147,13 +149,37 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
   Args:
     directory: in which; by default `alphafold_jax/xla` in the user's cache.
   """
-  folder = Path(directory or folders.user_cache('xla')) / machine_key()
+  folder = _cache_place(directory)
+  return None if _made(folder) else folder
+
+
+def cannot_keep(directory: str | os.PathLike | None = None) -> str:
+  """What to tell where `use_compilation_cache` gives None: the folder, why nothing can be kept there, the remedy."""
+  folder = _cache_place(directory)
+  return programs_not_kept(folder, _made(folder) or 'it could not be written')
+
+
+def programs_not_kept(folder: Path, why: str, remedy: str = ANOTHER_CACHE) -> str:
+  """That later runs compile again, for the log."""
+  return f'{folder}: compiled programs cannot be kept there for later runs ({why}); {remedy}'
+
+
+def _cache_place(directory: str | os.PathLike | None) -> Path:
+  return Path(directory or folders.user_cache('xla')) / machine_key()
+
+
+def _made(folder: Path) -> str | None:
+  """Makes a folder if it is missing; returns why it cannot be written."""
   try:
     atomic.check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
-  except (InputError, OSError):
-    return None
-  return folder if os.access(folder, os.W_OK) else None
+    if not os.access(folder, os.W_OK | os.X_OK):
+      tempfile.TemporaryFile(dir=folder).close()  # says why
+  except InputError:
+    return 'its name is not UTF-8'
+  except OSError as error:
+    return (error.strerror or str(error)).lower()
+  return None
 
 
 def machine_key() -> str:

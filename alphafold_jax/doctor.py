@@ -116,8 +116,7 @@ def _device(data: str | None) -> Iterator[Line]:
   yield _memory(found['free_bytes'], choice.dtype)
   cache = devices.use_compilation_cache()
   if cache is None:
-    remedy = 'set XDG_CACHE_HOME or JAX_COMPILATION_CACHE_DIR to a folder you may write to'
-    yield _POOR, 'compiled programs', f'cannot be kept: the cache folder cannot be written; {remedy}'
+    yield _POOR, 'compiled programs', devices.cannot_keep()
   else:
     sizes = [found['size'] for path in cache.glob('*') if os.path.isfile(path) and (found := state(path))]
     yield _GOOD, 'compiled programs', f'{number(len(sizes), "file")}, {human_size(sum(sizes))}, in {cache}'

@@ -11,10 +11,11 @@ import io
 import json
 import logging
 import os
+import stat
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from alphafold_jax import atomic, program_files, untrusted
 from alphafold_jax.errors import InputError
@@ -26,7 +27,7 @@ _LISTING = 'programs.json'
 _LONGEST_LISTING = 4 << 20  # bytes
 _LARGEST = 1 << 30  # bytes of a program
 _PATIENCE = 60.0  # s to wait for another import
-_AGAIN = 'copy it again, or export it anew'
+_AGAIN = 'copy it again, or export it anew with `alphafold-jax cache programs export`'
 
 
 class _NotOursError(Exception):
@@ -100,21 +101,38 @@ def take_in(archive: Path, folder: Path, facts: Mapping[str, str]) -> tuple[int,
     ResourceError: the disk is full.
     TransferError: the folder cannot be written, or another import does not end.
   """
+  is_tar = False
   try:
-    size = archive.stat().st_size
-    with open(archive, 'rb') as file, files.lock(folder, _PATIENCE), files.staging(folder) as staged:
+    with _opened(archive) as file, files.lock(folder, _PATIENCE), files.staging(folder) as staged:
+      files.require_space(folder, os.fstat(file.fileno()).st_size, 'the import')
       with tarfile.open(fileobj=file, mode='r:') as tar:
-        files.require_space(folder, size, 'the import')
+        is_tar = True
         names = _unpack(tar, staged, facts, archive)
       return _put_in_place(names, staged, folder)
+  except InputError:  # which is a ValueError too
+    raise
   except archives.BROKEN as error:
-    if isinstance(error, InputError):
-      raise
-    raise InputError(f'{archive}: damaged, or no archive of programs ({error}); {_AGAIN}') from error
+    what = 'cut off or damaged' if is_tar else 'no plain tar archive, as an export is'
+    raise InputError(f'{archive}: {what}; nothing is imported, {_AGAIN}') from error
   except (archives.UnsafeArchiveError, program_files.DamagedError, _NotOursError) as error:
-    raise InputError(f'{archive}: {error}; nothing is imported. {_AGAIN.capitalize()}') from error
+    raise InputError(f'{archive}: {error}; nothing is imported, {_AGAIN}') from error
   except OSError as error:
-    raise InputError(f'{archive}: cannot be read ({error.strerror or error})') from error
+    raise InputError(f'{archive}: cannot be read ({error.strerror or error}); nothing is imported, {_AGAIN}') from error
+
+
+def _opened(archive: Path) -> BinaryIO:
+  """The archive, open; InputError unless it is a file with something in it that can be read."""
+  try:
+    about = archive.stat()
+    what = 'a folder' if stat.S_ISDIR(about.st_mode) else None if stat.S_ISREG(about.st_mode) else 'a pipe or a device'
+    if what is None and not about.st_size:
+      what = 'an empty file'
+    if what is not None:
+      raise InputError(f'{archive}: {what}; give a file that `alphafold-jax cache programs export` has written')
+    return open(archive, 'rb')
+  except OSError as error:
+    advice = 'give a file that `alphafold-jax cache programs export` has written, and that you may read'
+    raise InputError(f'{archive}: {(error.strerror or str(error)).lower()}; {advice}') from error
 
 
 def _unpack(tar: tarfile.TarFile, staged: Path, facts: Mapping[str, str], archive: Path) -> list[str]:
@@ -151,13 +169,14 @@ def _listing(tar: tarfile.TarFile, member: tarfile.TarInfo, facts: Mapping[str, 
   assert source is not None  # only links and special files have no content
   try:
     given = untrusted.from_json(source.read())
-    theirs, listed = given['facts'], given['programs']
-    if given['format'] != _FORMAT or not all(map(program_files.is_plain, [*theirs, *theirs.values()])):
-      raise ValueError('another format')
-    if not isinstance(listed, dict) or not all(map(program_files.NAME.fullmatch, listed)):
-      raise ValueError('a name that no program has')
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise _NotOursError(f'its {_LISTING} cannot be used ({error})') from None
+    number, theirs, listed = given['format'], given['facts'], given['programs']
+    is_whole = all(map(program_files.is_plain, [*theirs, *theirs.values()])) and isinstance(listed, dict)
+  except (ValueError, KeyError, TypeError, AttributeError):
+    raise _NotOursError(f'its {_LISTING} does not say what it holds') from None
+  if number != _FORMAT:
+    raise _NotOursError(f'its {_LISTING} is of format {number!r:.20}, this version of alphafold_jax knows {_FORMAT}')
+  if not is_whole or not all(map(program_files.NAME.fullmatch, listed)):
+    raise _NotOursError(f'its {_LISTING} names what no export does')
   differing = [name for name in {**theirs, **facts} if theirs.get(name) != facts.get(name)]
   if differing:
     shown = ', '.join(f'{name} {theirs.get(name, "none")} (here {facts.get(name, "none")})' for name in differing)

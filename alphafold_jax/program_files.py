@@ -78,7 +78,7 @@ def read(path: Path) -> tuple[Heading, bytes]:
   try:
     return heading, zlib.decompress(packed)
   except zlib.error as error:
-    raise DamagedError(str(error)) from error
+    raise DamagedError('it cannot be unpacked') from error
 
 
 def check(path: Path) -> Heading:
@@ -105,8 +105,8 @@ def _heading(file: Any) -> Heading:
     texts = (heading.what, heading.sha256, *heading.facts, *heading.facts.values())
     if not all(is_plain(text) for text in texts) or not isinstance(heading.seconds, float):
       raise TypeError('values of other kinds')
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise DamagedError(f'its first line does not describe a program ({error})') from None
+  except (ValueError, KeyError, TypeError, AttributeError):
+    raise DamagedError('its first line does not describe a program') from None
   return heading
 
 

@@ -232,11 +232,11 @@ def _described(
 ) -> str:
   """What distinguishes a program from others, for people."""
   depth, num_templ = batch.msa.tokens.shape[-2], batch.templates.mask.shape[-1]
+  of_all = f' of {depth}' if depth else ''  # only a draw is given the whole alignment
   parts = {
     name: True,
     f'{batch.aatype.shape[-1]} residues': True,
-    f'{depth} rows to': depth > 0,
-    f'{spec.sampling.num_msa}:{spec.sampling.num_extra} rows': name != 'begin',
+    f'{spec.sampling.num_msa}:{spec.sampling.num_extra}{of_all} rows': name != 'begin',
     f'{num_templ} templates': num_templ > 0,
     spec.dtype: name != 'draw',
     f'{spec.evoformer.num_block} blocks': name == 'one_pass',

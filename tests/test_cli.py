@@ -347,7 +347,10 @@ def test_without_a_terminal_there_are_plain_lines_with_times(tmp_path, capsys):
   assert all(re.match(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ', line) for line in lines.strip().splitlines())
   assert 'q: B read as D' in lines and 'WARNING: RANDOM WEIGHTS: NOT A PREDICTION' in lines
   assert re.search(r'\[1/2\] p model_1_ptm, seed 0: (compiling|read the program) for up to 24 residues', lines)
-  assert re.search(r'\[1/2\] p model_1_ptm, seed 0: (compiled|read the program for up to 24 residues) in \d+\.\d s.*, now running', lines)
+  assert re.search(
+    r'\[1/2\] p model_1_ptm, seed 0: (compiled|read the program for up to 24 residues) in \d+\.\d s.*, now running',
+    lines,
+  )
   assert re.search(r'\[2/2\] q model_1_ptm, seed 0: running', lines)
   assert re.search(
     r'\[1/2\] p model_1_ptm, seed 0, pass 2 of 2: pLDDT \d+\.\d, pTM 0\.\d\d, moved \d+\.\d Å, '
@@ -371,9 +374,7 @@ def test_quiet_shows_warnings_only_but_the_log_is_complete(tmp_path, capsys):
 def test_a_terminal_shows_a_live_display(tmp_path):
   source = fasta(tmp_path / 'p.fasta', p=SEQUENCE)
   text = in_terminal('predict', source, tmp_path / 'out', *ALONE)
-  assert (
-    '\x1b[' in text and 'elapsed' in text and re.search('(compiling|read the program) for up to 24 residues', text)
-  )
+  assert '\x1b[' in text and 'elapsed' in text and re.search('(compiling|read the program) for up to 24 residues', text)
   assert 'Best structures' in text and not re.search(r'\d\d:\d\d:\d\d p model_1_ptm', text)
 
 

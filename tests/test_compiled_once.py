@@ -126,7 +126,7 @@ def test_where_nothing_can_be_kept_it_is_compiled_and_said_once(folder, tmp_path
   jax.config.update('jax_compilation_cache_dir', str(tmp_path / 'missing' / 'folder'))
   np.testing.assert_array_equal(double('one'), [0, 2, 4])
   assert [record.levelno for record in caplog.records] == [logging.WARNING]
-  assert 'cannot be kept for later runs' in caplog.text
+  assert 'cannot be kept there for later runs (no such file or directory); set XDG' in caplog.text
   jax.config.update('jax_compilation_cache_dir', None)
   np.testing.assert_array_equal(double('one'), [0, 2, 4])
   assert double.traced == 2 and len(caplog.records) == 1 and told[2] == 'compiling for this test'
@@ -139,7 +139,9 @@ def test_a_full_disk_and_a_read_only_one_are_said_and_leave_no_half_file(code, f
 
   monkeypatch.setattr(atomic, '_reach_disk', fail)
   np.testing.assert_array_equal(Doubling()('one'), [0, 2, 4])
-  assert len(caplog.records) == 1 and 'a compiled program cannot be kept for later runs' in caplog.text
+  remedy = 'make room there, or set XDG' if code == errno.ENOSPC else 'set XDG'
+  assert f'{folder}: compiled programs cannot be kept there for later runs (as on that disk); {remedy}' in caplog.text
+  assert len(caplog.records) == 1
   assert not kept(folder) and not list(folder.glob('.*'))
 
 

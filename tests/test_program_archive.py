@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled programs in one file for other machines: whole, for this kind of machine, or refused. Nothing compiles."""
 
+import gzip
 import json
 import os
+import re
 import tarfile
 
 import pytest
@@ -102,15 +104,15 @@ def test_a_flipped_or_cut_archive_is_refused_or_harmless(place, archive, target,
   [
     (lambda listing: listing['programs'].popitem(), "'program-1{32}' is not in its listing"),
     (lambda listing: listing['programs'].update({NAMES[3]: {}}), '1 of its programs are missing, such as program-3'),
-    (lambda listing: listing['programs'].update({'../evil': {}}), 'a name that no program has'),
+    (lambda listing: listing['programs'].update({'../evil': {}}), 'names what no export does'),
     (lambda listing: listing['programs'][NAMES[0]].update(sha256='0' * 64), 'the digest of program-0'),
     (lambda listing: listing['programs'][NAMES[0]].update(size=1), 'the digest of program-0'),
-    (lambda listing: listing.update(format=2), 'another format'),
-    (lambda listing: listing.update(facts={'jax': '\x1b[2J'}), 'another format'),
-    (lambda listing: listing.update(facts=[]), 'cannot be used'),
-    (lambda listing: listing.update(programs=None), 'cannot be used'),
-    (lambda listing: listing.update(programs=''), 'cannot be used'),
-    (lambda listing: listing.pop('facts'), 'cannot be used'),
+    (lambda listing: listing.update(format=2), 'is of format 2, this version of alphafold_jax knows 1'),
+    (lambda listing: listing.update(facts={'jax': '\x1b[2J'}), 'names what no export does'),
+    (lambda listing: listing.update(facts=[]), 'does not say what it holds'),
+    (lambda listing: listing.update(programs=None), 'names what no export does'),
+    (lambda listing: listing.update(programs=''), 'names what no export does'),
+    (lambda listing: listing.pop('facts'), 'does not say what it holds'),
   ],
 )
 def test_a_listing_that_does_not_fit_is_refused(change, message, archive, target):
@@ -134,7 +136,7 @@ HOSTILE = {
 @pytest.mark.parametrize('name', HOSTILE)
 def test_a_hostile_archive_is_refused(name, archive, target):
   archive.write_bytes(tar_of(members(archive), [HOSTILE[name]]))
-  with pytest.raises(InputError, match=r'programs\.tar: .* [Cc]opy it again'):
+  with pytest.raises(InputError, match=r'programs\.tar: .*; nothing is imported, copy it again'):
     program_archive.take_in(archive, target, FACTS)
   assert not programs(target) and [path.name for path in target.iterdir()] == ['.lock']
 
@@ -148,13 +150,38 @@ def test_a_program_that_says_it_is_for_another_machine_than_the_listing_is_refus
     program_archive.take_in(tmp_path / 'a.tar', target, FACTS)
 
 
+_NO_TAR = 'a.tar: no plain tar archive, as an export is; nothing is imported, copy it again, or export it anew'
+
+
 @pytest.mark.parametrize(
-  'content', [b'', b'no tar', tar_of({}), tar_of({'other.txt': 'text'}), tar_of({'programs.json': '['})]
+  ('content', 'message'),
+  [
+    (b'', 'a.tar: an empty file; give a file that `alphafold-jax cache programs export` has written'),
+    (b'no tar', _NO_TAR),
+    (gzip.compress(tar_of({'programs.json': '{}'})), _NO_TAR),
+    (tar_of({}), 'a.tar: it holds no program'),
+    (tar_of({'other.txt': 'text'}), 'a.tar: it does not begin with programs.json'),
+    (tar_of({'programs.json': '['}), 'a.tar: its programs.json does not say what it holds; nothing is imported'),
+  ],
 )
-def test_what_is_no_archive_of_programs_is_refused(content, tmp_path, target):
+def test_what_is_no_archive_of_programs_is_refused_in_plain_words(content, message, tmp_path, target):
   (tmp_path / 'a.tar').write_bytes(content)
-  with pytest.raises(InputError, match=r'a\.tar: '):
+  with pytest.raises(InputError, match=re.escape(message)):
     program_archive.take_in(tmp_path / 'a.tar', target, FACTS)
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path, target):
+  os.mkfifo(tmp_path / 'a pipe')
+  for path, what in ((target, 'a folder'), (tmp_path / 'a pipe', 'a pipe'), (tmp_path / 'x', 'no such file')):
+    with pytest.raises(InputError, match=f'{path}: {what}.*; give a file that `alphafold-jax cache programs export`'):
+      program_archive.take_in(path, target, FACTS)
+
+
+def test_an_archive_that_was_cut_off_is_called_so(archive, target):
+  for size in (100, 700, 1600):
+    (cut := archive.with_name('cut.tar')).write_bytes(archive.read_bytes()[:size])
+    with pytest.raises(InputError, match='cut off or damaged|no plain tar archive|are missing'):
+      program_archive.take_in(cut, target, FACTS)
 
 
 def test_an_export_says_what_is_damaged_never_replaces_a_file_and_needs_a_program(source, archive, tmp_path, caplog):
@@ -207,7 +234,7 @@ def test_programs_are_listed_exported_removed_and_imported(cache, tmp_path, caps
   assert command('list') == 0
   shown = capsys.readouterr().out
   assert f'Programs in {cache}' in shown and 'one_pass, up to 64 residues' in shown and '4 in all' in shown
-  assert '24 s, alphafold_jax 1.0, jax 0.11.2' in shown
+  assert 'compiled in 24.5 s, alphafold_jax 1.0, jax 0.11.2' in shown
   assert command('export', tmp_path / 'a.tar') == 0 and '2 programs' in capsys.readouterr().out
   assert command('clean', '--older-than', '1') == 0 and capsys.readouterr().out == 'None to remove\n'
   assert command('clean') == 0 and capsys.readouterr().out.startswith('5 files removed')
@@ -222,7 +249,7 @@ def test_a_refused_import_exits_2_and_names_the_reason(archive, cache, monkeypat
   assert 'device a GPU (here a TPU)' in capsys.readouterr().err
   monkeypatch.setattr(devices, 'use_compilation_cache', lambda: None)
   assert command('import', archive) == 2
-  assert 'the cache folder cannot be written; set XDG_CACHE_HOME' in capsys.readouterr().err
+  assert 'cannot be kept there for later runs (it could not be written); set XDG' in capsys.readouterr().err
   assert command('clean', '--older-than', '-1') == 2 and 'give days' in capsys.readouterr().err
 
 

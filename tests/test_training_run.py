@@ -113,7 +113,7 @@ def test_a_run_writes_its_numbers(whole_run):
 
 def test_a_terminal_shows_a_live_display(whole_run, cache, tmp_path):
   shown = small_runs.in_terminal('train', tmp_path / 'run', '--data', cache, '--config', CONFIG)
-  assert '\x1b[' in shown and 'compiling the first step' in shown and 'elapsed' in shown
+  assert '\x1b[' in shown and 'compiling for the first step' in shown and 'elapsed' in shown
   assert re.search(r'step 4/4  loss \d+\.\d+  gradient \d+\.\d+  \d+\.\d+ samples/s', shown)
   assert 'validation lDDT-CA' in shown and 'finished: 4 steps' in shown
   assert 'step 4/4: loss' not in shown  # the line that the display replaces

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import folders, program_archive, program_files
+from alphafold_jax import atomic, folders, program_archive, program_files
 from alphafold_jax.cli.flags import actions, command, value
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -42,11 +42,8 @@ def _here() -> tuple[Path, dict[str, str]]:
   from alphafold_jax import compiled_once, devices
 
   if (folder := devices.use_compilation_cache()) is None:
-    raise InputError(
-      f'{folders.user_cache("xla")}: the cache folder cannot be written; set XDG_CACHE_HOME or {_VARIABLE} to a folder '
-      'you may write to'
-    )
-  folder.mkdir(parents=True, exist_ok=True)
+    raise InputError(devices.cannot_keep())
+  atomic.make_folder(folder)
   return folder, compiled_once.facts()
 
 
@@ -57,24 +54,29 @@ def _show_facts(facts: dict[str, str]) -> None:
 
 def show(given: argparse.Namespace) -> int:
   found = {folder: sorted(program_files.kept(folder), key=lambda one: one.used) for folder in _folders()}
+  width = max((len(_what(one)) for programs in found.values() for one in programs), default=0)
   for folder, programs in found.items():
     if programs:
       print(f'Programs in {folder}')
     for one in programs:
-      print(f'  {_line(one)}')
+      print(f'  {_line(one, width)}')
   sizes = [one.num_bytes for programs in found.values() for one in programs]
   print(f'{len(sizes)} in all, {human_size(sum(sizes))}' if sizes else f'No programs in {folders.user_cache("xla")}')
   return 0
 
 
-def _line(one: program_files.KeptProgram) -> str:
-  key, heading = one.path.name.partition('-')[2][:12], one.heading
-  what, made = 'damaged; it will be compiled again', ''
-  if heading:
-    facts = heading.facts
-    what = heading.what
-    made = f'{heading.seconds:.0f} s, alphafold_jax {facts.get("alphafold_jax")}, jax {facts.get("jax")}'
-  return f'{key}  {one.used:%Y-%m-%d %H:%M}  {what:<34} {human_size(one.num_bytes):>10}  {made}'
+def _line(one: program_files.KeptProgram, width: int) -> str:
+  key, made = one.path.name.partition('-')[2][:12], ''
+  if one.heading:
+    versions = ', '.join(
+      f'{name} {one.heading.facts.get(name, "of unknown version")}' for name in ('alphafold_jax', 'jax')
+    )
+    made = f'compiled in {one.heading.seconds:.1f} s, {versions}'
+  return f'{key}  {one.used:%Y-%m-%d %H:%M}  {_what(one):<{width}} {human_size(one.num_bytes):>10}  {made}'.rstrip()
+
+
+def _what(one: program_files.KeptProgram) -> str:
+  return one.heading.what if one.heading else 'damaged; it will be compiled again'
 
 
 def clean(given: argparse.Namespace) -> int:

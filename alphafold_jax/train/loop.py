@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import config_dict
 
-from alphafold_jax import atomic, sharing
+from alphafold_jax import atomic, compiled_once, sharing
 from alphafold_jax.data.training import cache, feeding, training_set
 from alphafold_jax.errors import InputError, NumericalError
 from alphafold_jax.screen import Display, Screen, number, reporting
@@ -147,8 +147,6 @@ class Run:
   def go(self, asked_to_stop: Sequence[int]) -> int:
     """Trains until the last step, or until `asked_to_stop` holds a signal; returns the exit code, as `train` does."""
     self._log_introduction()
-    if self.display is not None:
-      self.display.update(self.clock.fraction, None, 'compiling the first step')
     step_function = sharding.sharded_step(self.spec, self.mesh)
     key, step, pending = jax.random.key(self.run.seed + 1), self.first_step, None
     feeds = feeding.batches(
@@ -163,7 +161,8 @@ class Run:
     for feed in feeds:
       first = jax.process_index() * len(feed.ids)
       batch, places = sharding.spread(feed.batch, first, self.mesh)
-      self.state, metrics = step_function(self.state, key, batch, places)
+      with self._told_of_compiling() if step == self.first_step else contextlib.nullcontext():
+        self.state, metrics = step_function(self.state, key, batch, places)
       if pending is not None:  # read one step late, so that devices never wait for the host
         self._account(*pending)
       step, pending = feed.step + 1, (feed.step + 1, feed.ids, metrics)
@@ -184,6 +183,18 @@ class Run:
     else:
       _log.info('finished: %s; checkpoints are in %s', number(step, 'step'), self.checkpoints.directory)
     return 0 if self.saved else 1
+
+  @contextlib.contextmanager
+  def _told_of_compiling(self) -> Iterator[None]:
+    """Inside the block it is told whether the step is compiled or read, which a call waits for as no later one does."""
+
+    def tell(text: str) -> None:
+      _log.info('%s', text)
+      if self.display is not None:
+        self.display.update(self.clock.fraction, None, text)
+
+    with compiled_once.watched('the first step', tell), compiled_once.left_to_jax():
+      yield
 
   def _stops(self, step: int, asked: Sequence[int]) -> bool:
     """Whether to stop after this step; all hosts decide the same."""

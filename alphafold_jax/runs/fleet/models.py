@@ -242,7 +242,7 @@ class Models:
     self._log_longest(who, has_templates)
     if self._options.compilation_cache:  # else JAX was told so before it started
       if (cache := devices.use_compilation_cache()) is None:
-        _log.warning('compiled programs cannot be kept for later runs: the cache folder cannot be written')
+        _log.warning('%s', devices.cannot_keep())
       else:
         _log.info('%scompiled programs are kept in %s', who, cache)
         device['compilation_cache'] = str(cache)
