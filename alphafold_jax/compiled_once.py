@@ -187,7 +187,7 @@ def _read(path: Path) -> jax.stages.Compiled | None:
     heading, packed = program_files.read(path)
     program = _loaded(packed)
   except Exception as error:  # whatever a damaged file, or a backend that cannot do this, leads to
-    why = str(error) or type(error).__name__
+    why = _reason(error) or type(error).__name__
     _log.warning('%s cannot be read, so that program is compiled again: %s', path, why)
     if not isinstance(error, OSError):  # which may be gone next time
       with contextlib.suppress(OSError):

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from alphafold_jax import atomic, program_files, untrusted
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 from alphafold_jax.transfer import archives, files
 
 _log = logging.getLogger(__name__)
@@ -51,14 +52,13 @@ def export(folder: Path, facts: Mapping[str, str], archive: Path) -> list[progra
   """
   if os.path.lexists(archive):
     raise InputError(f'{archive}: exists; remove it, or choose another name')
-  found = [
-    one for one in program_files.kept(folder) if one.heading and one.heading.facts == dict(facts) and _whole(one)
-  ]
+  there = [one for one in program_files.kept(folder) if one.heading]
+  found = [one for one in there if one.heading and one.heading.facts == dict(facts) and _whole(one)]
   found.sort(key=lambda one: one.path.name)
   if not found:
     raise InputError(
-      f'{folder}: no compiled program for this machine and these versions; predict a protein of each length that '
-      'matters, and export then'
+      f'{folder}: no whole program of this machine and these versions among {number(len(there), "program")}; predict '
+      'a protein of each length that matters, and export then'
     )
   listed = {one.path.name: {'size': one.num_bytes, 'sha256': files.digest(one.path)['sha256']} for one in found}
   listing = json.dumps({'format': _FORMAT, 'facts': dict(facts), 'programs': listed}, indent=1).encode()
@@ -139,8 +139,8 @@ def _unpack(tar: tarfile.TarFile, staged: Path, facts: Mapping[str, str], archiv
   """Writes all programs to a folder, each compared with the listing; returns their names."""
   listed: dict[str, Any] = {}
   names: list[str] = []
-  for number, (_, member) in enumerate(archives.members(tar, _LARGEST)):
-    if not number:
+  for index, (_, member) in enumerate(archives.members(tar, _LARGEST)):
+    if not index:
       listed = _listing(tar, member, facts, archive)
       continue
     if (expected := listed.get(member.name)) is None:
@@ -169,12 +169,12 @@ def _listing(tar: tarfile.TarFile, member: tarfile.TarInfo, facts: Mapping[str, 
   assert source is not None  # only links and special files have no content
   try:
     given = untrusted.from_json(source.read())
-    number, theirs, listed = given['format'], given['facts'], given['programs']
+    form, theirs, listed = given['format'], given['facts'], given['programs']
     is_whole = all(map(program_files.is_plain, [*theirs, *theirs.values()])) and isinstance(listed, dict)
   except (ValueError, KeyError, TypeError, AttributeError):
     raise _NotOursError(f'its {_LISTING} does not say what it holds') from None
-  if number != _FORMAT:
-    raise _NotOursError(f'its {_LISTING} is of format {number!r:.20}, this version of alphafold_jax knows {_FORMAT}')
+  if form != _FORMAT:
+    raise _NotOursError(f'its {_LISTING} is of format {form!r:.20}, this version of alphafold_jax knows {_FORMAT}')
   if not is_whole or not all(map(program_files.NAME.fullmatch, listed)):
     raise _NotOursError(f'its {_LISTING} names what no export does')
   differing = [name for name in {**theirs, **facts} if theirs.get(name) != facts.get(name)]

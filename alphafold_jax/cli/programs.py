@@ -106,7 +106,7 @@ def _files() -> Iterator[Path]:
   ours = folders.user_cache('xla')
   for folder in _folders():
     for pattern in _OURS + (_JAXS if folder.parent == ours else ()):
-      yield from folder.glob(pattern)
+      yield from (path for path in folder.glob(pattern) if not path.is_dir())
 
 
 _FILE = {'file': value('FILE', 'the archive')}
