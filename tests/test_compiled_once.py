@@ -197,14 +197,20 @@ def test_a_kept_program_still_takes_over_the_memory_it_is_given(folder):
   assert float(program(values)[0]) == 1 and values.is_deleted()
 
 
-def test_a_kept_prediction_is_the_same_to_the_last_bit(folder):
+def test_a_kept_prediction_is_the_same_to_the_last_bit_and_compiles_nothing(folder):
   model, case = small_predictions.make_model(), small_predictions.Case(16, 0, {'num_recycle': 1}, ())
-  found = []
+  compiled, found = [], []
+  jax.monitoring.register_event_duration_secs_listener(listen := lambda name, *_, **__: compiled.append(name))
   for _ in ('compiled', 'read'):
     programs.compiled.cache_clear()  # as in another process
+    compiled.clear()
     found.append(small_predictions.run(model, case, num_devices=1))
-  assert len(kept(folder)) == 3  # begin, draw, one_pass
+  jax.monitoring.unregister_event_duration_listener(listen)
+  assert not [name for name in compiled if 'backend_compile' in name]
   jax.tree.map(np.testing.assert_array_equal, *found)
+  whats = sorted(program_files.check(path).what for path in kept(folder))
+  assert [what.split(', ')[:2] for what in whats] == [[name, '16 residues'] for name in ('begin', 'draw', 'one_pass')]
+  assert 'rows, float32, ' in whats[2]
 
 
 # ------------------------------------------------------------------------------------------ several processes
