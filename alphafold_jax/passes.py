@@ -64,10 +64,9 @@ def run(
   first = tasks[0]
   what, _ = first.program(plan.kernels, plan.num_proteins)
   compiled = programs.compiled(*what)
-  keys = [jax.random.key(task.seed) for task in tasks]
 
   def key_of(index: int) -> jax.Array:
-    return compiled.stacked([jax.random.fold_in(key, index) for key in keys])
+    return compiled.stacked([_key(np.int32(task.seed), np.int32(index)) for task in tasks])
 
   batches = [task.padded() for task in tasks]
   padded, alignment = compiled.stacked([(programs.without_alignment(batch), batch.msa) for batch in batches])
@@ -94,6 +93,12 @@ def run(
     del result  # what else it holds makes room for that of the next
     index += 1
   return [course.end for course in courses if course.end is not None]
+
+
+@jax.jit
+def _key(seed: jax.Array, index: jax.Array) -> jax.Array:
+  """The key of a pass; compiled, since call by call it takes as long as a small protein's features."""
+  return jax.random.fold_in(jax.random.key(seed), index)
 
 
 def _fetch(task: Task, result: programs.PassResult, of: Callable[[Any], Any], done: tuple[Pass, ...]) -> Prediction:

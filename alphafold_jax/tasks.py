@@ -41,6 +41,10 @@ class Task:
     """The same, padded by its own length."""
     return dataclasses.replace(self, num_res=None)
 
+  def padded_to(self, num_res: int) -> 'Task':
+    """The same, padded to so many residues."""
+    return self if self.sizes['num_res'] == num_res else dataclasses.replace(self, num_res=num_res)
+
   @functools.cached_property
   def spec(self) -> alphafold.AlphaFoldSpec:
     return alphafold.make_spec(planning.reduced(self.config, self.sizes))
@@ -80,7 +84,7 @@ class Task:
     keep = self.settings.keep_distogram
     work = planning.Work(self.spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices, keep, num_proteins)
     plan = planning.plan(work, sizes['num_res'], available, devices.num_separate())
-    while plan.below and self.program(plan.kernels, num_proteins) in RAN_OUT:
+    while RAN_OUT and plan.below and self.program(plan.kernels, num_proteins) in RAN_OUT:
       plan = plan.below
     return plan
 
