@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 _FIRST = 6  # pictures that are drawn here: a run of one or two proteins starts no process
 _MOST = 3  # processes: a protein has as many pictures
 _LIMIT = 30.0  # seconds for a picture, which takes a hundredth of that: a process may have been stopped
-_NICE = 5  # the device and the threads that feed it come first
 _READY = 'ready'
 _GONE = (OSError, EOFError, pickle.UnpicklingError)  # what a pipe to a dead process raises
 
@@ -184,8 +183,6 @@ class _Process:
 def serve() -> None:
   """Is the process that draws: reads what draws a picture, writes the PNG or the error, until there is no more."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the parent decides
-  if hasattr(os, 'nice'):
-    os.nice(_NICE)
   questions, answers = sys.stdin.buffer, sys.stdout.buffer
   sys.stdout = sys.stderr  # nothing else may get into the answers
   answer: Any = _READY
