@@ -65,13 +65,13 @@ def run(
   what, _ = first.program(plan.kernels, plan.num_proteins)
   compiled = programs.compiled(*what)
 
-  def key_of(index: int) -> jax.Array:
-    return compiled.stacked([_key(np.int32(task.seed), np.int32(index)) for task in tasks])
+  def keys_of(index: int) -> jax.Array:
+    return compiled.stacked([key_of(task.seed, index) for task in tasks])
 
   batches = [task.padded() for task in tasks]
   padded, alignment = compiled.stacked([(programs.without_alignment(batch), batch.msa) for batch in batches])
   params, (padded, alignment) = compiled.put(first.params), compiled.put((padded, alignment))
-  context = compiled.prepare(params, key_of(first.config.num_recycle + 1), padded)
+  context = compiled.prepare(params, keys_of(first.config.num_recycle + 1), padded)
   previous = compiled.initial(padded)
   courses = [
     _Course(task, one, functools.partial(compiled.of, index=index))
@@ -80,7 +80,7 @@ def run(
   index = 0
   while going := [course for course in courses if course.end is None]:
     start = time.monotonic()
-    key_pass = key_of(index)
+    key_pass = keys_of(index)
     rows = compiled.draw(key_pass, dataclasses.replace(padded, msa=alignment))
     result = compiled.one_pass(params, key_pass, padded, context, previous, rows)
     del rows
@@ -95,9 +95,13 @@ def run(
   return [course.end for course in courses if course.end is not None]
 
 
-@jax.jit
+def key_of(seed: int, index: int) -> jax.Array:
+  """The key of a pass of a prediction."""
+  return _key(np.int32(seed), np.int32(index))
+
+
+@jax.jit  # step by step it takes forty times as long, which is felt with small proteins
 def _key(seed: jax.Array, index: jax.Array) -> jax.Array:
-  """The key of a pass; compiled, since call by call it takes as long as a small protein's features."""
   return jax.random.fold_in(jax.random.key(seed), index)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import alphafold_jax as afj
-from alphafold_jax import attempts, devices, errors, installed, planning, prediction, programs
+from alphafold_jax import attempts, devices, errors, installed, passes, planning, prediction, programs
 from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.templates import Template, stack_templates
@@ -229,6 +229,12 @@ def test_what_is_no_protein_is_refused_by_name(model, query, message):
     afj.predict(model, query)
   with pytest.raises(errors.InputError, match=message):
     afj.make_batch(query)
+
+
+@pytest.mark.parametrize('seed', [0, 7, 2**31 - 1])
+def test_the_key_of_a_pass_is_the_seeds_with_the_index_of_the_pass(seed):
+  expected = jax.random.fold_in(jax.random.key(seed), 3)
+  assert passes.key_of(seed, 3) == expected
 
 
 @pytest.mark.parametrize(
