@@ -54,12 +54,19 @@ def padded_sizes(
   }
 
 
-def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_dict.ConfigDict:
-  """The configuration without what these sizes leave unused.
+def reduced_spec(spec: AlphaFoldSpec, sizes: Mapping[str, int]) -> AlphaFoldSpec:
+  """The network without what these sizes leave unused.
 
   Without templates and with few alignment rows the five models are one network with other parameters; reduced to what
   they use, they share one compilation.
   """
+  num_msa, num_extra = spec.sampling.rows(sizes['num_seq'])
+  sampling = dataclasses.replace(spec.sampling, num_msa=num_msa, num_extra=num_extra)
+  return dataclasses.replace(spec, sampling=sampling, templates=spec.templates if sizes['num_templ'] else None)
+
+
+def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_dict.ConfigDict:
+  """The same of a configuration."""
   num_msa, num_extra = SamplingSpec(**config.sampling).rows(sizes['num_seq'])
   changes = {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra}
   return configs.changed(config, changes if sizes['num_templ'] else changes | {'templates': None})

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from collections.abc import Hashable
 
-import jax
 from ml_collections import config_dict
 
 from alphafold_jax import devices, ops, planning, schema
@@ -47,7 +46,7 @@ class Task:
 
   @functools.cached_property
   def spec(self) -> alphafold.AlphaFoldSpec:
-    return alphafold.make_spec(planning.reduced(self.config, self.sizes))
+    return planning.reduced_spec(alphafold.make_spec(self.config), self.sizes)
 
   @property
   def params(self) -> alphafold.Params:
@@ -77,7 +76,7 @@ class Task:
       InputError, ResourceError: as `prediction.make_plan`.
     """
     sizes, num_devices = self.sizes, self.settings.num_devices
-    num_params = sum(x.size for x in jax.tree.leaves(self.model.params))
+    num_params = self.model.num_params
     available = devices.available_bytes(num_devices)
     if available is not None and num_devices == 1:
       available += 4 * num_params  # the estimate contains them, but they are there already

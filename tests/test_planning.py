@@ -141,7 +141,7 @@ def test_a_refusal_suggests_the_devices_that_are_there_if_they_are_enough():
 
 
 def test_what_is_on_the_device_stays_where_it_is_and_what_is_not_goes_there():
-  compiled, params = programs.compiled(small_network.make_spec(), False), small_network.params()
+  compiled, params = programs.compiled(small_network.make_spec(), False), {'w': jax.numpy.ones(3)}
   assert compiled.put(params) is params
   assert isinstance(compiled.put({'x': np.ones(3)})['x'], jax.Array)
 
