@@ -71,7 +71,9 @@ def save(folder: Path, key: str, prediction: Prediction, extras: Collection[str]
     _write(extras_path, {'key': key}, more)
   _write(path, header, own)
   arrays: Mapping[str, np.ndarray] = own | more
-  if sum(array.nbytes for array in arrays.values()) > _SMALL:
+  if sum(array.nbytes for array in arrays.values()) <= _SMALL:
+    arrays = {name: array.copy() for name, array in arrays.items()}  # they may be a part of the device's memory
+  else:
     arrays = StoredArrays(path, *([extras_path] if extras else []))
   return dataclasses.replace(prediction, arrays=arrays)
 

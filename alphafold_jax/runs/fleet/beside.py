@@ -10,10 +10,9 @@ from typing import Any
 from alphafold_jax.runs.work import Job
 
 _LANES = 3  # proteins whose files are written at a time
-_TURN = (
-  0.0005  # seconds after which a thread gives way to others; Python's own 5 ms, a dozen times a protein, are as long
-)
-# as all that the thread that feeds the device does for a small protein
+# Seconds after which a thread lets another one run: by Python's own 5 ms, a dozen times a protein, the thread that
+# feeds the device would wait longer for those that write files than it works.
+_TURN = 0.0005
 _SMALL = 512  # residues: of longer proteins the files of one are written at a time, and its arrays are in memory
 
 
