@@ -41,7 +41,7 @@ def in_float32(task: Task, on_pass: OnPass | None, make_room: Callable[[], bool]
 def _in_memory(task: Task, plan: planning.Plan, on_pass: OnPass | None, make_room: Callable[[], bool]) -> Prediction:
   """Runs by plan; when memory runs out nevertheless, makes room or else goes a step down, and begins again."""
   while True:
-    task = dataclasses.replace(task, num_res=plan.num_res)
+    task = task.padded_to(plan.num_res)
     try:
       return _run(task, plan, on_pass)
     except jax.errors.JaxRuntimeError as error:

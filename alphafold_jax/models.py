@@ -47,14 +47,17 @@ class Model:
     """What must be said of its predictions; None if they are AlphaFold 2's own."""
     return store.note_of(self.name, self.source)
 
+  @functools.cached_property
+  def num_params(self) -> int:
+    return sum(array.size for array in jax.tree.leaves(self.params))
+
   @property
   def has_pae(self) -> bool:
     """Whether it predicts errors of pairs, and so pTM."""
     return bool(self.config.heads.num_pae_bins)
 
   def __repr__(self) -> str:
-    count = sum(array.size for array in jax.tree.leaves(self.params))
-    what = f'{count:,} parameters from {self.source}, {self.config.dtype}'
+    what = f'{self.num_params:,} parameters from {self.source}, {self.config.dtype}'
     return cut(f'{type(self).__name__}({self.name!r}, {what}') + ')'
 
   def prepare(self, params: alphafold.Params, key: jax.Array | None, batch: schema.Batch) -> alphafold.Context:

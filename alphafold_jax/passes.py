@@ -70,7 +70,7 @@ def run(
 
   batches = [task.padded() for task in tasks]
   padded, alignment = compiled.stacked([(programs.without_alignment(batch), batch.msa) for batch in batches])
-  params, padded, alignment = compiled.put((first.params, padded, alignment))
+  params, (padded, alignment) = compiled.put(first.params), compiled.put((padded, alignment))
   context, previous = compiled.begin(params, key_of(first.config.num_recycle + 1), padded)
   courses = [
     _Course(task, one, functools.partial(compiled.of, index=index))

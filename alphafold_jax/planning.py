@@ -7,6 +7,7 @@ nevertheless, the steps below are left to try.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -53,12 +54,19 @@ def padded_sizes(
   }
 
 
-def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_dict.ConfigDict:
-  """The configuration without what these sizes leave unused.
+def reduced_spec(spec: AlphaFoldSpec, sizes: Mapping[str, int]) -> AlphaFoldSpec:
+  """The network without what these sizes leave unused.
 
   Without templates and with few alignment rows the five models are one network with other parameters; reduced to what
   they use, they share one compilation.
   """
+  num_msa, num_extra = spec.sampling.rows(sizes['num_seq'])
+  sampling = dataclasses.replace(spec.sampling, num_msa=num_msa, num_extra=num_extra)
+  return dataclasses.replace(spec, sampling=sampling, templates=spec.templates if sizes['num_templ'] else None)
+
+
+def reduced(config: config_dict.ConfigDict, sizes: Mapping[str, int]) -> config_dict.ConfigDict:
+  """The same of a configuration."""
   num_msa, num_extra = SamplingSpec(**config.sampling).rows(sizes['num_seq'])
   changes = {'sampling.num_msa': num_msa, 'sampling.num_extra': num_extra}
   return configs.changed(config, changes if sizes['num_templ'] else changes | {'templates': None})
@@ -96,7 +104,11 @@ class Work:
 
   def fits(self, num_res: int, available: int) -> bool:
     """Whether a protein of so many residues fits at the foot of the ladder."""
-    return self.needed(padding.residue_bucket(num_res, self.num_devices), ladder(self.spec.kernels)[-1]) <= available
+    return self.needed(padding.residue_bucket(num_res, self.num_devices), self._foot) <= available
+
+  @functools.cached_property
+  def _foot(self) -> seam.Kernels:
+    return ladder(self.spec.kernels)[-1]
 
   def longest(self, available: int) -> int:
     """The most residues that fit so many bytes on each device; 0: not even the shortest protein does."""
@@ -110,15 +122,27 @@ class Work:
 class Plan:
   """How a protein is computed; bytes are those of each device."""
 
-  num_devices: int
+  work: Work
   num_res: int  # padded
   kernels: seam.Kernels  # implementation, and the bytes of a slice
   needed: int
   available: int | None  # None: it is not known
-  longest: int | None  # residues that fit, with as many alignment rows, at the foot of the ladder
   step: int = 0  # of the ladder; 0: what was asked for
   below: 'Plan | None' = None  # the next step, for when memory runs out nevertheless
-  num_proteins: int = 1  # of one program, that are computed together
+
+  @property
+  def num_devices(self) -> int:
+    return self.work.num_devices
+
+  @property
+  def num_proteins(self) -> int:
+    """Of one program, that are computed together."""
+    return self.work.num_proteins
+
+  @property
+  def longest(self) -> int | None:
+    """Residues that fit, with as many alignment rows, at the foot of the ladder; a search, so only where asked for."""
+    return None if self.available is None else self.work.longest(self.available)
 
   @property
   def how(self) -> str:
@@ -154,25 +178,30 @@ def plan(work: Work, num_res: int, available: int | None, num_local: int = 1) ->
   Raises:
     ResourceError: nothing fits; says what is needed, what there is, the length that would fit, and what to do.
   """
-  steps = [(kernels, work.needed(num_res, kernels)) for kernels in ladder(work.spec.kernels)]
-  found, longest = None, None if available is None else work.longest(available)
+  steps, found = _steps(work, num_res), None
   for step, (kernels, needed) in reversed(list(enumerate(steps))):
     if available is not None and needed > available:
       break
-    found = Plan(work.num_devices, num_res, kernels, needed, available, longest, step, found, work.num_proteins)
+    found = Plan(work, num_res, kernels, needed, available, step, found)
   if found is None:
-    assert available is not None and longest is not None  # else anything is taken to fit
-    raise ResourceError(_refusal(work, num_res, steps[-1][1], available, longest, num_local))
+    assert available is not None  # else anything is taken to fit
+    raise ResourceError(_refusal(work, num_res, steps[-1][1], available, num_local))
   return found
 
 
-def _refusal(work: Work, num_res: int, needed: int, available: int, longest: int, num_local: int) -> str:
+@functools.lru_cache(maxsize=256)  # a run asks the same for each protein of a padded length
+def _steps(work: Work, num_res: int) -> tuple[tuple[seam.Kernels, int], ...]:
+  """The ladder with the bytes of each step."""
+  return tuple((kernels, work.needed(num_res, kernels)) for kernels in ladder(work.spec.kernels))
+
+
+def _refusal(work: Work, num_res: int, needed: int, available: int, num_local: int) -> str:
   more = range(work.num_devices + 1, num_local + 1)
   enough = next((n for n in more if dataclasses.replace(work, num_devices=n).fits(num_res, available)), None)
   remedy = 'use a device with more memory, or ' + (
     f'{enough} of the {num_local} devices here (--devices {enough})' if enough else 'more devices (--devices)'
   )
-  if longest:
+  if longest := work.longest(available):
     remedy = f'about {longest} residues would fit; {remedy}, or predict the protein in parts'
   if work.spec.dtype == 'float32':
     remedy += ', or --dtype bfloat16'

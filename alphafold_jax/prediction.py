@@ -11,7 +11,6 @@ import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import attempts, batches, devices, planning, programs, schema, tuning
-from alphafold_jax import config as configs
 from alphafold_jax.arguments import check_kind, check_whole, wrong
 from alphafold_jax.batches import as_batch as as_batch
 from alphafold_jax.choices import MAX_SEED
@@ -102,14 +101,14 @@ def configured(model: Model, settings: Settings) -> config_dict.ConfigDict:
   Raises:
     InputError: there are no such kernels.
   """
-  config = dataclasses.replace(settings, dtype=settings.dtype or tuning.dtype()).apply(model.config)
-  if config.kernels.implementation == seam.AUTO:
-    return configs.changed(config, {'kernels.implementation': tuning.preferred()})
+  kernels = settings.kernels or model.config.kernels.implementation
+  if kernels == seam.AUTO:
+    kernels = tuning.preferred()
   try:
-    seam.choices(config.kernels.implementation)
+    seam.choices(kernels)
   except ValueError as error:
-    raise wrong('kernels', config.kernels.implementation, str(error)) from error
-  return config
+    raise wrong('kernels', kernels, str(error)) from error
+  return dataclasses.replace(settings, dtype=settings.dtype or tuning.dtype(), kernels=kernels).apply(model.config)
 
 
 def to_settings(settings: Any, changes: dict[str, Any], make_room: Any) -> Settings:

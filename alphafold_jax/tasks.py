@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from collections.abc import Hashable
 
-import jax
 from ml_collections import config_dict
 
 from alphafold_jax import devices, ops, planning, schema
@@ -41,9 +40,13 @@ class Task:
     """The same, padded by its own length."""
     return dataclasses.replace(self, num_res=None)
 
+  def padded_to(self, num_res: int) -> 'Task':
+    """The same, padded to so many residues."""
+    return self if self.sizes['num_res'] == num_res else dataclasses.replace(self, num_res=num_res)
+
   @functools.cached_property
   def spec(self) -> alphafold.AlphaFoldSpec:
-    return alphafold.make_spec(planning.reduced(self.config, self.sizes))
+    return planning.reduced_spec(alphafold.make_spec(self.config), self.sizes)
 
   @property
   def params(self) -> alphafold.Params:
@@ -73,14 +76,14 @@ class Task:
       InputError, ResourceError: as `prediction.make_plan`.
     """
     sizes, num_devices = self.sizes, self.settings.num_devices
-    num_params = sum(x.size for x in jax.tree.leaves(self.model.params))
+    num_params = self.model.num_params
     available = devices.available_bytes(num_devices)
     if available is not None and num_devices == 1:
       available += 4 * num_params  # the estimate contains them, but they are there already
     keep = self.settings.keep_distogram
     work = planning.Work(self.spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices, keep, num_proteins)
     plan = planning.plan(work, sizes['num_res'], available, devices.num_separate())
-    while plan.below and self.program(plan.kernels, num_proteins) in RAN_OUT:
+    while RAN_OUT and plan.below and self.program(plan.kernels, num_proteins) in RAN_OUT:
       plan = plan.below
     return plan
 

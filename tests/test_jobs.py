@@ -471,6 +471,18 @@ def test_a_pickle_in_the_place_of_a_result_is_never_loaded(tmp_path):
   assert stored.find(tmp_path, 'p', 'p', 'p', 'k') is None
 
 
+@pytest.mark.parametrize(('num_res', 'is_small'), [(60, True), (400, False)])
+def test_arrays_that_are_kept_for_files_stay_in_memory_where_they_are_small(num_res, is_small, tmp_path):
+  shapes = {'atom_positions': (37, 3), 'atom_mask': (37,), 'plddt': (), 'pae': (num_res,)}
+  arrays = {name: np.full((num_res, *shape), 3.0, np.float32) for name, shape in shapes.items()}
+  arrays |= {name: np.arange(num_res) % 20 for name in ('aatype', 'residue_index', 'asym_id')}
+  one = prediction.Prediction('p', 'p', 'model_1_ptm', 0, 3.0, 0.25, (Pass(0, 3.0, 0.25, 1.5, 2.0),), arrays)
+  kept = stored.save(tmp_path, 'k', one)
+  assert set(kept.arrays) == set(arrays) and isinstance(kept.arrays, stored.StoredArrays) != is_small
+  found = stored.find(tmp_path, 'p', 'p', tag(), 'k')
+  assert all(np.array_equal(found.arrays[name], kept.arrays[name]) for name in arrays)
+
+
 def test_what_earlier_versions_kept_is_a_prediction_whose_arrays_stay_on_disk(tmp_path):
   arrays = {name: np.full((5, *shape), 3.0) for name, shape in {
     'atom_positions': (37, 3), 'atom_mask': (37,), 'plddt': (), 'pae': (5,)}.items()}  # fmt: skip

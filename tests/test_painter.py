@@ -63,6 +63,16 @@ def test_a_process_that_dies_leaves_its_picture_to_this_one(busy, expected):
 
 
 @pytest.mark.slow
+def test_a_process_that_is_stopped_leaves_its_picture_to_this_one_after_a_while(busy, expected, caplog):
+  caplog.set_level('INFO')
+  (process,) = busy._living
+  busy._limit = 0.3  # as `Painter(limit=0.3)`, but its process had all the time to start
+  os.kill(process._child.pid, signal.SIGSTOP)
+  assert [wait() for wait in [busy.begin(PICTURE) for _ in range(2)]] == [expected] * 2
+  assert not busy._living and 'did not answer within 0.3 s and was ended' in caplog.text
+
+
+@pytest.mark.slow
 def test_what_is_large_is_drawn_here(busy, expected):
   (process,) = busy._living
   os.kill(process._child.pid, signal.SIGSTOP)  # it would never answer

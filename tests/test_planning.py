@@ -75,6 +75,12 @@ def test_below_a_plan_are_the_steps_that_are_left():
   assert str(steps[1]).startswith('kernels auto in slices of 64 MiB, which takes about') and '100.0 GiB' in str(plan)
 
 
+def test_for_the_next_protein_of_a_length_nothing_is_estimated_again(monkeypatch):
+  first = planning.plan(work(), 256, 100 * GIB)
+  monkeypatch.setattr(planning, 'pass_bytes', None)
+  assert planning.plan(work(), 256, 90 * GIB).needed == first.needed
+
+
 def test_where_memory_cannot_be_told_everything_is_tried_as_asked():
   plan = planning.plan(work(), 100_000, None)
   assert plan.step == 0 and plan.below.below.below.below is None and (plan.available, plan.longest) == (None, None)
@@ -132,6 +138,12 @@ def test_a_refusal_suggests_the_devices_that_are_there_if_they_are_enough():
 
 
 # ------------------------------------------------------------------------------------------ predictions by plan
+
+
+def test_what_is_on_the_device_stays_where_it_is_and_what_is_not_goes_there():
+  compiled, params = programs.compiled(small_network.make_spec(), False), {'w': jax.numpy.ones(3)}
+  assert compiled.put(params) is params
+  assert isinstance(compiled.put({'x': np.ones(3)})['x'], jax.Array)
 
 
 @pytest.fixture(autouse=True)

@@ -231,6 +231,12 @@ def test_what_is_no_protein_is_refused_by_name(model, query, message):
     afj.make_batch(query)
 
 
+@pytest.mark.parametrize('seed', [0, 7, 2**31 - 1])
+def test_the_key_of_a_pass_is_the_seeds_with_the_index_of_the_pass(seed):
+  expected = jax.random.fold_in(jax.random.key(seed), 3)
+  assert programs.PassKey.of(seed, 3).key() == expected
+
+
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [

@@ -2,7 +2,8 @@
 """Draws pictures beside this process, in others: drawing keeps the interpreter from feeding the device.
 
 A process that draws gets one picture at a time through a pipe and ends when the pipe does, so it never outlives this
-one, however that ends. It does not load JAX. Where it is not ready yet, or has died, the picture is drawn here.
+one, however that ends. It does not load JAX. Where it is not ready yet, has died or does not answer, the picture is
+drawn here.
 """
 
 import contextlib
@@ -29,6 +30,12 @@ from alphafold_jax.screen import LOG_ONLY
 _log = logging.getLogger(__name__)
 _FIRST = 6  # pictures that are drawn here: a run of one or two proteins starts no process
 _MOST = 3  # processes: a protein has as many pictures
+_LIMIT = 30.0  # seconds for a picture, which takes a hundredth of that: a process may have been stopped
+_KEEPING = {  # memory of one picture for the next, by glibc and Pillow: a third of the time went into fetching it again
+  'MALLOC_MMAP_THRESHOLD_': str(32 << 20),
+  'MALLOC_TRIM_THRESHOLD_': str(128 << 20),
+  'PILLOW_BLOCKS_MAX': '4',
+}
 _READY = 'ready'
 _GONE = (OSError, EOFError, pickle.UnpicklingError)  # what a pipe to a dead process raises
 
@@ -49,13 +56,15 @@ def here(picture: Picture) -> Callable[[], bytes]:
 class Painter:
   """Has pictures drawn, by processes that start once there are several."""
 
-  def __init__(self, first: int = _FIRST, most: int = _MOST):
+  def __init__(self, first: int = _FIRST, most: int = _MOST, limit: float = _LIMIT):
     """Starts nothing yet.
 
     Args:
       first: how many pictures are drawn here before processes are started.
       most: of these processes; no more than a quarter of the processors, but one.
+      limit: seconds after which a process that has not drawn its picture is ended, and the picture drawn here.
     """
+    self._limit = limit
     self._left, self._count = first, min(most, max(1, machine.num_processors() // 4))
     self._pool: ThreadPoolExecutor | None = None
     self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
@@ -111,12 +120,13 @@ class Painter:
       process = self._idle.get_nowait()
     except queue.Empty:  # those that were there have died
       return here(picture)()
-    answer = process.ask(picture.draw)
+    answer = process.ask(picture.draw, self._limit)
     if answer is None:
       with self._lock:
         self._living.discard(process)
         process.end()
-      _log.info('a process that drew pictures has died; pictures are drawn here', extra=LOG_ONLY)
+      became = f'did not answer within {self._limit:g} s and was ended' if process.is_late else 'has died'
+      _log.info('a process that drew pictures %s; pictures are drawn here', became, extra=LOG_ONLY)
       return here(picture)()
     self._idle.put(process)
     if isinstance(answer, Exception):
@@ -134,18 +144,28 @@ class _Process:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
-      env=os.environ | {'PYTHONPATH': paths},
+      env=_KEEPING | os.environ | {'PYTHONPATH': paths},
     )
+    self.is_late = False  # it was ended since it did not answer
 
-  def ask(self, question: Any) -> Any:
-    """Sends something and waits for the answer; None if the process has died."""
+  def ask(self, question: Any, limit: float) -> Any:
+    """Sends something and waits for the answer, so many seconds; None if the process has died or was ended then."""
     assert self._child.stdin is not None
+    late = threading.Timer(limit, self._end_late)  # only its end frees a thread that writes to it or reads from it
+    late.daemon = True
+    late.start()
     try:
       self._child.stdin.write(pickle.dumps(question))
       self._child.stdin.flush()
+      return self.answer()
     except _GONE:
       return None
-    return self.answer()
+    finally:
+      late.cancel()
+
+  def _end_late(self) -> None:
+    self.is_late = True
+    self._child.kill()
 
   def answer(self) -> Any:
     """What the process says; None if it has died."""

@@ -25,6 +25,9 @@ from alphafold_jax.output.record import Pass
 
 _log = logging.getLogger(__name__)
 _HEADER = '__result__'
+_SMALL = (
+  1 << 17
+)  # bytes of a prediction's arrays: some 100 residues, whose arrays would be read ten times for its files
 ALWAYS = (*record.ARRAYS, 'pae')  # arrays that are kept of every prediction that has them
 _NUMBERS = ('model_name', 'seed', 'mean_plddt', 'ptm')  # in the header under the record's names
 
@@ -47,7 +50,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
 
 
 def save(folder: Path, key: str, prediction: Prediction, extras: Collection[str] = ()) -> Prediction:
-  """Writes a prediction into its protein's folder; returns it with its arrays on disk.
+  """Writes a prediction into its protein's folder; returns it with its arrays on disk, in memory if they are small.
 
   Arrays named by `extras` are kept beyond those of every prediction, until `drop_extras`.
 
@@ -62,10 +65,17 @@ def save(folder: Path, key: str, prediction: Prediction, extras: Collection[str]
     'notes': list(prediction.notes),
   }
   path, extras_path = _paths(atomic.make_folder(folder), prediction.tag)
+  own = {name: prediction.arrays[name] for name in ALWAYS if name in prediction.arrays}
+  more = {name: prediction.arrays[name] for name in extras}
   if extras:
-    _write(extras_path, {'key': key}, {name: prediction.arrays[name] for name in extras})
-  _write(path, header, {name: prediction.arrays[name] for name in ALWAYS if name in prediction.arrays})
-  return dataclasses.replace(prediction, arrays=StoredArrays(path, *([extras_path] if extras else [])))
+    _write(extras_path, {'key': key}, more)
+  _write(path, header, own)
+  arrays: Mapping[str, np.ndarray] = own | more
+  if sum(array.nbytes for array in arrays.values()) <= _SMALL:
+    arrays = {name: array.copy() for name, array in arrays.items()}  # they may be a part of the device's memory
+  else:
+    arrays = StoredArrays(path, *([extras_path] if extras else []))
+  return dataclasses.replace(prediction, arrays=arrays)
 
 
 def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collection[str] = ()) -> Prediction | None:

@@ -138,14 +138,17 @@ class Models:
       WeightsError: the parameters cannot be loaded.
       ResourceError: the protein does not fit.
     """
-    from alphafold_jax import prediction
+    from alphafold_jax import attempts, prediction
+    from alphafold_jax.tasks import Task
 
     model, make_room = self.get(name), functools.partial(self._drop_others, name, job)
-    plan = prediction.make_plan(model, batch, self._settings, make_room, num_res)
+    task = Task(model, prediction.configured(model, self._settings), self._settings, batch, num_res)
+    plan = attempts.planned(task, make_room)
     if plan.step and self._last != (job, plan.kernels):
       _log.info('%s: memory is short, so it is computed with %s', job, plan)
     self._last = job, plan.kernels
-    return PlannedModel(model, plan, make_room, self._is_new_program(self._key(model, batch, plan=plan)))
+    is_new = self._is_new_program(task.padded_to(plan.num_res).program(plan.kernels))
+    return PlannedModel(model, plan, make_room, is_new)
 
   def ready_for(
     self, name: str, job: str, batches: Sequence[Any], num_res: int, num_proteins: int
