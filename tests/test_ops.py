@@ -318,6 +318,17 @@ def test_a_row_without_keys_averages_uniformly():
       np.testing.assert_allclose(ops.self_attention(x, norm, w, mask)[1], everything[1], atol=2e-6)
 
 
+def test_gradients_of_squared_distances_equal_those_of_the_formula():
+  rng = np.random.default_rng(0)
+  points, others, weights = (rng.normal(size=shape) for shape in ((5, 2, 3, 3), (7, 2, 3, 3), (5, 7, 2)))
+  found = jax.grad(lambda *ends: jnp.sum(weights * ops.squared_distances(*ends)), argnums=(0, 1))(
+    *(jnp.asarray(ends, jnp.float32) for ends in (points, others))
+  )
+  differences = 2 * weights[..., None, None] * (points[:, None] - others[None])  # of i and j
+  np.testing.assert_allclose(found[0], differences.sum(axis=1), atol=2e-5)
+  np.testing.assert_allclose(found[1], -differences.sum(axis=0), atol=2e-5)
+
+
 def test_outer_product_mean_equals_numpy_in_float64():
   name = 'outer product mean'
   before, m, norm, w, mask = float64(name)

@@ -66,7 +66,7 @@ class InvariantPointAttention(hk.Module):
 
     def attend(q, q_points, rotation, translation, rows_mask, pair_logits, z):  # some residues i, to all residues j
       # Lines 5-7. Each of the three terms has unit variance, hence the thirds; 9/2 is that of a squared distance.
-      distance = jnp.sum(jnp.square(q_points[:, None] - k_points[None]), axis=(-2, -1))  # [b, N_res, H]
+      distance = ops.squared_distances(q_points, k_points)  # [b, N_res, H]
       logits = jnp.einsum('ihc,jhc->ijh', q, k, precision=_HIGHEST) * (3 * spec.c_qk) ** -0.5
       logits += point_scale * distance + 3**-0.5 * pair_logits
       logits -= 1e5 * (1 - rows_mask[:, None] * mask[None])[..., None]

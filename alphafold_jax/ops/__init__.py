@@ -23,6 +23,7 @@ from alphafold_jax.ops.pairs import (
   symmetric,
   zero_pairs,
 )
+from alphafold_jax.ops.points import squared_distances
 from alphafold_jax.ops.products import dot, einsum
 from alphafold_jax.ops.seam import Kernels, use_kernels
 from alphafold_jax.ops.transition import TransitionWeights, transition
@@ -52,6 +53,7 @@ __all__ = [
   'pairwise',
   'row_attention',
   'self_attention',
+  'squared_distances',
   'symmetric',
   'transition',
   'triangle_multiplication',

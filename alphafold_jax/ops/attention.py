@@ -61,11 +61,17 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.
   return jnp.einsum('bhqs,bshd->bqhd', jax.nn.softmax(logits, axis=-1).astype(v.dtype), v)
 
 
+def _project(x: jax.Array, w: jax.Array) -> jax.Array:
+  """Projects [B, S, c] by [c, H, D] to [B, S, H, D]: one plain product, as its gradients are."""
+  return products.dot(x, w.reshape(len(w), -1)).reshape(*x.shape[:-1], *w.shape[1:])
+
+
 def _gate_and_project(x: jax.Array, average: jax.Array, w: AttentionWeights) -> jax.Array:
   """Gates the heads' averages by the query's input and mixes the heads: [B, S, H, D] to [B, S, c_out]."""
   assert w.gate_w is not None and w.gate_b is not None
-  gate = jax.nn.sigmoid(products.einsum('bsc,chd->bshd', x, w.gate_w) + w.gate_b)
-  return products.einsum('bshd,hdo->bso', (gate * average).astype(x.dtype), w.out_w) + w.out_b
+  gate = jax.nn.sigmoid(_project(x, w.gate_w) + w.gate_b)
+  heads = (gate * average).astype(x.dtype).reshape(*x.shape[:2], -1)
+  return products.dot(heads, w.out_w.reshape(-1, w.out_w.shape[-1])) + w.out_b
 
 
 # ------------------------------------------------------------------------------------------ the rows
@@ -104,7 +110,7 @@ def _self_attention_xla(x, w, mask, bias):
 def _by_head(x, w):
   """Queries, scaled, keys and values, heads before positions: [B, S, c] to [B, H, S, D] three times."""
   q_w = w.q * w.q.shape[-1] ** -0.5
-  return tuple(products.einsum('bsc,chd->bshd', x, p).astype(x.dtype).swapaxes(1, 2) for p in (q_w, w.k, w.v))
+  return tuple(_project(x, p).astype(x.dtype).swapaxes(1, 2) for p in (q_w, w.k, w.v))
 
 
 def _self_attention_fused(x, w, mask, bias):
@@ -118,11 +124,26 @@ def _self_attention_fused(x, w, mask, bias):
   logits = products.einsum_in_float32('bhqd,bhsd->bhqs', q, k)
   if bias is not None:
     logits += _for_all_rows(bias.astype(jnp.float32), x.shape[0])
-  logits = jnp.minimum(logits, cap)
+  logits = _capped(logits, cap)
   weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
   total = jnp.sum(weights, axis=-1)[..., None]
   sums = products.einsum_in_float32('bhqs,bhsd->bhqd', weights.astype(x.dtype), v)
   return _gate_and_project(x, (sums / total).swapaxes(1, 2), w)
+
+
+@jax.custom_vjp
+def _capped(logits, cap):
+  """The minimum of logits [B, H, Q, S] and cap [B, 1, 1, S]; its gradient is that of a choice by the cap alone.
+
+  JAX's own compares all logits three times and divides them, and keeps the results.
+  """
+  return jnp.minimum(logits, cap)
+
+
+_capped.defvjp(
+  lambda logits, cap: (_capped(logits, cap), cap),
+  lambda cap, gradient: (jnp.where(cap < 0, 0, gradient), jnp.zeros_like(cap)),
+)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

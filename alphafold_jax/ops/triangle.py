@@ -36,7 +36,7 @@ def _by_product(
   """Makes `compute` of a row from what multiplies edges: (normalised z, weights, mask, outgoing) to [h, N, N]."""
 
   def compute(z, norm, w, mask, keep, *, outgoing):
-    edges = product(layer_norm(z, *norm), w, mask, outgoing)
+    edges = slicing.kept_by_arguments(lambda z, mask: product(layer_norm(z, *norm), w, mask, outgoing))(z, mask)
 
     def last_line(z, edges):  # [b, N, c] normalised, [h, b, N]
       edges = layer_norm(edges, w.norm_scale, w.norm_offset, axis=0).astype(z.dtype)
