@@ -71,6 +71,7 @@ def _base() -> config_dict.ConfigDict:
         'num_samples': 10_000_000,  # Suppl. Table 4
         'seed': 0,
         'model_devices': 1,  # devices that share one example; the others multiply the data
+        'cpu_devices': 1,  # into which a CPU is divided; 0: one per processor, as far as the batch can be divided
         'log_every': 10,  # steps
         'checkpoint_every': 500,  # steps
         'keep_checkpoints': 3,  # the last ones, besides the best
@@ -116,6 +117,7 @@ _MINI = {  # the model that ships; its sizes are in config.py
   'step.batch_size': 4,
   'step.max_passes': 3,
   'run.num_samples': 24_000,
+  'run.cpu_devices': 0,  # its arrays are too small for several processors
   'run.checkpoint_every': 100,
   'run.validate_every': 200,
   'run.num_validation': 16,

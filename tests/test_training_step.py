@@ -184,3 +184,23 @@ def test_a_crop_that_the_model_axis_cannot_split_is_refused():
   mesh = jax.sharding.AbstractMesh((2, 4), ('data', 'model'))
   with pytest.raises(sharding.InputError, match='data.crop_size=30'):
     sharding.check(small_training.make_spec(), mesh, 30)
+
+
+@pytest.mark.parametrize(
+  ('wanted', 'batch_size', 'model_devices', 'number'),
+  [(0, 4, 1, 4), (0, 9, 1, 3), (0, 7, 1, 1), (0, 3, 2, 6), (2, 4, 1, 2)],
+)
+def test_a_cpu_is_divided_into_as_many_devices_as_divide_the_batch(
+  wanted, batch_size, model_devices, number, monkeypatch
+):
+  monkeypatch.delenv('XLA_FLAGS', raising=False)
+  monkeypatch.setattr(sharding.machine, 'jax_has_begun', lambda: False)
+  monkeypatch.setattr(sharding.machine, 'num_processors', lambda: 6)
+  monkeypatch.setattr(sharding.jax.config, 'update', lambda name, value: None)
+  assert sharding.divide_processors(wanted, batch_size, model_devices) == number
+
+
+def test_a_cpu_that_the_user_has_divided_stays_as_it_is(monkeypatch):
+  monkeypatch.setattr(sharding.machine, 'jax_has_begun', lambda: False)
+  monkeypatch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=3')
+  assert sharding.divide_processors(0, 4) == 1

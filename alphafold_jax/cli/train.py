@@ -27,7 +27,7 @@ def run(given: argparse.Namespace) -> int:
     raise InputError(f'{PROGRAM} train: no training set; give --data CACHE, written by {PROGRAM} dataset')
   from alphafold_jax import devices
   from alphafold_jax.screen import Screen
-  from alphafold_jax.train import loop, sharding
+  from alphafold_jax.train import loop, sharding, specs
 
   options = loop.TrainOptions(
     directory=directory,
@@ -37,6 +37,8 @@ def run(given: argparse.Namespace) -> int:
   )
   if given.hosts:
     sharding.join_hosts(None if given.hosts == 'auto' else given.hosts)
+  run = specs.make_section(specs.RunSpec, 'run', options.config)
+  sharding.divide_processors(run.cpu_devices, options.config.step.get('batch_size', 1), run.model_devices)
   if not given.no_compilation_cache:
     devices.use_compilation_cache()
   return loop.train(options, Screen.of_stdout(quiet=given.quiet))

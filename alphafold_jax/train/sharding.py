@@ -6,6 +6,7 @@ state are whole on every device. Several hosts make one mesh after `join_hosts`.
 """
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import schema
-from alphafold_jax.devices import start
+from alphafold_jax import machine, schema
+from alphafold_jax.devices import setting, start
 from alphafold_jax.errors import InputError
 from alphafold_jax.train.step import Metrics, StepSpec, TrainState, train_step
 
 DATA, MODEL = 'data', 'model'
+_NUM_CPU_DEVICES = 'jax_num_cpu_devices'
 _METRICS = {'finite': P(DATA), 'losses': P(DATA)}  # one value per example; the others are equal on all devices
 
 Step = Callable[..., tuple[TrainState, Metrics]]  # (state, key, batch, places) -> (state, metrics)
@@ -41,6 +43,30 @@ def make_mesh(model_devices: int = 1, devices: Any = None) -> Mesh:
   if devices.size % model_devices:
     raise InputError(f'run.model_devices={model_devices}: {devices.size} devices are no multiple of it')
   return Mesh(devices.reshape(-1, model_devices), (DATA, MODEL))
+
+
+def divide_processors(wanted: int, batch_size: int, model_devices: int = 1) -> int:
+  """Makes one CPU several devices, each of which computes examples of its own; must be called before JAX starts.
+
+  XLA divides large arrays among the processors by itself; with small ones most of them would wait. Where JAX has
+  started, several hosts train together, or the number is set by JAX_NUM_CPU_DEVICES or XLA_FLAGS, nothing changes.
+
+  Args:
+    wanted: devices; 0: one per processor, as far as they divide the batch.
+    batch_size: examples of a step.
+    model_devices: devices that share an example.
+
+  Returns:
+    the number of devices into which the CPU is divided.
+  """
+  by_user = '--xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
+  if by_user or setting(_NUM_CPU_DEVICES) > 0 or machine.jax_has_begun() or jax.distributed.is_initialized():
+    return 1
+  most = wanted or machine.num_processors()
+  fitting = [n for n in range(1, most + 1) if n % model_devices == 0 and batch_size % (n // model_devices) == 0]
+  number = wanted or max(fitting, default=1)
+  jax.config.update(_NUM_CPU_DEVICES, number)
+  return number
 
 
 def join_hosts(where: str | None = None) -> None:

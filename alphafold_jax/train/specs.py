@@ -18,7 +18,7 @@ from alphafold_jax.train.step import StepSpec
 
 # Settings that may differ when a run goes on: its length, how often it logs and saves, when the learning rate decays.
 MAY_CHANGE = ('run.', 'optimizer.decay_')
-_MAY_BE_ZERO = ('num_samples', 'seed', 'validate_every', 'num_validation')  # of RunSpec
+_MAY_BE_ZERO = ('num_samples', 'seed', 'cpu_devices', 'validate_every', 'num_validation')  # of RunSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class RunSpec:
   num_samples: int
   seed: int
   model_devices: int
+  cpu_devices: int
   log_every: int  # steps
   checkpoint_every: int  # steps
   keep_checkpoints: int
