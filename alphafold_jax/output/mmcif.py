@@ -5,13 +5,10 @@ The `modelcif` library writes the categories; here the prediction is put into it
 entity. Residues without atoms (unknown type) stay in the sequence, so numbering is kept.
 """
 
-import collections
 import datetime
-import functools
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import ihm
 import modelcif
@@ -71,7 +68,7 @@ def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | N
   system.protocols.append(_protocol(model, software, prediction.model_name, map(_ascii, notes)))
 
   text = io.StringIO()
-  modelcif.dumper.write(text, [system], variant=_Variant)
+  modelcif.dumper.write(text, [system])
   return text.getvalue()
 
 
@@ -169,79 +166,3 @@ def _software() -> modelcif.Software:
 
 def _ascii(text: str) -> str:
   return ' '.join(text.encode('ascii', 'replace').decode().split())
-
-
-# ------------------------------------------------------------------------------------------ rows of tables
-
-
-class _Variant(modelcif.dumper.ModelCIFVariant):
-  """ModelCIF, its tables written in half the time: the library writes each value of a row by itself."""
-
-  def get_system_writer(self, system: Any, writer_class: type, writer: Any) -> Any:
-    return _Writer(super().get_system_writer(system, writer_class, writer), writer.fh)
-
-
-class _Writer:
-  """The library's writer but for tables."""
-
-  def __init__(self, writer: Any, file: io.StringIO):
-    self._writer, self._file = writer, file
-
-  def __getattr__(self, name: str) -> Any:
-    return getattr(self._writer, name)
-
-  def loop(self, category: str, keys: Sequence[str]) -> '_Table':
-    return _Table(self._writer.loop(category, keys), self._file, keys)
-
-
-class _Table:
-  """Writes a row in one piece where it is one line of plain values, else as the library does."""
-
-  def __init__(self, loop: Any, file: io.StringIO, keys: Sequence[str]):
-    self._loop, self._file = loop, file
-    self._keys = [key.replace('[', '').replace(']', '') for key in keys]  # as the library is given them
-    self._is_empty = True
-
-  def __enter__(self) -> '_Table':
-    self._loop.__enter__()
-    return self
-
-  def __exit__(self, *raised: Any) -> Any:
-    return self._loop.__exit__(*raised)
-
-  def write(self, **row: Any) -> None:
-    line = ' '.join([_TEXTS[type(value)](value) for value in map(row.get, self._keys)])
-    if self._is_empty or len(line) > _WIDTH or '\n' in line:
-      self._loop.write(**row)  # with the heading, if it is the first
-      self._is_empty = False
-    else:
-      self._file.write(line + '\n')
-
-
-_WIDTH = 80  # characters, from which on the library breaks a line
-_PLAIN = re.compile('[A-Za-z0-9][A-Za-z0-9.-]*')
-
-
-def _not_plain(value: Any) -> str:
-  return '\n'
-
-
-@functools.lru_cache(maxsize=1 << 12)
-def _of_word(word: str) -> str:
-  return word if _PLAIN.fullmatch(word) else '\n'
-
-
-def _of_float(value: float) -> str:
-  return f'{value:.3f}' if abs(value) >= 1e-3 or not value else f'{value:.3g}'
-
-
-_TEXTS: dict[type, Callable[[Any], str]] = collections.defaultdict(
-  lambda: _not_plain,
-  {  # of values as the library writes them; others are left to it
-    str: _of_word,
-    int: str,
-    float: _of_float,
-    type(None): lambda _: '.',
-    type(ihm.unknown): lambda _: '?',
-  },
-)

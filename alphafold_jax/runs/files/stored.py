@@ -25,9 +25,7 @@ from alphafold_jax.output.record import Pass
 
 _log = logging.getLogger(__name__)
 _HEADER = '__result__'
-_SMALL = (
-  1 << 17
-)  # bytes of a prediction's arrays: some 100 residues, whose arrays would be read ten times for its files
+_SMALL = 1 << 17  # bytes of a prediction's arrays, some 100 residues: they would be read ten times for its files
 ALWAYS = (*record.ARRAYS, 'pae')  # arrays that are kept of every prediction that has them
 _NUMBERS = ('model_name', 'seed', 'mean_plddt', 'ptm')  # in the header under the record's names
 
