@@ -37,6 +37,7 @@ from alphafold_jax.transfer.files import state
 
 _log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parent
+_WAITING = 'waiting for another process that compiles'
 PATIENCE = 900.0  # s to wait for another process that compiles
 _FLAGS = ('XLA_FLAGS', 'LIBTPU_INIT_ARGS', 'NPROC')  # variables that XLA looks at
 _NO_MATTER = (  # settings of JAX that do not change a program
@@ -69,6 +70,14 @@ def watched(scope: str, tell: Callable[[str], None]) -> Iterator[None]:
     _watcher.reset(token)
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+  """Inside the block, for small programs, only waiting for another process is told."""
+  scope, tell = _watcher.get()
+  with watched(scope, lambda text: tell(text) if text.startswith(_WAITING) else None):
+    yield
+
+
 def compiled(
   jitted: Any, identity: Hashable, arguments: tuple, *, what: str = '', **options: Any
 ) -> jax.stages.Compiled:
@@ -80,7 +89,7 @@ def compiled(
     jitted: the function under `jax.jit`; its result depends on `identity` and its arguments alone.
     identity: its text identifies the function among all others; None: it cannot be kept.
     arguments: of the function, or `jax.ShapeDtypeStruct`s.
-    what: is kept, for people; by default the identity.
+    what: names the program for people; '': its identity.
     options: that `jax.jit` was given.
   """
   folder = devices.compilation_cache()
@@ -91,7 +100,7 @@ def compiled(
   before = state(path)
   if found := _read(path):
     return found
-  waiting = functools.partial(_tell, 'waiting for another process that compiles')
+  waiting = functools.partial(_tell, _WAITING)
   with locks.turn(folder / 'lock', int(name[:14], 16), PATIENCE, waiting):
     if state(path) != before and (found := _read(path)):  # it was compiled meanwhile
       return found
@@ -287,9 +296,10 @@ def _keep(path: Path, program: jax.stages.Compiled, what: str, seconds: float) -
 
 
 def _reason(error: Exception) -> str:
-  """Why a file could not be written, in the words of the system."""
+  """Why a file could not be read or written, in the words of the system if it is what refused."""
   of_system = error if isinstance(error, OSError) else error.__cause__
-  return (getattr(of_system, 'strerror', None) or str(error)).lower()
+  words = getattr(of_system, 'strerror', None)
+  return words.lower() if words else str(error)
 
 
 @functools.cache

@@ -150,13 +150,13 @@ def cache_folder(directory: str | os.PathLike | None = None) -> Path | None:
     directory: in which; by default `alphafold_jax/xla` in the user's cache.
   """
   folder = _cache_place(directory)
-  return None if _made(folder) else folder
+  return None if _why_unwritable(folder) else folder
 
 
 def cannot_keep(directory: str | os.PathLike | None = None) -> str:
   """What to tell where `use_compilation_cache` gives None: the folder, why nothing can be kept there, the remedy."""
   folder = _cache_place(directory)
-  return programs_not_kept(folder, _made(folder) or 'it could not be written')
+  return programs_not_kept(folder, _why_unwritable(folder) or 'it could not be written')
 
 
 def programs_not_kept(folder: Path, why: str, remedy: str = ANOTHER_CACHE) -> str:
@@ -168,7 +168,7 @@ def _cache_place(directory: str | os.PathLike | None) -> Path:
   return Path(directory or folders.user_cache('xla')) / machine_key()
 
 
-def _made(folder: Path) -> str | None:
+def _why_unwritable(folder: Path) -> str | None:
   """Makes a folder if it is missing; returns why it cannot be written."""
   try:
     atomic.check_name(folder)

@@ -49,6 +49,7 @@ class Model:
 
   @functools.cached_property
   def num_params(self) -> int:
+    """How many numbers its parameters are."""
     return sum(array.size for array in jax.tree.leaves(self.params))
 
   @property

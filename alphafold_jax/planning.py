@@ -132,6 +132,7 @@ class Plan:
 
   @property
   def num_devices(self) -> int:
+    """Devices that share the protein."""
     return self.work.num_devices
 
   @property

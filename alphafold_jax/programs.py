@@ -37,14 +37,16 @@ class PassResult:
 class PassKey(NamedTuple):
   """What all randomness of a pass comes from, as numbers of the host: each program makes the key of it by itself."""
 
-  seed: schema.Array  # of the prediction
-  index: schema.Array  # of the pass
+  seed: schema.Array  # [] int32, of the prediction
+  index: schema.Array  # [] int32, of the pass
 
   @classmethod
   def of(cls, seed: int, index: int) -> 'PassKey':
+    """The numbers as arrays of the host."""
     return cls(np.int32(seed), np.int32(index))
 
   def key(self) -> jax.Array:
+    """The key itself, to be made inside a program."""
     return jax.random.fold_in(jax.random.key(self.seed), self.index)
 
 
@@ -65,7 +67,7 @@ class Program:
       function: a pure function of its arguments.
       identity: distinguishes the function from all others, so that it is kept on disk; None: it is not.
       describe: given the arguments says what is kept, for people; by default the identity does.
-      is_quiet: nobody is told that it is compiled or read.
+      is_quiet: it is told neither that it is compiled nor that it is read.
       options: of `jax.jit`.
     """
     self._jitted, self._identity, self._options = jax.jit(function, **options), identity, options
@@ -90,8 +92,8 @@ class Program:
 
   def compile(self, *arguments: Any) -> jax.stages.Compiled:
     """The function compiled for arguments of these shapes, or read if that was done before."""
-    what = self._describe(*arguments) if self._describe else str(self._identity)
-    with compiled_once.watched('', lambda _: None) if self._is_quiet else contextlib.nullcontext():
+    what = self._describe(*arguments) if self._describe else ''
+    with compiled_once.quietly() if self._is_quiet else contextlib.nullcontext():
       return compiled_once.compiled(self._jitted, self._identity, arguments, what=what, **self._options)
 
 
@@ -206,7 +208,7 @@ def _on_one_device(
       _of_each(begin, num_proteins, has_params=True),
       ('begin', spec, num_proteins),
       lambda params, pass_key, batch: describe('begin', batch),
-      is_quiet=True,
+      is_quiet=spec.templates is None,  # else it holds their stack, and takes a while
     ),
     Program(
       _of_each(draw, num_proteins),
@@ -234,7 +236,7 @@ def _described(
   keep_representations: bool = False,
   keep_distogram: bool = False,
 ) -> str:
-  """What distinguishes a program from others, for people."""
+  """The sizes of a program and what it gives, for people."""
   depth, num_templ = batch.msa.tokens.shape[-2], batch.templates.mask.shape[-1]
   of_all = f' of {depth}' if depth else ''  # only a draw is given the whole alignment
   parts = {

@@ -4,6 +4,7 @@
 import dataclasses
 import errno
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_a_program_compiled_before_is_read_and_not_even_traced(folder, told):
   assert double.traced == 1 and len(kept(folder)) == 1
   begun, done, *read = told
   assert begun == 'compiling for this test' and done.startswith('compiled in ') and len(read) == 2
-  assert all(text.startswith('read the program for this test in 0.') for text in read)
+  assert all(re.match(r'read the program for this test in \d+\.\d s ', text) for text in read)
 
 
 def test_what_differs_in_identity_shape_dtype_settings_flags_code_or_machine_is_another_program(folder, monkeypatch):
@@ -202,7 +203,8 @@ def test_a_kept_prediction_is_the_same_to_the_last_bit_and_compiles_nothing(fold
   compiled, found = [], []
   jax.monitoring.register_event_duration_secs_listener(listen := lambda name, *_, **__: compiled.append(name))
   for _ in ('compiled', 'read'):
-    programs.compiled.cache_clear()  # as in another process
+    programs.compiled.cache_clear()  # as in another process, where small programs of JAX's own are compiled as well
+    jax.clear_caches()
     compiled.clear()
     found.append(small_predictions.run(model, case, num_devices=1))
   jax.monitoring.unregister_event_duration_listener(listen)

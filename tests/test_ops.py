@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from alphafold_jax import ops
-from alphafold_jax.ops import seam, slicing
+from alphafold_jax.ops import attention, seam, slicing
 from alphafold_jax.ops.attention import SELF_ATTENTION
 
 TOLERANCE = {'float32': 2e-6, 'bfloat16': 2e-2}  # of the largest value
@@ -327,6 +327,19 @@ def test_gradients_of_squared_distances_equal_those_of_the_formula():
   differences = 2 * weights[..., None, None] * (points[:, None] - others[None])  # of i and j
   np.testing.assert_allclose(found[0], differences.sum(axis=1), atol=2e-5)
   np.testing.assert_allclose(found[1], -differences.sum(axis=0), atol=2e-5)
+
+
+@pytest.mark.parametrize('masked', ['some', 'all'])
+def test_a_capped_logit_has_the_values_and_the_gradient_of_a_replaced_one(masked):
+  rng = np.random.default_rng(0)
+  logits, weights = jnp.asarray(rng.normal(size=(2, 3, 4, 5))), jnp.asarray(rng.normal(size=(2, 3, 4, 5)))
+  mask = jnp.asarray(rng.random((2, 1, 1, 5)) < 0.5) if masked == 'some' else jnp.zeros((2, 1, 1, 5), bool)
+  assert not mask.all()
+  cap = jnp.where(mask, jnp.inf, -1e9)
+  loss = lambda replaced: lambda logits: jnp.sum(weights * replaced(logits))  # noqa: E731
+  found = jax.value_and_grad(loss(lambda logits: attention._capped(logits, cap)))(logits)
+  expected = jax.value_and_grad(loss(lambda logits: jnp.where(mask, logits, -1e9)))(logits)
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_outer_product_mean_equals_numpy_in_float64():

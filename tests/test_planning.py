@@ -263,6 +263,13 @@ def test_what_does_not_fit_is_refused_before_compiling_unless_room_is_made(model
   assert len(free) == 4 and not tried
 
 
+@pytest.mark.parametrize('sizes', [{'num_seq': 1, 'num_templ': 0}, {'num_seq': 700, 'num_templ': 4}])
+def test_a_reduced_network_is_that_of_the_reduced_configuration(sizes):
+  config = configs.model_config('model_1_ptm')
+  spec = planning.reduced_spec(alphafold.make_spec(config), sizes)
+  assert spec == alphafold.make_spec(planning.reduced(config, sizes))
+
+
 def test_a_plan_is_part_of_what_is_compiled_and_equal_plans_share_it(model):
   batch, settings = prediction.as_batch(QUERY), prediction.Settings()
   plan = prediction.make_plan(model, batch, settings)
@@ -288,9 +295,9 @@ def test_a_plan_takes_what_the_compiler_says_or_a_little_more():
   plan, most = planning.plan(planning.Work(spec, sizes['num_seq'], 0, num_params), sizes['num_res'], None), np.inf
   for step in (plan, plan.below.below.below):
     compiled = programs.compiled(dataclasses.replace(spec, kernels=step.kernels), False)
-    previous = jax.eval_shape(compiled.initial, batch)
-    context = jax.eval_shape(compiled.prepare, params, key, batch)
-    rows, bare = jax.eval_shape(compiled.draw, key, batch), programs.without_alignment(batch)
+    pass_key, bare = programs.PassKey.of(0, 0), programs.without_alignment(batch)
+    context, previous = compiled.begin.eval_shape(params, pass_key, bare)
+    key, rows = compiled.draw.eval_shape(pass_key, batch)
     lowered = compiled.one_pass.lower(params, key, bare, context, previous, rows)
     stats = lowered.compile(compiler_options=small_network.FAST).memory_analysis()
     stated = (

@@ -186,21 +186,27 @@ def test_a_crop_that_the_model_axis_cannot_split_is_refused():
     sharding.check(small_training.make_spec(), mesh, 30)
 
 
-@pytest.mark.parametrize(
-  ('wanted', 'batch_size', 'model_devices', 'number'),
-  [(0, 4, 1, 4), (0, 9, 1, 3), (0, 7, 1, 1), (0, 3, 2, 6), (2, 4, 1, 2)],
-)
-def test_a_cpu_is_divided_into_as_many_devices_as_divide_the_batch(
-  wanted, batch_size, model_devices, number, monkeypatch
-):
+@pytest.fixture
+def divided(monkeypatch):
+  """The numbers of devices into which a CPU of six processors is divided."""
+  numbers = []
   monkeypatch.delenv('XLA_FLAGS', raising=False)
   monkeypatch.setattr(sharding.machine, 'jax_has_begun', lambda: False)
   monkeypatch.setattr(sharding.machine, 'num_processors', lambda: 6)
-  monkeypatch.setattr(sharding.jax.config, 'update', lambda name, value: None)
-  assert sharding.divide_processors(wanted, batch_size, model_devices) == number
+  monkeypatch.setattr(sharding.jax.config, 'update', lambda name, number: numbers.append((name, number)))
+  return numbers
 
 
-def test_a_cpu_that_the_user_has_divided_stays_as_it_is(monkeypatch):
-  monkeypatch.setattr(sharding.machine, 'jax_has_begun', lambda: False)
+@pytest.mark.parametrize(
+  ('arguments', 'number'),
+  [((0, 4), 4), ((0, 9), 3), ((0, 7), 1), ((0, 12, 4), 3), ((0, 3, 1, 2), 6), ((2, 4), 2)],
+)
+def test_a_cpu_is_divided_into_as_many_devices_as_divide_the_batch(arguments, number, divided):
+  sharding.divide_processors(*arguments)
+  assert divided == [('jax_num_cpu_devices', number)]
+
+
+def test_a_cpu_that_the_user_has_divided_stays_as_it_is(divided, monkeypatch):
   monkeypatch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=3')
-  assert sharding.divide_processors(0, 4) == 1
+  sharding.divide_processors(0, 4)
+  assert not divided

@@ -37,8 +37,9 @@ def run(given: argparse.Namespace) -> int:
   )
   if given.hosts:
     sharding.join_hosts(None if given.hosts == 'auto' else given.hosts)
-  run = specs.make_section(specs.RunSpec, 'run', options.config)
-  sharding.divide_processors(run.cpu_devices, options.config.step.get('batch_size', 1), run.model_devices)
+  run, step = specs.make_section(specs.RunSpec, 'run', options.config), options.config.step
+  sizes = step.get('batch_size', 1), step.get('examples_at_once', 1)  # what is missing is refused by name below
+  sharding.divide_processors(run.cpu_devices, *sizes, run.model_devices)
   if not given.no_compilation_cache:
     devices.use_compilation_cache()
   return loop.train(options, Screen.of_stdout(quiet=given.quiet))

@@ -135,7 +135,7 @@ def _self_attention_fused(x, w, mask, bias):
 def _capped(logits, cap):
   """The minimum of logits [B, H, Q, S] and cap [B, 1, 1, S]; its gradient is that of a choice by the cap alone.
 
-  JAX's own compares all logits three times and divides them, and keeps the results.
+  JAX's own compares all logits with the cap and with the minimum, divides, and keeps the results.
   """
   return jnp.minimum(logits, cap)
 

@@ -9,9 +9,9 @@ _HIGHEST = jax.lax.Precision.HIGHEST  # coordinates
 
 @jax.custom_vjp
 def squared_distances(points: jax.Array, others: jax.Array) -> jax.Array:
-  """The squared distances between every two residues' points of one number, summed over the points of a head.
+  """For every two residues and each head the sum, over its points p, of the squared distances between points p.
 
-  The gradients are matrix products, and the differences of all points are not kept for them.
+  The gradients, of reverse mode only, are matrix products; no differences of points are kept for them.
 
   Args:
     points: [b, H, P, 3]

@@ -61,7 +61,7 @@ def indexed(image: Image.Image) -> Image.Image:
 
   Looks at runs of equal pixels, of which a chart has few.
   """
-  packed = np.frombuffer(image.tobytes('raw', 'RGBX'), '<u4')  # whatever is in X: it is looked at nowhere below
+  packed = np.frombuffer(image.tobytes('raw', 'RGBX'), '<u4')  # what is in X can only split a run
   starts = np.concatenate([[0], np.flatnonzero(packed[1:] != packed[:-1]) + 1])
   runs, lengths = packed[starts], np.diff(starts, append=len(packed))
   cells = (runs >> 2 & 0x3F | runs >> 4 & 0xFC0 | runs >> 6 & 0x3F000).astype(np.intp)  # 64 x 64 x 64 of them

@@ -153,8 +153,8 @@ class _Process:
     assert self._child.stdin is not None
     late = threading.Timer(limit, self._end_late)  # only its end frees a thread that writes to it or reads from it
     late.daemon = True
-    late.start()
     try:
+      late.start()
       self._child.stdin.write(pickle.dumps(question))
       self._child.stdin.flush()
       return self.answer()

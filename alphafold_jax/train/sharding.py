@@ -45,7 +45,7 @@ def make_mesh(model_devices: int = 1, devices: Any = None) -> Mesh:
   return Mesh(devices.reshape(-1, model_devices), (DATA, MODEL))
 
 
-def divide_processors(wanted: int, batch_size: int, model_devices: int = 1) -> int:
+def divide_processors(wanted: int, batch_size: int, examples_at_once: int = 1, model_devices: int = 1) -> None:
   """Makes one CPU several devices, each of which computes examples of its own; must be called before JAX starts.
 
   XLA divides large arrays among the processors by itself; with small ones most of them would wait. Where JAX has
@@ -54,19 +54,19 @@ def divide_processors(wanted: int, batch_size: int, model_devices: int = 1) -> i
   Args:
     wanted: devices; 0: one per processor, as far as they divide the batch.
     batch_size: examples of a step.
+    examples_at_once: computed side by side on one device.
     model_devices: devices that share an example.
-
-  Returns:
-    the number of devices into which the CPU is divided.
   """
   by_user = '--xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
   if by_user or setting(_NUM_CPU_DEVICES) > 0 or machine.jax_has_begun() or jax.distributed.is_initialized():
-    return 1
-  most = wanted or machine.num_processors()
-  fitting = [n for n in range(1, most + 1) if n % model_devices == 0 and batch_size % (n // model_devices) == 0]
-  number = wanted or max(fitting, default=1)
+    return
+
+  def fits(number: int) -> bool:
+    data = number // model_devices  # devices with examples of their own
+    return number == data * model_devices and not batch_size % data and not (batch_size // data) % examples_at_once
+
+  number = wanted or max(filter(fits, range(model_devices, machine.num_processors() + 1)), default=1)
   jax.config.update(_NUM_CPU_DEVICES, number)
-  return number
 
 
 def join_hosts(where: str | None = None) -> None:

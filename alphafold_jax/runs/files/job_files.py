@@ -87,7 +87,7 @@ class JobFiles:
   # ---------------------------------------------------------------------------------------- one prediction
 
   def keep(self, prediction: Prediction, key: str) -> Prediction:
-    """Keeps a prediction on disk for resuming; returns it with its arrays there."""
+    """Keeps a prediction on disk for resuming; returns it with its arrays there, unless they are small."""
     return stored.save(self._store, key, prediction, self._extras)
 
   def kept(self, tag: str, key: str) -> Prediction | None:

@@ -10,9 +10,9 @@ from typing import Any
 from alphafold_jax.runs.work import Job
 
 _LANES = 3  # proteins whose files are written at a time
-# Seconds after which a thread lets another one run: by Python's own 5 ms, a dozen times a protein, the thread that
-# feeds the device would wait longer for those that write files than it works.
-_TURN = 0.0005
+# Seconds after which a thread lets another one run. With Python's own 5 ms the thread that feeds the device waits for
+# those that write files longer than it works.
+_TURN, _USUAL = 0.0005, sys.getswitchinterval()
 _SMALL = 512  # residues: of longer proteins the files of one are written at a time, and its arrays are in memory
 
 
@@ -96,7 +96,6 @@ class Lanes:
   """
 
   def __init__(self, count: int = _LANES):
-    self._turn = sys.getswitchinterval()
     sys.setswitchinterval(_TURN)
     raised: list[BaseException] = []
     self._all = [Behind(raised) for _ in range(count)]
@@ -115,6 +114,8 @@ class Lanes:
 
   def close(self) -> None:
     """Waits for all tasks."""
-    for one in self._all:
-      one.close()
-    sys.setswitchinterval(self._turn)
+    try:
+      for one in self._all:
+        one.close()
+    finally:
+      sys.setswitchinterval(_USUAL)
