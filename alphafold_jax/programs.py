@@ -34,7 +34,8 @@ class PassResult:
   representations: schema.Representations | None
 
 
-class PassKey(NamedTuple):
+@schema.pytree
+class PassKey:
   """What all randomness of a pass comes from, as numbers of the host: each program makes the key of it by itself."""
 
   seed: schema.Array  # [] int32, of the prediction
@@ -43,7 +44,7 @@ class PassKey(NamedTuple):
   @classmethod
   def of(cls, seed: int, index: int) -> 'PassKey':
     """The numbers as arrays of the host."""
-    return cls(np.int32(seed), np.int32(index))
+    return cls(seed=np.int32(seed), index=np.int32(index))
 
   def key(self) -> jax.Array:
     """The key itself, to be made inside a program."""
