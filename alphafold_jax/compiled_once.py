@@ -211,20 +211,14 @@ def _read(path: Path) -> jax.stages.Compiled | None:
 
 def _compiled_by_jax(jitted: Any, arguments: tuple) -> jax.stages.Compiled:
   """Compiles a program that is not kept here, or lets JAX read it from its own cache, if that is in use."""
-  with left_to_jax():
-    return jitted.lower(*arguments).compile()
-
-
-@contextlib.contextmanager
-def left_to_jax() -> Iterator[None]:
-  """Inside the block JAX compiles one program, or reads it from its own cache; which of them is told at the end."""
   _tell('compiling', '' if devices.compilation_cache() is None else ', or reading what an earlier run compiled')
   start = time.monotonic()
   with _events() as events:
-    yield
+    program = jitted.lower(*arguments).compile()
   devices.return_freed_memory()
   read = any(event.endswith('/cache_hits') for event in events)
   _watcher.get().tell(f'{"read" if read else "compiled"} in {time.monotonic() - start:.1f} s, now running')
+  return program
 
 
 @contextlib.contextmanager

@@ -79,6 +79,7 @@ def _ours(case: Case) -> turns.Program:
   import jax
   import jax.numpy as jnp
 
+  from alphafold_jax import programs
   from alphafold_jax.train import specs
   from alphafold_jax.train import step as steps
   from alphafold_jax.weights import official
@@ -91,7 +92,7 @@ def _ours(case: Case) -> turns.Program:
 
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config.model))
   arguments = (params, jax.random.key(0), jax.tree.map(jnp.asarray, batch))
-  return turns.Program(jax.jit(value_and_gradient), lambda _: arguments, lambda result: float(result[0]))
+  return turns.Program(programs.Program(value_and_gradient), lambda _: arguments, lambda result: float(result[0]))
 
 
 def _whole_step(case: Case) -> turns.Program:

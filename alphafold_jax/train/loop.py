@@ -161,7 +161,7 @@ class Run:
     for feed in feeds:
       first = jax.process_index() * len(feed.ids)
       batch, places = sharding.spread(feed.batch, first, self.mesh)
-      with self._told_of_compiling() if step == self.first_step else contextlib.nullcontext():
+      with compiled_once.watched('the first step', self._tell):
         self.state, metrics = step_function(self.state, key, batch, places)
       if pending is not None:  # read one step late, so that devices never wait for the host
         self._account(*pending)
@@ -184,17 +184,11 @@ class Run:
       _log.info('finished: %s; checkpoints are in %s', number(step, 'step'), self.checkpoints.directory)
     return 0 if self.saved else 1
 
-  @contextlib.contextmanager
-  def _told_of_compiling(self) -> Iterator[None]:
-    """Inside the block it is told whether the step is compiled or read, which a call waits for as no later one does."""
-
-    def tell(text: str) -> None:
-      _log.info('%s', text)
-      if self.display is not None:
-        self.display.update(self.clock.fraction, None, text)
-
-    with compiled_once.watched('the first step', tell), compiled_once.left_to_jax():
-      yield
+  def _tell(self, text: str) -> None:
+    """Says that the step is compiled or read, in the log and on the screen."""
+    _log.info('%s', text)
+    if self.display is not None:
+      self.display.update(self.clock.fraction, None, text)
 
   def _stops(self, step: int, asked: Sequence[int]) -> bool:
     """Whether to stop after this step; all hosts decide the same."""

@@ -113,18 +113,17 @@ def train_step(
   # The same for all examples, Suppl. 1.10. Where there is nothing to draw, no loop is compiled.
   num_passes = jax.random.randint(key_passes, (), 1, spec.max_passes + 1) if spec.max_passes > 1 else 1
 
-  # From here to the new parameters all arithmetic is on one vector instead of hundreds of arrays: it compiles faster,
-  # and devices exchange one message.
-  params, as_tree = ravel_pytree(state.params)
-
   def of_example(place: jax.Array, example: schema.Batch) -> Any:
-    def loss_of(params: jax.Array) -> Any:
+    def loss_of(params: Any) -> Any:
       key = jax.random.fold_in(key_examples, place)
-      return _shared_loss(spec, as_tree(params), key, example, num_passes, model_axis)
+      return _shared_loss(spec, params, key, example, num_passes, model_axis)
 
-    return _clipped_gradient(loss_of, params, spec.optimizer.clip_norm, model_axis)
+    return _clipped_gradient(loss_of, state.params, spec.optimizer.clip_norm, model_axis)
 
-  gradient, (finite, values) = _summed(of_example, params, places, batch, spec.examples_at_once)
+  num_params = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+  # An example's gradient and all that is made of it are one vector instead of hundreds of arrays: that compiles faster,
+  # and devices exchange one message.
+  gradient, (finite, values) = _summed(of_example, num_params, places, batch, spec.examples_at_once)
   means = jax.tree.map(lambda value: jnp.sum(jnp.where(finite, value, 0)), values)
   wrong = jnp.sum(~finite)
   if data_axis is not None:
@@ -132,7 +131,7 @@ def train_step(
   gradient, means = jax.tree.map(lambda leaf: leaf / spec.batch_size, (gradient, means))
 
   rate = optimizer.learning_rate(spec.optimizer, state.step * spec.batch_size)
-  state, update_norm = _updated(spec.optimizer, state, params, gradient, rate, wrong == 0)
+  state, update_norm = _updated(spec.optimizer, state, gradient, rate, wrong == 0)
   return state, Metrics(
     **means,
     update_norm=update_norm,
@@ -146,7 +145,8 @@ def train_step(
 
 def _clipped_gradient(loss_of, params, clip_norm, model_axis):
   """An example's gradient, clipped; whether it and the loss are finite; loss, norm before clipping, and terms."""
-  (loss, terms), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
+  (loss, terms), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
+  gradient, _ = ravel_pytree(gradients)
   if model_axis is not None:
     gradient = jax.lax.psum(gradient, model_axis)
   norm = jnp.linalg.norm(gradient)
@@ -178,12 +178,12 @@ def recycled_loss(
   return total_loss(spec.loss, example, axial.whole(outputs))
 
 
-def _summed(of_example, params, places, batch, at_once):
+def _summed(of_example, num_params, places, batch, at_once):
   """The sum of all examples' gradients, and the other results of each: one group of examples after another.
 
   Args:
     of_example: (place, example) -> (gradient, other results)
-    params: a vector, of the gradient's shape
+    num_params: length of a gradient
     places: [local batch]
     batch: the local examples along a leading axis
     at_once: examples of a group, computed side by side
@@ -203,15 +203,15 @@ def _summed(of_example, params, places, batch, at_once):
     gradient, others = of_group(*group)
     return total + jnp.sum(gradient, axis=0), others
 
-  gradient, others = jax.lax.scan(add_group, jnp.zeros_like(params), groups)
+  gradient, others = jax.lax.scan(add_group, jnp.zeros(num_params, jnp.float32), groups)
   return gradient, jax.tree.map(lambda leaf: leaf.reshape(num, *leaf.shape[2:]), others)
 
 
-def _updated(spec, state, params, gradient, rate, good):
+def _updated(spec, state, gradient, rate, good):
   """The state after a step and the norm of the update; unless the gradient is good, only the counters change."""
   direction, moments = optimizer.adam(spec).update(gradient, state.moments)
   update = jnp.where(good, -rate * direction, 0)
-  params += update
+  params = ravel_pytree(state.params)[0] + update
   ema, as_tree = ravel_pytree(state.ema)
   ema = jnp.where(good, optimizer.average(spec, ema, params, state.step), ema)
   moments = jax.tree.map(lambda new, old: jnp.where(good, new, old), moments, state.moments)
