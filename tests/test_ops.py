@@ -446,6 +446,20 @@ def test_slices_bound_the_memory_of_temporaries():
   assert temporaries(2**17) < temporaries(2**30) / 3
 
 
+def test_the_gradient_of_a_loop_over_operations_keeps_their_arguments_only():
+  arguments = jnp.ones((16, 64, 8)), jnp.ones((8, 256)), jnp.ones((256, 8))
+
+  def loss(x, first, last):
+    def block(x, _):
+      return slicing.update_rows(lambda x: jnp.tanh(x @ first) @ last, x, (), 0), None
+
+    return jnp.sum(jax.lax.scan(block, x, length=32)[0])
+
+  compiled = jax.jit(jax.grad(loss)).lower(*arguments).compile()
+  hidden = 4 * 16 * 64 * 256  # bytes of what a block makes on its way
+  assert compiled.memory_analysis().temp_size_in_bytes < 8 * hidden  # not 32 times
+
+
 def test_the_choice_of_kernels_ends_with_its_block():
   given = CASES['self-attention, heads of 8'].arguments(Draw('float32'))
   with pytest.raises(ValueError, match="kernel 'none' is not one of .*'xla'"):

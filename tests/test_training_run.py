@@ -22,7 +22,7 @@ import small_experiment
 import small_runs
 from ml_collections import config_dict
 
-from alphafold_jax import cli, errors, screen
+from alphafold_jax import cli, errors, machine, screen
 from alphafold_jax.data.training import training_set
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.train import checkpoints, loop, parameters, specs, watch
@@ -259,6 +259,8 @@ def test_a_killed_run_goes_on(cache, tmp_path):
   logged = len(lines(run / 'metrics.csv'))
   assert train(run, cache, '--config', 'run.validate_every=0', '--config', f'run.num_samples={2 * (logged + 2)}') == 0
   log = (run / 'log.txt').read_text()
+  shared = 2 if machine.num_processors() > 1 else 1  # the batch is of two examples
+  assert f'{shared} device' in log.splitlines()[0]
   assert 'going on after step' in log and f'run.num_samples: 1000000 there, {2 * (logged + 2)} now' in log
   assert [int(line['step']) for line in lines(run / 'metrics.csv')] == list(range(1, logged + 3))
 
