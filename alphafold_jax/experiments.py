@@ -52,10 +52,13 @@ def _base() -> config_dict.ConfigDict:
         'min_confidence': 50.0,  # pLDDT, Suppl. 1.3
       },
       'optimizer': {
+        'method': 'adam',  # Suppl. 1.11.3; or 'muon', of train/optimizer.py
         'learning_rate': 1e-3,  # Suppl. 1.11.3
         'warmup_samples': 128_000,  # Suppl. 1.11.3
         'decay_samples': 6_400_000,  # Suppl. 1.11.3
         'decay_factor': 0.95,  # Suppl. 1.11.3
+        'cooldown_start': 0,  # samples after which the rate falls, to nothing; not in the paper
+        'cooldown_samples': 0,  # of that fall; 0: there is none
         'b1': 0.9,  # Suppl. 1.11.3
         'b2': 0.999,  # Suppl. 1.11.3
         'epsilon': 1e-6,  # Suppl. 1.11.3
@@ -76,11 +79,13 @@ def _base() -> config_dict.ConfigDict:
         'checkpoint_every': 500,  # steps
         'keep_checkpoints': 3,  # the last ones, besides the best
         'validate_every': 500,  # steps; 0: never, not at the end either
+        'validation_split': 'validation',  # of the training set; 'pilot' judges short runs that choose a recipe
         'num_validation': 64,  # chains, one per cluster as far as there are so many
         'max_validation_length': 384,  # residues; longer chains are left out
         'max_skipped': 10,  # steps in a row whose gradients were not finite
         'num_workers': 4,  # threads that prepare examples
       },
+      'phases': {},  # settings that change after a number of samples, see train/phases.py
     }
   )
 

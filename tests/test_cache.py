@@ -243,7 +243,7 @@ def test_clusters_may_come_from_mmseqs(tmp_path):
     ('id,resolution\none,good\n', {}, "line 2: the resolution is 'good'"),
     ('id,resolution\none,nan\n', {}, "line 2: the resolution is 'nan'"),
     ('id,split\none,train\ntwo,val\n', {}, "line 3: the split is 'val'; .* or test; did you mean 'validation'"),
-    ('id,split\none,\n', {}, "line 2: the split is ''; expected train, validation or test"),
+    ('id,split\none,\n', {}, "line 2: the split is ''; expected train, pilot, validation or test"),
     ('id,release_date\none,1.2.2020\n', {}, "line 2: the release date is '1.2.2020'; expected YYYY-MM-DD"),
     ('id,cluster\n,1\n', {}, 'line 2: there is no name of a chain'),
     (

@@ -11,6 +11,7 @@ import optax
 import pytest
 import small_network
 import small_training
+from jax.flatten_util import ravel_pytree
 
 from alphafold_jax.losses import total
 from alphafold_jax.train import optimizer, sharding
@@ -160,6 +161,47 @@ def test_examples_side_by_side_give_what_they_give_one_after_another(spec, one_s
 def test_the_learning_rate_follows_the_paper(samples, factor):
   spec = dataclasses.replace(small_training.OPTIMIZER, warmup_samples=128_000, decay_samples=6_400_000)
   np.testing.assert_allclose(optimizer.learning_rate(spec, samples), 1e-3 * factor, rtol=1e-5)
+
+
+@pytest.mark.parametrize(('samples', 'factor'), [(899, 1), (900, 1), (950, 0.5), (975, 0.25), (1000, 0), (1100, 0)])
+def test_the_learning_rate_cools_down_evenly_to_nothing(samples, factor):
+  spec = dataclasses.replace(small_training.OPTIMIZER, cooldown_start=900, cooldown_samples=100)
+  np.testing.assert_allclose(optimizer.learning_rate(spec, samples), 1e-3 * factor, rtol=1e-5)
+
+
+def test_muon_moves_matrices_of_the_trunk_alike_in_all_directions():
+  """Against the closed form: gradients without their singular values, here from an SVD; Adam's rule for all else."""
+  spec = dataclasses.replace(small_training.OPTIMIZER, method='muon')
+  rng = np.random.default_rng(0)
+  stack, other = 'evoformer/__layer_stack_no_per_layer/block/row_attention', 'heads/plddt'
+  gradients = {
+    stack: {
+      'q': rng.normal(size=(3, 16, 4, 2)),  # blocks, input, heads, channels
+      'out_w': rng.normal(size=(3, 4, 2, 16)),  # blocks, heads, channels, output
+      'gate_b': rng.normal(size=(3, 4, 2)),
+    },
+    other: {'w': rng.normal(size=(16, 8)), 'b': rng.normal(size=8)},
+  }
+  gradients = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), gradients)
+  vector, as_tree = ravel_pytree(gradients)
+  method = optimizer.directions(spec, gradients)
+  found, _ = method.update(vector, method.init(vector))
+  found = as_tree(found)
+  for name, shape in (('q', (16, 8)), ('out_w', (8, 16))):
+    for block in range(3):
+      gradient = np.asarray(gradients[stack][name][block]).reshape(shape)
+      update = np.asarray(found[stack][name][block]).reshape(shape)
+      left, _, right = np.linalg.svd(gradient, full_matrices=False)
+      along = np.diag(left.T @ update @ right.T) / (0.2 * np.sqrt(max(shape)))
+      assert np.all((along > 0.5) & (along < 1.5)), (name, block, along)  # five iterations reach 1 only roughly
+      np.testing.assert_allclose(np.sqrt(np.mean(update**2)), 0.2, rtol=0.25)  # the size of Adam's updates
+  for module, name in ((stack, 'gate_b'), (other, 'w'), (other, 'b')):
+    np.testing.assert_allclose(found[module][name], np.sign(gradients[module][name]), rtol=1e-3)
+
+
+def test_a_method_that_is_none_is_refused():
+  with pytest.raises(ValueError, match="optimizer.method is 'sgd'; choose one of adam, muon"):
+    dataclasses.replace(small_training.OPTIMIZER, method='sgd')
 
 
 def test_adam_is_adam():

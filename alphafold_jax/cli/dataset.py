@@ -80,7 +80,7 @@ _ARGUMENTS: Flags = {
   ),
   '--table': value(
     'CSV',
-    'which chains to take: id and any of cluster, split (train, validation, test), resolution, method, '
+    'which chains to take: id and any of cluster, split (train, pilot, validation, test), resolution, method, '
     'release_date, exclude',
   ),
   '--column': several('OURS=THEIRS', 'name of a column in the table, such as cluster=cluster30', type=_column),

@@ -16,10 +16,10 @@ from jax.experimental import multihost_utils
 from ml_collections import config_dict
 
 from alphafold_jax import atomic, compiled_once, sharing
-from alphafold_jax.data.training import cache, feeding, training_set
+from alphafold_jax.data.training import cache, feeding, phased, training_set
 from alphafold_jax.errors import InputError, NumericalError
 from alphafold_jax.screen import Display, Screen, number, reporting
-from alphafold_jax.train import parameters, sharding, specs, validation, watch
+from alphafold_jax.train import parameters, phases, sharding, specs, validation, watch
 from alphafold_jax.train import step as steps
 from alphafold_jax.train.checkpoints import Checkpoints
 from alphafold_jax.train.step import Metrics, TrainState
@@ -80,24 +80,26 @@ class Run:
       InputError: an option or a cache cannot be used.
     """
     self.options, config = options, options.config
-    self.spec, self.run = specs.make_step_spec(config), specs.make_section(specs.RunSpec, 'run', config)
+    self.phases, self.run = phases.make_phases(config), specs.make_section(specs.RunSpec, 'run', config)
+    self.spec = self.phases[0].step
     self.config = json.loads(config.to_json_best_effort())
     self.mesh = sharding.make_mesh(self.run.model_devices)
-    sharding.check(self.spec, self.mesh, config.data.crop_size)
+    for phase in self.phases:
+      sharding.check(phase.step, self.mesh, phase.data.crop_size)
     self.first_host = jax.process_index() == 0
 
-    data_spec = specs.make_section(training_set.DataSpec, 'data', config)
     caches = _open(options.data)
-    self.examples = training_set.TrainingSet(caches, data_spec, seed=self.run.seed, batch_size=self.spec.batch_size)
+    self.examples, self.feed = self._training_sets(caches)
     self.validation_spec = specs.make_validation_spec(config)
     wanted = self.run.num_validation if self.run.validate_every else 0
-    self.validation = validation.choose_chains(caches, data_spec, wanted, self.run.max_validation_length)
-    validates = [bool(self.validation) and any(entry.split == 'validation' for entry in one.entries) for one in caches]
+    chosen = self.run.max_validation_length, self.run.validation_split
+    self.validation = validation.choose_chains(caches, self.phases[0].data, wanted, *chosen)
+    validates = [bool(self.validation) and any(entry.split == chosen[1] for entry in one.entries) for one in caches]
     idle = {options.data[i]: why for i, why in self.examples.idle().items() if not validates[i]}
     self.idle = [f'{path}: no example comes from it: {why}' for path, why in idle.items()]
     self.unvalidated = ''  # why, where validation is asked for
     if wanted and not self.validation:
-      self.unvalidated = validation.describe_absence(caches, self.run.max_validation_length)
+      self.unvalidated = validation.describe_absence(caches, *chosen)
 
     self.num_steps = self.run.num_samples // self.spec.batch_size
     if self.run.num_samples and not self.num_steps:
@@ -107,6 +109,15 @@ class Run:
     self.skipped = 0  # steps in a row
     self.unlogged: list[Metrics] = []  # of the steps since the last line of the log
     self.saved = True
+
+  def _training_sets(self, caches: Sequence[cache.TrainingCache]) -> tuple[training_set.TrainingSet, phased.PhasedSet]:
+    """The first phase's examples, and all examples of the run."""
+    sets = {
+      phase.data: training_set.TrainingSet(caches, phase.data, seed=self.run.seed, batch_size=self.spec.batch_size)
+      for phase in self.phases
+    }
+    starts = [(phase.first_step * self.spec.batch_size, sets[phase.data]) for phase in self.phases]
+    return starts[0][1], phased.PhasedSet(starts)
 
   def begin(self, display: Display | None = None) -> None:
     """Loads the folder's last checkpoint, or begins from given or fresh parameters.
@@ -147,10 +158,9 @@ class Run:
   def go(self, asked_to_stop: Sequence[int]) -> int:
     """Trains until the last step, or until `asked_to_stop` holds a signal; returns the exit code, as `train` does."""
     self._log_introduction()
-    step_function = sharding.sharded_step(self.spec, self.mesh)
     key, step, pending = jax.random.key(self.run.seed + 1), self.first_step, None
     feeds = feeding.batches(
-      self.examples,
+      self.feed,
       stop=self.num_steps,
       host=jax.process_index(),
       num_hosts=jax.process_count(),
@@ -161,8 +171,9 @@ class Run:
     for feed in feeds:
       first = jax.process_index() * len(feed.ids)
       batch, places = sharding.spread(feed.batch, first, self.mesh)
-      with compiled_once.watched('the first step', self._tell):
-        self.state, metrics = step_function(self.state, key, batch, places)
+      phase = self._phase(feed.step)
+      with compiled_once.watched(f'the first step{phase.name and " of phase "}{phase.name}', self._tell):
+        self.state, metrics = sharding.sharded_step(phase.step, self.mesh)(self.state, key, batch, places)
       if pending is not None:  # read one step late, so that devices never wait for the host
         self._account(*pending)
       step, pending = feed.step + 1, (feed.step + 1, feed.ids, metrics)
@@ -183,6 +194,13 @@ class Run:
     else:
       _log.info('finished: %s; checkpoints are in %s', number(step, 'step'), self.checkpoints.directory)
     return 0 if self.saved else 1
+
+  def _phase(self, step: int) -> phases.Phase:
+    """The phase of a step; says so where it begins."""
+    phase = phases.at(self.phases, step)
+    if phase.name and phase.first_step == step:
+      _log.info('phase %s begins: %s', phase.name, ', '.join(phase.changes))
+    return phase
 
   def _tell(self, text: str) -> None:
     """Says that the step is compiled or read, in the log and on the screen."""
@@ -259,7 +277,8 @@ class Run:
     Every host computes it, which takes no longer than waiting for one of them.
     """
     params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.ema)
-    scored = validation.score_chains(self.validation_spec, params, self.validation, self.spec.max_passes)
+    passes = phases.at(self.phases, step - 1).step.max_passes
+    scored = validation.score_chains(self.validation_spec, params, self.validation, passes)
     means = validation.mean_scores(scored)
     self.watch.validation(step, step * self.spec.batch_size, means)
     return means['lddt_ca']

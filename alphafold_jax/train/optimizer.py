@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rate, clipping, Adam and averaged parameters (Suppl. 1.11.3 and 1.11.7)."""
+"""Learning rate, clipping, Adam or Muon, and averaged parameters (Suppl. 1.11.3 and 1.11.7)."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
+from optax import contrib
+
+_TRUNK = ('extra_msa_stack', 'evoformer', 'template_embedder')  # Muon's matrices are those of these modules
+_STACKED = '__layer_stack'  # in the name of a module whose parameters have the blocks as first axis
+_ADAM_SIZE = 0.2  # root mean square of an entry of Muon's updates, as Adam's are: arXiv:2502.16982
+_MUON_DECAY = 0.95  # of Muon's momentum: arXiv:2502.16982
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,17 +30,83 @@ class OptimizerSpec:
   epsilon: float  # Adam
   clip_norm: float  # the largest norm of one example's gradient
   ema_decay: float  # of the averaged parameters
+  cooldown_start: int = 0  # samples after which the rate falls, evenly, to nothing
+  cooldown_samples: int = 0  # of that fall; 0: there is none
+  method: str = 'adam'  # of METHODS
+
+  def __post_init__(self):
+    if self.method not in METHODS:
+      raise ValueError(f'optimizer.method is {self.method!r}; choose one of {", ".join(METHODS)}')
 
 
 def learning_rate(spec: OptimizerSpec, samples: jax.Array) -> jax.Array:
-  """The learning rate after a number of samples: a linear rise, a plateau, one step down (Suppl. 1.11.3)."""
-  rise = jnp.minimum(1.0, (samples + 1) / max(1, spec.warmup_samples))
-  return spec.learning_rate * rise * jnp.where(samples >= spec.decay_samples, spec.decay_factor, 1.0)
+  """The learning rate after a number of samples: a linear rise, a plateau, one step down (Suppl. 1.11.3).
+
+  Departs from the paper where there is a cooldown: at the end the rate falls evenly to zero.
+  """
+  rate = spec.learning_rate * jnp.minimum(1.0, (samples + 1) / max(1, spec.warmup_samples))
+  rate *= jnp.where(samples >= spec.decay_samples, spec.decay_factor, 1.0)
+  if spec.cooldown_samples:
+    rate *= jnp.clip(1 - (samples - spec.cooldown_start) / spec.cooldown_samples, 0.0, 1.0)
+  return rate
 
 
 def adam(spec: OptimizerSpec) -> optax.GradientTransformation:
   """Adam without the learning rate: it turns gradients into directions."""
   return optax.scale_by_adam(spec.b1, spec.b2, spec.epsilon)
+
+
+def muon(spec: OptimizerSpec, params: Any) -> optax.GradientTransformation:
+  """Muon for the trunk's matrices, Adam for all else: matrices move alike in all directions (arXiv:2502.16982).
+
+  Its updates have the size of Adam's, so that both share a learning rate. Not of the paper.
+  """
+  _, as_tree = ravel_pytree(params)
+  of_tree = contrib.muon(
+    learning_rate=-1.0,  # optax subtracts
+    beta=_MUON_DECAY,
+    eps=spec.epsilon,
+    adam_b1=spec.b1,
+    adam_b2=spec.b2,
+    muon_weight_dimension_numbers=_matrices,
+    consistent_rms=_ADAM_SIZE,
+  )
+
+  def update(gradient, state, params=None):
+    tree = as_tree(gradient)
+    updates, state = of_tree.update(tree, state, tree)  # without weight decay, for which optax wants the parameters
+    return ravel_pytree(updates)[0], state
+
+  return optax.GradientTransformation(lambda vector: of_tree.init(as_tree(vector)), update)
+
+
+def _matrices(params: Mapping[str, Mapping[str, jax.Array]]) -> Any:
+  """Which axes of each parameter are a matrix's input and output; None for those that are no matrix of the trunk."""
+
+  def axes(module: str, name: str, leaf: jax.Array) -> contrib.MuonDimensionNumbers | None:
+    own = tuple(range(1 if _STACKED in module else 0, leaf.ndim))  # the first is that of the blocks
+    if module.split('/')[0] not in _TRUNK or name.rsplit('_', 1)[-1] == 'b' or len(own) < 2:
+      return None
+    inputs = len(own) - 1 if name == 'out_w' else 1  # heads and their channels are one axis
+    return contrib.MuonDimensionNumbers(own[:inputs], own[inputs:])
+
+  return {module: {name: axes(module, name, leaf) for name, leaf in leaves.items()} for module, leaves in params.items()}
+
+
+METHODS: dict[str, Callable[[OptimizerSpec, Any], optax.GradientTransformation]] = {
+  'adam': lambda spec, params: adam(spec),
+  'muon': muon,
+}
+
+
+def directions(spec: OptimizerSpec, params: Any) -> optax.GradientTransformation:
+  """The method without the learning rate: it turns gradients, all parameters as one vector, into directions.
+
+  Args:
+    spec: names the method.
+    params: the parameters as a tree, of which the shapes count.
+  """
+  return METHODS[spec.method](spec, params)
 
 
 def clip(gradient: jax.Array, norm: jax.Array, most: float) -> jax.Array:

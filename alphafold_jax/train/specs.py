@@ -10,14 +10,22 @@ from ml_collections import config_dict
 
 from alphafold_jax import choices, devices
 from alphafold_jax import config as configs
+from alphafold_jax.data.training.source_table import SPLITS
 from alphafold_jax.errors import InputError
 from alphafold_jax.losses import total
 from alphafold_jax.model import alphafold
 from alphafold_jax.train.optimizer import OptimizerSpec
 from alphafold_jax.train.step import StepSpec
 
-# Settings that may differ when a run goes on: its length, how often it logs and saves, when the learning rate decays.
-MAY_CHANGE = ('run.', 'optimizer.decay_')
+# Settings that may differ when a run goes on: its length, how often it logs and saves, when the learning rate decays and
+# the later phases begin.
+MAY_CHANGE = ('run.', 'optimizer.decay_', 'optimizer.cooldown_', 'phases.')
+_BEFORE = {  # what a checkpoint means that is older than the setting
+  'optimizer.method': 'adam',
+  'optimizer.cooldown_start': 0,
+  'optimizer.cooldown_samples': 0,
+  'run.validation_split': 'validation',
+}
 _MAY_BE_ZERO = ('num_samples', 'seed', 'cpu_devices', 'validate_every', 'num_validation')  # of RunSpec
 
 
@@ -33,13 +41,18 @@ class RunSpec:
   checkpoint_every: int  # steps
   keep_checkpoints: int
   validate_every: int  # steps; 0: never, not at the end either
+  validation_split: str
   num_validation: int  # chains
   max_validation_length: int  # residues
   max_skipped: int  # steps
   num_workers: int  # threads
 
   def __post_init__(self):
+    if self.validation_split not in SPLITS:
+      raise InputError(f'run.validation_split is {self.validation_split!r}; choose one of {", ".join(SPLITS)}')
     for name, value in vars(self).items():
+      if name == 'validation_split':
+        continue
       least = 0 if name in _MAY_BE_ZERO else 1
       if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f'run.{name} is {value!r}; expected a whole number of {least} or more')
@@ -99,7 +112,7 @@ def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -
         yield f'{prefix}{name}', value
 
   old, new = dict(flat(saved)), dict(flat(config))
-  old = {name: 0.0 for name in new if name.startswith('loss.')} | old  # a loss that was added since had no weight
+  old = {name: 0.0 for name in new if name.startswith('loss.')} | _BEFORE | old  # a loss that was added since had no weight
   old.pop('origin', None)
   different = {
     name: f'{name}: {old.get(name, "absent")} there, {new.get(name, "absent")} now'

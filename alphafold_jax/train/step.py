@@ -44,7 +44,7 @@ class TrainState:
   step: schema.Array  # int32, steps taken
   params: Any  # float32
   ema: Any  # averaged parameters, for evaluation
-  moments: Any  # Adam's, of all parameters as one vector
+  moments: Any  # the optimiser's; Adam's are of all parameters as one vector
   skipped: schema.Array  # int32, the last steps in a row that were skipped
 
 
@@ -81,7 +81,7 @@ def initial_state(spec: StepSpec, key: jax.Array, params: Any = None) -> TrainSt
     step=jnp.int32(0),
     params=params,
     ema=jax.tree.map(jnp.copy, params),
-    moments=optimizer.adam(spec.optimizer).init(ravel_pytree(params)[0]),
+    moments=optimizer.directions(spec.optimizer, params).init(ravel_pytree(params)[0]),
     skipped=jnp.int32(0),
   )
 
@@ -209,7 +209,7 @@ def _summed(of_example, num_params, places, batch, at_once):
 
 def _updated(spec, state, gradient, rate, good):
   """The state after a step and the norm of the update; unless the gradient is good, only the counters change."""
-  direction, moments = optimizer.adam(spec).update(gradient, state.moments)
+  direction, moments = optimizer.directions(spec, state.params).update(gradient, state.moments)
   update = jnp.where(good, -rate * direction, 0)
   params = ravel_pytree(state.params)[0] + update
   ema, as_tree = ravel_pytree(state.ema)

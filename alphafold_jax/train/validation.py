@@ -36,39 +36,40 @@ class ChainScore:
 
 
 def choose_chains(
-  caches: Sequence[TrainingCache], spec: DataSpec, num: int, max_length: int
+  caches: Sequence[TrainingCache], spec: DataSpec, num: int, max_length: int, split: str = 'validation'
 ) -> list[tuple[str, schema.Batch]]:
-  """The first chain of each cluster of the split `validation`: its id and its unpadded batch with targets.
+  """The first chain of each cluster of a split: its id and its unpadded batch with targets.
 
   Args:
     caches: of which the experimental chains are taken.
     spec: gives the alignment rows and template slots of a batch.
     num: the most chains; 0: none.
     max_length: residues; longer chains are left out.
+    split: of the table that the cache was made with.
   """
   found: dict[str, tuple[str, schema.Batch]] = {}
   for cache in caches:
     for index, entry in enumerate(cache.entries):
-      fits = entry.split == 'validation' and entry.length <= max_length and not entry.is_distillation
+      fits = entry.split == split and entry.length <= max_length and not entry.is_distillation
       if fits and entry.cluster not in found and len(found) < num:
         found[entry.cluster] = entry.id, whole_chain(cache[index], spec, spec.num_rows)
   return list(found.values())
 
 
-def describe_absence(caches: Sequence[TrainingCache], max_length: int) -> str:
+def describe_absence(caches: Sequence[TrainingCache], max_length: int, split: str = 'validation') -> str:
   """Why there is no chain to validate with, and what to do about it."""
   entries = [entry for cache in caches for entry in cache.entries if not entry.is_distillation]
-  chosen = [entry for entry in entries if entry.split == 'validation']
+  chosen = [entry for entry in entries if entry.split == split]
   if chosen:
     shortest = min(entry.length for entry in chosen)
     return (
-      f'all of {number(len(chosen), "chain")} of the split validation are longer than run.max_validation_length='
+      f'all of {number(len(chosen), "chain")} of the split {split} are longer than run.max_validation_length='
       f'{max_length}; the shortest has {number(shortest, "residue")}; raise that setting'
     )
   splits = collections.Counter(entry.split for entry in entries)
   shown = ', '.join(f'{count} {name or "without a name"}' for name, count in splits.most_common())
   return (
-    f'no chain is of the split validation (there are: {shown or "none"}); name some in the column `split` of '
+    f'no chain is of the split {split} (there are: {shown or "none"}); name some in the column `split` of '
     '`alphafold-jax dataset --table`'
   )
 

@@ -29,7 +29,7 @@ _KEPT = 0.9  # share of the speed estimate that one step keeps
 
 
 class Table:
-  """A CSV file that grows by lines; its columns are those of the first line."""
+  """A CSV file that grows by lines; its columns are those of the first line, and what later lines add."""
 
   def __init__(self, path: Path, last_step: int):
     """Drops the lines of steps after `last_step` if the file is there; the first line makes it if it is not."""
@@ -44,9 +44,11 @@ class Table:
 
   def add(self, line: Mapping[str, float]) -> None:
     """Appends a line: numbers by column; ResourceError where the disk is full."""
-    first = not self._columns
-    self._columns = self._columns or list(line)
+    first, added = not self._columns, [name for name in line if name not in self._columns]
+    self._columns += added
     try:
+      if added and not first:  # such as a loss that a phase begins to compute
+        atomic.write_text(self.path, self._text(read(self.path), header=True))
       with self.path.open('a', encoding='utf-8', newline='') as file:
         file.write(self._text([line], header=first))
     except OSError as error:

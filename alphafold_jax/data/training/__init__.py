@@ -5,6 +5,6 @@ cache_building  folders to a cache: sources are its files; chain_reading reads o
                 source_table (clusters, splits), library (which alignment) and placement (its columns); accounts say
                 what was used of all that was given
 cache           the cache: records and their index; packing: a record as bytes
-training_set    examples by number, with sampling (rows and crops) and homologs (templates)
+training_set    examples by number, with sampling (rows and crops) and homologs (templates); phased joins sets
 feeding         batches for the training loop, by Grain
 """

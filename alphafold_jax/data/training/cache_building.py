@@ -65,7 +65,7 @@ def build_cache(
     structures: mmCIF or PDB files (also .gz), and folders of them.
     out: the cache's folder; must not exist yet, or be empty.
     alignments: A3M or Stockholm files (also .gz), and folders of them, the preferred ones first; see library.py.
-    table: CSV with the column `id` and any of cluster, split (train, validation or test), resolution, method,
+    table: CSV with the column `id` and any of cluster, split (train, pilot, validation or test), resolution, method,
       release_date, exclude; chains that it does not list are left out, as are those whose `exclude` is neither empty
       nor 0.
     columns: names of those columns in the table where they differ, such as {'cluster': 'cluster30'}.

@@ -8,16 +8,25 @@ its slice of them: the batches depend neither on the number of hosts nor on that
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from alphafold_jax import fields, installed, schema
-from alphafold_jax.data.training.training_set import TrainingSet
 from alphafold_jax.errors import InputError
 from alphafold_jax.one_line import one_line
 
 _ENDLESS = sys.maxsize // 2**20  # batches
+
+
+class Examples(Protocol):
+  """Examples by number, such as a TrainingSet."""
+
+  batch_size: int  # of all hosts together
+
+  def example(self, index: int) -> tuple[str, schema.Batch]:
+    """The chain's id and the example of a number."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Batches:
 
 
 def batches(
-  training_set: TrainingSet,
+  training_set: Examples,
   *,
   start: int = 0,
   stop: int | None = None,

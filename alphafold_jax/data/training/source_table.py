@@ -17,7 +17,7 @@ from alphafold_jax.naming import Names, did_you_mean
 from alphafold_jax.screen import number
 
 COLUMNS = ('id', 'cluster', 'split', 'resolution', 'method', 'release_date', 'exclude')
-SPLITS = ('train', 'validation', 'test')  # trained on; predicted during a run; kept for later
+SPLITS = ('train', 'pilot', 'validation', 'test')  # trained on; judge short runs; judge the run; kept for later
 _NO = ('', '0', '0.0', 'no', 'n', 'false', 'f', 'none', 'null', 'nan', 'na', 'n/a')
 _RESOLUTION = (0.0, 1000.0)  # Å
 _DATE = re.compile(r'(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])')

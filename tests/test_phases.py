@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Phases of a run: settings that change after a number of samples."""
+
+from pathlib import Path
+
+import jax
+import pytest
+import small_experiment
+
+from alphafold_jax import cli, config
+from alphafold_jax.data.training.cache_building import build_cache
+from alphafold_jax.data.training.phased import PhasedSet
+from alphafold_jax.errors import InputError
+from alphafold_jax.train import phases, watch
+
+DATA = Path(__file__).parent / 'data'
+LATER = {
+  'physical': {'samples': 7, 'loss': {'violation': 0.5}},
+  'longer': {'samples': 4, 'data': {'crop_size': 24}, 'step': {'max_passes': 1}, 'optimizer': {'clip_norm': 0.2}},
+}
+
+
+def experiment(**later):
+  return config.changed(small_experiment.get_config(), {'phases': later})
+
+
+def test_an_experiment_without_phases_has_one():
+  (only,) = phases.make_phases(experiment())
+  assert only.first_step == 0 and only.data.crop_size == 16 and only.step.max_passes == 2
+
+
+def test_phases_follow_one_another_and_keep_what_those_before_them_set():
+  first, longer, physical = phases.make_phases(experiment(**LATER))
+  assert [first.first_step, longer.first_step, physical.first_step] == [0, 2, 4]  # of 2 samples; 7 ends within a step
+  assert [phase.data.crop_size for phase in (first, longer, physical)] == [16, 24, 24]
+  assert [phase.step.max_passes for phase in (first, longer, physical)] == [2, 1, 1]
+  assert [phase.step.optimizer.clip_norm for phase in (first, longer, physical)] == [0.1, 0.2, 0.2]
+  assert ['violation' in dict(phase.step.loss.weights) for phase in (first, longer, physical)] == [False, False, True]
+  assert physical.changes == ('loss.violation=0.5',)
+
+
+def test_a_step_belongs_to_the_phase_that_began_last():
+  made = phases.make_phases(experiment(**LATER))
+  assert [phases.at(made, step).name for step in range(6)] == ['', '', 'longer', 'longer', 'physical', 'physical']
+
+
+@pytest.mark.parametrize(
+  ('phase', 'said'),
+  [
+    ({}, 'phases.later.samples is None'),
+    ({'samples': -1}, 'phases.later.samples is -1'),
+    ({'samples': 2, 'model': {'c_s': 8}}, 'phases.later.model: a phase sets samples, and sections data, loss'),
+    ({'samples': 2, 'data': 3}, 'phases.later.data'),
+    ({'samples': 2, 'data': {'crop': 3}}, "no setting 'data.crop'"),
+    ({'samples': 2, 'data': {'crop_size': 0}}, 'data.crop_size is 0'),
+    ({'samples': 2, 'step': {'batch_size': 4}}, 'phases.later.step.batch_size: the batch stays the same'),
+  ],
+)
+def test_a_phase_that_makes_no_sense_is_refused(phase, said):
+  with pytest.raises(InputError, match=said):
+    phases.make_phases(experiment(later=phase))
+
+
+def test_examples_come_from_the_set_of_their_number():
+  class Numbered:
+    batch_size = 2
+
+    def __init__(self, name):
+      self.name = name
+
+    def example(self, index):
+      return f'{self.name}{index}', None
+
+  joined = PhasedSet([(0, Numbered('a')), (2, Numbered('b')), (5, Numbered('c'))])
+  assert [joined.example(i)[0] for i in range(7)] == ['a0', 'a1', 'b2', 'b3', 'b4', 'c5', 'c6']
+
+
+def test_numbers_that_begin_later_get_a_column(tmp_path):
+  table = watch.Table(tmp_path / 'metrics.csv', 0)
+  for line in ({'step': 1, 'loss': 2.0}, {'step': 2, 'loss': 1.0, 'loss_violation': 0.5}, {'step': 3, 'loss': 0.5}):
+    table.add(line)
+  table = watch.Table(tmp_path / 'metrics.csv', 2)  # goes on after step 2
+  table.add({'step': 3, 'loss': 0.25, 'loss_violation': 0.125})
+  lines = watch.read(tmp_path / 'metrics.csv')
+  assert [line['loss_violation'] for line in lines] == ['', '0.5', '0.125']
+  assert [line['loss'] for line in lines] == ['2', '1', '0.25']
+
+
+@pytest.fixture
+def cache(tmp_path):
+  """One real chain to train on, one that judges a pilot."""
+  table = tmp_path / 'table.csv'
+  table.write_text('id,split\n4zey_A,train\n1u5y_D,pilot\n')
+  build_cache([DATA / '4zey.cif.gz', DATA / '1u5y_D.cif.gz'], tmp_path / 'set', table=table, processes=1)
+  return str(tmp_path / 'set')
+
+
+def test_a_run_changes_phase_and_is_judged_by_another_split(cache, tmp_path, monkeypatch):
+  monkeypatch.setenv('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')
+  jax.config.update('jax_disable_most_optimizations', True)
+  file = tmp_path / 'experiment.py'
+  file.write_text(
+    f'import sys\nsys.path.insert(0, {str(Path(small_experiment.__file__).parent)!r})\nimport small_experiment\n'
+    'from alphafold_jax import config\n\n\ndef get_config():\n  return config.changed(small_experiment.get_config(), {\n'
+    "    'run.validation_split': 'pilot', 'optimizer.method': 'muon',\n"
+    "    'phases': {'late': {'samples': 4, 'data': {'crop_size': 12}, 'loss': {'violation': 0.5}}}})\n"
+  )
+
+  def train(run, *more):
+    return cli.main(
+      ['train', str(run), '--data', cache, '--config', str(file), '--quiet', '--no-compilation-cache', *more]
+    )
+
+  try:
+    run = tmp_path / 'run'
+    for samples in (2, 6, 8):  # stopped before and after the change
+      assert train(run, '--config', f'run.num_samples={samples}') == 0
+    whole = tmp_path / 'whole'
+    assert train(whole) == 0
+  finally:
+    jax.config.update('jax_disable_most_optimizations', False)
+  lines, expected = (watch.read(folder / watch.METRICS) for folder in (run, whole))
+  assert [bool(line['loss_violation']) for line in lines] == [False, False, True, True]
+  assert [line['loss'] for line in lines] == [line['loss'] for line in expected]
+  assert 'phase late begins: data.crop_size=12, loss.violation=0.5' in (run / 'log.txt').read_text()
+  assert watch.read(run / watch.VALIDATION)[-1]['lddt_ca'] == watch.read(whole / watch.VALIDATION)[-1]['lddt_ca']
