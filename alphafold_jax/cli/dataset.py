@@ -66,7 +66,7 @@ def _find_templates(given: argparse.Namespace, out: str) -> None:
   hits = template_finding.find_templates(opened, processes=given.processes, progress=_progress(given, 'chain'))
   counts = hits.counts()
   print(
-    f'{out}: {number(sum(counts > 0), "chain")} of {len(counts)} with templates among the training chains, '
+    f'{out}: {number(int(sum(counts > 0)), "chain")} of {len(counts)} with templates among the training chains, '
     f'{number(int(counts.max()), "template")} at most'
   )
 

@@ -5,6 +5,7 @@ cache_building  folders to a cache: sources are its files; chain_reading reads o
                 source_table (clusters, splits), library (which alignment) and placement (its columns); accounts say
                 what was used of all that was given
 cache           the cache: records and their index; packing: a record as bytes
-training_set    examples by number, with sampling (rows and crops) and homologs (templates)
+template_finding  which training chains are alike each chain; template_hits: the file of them
+training_set    examples by number, with sampling (rows and crops) and homologs (templates, drawn or the best)
 feeding         batches for the training loop, by Grain
 """
