@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Templates of chains of a training set (Suppl. 1.2.3): other chains, aligned by sequence, drawn or the best ones."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def best_templates(cache: TrainingCache, index: int, num_templates: int) -> sche
   return _stacked(found, num_templates, slice(0, len(record.sequence)), num_templates)
 
 
-def _placed(record: ChainRecord, chains: Sequence[int], read: Reader, max_identity: float) -> Iterator[Template]:
+def _placed(record: ChainRecord, chains: Iterable[int], read: Reader, max_identity: float) -> Iterator[Template]:
   """The chains that can be templates, in their order."""
   for chain in chains:
     template = _template(record, read(int(chain)))
