@@ -12,7 +12,7 @@ from alphafold_jax import cli
 from alphafold_jax.data.training import homologs, template_finding, template_hits
 from alphafold_jax.data.training.cache import TrainingCache, open_cache
 from alphafold_jax.data.training.template_finding import TemplateFinder, find_templates
-from alphafold_jax.data.training.template_hits import Hit, TemplateHits
+from alphafold_jax.data.training.template_hits import ChainHit, TemplateHits
 from alphafold_jax.data.training.training_set import DataSpec, TrainingSet, whole_chain
 from alphafold_jax.errors import InputError
 from alphafold_jax.train import validation
@@ -136,7 +136,7 @@ def test_several_processes_find_the_same_as_one(unsearched):
 
 # The file
 
-HITS = template_hits.joined([[Hit(1, 50, 0.4, 0.9), Hit(0, 20, 0.2, 0.5)], [], [Hit(0, 30, 1.0, 1.0)]])
+HITS = template_hits.joined([[ChainHit(1, 50, 0.4, 0.9), ChainHit(0, 20, 0.2, 0.5)], [], [ChainHit(0, 30, 1.0, 1.0)]])
 
 
 def test_the_file_gives_back_what_was_written(tmp_path):

@@ -6,7 +6,7 @@ A cache is a folder:
   index.csv             one line per record, in the same order (`ChainEntry`)
   skipped.csv           files and chains that were left out, and names that match none, with the reason
   cache.json            version, sizes and settings; written last
-  templates.npz         which training chains are alike each chain, where they were looked for (template_hits.py)
+  templates.npz         which training chains resemble each chain, where they were looked for (template_hits.py)
 
 The format is ArrayRecord, which Grain reads: every record is compressed (zstd) and has a checksum (if one is damaged,
 the others stay readable), any record is found without reading those before it, and one file holds from ten chains to
@@ -88,7 +88,7 @@ class TrainingCache:
 
   @functools.cached_property
   def hits(self) -> template_hits.TemplateHits | None:
-    """Which training chains are alike each chain; None where nobody looked for them.
+    """Which training chains resemble each chain; None where nobody looked for them.
 
     Raises:
       InputError: the file is damaged, or of another cache.

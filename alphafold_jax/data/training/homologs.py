@@ -46,7 +46,7 @@ def sample_templates(
 
 
 def best_templates(cache: TrainingCache, index: int, num_templates: int) -> schema.Templates:
-  """The training chains of a cache that are most alike one of its chains, on all its residues.
+  """The training chains of a cache that most resemble one of its chains, on all its residues.
 
   What is hidden in training is not: only the chain's own sequence, its parts and what it is a part of.
 

@@ -16,7 +16,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data import alignment
 from alphafold_jax.data.training import template_hits
 from alphafold_jax.data.training.cache import TrainingCache
-from alphafold_jax.data.training.template_hits import Hit, TemplateHits
+from alphafold_jax.data.training.template_hits import ChainHit, TemplateHits
 from alphafold_jax.errors import InputError
 
 _MOST_ALIGNED = 1000  # training chains to each chain
@@ -68,14 +68,14 @@ class TemplateFinder:
     self._words = WordIndex([sequences[i] for i in candidates])
     self._num_res = sum(len(sequences[i]) for i in candidates)
 
-  def hits(self, query: int) -> list[Hit]:
+  def hits(self, query: int) -> list[ChainHit]:
     """The hits of a sequence, by its number, best score first and some of each band of identity."""
     own = self._sequences[query]
     near = self._candidates[self._words.nearest(own, _MOST_ALIGNED)].tolist()
     near = [i for i in near if self._sequences[i] not in own and own not in self._sequences[i]]
     scores = np.array([alignment.score(own, self._sequences[i]) for i in near])
     expected = _K * len(own) * self._num_res * np.exp(-_LAMBDA * scores)
-    found: list[Hit] = []
+    found: list[ChainHit] = []
     room = [_KEPT] * len(_BANDS)
     for place in np.argsort(-scores, kind='stable'):
       if expected[place] > _MAX_EVALUE or not any(room):
@@ -87,10 +87,10 @@ class TemplateFinder:
         found.append(hit)
     return found
 
-  def _aligned(self, own: str, chain: int, score: float) -> Hit:
+  def _aligned(self, own: str, chain: int, score: float) -> ChainHit:
     pairs = alignment.align(own, self._sequences[chain])
     same = alignment.identical(own, self._sequences[chain], pairs)
-    return Hit(chain, round(score), same / max(1, len(pairs)), len(pairs) / len(own))
+    return ChainHit(chain, round(score), same / max(1, len(pairs)), len(pairs) / len(own))
 
 
 class WordIndex:
@@ -129,6 +129,6 @@ def _begin(sequences: Sequence[str], candidates: Sequence[int]) -> None:
   _finder = TemplateFinder(sequences, candidates)
 
 
-def _hits_of(query: int) -> list[Hit]:
+def _hits_of(query: int) -> list[ChainHit]:
   assert _finder is not None  # `_begin` came first
   return _finder.hits(query)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which training chains are alike each chain of a cache: the file templates.npz, from which templates are drawn.
+"""Which training chains resemble each chain of a cache: the file templates.npz, from which templates are drawn.
 
 template_finding.py makes it. Its arrays are those of `TemplateHits`; an entry of JSON tells format, version and cache.
 """
@@ -23,8 +23,8 @@ _FORMAT, _VERSION, _HEADER = 'alphafold_jax template hits', 1, '__format__'
 _TYPES = {'starts': 'int64', 'chains': 'int32', 'scores': 'int32', 'identities': 'float32', 'coverages': 'float32'}
 
 
-class Hit(NamedTuple):
-  """A training chain that is alike another chain."""
+class ChainHit(NamedTuple):
+  """A training chain that resembles another chain."""
 
   chain: int  # index in the cache
   score: int  # of the alignment of the two sequences
@@ -45,7 +45,7 @@ class TemplateHits:
   __repr__ = one_line
 
   def of(self, index: int, max_identity: float = 1.0) -> list[int]:
-    """The chains that are alike a chain, the best score first; those above an identity are left out."""
+    """The chains that resemble a chain, the best score first; those above an identity are left out."""
     own = slice(self.starts[index], self.starts[index + 1])
     return self.chains[own][self.identities[own] <= np.float32(max_identity)].tolist()
 
@@ -54,9 +54,9 @@ class TemplateHits:
     return np.diff(self.starts)
 
 
-def joined(hits: Sequence[Sequence[Hit]]) -> TemplateHits:
+def joined(hits: Sequence[Sequence[ChainHit]]) -> TemplateHits:
   """The hits of each chain in turn as one table."""
-  columns = list(zip(*(hit for own in hits for hit in own), strict=True)) or [()] * len(Hit._fields)
+  columns = list(zip(*(hit for own in hits for hit in own), strict=True)) or [()] * len(ChainHit._fields)
   arrays = [np.cumsum([0, *map(len, hits)]), *columns]
   return TemplateHits(*(np.array(array, dtype) for array, dtype in zip(arrays, _TYPES.values(), strict=True)))
 
