@@ -156,6 +156,16 @@ _MINI = (
 )
 OWN_MODELS: Mapping[str, Mapping[str, Any]] = {choices.MINI: _MINI}
 
+# Templates for the small model, a change of its configuration; they become part of _MINI with the parameters that ship.
+MINI_TEMPLATES: Mapping[str, Any] = {
+  'templates': {
+    **_TEMPLATES,
+    'c_t': 32,
+    'num_block': 1,
+    'pair': {**_PAIR, **_MINI_PAIR, 'num_head': 2, 'order': _ATTENTION_FIRST},
+  },
+}
+
 # Dropout rates of Suppl. 1.11.6, for training and for sampling several structures.
 DROPOUT = {
   'templates.pair.dropout': 0.25,

@@ -3,23 +3,37 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from alphafold_jax.cli.flags import PROGRAM, Flags, command, count, several, switch, value
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
+_OF_STRUCTURES = ('msas', 'table', 'column', 'clusters', 'predicted')  # flags that say how structures are read
+
 
 def run(given: argparse.Namespace) -> int:
-  from alphafold_jax.data.left_out import totals
-  from alphafold_jax.data.training.cache_building import build_cache
-
-  def show(done: int, total: int) -> None:
-    if not given.quiet and (done == total or done % max(1, total // 20) == 0):
-      print(f'{done} of {number(total, "file")}', file=sys.stderr)
-
   *structures, out = given.paths
-  summary = build_cache(
+  if structures:
+    _build(given, structures, out)
+  elif not given.templates:
+    raise InputError(f'{out}: give STRUCTURES and OUT; OUT alone is for --templates, where it is a cache that stands')
+  elif unused := [flag for flag in _OF_STRUCTURES if getattr(given, flag)]:
+    raise InputError(f'--{unused[0]}: goes with STRUCTURES, which are not given; {out} stands as it is')
+  if given.templates:
+    _find_templates(given, out)
+  return 0
+
+
+def _build(given: argparse.Namespace, structures: list[str], out: str) -> None:
+  """Makes the cache, and says what became of all that was given."""
+  from alphafold_jax.data.left_out import totals
+  from alphafold_jax.data.training import cache, cache_building
+
+  if given.templates and cache.exists(out):
+    raise InputError(f'{out}: this cache stands; `{PROGRAM} dataset {out} --templates` looks for its templates')
+  summary = cache_building.build_cache(
     structures,
     out,
     alignments=given.msas,
@@ -29,7 +43,7 @@ def run(given: argparse.Namespace) -> int:
     predicted=given.predicted,
     max_rows=given.max_rows,
     processes=given.processes,
-    progress=show,
+    progress=_progress(given, 'file'),
   )
   splits = ', '.join(f'{chains} {name}' for name, chains in sorted(summary.splits.items()))
   print(
@@ -42,16 +56,29 @@ def run(given: argparse.Namespace) -> int:
     print(f'Atoms of the files that are in no chain: {totals(summary.left_out)}')
   if summary.skipped:
     print(f'What was not taken or not used: {number(len(summary.skipped), "line")} in {summary.path / "skipped.csv"}')
-  return 0
 
 
-class _Paths(argparse.Action):
-  """At least one source and the place to write to."""
+def _find_templates(given: argparse.Namespace, out: str) -> None:
+  """Looks for the templates of all chains of a cache, and says how many have some."""
+  from alphafold_jax.data.training import cache, template_finding
 
-  def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-    if len(values) < 2:
-      parser.error('give STRUCTURES and OUT')
-    setattr(namespace, self.dest, values)
+  opened = cache.open_cache(out)
+  hits = template_finding.find_templates(opened, processes=given.processes, progress=_progress(given, 'chain'))
+  counts = hits.counts()
+  print(
+    f'{out}: {number(int(sum(counts > 0)), "chain")} of {len(counts)} with templates among the training chains, '
+    f'{number(int(counts.max()), "template")} at most'
+  )
+
+
+def _progress(given: argparse.Namespace, what: str) -> Callable[[int, int], None]:
+  """Shows each twentieth of the work."""
+
+  def show(done: int, total: int) -> None:
+    if not given.quiet and (done == total or done % max(1, total // 20) == 0):
+      print(f'{done} of {number(total, what)}', file=sys.stderr)
+
+  return show
 
 
 def _column(text: str) -> tuple[str, str]:
@@ -71,9 +98,7 @@ def _columns(given: list[tuple[str, str]]) -> dict[str, str]:
 
 _column.__name__ = 'OURS=THEIRS'
 _ARGUMENTS: Flags = {
-  'paths': value(
-    'PATH', 'files or folders of structures (also .gz), and last the folder to make', nargs='+', action=_Paths
-  ),
+  'paths': value('PATH', 'files or folders of structures (also .gz), and last the folder to make', nargs='+'),
   '--msas': several(
     'PATH',
     'A3M or Stockholm files, or a folder of them (ID.a3m, or ID/.../*.a3m); repeat, the preferred ones first',
@@ -86,8 +111,12 @@ _ARGUMENTS: Flags = {
   '--column': several('OURS=THEIRS', 'name of a column in the table, such as cluster=cluster30', type=_column),
   '--clusters': value('TSV', 'clusters by sequence, as `mmseqs easy-cluster` writes them; chains are drawn by cluster'),
   '--predicted': switch('the structures are predictions with pLDDT as B-factor'),
+  '--templates': switch(
+    'look for templates of each chain among the training chains, for OUT/templates.npz; without STRUCTURES OUT is a '
+    'cache that stands'
+  ),
   '--max-rows': count('alignment rows to keep (default: %(default)s)', default=8192),
-  '--processes': count('how many read files (default: one per CPU)'),
+  '--processes': count('how many read files, and look for templates (default: one per CPU)'),
   '--quiet': switch('no progress'),
 }
 

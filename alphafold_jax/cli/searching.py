@@ -54,7 +54,7 @@ SEARCH: Flags = {
   '--search-cache': value('DIR', "where searches are kept (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)"),
 }
 TEMPLATES: Flags = {
-  '--templates': switch('find templates by the alignment as well (models 1 and 2 only)'),
+  '--templates': switch('find templates by the alignment as well (models 3, 4 and 5 take none)'),
   '--local-pdb-path': value('DIR', 'folder of the structures (mmCIF or PDB) of a template search'),
   '--obsolete-pdbs-path': value('FILE', "the PDB's obsolete.dat: entries withdrawn or replaced"),
   '--max-template-date': value('YYYY-MM-DD', 'no templates released later'),

@@ -15,6 +15,7 @@ from alphafold_jax import confidence, devices, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import padding
 from alphafold_jax.data.training.cache import TrainingCache
+from alphafold_jax.data.training.homologs import best_templates
 from alphafold_jax.data.training.training_set import DataSpec, whole_chain
 from alphafold_jax.geometry import scores
 from alphafold_jax.model import alphafold, recycling
@@ -42,17 +43,21 @@ def choose_chains(
 
   Args:
     caches: of which the experimental chains are taken.
-    spec: gives the alignment rows and template slots of a batch.
+    spec: gives the alignment rows of a batch, and how many templates from training chains it shows.
     num: the most chains; 0: none.
     max_length: residues; longer chains are left out.
     split: of the table that the cache was made with.
+
+  Raises:
+    InputError: templates are asked for, and nobody looked for them.
   """
   found: dict[str, tuple[str, schema.Batch]] = {}
   for cache in caches:
     for index, entry in enumerate(cache.entries):
       fits = entry.split == split and entry.length <= max_length and not entry.is_distillation
       if fits and entry.cluster not in found and len(found) < num:
-        found[entry.cluster] = entry.id, whole_chain(cache[index], spec, spec.num_rows)
+        templates = best_templates(cache, index, spec.validation_templates) if spec.validation_templates else None
+        found[entry.cluster] = entry.id, whole_chain(cache[index], spec, spec.num_rows, templates)
   return list(found.values())
 
 

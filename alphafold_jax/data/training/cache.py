@@ -6,6 +6,7 @@ A cache is a folder:
   index.csv             one line per record, in the same order (`ChainEntry`)
   skipped.csv           files and chains that were left out, and names that match none, with the reason
   cache.json            version, sizes and settings; written last
+  templates.npz         which training chains resemble each chain, where they were looked for (template_hits.py)
 
 The format is ArrayRecord, which Grain reads: every record is compressed (zstd) and has a checksum (if one is damaged,
 the others stay readable), any record is found without reading those before it, and one file holds from ten chains to
@@ -15,6 +16,7 @@ mmCIF and A3M takes a hundred times longer than a training step can wait.
 
 import csv
 import dataclasses
+import functools
 import threading
 import typing
 from pathlib import Path
@@ -22,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from alphafold_jax import atomic, installed, untrusted
+from alphafold_jax.data.training import template_hits
 from alphafold_jax.data.training.packing import ChainRecord, unpack
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -83,6 +86,15 @@ class TrainingCache:
       raise InputError(f'{self.path}: record {index} is {record.id}, the index says {entry.id}; build the cache again')
     return record
 
+  @functools.cached_property
+  def hits(self) -> template_hits.TemplateHits | None:
+    """Which training chains resemble each chain; None where nobody looked for them.
+
+    Raises:
+      InputError: the file is damaged, or of another cache.
+    """
+    return template_hits.read(self.path / template_hits.FILE, [entry.id for entry in self.entries])
+
   def _open(self) -> Any:
     with self._lock:
       if self._reader is None:
@@ -91,6 +103,11 @@ class TrainingCache:
 
   def __reduce__(self) -> tuple[type, tuple[Path, tuple[ChainEntry, ...]]]:
     return type(self), (self.path, self.entries)
+
+
+def exists(path: str | Path) -> bool:
+  """Whether a folder is a cache, as far as its name tells: whole or damaged."""
+  return (Path(path) / MANIFEST).is_file()
 
 
 def open_cache(path: str | Path) -> TrainingCache:

@@ -11,22 +11,19 @@ import csv
 import dataclasses
 import errno
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent import futures
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic, locks, machine
+from alphafold_jax import atomic, locks, spreading
 from alphafold_jax.data.training import cache, chain_reading, sources
 from alphafold_jax.data.training.accounts import Given, Used
 from alphafold_jax.data.training.library import read_library
 from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
 from alphafold_jax.data.training.sources import Paths
-from alphafold_jax.errors import InputError, ResourceError
+from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
 _WRITER_OPTIONS = 'group_size:1,zstd:9'  # one record per compressed group, for random access
@@ -160,20 +157,9 @@ def _parse(
   files: list[Path], options: chain_reading.ReadingOptions, processes: int | None
 ) -> Iterator[chain_reading.FileChains]:
   """The chains of each file, in the files' order."""
-  processes = min(processes or machine.num_processors(), len(files))
-  if processes == 1:
-    yield from (chain_reading.read_file(path, options) for path in files)
-    return
-  context = multiprocessing.get_context('spawn')  # forking a process in which JAX runs threads can lock up
-  with futures.ProcessPoolExecutor(processes, context, chain_reading.set_options, (options,)) as pool:
-    try:
-      yield from pool.map(chain_reading.read_one, files, chunksize=4)
-    except BrokenProcessPool:
-      raise ResourceError(
-        'a process that parsed structures was ended from outside, often for want of memory; use fewer processes'
-      ) from None
-    finally:
-      pool.shutdown(cancel_futures=True)
+  yield from spreading.spread(
+    chain_reading.read_one, files, chain_reading.set_options, (options,), processes, 'parsed structures'
+  )
 
 
 def _write_records(

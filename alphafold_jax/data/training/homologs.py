@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates for training examples (Suppl. 1.2.3): earlier chains of the same cluster, aligned by sequence."""
+"""Templates of chains of a training set (Suppl. 1.2.3): other chains, aligned by sequence, drawn or the best ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,10 +10,12 @@ from alphafold_jax.data.alignment import align
 from alphafold_jax.data.features import empty_templates
 from alphafold_jax.data.structures import Chain
 from alphafold_jax.data.templates import Template, template_from_chain
+from alphafold_jax.data.training.cache import TrainingCache
 from alphafold_jax.data.training.packing import ChainRecord
 from alphafold_jax.errors import InputError
 
-_MAX_HITS = 20  # Suppl. 1.2.3
+MAX_HITS = 20  # Suppl. 1.2.3
+Reader = Callable[[int], ChainRecord]
 
 
 def sample_templates(
@@ -21,8 +23,9 @@ def sample_templates(
   record: ChainRecord,
   window: slice,
   relatives: Sequence[int],
-  read: Callable[[int], ChainRecord],
+  read: Reader,
   num_templates: int,
+  max_identity: float = 1.0,
 ) -> schema.Templates:
   """Draws min(Uniform[0, n], num_templates) of n chains, at most 20, as templates for a window of another's residues.
 
@@ -35,21 +38,51 @@ def sample_templates(
     relatives: the numbers of the chains to draw from.
     read: returns the record of a number.
     num_templates: slots; those left over stay empty.
+    max_identity: of the aligned residues; a chain above it is no template either.
   """
-  hits = rng.permutation(np.asarray(relatives, int))[:_MAX_HITS]
+  hits = rng.permutation(np.asarray(relatives, int))[:MAX_HITS]
   wanted = min(int(rng.integers(len(hits) + 1)), num_templates)
+  return _stacked(_placed(record, hits, read, max_identity), wanted, window, num_templates)
+
+
+def best_templates(cache: TrainingCache, index: int, num_templates: int) -> schema.Templates:
+  """The training chains of a cache that most resemble one of its chains, on all its residues.
+
+  What is hidden in training is not: only the chain's own sequence, its parts and what it is a part of.
+
+  Args:
+    cache: whose templates were looked for.
+    index: of the chain.
+    num_templates: slots; those left over stay empty.
+
+  Raises:
+    InputError: nobody looked for templates, or a record cannot be read.
+  """
+  if cache.hits is None:
+    raise InputError(
+      f'{cache.path}: its templates were not looked for; `alphafold-jax dataset {cache.path} --templates` does it'
+    )
+  record = cache[index]
+  found = _placed(record, cache.hits.of(index), cache.__getitem__, 1.0)
+  return _stacked(found, num_templates, slice(0, len(record.sequence)), num_templates)
+
+
+def _placed(record: ChainRecord, chains: Iterable[int], read: Reader, max_identity: float) -> Iterator[Template]:
+  """The chains that can be templates, in their order."""
+  for chain in chains:
+    template = _template(record, read(int(chain)))
+    if template is not None and template.identity <= max_identity:
+      yield template
+
+
+def _stacked(templates: Iterator[Template], wanted: int, window: slice, num_templates: int) -> schema.Templates:
+  """The first of some templates in the window, then empty slots."""
   stacked = empty_templates(num_templates, window.stop - window.start)
-  slot = 0
-  for hit in hits:
-    if slot == wanted:
-      break
-    if (template := _template(record, read(int(hit)))) is None:
-      continue
+  for slot, template in zip(range(wanted), templates, strict=False):
     stacked.aatype[slot] = template.aatype[window]
     stacked.atom_positions[slot] = template.atom_positions[window]
     stacked.atom_mask[slot] = template.atom_mask[window]
     stacked.mask[slot] = 1
-    slot += 1
   return stacked
 
 

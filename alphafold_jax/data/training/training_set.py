@@ -6,8 +6,8 @@ hosts has no effect. So a run resumes from the number of its step, and any examp
 
 Departs from the paper: chains are drawn with replacement, with probability proportional to (length acceptance) /
 (cluster size), the same distribution as the paper's draws and rejections; the network draws clusters and extra rows
-anew on every pass from the rows chosen here; templates are other chains of the same cluster, aligned by sequence,
-instead of HHsearch's hits.
+anew on every pass from the rows chosen here; templates are training chains of like sequence
+(template_finding.py) or, where nobody looked for them, other chains of the same cluster, instead of HHsearch's hits.
 """
 
 import collections
@@ -20,7 +20,7 @@ import numpy as np
 from alphafold_jax import schema
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.training.cache import ChainEntry, TrainingCache
-from alphafold_jax.data.training.homologs import sample_templates
+from alphafold_jax.data.training.homologs import MAX_HITS, sample_templates
 from alphafold_jax.data.training.packing import ChainRecord, single_profile
 from alphafold_jax.data.training.sampling import crop_start, delete_blocks, random_rows
 from alphafold_jax.errors import InputError
@@ -36,6 +36,7 @@ _SHARES = (
   'max_single_residue',
   'alignment_fraction',
   'distillation_fraction',
+  'template_drop_fraction',
 )
 _MAX_DRAWS = 50  # broken records in a row before training is given up
 
@@ -47,6 +48,9 @@ class DataSpec:
   crop_size: int = 256  # Suppl. Table 4
   num_rows: int = 1152  # Suppl. Table 4: 128 clusters and 1,024 extra rows
   num_templates: int = 4  # Suppl. 1.2.3
+  template_identity_caps: tuple[float, ...] = (1.0,)  # each example draws one; chains more alike are hidden
+  template_drop_fraction: float = 0.0  # share of examples shown without templates; the paper has none
+  validation_templates: int = 0  # shown to a validation chain, the best of its hits; 0: none
   num_deletion_blocks: int = 5  # Suppl. 1.2.6
   deletion_block_fraction: float = 0.3  # Suppl. 1.2.6
   single_sequence_fraction: float = 0.0  # share of examples shown without their alignment; the paper has none
@@ -66,6 +70,9 @@ class DataSpec:
     for name in _SHARES:
       if not 0 <= (value := getattr(self, name)) <= 1:
         raise InputError(f'data.{name} is {value}; expected a share from 0 to 1')
+    if not self.template_identity_caps or not all(0 <= cap <= 1 for cap in self.template_identity_caps):
+      caps = tuple(self.template_identity_caps)
+      raise InputError(f'data.template_identity_caps is {caps}; expected shares from 0 to 1, at least one')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +92,12 @@ class _Pool:
   def relatives(self, chosen: int) -> list[int]:
     """The other chains of a chain's cluster, without those released on its date or later (Suppl. 1.2.3)."""
     own = self.entries[chosen]
-    return [
-      i
-      for i in self.clusters[own.cluster]
-      if i != chosen and not (own.release_date and self.entries[i].release_date >= own.release_date)
-    ]
+    return [i for i in self.clusters[own.cluster] if i != chosen and _is_earlier(self.entries[i], own)]
+
+
+def _is_earlier(other: ChainEntry, own: ChainEntry) -> bool:
+  """Whether a chain was released before another, as far as both dates are known."""
+  return not own.release_date or other.release_date < own.release_date
 
 
 class TrainingSet:
@@ -105,11 +113,12 @@ class TrainingSet:
       batch_size: examples of a global mini-batch, all of which clamp the FAPE or none.
 
     Raises:
-      InputError: no chain passes the filters.
+      InputError: no chain passes the filters, or a file of template hits is damaged.
     """
     self.caches, self.spec, self.seed, self.batch_size = tuple(caches), spec, seed, batch_size
     made = [_make_pool(self.caches, spec, is_distillation) for is_distillation in range(len(_KINDS))]
     self._pools, self._removed = zip(*made)
+    self._hits = [cache.hits if spec.num_templates else None for cache in self.caches]
     shares = (1 - spec.distillation_fraction, spec.distillation_fraction)
     for kind, pool, share in zip(_KINDS, self._pools, shares, strict=True):
       if share > 0 and not pool.entries:
@@ -175,27 +184,42 @@ class TrainingSet:
       record = without_alignment(record)
     rows = delete_blocks(rng, len(record.tokens), spec.num_deletion_blocks, spec.deletion_block_fraction)
     rows = random_rows(rng, rows, spec.num_rows)
-    templates = features.empty_templates(spec.num_templates, window.stop - window.start)
-    if spec.num_templates:
-      templates = sample_templates(
-        rng, record, window, pool.relatives(chosen), lambda i: self._read(pool, i), spec.num_templates
-      )
+    templates = self._draw_templates(rng, record, window, pool, chosen)
     batch = _make_batch(record, window, rows, templates, spec.min_confidence, clamped)
     return padding.pad_batch(batch, {'num_res': spec.crop_size, 'num_seq': spec.num_rows})
 
+  def _draw_templates(
+    self, rng: np.random.Generator, record: ChainRecord, window: slice, pool: _Pool, chosen: int
+  ) -> schema.Templates:
+    """Draws templates of a chain among its hits or, where nobody looked for them, in its cluster (Suppl. 1.2.3)."""
+    num, caps, drop = self.spec.num_templates, self.spec.template_identity_caps, self.spec.template_drop_fraction
+    if not num or (drop and rng.random() < drop):
+      return features.empty_templates(num, window.stop - window.start)
+    cap = caps[int(rng.integers(len(caps)))] if len(caps) > 1 else caps[0]
+    which, place = pool.places[chosen]
+    cache, hits = self.caches[which], self._hits[which]
+    if hits is None:
+      return sample_templates(rng, record, window, pool.relatives(chosen), lambda i: self._read(pool, i), num, cap)
+    found = [i for i in hits.of(int(place), cap) if _is_earlier(cache.entries[i], pool.entries[chosen])]
+    return sample_templates(rng, record, window, found[:MAX_HITS], cache.__getitem__, num, cap)
 
-def whole_chain(record: ChainRecord, spec: DataSpec, max_rows: int) -> schema.Batch:
-  """A chain's batch for validation: all its residues, unpadded, without templates.
+
+def whole_chain(
+  record: ChainRecord, spec: DataSpec, max_rows: int, templates: schema.Templates | None = None
+) -> schema.Batch:
+  """A chain's batch for validation: all its residues, unpadded.
 
   Args:
     record: from a cache.
-    spec: gives the confidence threshold and the number of (empty) template slots.
+    spec: gives the confidence threshold and, where no templates are given, the number of empty slots.
     max_rows: alignment rows, drawn at random with a fixed seed; 1: the sequence alone.
+    templates: on all its residues, such as from `homologs.best_templates`.
   """
   num_res = len(record.sequence)
   record = record if max_rows > 1 else without_alignment(record)
   rows = random_rows(np.random.default_rng(0), np.arange(len(record.tokens)), max_rows)
-  templates = features.empty_templates(spec.num_templates, num_res)
+  if templates is None:
+    templates = features.empty_templates(spec.num_templates, num_res)
   return _make_batch(record, slice(0, num_res), rows, templates, spec.min_confidence, True)
 
 
