@@ -43,6 +43,7 @@ def _base() -> config_dict.ConfigDict:
         'deletion_block_fraction': 0.3,  # Alg. 1
         'alignment_fraction': 0.0,  # at least this share of examples has an alignment; not in the paper
         'single_sequence_fraction': 0.0,  # share of examples shown without their alignment; not in the paper
+        'couplings_fraction': 0.0,  # share of the others that see couplings of their alignment; not in the paper
         'clamped_fraction': 0.9,  # Suppl. 1.11.5
         'max_resolution': 9.0,  # Å, Suppl. 1.2.5
         'max_single_residue': 0.8,  # Suppl. 1.2.5
@@ -129,6 +130,12 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
   choices.INITIAL: {},
   choices.FINETUNE: _FINETUNE,
   choices.TRAIN_MINI: _MINI,
+}
+
+# Settings that are younger than runs that people go on with, with the values that leave a run as it was before.
+LATER: Mapping[str, Any] = {
+  **{f'model.{key}': value for key, value in config.LATER.items()},
+  'data.couplings_fraction': 0.0,
 }
 
 _MODELS = {choices.TRAIN_MINI: choices.MINI}  # which model an experiment trains; the others: model_1

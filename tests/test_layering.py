@@ -39,6 +39,7 @@ FLOORS = (
     'screen',
     'sharing',
     'constants',
+    'coevolution',
     'ops',
     'transfer',
   ),

@@ -18,6 +18,12 @@ def run(given: argparse.Namespace) -> int:
     if not given.quiet and (done == total or done % max(1, total // 20) == 0):
       print(f'{done} of {number(total, "file")}', file=sys.stderr)
 
+  if given.couplings:
+    if not given.msas:
+      raise InputError('--couplings: they are computed from alignments; give some by --msas')
+    from alphafold_jax import devices
+
+    devices.use_compilation_cache()
   *structures, out = given.paths
   summary = build_cache(
     structures,
@@ -28,13 +34,15 @@ def run(given: argparse.Namespace) -> int:
     clusters=given.clusters,
     predicted=given.predicted,
     max_rows=given.max_rows,
+    couplings=given.couplings,
     processes=given.processes,
     progress=show,
   )
   splits = ', '.join(f'{chains} {name}' for name, chains in sorted(summary.splits.items()))
+  coupled = f', {summary.num_with_couplings} with couplings' if given.couplings else ''
   print(
     f'{summary.path}: {number(summary.num_chains, "chain")} ({splits}) in {number(summary.num_clusters, "cluster")}, '
-    f'{summary.num_with_alignment} with an alignment'
+    f'{summary.num_with_alignment} with an alignment{coupled}'
   )
   for note in summary.notes:
     print(note)
@@ -87,6 +95,7 @@ _ARGUMENTS: Flags = {
   '--clusters': value('TSV', 'clusters by sequence, as `mmseqs easy-cluster` writes them; chains are drawn by cluster'),
   '--predicted': switch('the structures are predictions with pLDDT as B-factor'),
   '--max-rows': count('alignment rows to keep (default: %(default)s)', default=8192),
+  '--couplings': switch('compute couplings of residues from all rows of each alignment, for networks that take them'),
   '--processes': count('how many read files (default: one per CPU)'),
   '--quiet': switch('no progress'),
 }

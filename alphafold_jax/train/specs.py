@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from alphafold_jax import choices, devices
+from alphafold_jax import choices, devices, experiments
 from alphafold_jax import config as configs
 from alphafold_jax.errors import InputError
 from alphafold_jax.losses import total
@@ -100,6 +100,7 @@ def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -
 
   old, new = dict(flat(saved)), dict(flat(config))
   old = {name: 0.0 for name in new if name.startswith('loss.')} | old  # a loss that was added since had no weight
+  old = {name: value for name, value in experiments.LATER.items() if name in new} | old
   old.pop('origin', None)
   different = {
     name: f'{name}: {old.get(name, "absent")} there, {new.get(name, "absent")} now'
