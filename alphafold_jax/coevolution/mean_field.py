@@ -115,9 +115,10 @@ def _factor(z: jax.Array) -> jax.Array:  # [N, n] -> [N or n, n]
   """T of the module's text: T'T is the inverse of 1 + z'z, or 1 less that, so that both agree off the diagonal."""
   num_row, num_column = z.shape
   if num_row < num_column:
-    lower, right = jnp.linalg.cholesky(jnp.eye(num_row) + z @ z.T), z
+    lower, right = jnp.linalg.cholesky(jnp.eye(num_row) + z @ z.T, symmetrize_input=False), z
   else:
-    lower, right = jnp.linalg.cholesky(jnp.eye(num_column) + z.T @ z), jnp.eye(num_column)
+    unit = jnp.eye(num_column)
+    lower, right = jnp.linalg.cholesky(unit + z.T @ z, symmetrize_input=False), unit
   return jax.scipy.linalg.solve_triangular(lower, right, lower=True)
 
 
