@@ -38,6 +38,7 @@ _WHERE = {  # public name -> its module, and its name there where that is anothe
   'with_sequence': 'data.soft_sequence',
 }
 _MODULES = (
+  'coevolution',
   'config',
   'confidence',
   'data',

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """From anything that can be predicted to the unpadded input of the network."""
 
+import dataclasses
+import logging
 import warnings
 from typing import Any
 
 import jax
+import numpy as np
 
-from alphafold_jax import schema
+from alphafold_jax import coevolution, schema
 from alphafold_jax.arguments import wrong
 from alphafold_jax.data import features
 from alphafold_jax.data.alignment import Alignment
@@ -14,6 +17,7 @@ from alphafold_jax.data.queries import Query
 from alphafold_jax.data.templates import place_own, stack_templates
 from alphafold_jax.errors import InputError
 
+_log = logging.getLogger(__name__)
 MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
 _QUERIES = (
   'must be one protein: a Query of afj.read_queries, an Alignment, a batch of afj.make_batch, or a sequence as text; '
@@ -26,22 +30,46 @@ _BARE = (
 )
 
 
-def as_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None = None) -> schema.Batch:
+def as_batch(
+  query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None = None, couplings: bool = False
+) -> schema.Batch:
   """The unpadded input arrays of anything that can be predicted.
 
   Args:
     query: from `read_queries`, an alignment, a batch that is checked and given back, or a bare sequence.
     templates: structures placed on the query, from `data.templates`; a batch has its own.
+    couplings: whether those of the alignment are computed, for networks that take them.
 
   Raises:
     InputError: it is none of these, its arrays do not fit together, or it cannot be read.
   """
   warn_of_bare_sequence(query)
-  return to_batch(query, templates)
+  return to_batch(query, templates, couplings)
 
 
-def to_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None) -> schema.Batch:
+def to_batch(
+  query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None, couplings: bool = False
+) -> schema.Batch:
   """As `as_batch`, and no warning of a bare sequence."""
+  batch = _to_batch(query, templates)
+  return with_couplings(batch) if couplings else batch
+
+
+def with_couplings(batch: schema.Batch) -> schema.Batch:
+  """The batch with the couplings of all rows of its alignment, unless it has some; zeros where there are none."""
+  if batch.couplings is not None:
+    return batch
+  tokens, mask = np.asarray(batch.msa.tokens), np.asarray(batch.msa.mask)
+  num_rows, num_res = int(np.any(mask > 0, axis=1).sum()), tokens.shape[1]
+  if why := coevolution.refusal(num_rows, num_res):
+    if num_rows > 1:
+      _log.info('no couplings: %s', why)
+    return dataclasses.replace(batch, couplings=coevolution.no_features(num_res))
+  found = coevolution.couplings(tokens, mask)
+  return dataclasses.replace(batch, couplings=coevolution.features(coevolution.levels(found.scores), found.neff))
+
+
+def _to_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None) -> schema.Batch:
   if isinstance(query, schema.Batch):
     if templates is not None:
       raise InputError('templates: a batch has its own; give them to afj.make_batch, together with the query')

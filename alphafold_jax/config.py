@@ -87,6 +87,7 @@ def base_config() -> config_dict.ConfigDict:
         'recycle_bins': 15,  # Alg. 32
         'recycle_min': 3.25,  # Å, as published; Alg. 32 says 3.375
         'recycle_max': 20.75,  # Å, as published; Alg. 32 says 21.375
+        'couplings': False,  # whether the pair representation is given those of the alignment; not in the paper
       },
       'templates': dict(_TEMPLATES),
       'extra_msa': _evoformer(4, 'global'),  # Alg. 18
@@ -176,6 +177,9 @@ DROPOUT = {
   'structure.dropout': 0.1,
 }
 
+# Settings that are younger than results that people keep, with the values that leave a network as it was before.
+LATER: Mapping[str, Any] = {'embedder.couplings': False}
+
 
 def model_type(name: str) -> str:
   """ColabFold's name of a model's family."""
@@ -220,6 +224,16 @@ def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> confi
         place[last] = value.item() if isinstance(value, np.generic) else value
       except TypeError:
         raise InputError(f'{key}={value!r}: must be of the kind of {place[last]!r}') from None
+  return result
+
+
+def as_kept(config: config_dict.ConfigDict) -> dict[str, Any]:
+  """A model's configuration as results keep it, and their digests: of LATER only what changes the network."""
+  result = config.to_dict()
+  for key, unchanged in LATER.items():
+    section, last = key.split('.')
+    if result[section].get(last) == unchanged:
+      del result[section][last]
   return result
 
 

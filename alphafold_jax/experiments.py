@@ -39,10 +39,14 @@ def _base() -> config_dict.ConfigDict:
         'crop_size': 256,  # residues, Suppl. Table 4
         'num_rows': 2048,  # alignment rows on the device, drawn from by each pass (124 + 1,024 of them)
         'num_templates': 4,  # Suppl. Table 4
+        'template_identity_caps': (1.0,),  # of each example one of them: chains more alike are hidden; not in the paper
+        'template_drop_fraction': 0.0,  # share of examples that are shown none; not in the paper
+        'validation_templates': 0,  # shown to a validation chain, the best ones
         'num_deletion_blocks': 5,  # Alg. 1
         'deletion_block_fraction': 0.3,  # Alg. 1
         'alignment_fraction': 0.0,  # at least this share of examples has an alignment; not in the paper
         'single_sequence_fraction': 0.0,  # share of examples shown without their alignment; not in the paper
+        'couplings_fraction': 0.0,  # share of the others that see couplings of their alignment; not in the paper
         'clamped_fraction': 0.9,  # Suppl. 1.11.5
         'max_resolution': 9.0,  # Å, Suppl. 1.2.5
         'max_single_residue': 0.8,  # Suppl. 1.2.5
@@ -134,6 +138,19 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
   choices.INITIAL: {},
   choices.FINETUNE: _FINETUNE,
   choices.TRAIN_MINI: _MINI,
+}
+
+# Settings that are younger than runs that people go on with, with the values that leave a run as it was before.
+LATER: Mapping[str, Any] = {
+  **{f'model.{key}': value for key, value in config.LATER.items()},
+  'data.couplings_fraction': 0.0,
+  'data.template_identity_caps': [1.0],  # as a file has it
+  'data.template_drop_fraction': 0.0,
+  'data.validation_templates': 0,
+  'optimizer.method': 'adam',
+  'optimizer.cooldown_start': 0,
+  'optimizer.cooldown_samples': 0,
+  'run.validation_split': 'validation',
 }
 
 _MODELS = {choices.TRAIN_MINI: choices.MINI}  # which model an experiment trains; the others: model_1

@@ -21,12 +21,12 @@ def leaves(tree: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field
 
 
 def names(cls: type, prefix: str = '') -> Iterator[str]:
-  """The dotted name of every array that a schema class has."""
+  """The dotted name of every array that a schema class must have; those that may be absent have a default."""
   for field in dataclasses.fields(cls):
     name = f'{prefix}{field.name}'
     if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
       yield from names(field.type, f'{name}.')
-    else:
+    elif field.default is dataclasses.MISSING:
       yield name
 
 
@@ -51,7 +51,7 @@ def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = ''
       values[field.name] = from_leaves(field.type, arrays, source, f'{name}.')
     elif name in arrays:
       values[field.name] = arrays[name]
-    else:
+    elif field.default is dataclasses.MISSING:
       raise InputError(f'{source}: array {name!r} is missing; has {", ".join(sorted(arrays)) or "none"}')
   return cls(**values)
 

@@ -53,6 +53,11 @@ class Model:
     return sum(array.size for array in jax.tree.leaves(self.params))
 
   @property
+  def takes_couplings(self) -> bool:
+    """Whether it is given those of the alignment, as no published model is."""
+    return self.spec.embedder.couplings
+
+  @property
   def has_pae(self) -> bool:
     """Whether it predicts errors of pairs, and so pTM."""
     return bool(self.config.heads.num_pae_bins)

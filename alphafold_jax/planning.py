@@ -19,6 +19,7 @@ from ml_collections import config_dict
 from alphafold_jax import config as configs
 from alphafold_jax import schema
 from alphafold_jax.choices import MAX_TOGETHER
+from alphafold_jax.constants.couplings import NUM_CHANNELS
 from alphafold_jax.costs import operations
 from alphafold_jax.data import features, padding
 from alphafold_jax.errors import InputError, ResourceError
@@ -311,6 +312,7 @@ def pass_bytes(
   trunk = item * (max(moments) + gathered)
   rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
   inputs = item * pair + 12 * depth * num_res + rows + item * templates
+  inputs += 4 * NUM_CHANNELS * num_res**2 if e.couplings else 0
   results = 4 * 5 * own * num_res  # contact probability, errors and TM terms, and the first two apart
   return int(param_bytes(spec, num_params) + inputs + trunk + results + 2 * budget)
 

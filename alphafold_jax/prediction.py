@@ -130,7 +130,7 @@ def to_task(
   check_whole('seed', seed, 0, MAX_SEED)
   check_kind('name', name, (str, type(None)), 'must be text')
   check_kind('templates', templates, (schema.Templates, type(None)), 'must be from data.templates.stack_templates')
-  batch = batches.to_batch(query, templates)
+  batch = batches.to_batch(query, templates, model.takes_couplings)
   if model.config.templates is None and np.any(np.asarray(batch.templates.mask)):
     warnings.warn(f'templates are not used by {model.name}; model_1 and model_2 take them', stacklevel=3)
   name = name or getattr(query, 'name', None) or 'query'

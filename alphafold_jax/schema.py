@@ -17,6 +17,7 @@ import jax.export
 import numpy as np
 
 from alphafold_jax import fields
+from alphafold_jax.constants.couplings import NUM_CHANNELS
 from alphafold_jax.one_line import one_line
 
 if typing.TYPE_CHECKING:
@@ -26,9 +27,9 @@ else:
 T = TypeVar('T')
 
 
-def array(*axes: str | int, dtype: str = 'float32', fill: float = 0) -> Any:
-  """Declares an array field with its axes, dtype and padding value."""
-  return dataclasses.field(metadata={'axes': axes, 'dtype': dtype, 'fill': fill})
+def array(*axes: str | int, dtype: str = 'float32', fill: float = 0, default: Any = dataclasses.MISSING) -> Any:
+  """Declares an array field with its axes, dtype and padding value; one whose default is None may be absent."""
+  return dataclasses.field(default=default, metadata={'axes': axes, 'dtype': dtype, 'fill': fill})
 
 
 def _sizes(tree: Any) -> str:
@@ -107,6 +108,8 @@ class Batch:
   msa: Msa
   templates: Templates
   targets: Targets
+  # Of each pair, from all rows of the alignment (constants/couplings.py); None and zeros say that there are none.
+  couplings: Array | None = array('num_res', 'num_res', NUM_CHANNELS, default=None)
 
 
 @pytree

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Work on many things by several processes of this machine."""
 
+import collections
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -12,7 +13,7 @@ from alphafold_jax.errors import ResourceError
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
-_AT_ONCE = 4  # items that a process is sent
+_AHEAD = 16  # items of each process that are done before those before them are taken: results may be large
 
 
 def spread(
@@ -44,7 +45,13 @@ def spread(
   context = multiprocessing.get_context('spawn')  # forking a process in which JAX runs threads can lock up
   with futures.ProcessPoolExecutor(processes, context, begin, arguments) as pool:
     try:
-      yield from pool.map(function, items, chunksize=_AT_ONCE)
+      begun: collections.deque[futures.Future] = collections.deque()
+      for item in items:
+        begun.append(pool.submit(function, item))
+        if len(begun) > _AHEAD * processes:
+          yield begun.popleft().result()
+      while begun:
+        yield begun.popleft().result()
     except BrokenProcessPool:
       raise ResourceError(
         f'a process that {work} was ended from outside, often for want of memory; use fewer processes'

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 from ml_collections import config_dict
 
-from alphafold_jax import devices, ops, planning, schema
+from alphafold_jax import coevolution, devices, ops, planning, schema
 from alphafold_jax.data import features, padding
 from alphafold_jax.model import alphafold
 from alphafold_jax.models import Model
@@ -61,6 +61,10 @@ class Task:
     batch = self.batch
     if not self.sizes['num_templ']:
       batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
+    if not self.spec.embedder.couplings:
+      batch = dataclasses.replace(batch, couplings=None)
+    elif batch.couplings is None:
+      batch = dataclasses.replace(batch, couplings=coevolution.no_features(len(batch.aatype)))
     return padding.pad_batch(batch, self.sizes)
 
   def program(self, kernels: ops.Kernels | None = None, num_proteins: int = 1) -> tuple[tuple, Hashable]:

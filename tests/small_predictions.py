@@ -4,6 +4,7 @@
 python tests/small_predictions.py RESULT.npz
 """
 
+import dataclasses
 import sys
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from alphafold_jax import config as configs
 from alphafold_jax import planning, prediction, programs
+from alphafold_jax.constants.couplings import NUM_CHANNELS
 from alphafold_jax.data import features, padding
 from alphafold_jax.model import alphafold
 from alphafold_jax.weights.random import random_params
@@ -44,10 +46,10 @@ CASES = {
 }
 
 
-def make_model() -> prediction.Model:
+def make_model(couplings: bool = False) -> prediction.Model:
   import small_network
 
-  config = small_network.make_config(**_SHALLOW)
+  config = small_network.make_config(**_SHALLOW, **{'embedder.couplings': couplings})
   return prediction.Model(name='model_1_ptm', config=config, params=random_params(config, 0), source='random')
 
 
@@ -56,6 +58,8 @@ def run(model: prediction.Model, case: Case, num_devices: int) -> dict[str, np.n
   import small_network
 
   batch = small_network.make_batch(pinned=False, num_res=case.num_res, num_templates=case.num_templates)
+  given = np.random.default_rng(2).normal(size=(case.num_res, case.num_res, NUM_CHANNELS)).astype(np.float32)
+  batch = dataclasses.replace(batch, couplings=given)
   result = prediction.predict(model, batch, seed=1, num_devices=num_devices, **case.settings)
   found = {name: np.asarray(getattr(result, name)) for name in FIELDS}
   found['change'] = np.array([one.change for one in result.passes])
@@ -81,7 +85,7 @@ def temporary_bytes(num_devices: int, num_res: int = 512, depth: int = 1536) -> 
 
 
 def main(result: str) -> None:
-  arrays, model = {}, make_model()
+  arrays, model = {}, make_model(couplings=True)
   for name, case in CASES.items():
     for num_devices in (1, *case.devices):
       found = run(model, case, num_devices)

@@ -40,6 +40,7 @@ FLOORS = (
     'sharing',
     'spreading',
     'constants',
+    'coevolution',
     'ops',
     'transfer',
   ),

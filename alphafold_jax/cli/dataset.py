@@ -10,7 +10,7 @@ from alphafold_jax.cli.flags import PROGRAM, Flags, command, count, several, swi
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
-_OF_STRUCTURES = ('msas', 'table', 'column', 'clusters', 'predicted')  # flags that say how structures are read
+_OF_STRUCTURES = ('msas', 'table', 'column', 'clusters', 'predicted', 'couplings')  # flags that say how structures are read
 
 
 def run(given: argparse.Namespace) -> int:
@@ -28,9 +28,14 @@ def run(given: argparse.Namespace) -> int:
 
 def _build(given: argparse.Namespace, structures: list[str], out: str) -> None:
   """Makes the cache, and says what became of all that was given."""
+  from alphafold_jax import devices
   from alphafold_jax.data.left_out import totals
   from alphafold_jax.data.training import cache, cache_building
 
+  if given.couplings:
+    if not given.msas:
+      raise InputError('--couplings: they are computed from alignments; give some by --msas')
+    devices.use_compilation_cache()
   if given.templates and cache.exists(out):
     raise InputError(f'{out}: this cache stands; `{PROGRAM} dataset {out} --templates` looks for its templates')
   summary = cache_building.build_cache(
@@ -42,13 +47,15 @@ def _build(given: argparse.Namespace, structures: list[str], out: str) -> None:
     clusters=given.clusters,
     predicted=given.predicted,
     max_rows=given.max_rows,
+    couplings=given.couplings,
     processes=given.processes,
     progress=_progress(given, 'file'),
   )
   splits = ', '.join(f'{chains} {name}' for name, chains in sorted(summary.splits.items()))
+  coupled = f', {summary.num_with_couplings} with couplings' if given.couplings else ''
   print(
     f'{summary.path}: {number(summary.num_chains, "chain")} ({splits}) in {number(summary.num_clusters, "cluster")}, '
-    f'{summary.num_with_alignment} with an alignment'
+    f'{summary.num_with_alignment} with an alignment{coupled}'
   )
   for note in summary.notes:
     print(note)
@@ -116,6 +123,7 @@ _ARGUMENTS: Flags = {
     'cache that stands'
   ),
   '--max-rows': count('alignment rows to keep (default: %(default)s)', default=8192),
+  '--couplings': switch('compute couplings of residues from all rows of each alignment, for networks that take them'),
   '--processes': count('how many read files, and look for templates (default: one per CPU)'),
   '--quiet': switch('no progress'),
 }

@@ -19,9 +19,10 @@ def with_sequence(batch: schema.Batch, sequence: schema.Array | str) -> schema.B
   """The batch with another query; probabilities let gradients reach the sequence.
 
   Everything that holds the query follows: residue types and with them atoms, target features, row 0 of the alignment,
-  its share of the profile, and, as the network draws them, the profile of its cluster. Deletions, the other rows and
-  templates stay. So one-hot probabilities give the batch that `make_batch` makes of the sequence and these rows; only
-  the profile is equal up to rounding (1e-7), and it does nothing but weigh what masked residues are replaced by.
+  its share of the profile, and, as the network draws them, the profile of its cluster. Deletions, the other rows,
+  couplings and templates stay. So one-hot probabilities give the batch that `make_batch` makes of the sequence and
+  these rows; only the profile is equal up to rounding (1e-7), and it does nothing but weigh what masked residues are
+  replaced by.
 
   Args:
     batch: one example, its first alignment row the query.

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from alphafold_jax import machine, ops, schema
 from alphafold_jax.confidence import Confidence
 from alphafold_jax.model import embedders
-from alphafold_jax.model.embedders import EmbedderSpec, InputEmbedder, RecyclingEmbedder
+from alphafold_jax.model.embedders import CouplingsEmbedder, EmbedderSpec, InputEmbedder, RecyclingEmbedder
 from alphafold_jax.model.evoformer import EvoformerSpec, evoformer_stack
 from alphafold_jax.model.heads import Heads, HeadsSpec
 from alphafold_jax.model.layers import Linear
@@ -153,6 +153,9 @@ class AlphaFold:
     target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in embedders.features(batch, sample))
     with hk.with_rng(key_dropout), in_dtype(dtype):
       m, z = InputEmbedder(spec.embedder, name='input_embedder')(target_feat, msa_feat, batch.residue_index)  # line 5
+      if spec.embedder.couplings:  # not of the paper
+        embedder = CouplingsEmbedder(spec.embedder, name='couplings_embedder')
+        z += embedder(batch.couplings, len(batch.aatype), dtype)
       row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
       m, z = m.at[0].add(row.astype(dtype)), z + pair.astype(dtype)
       if templates is not None:

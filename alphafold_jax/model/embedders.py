@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax import ops, schema
+from alphafold_jax.constants.couplings import NUM_CHANNELS
 from alphafold_jax.geometry import atoms
 from alphafold_jax.model.layers import LayerNorm, Linear
 from alphafold_jax.model.sampling import NUM_TOKENS, MsaSample, shares
@@ -63,6 +64,7 @@ class EmbedderSpec:
   recycle_bins: int
   recycle_min: float
   recycle_max: float
+  couplings: bool = False  # whether the pair representation is given those of the alignment; published models are not
 
 
 class InputEmbedder(hk.Module):
@@ -91,6 +93,24 @@ class InputEmbedder(hk.Module):
     offset = jnp.clip(offset, -reach, reach) + reach  # line 1
     table = Linear(self.spec.c_z, name='relative_position')
     return table(jax.nn.one_hot(offset, 2 * reach + 1, dtype=dtype))  # line 2
+
+
+class CouplingsEmbedder(hk.Module):
+  """What all rows of an alignment say of pairs of residues, as an update of the pair representation.
+
+  Not of the paper, whose network sees only the rows that it draws. A linear map that is zero when training begins; it
+  has no bias, so that a protein without couplings is computed as by a network that knows of none.
+  """
+
+  def __init__(self, spec: EmbedderSpec, name: str | None = None):
+    super().__init__(name=name)
+    self.spec = spec
+
+  def __call__(self, couplings: jax.Array | None, num_res: int, dtype: jnp.dtype) -> jax.Array:
+    if couplings is None:  # the parameters must be there all the same
+      couplings = jnp.zeros((num_res, num_res, NUM_CHANNELS))
+    linear = Linear(self.spec.c_z, init='zeros', has_bias=False, name='linear')
+    return linear(ops.own_residues(couplings).astype(dtype))
 
 
 class RecyclingEmbedder(hk.Module):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from alphafold_jax import choices, devices
+from alphafold_jax import choices, devices, experiments
 from alphafold_jax import config as configs
 from alphafold_jax.data.training.source_table import SPLITS
 from alphafold_jax.errors import InputError
@@ -20,12 +20,6 @@ from alphafold_jax.train.step import StepSpec
 # Settings that may differ when a run goes on: its length, how often it logs and saves, when the learning rate decays and
 # the later phases begin.
 MAY_CHANGE = ('run.', 'optimizer.decay_', 'optimizer.cooldown_', 'phases.')
-_BEFORE = {  # what a checkpoint means that is older than the setting
-  'optimizer.method': 'adam',
-  'optimizer.cooldown_start': 0,
-  'optimizer.cooldown_samples': 0,
-  'run.validation_split': 'validation',
-}
 _MAY_BE_ZERO = ('num_samples', 'seed', 'cpu_devices', 'validate_every', 'num_validation')  # of RunSpec
 
 
@@ -112,7 +106,8 @@ def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -
         yield f'{prefix}{name}', value
 
   old, new = dict(flat(saved)), dict(flat(config))
-  old = {name: 0.0 for name in new if name.startswith('loss.')} | _BEFORE | old  # a loss that was added since had no weight
+  old = {name: 0.0 for name in new if name.startswith('loss.')} | old  # a loss that was added since had no weight
+  old = {name: value for name, value in experiments.LATER.items() if name in new} | old
   old.pop('origin', None)
   different = {
     name: f'{name}: {old.get(name, "absent")} there, {new.get(name, "absent")} now'

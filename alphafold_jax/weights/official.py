@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alphafold_jax import atomic
+from alphafold_jax.constants.couplings import NUM_CHANNELS
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.screen import number
 from alphafold_jax.weights import npz
@@ -147,6 +148,8 @@ def _embedders(config: Mapping[str, Any]) -> Iterator[Rule]:
   yield from _linear('input_embedder/right', 'evoformer/right_single', 22, c_z)
   num_offsets = 2 * e['max_relative'] + 1
   yield from _linear('input_embedder/relative_position', 'evoformer/pair_activiations', num_offsets, c_z)  # so spelt
+  if e.get('couplings'):  # of a network of our own; runs from before it have no such setting
+    yield _same('couplings_embedder/linear//w', 'evoformer/couplings//weights', NUM_CHANNELS, c_z)
   yield from _linear('recycling_embedder/distance', 'evoformer/prev_pos_linear', e['recycle_bins'], c_z)
   yield from _norm('recycling_embedder/msa_norm', 'evoformer/prev_msa_first_row_norm', c_m)
   yield from _norm('recycling_embedder/pair_norm', 'evoformer/prev_pair_norm', c_z)

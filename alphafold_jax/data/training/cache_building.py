@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic, locks, spreading
-from alphafold_jax.data.training import cache, chain_reading, sources
+from alphafold_jax.data.training import cache, chain_reading, packing, sources
 from alphafold_jax.data.training.accounts import Given, Used
 from alphafold_jax.data.training.library import read_library
 from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
@@ -36,6 +36,7 @@ class CacheSummary:
   path: Path
   num_chains: int
   num_with_alignment: int
+  num_with_couplings: int
   num_clusters: int
   splits: dict[str, int]  # name -> chains
   skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
@@ -53,6 +54,7 @@ def build_cache(
   clusters: str | Path | None = None,
   predicted: bool = False,
   max_rows: int = 8192,
+  couplings: bool = False,
   processes: int | None = None,
   progress: Callable[[int, int], None] | None = None,
 ) -> CacheSummary:
@@ -70,6 +72,7 @@ def build_cache(
     predicted: the structures are predictions with pLDDT in the B-factor column, for self-distillation.
     max_rows: rows kept of an alignment; see chain_reading.py. Block deletion leaves about a fifth of them, so the
       1,152 rows of the paper's initial training need some 6,000; a small model needs fewer.
+    couplings: whether those of residues are computed from all rows of each alignment, for networks that take them.
     processes: that parse files; by default one per CPU.
     progress: called with (files done, files in all).
 
@@ -78,25 +81,23 @@ def build_cache(
     ResourceError: the disk is full, or a parsing process died.
   """
   out = Path(out)
-  for name, count in (('max_rows', max_rows), ('processes', processes)):
-    if count is not None and count < 1:
-      raise InputError(f'{name}={count}: must be 1 or more')
+  _check_counts(max_rows=max_rows, processes=processes)
   given, skipped = _read_given(found := sources.find_structures(structures), alignments, table, columns or {}, clusters)
   files = [file for one in found for file in one.files]
   given.check_entries([name for file in files for name in sources.entry_names(file)])
-  options = chain_reading.ReadingOptions(given, predicted, max_rows)
+  options = chain_reading.ReadingOptions(given, predicted, max_rows, couplings)
   with _building(out) as folder:
-    left_out: collections.Counter[str] = collections.Counter()
-    results = _counted(_parse(files, options, processes), left_out)
+    left_out, coupled = collections.Counter[str](), list[str]()
+    results = _with_couplings(_counted(_parse(files, options, processes), left_out), coupled)
     entries, used = _write_records(folder / cache.RECORDS, results, len(files), skipped, progress)
     _check_use(given, used, skipped, entries, files)
-    once = dict.fromkeys(skipped)  # an alignment may have been tried for several chains
-    skipped = [*once, *given.unmatched(used, {name for name, _ in skipped})]
-    _write_tables(folder, entries, skipped, {'max_rows': max_rows, 'predicted': predicted})
+    skipped = [*dict.fromkeys(skipped), *given.unmatched(used, {name for name, _ in skipped})]
+    _write_tables(folder, entries, skipped, _settings(options))
   return CacheSummary(
     path=out,
     num_chains=len(entries),
     num_with_alignment=sum(entry.depth > 1 for entry in entries),
+    num_with_couplings=len(coupled),
     num_clusters=len({entry.cluster for entry in entries}),
     splits=dict(collections.Counter(entry.split for entry in entries)),
     skipped=tuple(skipped),
@@ -112,6 +113,45 @@ def _counted(
   for result in results:
     left_out.update(result.left_out)
     yield result
+
+
+def _settings(options: chain_reading.ReadingOptions) -> dict[str, Any]:
+  """What cache.json says of how files were read."""
+  settings = {'max_rows': options.max_rows, 'predicted': options.predicted}
+  return settings | ({'couplings': True} if options.couplings else {})
+
+
+def _check_counts(**counts: int | None) -> None:
+  for name, count in counts.items():
+    if count is not None and count < 1:
+      raise InputError(f'{name}={count}: must be 1 or more')
+
+
+def _with_couplings(
+  results: Iterator[chain_reading.FileChains], coupled: list[str]
+) -> Iterator[chain_reading.FileChains]:
+  """The results, with couplings in the records of the alignments whose rows were read for them.
+
+  They are computed here, one after another, while other processes read on. What has some is added to `coupled`; of
+  the others the reason is among what was skipped.
+  """
+  for result in results:
+    if not result.rows:
+      yield result
+      continue
+    from alphafold_jax import coevolution  # loads JAX, which is not needed otherwise
+
+    chains, refused = [], []
+    for entry, content in result.chains:
+      if (rows := result.rows.get(entry.id)) is not None:
+        if why := coevolution.refusal(*rows.shape):
+          refused.append((f'{result.source} chain {entry.id}', f'no couplings: {why}'))
+        else:
+          found = coevolution.couplings(rows)
+          content = packing.with_couplings(content, coevolution.levels(found.scores), found.neff)
+          coupled.append(entry.id)
+      chains.append((entry, content))
+    yield dataclasses.replace(result, chains=tuple(chains), skipped=(*result.skipped, *refused), rows={})
 
 
 def _check_use(

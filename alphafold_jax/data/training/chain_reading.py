@@ -39,6 +39,7 @@ class ReadingOptions:
   given: Given  # alignments, table and clusters
   predicted: bool  # B-factors are pLDDT
   max_rows: int  # of an alignment
+  couplings: bool = False  # whether those of alignments will be computed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,8 @@ class FileChains:
   skipped: tuple[tuple[str, str], ...]  # (file or chain, reason), and warnings of how the file was read
   used: Used = dataclasses.field(default_factory=Used)
   left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)  # atoms that are in no chain, by reason
+  # By chain, all rows of its alignment [num_seq, num_res] uint8, where couplings are computed of them.
+  rows: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 _options: ReadingOptions | None = None  # of this worker process
@@ -71,7 +74,7 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
   """Reads the chains of one mmCIF or PDB file."""
   made: list[tuple[ChainEntry, bytes]] = []
   skipped: list[tuple[str, str]] = []
-  used = Used()
+  used, rows = Used(), dict[str, np.ndarray]()
   try:
     content = read_structure(path)
     origin = deposition(read_text(path))
@@ -81,10 +84,10 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
   names = _names(path, list(content.chains))
   for chain in content.chains.values():
     try:
-      made.append(_read_chain(chain, names, origin, options, skipped, used))
+      made.append(_read_chain(chain, names, origin, options, skipped, used, rows))
     except InputError as error:
       skipped.append((f'{path} chain {chain.id}', str(error)))
-  return FileChains(str(path), tuple(made), tuple(skipped), used, content.left_out)
+  return FileChains(str(path), tuple(made), tuple(skipped), used, content.left_out, rows)
 
 
 def _names(path: Path, chains: list[str]) -> dict[str, list[str]]:
@@ -102,8 +105,9 @@ def _read_chain(
   options: ReadingOptions,
   skipped: list[tuple[str, str]],
   used: Used,
+  rows: dict[str, np.ndarray],
 ) -> tuple[ChainEntry, bytes]:
-  """Entry and packed record of a chain; adds to `used`, and alignments that fail to `skipped`."""
+  """Entry and packed record of a chain; adds to `used` and `rows`, and alignments that fail to `skipped`."""
   names = all_names[chain.id]
   others = {name for id, some in all_names.items() if id != chain.id for name in some}
   listed = options.given.find(names, others, used)
@@ -112,6 +116,8 @@ def _read_chain(
   if resolved < _MIN_RESOLVED:
     raise InputError(f'{number(resolved, "residue")} with a CA atom; at least {_MIN_RESOLVED} are needed')
   tokens, deletions, label = options.given.alignment(names, chain.sequence, used, skipped)
+  if options.couplings and label:
+    rows[name] = tokens.astype(np.uint8)
   kept = random_rows(np.random.default_rng(zlib.crc32(name.encode())), np.arange(len(tokens)), options.max_rows)
   record = ChainRecord(
     id=name,

@@ -8,6 +8,7 @@ The bytes are a JSON line with names, types and shapes, then the arrays one afte
 * coordinates of the atoms that exist, in thousandths of an Å, the precision of the file formats: each residue's first
   atom in 4 bytes per axis, the others as offsets from it in 2, low and high bytes apart, since high bytes compress well
 * the profile of the whole alignment in 16 bits; where there is only the sequence, it is computed
+* couplings, where they were asked for, as levels of one byte (coevolution/inputs.py): each pair of residues once
 """
 
 import dataclasses
@@ -42,6 +43,8 @@ class ChainRecord:
   profile: np.ndarray  # [num_res, 22] float32, token frequencies in the whole alignment, gaps included
   resolution: float = 0.0  # Å; 0: unknown
   confidence: np.ndarray | None = None  # [num_res] float32, pLDDT 0-100 of a predicted structure; None: experimental
+  couplings: np.ndarray | None = None  # [num_res, num_res] uint8, levels of `coevolution.levels`; None: there are none
+  neff: float = 0.0  # effective number of rows of the whole alignment, where there are couplings
 
   __repr__ = one_line
 
@@ -73,12 +76,16 @@ def pack(record: ChainRecord) -> bytes:
     arrays['profile'] = np.rint(record.profile * _PROFILE_STEPS).astype('<u2')
   if record.confidence is not None:
     arrays['confidence'] = np.asarray(record.confidence, np.float32)
+  if record.couplings is not None:
+    arrays['couplings'] = record.couplings[np.triu_indices(len(record.sequence))]
   header = {
     'id': record.id,
     'sequence': record.sequence,
     'resolution': record.resolution,
     'arrays': [(name, array.dtype.str, array.shape) for name, array in arrays.items()],
   }
+  if record.couplings is not None:
+    header['neff'] = record.neff
   line = json.dumps(header).encode() + b'\n'
   return line + b''.join(array.tobytes() for array in arrays.values())
 
@@ -110,7 +117,22 @@ def unpack(content: bytes) -> ChainRecord:
     profile=profile,
     resolution=header['resolution'],
     confidence=arrays.get('confidence'),
+    couplings=_square(arrays['couplings'], len(present)) if 'couplings' in arrays else None,
+    neff=header.get('neff', 0.0),
   )
+
+
+def _square(triangle: np.ndarray, num_res: int) -> np.ndarray:  # [num_res, num_res]
+  """A symmetric matrix of its upper triangle."""
+  square = np.empty((num_res, num_res), triangle.dtype)
+  rows, columns = np.triu_indices(num_res)
+  square[rows, columns] = square[columns, rows] = triangle
+  return square
+
+
+def with_couplings(content: bytes, levels: np.ndarray, neff: float) -> bytes:
+  """A record's bytes with couplings: levels [num_res, num_res] uint8, and the effective number of rows."""
+  return pack(dataclasses.replace(unpack(content), couplings=levels, neff=neff))
 
 
 def single_profile(tokens: np.ndarray) -> np.ndarray:  # [num_res] -> [num_res, 22] float32

@@ -11,13 +11,14 @@ anew on every pass from the rows chosen here; templates are training chains of l
 """
 
 import collections
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Sequence
 
 import numpy as np
 
-from alphafold_jax import schema
+from alphafold_jax import coevolution, schema
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.training.cache import ChainEntry, TrainingCache
 from alphafold_jax.data.training.homologs import MAX_HITS, sample_templates
@@ -32,6 +33,7 @@ _SIZES = ('crop_size', 'num_rows', 'length_floor', 'length_cap')
 _SHARES = (
   'deletion_block_fraction',
   'single_sequence_fraction',
+  'couplings_fraction',
   'clamped_fraction',
   'max_single_residue',
   'alignment_fraction',
@@ -54,6 +56,7 @@ class DataSpec:
   num_deletion_blocks: int = 5  # Suppl. 1.2.6
   deletion_block_fraction: float = 0.3  # Suppl. 1.2.6
   single_sequence_fraction: float = 0.0  # share of examples shown without their alignment; the paper has none
+  couplings_fraction: float = 0.0  # share of the others shown with couplings, where there are any; not in the paper
   clamped_fraction: float = 0.9  # Suppl. 1.9.2, of mini-batches
   max_resolution: float = 9.0  # Å, Suppl. 1.2.5; unknown resolutions pass
   max_single_residue: float = 0.8  # Suppl. 1.2.5
@@ -70,6 +73,7 @@ class DataSpec:
     for name in _SHARES:
       if not 0 <= (value := getattr(self, name)) <= 1:
         raise InputError(f'data.{name} is {value}; expected a share from 0 to 1')
+    object.__setattr__(self, 'template_identity_caps', tuple(self.template_identity_caps))  # a file has a list
     if not self.template_identity_caps or not all(0 <= cap <= 1 for cap in self.template_identity_caps):
       caps = tuple(self.template_identity_caps)
       raise InputError(f'data.template_identity_caps is {caps}; expected shares from 0 to 1, at least one')
@@ -123,6 +127,11 @@ class TrainingSet:
     for kind, pool, share in zip(_KINDS, self._pools, shares, strict=True):
       if share > 0 and not pool.entries:
         raise InputError(f'no {kind} chain is left to train on: {self.describe()}; check filters and splits')
+    if spec.couplings_fraction and not any(map(self._has_couplings, self._pools)):
+      raise InputError(
+        f'data.couplings_fraction is {spec.couplings_fraction:g}, but no chain here has couplings; build the '
+        'cache with `alphafold-jax dataset --couplings`'
+      )
 
   def example(self, index: int) -> tuple[str, schema.Batch]:
     """The chain's id and the padded example of a number.
@@ -174,6 +183,15 @@ class TrainingSet:
     which, place = pool.places[chosen]
     return self.caches[which][int(place)]
 
+  def _has_couplings(self, pool: _Pool) -> bool:
+    """Whether the record of any chain has some; where one does not, its chain was too long or its alignment small."""
+    for i, entry in enumerate(pool.entries):
+      if entry.depth_found >= coevolution.MIN_ROWS:
+        with contextlib.suppress(InputError):  # told when the chain is drawn
+          if self._read(pool, i).couplings is not None:
+            return True
+    return False
+
   def _make(self, rng: np.random.Generator, record: ChainRecord, pool: _Pool, chosen: int, index: int) -> schema.Batch:
     """Draws crop, rows and templates of a chain; the padded example."""
     spec, num_res = self.spec, len(record.sequence)
@@ -186,6 +204,9 @@ class TrainingSet:
     rows = random_rows(rng, rows, spec.num_rows)
     templates = self._draw_templates(rng, record, window, pool, chosen)
     batch = _make_batch(record, window, rows, templates, spec.min_confidence, clamped)
+    if spec.couplings_fraction:
+      shown = rng.random() < spec.couplings_fraction
+      batch = dataclasses.replace(batch, couplings=_couplings(record if shown else without_alignment(record), window))
     return padding.pad_batch(batch, {'num_res': spec.crop_size, 'num_seq': spec.num_rows})
 
   def _draw_templates(
@@ -220,13 +241,16 @@ def whole_chain(
   rows = random_rows(np.random.default_rng(0), np.arange(len(record.tokens)), max_rows)
   if templates is None:
     templates = features.empty_templates(spec.num_templates, num_res)
-  return _make_batch(record, slice(0, num_res), rows, templates, spec.min_confidence, True)
+  whole = slice(0, num_res)
+  batch = _make_batch(record, whole, rows, templates, spec.min_confidence, True)
+  return dataclasses.replace(batch, couplings=_couplings(record, whole)) if spec.couplings_fraction else batch
 
 
 def without_alignment(record: ChainRecord) -> ChainRecord:
   """The same chain without homologues."""
   tokens, deletions = record.tokens[:1], record.deletions[:1]
-  return dataclasses.replace(record, tokens=tokens, deletions=deletions, profile=single_profile(tokens[0]))
+  profile = single_profile(tokens[0])
+  return dataclasses.replace(record, tokens=tokens, deletions=deletions, profile=profile, couplings=None)
 
 
 def _make_pool(caches: Sequence[TrainingCache], spec: DataSpec, is_distillation: int) -> tuple[_Pool, dict[str, int]]:
@@ -289,6 +313,13 @@ def _make_batch(
     msa=msa,
     targets=_targets(record, window, min_confidence, clamped),
   )
+
+
+def _couplings(record: ChainRecord, window: slice) -> np.ndarray:  # [n, n, NUM_CHANNELS] float32
+  """What the network is told of the couplings in the window; zeros where the record has none."""
+  if record.couplings is None:
+    return coevolution.no_features(window.stop - window.start)
+  return coevolution.features(record.couplings, record.neff, window)
 
 
 def _targets(record: ChainRecord, window: slice, min_confidence: float, clamped: bool) -> schema.Targets:

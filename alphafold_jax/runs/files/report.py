@@ -14,6 +14,7 @@ from typing import Any
 
 from alphafold_jax import atomic, installed, untrusted
 from alphafold_jax.choices import SERVER_MODES, SINGLE
+from alphafold_jax.config import as_kept
 from alphafold_jax.data.jobnames import NAMES, original_names
 from alphafold_jax.runs.files import records
 from alphafold_jax.runs.files.changes import lasting
@@ -252,7 +253,7 @@ def _job_facts(
 
 
 def _model_facts(options: Options, params: Mapping[str, Any], name: str) -> dict[str, Any]:
-  return {'parameters': params.get(name), 'config': options.model_config(name).to_dict()}
+  return {'parameters': params.get(name), 'config': as_kept(options.model_config(name))}
 
 
 def settle_config(summary: Summary, options: Options, params: Mapping[str, Any]) -> None:

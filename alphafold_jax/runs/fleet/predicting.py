@@ -72,7 +72,8 @@ class Predictor:
     self._lengths, self._progress, self._ended = setup.lengths, progress, ended
     self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.options.models}
     self._device = OnDevice(setup.options, setup.models, setup.lengths, self._num_passes)
-    self._ahead = Ahead(lambda job: work.load(job, setup.templates))
+    couplings = any(setup.options.model_config(name).embedder.couplings for name in setup.options.models)
+    self._ahead = Ahead(lambda job: work.load(job, setup.templates, couplings))
     self._lanes, self._removals, self._painter = Lanes(), Removals(), Painter()
 
   def __enter__(self) -> 'Predictor':

@@ -308,8 +308,10 @@ def _one_line(name: str) -> str:
   return ' '.join(name.split())
 
 
-def load(job: Job, templates: Any | None) -> LoadedJob:
+def load(job: Job, templates: Any | None, couplings: bool = False) -> LoadedJob:
   """Reads and checks a job's input, and makes features of it, with what a source of templates places on it.
+
+  Couplings of its alignment are computed where a model takes them.
 
   Raises:
     InputError: it cannot be used.
@@ -320,9 +322,10 @@ def load(job: Job, templates: Any | None) -> LoadedJob:
   placed = templates.place(job) if templates else None
   if job.features is not None:
     batch, _ = features.load_features(job.features, job.content())
-    return LoadedJob(job, batch if placed is None else dataclasses.replace(batch, templates=placed))
+    batch = batch if placed is None else dataclasses.replace(batch, templates=placed)
+    return LoadedJob(job, prediction.as_batch(batch, couplings=True) if couplings else batch)
   alignment = job.query.load_alignment(job.contents.read)
   for note in alignment.notes if alignment else ():
     if note not in job.query.notes:
       _log.info('%s: %s', job.name, note)
-  return LoadedJob(job, prediction.as_batch(alignment or single_sequence(job.query.sequence), placed))
+  return LoadedJob(job, prediction.as_batch(alignment or single_sequence(job.query.sequence), placed, couplings))

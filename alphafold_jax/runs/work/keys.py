@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax.config import model_type
+from alphafold_jax.config import as_kept, model_type
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import AlphaFoldError
@@ -76,7 +76,7 @@ class Keys:
     self.formats = of_json([files.wanted(options), options.ranking])  # which files there are of predictions
 
   def _model_key(self, name: str) -> str:
-    config = self._options.model_config(name).to_dict()
+    config = as_kept(self._options.model_config(name))
     return of_json(
       {
         'format': _FORMAT,
