@@ -169,7 +169,7 @@ def manifest(packed: Path, **changes) -> bytes:
     ({'layout': []}, 'laid out otherwise than in this version'),
     ({'last': {'step': 3}}, 'run.json is incomplete'),
     ({'last': {'step': -1, 'score': None, 'feed': {}, 'config': {}}}, 'run.json is damaged'),
-    ({'last': {'step': 3, 'score': None, 'feed': {}, 'config': {}}}, 'its configuration is damaged'),
+    ({'last': {'step': 3, 'score': None, 'feed': {}, 'config': {}}}, 'its configuration cannot be used'),
   ],
 )
 def test_a_file_that_holds_something_else_is_refused_and_makes_nothing(packed, tmp_path, change, said):

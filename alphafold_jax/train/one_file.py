@@ -16,8 +16,10 @@ and exponents, which repeat. A run of P parameters takes some 13 P bytes instead
 import contextlib
 import dataclasses
 import json
+import lzma
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -42,6 +44,7 @@ _MANIFEST, _PARAMS, _AVERAGE, _REST, _BEST = 'run.json', 'params', 'average', 'r
 _LARGEST_TEXT = 1 << 30  # bytes
 _BROKEN = (  # of a damaged archive
   zipfile.BadZipFile, EOFError, ValueError, OSError, NotImplementedError, RuntimeError, zlib.error, OverflowError,
+  struct.error, lzma.LZMAError,
 )  # fmt: skip
 
 
@@ -133,8 +136,8 @@ def _unpack_into(folder: Path, archive: zipfile.ZipFile) -> tuple[CheckpointInfo
   last, best, layout = _manifest(_member(archive, _MANIFEST))
   try:
     like = parameters.state_shapes(last.config)
-  except (AttributeError, KeyError, TypeError) as error:
-    raise ValueError(f'its configuration is damaged: {error}') from None
+  except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    raise ValueError(f'its configuration cannot be used: {error}') from None
   if layout != _layout(like):
     raise ValueError('its state is laid out otherwise than in this version of the program')
   for name in _TEXTS:
