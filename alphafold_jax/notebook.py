@@ -11,6 +11,7 @@ import json
 import shlex
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -155,8 +156,12 @@ def predict(job: Prepared) -> list[Path]:
   return ranked
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str], seconds: float | None = None) -> None:
   """Runs `alphafold-jax` with arguments, which no shell sees; its words are printed as they come.
+
+  Args:
+    arguments: of the command.
+    seconds: after which it is asked to stop; None: it is not.
 
   Raises:
     RunFailed: its exit code is not 0.
@@ -166,12 +171,17 @@ def run(arguments: Sequence[str]) -> None:
   streams: dict[str, Any] = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
   with subprocess.Popen(command, **streams) as process:
     assert process.stdout is not None  # it is a pipe
+    stop = threading.Timer(seconds or 0, process.terminate)
     try:
+      if seconds is not None:
+        stop.start()
       for line in process.stdout:
         print(line, end='', flush=True)
     except KeyboardInterrupt:
       process.terminate()  # it ends as it does when a terminal stops it, and goes on from there when it is run again
       raise
+    finally:
+      stop.cancel()
   if process.returncode:
     raise RunFailed(
       f'alphafold-jax {arguments[0]} ended with exit code {process.returncode}; the messages above say why'

@@ -37,6 +37,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_alignment.py': '',
   'test_benchmarks.py': '',
   'test_block_deletion.py': '',
+  'test_cartoon.py': '',
   'test_classification_losses.py': '',
   'test_cli.py': 'help|version|usage|by_name|input|output_that|template_that|params',
   'test_coevolution.py': 'made_up|padded_sizes|no_alignment|levels|channels|refused',

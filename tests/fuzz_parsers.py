@@ -178,6 +178,7 @@ PARSERS = (
   ),
   Parser('record of a cache', seeds.record(), readers.record),
   _path('metrics.csv', inputs.of_bytes('step,loss,seconds\n1,2.5,0.1\n2,2.25,0.1\n'), readers.metrics),
+  Parser('run as one file', inputs.of_json(seeds.RUN), readers.carried_run),
   _text('--config', inputs.of_bytes(*seeds.SETTINGS), readers.setting),
   Parser('archive of programs', inputs.of_tar(seeds.PROGRAM_ARCHIVE), readers.program_archive),
   Parser('compiled program', inputs.of_bytes(seeds.PROGRAM), readers.program),

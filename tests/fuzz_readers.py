@@ -9,6 +9,7 @@ import contextlib
 import email
 import tempfile
 import types
+import zipfile
 from pathlib import Path
 
 import fuzz_seeds as seeds
@@ -29,7 +30,7 @@ from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.server import archive, client, engine, tickets
 from alphafold_jax.search.standard_sets import StandardSet
 from alphafold_jax.search.templates import library
-from alphafold_jax.train import watch
+from alphafold_jax.train import one_file, watch
 from alphafold_jax.transfer import fetch
 from alphafold_jax.weights import install, manifest, npz
 
@@ -232,6 +233,13 @@ def scores(path: Path) -> None:
 def metrics(path: Path) -> None:
   watch.read(path)
   watch.Table(path, 3)
+
+
+def carried_run(data: bytes, folder: Path) -> None:
+  """A run as one file, of which only what is said of the run is damaged; there is no state in it."""
+  with zipfile.ZipFile(folder / 'run.zip', 'w') as packed:
+    packed.writestr('run.json', data)
+  one_file.unpack(folder / 'run.zip', folder / 'run')
 
 
 def release(path: Path) -> None:

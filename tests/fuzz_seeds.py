@@ -248,6 +248,14 @@ COMMAND = {
 }  # fmt: skip
 SCORES = {'plddt': [50.0, 60.5], 'ptm': 0.5, 'max_pae': 30.0, 'pae': [[0.0, 1.0], [1.0, 0.0]]}
 CACHE = {'format': 'alphafold_jax training cache', 'version': 1, 'num_records': 2, 'num_bytes': 100, 'settings': {}}
+_CHECKPOINT = {'step': 7, 'score': 0.3, 'feed': {'step': 7}, 'config': {'name': 'mine', 'step': {'batch_size': 4}}}
+RUN = {
+  'format': 'alphafold_jax training run',
+  'version': 1,
+  'last': _CHECKPOINT,
+  'best': _CHECKPOINT | {'step': 3},
+  'layout': [[".params['w']", 'float32', [2, 3]]],
+}
 CHAINS = (
   'id,cluster,split,resolution,method,release_date,exclude\n1abc_A,c1,train,1.8,X-RAY,2015-07-29,\n2abc_B,,,,,,yes\n'
 )

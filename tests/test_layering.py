@@ -60,7 +60,7 @@ FLOORS = (
     'together',
   ),
   ('runs', 'jobs', 'train', 'evaluation', 'checking'),
-  ('doctor', 'notebook', 'cli', '__main__'),
+  ('doctor', 'notebook', 'training_notebook', 'cli', '__main__'),
 )
 STAND_ON_ONE_ANOTHER = (  # floors of single files; packages side by side do not see one another
   0,
@@ -113,6 +113,7 @@ WITHOUT_JAX = (
   'weights.random',
   'weights.shipped',
   'output.files',
+  'output.cartoon',
   'output.painter',
   'output.evaluated',
   'geometry.scores',

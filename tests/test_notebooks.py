@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The notebook, executed from its first cell to its last with small settings."""
+"""The notebooks, executed from their first cell to their last with small settings."""
 
+import http.server
 import importlib.metadata
 import re
 import subprocess
+import threading
 import zipfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import nbclient
 import nbformat
 import pytest
 
-from alphafold_jax import errors
+from alphafold_jax import errors, training_notebook
 from alphafold_jax import notebook as helpers
 from alphafold_jax.constants import residues
 
@@ -26,27 +28,36 @@ SMALL = {
 
 
 def execute(folder: Path, *proteins: dict) -> nbformat.NotebookNode:
-  """Runs the notebook in a folder, all cells for each protein, as a person goes back to the form of a notebook.
+  """Runs the notebook that predicts in a folder, all cells for each protein, as a person goes back to its form.
 
   Args:
     folder: where it runs.
     proteins: other values in the parameter cell.
   """
-  notebook = filled(proteins[0])
+  notebook = filled('predict', SMALL | proteins[0])
   for protein in proteins[1:]:
-    notebook.cells += filled(protein).cells
+    notebook.cells += filled('predict', SMALL | protein).cells
+  return executed(notebook, folder)
+
+
+def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+  """Runs a notebook in a folder; cells that fail end nothing."""
   client = nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(folder)}})
   client.allow_errors = True
   return client.execute()
 
 
-def filled(parameters: dict) -> nbformat.NotebookNode:
-  """The notebook with other values in its parameter cell."""
-  notebook = nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4)
+def read(name: str) -> nbformat.NotebookNode:
+  return nbformat.read(NOTEBOOKS / f'{name}.ipynb', as_version=4)
+
+
+def filled(name: str, parameters: dict) -> nbformat.NotebookNode:
+  """A notebook with other values in its parameter cell."""
+  notebook = read(name)
   cell = next(cell for cell in notebook.cells if 'parameters' in cell.metadata.get('tags', []))
-  for name, value in (SMALL | parameters).items():
-    cell.source, count = re.subn(rf'^{name} = .*?  #', f'{name} = {value!r}  #', cell.source, flags=re.MULTILINE)
-    assert count == 1, f'the parameter cell has no {name}'
+  for field, value in parameters.items():
+    cell.source, count = re.subn(rf'^{field} = .*?  #', f'{field} = {value!r}  #', cell.source, flags=re.MULTILINE)
+    assert count == 1, f'the parameter cell has no {field}'
   return notebook
 
 
@@ -165,11 +176,13 @@ def test_each_residue_has_the_colour_of_its_band():
   }  # fmt: skip
 
 
-def install(monkeypatch, folder: Path) -> list[str]:
-  """Runs the install cell in a folder where alphafold_jax is not installed; what it would give to pip."""
-  cell = next(
-    cell for cell in nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4).cells if "'pip', 'install'" in cell.source
-  )
+EXTRAS = {'predict': 'notebook', 'train': 'notebook,train'}  # that each notebook installs
+both = pytest.mark.parametrize('name', EXTRAS)
+
+
+def install(monkeypatch, name: str, folder: Path) -> list[str]:
+  """Runs an install cell in a folder where alphafold_jax is not installed; what it would give to pip."""
+  cell = next(cell for cell in read(name).cells if "'pip', 'install'" in cell.source)
   installed: list[str] = []
 
   def pip(command, **_):
@@ -183,29 +196,156 @@ def install(monkeypatch, folder: Path) -> list[str]:
   return installed
 
 
-def test_the_notebook_installs_the_clone_it_is_in(monkeypatch):
+@both
+def test_the_notebook_installs_the_clone_it_is_in(monkeypatch, name):
   root = NOTEBOOKS.parent
-  assert install(monkeypatch, NOTEBOOKS) == install(monkeypatch, root) == [f'{root}[notebook]']
+  assert install(monkeypatch, name, NOTEBOOKS) == install(monkeypatch, name, root) == [f'{root}[{EXTRAS[name]}]']
 
 
-def test_the_notebook_installs_a_clone_beside_it_and_asks_for_one_where_there_is_none(monkeypatch, tmp_path):
+@both
+def test_the_notebook_installs_a_clone_beside_it_and_asks_for_one_where_there_is_none(monkeypatch, name, tmp_path):
   with pytest.raises(FileNotFoundError, match='git clone.*upload'):
-    install(monkeypatch, tmp_path)
+    install(monkeypatch, name, tmp_path)
   (tmp_path / 'clone' / 'alphafold_jax').mkdir(parents=True)
   (tmp_path / 'clone' / 'alphafold_jax' / 'version.py').touch()
-  assert install(monkeypatch, tmp_path) == [f'{tmp_path / "clone"}[notebook]']
+  assert install(monkeypatch, name, tmp_path) == [f'{tmp_path / "clone"}[{EXTRAS[name]}]']
 
 
-def test_the_notebook_is_kept_without_outputs():
-  notebook = nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4)
+@both
+def test_the_notebook_is_kept_without_outputs(name):
+  notebook = read(name)
   assert not any(cell.get('outputs') or cell.get('execution_count') for cell in notebook.cells)
 
 
-def test_the_notebook_gives_no_shell_what_a_person_typed():
-  notebook = nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4)
+@both
+def test_the_notebook_gives_no_shell_what_a_person_typed(name):
+  notebook = read(name)
   assert not [cell.source for cell in notebook.cells if re.search(r'^\s*[!%]|shell=True', cell.source, re.MULTILINE)]
 
 
-def test_the_notebook_defines_nothing():
-  notebook = nbformat.read(NOTEBOOKS / 'predict.ipynb', as_version=4)
+@both
+def test_the_notebook_defines_nothing(name):
+  notebook = read(name)
   assert not [cell.source for cell in notebook.cells if re.search(r'^\s*(def|class) ', cell.source, re.MULTILINE)]
+
+
+# ------------------------------------------------------------------------------------------ training
+
+STRUCTURES = Path(__file__).parent / 'data'
+TOY = (
+  '--config run.num_samples=8 --config run.log_every=1 --config run.checkpoint_every=1 --config run.validate_every=1 '
+  '--config data.crop_size=16 --config data.num_rows=8 --config step.max_passes=1 --config model.evoformer.num_block=1 '
+  '--config model.structure.num_layer=2 --config run.num_workers=1'
+)
+
+
+@pytest.fixture
+def structures(tmp_path):
+  """A folder of three small chains."""
+  folder = tmp_path / 'structures'
+  folder.mkdir()
+  for name in ('1aie_A', '1mul_A', '1ctq_A'):
+    (folder / f'{name}.cif.gz').write_bytes((STRUCTURES / f'{name}.cif.gz').read_bytes())
+  return folder
+
+
+@pytest.mark.slow
+def test_the_training_notebook_trains_tunes_and_exports(structures, tmp_path, monkeypatch):
+  monkeypatch.setenv('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')
+  own = tmp_path / 'own'
+  own.mkdir()
+  (structures / '1aie_A.cif.gz').rename(own / '1aie_A.cif.gz')
+  form = {'structures': str(structures), 'own_structures': str(own), 'start_from': 'this run', 'more_flags': TOY}
+  notebook = executed(filled('train', form), tmp_path)
+  assert failures(notebook) == [] and len(outputs(notebook, 'image/png')) == 2
+  (folder,) = tmp_path.glob('training_*')
+  for run in ('run', 'tuned'):
+    assert 'finished: 2 steps' in (folder / run / 'log.txt').read_text()
+  assert 'step 2: validation lDDT-CA' in (folder / 'run' / 'log.txt').read_text()
+  assert (folder / 'params_mine.npz').is_file()
+
+
+TRAINING = {'structures': str(STRUCTURES)}
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'structures': 'nowhere'}, "structures='nowhere': no such folder"),
+    ({'own_structures': 'nowhere'}, "own_structures='nowhere': no such folder"),
+    ({'num_chains': 5}, 'num_chains=5: must be a whole number from 20 to'),
+    ({'minutes': 0}, 'minutes=0'),
+    ({'more_flags': '--config "x'}, 'more_flags.*not a list of flags'),
+    ({'structures': None}, 'structures=None: must be text'),
+  ],
+)
+def test_a_field_of_the_training_form_that_cannot_be_used_is_named(tmp_path, change, message):
+  with pytest.raises(errors.InputError, match=message):
+    training_notebook.prepare(tmp_path, **(TRAINING | change))
+  assert not list(tmp_path.iterdir())
+
+
+def test_chains_of_one_file_are_trained_on_or_validated_with_and_never_both():
+  ids = [f'{entry}_{chain}' for entry in ('a', 'b_1', 'c') for chain in 'AB']
+  splits = {row['id']: row['split'] for row in training_notebook.split_by_file(ids)}
+  assert splits == {one: 'validation' if one.startswith('c') else 'train' for one in ids}
+  assert training_notebook.split_by_file(['a_A', 'a_B']) == [{'id': f'a_{c}', 'split': 'train'} for c in 'AB']
+  many = training_notebook.split_by_file([f'{i:02}_A' for i in range(25)])
+  assert [row['id'] for row in many if row['split'] == 'validation'] == ['09_A', '19_A']
+
+
+def test_no_cluster_of_the_list_is_trained_on_and_validated_with():
+  train, validation = (training_notebook._listed(split) for split in ('train', 'validation'))
+  clusters = [row['cluster'] for row in (*train, *validation)]
+  assert len(train) >= 600 and len(validation) >= 30 and len(set(clusters)) == len(clusters)
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+  """Has every entry but those whose name begins with 9."""
+
+  def do_GET(self):
+    if self.path.startswith('/9'):
+      self.send_error(404)
+      return
+    content = self.path.encode()
+    self.send_response(200)
+    self.send_header('Content-Length', str(len(content)))
+    self.end_headers()
+    self.wfile.write(content)
+
+  def log_message(self, *_):
+    pass
+
+
+@pytest.fixture
+def address():
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Server)
+  thread = threading.Thread(target=server.serve_forever, daemon=True)
+  thread.start()
+  yield f'http://127.0.0.1:{server.server_port}/{{entry}}.cif.gz'
+  server.shutdown()
+  server.server_close()
+
+
+def test_entries_are_downloaded_once_and_those_that_are_missing_are_named(address, tmp_path, capsys):
+  entries = ['1abc', '2abc', '3abc', '4abc', '9abc', '1abc']
+  (tmp_path / '2abc.cif.gz').write_bytes(b'there')
+  training_notebook.download(entries, tmp_path, address)
+  assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+    '1abc.cif.gz': b'/1abc.cif.gz',
+    '2abc.cif.gz': b'there',
+    '3abc.cif.gz': b'/3abc.cif.gz',
+    '4abc.cif.gz': b'/4abc.cif.gz',
+  }
+  assert '9abc.cif.gz: the server answered 404' in capsys.readouterr().out
+  with pytest.raises(helpers.RunFailed, match='2 of 3 entries cannot be had: .*404'):
+    training_notebook.download(['9aaa', '9bbb', '1abc'], tmp_path, address)
+
+
+def test_a_command_is_asked_to_stop_after_some_seconds(tmp_path, monkeypatch, capsys):
+  interpreter = tmp_path / 'python'
+  interpreter.write_text("#!/bin/sh\ntrap 'echo saved; exit 0' TERM\necho begun\nwhile :; do sleep 0.05; done\n")
+  interpreter.chmod(0o755)
+  monkeypatch.setattr(helpers.sys, 'executable', str(interpreter))
+  helpers.run(['train'], seconds=0.5)
+  assert capsys.readouterr().out.splitlines()[-2:] == ['begun', 'saved']

@@ -23,6 +23,8 @@ def run(given: argparse.Namespace) -> int:
 
     print(curves.draw(directory))
     return 0
+  if given.pack or given.unpack:
+    return _carry(given, directory)
   if not given.data:
     raise InputError(f'{PROGRAM} train: no training set; give --data CACHE, written by {PROGRAM} dataset')
   from alphafold_jax import devices
@@ -43,6 +45,17 @@ def run(given: argparse.Namespace) -> int:
   if not given.no_compilation_cache:
     devices.use_compilation_cache()
   return loop.train(options, Screen.of_stdout(quiet=given.quiet))
+
+
+def _carry(given: argparse.Namespace, directory: pathlib.Path) -> int:
+  """Writes the run as one file, or makes its folder of one."""
+  if given.pack and given.unpack:
+    raise InputError('--pack and --unpack: give one of them')
+  from alphafold_jax.train import one_file
+
+  done = one_file.pack(directory, pathlib.Path(given.pack)) if given.pack else None
+  print(done or one_file.unpack(pathlib.Path(given.unpack), directory))
+  return 0
 
 
 def _config(given: argparse.Namespace) -> 'ConfigDict':
@@ -98,6 +111,10 @@ _ARGUMENTS: Flags = {
     'this is process I of N, which meet at ADDRESS (host:port) of the first; "auto" on TPU pods and under SLURM',
   ),
   '--plot': switch('only draw the curves of the run so far to RUN_DIR/curves.png'),
+  '--pack': value(
+    'FILE', 'only write the run as one file: configuration, numbers, last checkpoint, and the average of the best'
+  ),
+  '--unpack': value('FILE', 'only make RUN_DIR of such a file; the same training command then goes on from it'),
   '--no-compilation-cache': flags.NO_COMPILATION_CACHE,
   '--quiet': flags.quiet('RUN_DIR'),
 }

@@ -88,6 +88,11 @@ class Checkpoints:
     """The step of the best checkpoint by validation, or of the last where none was validated."""
     return self._manager.best_step() or self.latest()
 
+  def score(self, step: int) -> float | None:
+    """The score by which a checkpoint was saved; None where nothing was validated."""
+    metrics = self._manager.metrics(step)
+    return None if metrics is None else _score(metrics)
+
   def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
     """The state, laid out over devices like `like` (arrays, or shapes with shardings), and the position in the data.
 

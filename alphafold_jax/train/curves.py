@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of a run: loss, its terms, validation scores, gradient norm and learning rate, over samples."""
+"""A picture of a run: loss, its terms, validation scores, gradient norm and learning rate, over samples.
 
+A run that was continued is one curve, with a mark where it went on.
+"""
+
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +55,8 @@ def draw(directory: Path) -> Path:
   other.legend(handles=[*other.lines, *rate.lines])
   other.set_title('gradient norm and learning rate')
   for axes in (loss, terms, scores, other):
+    for place in _continued(directory, samples[0] / training['step'][0]):
+      axes.axvline(place, color='0.6', linewidth=0.8, linestyle=':')
     axes.set_xlabel('samples')
     axes.grid(alpha=0.3)
 
@@ -60,12 +66,24 @@ def draw(directory: Path) -> Path:
   return picture
 
 
+def _continued(directory: Path, batch_size: float) -> list[float]:
+  """The samples after which a run went on, from its log."""
+  log = directory / 'log.txt'
+  text = log.read_text(encoding='utf-8', errors='replace') if log.is_file() else ''
+  return [batch_size * int(step) for step in re.findall(r'going on after step (\d+),', text)]
+
+
 def _columns(path: Path) -> dict[str, np.ndarray]:
   lines = watch.read(path)
-  return {name: np.array([float(line[name]) for line in lines]) for name in lines[0]} if lines else {}
+  # A loss that a run began to compute later has no value before.
+  return {name: np.array([float(line[name] or 'nan') for line in lines]) for name in lines[0]} if lines else {}
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
   width = max(1, int(len(values) * _WINDOW))
-  before = np.concatenate([np.full(width - 1, np.nan), values])
-  return np.nanmean(np.lib.stride_tricks.sliding_window_view(before, width), axis=-1)
+  known = np.isfinite(values)
+  sums, counts = (
+    np.lib.stride_tricks.sliding_window_view(np.concatenate([np.zeros(width - 1), part]), width).sum(axis=-1)
+    for part in (np.where(known, values, 0), known.astype(float))
+  )
+  return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)

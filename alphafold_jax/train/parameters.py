@@ -15,6 +15,7 @@ from alphafold_jax.model import alphafold
 from alphafold_jax.train import step as steps
 from alphafold_jax.train.checkpoints import Checkpoints
 from alphafold_jax.train.specs import make_step_spec
+from alphafold_jax.train.step import TrainState
 from alphafold_jax.weights import official
 
 ORIGIN = 'origin'  # the key of a run's configuration that says where its first parameters came from
@@ -59,17 +60,25 @@ def load_averaged(directory: Path, step: int | None = None) -> tuple[alphafold.P
   Raises:
     InputError: there is no such checkpoint.
   """
-  with _checkpoint(directory, step) as (checkpoints, step):
+  with opened(directory, step) as (checkpoints, step):
     config = checkpoints.config(step)
-    spec = make_step_spec(config_dict.ConfigDict(config))
-    like = jax.eval_shape(lambda: steps.initial_state(spec, jax.random.key(0)))
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like)
-    return jax.device_get(checkpoints.restore(step, like)[0].ema), config, step
+    return jax.device_get(checkpoints.restore(step, state_shapes(config))[0].ema), config, step
+
+
+def state_shapes(config: dict[str, Any]) -> TrainState:
+  """The shapes of the state of a run with this configuration, for one device.
+
+  Raises:
+    InputError: the configuration is not of this version.
+  """
+  spec = make_step_spec(config_dict.ConfigDict(config))
+  like = jax.eval_shape(lambda: steps.initial_state(spec, jax.random.key(0)))
+  place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), like)
 
 
 @contextlib.contextmanager
-def _checkpoint(directory: Path, step: int | None) -> Iterator[tuple[Checkpoints, int]]:
+def opened(directory: Path, step: int | None) -> Iterator[tuple[Checkpoints, int]]:
   """A run's checkpoints, open, and the step that was asked for or that of the best; InputError: there is none."""
   folder = directory / 'checkpoints'
   if not folder.is_dir():
@@ -94,7 +103,7 @@ def origin(source: Path | None) -> str:
     return FRESH
   if not source.is_dir():
     return source.name
-  with _checkpoint(source, None) as (checkpoints, step):
+  with opened(source, None) as (checkpoints, step):
     before = checkpoints.config(step).get(ORIGIN, 'unknown parameters')
   return before if before == FRESH else f'{before}, then trained further'
 
