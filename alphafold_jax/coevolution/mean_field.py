@@ -97,7 +97,7 @@ def coupling_norms(
   vectors = jnp.asarray(BASIS)[tokens] * known[..., None]
   share = jnp.maximum(weights @ known, 1e-12)
   mean = jnp.einsum('n,nla->la', weights, vectors) / share[:, None]
-  scale = jnp.sqrt(weights / jnp.sum(weights))
+  scale = jnp.sqrt(weights / jnp.maximum(jnp.sum(weights), 1e-12))
   centred = (vectors - mean) * (scale[:, None] * known)[..., None]
   z = jnp.concatenate([centred, math.sqrt(pseudocount) * mean[None]]).reshape(num_row + 1, num_res * NUM_FREE)
   ridge = pseudocount / NUM_STATES
