@@ -68,7 +68,7 @@ def muon(spec: OptimizerSpec, params: Any) -> optax.GradientTransformation:
     eps=spec.epsilon,
     adam_b1=spec.b1,
     adam_b2=spec.b2,
-    muon_weight_dimension_numbers=_matrices,
+    muon_weight_dimension_numbers=_matrices(params),
     consistent_rms=_ADAM_SIZE,
   )
 

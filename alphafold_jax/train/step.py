@@ -81,7 +81,8 @@ def initial_state(spec: StepSpec, key: jax.Array, params: Any = None) -> TrainSt
     step=jnp.int32(0),
     params=params,
     ema=jax.tree.map(jnp.copy, params),
-    moments=optimizer.directions(spec.optimizer, params).init(ravel_pytree(params)[0]),
+    # Under jit, since Muon's are hundreds of arrays.
+    moments=jax.jit(optimizer.directions(spec.optimizer, params).init)(ravel_pytree(params)[0]),
     skipped=jnp.int32(0),
   )
 
