@@ -2,6 +2,7 @@
 """Learning rate, clipping, Adam or Muon, and averaged parameters (Suppl. 1.11.3 and 1.11.7)."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,19 +63,18 @@ def muon(spec: OptimizerSpec, params: Any) -> optax.GradientTransformation:
   Its updates have the size of Adam's, so that both share a learning rate. Not of the paper.
   """
   _, as_tree = ravel_pytree(params)
-  of_tree = contrib.muon(
-    learning_rate=-1.0,  # optax subtracts
-    beta=_MUON_DECAY,
-    eps=spec.epsilon,
-    adam_b1=spec.b1,
-    adam_b2=spec.b2,
-    muon_weight_dimension_numbers=_matrices(params),
-    consistent_rms=_ADAM_SIZE,
+  matrices = _matrices(params)
+  labels = jax.tree.map(lambda one: 'muon' if one else 'adam', matrices, is_leaf=_is_one)
+  axes = jax.tree.map(lambda one: one or optax.MaskedNode(), matrices, is_leaf=_is_one)  # optax's word for none
+  sizes = jax.tree.map(lambda one, leaf: _size(leaf, one), matrices, params, is_leaf=_is_one)
+  orthogonal = optax.chain(
+    contrib.scale_by_muon(beta=_MUON_DECAY, eps=spec.epsilon, weight_dimension_numbers=axes),
+    optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, sizes)),
   )
+  of_tree = optax.partition({'muon': orthogonal, 'adam': adam(spec)}, labels)
 
   def update(gradient, state, params=None):
-    tree = as_tree(gradient)
-    updates, state = of_tree.update(tree, state, tree)  # without weight decay, for which optax wants the parameters
+    updates, state = of_tree.update(as_tree(gradient), state)
     return ravel_pytree(updates)[0], state
 
   return optax.GradientTransformation(lambda vector: of_tree.init(as_tree(vector)), update)
@@ -91,6 +91,17 @@ def _matrices(params: Mapping[str, Mapping[str, jax.Array]]) -> Any:
     return contrib.MuonDimensionNumbers(own[:inputs], own[inputs:])
 
   return {module: {name: axes(module, name, leaf) for name, leaf in leaves.items()} for module, leaves in params.items()}
+
+
+def _is_one(axes: Any) -> bool:
+  return axes is None or isinstance(axes, contrib.MuonDimensionNumbers)
+
+
+def _size(leaf: jax.Array, axes: contrib.MuonDimensionNumbers | None) -> Any:
+  """What an orthogonal matrix is multiplied by, so that its entries have the size of Adam's updates."""
+  if axes is None:
+    return optax.MaskedNode()
+  return _ADAM_SIZE * math.sqrt(max(math.prod(leaf.shape[axis] for axis in part) for part in axes))
 
 
 METHODS: dict[str, Callable[[OptimizerSpec, Any], optax.GradientTransformation]] = {
