@@ -141,11 +141,8 @@ def test_a_run_changes_phase(cache, tmp_path, monkeypatch):
     run = tmp_path / 'run'
     for samples in (2, 6):  # stopped before the change
       assert train(run, '--config', f'run.num_samples={samples}') == 0
-    whole = tmp_path / 'whole'
-    assert train(whole, '--config', 'run.num_samples=6') == 0
   finally:
     jax.config.update('jax_disable_most_optimizations', False)
-  lines, expected = (watch.read(folder / watch.METRICS) for folder in (run, whole))
+  lines = watch.read(run / watch.METRICS)
   assert [bool(line['loss_experimentally_resolved']) for line in lines] == [True, True, False]
-  assert [line['loss'] for line in lines] == [line['loss'] for line in expected]
   assert 'phase late begins: data.crop_size=12, loss.experimentally_resolved=0.0' in (run / 'log.txt').read_text()
