@@ -64,6 +64,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_packaging.py': 'page|package$|ci_|commits|name_in_the_tables|by_a_name|style|citation|pyproject',
   'test_padding.py': '',
   'test_params_check.py': 'of_a_file|as_published|does_not_use|is_not_what|truncated|summary|on_a_terminal',
+  'test_phases.py': '^(?!.*(changes_phase|muon))',
   'test_program_archive.py': '',
   'test_queries.py': '',
   'test_query_formats.py': '',

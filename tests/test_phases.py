@@ -127,7 +127,8 @@ def test_a_run_changes_phase(cache, tmp_path, monkeypatch):
   file = tmp_path / 'experiment.py'
   file.write_text(
     f'import sys\nsys.path.insert(0, {str(Path(small_experiment.__file__).parent)!r})\nimport small_experiment\n'
-    'from alphafold_jax import config\n\n\ndef get_config():\n  return config.changed(small_experiment.get_config(), {\n'
+    'from alphafold_jax import config\n\n\n'
+    'def get_config():\n  return config.changed(small_experiment.get_config(), {\n'
     "    'run.validate_every': 0, 'step.max_passes': 1, 'phases': {\n"
     "      'late': {'samples': 4, 'data': {'crop_size': 12}, 'loss': {'experimentally_resolved': 0.0}}}})\n"
   )

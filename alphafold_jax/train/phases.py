@@ -62,7 +62,7 @@ def _start(name: str, phase: Any) -> int:
 
 def _changes(name: str, phase: Mapping[str, Any]) -> dict[str, Any]:
   """A phase's settings by their dotted names."""
-  changes = {}
+  changes: dict[str, Any] = {}
   for section, settings in phase.items():
     if section == START:
       continue
