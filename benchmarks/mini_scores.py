@@ -93,7 +93,10 @@ def targets(training: cache.TrainingCache, spec: training_set.DataSpec, most: in
 
 def predictors(model: Model, config: config_dict.ConfigDict, training: cache.TrainingCache) -> dict[str, Predictor]:
   """What is compared, by its name in the tables; the model with its alignments comes first, the copy last."""
-  found = {'mini, with the alignment if there is one': network(model), 'mini, sequence alone': network(model, alone=True)}
+  found = {
+    'mini, with the alignment if there is one': network(model),
+    'mini, sequence alone': network(model, alone=True),
+  }
   if model.config.templates is not None:
     found |= {
       'mini, with templates and the alignment if there is one': network(model, templates=training),
@@ -236,8 +239,9 @@ def confidence_tables(found: Mapping[str, Sequence[Scored]]) -> str:
   for name, scored in found.items():
     if not name.startswith('mini'):
       continue
-    of_chains = [(one.plddt, one.lddt_ca) for one in scored if one.plddt is not None]
-    of_residues = [np.stack([one.residue_plddt, one.residue_lddt], 1) for one in scored if one.residue_plddt is not None]
+    of_chains = [(one.plddt, one.lddt_ca) for one in scored]
+    known = [one for one in scored if one.residue_plddt is not None]
+    of_residues = [np.stack([one.residue_plddt, one.residue_lddt], axis=1) for one in known]
     pairs = {'chains': np.array(of_chains), 'residues': np.concatenate(of_residues)}
     for what, pair in pairs.items():
       plddt, lddt = pair[:, 0], 100 * pair[:, 1]

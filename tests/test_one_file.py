@@ -129,7 +129,12 @@ def test_the_file_is_smaller_than_the_numbers_in_it(packed):
 
 
 def test_bytes_are_sorted_by_their_place_and_back():
-  for array in (np.arange(6, dtype=np.float32).reshape(2, 3), np.float32(7), np.int32(-3), np.zeros((0, 2), np.float32)):
+  for array in (
+    np.arange(6, dtype=np.float32).reshape(2, 3),
+    np.float32(7),
+    np.int32(-3),
+    np.zeros((0, 2), np.float32),
+  ):
     (back,) = one_file._unpacked(one_file._packed(array), [np.asarray(array)])
     np.testing.assert_array_equal(back, array)
     assert back.shape == np.shape(array)
