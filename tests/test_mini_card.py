@@ -109,8 +109,8 @@ def test_tables_compare_the_model_with_the_copy_by_length_and_depth():
 def test_confidence_is_compared_over_chains_residues_and_bins():
   found = {'mini': [scored(0.50, 60.0), scored(0.70, 66.0), scored(0.9, 84.0)], 'untrained network': [scored(0.0, 50)]}
   text = mini_scores.confidence_tables(found)
-  assert '| mini: chains | 3 | 70.0 | 70.0 | +0.0 | 6.7 | 0.95 |' in text
-  assert '| mini: residues | 300 | 70.0 | 70.0 | +0.0 | 6.7 | 0.95 |' in text
+  assert '| mini: chains | 3 | 70.0 | 70.0 | +0.0 | 6.7 | 0.96 |' in text
+  assert '| mini: residues | 300 | 70.0 | 70.0 | +0.0 | 6.7 | 0.96 |' in text
   assert mini_scores.reliability(np.full(60, 65.0), np.full(60, 0.6)) == ['', '', '', '', '', '60 (60)', '', '', '']
   assert 'untrained' not in text
 
