@@ -246,7 +246,13 @@ def confidence_tables(found: Mapping[str, Sequence[Scored]]) -> str:
     for what, pair in pairs.items():
       plddt, lddt = pair[:, 0], 100 * pair[:, 1]
       error, off = np.mean(plddt - lddt), np.mean(np.abs(plddt - lddt))
-      means = f'{plddt.mean():.1f}', f'{lddt.mean():.1f}', f'{round(error, 1) + 0.0:+.1f}', f'{off:.1f}', _pearson(plddt, lddt)
+      means = (
+        f'{plddt.mean():.1f}',
+        f'{lddt.mean():.1f}',
+        f'{round(error, 1) + 0.0:+.1f}',
+        f'{off:.1f}',
+        _pearson(plddt, lddt),
+      )
       rows.append([f'{name}: {what}', len(pair), *means])
     bins.append([name, *reliability(*pairs['residues'].T)])
   header = ['', 'number', 'mean pLDDT', 'mean 100 lDDT-Cα', 'difference', 'mean absolute difference', 'Pearson']
