@@ -170,8 +170,8 @@ def score(target: Target, predicted: Predicted) -> Scored:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
   """A table in Markdown; the first column is words, the others numbers."""
-  lines = [header, [':--', *['--:'] * (len(header) - 1)], *rows]
-  return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+  first, *others = (f'| {" | ".join(map(str, line))} |' for line in (header, *rows))
+  return '\n'.join([first, f'|:--{"|--:" * (len(header) - 1)}|', *others])
 
 
 def score_tables(found: Mapping[str, Sequence[Scored]], chains: Sequence[Target]) -> str:
