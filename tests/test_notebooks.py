@@ -237,6 +237,8 @@ _NO_LOSS = ('side_chain_fape', 'torsion', 'angle_norm', 'masked_msa', 'experimen
 TOY = small_experiment.SIZES | {
   **{f'loss.{name}': 0.0 for name in _NO_LOSS},  # these tests' time goes to compiling
   'model.structure.num_layer': 1,
+  'optimizer.learning_rate': 1e-3,  # of both runs, so that the second reads what the first compiled
+  'optimizer.warmup_samples': 1,
   'model.c_s': 16,
   'data.crop_size': 16,
   'data.num_rows': 8,
