@@ -110,7 +110,9 @@ setuptools.setup(
     'Topic :: Scientific/Engineering :: Bio-Informatics',
   ],
   packages=setuptools.find_packages(include=['alphafold_jax', 'alphafold_jax.*']),
-  package_data={'alphafold_jax': ['**/*.bib', '**/*.csv', '**/*.json', '**/*.npz', '**/*.html', '**/*.txt', 'py.typed']},
+  package_data={
+    'alphafold_jax': ['**/*.bib', '**/*.csv', '**/*.json', '**/*.npz', '**/*.html', '**/*.txt', 'py.typed']
+  },
   include_package_data=False,
   python_requires='>=3.11',
   install_requires=REQUIRES,

@@ -149,8 +149,9 @@ def _train(directory: Path, cache: Path, minutes: int, settings: dict[str, Any],
   changes = [text for key, value in settings.items() for text in ('--config', f'{key}={value}')]
   command = ['train', str(directory), '--data', str(cache), '--experiment', 'train_mini', *changes, *flags]
   run(command, seconds=60 * minutes)
-  run(['train', str(directory), '--plot'])
-  return directory / 'curves.png'
+  from alphafold_jax.train import curves  # with JAX, which takes no memory of a device until it is used
+
+  return curves.draw(directory)
 
 
 # --- Structures ---
@@ -216,7 +217,10 @@ def _set_of_folder(structures: Path, cache: Path) -> Path:
     run(['dataset', str(structures), str(every), '--quiet'])
   with open(every / 'index.csv', encoding='utf-8', newline='') as file:
     ids = [row['id'] for row in csv.DictReader(file)]
-  table = _write_table(cache.with_name(f'{cache.name}.csv'), split_by_file(ids))
+  rows = split_by_file(ids)
+  if all(row['split'] == 'train' for row in rows):
+    return every
+  table = _write_table(cache.with_name(f'{cache.name}.csv'), rows)
   run(['dataset', str(structures), str(cache), '--table', str(table), '--quiet'])
   return cache
 

@@ -38,7 +38,7 @@ _LAST = 20  # lines of metrics.csv over which the last loss is averaged
 def predict_and_score(
   predictors: dict[str, mini_scores.Predictor], chains: list[mini_scores.Target]
 ) -> tuple[dict[str, list[mini_scores.Scored]], dict[str, list[mini_physics.Physics]]]:
-  """Predicts every chain once by each name; its scores, and what the chains of the model and the experiments are like."""
+  """Predicts every chain once by each name; scores, and what the chains of the model and the experiments are like."""
   found: dict[str, list[mini_scores.Scored]] = {}
   measured: dict[str, list[mini_physics.Physics]] = {}
   for name, predictor in predictors.items():
@@ -133,7 +133,7 @@ def main() -> None:
   parser.add_argument('run_dir', type=Path, metavar='RUN_DIR', help='folder of the training run')
   parser.add_argument('--data', type=Path, required=True, metavar='CACHE', help='the training set')
   parser.add_argument('--params', type=Path, default=shipped.path(), metavar='FILE', help='default: %(default)s')
-  parser.add_argument('--page', type=Path, default=PAGE, metavar='FILE', help='the page to write (default: %(default)s)')
+  parser.add_argument('--page', type=Path, default=PAGE, metavar='FILE', help='page to write (default: %(default)s)')
   parser.add_argument('--quick', type=int, metavar='N', help='only the first N chains; give another --page with it')
   given = parser.parse_args()
   if given.quick and given.page.resolve() == PAGE.resolve():

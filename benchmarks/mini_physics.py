@@ -89,11 +89,18 @@ def _num_stretches(whole: np.ndarray) -> int:
 
 def physics_table(measured: Mapping[str, Sequence[Physics]]) -> str:
   """Bonds and angles of all chains together, means over chains of the rest."""
-  header = ['', f'peptide bonds within {TOLERANCE} Å of {PEPTIDE} Å', 'shortest Cα-Cα of a chain', 'phi < 0, not glycine',
-            'pieces of a chain', 'chains in one piece']  # fmt: skip
+  header = [
+    '',
+    f'peptide bonds within {TOLERANCE} Å of {PEPTIDE} Å',
+    'shortest Cα-Cα of a chain',
+    'phi < 0, not glycine',
+    'pieces of a chain',
+    'chains in one piece',
+  ]
+  names = [field.name for field in dataclasses.fields(Physics)]
   rows = []
   for name, chains in measured.items():
-    total = {field.name: np.array([getattr(one, field.name) for one in chains]) for field in dataclasses.fields(Physics)}
+    total = {field: np.array([getattr(one, field) for one in chains]) for field in names}
     rows.append([
       name,
       f'{100 * total["good_bonds"].sum() / max(total["bonds"].sum(), 1):.1f} %',

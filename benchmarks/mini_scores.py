@@ -93,7 +93,10 @@ def targets(training: cache.TrainingCache, spec: training_set.DataSpec, most: in
 
 def predictors(model: Model, config: config_dict.ConfigDict, training: cache.TrainingCache) -> dict[str, Predictor]:
   """What is compared, by its name in the tables; the model with its alignments comes first, the copy last."""
-  found = {'mini, with the alignment if there is one': network(model), 'mini, sequence alone': network(model, alone=True)}
+  found = {
+    'mini, with the alignment if there is one': network(model),
+    'mini, sequence alone': network(model, alone=True),
+  }
   if model.config.templates is not None:
     found |= {
       'mini, with templates and the alignment if there is one': network(model, templates=training),
@@ -167,8 +170,8 @@ def score(target: Target, predicted: Predicted) -> Scored:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
   """A table in Markdown; the first column is words, the others numbers."""
-  lines = [header, [':--', *['--:'] * (len(header) - 1)], *rows]
-  return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+  first, *others = (f'| {" | ".join(map(str, line))} |' for line in (header, *rows))
+  return '\n'.join([first, f'|:--{"|--:" * (len(header) - 1)}|', *others])
 
 
 def score_tables(found: Mapping[str, Sequence[Scored]], chains: Sequence[Target]) -> str:
@@ -236,13 +239,20 @@ def confidence_tables(found: Mapping[str, Sequence[Scored]]) -> str:
   for name, scored in found.items():
     if not name.startswith('mini'):
       continue
-    of_chains = [(one.plddt, one.lddt_ca) for one in scored if one.plddt is not None]
-    of_residues = [np.stack([one.residue_plddt, one.residue_lddt], 1) for one in scored if one.residue_plddt is not None]
+    of_chains = [(one.plddt, one.lddt_ca) for one in scored]
+    known = [one for one in scored if one.residue_plddt is not None]
+    of_residues = [np.stack([one.residue_plddt, one.residue_lddt], axis=1) for one in known]
     pairs = {'chains': np.array(of_chains), 'residues': np.concatenate(of_residues)}
     for what, pair in pairs.items():
       plddt, lddt = pair[:, 0], 100 * pair[:, 1]
       error, off = np.mean(plddt - lddt), np.mean(np.abs(plddt - lddt))
-      means = f'{plddt.mean():.1f}', f'{lddt.mean():.1f}', f'{error:+.1f}', f'{off:.1f}', _pearson(plddt, lddt)
+      means = (
+        f'{plddt.mean():.1f}',
+        f'{lddt.mean():.1f}',
+        f'{round(error, 1) + 0.0:+.1f}',
+        f'{off:.1f}',
+        _pearson(plddt, lddt),
+      )
       rows.append([f'{name}: {what}', len(pair), *means])
     bins.append([name, *reliability(*pairs['residues'].T)])
   header = ['', 'number', 'mean pLDDT', 'mean 100 lDDT-Cα', 'difference', 'mean absolute difference', 'Pearson']

@@ -44,7 +44,9 @@ def near(spans: list[tuple[int, int]], num_res: int, outer: int) -> np.ndarray:
   return found
 
 
-@pytest.mark.parametrize('name', ['4zey.cif.gz', 'templates/2nx8.cif.gz', 'templates/2a8n.cif.gz', 'templates/1vq2.cif.gz'])
+@pytest.mark.parametrize(
+  'name', ['4zey.cif.gz', 'templates/2nx8.cif.gz', 'templates/2a8n.cif.gz', 'templates/1vq2.cif.gz']
+)
 def test_helices_and_strands_are_those_that_the_depositors_name(name):
   chain = structures.read_chain(DATA / name, 'A')
   kinds = secondary_structure.assign(chain.atom_positions, chain.atom_mask)

@@ -81,7 +81,12 @@ def test_groups_hold_every_chain_once_and_empty_ones_are_left_out():
     '65 to 128': [2],
     'more than 256': [3],
   }
-  assert list(mini_scores.grouped([1, 2, 99, 100, 1000, 1001], mini_scores.DEPTHS).values()) == [[0], [1, 2], [3, 4], [5]]
+  assert list(mini_scores.grouped([1, 2, 99, 100, 1000, 1001], mini_scores.DEPTHS).values()) == [
+    [0],
+    [1, 2],
+    [3, 4],
+    [5],
+  ]
 
 
 def test_tables_compare_the_model_with_the_copy_by_length_and_depth():
@@ -104,8 +109,8 @@ def test_tables_compare_the_model_with_the_copy_by_length_and_depth():
 def test_confidence_is_compared_over_chains_residues_and_bins():
   found = {'mini': [scored(0.50, 60.0), scored(0.70, 66.0), scored(0.9, 84.0)], 'untrained network': [scored(0.0, 50)]}
   text = mini_scores.confidence_tables(found)
-  assert '| mini: chains | 3 | 70.0 | 70.0 | +0.0 | 6.7 | 0.95 |' in text
-  assert '| mini: residues | 300 | 70.0 | 70.0 | +0.0 | 6.7 | 0.95 |' in text
+  assert '| mini: chains | 3 | 70.0 | 70.0 | +0.0 | 6.7 | 0.96 |' in text
+  assert '| mini: residues | 300 | 70.0 | 70.0 | +0.0 | 6.7 | 0.96 |' in text
   assert mini_scores.reliability(np.full(60, 65.0), np.full(60, 0.6)) == ['', '', '', '', '', '60 (60)', '', '', '']
   assert 'untrained' not in text
 
@@ -158,7 +163,10 @@ def make_run(folder: Path, **changes) -> Path:
 def test_pilots_are_told_apart_by_what_differs(tmp_path):
   base = make_run(tmp_path / 'base')
   other = make_run(
-    tmp_path / 'other', optimizer={'learning_rate': 1e-3}, model={'templates': {'c_t': 16, 'num_block': 1}}, run={'seed': 1}
+    tmp_path / 'other',
+    optimizer={'learning_rate': 1e-3},
+    model={'templates': {'c_t': 16, 'num_block': 1}},
+    run={'seed': 1},
   )
   config = json.loads((base / 'config.json').read_text())
   assert mini_pilots.row(base, config) == ['base: as it is', '4,000', '0.200', '0.320', '14,400']

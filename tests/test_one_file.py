@@ -14,12 +14,9 @@ import pytest
 import small_experiment
 
 from alphafold_jax import cli, errors
-from alphafold_jax.data.training.cache_building import build_cache
-from alphafold_jax.train import curves, one_file, parameters, specs, watch
+from alphafold_jax.train import one_file, parameters, specs, watch
 from alphafold_jax.train.checkpoints import Checkpoints
 from alphafold_jax.train.step import TrainState
-
-DATA = Path(__file__).parent / 'data'
 
 
 def small_config() -> dict:
@@ -129,7 +126,12 @@ def test_the_file_is_smaller_than_the_numbers_in_it(packed):
 
 
 def test_bytes_are_sorted_by_their_place_and_back():
-  for array in (np.arange(6, dtype=np.float32).reshape(2, 3), np.float32(7), np.int32(-3), np.zeros((0, 2), np.float32)):
+  for array in (
+    np.arange(6, dtype=np.float32).reshape(2, 3),
+    np.float32(7),
+    np.int32(-3),
+    np.zeros((0, 2), np.float32),
+  ):
     (back,) = one_file._unpacked(one_file._packed(array), [np.asarray(array)])
     np.testing.assert_array_equal(back, array)
     assert back.shape == np.shape(array)
@@ -208,33 +210,3 @@ def test_a_run_without_a_checkpoint_cannot_be_packed(tmp_path, capsys):
   assert cli.main(['train', str(tmp_path / 'run'), '--pack', 'a', '--unpack', 'b']) == 2
   assert '--pack and --unpack: give one of them' in capsys.readouterr().err
   assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_four_steps_are_two_packed_carried_and_two_more(tmp_path, capsys):
-  jax.config.update('jax_disable_most_optimizations', True)
-  try:
-    build_cache(DATA / '4zey.cif.gz', tmp_path / 'set', processes=1)
-
-    def train(run: str, *more: str) -> TrainState:
-      command = ['train', str(tmp_path / run), '--data', str(tmp_path / 'set'), '--quiet', '--no-compilation-cache']
-      changes = ['--config', small_experiment.__file__, '--config', 'run.validate_every=0']
-      assert cli.main([*command, *changes, *more]) == 0
-      with parameters.opened(tmp_path / run, None) as (checkpoints, _):
-        last = checkpoints.latest()
-      return restored(tmp_path / run, last)[0]
-
-    whole = train('whole')
-    train('half', '--config', 'run.num_samples=4')
-    assert cli.main(['train', str(tmp_path / 'half'), '--pack', str(tmp_path / 'half.zip')]) == 0
-    shutil.rmtree(tmp_path / 'half')
-    assert cli.main(['train', str(tmp_path / 'other'), '--unpack', str(tmp_path / 'half.zip')]) == 0
-    assert 'step 2 of train_mini' in capsys.readouterr().out
-    assert_same_bits(train('other'), whole)
-  finally:
-    jax.config.update('jax_disable_most_optimizations', False)
-  numbers = [
-    [(line['step'], line['loss']) for line in watch.read(tmp_path / run / watch.METRICS)] for run in ('whole', 'other')
-  ]
-  assert numbers[0] == numbers[1] and [step for step, _ in numbers[1]] == ['1', '2', '3', '4']
-  assert curves._continued(tmp_path / 'other', 2) == [4]

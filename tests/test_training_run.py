@@ -25,7 +25,7 @@ from ml_collections import config_dict
 from alphafold_jax import cli, errors, machine, screen
 from alphafold_jax.data.training import training_set
 from alphafold_jax.data.training.cache_building import build_cache
-from alphafold_jax.train import checkpoints, loop, parameters, specs, watch
+from alphafold_jax.train import checkpoints, curves, loop, parameters, specs, watch
 from alphafold_jax.train import step as steps
 
 DATA = Path(__file__).parent / 'data'
@@ -191,6 +191,19 @@ def test_a_run_that_goes_on_ends_as_one_that_never_stopped(whole_run, half_run, 
   assert [line['loss'] for line in lines(run / 'metrics.csv')] == [
     line['loss'] for line in lines(whole_run / 'metrics.csv')
   ]
+
+
+def test_a_run_carried_as_one_file_ends_as_one_that_never_moved(whole_run, half_run, cache, tmp_path, capsys):
+  run = tmp_path / 'elsewhere' / 'run'
+  assert cli.main(['train', str(half_run), '--pack', str(tmp_path / 'run.zip')]) == 0
+  assert cli.main(['train', str(run), '--unpack', str(tmp_path / 'run.zip')]) == 0
+  assert 'step 2 of train_mini' in capsys.readouterr().out
+  assert train(run, cache) == 0
+  assert_same_bits(saved(run), saved(whole_run))
+  assert [line['loss'] for line in lines(run / 'metrics.csv')] == [
+    line['loss'] for line in lines(whole_run / 'metrics.csv')
+  ]
+  assert curves._continued(run, batch_size=2) == [4]
 
 
 def test_lines_written_after_the_last_checkpoint_are_dropped_when_it_goes_on(half_run, cache, tmp_path):

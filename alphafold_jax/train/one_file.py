@@ -215,7 +215,7 @@ def _member(archive: zipfile.ZipFile, name: str, num_bytes: int | None = None) -
   return archive.read(name)
 
 
-def _manifest(text: bytes) -> tuple[CheckpointInfo, CheckpointInfo, list[Any]]:
+def _manifest(text: bytes) -> tuple[CheckpointInfo, CheckpointInfo, Any]:
   """The last checkpoint, the best, and the layout of the state; ValueError where they are not there."""
   content = untrusted.from_json(text)
   if not isinstance(content, dict) or content.get('format') != FORMAT:
@@ -261,9 +261,8 @@ def _from_words(words: np.ndarray, like: Any) -> Any:
   """The arrays of such a vector, in the types and shapes of `like`."""
   leaves, structure = jax.tree.flatten(like)
   parts = np.split(words, np.cumsum([leaf.size for leaf in leaves])[:-1])
-  return structure.unflatten(
-    [part.view(leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-  )
+  arrays = [part.view(leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+  return jax.tree.unflatten(structure, arrays)
 
 
 def _packed(array: np.ndarray) -> bytes:

@@ -29,6 +29,7 @@ _HEAD_LENGTH = 1.75  # residues
 _SHORTEST_STRAND = 3  # residues; shorter ones are drawn as loops
 _SMOOTHING = {LOOP: 1 / 8, HELIX: 0.0, STRAND: 1 / 4}  # share of both neighbours in a point, twice
 _RAMP = 0.25  # residues on both sides of the border between two kinds
+_STRAIGHT = 0.1  # Å2 between two steps along the chain, below which these have no binormal
 _DOT = 0.4  # Å to both sides of a residue without neighbours
 
 
@@ -106,9 +107,10 @@ def _stretches(kinds: np.ndarray) -> Iterator[tuple[str, int, int]]:
 
 
 def rings(kinds: np.ndarray) -> np.ndarray:
-  """The rings of a stretch [R, 6]: place (residues from the first), half width, half thickness, exponent, facing, shift.
+  """The rings of a stretch [R, 6]: place, half width, half thickness, exponent, facing, shift.
 
-  Where a surface faces along the chain (-1 back, 1 on) the normals do too; shift (Å) moves a ring along the chain.
+  The place is in residues from the first. Where a surface faces along the chain (-1 back, 1 on) the normals do too;
+  shift (Å) moves a ring along the chain.
   """
   last = len(kinds) - 1
   place = np.linspace(0, last, _PER_RESIDUE * last + 1)
@@ -168,11 +170,11 @@ def _smoothed(ca: np.ndarray, kinds: np.ndarray) -> np.ndarray:
 def _binormals(ca: np.ndarray) -> np.ndarray:
   """The directions across a ribbon [n, 3], each near those of its neighbours."""
   steps = np.diff(ca, axis=0)
-  if len(steps) == 1:
-    steps = np.stack([steps[0], np.eye(3)[np.argmin(np.abs(steps[0]))]])
-    return np.repeat(_unit(np.cross(steps[:1], steps[1:])), 2, axis=0)
-  turns = _unit(np.cross(steps[:-1], steps[1:]))
-  turns = np.concatenate([turns[:1], turns, turns[-1:]])
+  turns = np.cross(steps[:-1], steps[1:])
+  straight = np.linalg.norm(turns, axis=1) < _STRAIGHT
+  turns[straight] = _any_across(steps[:-1][straight])
+  turns = _unit(turns) if len(turns) else _any_across(steps)
+  turns = np.concatenate([turns[:1], turns, turns[-1:]])[: len(ca)]
   turned = np.where(np.sum(turns[1:] * turns[:-1], axis=1) < 0, -1, 1)  # a ribbon has no upper side
   turns[1:] *= np.cumprod(turned)[:, None]
   padded = np.pad(turns, ((1, 1), (0, 0)), mode='edge')
@@ -198,6 +200,11 @@ def _faces(corners: np.ndarray) -> np.ndarray:
   """What rings [R, K, 3] say of the corners of the faces between them [(R - 1) K, 4, 3]."""
   next_ones = np.roll(corners, -1, axis=1)
   return np.stack([corners[:-1], next_ones[:-1], next_ones[1:], corners[1:]], axis=2).reshape(-1, 4, 3)
+
+
+def _any_across(steps: np.ndarray) -> np.ndarray:
+  """A direction across each step [n, 3]."""
+  return _unit(np.cross(steps, np.eye(3)[np.argmin(np.abs(steps), axis=1)]))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

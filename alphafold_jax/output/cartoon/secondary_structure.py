@@ -13,7 +13,7 @@ from alphafold_jax.constants import residues
 HELIX, STRAND, LOOP = 'H', 'E', '-'  # DSSP's letters
 BREAK = 4.5  # Å between CA atoms, beyond which residues are no neighbours in a chain
 _N, _CA, _C, _O, _CD = (residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C', 'O', 'CD'))
-_BEYOND_CD = [residues.ATOM_INDEX[name] for name in ('NE', 'CE', 'OE1')]  # where there is a CD, all but proline have one
+_BEYOND_CD = [residues.ATOM_INDEX[name] for name in ('NE', 'CE', 'OE1')]  # one of them follows any CD but proline's
 _NEAR = 9.0  # Å between CA atoms, beyond which there is no bond
 _CHARGES = 27.9  # kcal/mol Å: 332 x 0.42 x 0.20 electron charges
 _BOND = -0.5  # kcal/mol, the weakest bond
@@ -64,7 +64,7 @@ def hydrogen_bonds(positions: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _in_helices(bonds: np.ndarray, along: np.ndarray) -> np.ndarray:
-  """Which residues two 4-turns in a row enclose [N]; a turn is a bond from the C=O of a residue to the fourth N-H on."""
+  """Which residues two 4-turns in a row enclose [N]; a turn is a bond from a C=O to the fourth N-H on."""
   turns = np.diagonal(bonds, 4) & np.lib.stride_tricks.sliding_window_view(along, 4).all(axis=1)
   starts = np.flatnonzero(turns[:-1] & turns[1:]) + 1
   inside = np.zeros(len(bonds), bool)
