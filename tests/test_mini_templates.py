@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small model with templates: a change of its configuration that everything takes, from training to the command."""
 
-import logging
 import warnings
 from pathlib import Path
 
@@ -81,12 +80,12 @@ def test_templates_change_its_prediction_and_nobody_is_warned(with_templates, qu
   assert np.abs(with_some.atom_positions - without.atom_positions).max() > 0.01
 
 
-def test_the_command_shows_it_the_structures_of_a_folder(with_templates, query, tmp_path, caplog):
+def test_the_command_shows_it_the_structures_of_a_folder(with_templates, query, tmp_path):
   (tmp_path / 'p.a3m').write_text(f'>q\n{query}\n')
   (tmp_path / 'folder').mkdir()
   (tmp_path / 'folder' / STRUCTURE.name).symlink_to(STRUCTURE)
   flags = ('--model-type', 'mini', '--params', 'random', *NETWORK, '--num-recycle', '0', '--skip-output', 'plots')
-  with caplog.at_level(logging.INFO):
-    assert predict(tmp_path / 'p.a3m', tmp_path / 'out', *flags, '--custom-template-path', str(tmp_path / 'folder')) == 0
+  given = (tmp_path / 'p.a3m', tmp_path / 'out', *flags, '--custom-template-path', str(tmp_path / 'folder'))
+  assert predict(*given) == 0
   told = (tmp_path / 'out' / 'log.txt').read_text()
   assert 'template 4zey_A: 100% identical' in told and '1 template' in told and 'are not used' not in told
