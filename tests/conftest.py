@@ -84,7 +84,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_structure.py': '',
   'test_superposition.py': '',
   'test_template_choice.py': '',
-  'test_template_hits.py': '^(?!.*several_processes)',
+  'test_template_hits.py': '^(?!.*(several_processes|a_share|cluster_too))',
   'test_template_map.py': '',
   'test_template_search.py': '',
   'test_templates.py': '',

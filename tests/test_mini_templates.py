@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small model with templates: a change of its configuration that everything takes, from training to the command."""
 
-import logging
-import warnings
 from pathlib import Path
 
 import jax
@@ -20,7 +18,6 @@ from alphafold_jax.weights import official, random, shipped
 
 STRUCTURE = Path(__file__).parent / 'data' / '4zey.cif.gz'
 MODEL = {**configs.OWN_MODELS['mini'], **configs.MINI_TEMPLATES}
-SMALL = {'evoformer__num_block': 1, 'structure__num_layer': 2}
 
 
 @pytest.fixture
@@ -54,10 +51,11 @@ def test_an_experiment_takes_the_change():
 
 
 def test_its_parameters_come_back_from_the_published_layout(with_templates):
+  few = configs.changed(with_templates, {'evoformer.num_block': 1, 'structure.num_layer': 1})
   batch, rng = features.make_batch('ACDEFGHIKL', num_templates=1), np.random.default_rng(0)
-  shapes = jax.eval_shape(alphafold.network(alphafold.make_spec(with_templates)).init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(alphafold.network(alphafold.make_spec(few)).init, jax.random.key(0), batch)
   params = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), dict(shapes))
-  back = official.from_official(official.to_official(params, with_templates), with_templates, strict=True)
+  back = official.from_official(official.to_official(params, few), few, strict=True)
   assert any(name.startswith('template_embedder') for name in params)
   assert jax.tree.structure(back) == jax.tree.structure(params)
   jax.tree.map(np.testing.assert_array_equal, back, params)
@@ -70,23 +68,20 @@ def test_a_file_of_its_parameters_ships_and_loads(with_templates, tmp_path):
   assert model.spec.templates is not None and model.params['template_attention']['q'].shape == (64, 4, 8)
 
 
-def test_templates_change_its_prediction_and_nobody_is_warned(with_templates, query):
-  model = afj.load_model('mini', 'random', **SMALL)
+def test_its_slots_are_planned_where_there_are_templates(with_templates, query):
   placed = templates.stack_templates([templates.template_from_structure(query, STRUCTURE, 'A')])
-  batch = features.make_batch(query, templates=placed)
-  assert planning.padded_sizes(model.config, batch)['num_templ'] == 4
-  with warnings.catch_warnings(record=True) as said:
-    with_some, without = (afj.predict(model, query, templates=given, num_recycle=0) for given in (placed, None))
-  assert not [one for one in said if 'templates' in str(one.message)]
-  assert np.abs(with_some.atom_positions - without.atom_positions).max() > 0.01
+  for given, slots in ((placed, 4), (None, 0)):
+    sizes = planning.padded_sizes(with_templates, features.make_batch(query, templates=given))
+    assert sizes['num_templ'] == slots
+    assert (planning.reduced(with_templates, sizes).templates is None) == (slots == 0)
 
 
-def test_the_command_shows_it_the_structures_of_a_folder(with_templates, query, tmp_path, caplog):
+def test_the_command_shows_it_the_structures_of_a_folder(with_templates, query, tmp_path):
   (tmp_path / 'p.a3m').write_text(f'>q\n{query}\n')
   (tmp_path / 'folder').mkdir()
   (tmp_path / 'folder' / STRUCTURE.name).symlink_to(STRUCTURE)
   flags = ('--model-type', 'mini', '--params', 'random', *NETWORK, '--num-recycle', '0', '--skip-output', 'plots')
-  with caplog.at_level(logging.INFO):
-    assert predict(tmp_path / 'p.a3m', tmp_path / 'out', *flags, '--custom-template-path', str(tmp_path / 'folder')) == 0
+  given = (tmp_path / 'p.a3m', tmp_path / 'out', *flags, '--custom-template-path', str(tmp_path / 'folder'))
+  assert predict(*given) == 0
   told = (tmp_path / 'out' / 'log.txt').read_text()
   assert 'template 4zey_A: 100% identical' in told and '1 template' in told and 'are not used' not in told

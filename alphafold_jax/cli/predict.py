@@ -69,7 +69,8 @@ _GROUPS: dict[str, Flags] = {
     '--msa-only': switch('write the features of each protein as .npz and stop; these can be INPUT'),
     '--custom-template-path': value(
       'PATH',
-      'a structure (mmCIF, PDB) or a folder of them, used as template where it fits the protein (models 3, 4 and 5 take none)',
+      'a structure (mmCIF, PDB) or a folder of them, used as template where it fits the protein (models 3, 4 and 5 '
+      'take none)',
     ),
     '--template-map': value(
       'FILE', 'JSON: structures with their residues on the protein, each taken as it is; see docs/search.md'

@@ -4,8 +4,8 @@
 cache_building  folders to a cache: sources are its files; chain_reading reads one, with deposition (its metadata),
                 source_table (clusters, splits), library (which alignment) and placement (its columns); accounts say
                 what was used of all that was given
-cache           the cache: records and their index; packing: a record as bytes; template_hits: what resembles each chain, as
-                template_finding found it
+cache           the cache: records and their index; packing: a record as bytes; template_hits: what resembles each
+                chain, as template_finding found it
 training_set    examples by number, with sampling (rows and crops) and homologs (templates, drawn or the best); phased
                 joins sets
 feeding         batches for the training loop, by Grain
