@@ -154,9 +154,7 @@ def test_they_have_no_effect_when_training_begins():
   spec = alphafold.make_spec(small_network.make_config(templates=None, **TAKES))
   shapes = jax.eval_shape(alphafold.network(spec).init, jax.random.key(0), features.make_batch('ACDEFGH'))
   assert shapes[MODULE]['w'].shape == (NUM_CHANNELS, 24)  # there though this batch has none
-  embedder = hk.transform(
-    lambda x: CouplingsEmbedder(spec.embedder, name='couplings_embedder')(x, len(x), x.dtype)
-  )
+  embedder = hk.transform(lambda x: CouplingsEmbedder(spec.embedder, name='couplings_embedder')(x, len(x), x.dtype))
   given = jnp.asarray(RNG.normal(size=(7, 7, NUM_CHANNELS)), jnp.float32)
   params = embedder.init(jax.random.key(0), given)
   assert not params[MODULE]['w'].any() and not embedder.apply(params, None, given).any()
