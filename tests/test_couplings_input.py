@@ -201,7 +201,7 @@ def test_records_without_couplings_are_those_of_before_and_are_read(cache):
   content = packing.pack(bare)
   assert b'neff' not in content and b'couplings' not in content
   assert packing.unpack(content).couplings is None
-  some = packing.with_couplings(content, cache[0].couplings, cache[0].neff)
+  some = packing.add_couplings(content, cache[0].couplings, cache[0].neff)
   assert some == packing.pack(cache[0])
 
 
