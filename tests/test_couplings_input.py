@@ -154,9 +154,7 @@ def test_they_have_no_effect_when_training_begins():
   spec = alphafold.make_spec(small_network.make_config(templates=None, **TAKES))
   shapes = jax.eval_shape(alphafold.network(spec).init, jax.random.key(0), features.make_batch('ACDEFGH'))
   assert shapes[MODULE]['w'].shape == (NUM_CHANNELS, 24)  # there though this batch has none
-  embedder = hk.transform(
-    lambda x: CouplingsEmbedder(spec.embedder, name='couplings_embedder')(x, len(x), x.dtype)
-  )
+  embedder = hk.transform(lambda x: CouplingsEmbedder(spec.embedder, name='couplings_embedder')(x, len(x), x.dtype))
   given = jnp.asarray(RNG.normal(size=(7, 7, NUM_CHANNELS)), jnp.float32)
   params = embedder.init(jax.random.key(0), given)
   assert not params[MODULE]['w'].any() and not embedder.apply(params, None, given).any()
@@ -203,7 +201,7 @@ def test_records_without_couplings_are_those_of_before_and_are_read(cache):
   content = packing.pack(bare)
   assert b'neff' not in content and b'couplings' not in content
   assert packing.unpack(content).couplings is None
-  some = packing.with_couplings(content, cache[0].couplings, cache[0].neff)
+  some = packing.add_couplings(content, cache[0].couplings, cache[0].neff)
   assert some == packing.pack(cache[0])
 
 

@@ -42,6 +42,7 @@ def couplings(
   weights: np.ndarray | None = None,
   *,
   identity: float = 0.8,
+  coverage: float = 0.5,
   pseudocount: float = 0.5,
 ) -> Couplings:
   """The couplings of an alignment by mean-field analysis, with the average product correction.
@@ -51,6 +52,7 @@ def couplings(
     mask: [num_seq, num_res] 0: nothing is known of this cell, as if the residue were of unknown type.
     weights: [num_seq] of the rows, 0 or more; None: one over the number of rows that are alike.
     identity: rows that share at least this of their residues are alike.
+    coverage: rows with residues in fewer of the columns are left out; gaps of fragments look like couplings.
     pseudocount: share of frequencies that is uniform.
 
   Raises:
@@ -59,8 +61,8 @@ def couplings(
   """
   tokens = np.asarray(tokens)
   known = np.ones(tokens.shape, np.float32) if mask is None else np.asarray(mask, np.float32)
-  _check(tokens, known, weights, identity, pseudocount)
-  rows = np.unique(np.linspace(0, len(tokens) - 1, min(len(tokens), MAX_ROWS)).astype(int))
+  _check(tokens, known, weights, {'identity': identity, 'coverage': coverage, 'pseudocount': pseudocount})
+  rows = _rows(tokens, known, coverage)
   num_res, tokens, known = tokens.shape[1], tokens[rows], known[rows]
   sizes = row_bucket(len(rows)), residue_bucket(num_res)
   grown = [(0, size - have) for size, have in zip(sizes, tokens.shape, strict=True)]
@@ -84,9 +86,14 @@ def residue_bucket(num_res: int) -> int:
   return -(-num_res // step) * step
 
 
-def _check(
-  tokens: np.ndarray, known: np.ndarray, weights: np.ndarray | None, identity: float, pseudocount: float
-) -> None:
+def _rows(tokens: np.ndarray, known: np.ndarray, coverage: float) -> np.ndarray:  # [n]
+  """The rows that cover enough of what is known of them, at most MAX_ROWS; the query is one in any case."""
+  shares = np.sum(known * (tokens != residues.GAP), axis=1) / np.maximum(np.sum(known, axis=1), 1)
+  rows = np.flatnonzero((shares >= coverage) | (np.arange(len(tokens)) == 0))
+  return rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(int)]
+
+
+def _check(tokens: np.ndarray, known: np.ndarray, weights: np.ndarray | None, shares: dict[str, float]) -> None:
   if tokens.ndim != 2 or not tokens.size or known.shape != tokens.shape:
     raise InputError(
       f'couplings of tokens of shape {tokens.shape} with a mask of shape {known.shape}; both must be [rows, residues]'
@@ -97,7 +104,7 @@ def _check(
     raise InputError(f'couplings of {tokens.shape[1]} residues; at most {MAX_RES} are computed, give a part of them')
   if weights is not None and not _are_weights(np.asarray(weights), len(tokens)):
     raise InputError(f'couplings with weights that are none: one is needed for each of {len(tokens)} rows, 0 or more')
-  for name, value in (('identity', identity), ('pseudocount', pseudocount)):
+  for name, value in shares.items():
     if not (is_number(value, 0, 1) and 0 < value < 1):
       raise InputError(f'{name}={value}: must lie between 0 and 1')
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic, locks, spreading
-from alphafold_jax.data.training import cache, chain_reading, packing, sources
+from alphafold_jax.data.training import cache, chain_reading, sources
 from alphafold_jax.data.training.accounts import Given, Used
 from alphafold_jax.data.training.library import read_library
 from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
@@ -88,7 +88,7 @@ def build_cache(
   options = chain_reading.ReadingOptions(given, predicted, max_rows, couplings)
   with _building(out) as folder:
     left_out, coupled = collections.Counter[str](), list[str]()
-    results = _with_couplings(_counted(_parse(files, options, processes), left_out), coupled)
+    results = chain_reading.with_couplings(_counted(_parse(files, options, processes), left_out), coupled)
     entries, used = _write_records(folder / cache.RECORDS, results, len(files), skipped, progress)
     _check_use(given, used, skipped, entries, files)
     skipped = [*dict.fromkeys(skipped), *given.unmatched(used, {name for name, _ in skipped})]
@@ -125,33 +125,6 @@ def _check_counts(**counts: int | None) -> None:
   for name, count in counts.items():
     if count is not None and count < 1:
       raise InputError(f'{name}={count}: must be 1 or more')
-
-
-def _with_couplings(
-  results: Iterator[chain_reading.FileChains], coupled: list[str]
-) -> Iterator[chain_reading.FileChains]:
-  """The results, with couplings in the records of the alignments whose rows were read for them.
-
-  They are computed here, one after another, while other processes read on. What has some is added to `coupled`; of
-  the others the reason is among what was skipped.
-  """
-  for result in results:
-    if not result.rows:
-      yield result
-      continue
-    from alphafold_jax import coevolution  # loads JAX, which is not needed otherwise
-
-    chains, refused = [], []
-    for entry, content in result.chains:
-      if (rows := result.rows.get(entry.id)) is not None:
-        if why := coevolution.refusal(*rows.shape):
-          refused.append((f'{result.source} chain {entry.id}', f'no couplings: {why}'))
-        else:
-          found = coevolution.couplings(rows)
-          content = packing.with_couplings(content, coevolution.levels(found.scores), found.neff)
-          coupled.append(entry.id)
-      chains.append((entry, content))
-    yield dataclasses.replace(result, chains=tuple(chains), skipped=(*result.skipped, *refused), rows={})
 
 
 def _check_use(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chains of one structure file, with their alignments and table entries, as records of the cache.
 
-Runs in worker processes and loads nothing but parsers. A file that cannot be used gives a reason instead of an error.
+Runs in worker processes and loads nothing but parsers; only `with_couplings` runs in the one that writes. A file that
+cannot be used gives a reason instead of an error.
 
 Of an alignment deeper than the cap the query and a random subset of the other rows are kept, in their order: a subset
 has the diversity and the profile of the whole, while the first rows are the nearest homologs only (files are sorted by
@@ -10,7 +11,7 @@ similarity, and block deletion relies on that order). The choice depends on the 
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from alphafold_jax.data.training import sources
 from alphafold_jax.data.training.accounts import Given, Used
 from alphafold_jax.data.training.cache import ChainEntry
 from alphafold_jax.data.training.deposition import Deposition, deposition
-from alphafold_jax.data.training.packing import ChainRecord, pack, residue_index
+from alphafold_jax.data.training.packing import ChainRecord, add_couplings, pack, residue_index
 from alphafold_jax.data.training.sampling import random_rows
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -149,3 +150,28 @@ def _read_chain(
     is_distillation=int(options.predicted),
   )
   return entry, pack(record)
+
+
+def with_couplings(results: Iterable[FileChains], coupled: list[str]) -> Iterator[FileChains]:
+  """The results, with couplings in the records of the alignments whose rows were read for them.
+
+  They are computed one after another in the process that asks for the results, while others read on. What has some is
+  added to `coupled`; of the others the reason is among what was skipped.
+  """
+  for result in results:
+    if not result.rows:
+      yield result
+      continue
+    from alphafold_jax import coevolution  # loads JAX, which is not needed otherwise
+
+    chains, refused = [], []
+    for entry, content in result.chains:
+      if (rows := result.rows.get(entry.id)) is not None:
+        if why := coevolution.refusal(*rows.shape):
+          refused.append((f'{result.source} chain {entry.id}', f'no couplings: {why}'))
+        else:
+          found = coevolution.couplings(rows)
+          content = add_couplings(content, coevolution.levels(found.scores), found.neff)
+          coupled.append(entry.id)
+      chains.append((entry, content))
+    yield dataclasses.replace(result, chains=tuple(chains), skipped=(*result.skipped, *refused), rows={})

@@ -130,7 +130,7 @@ def _square(triangle: np.ndarray, num_res: int) -> np.ndarray:  # [num_res, num_
   return square
 
 
-def with_couplings(content: bytes, levels: np.ndarray, neff: float) -> bytes:
+def add_couplings(content: bytes, levels: np.ndarray, neff: float) -> bytes:
   """A record's bytes with couplings: levels [num_res, num_res] uint8, and the effective number of rows."""
   return pack(dataclasses.replace(unpack(content), couplings=levels, neff=neff))
 
