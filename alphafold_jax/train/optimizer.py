@@ -90,7 +90,9 @@ def _matrices(params: Mapping[str, Mapping[str, jax.Array]]) -> Any:
     inputs = len(own) - 1 if name == 'out_w' else 1  # heads and their channels are one axis
     return contrib.MuonDimensionNumbers(own[:inputs], own[inputs:])
 
-  return {module: {name: axes(module, name, leaf) for name, leaf in leaves.items()} for module, leaves in params.items()}
+  return {
+    module: {name: axes(module, name, leaf) for name, leaf in leaves.items()} for module, leaves in params.items()
+  }
 
 
 def _is_one(axes: Any) -> bool:
