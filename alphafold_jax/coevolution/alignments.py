@@ -2,9 +2,8 @@
 """From an alignment of any size to its couplings, on the host's processors.
 
 Rows and residues are padded to few sizes, so that few programs are compiled. On two busy cores 1,000 rows of 100
-residues took 0.5 s, 300 rows of 190 residues 0.4 s, 2,500 rows of 500 residues half a minute and 1 GiB: the work grows
-with rows, residues and the smaller of both, each once more. The largest arrays are 20 numbers per residue and row, or
-per two residues, whichever is smaller.
+residues took 0.5 s, 300 rows of 190 residues 0.4 s, 2,500 rows of 500 residues half a minute and 1 GiB. The largest
+arrays hold 20 numbers for each residue and row, or 400 for each two residues, whichever is less.
 """
 
 import contextlib
