@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an alignment of any size to its couplings, on the host's processors.
 
-Rows and residues are padded to few sizes, so that few programs are compiled. A protein of 100 residues takes tenths of
-a second, of 500 residues several; so do thousands of rows, which are compared with one another. The largest arrays are
-a matrix of 20 numbers per residue either way, or of 20 per residue and row, whichever is smaller: 8,192 rows of 512
-residues take some 2 GiB.
+Rows and residues are padded to few sizes, so that few programs are compiled. On two busy cores 1,000 rows of 100
+residues took 0.5 s, 300 rows of 190 residues 0.4 s, 2,500 rows of 500 residues half a minute and 1 GiB. The largest
+arrays hold 20 numbers for each residue and row, or 400 for each two residues, whichever is less.
 """
 
 import contextlib
