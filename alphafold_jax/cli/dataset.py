@@ -10,14 +10,8 @@ from alphafold_jax.cli.flags import PROGRAM, Flags, command, count, several, swi
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
-_OF_STRUCTURES = (
-  'msas',
-  'table',
-  'column',
-  'clusters',
-  'predicted',
-  'couplings',
-)  # flags that say how structures are read
+# Flags that say how structures are read.
+_OF_STRUCTURES = ('msas', 'table', 'column', 'clusters', 'predicted', 'couplings')
 
 
 def run(given: argparse.Namespace) -> int:

@@ -17,8 +17,8 @@ from alphafold_jax.model import alphafold
 from alphafold_jax.train.optimizer import OptimizerSpec
 from alphafold_jax.train.step import StepSpec
 
-# Settings that may differ when a run goes on: its length, how often it logs and saves, what validation is shown, when the
-# learning rate decays, and when later phases begin.
+# Settings that may differ when a run goes on: its length, how often it logs and saves, what validation is shown, when
+# the learning rate decays, and when later phases begin.
 MAY_CHANGE = ('run.', 'data.validation_templates', 'optimizer.decay_', 'optimizer.cooldown_', 'phases.')
 _MAY_BE_ZERO = ('num_samples', 'seed', 'cpu_devices', 'validate_every', 'num_validation')  # of RunSpec
 
