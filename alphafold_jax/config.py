@@ -163,6 +163,7 @@ MINI_TEMPLATES: Mapping[str, Any] = {
     **_TEMPLATES,
     'c_t': 32,
     'num_block': 1,
+    'skip_empty': True,
     'pair': {**_PAIR, **_MINI_PAIR, 'num_head': 2, 'order': _ATTENTION_FIRST},
   },
 }

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small model with templates: a change of its configuration that everything takes, from training to the command."""
 
+import dataclasses
+import functools
 from pathlib import Path
 
+import haiku as hk
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_runs import NETWORK, predict
@@ -13,6 +17,7 @@ from alphafold_jax import config as configs
 from alphafold_jax import experiments, planning
 from alphafold_jax.data import features, structures, templates
 from alphafold_jax.model import alphafold
+from alphafold_jax.model.templates import TemplateEmbedder, TemplatePointwiseAttention
 from alphafold_jax.train import specs
 from alphafold_jax.weights import official, random, shipped
 
@@ -85,3 +90,22 @@ def test_the_command_shows_it_the_structures_of_a_folder(with_templates, query, 
   assert predict(*given) == 0
   told = (tmp_path / 'out' / 'log.txt').read_text()
   assert 'template 4zey_A: 100% identical' in told and '1 template' in told and 'are not used' not in told
+
+
+def test_skipping_empty_slots_changes_no_result(with_templates, query):
+  placed = templates.stack_templates([templates.template_from_structure(query, STRUCTURE, 'A')], 2)
+  batch = jax.tree.map(jnp.asarray, features.make_batch(query, templates=placed))
+  z = jnp.asarray(np.random.default_rng(0).normal(size=(20, 20, 64)), jnp.float32)
+
+  def update(spec):
+    context = TemplateEmbedder(spec, 64)(batch.templates, batch.seq_mask, jnp.dtype('float32'))
+    return TemplatePointwiseAttention(spec)(z, context.pair, context.mask)
+
+  found = []
+  for skip in (True, False):
+    spec = dataclasses.replace(alphafold.make_spec(with_templates).templates, skip_empty=skip)
+    part = hk.transform(functools.partial(update, spec))
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), jax.eval_shape(part.init, jax.random.key(0)))
+    found.append(jax.jit(part.apply)(params, jax.random.key(0)))
+  assert np.abs(found[0]).max() > 0
+  np.testing.assert_allclose(found[0], found[1], rtol=1e-6)

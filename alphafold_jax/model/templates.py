@@ -31,6 +31,7 @@ class TemplateSpec:
   min_distance: float
   max_distance: float
   remat: bool
+  skip_empty: bool = False  # computes nothing for empty slots, which saves time where there are many, as in training
 
 
 @schema.pytree
@@ -124,13 +125,19 @@ class TemplateEmbedder(hk.Module):
     pair_mask = ops.pairwise(jnp.multiply, seq_mask)
     stack = TemplatePairStack(self.spec, name='pair_stack')
 
-    def embed(template):  # lines 10-12; one template after another, to bound memory
-      key, aatype, positions, atom_mask = template
+    def embed(key, aatype, positions, atom_mask):
       with hk.with_rng(key):
         return stack(pair_features(aatype, positions, atom_mask, self.spec).astype(dtype), pair_mask)
 
+    def embed_unless_empty(template):  # lines 10-12; one template after another, to bound memory
+      mask, *given = template
+      if not self.spec.skip_empty or hk.running_init():
+        return embed(*given)
+      return hk.cond(mask > 0, embed, lambda *_: jnp.zeros((*pair_mask.shape, self.spec.c_t), dtype), *given)
+
     key = hk.next_rng_key() if self.spec.pair.dropout else jax.random.key(0)
-    pair = hk.map(embed, (jax.random.split(key, aatype.shape[0]), aatype, positions, atom_mask))
+    keys = jax.random.split(key, aatype.shape[0])
+    pair = hk.map(embed_unless_empty, (templates.mask, keys, aatype, positions, atom_mask))
     features, rows_mask = torsion_features(aatype, positions, atom_mask)
     rows = Linear(self.c_m, init='relu', name='torsions_in')(features.astype(dtype))  # line 7
     rows = Linear(self.c_m, name='torsions_out')(jax.nn.relu(rows))
