@@ -27,6 +27,7 @@ from alphafold_jax.data.training.deposition import Deposition, deposition
 from alphafold_jax.data.training.packing import ChainRecord, add_couplings, pack, residue_index
 from alphafold_jax.data.training.sampling import random_rows
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
 _MIN_RESOLVED = 10  # residues with a CA atom
@@ -54,6 +55,8 @@ class FileChains:
   left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)  # atoms that are in no chain, by reason
   # By chain, all rows of its alignment [num_seq, num_res] uint8, where couplings are computed of them.
   rows: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+  __repr__ = one_line
 
 
 _options: ReadingOptions | None = None  # of this worker process

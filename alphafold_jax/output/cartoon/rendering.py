@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from alphafold_jax.one_line import one_line
 from alphafold_jax.output.cartoon.ribbon import Surface
 
 _FINER = 3
@@ -34,6 +35,8 @@ class View:
   centre: np.ndarray  # [3] Å, in the middle of the picture
   half_width: float  # Å
   half_height: float  # Å
+
+  __repr__ = one_line
 
 
 def principal_view(*chains: np.ndarray) -> View:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from alphafold_jax.constants import residues
+from alphafold_jax.one_line import one_line
 from alphafold_jax.output.cartoon import secondary_structure
 from alphafold_jax.output.cartoon.secondary_structure import HELIX, LOOP, STRAND
 
@@ -40,6 +41,8 @@ class Surface:
   corners: np.ndarray  # [F, 4, 3] Å
   normals: np.ndarray  # [F, 4, 3] at the corners, outwards
   residues: np.ndarray  # [F] the residue that a face belongs to
+
+  __repr__ = one_line
 
 
 def surface(positions: np.ndarray, mask: np.ndarray) -> Surface:
