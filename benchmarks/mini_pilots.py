@@ -10,7 +10,7 @@ between two validations interpolated; samples per hour are of the steps alone, f
 import argparse
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,15 @@ import mini_scores
 import numpy as np
 import turns
 
-from alphafold_jax.train import watch
+from alphafold_jax.train import specs, watch
 
 AT = (2_000, 4_000)  # samples
 _NO_RECIPE = ('name', 'origin', 'run.')  # settings that change nothing of what is learnt
 
 
-def flat(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-  """The settings of a configuration by their dotted names."""
-  for name, value in tree.items():
-    if isinstance(value, Mapping):
-      yield from flat(value, f'{prefix}{name}.')
-    else:
-      yield f'{prefix}{name}', value
-
-
 def differences(base: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
   """The settings of the other configuration that are not those of the base; a part that it lacks is one line."""
-  before, after = dict(flat(base)), dict(flat(other))
+  before, after = dict(specs.flat(base)), dict(specs.flat(other))
   changed = {}
   for name in sorted(before | after):
     if name.startswith(_NO_RECIPE) or before.get(name) == after.get(name):

@@ -2,7 +2,7 @@
 """The specs of a run's parts, made of an experiment's configuration, and the settings that may change in a run."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,20 +91,21 @@ def make_section(cls: type, section: str, config: config_dict.ConfigDict) -> Any
     raise InputError(f'section {section!r} of the configuration: {error}; see alphafold_jax/experiments.py') from error
 
 
+def flat(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+  """The settings of a configuration, each by its dotted name."""
+  for name, value in tree.items():
+    if isinstance(value, Mapping):
+      yield from flat(value, f'{prefix}{name}.')
+    else:
+      yield f'{prefix}{name}', value
+
+
 def check_same(saved: dict[str, Any], config: dict[str, Any], directory: Path) -> list[str]:
   """Compares a run's configuration with that of its checkpoint; returns a line for each setting that MAY_CHANGE.
 
   Raises:
     InputError: other settings differ; the message lists them.
   """
-
-  def flat(tree: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-      if isinstance(value, dict):
-        yield from flat(value, f'{prefix}{name}.')
-      else:
-        yield f'{prefix}{name}', value
-
   old, new = dict(flat(saved)), dict(flat(config))
   old = {name: 0.0 for name in new if name.startswith('loss.')} | old  # a loss that was added since had no weight
   old = {name: value for name, value in experiments.LATER.items() if name in new} | old
