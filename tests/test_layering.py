@@ -103,6 +103,7 @@ WITHOUT_JAX = (
   'data.alignment_files',
   'data.not_a_file',
   'data.alignment',
+  'data.chains',
   'data.records',
   'data.structures',
   'data.jobnames',
