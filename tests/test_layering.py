@@ -104,6 +104,7 @@ WITHOUT_JAX = (
   'data.not_a_file',
   'data.alignment',
   'data.chains',
+  'data.complexes',
   'data.records',
   'data.structures',
   'data.jobnames',

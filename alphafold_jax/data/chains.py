@@ -24,6 +24,8 @@ from alphafold_jax.naming import chain_name
 from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
+MOST_CHAINS = 1000  # of one assembly
+
 
 @dataclasses.dataclass(frozen=True)
 class Chains:
@@ -43,11 +45,14 @@ class Chains:
     object.__setattr__(self, 'names', tuple(self.names) or default_names(len(self.sequences)))
     if not self.sequences:
       raise InputError('an assembly without chains; give at least one sequence')
+    if len(self.sequences) > MOST_CHAINS:
+      raise InputError(f'{len(self.sequences):,} chains; at most {MOST_CHAINS:,} are predicted together')
     if len(self.names) != len(self.sequences):
       raise InputError(f'{number(len(self.names), "chain name")} for {len(self.sequences)} chains; give each chain one')
     for index, (name, sequence) in enumerate(zip(self.names, self.sequences, strict=True)):
       if not sequence:
-        raise InputError(f'chain {index + 1} of {len(self.sequences)} ({name}) is empty; give its sequence, or leave it out')
+        place = f'chain {index + 1} of {len(self.sequences)} ({name})'
+        raise InputError(f'{place} is empty; give its sequence, or leave it out')
     if twice := [name for name, count in Counter(self.names).items() if count > 1]:
       raise InputError(f'two chains have the name {twice[0]!r}; give each chain a name of its own')
 
@@ -75,6 +80,11 @@ class Chains:
   def sequence(self) -> str:
     """All chains joined."""
     return ''.join(self.sequences)
+
+  @property
+  def text(self) -> str:
+    """All chains with a colon between them, as a sequence is given."""
+    return ':'.join(self.sequences)
 
   @property
   def lengths(self) -> tuple[int, ...]:
