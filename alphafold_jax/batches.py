@@ -14,14 +14,14 @@ from alphafold_jax.arguments import wrong
 from alphafold_jax.data import features
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.queries import Query
-from alphafold_jax.data.templates import place_own, stack_templates
+from alphafold_jax.data.templates import own_templates
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
 MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
 _QUERIES = (
-  'must be one protein: a Query of afj.read_queries, an Alignment, a batch of afj.make_batch, or a sequence as text; '
-  'for a file or many proteins: afj.read_queries(path), or alphafold_jax.runs.run'
+  'must be one protein or complex: a Query of afj.read_queries, an Alignment, a batch of afj.make_batch, or a sequence '
+  "as text ('AAA:BBB' for a complex); for a file or many proteins: afj.read_queries(path), or alphafold_jax.runs.run"
 )
 _BARE = (
   'a sequence without an alignment: the prediction will be far less accurate than with homologues. Give an .a3m or '
@@ -36,7 +36,8 @@ def as_batch(
   """The unpadded input arrays of anything that can be predicted.
 
   Args:
-    query: from `read_queries`, an alignment, a batch that is checked and given back, or a bare sequence.
+    query: from `read_queries`, an alignment, a batch that is checked and given back, or a bare sequence; of a complex
+      'AAA:BBB'.
     templates: structures placed on the query, from `data.templates`; a batch has its own.
     couplings: whether those of the alignment are computed, for networks that take them.
 
@@ -82,8 +83,8 @@ def _to_batch(query: Query | Alignment | schema.Batch | str, templates: schema.T
     return query
   if isinstance(query, Query):
     if templates is None and query.templates:
-      templates = stack_templates(place_own(query.templates, query.sequence, query.name))
-    query = query.load_alignment() or query.sequence
+      templates = own_templates(query.templates, query.chains, query.name)
+    query = query.load_alignment() or query.chains.text
   if not isinstance(query, str | Alignment):
     raise wrong('query', query, _QUERIES)
   return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)

@@ -28,12 +28,15 @@ FASTA = (
   f'>one first protein\n{SEQUENCE}\n>two\nMKTAYIAKQR\nQISFVKSHFS*\n',
   f'\ufeff>\u00e9t\u00e9|x\r\n{SEQUENCE.lower()}\r\n\r\n>two\r\nBZUOJX\r\n',
   f'>P1;CRAB\nalpha crystallin\nGMEGPLNLAH\nQQSRRADRLL*\n>one\n{SEQUENCE}',
+  f'>one\n{SEQUENCE}:{SEQUENCE}*:MKTAY\n>two\n:MKT::\n',
 )
 PIR = '>P1;CRAB_HUMAN\nalpha crystallin B chain\nGMEGPLNLAH QQSRRADRLL\nAAGK*\n>F1;TWO\n\nMKTAYIAKQR*\n'
 _ROWS = f'>query\n{SEQUENCE}\n>a/1-20 x\nMKTAYIAKQRqisQISFVKSHFS--\n>b\n-KTAYIAKQRQISFVKSHF..SRQ\n'
 A3M = (
   _ROWS,
   f'#22\t1\n{_ROWS}',
+  f'#10,12\t2,1\n>101\t102\n{SEQUENCE}\n>a\tb\nMKTAYIAKqR--ISFVKSHFSR-\n>101\n{SEQUENCE[:10]}------------\n',
+  f'#22\t3\n>101\n{SEQUENCE}\n{_ROWS}',
   f'>ss_pred\nCCCCHHHHHHHHHHHHCCCCCC\n{_ROWS}\0{_ROWS}',
   f'>query\n{SEQUENCE}\n>query\n{SEQUENCE}\n>Consensus\n{SEQUENCE.lower()}\n',
 )
@@ -45,6 +48,7 @@ STOCKHOLM = (
 CSV = (
   f'id,sequence\none,{SEQUENCE}\n"two, more",{SEQUENCE.lower()}\n',
   f'id,sequence,a3mpath\none,{SEQUENCE},pair.a3m\ntwo,,pair.a3m\n,MKTAYIAKQR,\n',
+  f'id,sequence,a3mpath\none,{SEQUENCE}:MKT:{SEQUENCE},\ntwo,{SEQUENCE}:MKT,pair.a3m\n',
 )
 _TEMPLATE = {'mmcif': 'data_x\n', 'queryIndices': [0, 1], 'templateIndices': [1, 2]}
 _PROTEIN = {'id': 'A', 'sequence': SEQUENCE, 'modifications': [], 'unpairedMsa': _ROWS, 'pairedMsa': ''}
@@ -52,6 +56,13 @@ AF3 = (
   {
     'name': 'x', 'modelSeeds': [1], 'dialect': 'alphafold3', 'version': 1,
     'sequences': [{'protein': _PROTEIN | {'templates': [_TEMPLATE]}}],
+  },
+  {
+    'name': 'w',
+    'sequences': [
+      {'protein': {'id': ['A', 'B'], 'sequence': SEQUENCE, 'unpairedMsa': _ROWS, 'pairedMsa': _ROWS}},
+      {'protein': {'id': 'C', 'sequence': 'MKTAY', 'unpairedMsa': '', 'templates': [_TEMPLATE]}},
+    ],
   },
   {'name': 'y', 'modelSeeds': [1, 2], 'sequences': [{'protein': {'id': ['A', 'B'], 'sequence': SEQUENCE}}]},
   [{'name': 'z', 'sequences': [{'proteinChain': {'sequence': SEQUENCE, 'count': 1}}], 'modelSeeds': []}],

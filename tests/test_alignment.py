@@ -118,7 +118,8 @@ def test_a_lower_case_query_is_noted():
     ('>q\nMKÄ\n', "line 2, column 3: 'Ä' (U+00C4 LATIN CAPITAL LETTER A WITH DIAERESIS) in record"),
     ('>q\nM\0KT\n', "line 2, column 2: '\\x00' in record 'q'"),
     ('#3,4\t1,1\n>q\nMKTMKTA\n', "line 1: '#3,4\\t1,1' announces a complex of several chains"),
-    ('#3\t2\n>q\nMKT\n', 'announces a complex of several chains; complexes are not supported yet'),
+    ('#3,4\t1\n>q\nMKTMKTA\n', 'has 2 lengths and 1 numbers of copies'),
+    ('#3\t2\n>q\nMKT\n', 'announces a complex of several chains, and the alignment of a single chain is expected here'),
     ('#4\t1\n>q\nMKT\n', 'announces 4 residues, but the query (first row) has 3'),
     ('# STOCKHOLM 1.0\nq MKT\n//\n', 'line 1: this is a Stockholm file'),
   ],
@@ -130,7 +131,15 @@ def test_a_bad_alignment_is_refused_with_its_place(text, message):
 
 
 @pytest.mark.parametrize(
-  ('sequence', 'message'), [('', 'is empty'), ('MK1', "residue 3: '1'"), ('MK-', "'-'"), ('MK:A', "':'"), ('MÄ', "'Ä'")]
+  ('sequence', 'message'),
+  [
+    ('', 'is empty'),
+    ('MK1', "residue 3: '1'"),
+    ('MK-', "'-'"),
+    ('MK:', 'chain 2 of 2 is empty'),
+    ('MK:1', "chain 2', residue 1: '1'"),
+    ('MÄ', "'Ä'"),
+  ],
 )
 def test_a_bad_bare_sequence_is_refused_with_its_place(sequence, message):
   with pytest.raises(InputError, match=message):

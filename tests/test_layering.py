@@ -103,6 +103,8 @@ WITHOUT_JAX = (
   'data.alignment_files',
   'data.not_a_file',
   'data.alignment',
+  'data.chains',
+  'data.complexes',
   'data.records',
   'data.structures',
   'data.jobnames',

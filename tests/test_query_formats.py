@@ -132,7 +132,7 @@ def test_the_description_of_a_pir_record_is_no_sequence(write, text, name, seque
     (f'>P1;x\n{SEQUENCE}A\nMKT*\n', 'may be residues'),
     ('>DL;x\na gene\nACGT*\n', 'nucleic acid by its PIR header'),
     ('>P1;x\nwords here\nMKT*AY\n', "text behind the '*'"),
-    ('>P1;x\nwords here\nMKT/AY*\n', 'joins the chains of a complex'),
+    ('>P1;x\nwords here\nMKT/AY*\n', "write ':' between those of a complex"),
   ],
 )
 def test_a_doubtful_pir_record_is_refused_with_that_word(write, text, said):
@@ -145,7 +145,7 @@ def test_a_doubtful_pir_record_is_refused_with_that_word(write, text, said):
     ('>x\nMetLysThr\nAlaTyr\n', 'is in three-letter codes (MetLysThr...); write one letter'),
     ('>A|smiles\nCCO\n', 'is no protein (smiles) by its header'),
     ('>rna|name=x\nACGU\n', 'is no protein (rna) by its header'),
-    ('#3,4\t1,1\n>q\nMKTMKTA\n', 'announces a complex of several chains'),
+    ('#3,4\t1\n>q\nMKTMKTA\n', 'has 2 lengths and 1 numbers of copies'),
     ('>ss_pred\nCCHH\n', 'no sequence besides secondary structure rows'),
     ('>101M:A:secstr\n  HHH  \n', 'no sequence besides secondary structure rows'),
   ],
@@ -170,10 +170,12 @@ def test_the_sequence_of_a_structure_is_a_query(write):
     assert 'sequence of chain A of the structure' in item.notes[0]
 
 
-def test_a_structure_of_several_chains_is_refused_by_their_names(write):
+def test_a_structure_of_several_chains_is_a_complex_under_their_names(write):
   atom = 'ATOM  {:5d}  CA  ALA {}{:4d}      11.000  12.000 {:7.3f}  1.00 20.00           C  \n'
   chains = ''.join(atom.format(i, chain, i, i) for i, chain in enumerate('AAAABBBB', 1))
-  assert 'holds the protein chains A, B; complexes are a later feature' in refusal(write('p.pdb', chains))
+  item = only(write('p.pdb', chains.replace(' B ', ' H ')))
+  assert (item.sequence, item.lengths, item.chain_names) == ('A' * 8, (4, 4), ('A', 'H'))
+  assert item.notes[0] == 'sequences of chains A, H of the structure, whose coordinates are not used'
   gap = ''.join(atom.format(i, 'A', number, i) for i, number in enumerate((1, 2, 7, 8), 1))
   assert any('numbers jump from 2 to 7' in note for note in only(write('q.pdb', gap)).notes)
 
@@ -244,10 +246,16 @@ def test_a_run_takes_the_templates_of_a_job_for_it_alone(tmp_path, write):
 @pytest.mark.parametrize(
   ('text', 'said'),
   [
-    (job({'protein': {'id': 'B', 'sequence': 'MKT'}}), 'holds 2 protein chains; this version predicts one'),
+    (job({'protein': {'id': 'A', 'sequence': 'MKT'}}), "two chains have the name 'A'"),
+    (job({'protein': {'id': 'B', 'sequence': 'MKT'}}, unpairedMsa=A3M), 'chain B: no alignment, though other'),
+    (job({'protein': {'id': 'B', 'sequence': 'MK:T'}}), 'give each chain an entry of its own'),
+    (job({'protein': {'id': 'B', 'sequence': 'XXX'}}), 'every residue of chain B is of unknown type'),
+    (job({'protein': {'id': 'B', 'sequence': 'MKT', 'unpairedMsa': A3M}}, unpairedMsa=A3M), 'its first row must'),
+    (job(count=10**9), '1,000,000,000 chains; at most 1,000 are predicted together'),
+    (job(count=0), '"count" is 0; expected a whole number'),
+    (job(id=['A', 3.5]), '"id" is '),
     (job({'ligand': {'id': 'L', 'ccdCodes': ['ATP']}}), 'holds "ligand"'),
     (job({'dna': {'id': 'D', 'sequence': 'ACGT'}}), 'holds "dna"'),
-    (job(id=['A', 'B']), '2 copies of the protein'),
     (job(unpairedMsa='>q\nMKT\n'), 'the alignment has a query of 3 residues, the sequence has 20'),
     (job(unpairedMsa=f'{A3M}>b\nMK\n'), "record 'b' has 2 aligned columns"),
     (job(unpairedMsa=3), '"unpairedMsa" is 3'),
@@ -267,11 +275,12 @@ def test_a_job_that_cannot_be_followed_says_why(write, text, said):
   assert said in refusal(write('p.json', text))
 
 
-def test_jobs_of_alphafold_server_are_one_protein_each(write):
+def test_jobs_of_alphafold_server_are_a_protein_or_complex_each(write):
   one = {'name': 's', 'sequences': [{'proteinChain': {'sequence': SEQUENCE, 'count': 1}}], 'dialect': 'alphafoldserver'}
   two = {'name': 't', 'sequences': [{'proteinChain': {'sequence': SEQUENCE, 'count': 2}}]}
   first, second = scan_queries(write('p.json', json.dumps([one, two])))
-  assert first.sequence == SEQUENCE and '2 copies' in second.message
+  assert first.sequence == SEQUENCE and first.lengths == ()
+  assert second.sequence == 2 * SEQUENCE and second.lengths == (20, 20) and second.chain_names == ('A', 'B')
 
 
 def test_of_the_json_files_in_a_directory_only_jobs_are_read(tmp_path, write):

@@ -12,13 +12,14 @@ RESTYPES = tuple('ARNDCQEGHILKMFPSTWYV')  # the published order: alphabetical by
 RESTYPE_INDEX = {letter: index for index, letter in enumerate(RESTYPES)}
 
 UNKNOWN = 20  # X
+UNKNOWN_LETTERS = frozenset('JOX')  # that stand for no residue type
 GAP = 21
 MASK_TOKEN = 22  # an alignment entry hidden from the network (Suppl. 1.2.7)
 MSA_ALPHABET = ''.join(RESTYPES) + 'X-'
 
 # Letters of alignments: ambiguous and rare residues become the most similar common one, the others unknown.
 LETTER_TO_TOKEN = {
-  **{letter: UNKNOWN for letter in 'JOX'},
+  **{letter: UNKNOWN for letter in sorted(UNKNOWN_LETTERS)},
   **RESTYPE_INDEX,
   'B': RESTYPE_INDEX['D'],
   'Z': RESTYPE_INDEX['E'],

@@ -13,21 +13,22 @@ import dataclasses
 import functools
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
-from alphafold_jax.data import symbols
+from alphafold_jax.data import chain_table, symbols
+from alphafold_jax.data.chain_table import ChainTable
+from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.records import ANNOTATIONS, NO_ALIGNMENT_SYMBOL, FastaRecord, split_records
 from alphafold_jax.errors import InputError
 from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
 _NO_LETTER = re.compile('[^A-Za-z]')
-_CHAIN_TABLE = re.compile(r'#\s*(\d+(?:,\d+)*)\s+(\d+(?:,\d+)*)$')  # ColabFold: lengths, copies
 _CONSENSUS = re.compile(r'(.*[_|.-])?consensus(/\d+-\d+)?', re.IGNORECASE)  # as HH-suite and alignment viewers name it
 _DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
 
@@ -44,6 +45,7 @@ class Alignment:
   deletions: np.ndarray  # [num_seq, num_res] int32, residues left out just before this column
   query: str  # the query's letters, upper case
   notes: tuple[str, ...] = ()  # what was repaired or left out on reading
+  lengths: tuple[int, ...] = ()  # residues of each chain that it spans, in order; none: one chain
 
   __repr__ = one_line
 
@@ -73,15 +75,35 @@ def checked(sequence: str, name: str = 'query') -> str:
   return sequence.upper()
 
 
+def checked_chains(sequence: str, name: str = 'query') -> Chains:
+  """The chains of a sequence in which ':' stands between them, in upper case.
+
+  Raises:
+    InputError: with its name, when a chain is empty or not of letters.
+  """
+  if not isinstance(sequence, str):
+    raise wrong(name, sequence, 'must be a sequence as text')
+  parts = sequence.split(':')
+  for index, part in enumerate(parts, start=1):
+    if not part and len(parts) > 1:
+      raise InputError(
+        f"sequence {name!r}: chain {index} of {len(parts)} is empty; remove the ':' that is too many, or give the chain"
+      )
+  if len(parts) == 1:
+    return Chains((checked(sequence, name),))
+  return Chains(tuple(checked(part, f'{name}, chain {index}') for index, part in enumerate(parts, start=1)))
+
+
 def single_sequence(sequence: str, name: str = 'query') -> Alignment:
-  """The alignment of a query without homologues."""
-  sequence = checked(sequence, name)
-  tokens = encode(sequence)[None]
-  return Alignment(names=(name,), tokens=tokens, deletions=np.zeros_like(tokens), query=sequence)
+  """The alignment of a query without homologues; of a complex, 'AAA:BBB', its chains side by side."""
+  chains = checked_chains(sequence, name)
+  tokens = encode(chains.sequence)[None]
+  lengths = chains.lengths if len(chains) > 1 else ()
+  return Alignment((name,), tokens, np.zeros_like(tokens), chains.sequence, lengths=lengths)
 
 
 def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignment:
-  """Reads an A3M text.
+  """Reads an A3M text of one chain.
 
   Args:
     text: the query first.
@@ -91,32 +113,71 @@ def parse_a3m(text: str, source: str, *, drop_duplicates: bool = True) -> Alignm
   Raises:
     InputError: a row is not aligned to the query or holds what is no residue, or the alignment is that of a complex.
   """
-  records, comments, notes = _sequences(text, source)
-  query, query_notes = _query_letters(records[0], source)
-  _check_chain_table(comments, len(query), source)
-  rows, aligned = _aligned_rows(records, query, source)
-  kept = _first_of_each(aligned) if drop_duplicates else list(range(len(rows)))
-  if dropped := len(rows) - len(kept):
-    notes.append(f'{number(dropped, "duplicate row")} left out')
-  return Alignment(
-    names=tuple(records[i].name for i in kept),
-    tokens=encode(''.join(aligned[i] for i in kept)).reshape(len(kept), len(query)),
-    deletions=_deletions([rows[i] for i in kept], len(query)),
-    query=query,
-    notes=(*query_notes, *notes),
-  )
+  alignment, table = parse_rows(text, source, 'columns' if drop_duplicates else None)
+  if table is not None and table.is_complex:
+    raise InputError(
+      f'{source}, line {table.number}: {table.line!r} announces a complex of several chains, and the alignment of a '
+      'single chain is expected here; give one chain'
+    )
+  return alignment
 
 
-def parse_query(head: str, source: str) -> tuple[str, tuple[str, ...]]:
-  """The query of an A3M text that may end behind it, and notes on how its letters are read.
+def parse_rows(text: str, source: str, same: str | None) -> tuple[Alignment, ChainTable | None]:
+  """Reads an A3M text of one chain or of several, and what its '#' line says of them.
+
+  Args:
+    text: the query first; of a complex the distinct chains joined.
+    source: names the text in messages.
+    same: of which rows only the first is kept: equal in the query's columns ('columns'), equal in name and all letters
+      ('records'), or none is left out (None).
 
   Raises:
-    InputError: as of `parse_a3m`, for what stands there.
+    InputError: as of `parse_a3m`; a complex is taken.
+  """
+  records, comments, notes = _sequences(text, source)
+  head = _head(records, comments, source)
+  rows, aligned = _aligned_rows(records, head.query, source)
+  kept = _first_of_each(_SAME[same](records, rows, aligned)) if same else list(range(len(rows)))
+  if dropped := len(rows) - len(kept):
+    notes.append(f'{number(dropped, "duplicate row")} left out')
+  alignment = Alignment(
+    names=tuple(records[i].name for i in kept),
+    tokens=encode(''.join(aligned[i] for i in kept)).reshape(len(kept), len(head.query)),
+    deletions=_deletions([rows[i] for i in kept], len(head.query)),
+    query=head.query,
+    notes=(*head.notes, *notes),
+  )
+  return alignment, head.table
+
+
+class AlignmentHead(NamedTuple):
+  """What the first row of an alignment, and the '#' line above it, say."""
+
+  query: str  # of a complex the distinct chains, joined
+  notes: tuple[str, ...]  # how its letters are read
+  table: ChainTable | None  # None: nothing is said of chains, there is one
+
+  @property
+  def chains(self) -> Chains:
+    """All chains, copies side by side."""
+    return self.table.chains(self.query) if self.table else Chains((self.query,))
+
+
+def parse_query(head: str, source: str) -> AlignmentHead:
+  """The query of an A3M text that may end behind it.
+
+  Raises:
+    InputError: as of `parse_rows`, for what stands there.
   """
   records, comments, _ = _sequences(head, source)
+  return _head(records, comments, source)
+
+
+def _head(records: list[FastaRecord], comments: list[tuple[int, str]], source: str) -> AlignmentHead:
   query, notes = _query_letters(records[0], source)
-  _check_chain_table(comments, len(query), source)
-  return query, tuple(notes)
+  table = chain_table.find(comments, source)
+  chain_table.check(table, query, source)
+  return AlignmentHead(query, tuple(notes), table)
 
 
 def _sequences(text: str, source: str) -> tuple[list[FastaRecord], list[tuple[int, str]], list[str]]:
@@ -148,24 +209,6 @@ def _query_letters(record: FastaRecord, source: str) -> tuple[str, list[str]]:
   return letters.upper(), [] if letters.isupper() else [note]
 
 
-def _check_chain_table(comments: list[tuple[int, str]], num_res: int, source: str) -> None:
-  """Refuses the alignment of a complex, or one whose '#length<TAB>copies' line does not fit its query."""
-  for line, comment in comments:
-    if not (table := _CHAIN_TABLE.match(comment)):
-      continue
-    lengths, copies = table[1].split(','), table[2].split(',')
-    if len(lengths) > 1 or copies != ['1']:
-      raise InputError(
-        f'{source}, line {line}: {comment!r} announces a complex of several chains; complexes are not supported '
-        'yet, give one chain per alignment'
-      )
-    if lengths[0].lstrip('0') != str(num_res):
-      raise InputError(
-        f'{source}, line {line}: {comment!r} announces {lengths[0][:20]} residues, but the query (first row) has '
-        f'{num_res}; correct or remove the line'
-      )
-
-
 def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> tuple[list[str], list[str]]:
   """Each record's letters without '.', and those in the query's columns: upper case or '-', as many as residues."""
   rows, aligned = [query], [query]
@@ -183,12 +226,18 @@ def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> tuple[
   return rows, aligned
 
 
-def _first_of_each(rows: Iterable[str]) -> list[int]:
+def _first_of_each(rows: Iterable[Hashable]) -> list[int]:
   """Indices of the rows that do not repeat an earlier one."""
-  first: dict[str, int] = {}
+  first: dict[Hashable, int] = {}
   for i, row in enumerate(rows):
     first.setdefault(row, i)
   return list(first.values())
+
+
+_SAME: dict[str, Callable[..., Iterable[Hashable]]] = {  # what two rows have alike if they count as one
+  'columns': lambda records, rows, aligned: aligned,
+  'records': lambda records, rows, aligned: zip((record.name for record in records), rows, strict=True),
+}
 
 
 def _deletions(rows: list[str], num_res: int) -> np.ndarray:  # [num_seq, num_res] int32

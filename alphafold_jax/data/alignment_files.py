@@ -4,8 +4,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from alphafold_jax.data import alphafold3, stockholm
-from alphafold_jax.data.alignment import parse_a3m, parse_query
+from alphafold_jax.data import alphafold3, job_alignments, stockholm
+from alphafold_jax.data.alignment import AlignmentHead, parse_query, parse_rows
 from alphafold_jax.data.plain_rows import rows_fit
 from alphafold_jax.data.records import decode, head_end, read_bytes
 from alphafold_jax.errors import InputError
@@ -28,33 +28,33 @@ def as_a3m(content: bytes, source: str) -> str:
   text = decode(content, source)
   if text.startswith(stockholm.MARK):
     return stockholm.stockholm_to_a3m(text, source)
-  return alphafold3.unpaired_msa(text, source) if alphafold3.is_json(text) else text
+  return job_alignments.as_a3m(text, source) if alphafold3.is_json(text) else text
 
 
-def checked_query(content: bytes, source: str) -> tuple[str, tuple[str, ...]]:
-  """The query of an alignment file of which every row is checked, and notes on the query's letters.
+def checked_query(content: bytes, source: str) -> AlignmentHead:
+  """The query of an alignment file of which every row is checked, with notes on the query's letters.
 
   What is left out of the rows is noted when the alignment is loaded.
 
   Raises:
-    InputError: the alignment cannot be used, as `parse_a3m` says.
+    InputError: the alignment cannot be used, as `parse_rows` says.
   """
   return _at_a_glance(content, source) or _read_whole(content, source)
 
 
-def _at_a_glance(content: bytes, source: str) -> tuple[str, tuple[str, ...]] | None:
+def _at_a_glance(content: bytes, source: str) -> AlignmentHead | None:
   """The query of an A3M file that is plainly in order; None where only reading it can tell."""
   end = head_end(content)
   if end is None or content[:1] not in (b'>', b'#') or content.startswith(stockholm.MARK.encode()):
     return None
   try:
-    query, notes = parse_query(decode(content[:end], source), source)
+    head = parse_query(decode(content[:end], source), source)
   except InputError:
     return None
-  return (query, notes) if rows_fit(content[end:], len(query)) else None
+  return head if rows_fit(content[end:], len(head.query)) else None
 
 
-def _read_whole(content: bytes, source: str) -> tuple[str, tuple[str, ...]]:
+def _read_whole(content: bytes, source: str) -> AlignmentHead:
   text = as_a3m(content, source)
-  parse_a3m(text, source)
+  parse_rows(text, source, None)
   return parse_query(text, source)

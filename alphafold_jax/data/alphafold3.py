@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON input of AlphaFold 3 and of AlphaFold Server, as far as AlphaFold 2 can follow it: one protein chain.
+"""The JSON input of AlphaFold 3 and of AlphaFold Server, as far as AlphaFold 2 can follow it: proteins and complexes.
 
     {"name": "x", "modelSeeds": [1], "dialect": "alphafold3", "version": 1, "sequences": [{"protein":
        {"id": "A", "sequence": "MKT...", "unpairedMsa": ">q\\nMKT...", "templates": [{"mmcif": ..., ...}]}}]}
@@ -9,8 +9,10 @@ Keys and their meaning are those of AlphaFold 3's docs/input.md.
 """
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+from alphafold_jax.data.chains import MOST_CHAINS
 from alphafold_jax.errors import InputError
 
 _MARK = '"sequences"'
@@ -25,7 +27,7 @@ _OTHERS = {  # what else has braces: by a key of its own
   'atom_plddts': 'the confidences of AlphaFold 3',
   'order': 'the ranking of AlphaFold 2',
 }
-_ONE_CHAIN = 'this version predicts one protein chain alone, complexes are a later feature; give each chain a file'
+_PROTEINS_ONLY = 'AlphaFold 2 predicts proteins and their complexes, without ligands, DNA or RNA; leave it out'
 
 
 def is_json(text: str) -> bool:
@@ -61,31 +63,70 @@ def read_jobs(text: str, source: str) -> list[dict[str, Any]]:
   return jobs
 
 
-def only_protein(job: dict[str, Any], source: str) -> dict[str, Any]:
-  """The one protein chain of a job.
+class JobProtein(NamedTuple):
+  """An entry of a job: a protein chain and its copies."""
+
+  entry: dict[str, Any]
+  sequence: str
+  names: tuple[str, ...]  # one for each copy; none: the job names no chains
+  copies: int
+
+  @property
+  def letters(self) -> str:
+    """The sequence as it is read: upper case, without white space and the stop at its end."""
+    return ''.join(self.sequence.split()).upper().removesuffix('*')
+
+  @property
+  def place(self) -> str:
+    """The entry in messages."""
+    return f'chain {self.names[0]}' if self.names else f'the chain {self.letters[:10]}...'
+
+
+def proteins(job: dict[str, Any], source: str) -> list[JobProtein]:
+  """The protein chains of a job, one or more.
 
   Raises:
-    InputError: it is not alone, or has bonds or glycans.
+    InputError: it has other molecules, bonds or glycans, or says of a chain what cannot be.
   """
   entries = job['sequences']
   kinds = [next(iter(entry), '') if isinstance(entry, dict) else '' for entry in entries]
   if wrong := [kind for kind in kinds if kind not in _PROTEINS]:
     if not wrong[0]:
       raise InputError(f'{source}: an entry of "sequences" is not {{"protein": {{...}}}}')
-    raise InputError(f'{source}: holds "{wrong[0]}"; {_ONE_CHAIN}, without ligands, DNA or RNA')
-  if len(kinds) != 1:
-    raise InputError(f'{source}: holds {len(kinds)} protein chains; {_ONE_CHAIN}')
-  protein = entries[0][kinds[0]]
-  if not isinstance(protein, dict) or not isinstance(protein.get('sequence'), str):
+    raise InputError(f'{source}: holds "{wrong[0]}"; {_PROTEINS_ONLY}')
+  if not entries:
+    raise InputError(f'{source}: "sequences" is empty; give at least one protein')
+  if job.get('bondedAtomPairs'):
+    raise InputError(
+      f'{source}: "bondedAtomPairs" cannot be followed by AlphaFold 2; remove it to predict the proteins alone'
+    )
+  found = [_protein(entry[kind], source) for entry, kind in zip(entries, kinds, strict=True)]
+  if (num_chains := sum(protein.copies for protein in found)) > MOST_CHAINS:
+    raise InputError(f'{source}: {num_chains:,} chains; at most {MOST_CHAINS:,} are predicted together')
+  return found
+
+
+def _protein(entry: Any, source: str) -> JobProtein:
+  """One entry, checked."""
+  if not isinstance(entry, dict) or not isinstance(entry.get('sequence'), str):
     raise InputError(f'{source}: the protein has no "sequence", a text of one-letter codes')
-  names, count = protein.get('id', 'A'), protein.get('count', 1)
-  if (isinstance(names, list) and len(names) > 1) or count != 1:
-    copies = len(names) if isinstance(names, list) and len(names) > 1 else count
-    raise InputError(f'{source}: {copies} copies of the protein; {_ONE_CHAIN}')
-  for holder, key in ((protein, 'glycans'), (job, 'bondedAtomPairs')):
-    if holder.get(key):
-      raise InputError(f'{source}: "{key}" cannot be followed by AlphaFold 2; remove it to predict the protein alone')
-  return protein
+  if entry.get('glycans'):
+    raise InputError(f'{source}: "glycans" cannot be followed by AlphaFold 2; remove it to predict the protein alone')
+  given, count = entry.get('id') or [], entry.get('count', 1)
+  ids = given if isinstance(given, list) else [given]
+  if not (type(count) is int and count > 0):
+    raise InputError(f'{source}: "count" is {json.dumps(count)[:40]}; expected a whole number, 1 or more')
+  if not all(isinstance(one, str | int) and str(one) for one in ids):
+    raise InputError(f'{source}: "id" is {json.dumps(given)[:40]}; expected the name of a chain, or a list of names')
+  if len(ids) > 1 and count not in (1, len(ids)):
+    raise InputError(f'{source}: {len(ids)} names in "id", but "count" is {count}; give one of the two')
+  names = tuple(str(one).encode('utf-8', 'replace').decode() for one in ids)
+  return JobProtein(entry, entry['sequence'].strip(), names if len(names) >= count else (), max(count, len(names)))
+
+
+def names_of(chains: Sequence[JobProtein]) -> tuple[str, ...]:
+  """The name of every chain; none where one has none."""
+  return tuple(name for protein in chains for name in protein.names) if all(one.names for one in chains) else ()
 
 
 def text_of(protein: dict[str, Any], key: str, source: str) -> str | None:
@@ -94,16 +135,3 @@ def text_of(protein: dict[str, Any], key: str, source: str) -> str | None:
   if not (value is None or isinstance(value, str)):
     raise InputError(f'{source}: "{key}" is {json.dumps(value)[:40]}; expected a text, or null')
   return value and value.encode('utf-8', 'replace').decode()  # JSON can hold halves of characters
-
-
-def unpaired_msa(text: str, source: str) -> str:
-  """The alignment inside a file of one job, as A3M text.
-
-  Raises:
-    InputError: there is none.
-  """
-  jobs = read_jobs(text, source)
-  alignment = text_of(only_protein(jobs[0], source), 'unpairedMsa', source) if len(jobs) == 1 else None
-  if not alignment:
-    raise InputError(f'{source}: holds no alignment ("unpairedMsa") of a single protein')
-  return alignment

@@ -2,7 +2,7 @@
 """The network's input from a sequence and its alignment (Suppl. 1.2), and a file format for it.
 
 Only what does not depend on chance is made here; clusters, masking and extra rows are drawn on the device from the
-raw alignment. A batch is of numpy arrays, unpadded, and of one chain.
+raw alignment. A batch is of numpy arrays, unpadded, of one chain or of all chains of a complex in their order.
 """
 
 import io
@@ -16,6 +16,7 @@ from alphafold_jax import atomic, fields, schema
 from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import Alignment, profile, single_sequence
+from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import InputError
 
@@ -31,16 +32,16 @@ def make_batch(
   num_templates: int = 4,
   max_rows: int | None = None,
 ) -> schema.Batch:
-  """The unpadded input for one chain; a bare sequence is an alignment of one row.
+  """The unpadded input for a protein or complex; a bare sequence is an alignment of one row.
 
   Args:
-    query: sequence or alignment.
+    query: sequence, of a complex 'AAA:BBB', or alignment; its `lengths` are those of the chains.
     templates: from `templates.stack_templates`; None gives empty slots.
     num_templates: how many empty slots; ignored with templates.
     max_rows: keep only that many rows; the profile is still that of all.
 
   Raises:
-    InputError: the templates are for a query of another length.
+    InputError: the templates are for a query of another length, or the chains for another alignment.
   """
   if not isinstance(query, str | Alignment):
     raise wrong('query', query, 'must be a sequence as text, or an Alignment')
@@ -54,19 +55,31 @@ def make_batch(
     raise wrong('templates', templates, 'must be from data.templates.stack_templates')
   elif templates.aatype.shape[1] != num_res:
     raise InputError(f'the templates are for {templates.aatype.shape[1]} residues, the query has {num_res}')
-  ones = np.ones(num_res, np.int32)
+  chains = _chains(alignment, num_res)
   return schema.Batch(
     aatype=aatype,
     soft_sequence=np.eye(21, dtype=np.float32)[aatype],
     seq_mask=np.ones(num_res, np.float32),
-    residue_index=np.arange(num_res, dtype=np.int32),
-    asym_id=ones,
-    entity_id=ones.copy(),
-    sym_id=ones.copy(),
+    residue_index=chains.residue_index,
+    asym_id=chains.asym_id,
+    entity_id=chains.entity_id,
+    sym_id=chains.sym_id,
     msa=_msa(alignment, num_seq if max_rows is None else max(1, min(max_rows, num_seq))),
     templates=templates,
     targets=empty_targets(num_res),
   )
+
+
+def _chains(alignment: Alignment, num_res: int) -> Chains:
+  """The chains that an alignment spans; a single one is whatever it was called."""
+  if not alignment.lengths:
+    return Chains(('X' * num_res,))
+  if len(alignment.query) != num_res or sum(alignment.lengths) != num_res:
+    raise InputError(
+      f'alignment of {num_res} columns: its query has {len(alignment.query)} residues, its chains '
+      f'{sum(alignment.lengths)}; all must be one number'
+    )
+  return Chains.cut(alignment.query, alignment.lengths)
 
 
 def _check_alignment(alignment: Alignment) -> None:

@@ -45,14 +45,14 @@ def advice(given: str) -> str | None:
     return 'is the text of a FASTA file, not its name; write it into a file, such as name.fasta'
   if _is_sequence(text):
     sequence = ''.join(text.split())
-    short = sequence if len(sequence) <= 60 else f'{sequence[:20]}...'
     return (
       f'reads like a sequence of {len(sequence.rstrip("*"))} letters, and there is no such file; write it into one:\n'
-      f"  printf '>name\\n{short}\\n' > name.fasta"
+      f"  printf '>name\\n{_short(text)}\\n' > name.fasta"
     )
   if _CHAINS.fullmatch(text) and len(text) > _SHORTEST:
     return (
-      'reads like the chains of a complex, and there is no such file; complexes are a later feature, give one chain'
+      'reads like the chains of a complex, and there is no such file; write them into one:\n'
+      f"  printf '>name\\n{_short(text)}\\n' > name.fasta"
     )
   if text == '-':
     return 'an input is read more than once, so it cannot come through a pipe; write it into a file'
@@ -81,6 +81,12 @@ def _entry(text: str) -> str | None:
         f'{address.format(text.upper())} and give its sequence as FASTA'
       )
   return None
+
+
+def _short(text: str) -> str:
+  """A sequence as it is shown in a command."""
+  sequence = ''.join(text.split())
+  return sequence if len(sequence) <= 60 else f'{sequence[:20]}...'
 
 
 def _is_sequence(text: str) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to predict: the queries of a file, or of the files of a directory; one record is one protein.
+"""What to predict: the queries of a file, or of the files of a directory; one record is one protein or complex.
 
 Whether a file can be used is known when it was scanned, whatever its size and however many there are: every row of an
 alignment is checked, none is kept. A bad record never hides the good ones: `scan_queries` returns both, in order, each
@@ -48,16 +48,20 @@ class Scan:
     return [item for item in self.items if isinstance(item, FailedQuery)]
 
 
-def read_queries(path: str | Path) -> list[Query]:
+def read_queries(path: str | Path, *, complex: bool = False) -> list[Query]:
   """The queries of a file or directory, see `scan_queries`; raises InputError at the first that is bad."""
-  scan = scan_queries(path)
+  scan = scan_queries(path, complex=complex)
   for failure in scan.failures:
     raise InputError(failure.message)
   return scan.queries
 
 
 def scan_queries(
-  path: str | Path, *, read: Read = read_bytes, others: Mapping[str, Other] = MappingProxyType({})
+  path: str | Path,
+  *,
+  read: Read = read_bytes,
+  others: Mapping[str, Other] = MappingProxyType({}),
+  complex: bool = False,
 ) -> Scan:
   """Reads a file or the files of a directory.
 
@@ -66,6 +70,7 @@ def scan_queries(
       of these. In a directory a structure counts only if there is nothing else.
     read: gives the content of a file, decompressed.
     others: what reads other kinds of files, by suffix; these come last.
+    complex: whether the records of a FASTA file are the chains of one complex, which has the file's name.
 
   Raises:
     InputError: the path itself cannot be read, or has no such file.
@@ -82,7 +87,7 @@ def scan_queries(
   items: list[Query | FailedQuery] = []
   for file in sorted(files, key=lambda file: suffix(file) in others):
     try:
-      for item in _items(file, read, others):
+      for item in _items(file, read, others, complex):
         items.append(item) if not isinstance(item, str) else notes.append(item)
     except InputError as error:
       items.append(FailedQuery(stem(file), str(file), str(error)))
@@ -90,11 +95,13 @@ def scan_queries(
   return Scan(tuple(dataclasses.replace(item, job=job) for item, job in zip(items, jobs, strict=True)), tuple(notes))
 
 
-def _items(file: Path, read: Read, others: Mapping[str, Other]) -> Iterator[Query | FailedQuery | str]:
+def _items(
+  file: Path, read: Read, others: Mapping[str, Other], is_complex: bool
+) -> Iterator[Query | FailedQuery | str]:
   if suffix(file) in others:
     yield from others[suffix(file)](file)
   else:
-    reader, opened = query_formats.open_file(file, read)
+    reader, opened = query_formats.open_file(file, read, is_complex)
     yield from reader(opened)
 
 

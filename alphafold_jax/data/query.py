@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A protein to predict, or what stands in the place of one that cannot be."""
+"""A protein or complex to predict, or what stands in the place of one that cannot be."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from alphafold_jax import atomic
-from alphafold_jax.data.alignment import Alignment, checked, encode, parse_a3m
+from alphafold_jax.arguments import wrong
+from alphafold_jax.constants import residues
+from alphafold_jax.data import complexes
+from alphafold_jax.data.alignment import Alignment, checked_chains, encode, parse_a3m
 from alphafold_jax.data.alignment_files import Read, read_a3m
+from alphafold_jax.data.chains import Chains
+from alphafold_jax.data.complexes import ComplexAlignment, Merging
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.records import decode, read_bytes
 from alphafold_jax.errors import InputError
-from alphafold_jax.one_line import one_line
+from alphafold_jax.naming import listed
+from alphafold_jax.one_line import brief, cut, one_line
 from alphafold_jax.screen import number
 
 
@@ -23,8 +29,12 @@ from alphafold_jax.screen import number
 class OwnTemplate(Protocol):
   """A template that comes with a protein."""
 
+  @property
+  def chain(self) -> int:
+    """The chain of a complex that it is for, from 0."""
+
   def place(self, query_sequence: str) -> Any:
-    """The structure on the protein's residues, a `data.templates.Template`."""
+    """The structure on the residues of its chain, a `data.templates.Template`."""
 
   def identity(self) -> str:
     """A digest of the structure and its place."""
@@ -32,45 +42,122 @@ class OwnTemplate(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-  """One protein to predict."""
+  """One protein or complex to predict.
+
+  The chains of a complex are given as one text, 'AAA:BBB', or joined with their `lengths`.
+  """
 
   name: str  # as in the file: header, CSV id, or the stem of an A3M file
-  sequence: str  # upper-case letters
-  alignment: Alignment | Path | None = None  # a path is read by `load_alignment`
+  sequence: str  # upper-case letters; of a complex those of all chains, one behind the other
+  alignment: Alignment | ComplexAlignment | Path | None = None  # a path is read by `load_alignment`
   source: str = ''  # file and record, for messages
   job: str = ''  # safe for file names and unique in its input; by default made from the name
   notes: tuple[str, ...] = ()  # what was repaired on reading
   templates: tuple[OwnTemplate, ...] | None = None  # its own, perhaps none at all; None: nothing is said
-
-  __repr__ = one_line
+  lengths: tuple[int, ...] = ()  # residues of each chain of a complex, in the given order; none: a single chain
+  chain_names: tuple[str, ...] = ()  # of a complex; none: A, B, ...
 
   def __post_init__(self) -> None:
     if not isinstance(self.name, str):
       raise InputError(f'the name of a protein is {self.name!r:.60}; give a text')
-    if not isinstance(self.alignment, Alignment | str | Path | None):
+    if not isinstance(self.alignment, Alignment | ComplexAlignment | str | Path | None):
       raise InputError(
         f'{self.name}: the alignment is of type {type(self.alignment).__name__}; give a path or Alignment'
       )
-    object.__setattr__(self, 'sequence', checked(self.sequence, self.name))
+    chains = self._checked_chains()
+    several = len(chains) > 1
+    object.__setattr__(self, 'sequence', chains.sequence)
+    object.__setattr__(self, 'lengths', chains.lengths if several else ())
+    object.__setattr__(self, 'chain_names', chains.names if several else ())
     if not self.job:
       object.__setattr__(self, 'job', safe_name(self.name))
 
-  def load_alignment(self, read: Read = read_bytes) -> Alignment | None:
-    """The alignment, read and checked now; None for a bare sequence.
+  def __repr__(self) -> str:
+    if not self.lengths:
+      return one_line(self)
+    shown: dict[str, Any] = {'name': self.name, 'sequence': self.chains.text, 'lengths': self.lengths}
+    shown |= {'chain_names': self.chain_names, 'alignment': self.alignment, 'source': self.source}
+    return cut(f'Query({", ".join(f"{name}={brief(value)}" for name, value in shown.items())}') + ')'
+
+  @property
+  def chains(self) -> Chains:
+    """The chains; one of a single protein."""
+    return Chains.cut(self.sequence, self.lengths, self.chain_names)
+
+  def load_complex(self, read: Read = read_bytes) -> ComplexAlignment | None:
+    """The alignments of the distinct chains of a complex, read and checked now; None for bare sequences.
 
     Args:
       read: gives the content of a file, decompressed.
 
     Raises:
+      InputError: they cannot be read, or are given as one over all residues.
+    """
+    alignment = self.alignment
+    if isinstance(alignment, Alignment):
+      raise InputError(f'{self.source or self.name}: has one alignment over all chains; give those of each chain')
+    if isinstance(alignment, str | Path):
+      _, alignment = complexes.parse(read_a3m(alignment, read), str(alignment))
+    return alignment
+
+  def load_alignment(self, read: Read = read_bytes, merging: Merging = complexes.COLABFOLD) -> Alignment | None:
+    """The alignment over all residues, read and checked now; None for a bare sequence.
+
+    Args:
+      read: gives the content of a file, decompressed.
+      merging: which rows are taken of the alignments of a complex.
+
+    Raises:
       InputError: it cannot be read, or its query is another sequence.
     """
     alignment = self.alignment
+    place = f'{self.source or self.name}: the alignment'
+    what = f'{place} {alignment}' if isinstance(alignment, str | Path) else place
+    if isinstance(alignment, ComplexAlignment) or (self.lengths and not isinstance(alignment, Alignment)):
+      of_chains = self.load_complex(read)
+      return None if of_chains is None else _merged(of_chains, self.chains, merging, what)
     if isinstance(alignment, str | Path):
       alignment = parse_a3m(read_a3m(alignment, read), str(alignment))
     if alignment is not None:
-      what = 'the alignment' if alignment is self.alignment else f'the alignment {self.alignment}'
-      check_same(alignment.query, self.sequence, f'{self.source or self.name}: {what}')
+      check_same(alignment.query, self.sequence, what)
+      alignment = _of_chains(alignment, self.lengths, what)
     return alignment
+
+  def _checked_chains(self) -> Chains:
+    """The chains, of which each can be built."""
+    chains = checked_chains(self.sequence, self.name)
+    if len(chains) == 1:
+      chains = Chains.cut(chains.sequence, self.lengths)
+    elif self.lengths and tuple(self.lengths) != chains.lengths:
+      raise wrong('lengths', self.lengths, f"of {self.name!r}: ':' divides its sequence otherwise; leave them out")
+    if len(chains) > 1:
+      chains = Chains(chains.sequences, tuple(self.chain_names))
+      for name, sequence in zip(chains.names, chains.sequences, strict=True):
+        if set(sequence) <= residues.UNKNOWN_LETTERS:
+          raise InputError(
+            f'{self.source or self.name}: every residue of chain {name} is of unknown type (X, J or O), so there is '
+            'nothing to build of it; give its residue types, or leave the chain out'
+          )
+    return chains
+
+
+def _of_chains(alignment: Alignment, lengths: tuple[int, ...], what: str) -> Alignment:
+  """An alignment over all residues with the lengths of the chains, unless it has others."""
+  if alignment.lengths == lengths:
+    return alignment
+  if alignment.lengths:
+    raise InputError(
+      f'{what} is of chains of {listed(map(str, alignment.lengths), 8)} residues, the sequence of '
+      f'{listed(map(str, lengths or (len(alignment.query),)), 8)}; they must be the same chains in the same order'
+    )
+  return dataclasses.replace(alignment, lengths=lengths)
+
+
+def _merged(alignment: ComplexAlignment, chains: Chains, merging: Merging, what: str) -> Alignment:
+  try:
+    return complexes.merge(alignment, chains, merging)
+  except InputError as error:
+    raise InputError(f'{what}: {error}') from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +171,14 @@ class FailedQuery:
 
 
 class Reading(NamedTuple):
-  """What a record says of a protein, its name aside."""
+  """What a record says of a protein or complex, its name aside."""
 
   sequence: str
   notes: tuple[str, ...] = ()
-  alignment: Alignment | Path | None = None
+  alignment: Alignment | ComplexAlignment | Path | None = None
   templates: tuple[OwnTemplate, ...] | None = None
+  lengths: tuple[int, ...] = ()
+  chain_names: tuple[str, ...] = ()
 
   def __repr__(self) -> str:
     return one_line(self)
@@ -102,6 +191,7 @@ class Opened:
   path: Path
   content: bytes  # decompressed
   read: Read  # for other files that it names
+  is_complex: bool = False  # whether its records are the chains of one complex
 
   @functools.cached_property
   def text(self) -> str:
@@ -131,9 +221,18 @@ def query_of(name: str, source: str, read: Callable[..., Reading], *arguments: A
   """The query with the content that `read` returns, or its failure."""
   try:
     content = read(*arguments)
+    return Query(
+      name,
+      content.sequence,
+      content.alignment,
+      source,
+      notes=content.notes,
+      templates=content.templates,
+      lengths=content.lengths,
+      chain_names=content.chain_names,
+    )
   except InputError as error:
     return FailedQuery(name, source, str(error))
-  return Query(name, content.sequence, content.alignment, source, notes=content.notes, templates=content.templates)
 
 
 def check_same(query: str, sequence: str, what: str) -> None:
@@ -148,4 +247,33 @@ def check_same(query: str, sequence: str, what: str) -> None:
     raise InputError(
       f'{what} has {query[i]} at residue {i + 1} of its query, the sequence has {sequence[i]}; '
       'its first row must be the sequence'
+    )
+
+
+def check_chains(found: Reading, sequences: Sequence[str], what: str) -> None:
+  """Refuses an alignment of other chains than these; their order does not count.
+
+  Args:
+    found: the query of the alignment.
+    sequences: of the chains.
+    what: names the alignment in messages.
+
+  Raises:
+    InputError: it is of another sequence, or of other chains.
+  """
+  if len(sequences) == 1 and not found.lengths:
+    check_same(found.sequence, sequences[0], what)
+    return
+  theirs = Chains.cut(found.sequence, found.lengths)
+  if not found.lengths:
+    table = Chains(tuple(sequences))
+    line = f'#{",".join(str(len(one)) for one in table.distinct)}\\t{",".join(map(str, table.copies))}'
+    raise InputError(
+      f"{what} does not say where its chains end; put the line '{line}' (a tab in the middle) above its first record, "
+      'if that is the chains joined, each once'
+    )
+  if sorted(encode(one).tobytes() for one in theirs.sequences) != sorted(encode(one).tobytes() for one in sequences):
+    raise InputError(
+      f'{what} is of chains of {listed(map(str, theirs.lengths), 8)} residues, the sequence of '
+      f'{listed((str(len(one)) for one in sequences), 8)}; they must be the same chains'
     )

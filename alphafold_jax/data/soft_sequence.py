@@ -9,7 +9,7 @@ import numpy as np
 
 from alphafold_jax import schema
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import checked, encode
+from alphafold_jax.data.alignment import checked_chains, encode
 from alphafold_jax.errors import InputError
 
 _NUM_TYPES = residues.UNKNOWN + 1  # 20 and unknown
@@ -20,13 +20,14 @@ def with_sequence(batch: schema.Batch, sequence: schema.Array | str) -> schema.B
 
   Everything that holds the query follows: residue types and with them atoms, target features, row 0 of the alignment,
   its share of the profile, and, as the network draws them, the profile of its cluster. Deletions, the other rows,
-  couplings and templates stay. So one-hot probabilities give the batch that `make_batch` makes of the sequence and
-  these rows; only the profile is equal up to rounding (1e-7), and it does nothing but weigh what masked residues are
-  replaced by.
+  couplings, templates and the numbers of chains (copies stay copies) stay. So one-hot probabilities give the batch that
+  `make_batch` makes of the sequence and these rows; only the profile is equal up to rounding (1e-7), and it does
+  nothing but weigh what masked residues are replaced by.
 
   Args:
     batch: one example, its first alignment row the query.
-    sequence: letters, or probabilities of the residue types, unknown last: [num_res, 21], or [num_res, 20] without it.
+    sequence: letters (of a complex 'AAA:BBB'), or probabilities of the residue types, unknown last: [num_res, 21], or
+      [num_res, 20] without it.
 
   Raises:
     InputError: it is of another length, of no residues, or holds no finite numbers.
@@ -38,7 +39,7 @@ def with_sequence(batch: schema.Batch, sequence: schema.Array | str) -> schema.B
       f'a batch with aatype of shape {np.shape(batch.aatype)}; with_sequence takes one example: jax.vmap'
     )
   num_res = len(batch.aatype)
-  probs = _of_letters(sequence) if isinstance(sequence, str) else _checked(sequence)
+  probs = _of_letters(sequence, batch.asym_id) if isinstance(sequence, str) else _checked(sequence)
   if probs.shape != (num_res, _NUM_TYPES):
     raise InputError(
       f'a sequence of shape {probs.shape}; the batch has {num_res} residues: give as many letters, or probabilities '
@@ -58,8 +59,15 @@ def with_sequence(batch: schema.Batch, sequence: schema.Array | str) -> schema.B
   return dataclasses.replace(batch, aatype=aatype, soft_sequence=probs, msa=msa)
 
 
-def _of_letters(sequence: str) -> np.ndarray:  # [num_res, 21]
-  return np.eye(_NUM_TYPES, dtype=np.float32)[encode(checked(sequence, 'sequence'))]
+def _of_letters(sequence: str, asym_id: schema.Array) -> np.ndarray:  # [num_res, 21]
+  """Letters as one-hot rows; where they are divided into chains, these must be the chains of the batch."""
+  chains = checked_chains(sequence, 'sequence')
+  if len(chains) > 1 and not isinstance(asym_id, jax.core.Tracer):
+    ids, counts = np.unique(np.asarray(asym_id), return_counts=True)
+    lengths = tuple(counts[ids > 0].tolist())  # 0: padding
+    if lengths != chains.lengths:
+      raise InputError(f'a sequence of chains of {chains.lengths} residues; the batch has chains of {lengths}')
+  return np.eye(_NUM_TYPES, dtype=np.float32)[encode(chains.sequence)]
 
 
 def _checked(probabilities: schema.Array) -> jax.Array:  # [num_res, 20 or 21] -> [num_res, 21]

@@ -17,6 +17,7 @@ from alphafold_jax.arguments import wrong
 from alphafold_jax.choices import MAX_TEMPLATES
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import align, canonical, checked, encode, identical, paired
+from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.features import empty_templates
 from alphafold_jax.data.query import OwnTemplate
 from alphafold_jax.data.records import NO_ALIGNMENT_SYMBOL, read_text, split_records
@@ -149,8 +150,7 @@ def place_own(own: Sequence[OwnTemplate], query_sequence: str, name: str) -> lis
   Raises:
     InputError: one of them cannot be placed.
   """
-  if not all(isinstance(template, OwnTemplate) for template in own):
-    raise wrong('templates', own, f'of {name!r}: must be from afj.read_queries; else give them to afj.predict')
+  _check_own(own, name)
   if len(own) > MAX_TEMPLATES:
     _log.warning('%s: only the first %d of its %d templates are used', name, MAX_TEMPLATES, len(own))
   return [template.place(query_sequence) for template in own[:MAX_TEMPLATES]]
@@ -174,6 +174,67 @@ def stack_templates(templates: Sequence[Template], num_templates: int = MAX_TEMP
     stacked.atom_positions[slot] = template.atom_positions
     stacked.atom_mask[slot] = template.atom_mask
     stacked.mask[slot] = 1
+  return stacked
+
+
+def own_templates(own: Sequence[OwnTemplate], chains: Chains, name: str) -> schema.Templates:
+  """The templates that came with a protein or complex, each on its chain, as `joined` puts them together.
+
+  Raises:
+    InputError: one of them cannot be placed.
+  """
+  _check_own(own, name)
+  if stray := [template.chain for template in own if not 0 <= template.chain < len(chains)]:
+    raise wrong('templates', own, f'of {name!r}: one is for chain {stray[0]}, from 0; there are {len(chains)}')
+  of_chains = [[template for template in own if template.chain == index] for index in range(len(chains))]
+  placed = [
+    place_own(of_chain, sequence, name if len(chains) == 1 else f'{name}, chain {chain}')
+    for of_chain, sequence, chain in zip(of_chains, chains.sequences, chains.names, strict=True)
+  ]
+  return joined(chains, placed) if len(chains) > 1 else stack_templates(placed[0])
+
+
+def _check_own(own: Sequence[OwnTemplate], name: str) -> None:
+  """Refuses what does not come with a protein."""
+  if not all(isinstance(template, OwnTemplate) for template in own):
+    raise wrong('templates', own, f'of {name!r}: must be from afj.read_queries; else give them to afj.predict')
+
+
+def joined(
+  chains: Chains, per_chain: Sequence[Sequence[Template]], num_templates: int = MAX_TEMPLATES
+) -> schema.Templates:
+  """The batch's field of a complex: the k-th templates of all chains side by side in slot k, then empty slots.
+
+  What a template says of residues of two chains is not used by the network, so that the chains of a slot may be of
+  different structures. Where a slot is filled for some chains only, the others are alanine without atoms in it, as
+  AlphaFold pads them.
+
+  Args:
+    chains: the complex.
+    per_chain: the templates of each chain, best first, on its residues.
+    num_templates: slots.
+
+  Raises:
+    InputError: not one list for each chain, a template is for another length, or there are none or too many.
+  """
+  if len(per_chain) != len(chains):
+    raise InputError(f'templates of {len(per_chain)} chains; give a list for each of the {len(chains)}')
+  stacked = empty_templates(num_templates, chains.num_res)
+  for name, sequence, span, templates in zip(chains.names, chains.sequences, chains.spans, per_chain, strict=True):
+    if not templates:
+      continue
+    if len(templates[0].aatype) != len(sequence):
+      raise InputError(
+        f'chain {name}: its templates are for {len(templates[0].aatype)} residues, the chain has {len(sequence)}'
+      )
+    of_chain = stack_templates(templates, num_templates)
+    for field in ('aatype', 'atom_positions', 'atom_mask'):
+      getattr(stacked, field)[: len(templates), span] = getattr(of_chain, field)[: len(templates)]
+    stacked.mask[: len(templates)] = 1
+  if not stacked.mask.any():
+    raise InputError('no template for any chain; leave the templates out')
+  for span, templates in zip(chains.spans, per_chain, strict=True):
+    stacked.aatype[len(templates) : int(stacked.mask.sum()), span] = residues.RESTYPE_INDEX['A']
   return stacked
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from alphafold_jax import config, errors
 from alphafold_jax.constants import residues
+from alphafold_jax.naming import chain_name as chain_name
 from alphafold_jax.one_line import cut, one_line
 
 ARRAYS = ('aatype', 'residue_index', 'asym_id', 'atom_positions', 'atom_mask', 'plddt')  # of every prediction
@@ -225,15 +226,6 @@ def check_finite(prediction: PredictionRecord) -> None:
   _check_scores(prediction, 'pLDDT', prediction.plddt)
   for name in ('pae', 'ptm', 'iptm'):
     _check_scores(prediction, name, getattr(prediction, name))
-
-
-def chain_name(index: int) -> str:
-  """The index-th chain's name in the PDB's order: A to Z, then AA, BA, ... ZA, AB, ..."""
-  name, index = '', index + 1
-  while index > 0:
-    index, letter = divmod(index - 1, 26)
-    name += chr(ord('A') + letter)
-  return name
 
 
 def _residue(arrays: Mapping[str, np.ndarray], i: Any) -> Residue:

@@ -6,7 +6,7 @@ fasta      FASTA and PIR
 aligned    A3M and Stockholm
 tables     CSV and TSV
 structure  PDB and mmCIF
-job_json   the input of AlphaFold 3
+job_json   the input of AlphaFold 3, and job_templates its templates
 foreign    what is not read, by name
 
 What a file holds is told by its content where that leaves no doubt, whatever it is called; FASTA and A3M, which may
@@ -45,12 +45,13 @@ _ENOUGH = 1 << 20  # bytes of a file, to see what it is
 _TABLE = re.compile(r'\W*id\W*[,;\t]\W*sequence\b', re.IGNORECASE)
 
 
-def open_file(path: Path, read: Read = read_bytes) -> tuple[Reader, Opened]:
+def open_file(path: Path, read: Read = read_bytes, is_complex: bool = False) -> tuple[Reader, Opened]:
   """A file's content, and what reads it.
 
   Args:
     path: the file.
     read: gives the content of a file, decompressed.
+    is_complex: whether its records are the chains of one complex.
 
   Raises:
     InputError: it cannot be read, or is of a kind that is not.
@@ -58,7 +59,7 @@ def open_file(path: Path, read: Read = read_bytes) -> tuple[Reader, Opened]:
   content = read(path)
   if what := foreign.foreign_bytes(content):
     raise InputError(f'{path}: {what}')
-  file = Opened(path, content, read)
+  file = Opened(path, content, read, is_complex)
   return _reader(file), file
 
 

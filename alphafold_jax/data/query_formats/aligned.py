@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alignments, A3M or Stockholm: one item, the query, named by the file."""
+"""Alignments, A3M or Stockholm: one item, the query, named by the file; that of a complex has a '#' line above it."""
 
 from pathlib import Path
 
 from alphafold_jax.data.alignment_files import checked_query
 from alphafold_jax.data.query import Items, Opened, Reading, query_of
-from alphafold_jax.data.query_formats.letters import letter_notes
+from alphafold_jax.data.query_formats.letters import notes_on_chains
 
 
 def read_aligned(file: Opened) -> Items:
@@ -20,5 +20,7 @@ def alignment_query(path: Path, content: bytes) -> Reading:
     path: the file.
     content: what it holds, decompressed.
   """
-  query, notes = checked_query(content, str(path))
-  return Reading(query, (*notes, *letter_notes(query)), path)
+  head = checked_query(content, str(path))
+  chains = head.chains
+  notes = (*head.notes, *notes_on_chains(chains.sequences))
+  return Reading(chains.sequence, notes, path, lengths=chains.lengths if len(chains) > 1 else ())

@@ -9,10 +9,12 @@ import dataclasses
 import re
 from pathlib import Path
 
+from alphafold_jax.data.chains import spans
 from alphafold_jax.data.query import Items, Opened, Reading, query_of
-from alphafold_jax.data.query_formats.letters import read_sequence
+from alphafold_jax.data.query_formats.letters import read_chains
 from alphafold_jax.data.records import ANNOTATIONS, FastaRecord, split_records
 from alphafold_jax.errors import InputError
+from alphafold_jax.naming import chain_name, listed
 from alphafold_jax.screen import number
 
 _PIR = re.compile(r'(P1|F1|DL|DC|RL|RC|N1|N3|XX);\s*(.*)', re.IGNORECASE)  # what it is, and its name
@@ -25,18 +27,46 @@ _SHORT = 20  # letters of a word that may be a description
 
 
 def read_fasta(file: Opened) -> Items:
-  """One item for each record."""
+  """One item for each record; of a file that is read as a complex, one item of all of them."""
   records, _ = split_records(file.text, str(file.path))
   if annotations := [record for record in records if _is_annotation(record)]:
     records = [record for record in records if not _is_annotation(record)]
     if not records:
       raise InputError(f'{file.path}: no sequence besides secondary structure rows; give the sequence')
     yield f'{file.path}: {number(len(annotations), "secondary structure row")} left out'
+  if file.is_complex and len(records) > 1:
+    yield query_of(file.stem, f'{file.path}, {len(records)} records', _one_complex, records, file.path)
+    return
   for index, record in enumerate(records, start=1):
-    pir = _PIR.match(record.name)
-    name = (pir[2].strip() if pir else record.name) or f'{file.stem}_{index}'
+    name = _name(record) or f'{file.stem}_{index}'
     source = f'{file.path}, record {index} (line {record.line})'
-    yield query_of(name, source, _pir_record if pir else _fasta_record, record, file.path)
+    yield query_of(name, source, _record, record, file.path)
+
+
+def _one_complex(records: list[FastaRecord], path: Path) -> Reading:
+  """The chains of all records, in their order."""
+  chains: list[str] = []
+  notes, named = [], []
+  for record in records:
+    read = _record(record, path)
+    of_record = [read.sequence[span] for span in spans(read.lengths or (len(read.sequence),))]
+    notes += [f'record {record.id!r}: {note}' for note in read.notes]
+    named += [
+      f'{chain_name(len(chains) + i)} is {record.id or "a record without a name"}' for i in range(len(of_record))
+    ]
+    chains += of_record
+  notes.insert(0, f'one complex of all records: {listed(named, 6)}')
+  return Reading(''.join(chains), tuple(notes), lengths=tuple(map(len, chains)))
+
+
+def _name(record: FastaRecord) -> str:
+  """The name in a header."""
+  pir = _PIR.match(record.name)
+  return pir[2].strip() if pir else record.name
+
+
+def _record(record: FastaRecord, path: Path) -> Reading:
+  return _pir_record(record, path) if _PIR.match(record.name) else _fasta_record(record, path)
 
 
 def _is_annotation(record: FastaRecord) -> bool:
@@ -48,12 +78,13 @@ def _fasta_record(record: FastaRecord, path: Path) -> Reading:
   if other := _NO_PROTEIN.match(record.name):
     raise InputError(
       f'{path}, line {record.line}: record {record.id!r} is no protein ({other[1] or other[2]}) by its header; '
-      'complexes are a later feature, so leave it out (or give it another name, if it is a protein)'
+      'AlphaFold 2 predicts proteins only, so leave it out (or give it another name, if it is a protein)'
     )
-  sequence, notes = read_sequence(record, path)
+  read = read_chains(record, path)
+  notes = read.notes
   if named := _WITH_ALIGNMENT.match(record.name):
     notes = (*notes, f'the alignment {named[1]} that its header names is not read; give it as INPUT')
-  return Reading(sequence, notes)
+  return Reading(read.sequence, notes, lengths=read.lengths)
 
 
 def _pir_record(record: FastaRecord, path: Path) -> Reading:
@@ -73,7 +104,7 @@ def _pir_record(record: FastaRecord, path: Path) -> Reading:
   if '*' in body.text[:-1]:
     before = body.text.partition('*')[0]
     raise InputError(f"{place}: text behind the '*' that ends a PIR record ({len(before)} residues); remove it")
-  sequence, notes = read_sequence(body, path)
+  read = read_chains(body, path)
   ending = "the stop '*' at the end left out"  # which ends every PIR record, and is no stop
   said = (f'read as PIR: {description[:40]!r} is the description',) if description else ('read as PIR',)
-  return Reading(sequence, (*said, *(note for note in notes if note != ending)))
+  return Reading(read.sequence, (*said, *(note for note in read.notes if note != ending)), lengths=read.lengths)

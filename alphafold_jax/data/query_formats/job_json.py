@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON input of AlphaFold 3 and AlphaFold Server: one item for each job, with its alignment and templates."""
+"""The JSON input of AlphaFold 3 and AlphaFold Server: one item for each job, with its alignments and templates."""
 
-import dataclasses
-import hashlib
 import json
-import os
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax.data import alphafold3
 from alphafold_jax.data.alignment import Alignment, single_sequence
-from alphafold_jax.data.alignment_files import checked_query
+from alphafold_jax.data.alignment_files import as_a3m, checked_query
+from alphafold_jax.data.alphafold3 import JobProtein
+from alphafold_jax.data.complexes import ComplexAlignment, of_texts
+from alphafold_jax.data.job_alignments import chain_texts, files_of
 from alphafold_jax.data.query import Items, Opened, Reading, check_same, query_of
-from alphafold_jax.data.query_formats.letters import read_sequence
-from alphafold_jax.data.records import FastaRecord, read_text
+from alphafold_jax.data.query_formats.job_templates import templates_of
+from alphafold_jax.data.query_formats.letters import ReadChains, read_chains
+from alphafold_jax.data.records import FastaRecord
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
@@ -36,119 +37,107 @@ def read_jobs(file: Opened) -> Items:
 
 
 def _job(file: Opened, job: dict[str, Any], source: str, num_jobs: int) -> Reading:
-  protein = alphafold3.only_protein(job, source)
-  record = FastaRecord(protein.get('id') or 'A', 1, ((1, protein['sequence'].strip()),), unit='residue')
-  sequence, notes = read_sequence(dataclasses.replace(record, name=str(record.name)), source)
-  alignment, own = _alignment(file, protein, sequence, source, num_jobs)
-  templates = _templates(file.path, protein, sequence, source)
-  if templates and num_jobs > 1:
+  proteins = alphafold3.proteins(job, source)
+  read = [_sequence(protein, source) for protein in proteins]
+  if any(protein.entry.get('templates') for protein in proteins) and num_jobs > 1:
     raise InputError(f'{source}: several jobs with templates in a file; give each job a file')
-  return Reading(sequence, (*notes, *own, *_unused(job, protein, source)), alignment, templates)
+  chains = [letters for letters, protein in zip(read, proteins, strict=True) for _ in range(protein.copies)]
+  alone = len(chains) == 1
+  alignment, own = (
+    _alignment(file, proteins[0], read[0].sequence, source, num_jobs)
+    if alone
+    else _alignments(file, proteins, source, num_jobs)
+  )
+  return Reading(
+    ''.join(one.sequence for one in chains),
+    (*_unique(note for one in read for note in one.notes), *own, *_unused(job, proteins, source)),
+    alignment,
+    templates_of(proteins, file.path, source),
+    lengths=() if alone else tuple(len(one.sequence) for one in chains),
+    chain_names=() if alone else alphafold3.names_of(proteins),
+  )
+
+
+def _sequence(protein: JobProtein, source: str) -> ReadChains:
+  """The letters of one entry."""
+  record = FastaRecord(protein.names[0] if protein.names else 'A', 1, ((1, protein.sequence),), unit='residue')
+  read = read_chains(record, source)
+  if len(read.sequences) > 1:
+    raise InputError(f"{source}: ':' in the sequence of {protein.place}; give each chain an entry of its own")
+  return read
 
 
 def _alignment(
-  file: Opened, protein: dict[str, Any], sequence: str, source: str, num_jobs: int
+  file: Opened, protein: JobProtein, sequence: str, source: str, num_jobs: int
 ) -> tuple[Alignment | Path | None, list[str]]:
-  """The unpaired alignment, checked, and notes; None: nothing is said about it."""
+  """The unpaired alignment of a protein alone, checked, and notes; None: nothing is said about it."""
   notes = []
-  text = alphafold3.text_of(protein, 'unpairedMsa', source)
-  path = alphafold3.text_of(protein, 'unpairedMsaPath', source)
-  if text and path:
-    raise InputError(f'{source}: both "unpairedMsa" and "unpairedMsaPath"; give one of them')
-  if any(alphafold3.text_of(protein, key, source) for key in ('pairedMsa', 'pairedMsaPath')):
+  given = {key: alphafold3.text_of(protein.entry, key, source) for key in ('unpairedMsa', 'pairedMsa')}
+  files = files_of(protein, file.path.parent, source)
+  if given['pairedMsa'] or 'pairedMsa' in files:
     notes.append('the paired alignment not used: a single chain has nothing to pair with')
-  if path:
-    alignment = file.path.parent / path
-    if not os.path.lexists(alignment):
-      raise InputError(f'{source}: its "unpairedMsaPath" {alignment} does not exist; correct it')
-    query, own = checked_query(file.read(alignment), str(alignment))
-  elif text:
+  if 'unpairedMsa' in files:
+    alignment = files['unpairedMsa']
+    head = checked_query(file.read(alignment), str(alignment))
+  elif text := given['unpairedMsa']:
     if num_jobs > 1:
       raise InputError(f'{source}: several jobs with alignments in a file; give each job a file')
     alignment = file.path
-    query, own = checked_query(text.encode(), f'{source}, "unpairedMsa"')
+    head = checked_query(text.encode(), f'{source}, "unpairedMsa"')
   else:
-    if text is None:
+    if given['unpairedMsa'] is None:
       return None, notes
     return single_sequence(sequence), [*notes, 'its "unpairedMsa" is empty: folded without homologues']
-  check_same(query, sequence, f'{source}: the alignment')
-  return alignment, [*notes, *own]
+  if len(head.chains) > 1:
+    raise InputError(f'{source}: its alignment is that of a complex, {head.chains.lengths}; give that of the protein')
+  check_same(head.query, sequence, f'{source}: the alignment')
+  return alignment, [*notes, *head.notes]
 
 
-def _unused(job: dict[str, Any], protein: dict[str, Any], source: str) -> list[str]:
+def _alignments(
+  file: Opened, proteins: list[JobProtein], source: str, num_jobs: int
+) -> tuple[ComplexAlignment | Path | None, list[str]]:
+  """The alignments of a complex, checked, and notes; the file itself where it holds them.
+
+  None: nothing is said about them. Those that other files hold are kept in memory.
+  """
+  files = [files_of(protein, file.path.parent, source) for protein in proteins]
+  read = [{key: as_a3m(file.read(path), str(path)) for key, path in of_chain.items()} for of_chain in files]
+  texts = [
+    given._replace(unpaired=own.get('unpairedMsa', given.unpaired), paired=own.get('pairedMsa', given.paired))
+    for given, own in zip(chain_texts(proteins, source), read, strict=True)
+  ]
+  alignment = of_texts(texts)
+  if alignment is None:
+    return None, []
+  notes = list(alignment.notes)
+  if not any(of_chain.unpaired or of_chain.paired for of_chain in texts):
+    notes.append('its alignments are empty: folded without homologues')
+  elif len(alignment.queries) == 1 and any(of_chain.paired for of_chain in texts):
+    notes.append('the paired alignment not used: copies of one chain have nothing to pair with')
+  if any(files):
+    return alignment, notes
+  if num_jobs > 1 and any(of_chain.unpaired or of_chain.paired for of_chain in texts):
+    raise InputError(f'{source}: several jobs with alignments in a file; give each job a file')
+  return (alignment if num_jobs > 1 else file.path), notes
+
+
+def _unused(job: dict[str, Any], proteins: list[JobProtein], source: str) -> list[str]:
   """Notes on what is not followed."""
   notes = []
-  if modified := protein.get('modifications'):
-    if not isinstance(modified, list):
-      raise InputError(f'{source}: "modifications" is {json.dumps(modified)[:40]}; expected a list')
-    notes.append(f'{number(len(modified), "modified residue")} read as in the sequence, without the modification')
+  modifications = [protein.entry.get('modifications') for protein in proteins]
+  if wrong := [modified for modified in modifications if modified and not isinstance(modified, list)]:
+    raise InputError(f'{source}: "modifications" is {json.dumps(wrong[0])[:40]}; expected a list')
+  if modified := sum(len(one) for one in modifications if one):
+    notes.append(f'{number(modified, "modified residue")} read as in the sequence, without the modification')
   if seeds := job.get('modelSeeds'):
     notes.append(f'modelSeeds {json.dumps(seeds)[:30]} not used: --random-seed and --num-seeds say which')
-  others = [*sorted(set(job) - _FOLLOWED), *sorted(set(protein) - _FOLLOWED_OF_PROTEIN)]
+  of_proteins = {key for protein in proteins for key in protein.entry}
+  others = [*sorted(set(job) - _FOLLOWED), *sorted(of_proteins - _FOLLOWED_OF_PROTEIN)]
   if others:
     notes.append(f'not used: {", ".join(others)[:100]}')
   return notes
 
 
-@dataclasses.dataclass(frozen=True)
-class ListedTemplate:
-  """A template of a job; the file is read again when the template is placed."""
-
-  path: Path  # of the JSON file
-  index: int  # from 0
-
-  def place(self, query_sequence: str) -> Any:
-    """The structure on the protein's residues.
-
-    Raises:
-      InputError: it cannot be placed there.
-    """
-    from alphafold_jax.data import templates
-
-    text, pairs = self._read()
-    source = f'{self.path}, template {self.index + 1}'
-    with tempfile.TemporaryDirectory() as folder:
-      structure = Path(folder) / f'template_{self.index + 1}.cif'
-      structure.write_text(text, encoding='utf-8')
-      try:
-        return templates.template_from_structure(query_sequence, structure, residue_map=pairs)
-      except InputError as error:
-        raise InputError(f'{source}: {str(error).replace(str(structure), "its mmCIF")}') from None
-
-  def identity(self) -> str:
-    """A digest of the structure and its place."""
-    return hashlib.sha256(json.dumps(self._read()).encode()).hexdigest()
-
-  def _read(self) -> tuple[str, list[tuple[int, int]]]:
-    """The text of the structure, and pairs of residues of protein and template, from 0."""
-    job = alphafold3.read_jobs(read_text(self.path), str(self.path))[0]
-    try:
-      entry = alphafold3.only_protein(job, str(self.path))['templates'][self.index]
-      text = entry.get('mmcif') or read_text(self.path.parent / entry['mmcifPath'])
-      return text, list(zip(entry['queryIndices'], entry['templateIndices'], strict=True))
-    except (LookupError, TypeError, ValueError):  # these were checked when the run began
-      raise InputError(f'{self.path}: changed since the run began; run the same command again') from None
-
-
-def _templates(path: Path, protein: dict[str, Any], sequence: str, source: str) -> tuple[ListedTemplate, ...] | None:
-  """The templates of a job, whose places are checked; None: nothing is said about them."""
-  entries = protein.get('templates')
-  if entries is None:
-    return None
-  if not isinstance(entries, list):
-    raise InputError(f'{source}: "templates" is no list')
-  for index, entry in enumerate(entries, start=1):
-    place = f'{source}, template {index}'
-    given = [key for key in ('mmcif', 'mmcifPath') if isinstance(entry, dict) and isinstance(entry.get(key), str)]
-    if len(given) != 1:
-      raise InputError(f'{place}: expected one of "mmcif" (the text) and "mmcifPath"')
-    if given == ['mmcifPath'] and not os.path.isfile(path.parent / entry['mmcifPath']):
-      raise InputError(f'{place}: no file {path.parent / entry["mmcifPath"]}')
-    indices = [entry.get(key) for key in ('queryIndices', 'templateIndices')]
-    if not all(isinstance(one, list) and all(type(i) is int and i >= 0 for i in one) for one in indices):
-      raise InputError(f'{place}: "queryIndices" and "templateIndices" must be lists of whole numbers from 0')
-    if len(indices[0]) != len(indices[1]) or not indices[0]:
-      raise InputError(f'{place}: {len(indices[0])} queryIndices and {len(indices[1])} templateIndices; give pairs')
-    if max(indices[0]) >= len(sequence):
-      raise InputError(f'{place}: queryIndices up to {max(indices[0])}, but the protein has {len(sequence)} residues')
-  return tuple(ListedTemplate(path, index) for index in range(len(entries)))
+def _unique(notes: Iterable[str]) -> list[str]:
+  return list(dict.fromkeys(notes))

@@ -1,34 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PDB and mmCIF files: the sequence of their one protein chain, as colabfold_batch takes it."""
+"""PDB and mmCIF files: the sequences of their protein chains, as colabfold_batch takes them; several are a complex."""
 
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax.data.query import Items, Opened, Reading, query_of
-from alphafold_jax.data.query_formats.letters import letter_notes
-from alphafold_jax.errors import InputError
+from alphafold_jax.data.query_formats.letters import notes_on_chains
+from alphafold_jax.naming import listed
 from alphafold_jax.screen import number
 
 
 def read_structure(file: Opened) -> Items:
-  """One item, the sequence; its name is the file's."""
-  yield query_of(file.stem, str(file.path), _sequence, file.path)
+  """One item, the chains under their own names; its name is the file's."""
+  yield query_of(file.stem, str(file.path), _chains, file.path)
 
 
-def _sequence(path: Path) -> Reading:
+def _chains(path: Path) -> Reading:
   from alphafold_jax.data import structures  # slow to load, and seldom needed
 
   content = structures.read_structure(path)
-  chains = content.chains
-  if len(chains) > 1:
-    raise InputError(
-      f'{path}: holds the protein chains {", ".join(chains)}; complexes are a later feature, so give a file with one '
-      'of them, or its sequence as FASTA'
-    )
-  (chain,) = chains.values()
-  notes = (f'sequence of chain {chain.id} of the structure, whose coordinates are not used', *_gaps(chain))
-  return Reading(chain.sequence, (*notes, *content.notes, *letter_notes(chain.sequence)))
+  chains = tuple(content.chains.values())
+  alone = len(chains) == 1
+  which = f'sequence of chain {chains[0].id}' if alone else f'sequences of chains {listed(content.chains, 8)}'
+  gaps = (note if alone else f'chain {chain.id}: {note}' for chain in chains for note in _gaps(chain))
+  sequences = tuple(chain.sequence for chain in chains)
+  notes = (f'{which} of the structure, whose coordinates are not used', *gaps, *content.notes)
+  return Reading(
+    ''.join(sequences),
+    (*notes, *notes_on_chains(sequences)),
+    lengths=() if alone else tuple(map(len, sequences)),
+    chain_names=() if alone else tuple(chain.id for chain in chains),
+  )
 
 
 def _gaps(chain: Any) -> list[str]:

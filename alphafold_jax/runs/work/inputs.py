@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.constants import residues
+from alphafold_jax.data import complexes
 from alphafold_jax.data.alignment import Alignment, single_sequence
 from alphafold_jax.data.alignment_files import as_a3m, read_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
@@ -31,9 +32,12 @@ from alphafold_jax.errors import InputError
 _log = logging.getLogger(__name__)
 _FEATURES = '.npz'
 _NO_LISTS = (bytes, Mapping)  # of queries, though they can be gone through
-_UNKNOWN = frozenset('XJO')
 _NOTHING_KNOWN = (
   'every residue is of unknown type (X, J or O), so there is nothing to build; give the real residue types'
+)
+_COMPLEX = (
+  'a complex of {} chains; this command predicts single chains so far. In Python, afj.predict(model, query) takes it, '
+  'with the queries of afj.read_queries(path)'
 )
 _BARE = (
   'a bare sequence, and nothing was said about homologues. Give an alignment (.a3m, or a CSV table with a column '
@@ -143,13 +147,20 @@ class Inputs:
   notes: tuple[str, ...]
 
 
-def find(source: str | Path | Query | Sequence[Query], *, takes_bare: bool, prefix: str | None = None) -> Inputs:
+def find(
+  source: str | Path | Query | Sequence[Query],
+  *,
+  takes_bare: bool,
+  prefix: str | None = None,
+  takes_complexes: bool = False,
+) -> Inputs:
   """Looks for proteins; raises InputError when there is none that can be run.
 
   Args:
     source: a path as `scan_queries` takes it, a .npz file of features, or queries at hand.
     takes_bare: whether a sequence without an alignment is a protein to run; otherwise it is refused.
     prefix: names the jobs PREFIX_0, PREFIX_1, ... instead of after the proteins.
+    takes_complexes: whether a query of several chains is run; otherwise it is refused.
   """
   contents = Contents()
   scan = _items(source, contents)
@@ -160,8 +171,11 @@ def find(source: str | Path | Query | Sequence[Query], *, takes_bare: bool, pref
   for item, name in zip(scan, names, strict=True):
     if isinstance(item, FailedQuery):
       failures.append(dataclasses.replace(item, job=name))
-    elif set(item.sequence) <= _UNKNOWN:
+    elif set(item.sequence) <= residues.UNKNOWN_LETTERS:
       failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_NOTHING_KNOWN}', name))
+    elif item.lengths and not takes_complexes:
+      said = f'{item.source or item.name}: {_COMPLEX.format(len(item.lengths))}'
+      failures.append(FailedQuery(item.name, item.source, said, name))
     elif item.alignment is None and not isinstance(item, _FeatureQuery) and not takes_bare:
       failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_BARE}', name))
     else:
@@ -215,7 +229,9 @@ def _feature_query(path: Path) -> Query | FailedQuery:
     with np.load(io.BytesIO(read_bytes(path)) if is_packed else path, allow_pickle=False) as archive:
       metadata = json.loads(archive['__format__'].tobytes())['metadata']
       letters = ''.join(residues.MSA_ALPHABET[token] for token in archive['aatype'])
-    return _FeatureQuery(str(metadata.get('name') or stem), letters, None, str(path), path=path)
+      lengths = tuple(np.unique(archive['asym_id'], return_counts=True)[1].tolist())
+    name = str(metadata.get('name') or stem)
+    return _FeatureQuery(name, letters, None, str(path), lengths=lengths, path=path)
   except Exception:
     from alphafold_jax.data import features  # it knows what is wrong with the file
 
@@ -291,6 +307,8 @@ class LoadedJob:
     query, path = self.job.query, self.job.alignment_path
     if self.job.features is None and path is not None:
       return read_a3m(path, self.job.contents.read)
+    if self.job.features is None and query.lengths and not isinstance(query.alignment, Alignment):
+      return complexes.as_text(query.load_complex() or complexes.bare(query.chains.distinct), query.chains)
     if self.job.features is None and query.alignment is None:
       return f'>{_one_line(query.name)}\n{query.sequence}\n'
     names = getattr(query.alignment, 'names', None) or [query.name]
@@ -328,4 +346,4 @@ def load(job: Job, templates: Any | None, couplings: bool = False) -> LoadedJob:
   for note in alignment.notes if alignment else ():
     if note not in job.query.notes:
       _log.info('%s: %s', job.name, note)
-  return LoadedJob(job, prediction.as_batch(alignment or single_sequence(job.query.sequence), placed, couplings))
+  return LoadedJob(job, prediction.as_batch(alignment or single_sequence(job.query.chains.text), placed, couplings))

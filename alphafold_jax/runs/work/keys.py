@@ -11,6 +11,7 @@ import numpy as np
 
 from alphafold_jax.config import as_kept, model_type
 from alphafold_jax.data.alignment import Alignment
+from alphafold_jax.data.complexes import ComplexAlignment
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.output import files
@@ -29,6 +30,8 @@ def of_json(value: Any) -> str:
 def of_input(job: Job, hits: str | None = None) -> str:
   """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory.
 
+  Of a complex also of where its chains end; what they are called does not count.
+
   Args:
     job: the protein.
     hits: digest of its own template hits, if it has any.
@@ -37,13 +40,21 @@ def of_input(job: Job, hits: str | None = None) -> str:
     InputError: its file cannot be read.
   """
   digest = job.digest()
-  if digest is None and isinstance(alignment := job.query.alignment, Alignment):
+  if digest is None and (alignments := _alignments(job.query.alignment)):
     state = hashlib.sha256()
-    for array in (alignment.tokens, alignment.deletions):
+    for array in (array for alignment in alignments for array in (alignment.tokens, alignment.deletions)):
       state.update(np.ascontiguousarray(array, np.int32).tobytes())
       state.update(repr(array.shape).encode())
     digest = state.hexdigest()
-  return of_json([job.query.sequence, digest, *([hits] if hits else [])])
+  lengths = [list(job.query.lengths)] if job.query.lengths else []
+  return of_json([job.query.sequence, digest, *lengths, *([hits] if hits else [])])
+
+
+def _alignments(held: Any) -> tuple[Alignment, ...]:
+  """The alignments of a query that are in memory."""
+  if isinstance(held, ComplexAlignment):
+    return (*held.unpaired, *held.paired)
+  return (held,) if isinstance(held, Alignment) else ()
 
 
 def of_files(files: Sequence[Path]) -> str:

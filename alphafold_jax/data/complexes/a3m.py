@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The A3M file of a complex, as ColabFold writes and reads it.
+
+    #3,2<TAB>1,2          lengths of the distinct chains and how many copies there are of each
+    >101<TAB>102
+    MKTAY                 the distinct chains, joined; copies are not written
+    >one<TAB>other
+    M-TAY                 residues of two or more chains: a paired row, with a name for each chain
+    >101
+    MKT--                 residues of one chain: an unpaired row of it; its own sequence comes first
+    >102
+    ---AY
+
+Departs from ColabFold: insertions between the last residue column of a chain and the first of the next belong to
+neither where both have residues, since the file does not say to which; it counts them to the next chain. And of a
+chain that has no rows of its own the sequence alone is its unpaired alignment.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from alphafold_jax.constants import residues
+from alphafold_jax.data.alignment import Alignment, parse_rows, single_sequence
+from alphafold_jax.data.chain_table import ChainTable
+from alphafold_jax.data.chains import Chains, spans
+from alphafold_jax.data.complexes.alignments import ComplexAlignment, headed, rows_of
+from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
+
+_FIRST_ID = 101  # of ColabFold's chains
+_BREAKS = re.compile(r'[\r\n\0]+')
+_LETTERS = np.frombuffer(residues.MSA_ALPHABET.encode(), np.uint8)
+_INSERTED = 'x'  # which residues were inserted is not kept, only how many
+Pieces = Iterator[tuple[str, str]]  # name and row of one record
+
+
+def parse(text: str, source: str) -> tuple[Chains, ComplexAlignment]:
+  """Reads the A3M text of a complex.
+
+  Args:
+    text: with the line '#lengths<TAB>copies'; without it there is one chain.
+    source: names the text in messages.
+
+  Returns:
+    The chains, copies side by side, and the alignments of the distinct ones.
+
+  Raises:
+    InputError: the line and the rows do not fit together, or a row holds what is no residue.
+  """
+  joined, table = parse_rows(text, source, 'records')
+  table = table or ChainTable((len(joined.query),), (1,))
+  parts = _parts(joined, table.lengths)
+  with_residue = np.stack([(part.tokens != residues.GAP).any(axis=1) for part in parts], axis=1)  # [num_seq, num_chain]
+  num_chains = with_residue.sum(axis=1)
+  queries = [single_sequence(part.query, str(id)) for id, part in enumerate(parts, start=_FIRST_ID)]
+  if len(parts) == 1:
+    unpaired, paired = parts, queries
+  else:
+    pairs = np.flatnonzero(num_chains > 1)
+    paired = [_own_names(rows_of(part, pairs), i, len(parts)) for i, part in enumerate(parts)]
+    alone = [np.flatnonzero(with_residue[:, i] & (num_chains == 1)) for i in range(len(parts))]
+    unpaired = [
+      headed(rows_of(part, rows), str(id)) for id, (part, rows) in enumerate(zip(parts, alone, strict=True), _FIRST_ID)
+    ]
+  empty = int((num_chains == 0).sum())
+  notes = (*joined.notes, *([f'{number(empty, "row")} of gaps alone left out'] if empty and len(parts) > 1 else []))
+  return table.chains(joined.query), ComplexAlignment(tuple(unpaired), tuple(paired), notes)
+
+
+def _parts(joined: Alignment, lengths: Sequence[int]) -> list[Alignment]:
+  """The columns of each distinct chain."""
+  parts: list[Alignment] = []
+  for span in spans(lengths):
+    tokens, deletions = joined.tokens[:, span], joined.deletions[:, span].copy()
+    if parts:
+      deletions[(parts[-1].tokens != residues.GAP).any(axis=1), 0] = 0
+    parts.append(Alignment(joined.names, tokens, deletions, joined.query[span]))
+  return parts
+
+
+def _own_names(alignment: Alignment, index: int, num_chains: int) -> Alignment:
+  """Paired rows of a chain under its own names; under the whole header where that has not one for each chain."""
+  headers = [name.split('\t') for name in alignment.names]
+  names = (parts[index] if len(parts) >= num_chains else ' '.join(parts) for parts in headers)
+  return dataclasses.replace(alignment, names=tuple(names))
+
+
+def parse_pairs(text: str, queries: Sequence[str], source: str) -> tuple[Alignment, ...]:
+  """Reads paired rows that stand in a block for each chain, as a server answers: row k of one beside row k of others.
+
+  Args:
+    text: A3M blocks divided by NUL, each under the chain's own sequence; several blocks of a chain are joined.
+    queries: the distinct chains in their order; their blocks are headed 101, 102, ...
+    source: names the text in messages.
+
+  Raises:
+    InputError: a chain has no block, or its rows are not aligned to it.
+  """
+  blocks: dict[str, list[Alignment]] = {}
+  for block in filter(str.strip, text.split('\0')):
+    alignment, _ = parse_rows(block, source, None)
+    blocks.setdefault(alignment.names[0], []).append(alignment)
+  found = []
+  for id, query in enumerate(queries, start=_FIRST_ID):
+    parts = blocks.get(str(id), [])
+    if not parts or any(part.query != query for part in parts):
+      raise InputError(f'{source}: no block of paired rows under the header {id} and the sequence {query[:30]}...')
+    parts = [parts[0], *(rows_of(part, slice(1, None)) for part in parts[1:])]
+    found.append(_joined(parts))
+  return tuple(found)
+
+
+def _joined(parts: Sequence[Alignment]) -> Alignment:
+  """The rows of several alignments of a chain, one behind the other."""
+  return Alignment(
+    names=tuple(itertools.chain.from_iterable(part.names for part in parts)),
+    tokens=np.concatenate([part.tokens for part in parts]),
+    deletions=np.concatenate([part.deletions for part in parts]),
+    query=parts[0].query,
+    notes=tuple(dict.fromkeys(itertools.chain.from_iterable(part.notes for part in parts))),
+  )
+
+
+# ------------------------------------------------------------------------------------------ writing
+
+
+def as_text(alignment: ComplexAlignment, chains: Chains) -> str:
+  """The A3M text of a complex; insertions are written as 'x'.
+
+  Args:
+    alignment: of the distinct chains.
+    chains: the complex; of its order the file keeps that of the alignments, copies side by side.
+
+  Raises:
+    InputError: the alignments are of other chains.
+  """
+  copies = Counter(chains.sequences)
+  if set(copies) != set(alignment.queries):
+    raise InputError(f'alignments of {len(alignment.queries)} chains, and a complex of {len(copies)} others')
+  lengths = tuple(map(len, alignment.queries))
+  lines = [ChainTable(lengths, tuple(copies[query] for query in alignment.queries)).line]
+  ids = [str(id) for id, _ in enumerate(lengths, start=_FIRST_ID)]
+  for pieces in zip(*map(_records, alignment.paired, ids), strict=True):
+    lines += [f'>{_joined_name([name for name, _ in pieces])}', ''.join(row for _, row in pieces)]
+  for index, of_chain in enumerate(alignment.unpaired):
+    before, behind = '-' * sum(lengths[:index]), '-' * sum(lengths[index + 1 :])
+    for name, row in _records(of_chain, ids[index]):
+      lines += [f'>{name}', f'{before}{row}{behind}']
+  return '\n'.join(lines) + '\n'
+
+
+def _joined_name(names: Sequence[str]) -> str:
+  """The header of a paired row; what stands behind a tab in a chain's own name is left out."""
+  return '\t'.join(name.split('\t')[0] for name in names) if len(names) > 1 else names[0]
+
+
+def _records(alignment: Alignment, id: str) -> Pieces:
+  """Name and letters of each row, insertions in lower case; the first row, the chain, has its id for a name."""
+  rows = zip((id, *alignment.names[1:]), alignment.tokens, alignment.deletions, strict=True)
+  for index, (name, tokens, deletions) in enumerate(rows):
+    row = alignment.query if index == 0 else _LETTERS[tokens].tobytes().decode()
+    if deletions.any():
+      row = ''.join(_INSERTED * int(count) + letter for count, letter in zip(deletions, row, strict=True))
+    yield _BREAKS.sub(' ', name), row
