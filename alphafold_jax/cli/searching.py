@@ -42,8 +42,8 @@ SEARCH: Flags = {
   '--database': several(
     '[ROLE=]PATH',
     'what is searched; repeat for several: FASTA files for hmmer (also .gz), MMseqs2 databases for mmseqs2. ROLE is '
-    'uniref90, mgnify, bfd, small_bfd, uniref30, env; uniprot, which only pairs the chains of complexes; or of templates '
-    'pdb_seqres, pdb70, pdb100; by default the file name shows',
+    'uniref90, mgnify, bfd, small_bfd, uniref30, env; uniprot, which only pairs the chains of complexes; or of '
+    'templates pdb_seqres, pdb70, pdb100; by default the file name shows',
   ),
   '--host-url': value('URL', f'the server of --msa-mode server (default: {choices.PUBLIC_HOST})'),
   '--host-user': value(

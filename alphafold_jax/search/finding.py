@@ -226,7 +226,8 @@ class _PairSearch:
     if (error := self._failed.get(name)) is not None:
       return error
     if (found := self._recent.get(name) or self._cache.get(self._key(name))) is None:
-      return SearchError(f'{self._cache.folder}: what was found has gone from there meanwhile; run the same command again')
+      where = self._cache.folder
+      return SearchError(f'{where}: what was found has gone from there meanwhile; run the same command again')
     self._take(name, found)
     return found
 

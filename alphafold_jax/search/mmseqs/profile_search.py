@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The search that begins all others: with the sequence, then with a profile of what was found; and how steps are run.
 
-A database is searched in a folder that is named by its number; what outlives the folder is its profile, and the results,
-unpacked to one file for each query.
+A database is searched in a folder that is named by its number; what outlives the folder is its profile, and the
+results, unpacked to one file for each query.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a server takes sequences and gives out what it found: a ticket for each batch, kept until all is taken.
 
-Sequences go out as one FASTA text (POST ticket/msa, or ticket/pair) and a ticket comes back; the ticket's state is asked
-for (GET ticket/ID) until it is COMPLETE; then an archive is fetched (GET result/download/ID), with one file for each
-database.
+Sequences go out as one FASTA text (POST ticket/msa, or ticket/pair) and a ticket comes back; the ticket's state is
+asked for (GET ticket/ID) until it is COMPLETE; then an archive is fetched (GET result/download/ID), with one file for
+each database.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine that asks an MMseqs2 server, such as ColabFold's, for the homologues of single sequences.
 
-In each file of a result NUL bytes stand between the alignments, and each begins with the name that its sequence was sent
-under. Templates are lines of a table; their sequences and structures come from GET template/ID,ID,...
+In each file of a result NUL bytes stand between the alignments, and each begins with the name that its sequence was
+sent under. Templates are lines of a table; their sequences and structures come from GET template/ID,ID,...
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

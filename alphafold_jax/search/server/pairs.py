@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine that asks an MMseqs2 server, such as ColabFold's, for the paired rows of complexes.
 
-The protocol is that of desk.py, with one complex in a ticket (POST ticket/pair). The result is one file, with a block of
-rows for each chain, all of equal depth: row k of each is of one taxon. With environmental pairs it holds the blocks of a
-second database behind those of the first.
+The protocol is that of desk.py, with one complex in a ticket (POST ticket/pair). The result is one file, with a block
+of rows for each chain, all of equal depth: row k of each is of one taxon. With environmental pairs it holds the blocks
+of a second database behind those of the first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
