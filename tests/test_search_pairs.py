@@ -422,7 +422,8 @@ def test_uniprots_rows_are_found_for_each_chain_and_come_with_their_species(cach
   first, turned, alone = found
   assert first.by_species and first.chains == turned.chains[::-1] and not alone.by_species
   of_protein, of_other = first.chains
-  assert [name for name, _ in rows_of(of_protein)] == [f'>tr|A0A0C5BVQ8|A0A0C5BVQ8_STAAU/1-{len(PROTEIN)}']  # not itself, once
+  # not the chain itself, and each row once
+  assert [name for name, _ in rows_of(of_protein)] == [f'>tr|A0A0C5BVQ8|A0A0C5BVQ8_STAAU/1-{len(PROTEIN)}']
   assert [name for name, _ in rows_of(of_other)] == [f'>sp|P00002|TWO_HUMAN/1-{len(OTHER)}']
   assert [one.query for one in pairing.alignments(first)] == [PROTEIN, OTHER]
   assert found_pairs(UniProtPairs([base], 1, 'greedy'), cache, [(PROTEIN, OTHER)]) == [first] and len(readings) == 1

@@ -9,6 +9,7 @@ databases       what is searched: roles, kinds, identities
 hmmer           jackhmmer's search in this process; `best` keeps the hits while `fasta` reads the database
 mmseqs          MMseqs2 on this machine
 server          an MMseqs2 server
+pairing         rows of the chains of a complex side by side; `uniprot`: the rows that AlphaFold pairs
 templates       known structures for an alignment; `m8`: MMseqs2's tables of them
 download        the standard databases (`standard_sets`)
 installed       packages and programs of the extra, and the error where one is missing

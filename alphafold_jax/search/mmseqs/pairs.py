@@ -2,10 +2,12 @@
 """The engine that pairs chains by the taxonomy of MMseqs2 databases, as `colabfold_search` does.
 
 A chain is searched for alone, whichever complexes it is in: of each taxon its best hit is kept, with the taxon's
-number. The chains of a complex are paired afterwards (pairing.py). This is the same as what MMseqs2 does for a whole complex,
-whose module `pairaln` takes the best hit of each taxon and of each chain without a look at the other chains. The steps
-and their numbers are those of ColabFold 1.6.3 (colabfold/mmseqs/search.py), but that `pairaln` gets each chain as a
-group of its own, in which it keeps all taxa.
+number. The chains of a complex are paired afterwards (pairing.py). This is the same as what MMseqs2 does for a whole
+complex, whose module `pairaln` takes the best hit of each taxon and of each chain without a look at the other chains.
+The steps and their numbers are those of ColabFold 1.6.3 (colabfold/mmseqs/search.py), but that `pairaln` gets each
+chain as a group of its own, in which it keeps all taxa.
+
+Departs from MMseqs2: sequences whose taxon is not known are not paired, where it takes them for those of one taxon.
 """
 
 import dataclasses
