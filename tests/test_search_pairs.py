@@ -16,7 +16,7 @@ from msa_server import Answer, Waits, pair_rows, serving
 from test_search_cache import Engine
 
 from alphafold_jax.errors import SearchError
-from alphafold_jax.search import databases, fasta, finding, pairing
+from alphafold_jax.search import complexes, databases, fasta, finding, pairing
 from alphafold_jax.search.cache import SearchCache, key_of
 from alphafold_jax.search.databases import FASTA, Database
 from alphafold_jax.search.finding import Search
@@ -40,13 +40,13 @@ def cache(tmp_path):
   with_folder.close()
 
 
-def found_pairs(engine, cache, complexes):
+def found_pairs(engine, cache, asked):
   """What is found for each complex, in their order."""
   search = Search(Engine(), None, cache, lambda: engine)
   told = []
-  results = dict(search.find_pairs(complexes, lambda fraction, text: told.append(fraction)))
+  results = dict(search.find_pairs(asked, lambda fraction, text: told.append(fraction)))
   assert told == sorted(told)
-  return [results[index] for index in range(len(complexes))]
+  return [results[index] for index in range(len(asked))]
 
 
 def rows_of(a3m):
@@ -273,6 +273,36 @@ def test_all_pairs_of_six_proteins_at_a_server_take_one_search_each_and_a_ticket
   assert asked.count('>') == 6 and host.count('pair') == 15
 
 
+def test_single_chains_and_complexes_of_a_run_share_their_searches(cache):
+  engine, chain_engine = Engine(), ChainEngine()
+  search = Search(engine, None, cache, lambda: chain_engine)
+  told: list[float] = []
+  asked = [(ONE,), (ONE, TWO), (ONE,), (TWO, SIX), (SIX, ONE)]
+  found = dict(complexes.find(search, asked, lambda done, text: told.append(done)))
+  assert told == sorted(told) and len(found) == 5
+  for index, chains in enumerate(asked):
+    assert [one.rows[0].a3m.split('\n')[1] for one in found[index].chains] == list(chains)
+    assert found[index].pairs.num_rows == ((1,) if len(chains) == 1 else (3, 3))
+  assert engine.asked == [[ONE, TWO, SIX]] and chain_engine.asked == [ONE, TWO, SIX]
+
+
+def test_of_a_run_those_fail_whose_chain_fails(cache):
+  search = Search(Engine(failing=[SIX]), None, cache, lambda: ChainEngine(failing=[TWO]))
+  asked = [(ONE,), (SIX,), (ONE, SIX), (ONE, TWO), (TWO,), (ONE, 'MKV')]
+  found = dict(complexes.find(search, asked, lambda done, text: None))
+  assert [isinstance(found[index], SearchError) for index in range(6)] == [False, True, True, True, False, False]
+
+
+def test_the_key_of_a_single_chain_is_that_of_its_search_and_a_complexs_has_all_in_it(cache):
+  searches = [
+    Search(Engine(settings), None, cache, lambda strategy=strategy: ChainEngine(strategy=strategy))
+    for settings, strategy in (({'a': 1}, 'greedy'), ({'a': 2}, 'greedy'), ({'a': 1}, 'complete'))
+  ]
+  assert [complexes.key(search, [ONE]) for search in searches] == [search.key(ONE) for search in searches]
+  keys = {complexes.key(search, chains) for search in searches for chains in ([ONE, TWO], [TWO, ONE], [ONE, SIX])}
+  assert len(keys) == 9
+
+
 def test_little_is_kept_in_memory_and_the_rest_is_read_again(cache, monkeypatch):
   whole = found_pairs(ChainEngine(), cache, ALL_PAIRS)
   monkeypatch.setattr(finding, '_RECENT', 1)
@@ -286,11 +316,11 @@ def test_little_is_kept_in_memory_and_the_rest_is_read_again(cache, monkeypatch)
 
 
 def test_a_chain_that_fails_fails_its_complexes_alone_and_is_not_kept(cache):
-  complexes = [(ONE, TWO), (ONE, SIX), (TWO, SIX)]
-  good, *bad = found_pairs(ChainEngine(failing=[SIX]), cache, complexes)
+  asked = [(ONE, TWO), (ONE, SIX), (TWO, SIX)]
+  good, *bad = found_pairs(ChainEngine(failing=[SIX]), cache, asked)
   assert good.num_rows == (3, 3) and all(isinstance(one, SearchError) for one in bad)
   engine = ChainEngine()
-  assert [one.num_rows for one in found_pairs(engine, cache, complexes)] == [(3, 3)] * 3 and engine.asked == [SIX]
+  assert [one.num_rows for one in found_pairs(engine, cache, asked)] == [(3, 3)] * 3 and engine.asked == [SIX]
 
 
 def test_pairs_are_kept_under_keys_of_their_own(cache):

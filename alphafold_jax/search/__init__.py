@@ -3,6 +3,7 @@
 
 options         what a person may choose; makes a `Search`
 finding         looks up what was found before, has the rest searched for, keeps it
+complexes       the same for complexes: of each distinct chain once, and of pairs
 found           what an engine is, and what it gives
 cache           searches that were made before, shared by processes
 databases       what is searched: roles, kinds, identities

@@ -151,6 +151,19 @@ class FoundPairs:
 PairResult = tuple[int, FoundPairs | AlphaFoldError]  # index of a complex, and what was found or why nothing was
 
 
+@dataclasses.dataclass(frozen=True)
+class FoundComplex:
+  """All that was found for a complex."""
+
+  chains: tuple[Found, ...]  # for each distinct chain
+  pairs: FoundPairs  # of the same chains
+
+  __repr__ = one_line
+
+
+ComplexResult = tuple[int, FoundComplex | AlphaFoldError]  # index of a complex, and what was found or why nothing was
+
+
 class PairEngine(Protocol):
   """Finds rows to be paired, for complexes of two or more distinct chains.
 
