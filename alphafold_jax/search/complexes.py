@@ -48,7 +48,7 @@ def find(search: Search, complexes: Sequence[Sequence[str]], watch: Watch) -> It
   distinct, left = list(users), set(range(len(complexes)))
   share = _CHAINS_SHARE if any(len(chains) > 1 for chains in complexes) else 1.0
   for place, found in search.find(distinct, lambda done, text: watch(share * done, text)) if distinct else ():
-    for index in left.intersection(users[distinct[place]]):
+    for index in sorted(left.intersection(users[distinct[place]])):
       if not isinstance(found, Found):
         left.discard(index)
         yield index, found
