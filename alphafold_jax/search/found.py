@@ -187,13 +187,14 @@ class PairEngine(Protocol):
     """The pairs of a complex, from what was found for its `parts`."""
 
 
-@dataclasses.dataclass(frozen=True)
 class NoPairs:
   """Stands in the place of an engine where pairs are not asked for or cannot be found."""
 
-  why: str | None = None  # it cannot; None: nobody asked
-  name: str = 'no pairs'
-  strategy: str = ''
+  name, strategy = 'no pairs', ''
+
+  def __init__(self, why: str | None = None):
+    """Takes the reason; None: nobody asked for pairs."""
+    self._why = why
 
   def identity(self) -> Mapping[str, Any]:
     """Nothing shapes what is not there."""
@@ -209,4 +210,4 @@ class NoPairs:
 
   def pairs(self, chains: Sequence[str], found: Sequence[Found]) -> FoundPairs:
     """The sequences alone, with the reason."""
-    return FoundPairs.none(chains, self.why)
+    return FoundPairs.none(chains, self._why)
