@@ -17,11 +17,12 @@ from alphafold_jax.search import databases as database_files
 from alphafold_jax.search.databases import MMSEQS, Database
 from alphafold_jax.search.found import Found, Rows, TemplateHit, Watch
 from alphafold_jax.search.m8 import Line
-from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs import profile_search
+from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.making import Layout, layout
 from alphafold_jax.search.mmseqs.profile_search import (
   EXPAND,
+  USUAL,
   MMseqsSettings,
   Recipe,
   search_steps,
@@ -49,7 +50,7 @@ class MMseqs:
 
   name = 'mmseqs2'
 
-  def __init__(self, databases: Sequence[Database], num_threads: int, settings: MMseqsSettings = MMseqsSettings()):
+  def __init__(self, databases: Sequence[Database], num_threads: int, settings: MMseqsSettings = USUAL):
     """Checks program and databases.
 
     Args:

@@ -25,7 +25,14 @@ from alphafold_jax.search.found import Found, FoundPairs, Result, Rows, Watch
 from alphafold_jax.search.mmseqs import profile_search
 from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.making import Layout, layout, taxa_file
-from alphafold_jax.search.mmseqs.profile_search import EXPAND, MMseqsSettings, Recipe, search_steps, write_queries
+from alphafold_jax.search.mmseqs.profile_search import (
+  EXPAND,
+  USUAL,
+  MMseqsSettings,
+  Recipe,
+  search_steps,
+  write_queries,
+)
 from alphafold_jax.search.mmseqs.program import Step, Workplace
 
 _BLOCK = 1000  # sequences searched together, which bounds the disk that is used
@@ -55,7 +62,7 @@ class MMseqsPairs:
     databases: Sequence[Database],
     num_threads: int,
     strategy: str,
-    settings: MMseqsSettings = MMseqsSettings(),
+    settings: MMseqsSettings = USUAL,
   ):
     """Checks program and databases.
 

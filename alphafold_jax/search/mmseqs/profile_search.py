@@ -27,6 +27,9 @@ class MMseqsSettings:
   gpu: bool = False  # search on a GPU
 
 
+USUAL = MMseqsSettings()
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
   """What is done with one database."""

@@ -83,9 +83,7 @@ class Server:
     hits = self._hits(files, batch.sequences, report)
     for (index, sequence), name in zip(numbered, batch.sequences, strict=True):
       try:
-        rows = tuple(
-          _rows(database, entries[database].get(name, []), sequence, self._desk.url) for database in entries
-        )
+        rows = tuple(_rows(database, entries[database].get(name, []), sequence, self._desk.url) for database in entries)
         yield index, Found(rows, *hits[name])
       except SearchError as error:
         yield index, error
@@ -151,7 +149,6 @@ class Server:
       return archive.read(packed, m8.FILES, self._desk.url)
     except PassingError:  # the client has seen to it that the answer is whole
       return None
-
 
 
 def _entries(text: str) -> dict[str, list[str]]:
