@@ -67,6 +67,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope='module')
 def plain(folder):
   making.build(folder / 'toy.fasta', folder / 'toy', 1)
+  for part in ('nodes', 'names', 'merged'):  # MMseqs2 itself wants them to be there, and does not read them to pair
+    (folder / f'toy_{part}.dmp').touch()
   return databases.parse(str(folder / 'toy'))
 
 
@@ -78,13 +80,14 @@ def clustered(folder, plain):
   call('linclust', f'{base}_seq', folder / 'clusters', folder / 'tmp', '--min-seq-id', 0.3, '-c', 0.8)
   call('align', f'{base}_seq', f'{base}_seq', folder / 'clusters', f'{base}_aln', '-a', '-e', 'inf')
   call('createsubdb', folder / 'clusters', f'{base}_seq', base)
-  (folder / 'toy_clusters_mapping').write_bytes((folder / 'toy_mapping').read_bytes())
+  for part in ('mapping', 'nodes.dmp', 'names.dmp', 'merged.dmp'):
+    (folder / f'toy_clusters_{part}').write_bytes((folder / f'toy_{part}').read_bytes())
   return databases.parse(f'uniref30={base}')
 
 
-def whole_complex(folder, database, strategy: int) -> list[list[str]]:
-  """The rows of each chain as MMseqs2 pairs them: the commands of colabfold_search for one complex."""
-  work = folder / f'whole_{database.path.name}_{strategy}'
+def whole_complex(folder, database) -> dict[str, list[list[str]]]:
+  """The rows of each chain as MMseqs2 pairs them, by strategy: the commands of colabfold_search for one complex."""
+  work = folder / f'whole_{database.path.name}'
   work.mkdir()
   (work / 'q.fasta').write_text(''.join(f'>{101 + i}\n{sequence}\n' for i, sequence in enumerate(CHAINS)))
   query, target = work / 'q', making.layout(database)
@@ -100,43 +103,49 @@ def whole_complex(folder, database, strategy: int) -> list[list[str]]:
     found = work / 'exp'
   how = '-e 0.001 --max-accept 1000000 -c 0.5 --cov-mode 1'.split()
   call('align', work / 'prof', target.members, found, work / 'aln', *how)
-  mode = ('--pairing-mode', strategy)
-  call('pairaln', query, target.path, work / 'aln', work / 'pair', *mode, '--pairing-dummy-mode', 0)
-  call('align', work / 'prof', target.members, work / 'pair', work / 'bt', '-e', 'inf', '-a')
-  call('pairaln', query, target.path, work / 'bt', work / 'final', *mode, '--pairing-dummy-mode', 1)
-  call('result2msa', query, target.members, work / 'final', work / 'a3m', '--msa-format-mode', 5)
-  call('unpackdb', work / 'a3m', work / 'out', '--unpack-name-mode', 0, '--unpack-suffix', '')
-  texts = [(work / 'out' / f'{i}').read_text().replace('\0', '') for i in range(len(CHAINS))]
-  return [text.splitlines()[3::2] for text in texts]
+  rows = {}
+  for number, strategy in enumerate(('greedy', 'complete')):
+    mode, made = ('--pairing-mode', number), work / strategy
+    made.mkdir()
+    call('pairaln', query, target.path, work / 'aln', made / 'pair', *mode, '--pairing-dummy-mode', 0)
+    call('align', work / 'prof', target.members, made / 'pair', made / 'bt', '-e', 'inf', '-a')
+    call('pairaln', query, target.path, made / 'bt', made / 'final', *mode, '--pairing-dummy-mode', 1)
+    call('result2msa', query, target.members, made / 'final', made / 'a3m', '--msa-format-mode', 5)
+    call('unpackdb', made / 'a3m', made / 'out', '--unpack-name-mode', 0, '--unpack-suffix', '')
+    texts = [(made / 'out' / f'{index}').read_text().replace('\0', '') for index in range(len(CHAINS))]
+    rows[strategy] = [text.splitlines()[3::2] for text in texts]
+  return rows
 
 
-def found_pairs(database, strategy, chains=tuple(CHAINS)):
-  engine = pairs.MMseqsPairs([database], 1, strategy, UNGAPPED)
+def searched(engine, chains=tuple(CHAINS)):
   told: list[float] = []
   results = dict(engine.search(engine.parts(chains), lambda fraction, text: told.append(fraction)))
   assert told == sorted(told) and told[-1] == 1
-  return engine.pairs(chains, [results[index] for index in range(len(chains))])
+  return [results[index] for index in range(len(chains))]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['plain', 'clustered'])
 def test_chains_searched_for_alone_make_the_pairs_of_the_whole_complex(request, folder, kind):
   database = request.getfixturevalue(kind)
-  for number, strategy in enumerate(('greedy', 'complete')):
-    found = found_pairs(database, strategy)
-    rows = [text.splitlines()[3::2] for text in found.chains]
-    assert rows == whole_complex(folder, database, number)
-    assert [len(one) for one in rows] == [[4, 4, 4], [1, 1, 1]][number]
-  names = [text.splitlines()[2::2] for text in found.chains]
-  assert names == [['>c0_0 TaxID=9606'], ['>c1_1 TaxID=9606'], ['>c2_1 TaxID=9606']]  # the best of two
+  engines = {name: pairs.MMseqsPairs([database], 1, name, UNGAPPED) for name in ('greedy', 'complete')}
+  found = searched(engines['greedy'])
+  paired = {name: engine.pairs(CHAINS, found).chains for name, engine in engines.items()}
+  rows = {name: [text.splitlines()[3::2] for text in texts] for name, texts in paired.items()}
+  assert rows == whole_complex(folder, database)
+  assert {name: list(map(len, of_chains)) for name, of_chains in rows.items()} == {
+    'greedy': [4] * 3,
+    'complete': [1] * 3,
+  }
+  assert all(text.count(' TaxID=9606\n') == 1 for texts in paired.values() for text in texts)
 
 
 @pytest.mark.slow
 def test_all_pairs_of_three_chains_share_three_searches(plain, tmp_path, monkeypatch):
-  searched = []
+  asked = []
   search = pairs.MMseqsPairs.search
   monkeypatch.setattr(
-    pairs.MMseqsPairs, 'search', lambda self, parts, watch: searched.extend(parts) or search(self, parts, watch)
+    pairs.MMseqsPairs, 'search', lambda self, parts, watch: asked.extend(parts) or search(self, parts, watch)
   )
   complexes = [(CHAINS[0], CHAINS[1]), (CHAINS[1], CHAINS[2]), (CHAINS[2], CHAINS[0]), tuple(CHAINS)]
   kept = SearchCache(tmp_path)
@@ -144,13 +153,15 @@ def test_all_pairs_of_three_chains_share_three_searches(plain, tmp_path, monkeyp
     made = Search(Engine(), None, kept, lambda: pairs.MMseqsPairs([plain], 1, 'greedy', UNGAPPED))
     found = dict(made.find_pairs(complexes, lambda *_: None))
     assert [found[i].num_rows[0] - 1 for i in range(4)] == [3, 2, 1, 4]
-  assert searched == CHAINS
+  assert asked == CHAINS
   assert len(list(kept.entries())) == 3
 
 
 @pytest.mark.slow
 def test_chains_without_a_taxon_in_common_go_on_unpaired_with_a_note(plain):
-  found = found_pairs(plain, 'greedy', (CHAINS[0], protein(1000)))
+  chains = (CHAINS[0], protein(1000))
+  engine = pairs.MMseqsPairs([plain], 1, 'greedy', UNGAPPED)
+  found = engine.pairs(chains, searched(engine, chains))
   assert found.num_rows == (1, 1)
   (note,) = found.notes
   assert note.startswith('found no pairs because no taxon in ') and note.endswith('two of the chains; goes on unpaired')

@@ -126,7 +126,8 @@ class MMseqsPairs:
 
   def _recipe(self, place: Workplace, number: int) -> Recipe:
     database, target = self._databases[number]
-    return Recipe(number, target, database.role, tuple(_steps(place.folder, number, database, target, self._settings)))
+    members = _linked_members(place.folder / f'linked{number}', database, target)
+    return Recipe(number, target, database.role, tuple(_steps(number, target, members, self._settings)))
 
   def _found(self, folder: Path, recipes: Sequence[Recipe], index: int, sequence: str) -> Found:
     """The best hit of each taxon, by database."""
@@ -143,8 +144,11 @@ def _each_alone(place: Workplace, count: int) -> None:
   (place.folder / 'queries.lookup').write_text(''.join(f'{index}\t{index}\t{index}\n' for index in range(count)))
 
 
-def _steps(folder: Path, number: int, database: Database, target: Layout, settings: MMseqsSettings) -> Iterator[Step]:
-  """Search, open the clusters, align to the profile, keep the best hit of each taxon, and write a table."""
+def _steps(number: int, target: Layout, members: Path, settings: MMseqsSettings) -> Iterator[Step]:
+  """Search, open the clusters, align to the profile, keep the best hit of each taxon, and write a table.
+
+  `members` are those of the target under a name whose taxa MMseqs2 finds.
+  """
   load, found = ('--db-load-mode', target.load_mode), f'{number}/found'
   steps, profile = search_steps(number, 'queries', target, settings)
   yield from steps
@@ -154,27 +158,30 @@ def _steps(folder: Path, number: int, database: Database, target: Layout, settin
     yield Step.of('expandaln', 'queries', target.members, clusters, target.alignments, found, *how, weight=4)
   yield Step.of('align', profile, target.members, found, f'{number}/aligned', *load, *_ALIGN, weight=10)
   best = f'{number}/best'
-  yield Step.of('pairaln', 'queries', target.path, f'{number}/aligned', best, *load, *_BEST_OF_EACH_TAXON)
+  yield Step.of('pairaln', 'queries', members, f'{number}/aligned', best, *load, *_BEST_OF_EACH_TAXON)
   yield Step.of('align', profile, target.members, best, f'{number}/traced', *load, *_TRACE, weight=2)
-  named = _members_with_taxa(folder / f'{number}', database, target)
   table = ('--format-output', _COLUMNS, '--db-output', 1)
-  yield Step.of('convertalis', 'queries', named, f'{number}/traced', f'{number}/result', *load, *table)
+  yield Step.of('convertalis', 'queries', members, f'{number}/traced', f'{number}/result', *load, *table)
 
 
-def _members_with_taxa(folder: Path, database: Database, target: Layout) -> Path:
-  """The members under a name whose taxonomy MMseqs2 finds: it looks for NAME_mapping beside NAME.
+def _linked_members(folder: Path, database: Database, target: Layout) -> Path:
+  """The members of a database under a name whose taxa MMseqs2 finds, by links in a folder of this search.
 
-  The members of clusters are in NAME_seq, and their taxa in NAME_mapping; they get links in a folder of this search.
+  It takes NAME for a database with taxa if NAME_mapping is there, where taxa of clustered members are under another
+  name, and files of the tree of life, which it does not read for this.
   """
-  if target.alignments is None or target.members.name.endswith('.idx'):
-    return target.members
-  folder.mkdir(exist_ok=True)
+  folder.mkdir()
   start = target.members.name
+  name = 'members.idx' if start.endswith('.idx') else 'members'
   for path in target.members.parent.iterdir():
-    if path.name.startswith(start):
-      os.symlink(path, folder / f'sequences{path.name.removeprefix(start)}')
-  os.symlink(taxa_file(database), folder / 'sequences_mapping')
-  return folder / 'sequences'
+    rest = path.name.removeprefix(start)
+    if path.name.startswith(start) and (not rest or rest.startswith(('.', '_h'))):
+      os.symlink(path, folder / f'{name}{rest}')
+  for one in dict.fromkeys(('members', name)):  # of an index it reads the one and wants the other to be there
+    os.symlink(taxa_file(database), folder / f'{one}_mapping')
+    for part in ('nodes', 'names', 'merged'):
+      (folder / f'{one}_{part}.dmp').touch()
+  return folder / name
 
 
 def _records(table: str, num_res: int) -> list[str]:

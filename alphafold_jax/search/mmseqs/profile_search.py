@@ -58,7 +58,7 @@ def run(place: Workplace, recipes: Iterable[Recipe], watch: Watch) -> None:
   total, done = sum(step.weight for _, steps in parts for step in steps), 0.0
   for one, steps in parts:
     folder = place.folder / f'{one.number}'
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
     for step in steps:
       watch(done / total, f'{one.shown}: mmseqs {step.command}')
       place.run(dataclasses.replace(step, about=str(one.target.path)))
