@@ -27,7 +27,7 @@ class TicketError(SearchError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Batch:
+class SentBatch:
   """Sequences that share a ticket, and what is wanted for them."""
 
   kind: str  # 'msa' or 'pair'
@@ -53,7 +53,7 @@ class Desk:
     self.url = self.client.url
     self._tickets = Tickets(host.tickets)
 
-  def results(self, batch: Batch, report: Callable[[str], None]) -> dict[str, str]:
+  def results(self, batch: SentBatch, report: Callable[[str], None]) -> dict[str, str]:
     """The texts of the files that the server made for a batch.
 
     Raises:
@@ -80,14 +80,14 @@ class Desk:
       'its operators'
     )
 
-  def taken(self, batch: Batch) -> None:
+  def taken(self, batch: SentBatch) -> None:
     """All results of a batch were taken: its ticket is no longer needed."""
     self._tickets.forget(self._key(batch))
 
-  def _key(self, batch: Batch) -> str:
+  def _key(self, batch: SentBatch) -> str:
     return self._tickets.key(self.url, batch.mode, list(batch.sequences.values()))
 
-  def _submit(self, batch: Batch, report: Callable[[str], None]) -> str:
+  def _submit(self, batch: SentBatch, report: Callable[[str], None]) -> str:
     """A ticket for the batch. Sent twice, a batch gets the same ticket: the server files it by its content."""
     form = {'q': ''.join(f'>{name}\n{sequence}\n' for name, sequence in batch.sequences.items()), 'mode': batch.mode}
     step = 0
@@ -116,12 +116,12 @@ class Desk:
       self.client.wait(min(step, _SLOWEST_POLL), f'state {state}', first=_FIRST_POLL)
       step += 1
 
-  def _failed(self, batch: Batch) -> TicketError:
+  def _failed(self, batch: SentBatch) -> TicketError:
     return TicketError(
       f'{self.url}: the server reports ERROR for {batch.shown}; check that these are proteins, and try again in an hour'
     )
 
-  def _texts(self, packed: bytes, batch: Batch) -> dict[str, str]:
+  def _texts(self, packed: bytes, batch: SentBatch) -> dict[str, str]:
     """The texts of a result archive, which must hold all files that are needed."""
     names = (*batch.files, *batch.more)
     files = archive.read(packed, re.compile('|'.join(map(re.escape, names))), self.url)

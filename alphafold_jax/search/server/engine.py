@@ -14,7 +14,7 @@ from alphafold_jax.search import m8
 from alphafold_jax.search.found import Found, Result, Rows, TemplateHit, Watch
 from alphafold_jax.search.server import answers, archive
 from alphafold_jax.search.server.client import PassingError, RefusedError, RequestClock
-from alphafold_jax.search.server.desk import Batch, Desk, TicketError, named
+from alphafold_jax.search.server.desk import Desk, SentBatch, TicketError, named
 from alphafold_jax.search.server.host import Host
 
 _FILES = {'uniref': 'uniref.a3m', 'env': 'bfd.mgnify30.metaeuk30.smag30.a3m'}  # by database, in the order of merging
@@ -89,9 +89,9 @@ class Server:
         yield index, error
     self._desk.taken(batch)
 
-  def _asked_for(self, sequences: list[str]) -> Batch:
+  def _asked_for(self, sequences: list[str]) -> SentBatch:
     first, count = sequences[0], len(sequences)
-    return Batch(
+    return SentBatch(
       'msa',
       self._mode,
       named(sequences),

@@ -15,7 +15,7 @@ from alphafold_jax.errors import SearchError
 from alphafold_jax.search.found import Found, FoundPairs, Result, Rows, Watch
 from alphafold_jax.search.server import answers
 from alphafold_jax.search.server.client import RequestClock
-from alphafold_jax.search.server.desk import Batch, Desk, TicketError, named
+from alphafold_jax.search.server.desk import Desk, SentBatch, TicketError, named
 from alphafold_jax.search.server.host import Host
 
 _FILE = 'pair.a3m'
@@ -62,7 +62,7 @@ class ServerPairs:
 
       sequences = part.split(':')
       shown = f'the complex of {", ".join(f"{sequence[:20]}..." for sequence in sequences)}'
-      batch = Batch('pair', self._mode, named(sequences), files=(_FILE,), shown=shown)
+      batch = SentBatch('pair', self._mode, named(sequences), files=(_FILE,), shown=shown)
       try:
         text = self._desk.results(batch, report)[_FILE]
       except TicketError as error:
@@ -85,7 +85,7 @@ class ServerPairs:
       return FoundPairs.none(chains, f'{self._desk.url} knows no taxon with relatives of {share}')
     return FoundPairs(tuple(texts[sequence] for sequence in chains), notes=whole.notes)
 
-  def _read(self, text: str, batch: Batch) -> Found | SearchError:
+  def _read(self, text: str, batch: SentBatch) -> Found | SearchError:
     """The rows of each chain, or why the answer cannot be used."""
     source = f'{self._desk.url}, {_FILE}'
     try:
