@@ -127,6 +127,7 @@ def test_a_name_that_holds_an_equals_sign_is_a_name(tmp_path):
     ({'mode': 'hmmer', 'databases': ('unirf90={}/mine.fasta.gz',)}, "did you mean 'uniref90'?"),
     ({'mode': 'hmmer', 'databases': ('uniprot={}/uniprot',)}, 'databases in it: uniprot.fasta'),
     ({'mode': 'hmmer', 'databases': ('{}', '{}/uniref90/uniref90.fasta')}, 'uniref90.fasta is given twice'),
+    ({'mode': 'hmmer', 'databases': ('{}', 'uniprot={}/uniprot/uniprot.fasta')}, 'uniprot.fasta is given twice'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'max_template_hits': 5}, '--max-template-hits: of use only'),
     (
       {'mode': 'hmmer', 'databases': ('{}',), 'templates': True, 'local_pdb_path': '{}/bare'},
@@ -217,6 +218,11 @@ def test_uniprot_pairs_chains_and_adds_no_row_to_an_alignment(folder, tmp_path):
   assert alone.make().pair_key(['MKV', 'AAA']) != both.make().pair_key(['MKV', 'AAA'])
   found = pairs_of(tmp_path, mode='hmmer', databases=(mine, uniprot))
   assert found.by_species and found.num_rows == (1, 1)
+
+
+def test_one_file_may_serve_for_alignments_and_for_pairs(folder):
+  options = SearchOptions('hmmer', databases=(f'custom={folder}/mine.fasta.gz', f'uniprot={folder}/mine.fasta.gz'))
+  assert [one.role for one in options.parsed] == ['custom', 'uniprot']
 
 
 def test_the_servers_pairs_have_environmental_ones_by_their_own_mode(tmp_path):

@@ -166,7 +166,7 @@ class SearchOptions:
     for text in map(str, self.databases):
       folder = folders.expanded(text)
       for one in self._usable_in(folder) if folder.is_dir() else [databases.parse(text)]:
-        if one.path.resolve() in [other.path.resolve() for other in found]:
+        if _use(one) in map(_use, found):
           raise InputError(f'--database {text}: {one.path} is given twice; name it once')
         found.append(one)
     return tuple(found)
@@ -253,6 +253,11 @@ class SearchOptions:
     plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
     plain['databases'] = [str(text) for text in self.databases]
     return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+def _use(database: Database) -> tuple[Path, bool]:
+  """A file may serve for alignments and for pairs, but for neither twice."""
+  return database.path.resolve(), database.settings.pairs
 
 
 def _structures_of(folder: Path) -> Path:

@@ -49,7 +49,8 @@ def with_taxa(databases: Sequence[Database]) -> list[Database]:
     *database_files.of_kind(databases, MMSEQS, templates=False),
     *database_files.for_pairs(databases, MMSEQS),
   )
-  return [one for one in usable if taxa_file(one).is_file()]
+  by_file = {one.path.resolve(): one for one in usable}  # one that is named for both uses is searched once
+  return [one for one in by_file.values() if taxa_file(one).is_file()]
 
 
 class MMseqsPairs:
