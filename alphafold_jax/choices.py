@@ -25,8 +25,16 @@ SKIPPABLE = ('msa', 'plots', 'pae_json')
 PARAMETERS = '2022-12-06'  # the published archive that is installed by default
 
 SINGLE = 'single_sequence'
-SERVER_MODES = {'server': True, 'mmseqs2_uniref_env': True, 'mmseqs2_uniref': False}  # with environmental sequences
+ENV_PAIRS = 'mmseqs2_uniref_env_envpair'
+SERVER_MODES = {  # with environmental sequences
+  'server': True,
+  'mmseqs2_uniref_env': True,
+  'mmseqs2_uniref': False,
+  ENV_PAIRS: True,  # and environmental pairs
+}
 MSA_MODES = (SINGLE, 'hmmer', 'mmseqs2', *SERVER_MODES)
 PUBLIC_HOST = 'https://api.colabfold.com'  # of the server modes
+PAIR_MODES = UNPAIRED_PAIRED, PAIRED, UNPAIRED = ('unpaired_paired', 'paired', 'unpaired')  # rows of a complex
+PAIR_STRATEGIES = GREEDY, COMPLETE = ('greedy', 'complete')  # a taxon in two chains or more; in all of them
 
 INITIAL, FINETUNE, TRAIN_MINI = EXPERIMENTS = ('train_initial', 'train_finetune', 'train_mini')

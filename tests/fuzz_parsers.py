@@ -25,7 +25,7 @@ from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.runs.files import changes
 from alphafold_jax.runs.work import templates as work_templates
 from alphafold_jax.search.mmseqs import making
-from alphafold_jax.search.server import engine
+from alphafold_jax.search.server import answers
 from alphafold_jax.search.server.client import PassingError
 from alphafold_jax.search.templates import hhsearch, hmmsearch, library
 
@@ -141,8 +141,9 @@ PARSERS = (
   _text('hhr', inputs.of_bytes(*seeds.hhr()), lambda text: hhsearch.parse_hhr(text, 'x.hhr')),
   _text('m8', inputs.of_bytes(seeds.M8), readers.table_hits),
   _text('hmmsearch alignment', inputs.of_bytes(*seeds.A3M), hmmsearch._stockholm),
-  Parser('server answer', inputs.of_json(*seeds.ANSWERS), lambda data, _: engine._state(data), (PassingError,)),
+  Parser('server answer', inputs.of_json(*seeds.ANSWERS), lambda data, _: answers.state_of(data), (PassingError,)),
   _text('server alignments', inputs.of_bytes(seeds.SERVER_A3M), readers.server_rows),
+  _text('server pairs', inputs.of_bytes(seeds.SERVER_PAIRS), readers.server_pairs),
   Parser('server archive', inputs.of_tar(seeds.TEMPLATE_ARCHIVE, pack=True), readers.searched, (PassingError,)),
   Parser('server ticket', inputs.of_json({'ticket': 'abc-1'}), readers.ticket),
   Parser('kept search', inputs.packed(seeds.kept_search()), readers.kept_search),

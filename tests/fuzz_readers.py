@@ -28,6 +28,7 @@ from alphafold_jax.runs.work import inputs as work_inputs
 from alphafold_jax.search import databases, download, fasta, m8
 from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.server import archive, client, engine, tickets
+from alphafold_jax.search.server import pairs as server_pairing
 from alphafold_jax.search.standard_sets import StandardSet
 from alphafold_jax.search.templates import library
 from alphafold_jax.train import one_file, watch
@@ -166,6 +167,12 @@ def record(data: bytes, folder: Path) -> None:
 def server_rows(text: str) -> None:
   for name, entries in engine._entries(text).items():
     engine._rows('uniref', entries, seeds.SEQUENCE, f'http://host/{name[:20]}')
+
+
+def server_pairs(text: str) -> None:
+  sequences = {'101': seeds.SEQUENCE, '102': seeds.SEQUENCE[:10]}
+  depths = {len(rows) for rows in server_pairing._paired_rows(text, sequences, 'http://host, pair.a3m').values()}
+  assert len(depths) == 1
 
 
 def searched(data: bytes, folder: Path) -> None:

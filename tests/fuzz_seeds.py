@@ -133,6 +133,7 @@ M8 = (
   '101\t2abc_B\t0.9\t20\t0\t2\t2\t20\t1\t20\t1E-9\t90\t10M1I8M1D\n102\t3abc_C\t1\t2\t0\t0\t1\t2\t1\t2\t0\t9\tMM\n'
 )
 SERVER_A3M = f'>101\n{SEQUENCE}\n>Hit\t85\t1.00\nAKTAYIAKQRqQISFVKSHFSRQ\n\0>102\n{SEQUENCE}\n\0'
+SERVER_PAIRS = f'>101\n{SEQUENCE}\n>a\nAKTAYIAKQRqQISFVKSHFSRQ\n\0>102\nMKTAYIAKQR\n>b\nMK-AYIA---\n\0'
 ANSWERS = ({'id': 'abc-1', 'status': 'PENDING'}, {'status': 'ERROR'}, {'id': 'x', 'status': 'COMPLETE', 'more': []})
 TEMPLATE_ARCHIVE: dict[str, Make] = {
   'pdb70_a3m.ffdata': of_bytes(f'>ss_pred\nCCC\n>1abc_A\n{SEQUENCE}\n>x\nMKT\n\0>2abc_B\nMKTAY\n\0'),

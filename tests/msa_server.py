@@ -26,6 +26,11 @@ def entry(name, sequence, rows=('A', 'C')):
   return f'>{name}\n{sequence}\n{found}'
 
 
+def pair_rows(sequence):
+  """Paired rows as the server gives them: one of each of three taxa."""
+  return ''.join(f'>Pair{letter}\n{sequence[:-1]}{letter}\n' for letter in 'WYH')
+
+
 def cif(sequence, chain='A'):
   """An mmCIF file of a straight chain of alanines."""
   lines = [
@@ -62,10 +67,13 @@ class MsaServer(http.server.ThreadingHTTPServer):
 
   def __init__(self):
     super().__init__(('127.0.0.1', 0), Handler)
-    self.plans = {'submit': [], 'poll': [], 'download': [], 'template': []}  # answers to come, before the usual ones
+    kinds = ('submit', 'pair', 'poll', 'download', 'template')
+    self.plans = {kind: [] for kind in kinds}  # answers to come, before the usual ones
     self.asked = []  # (kind, what was asked for)
     self.headers = []  # of each request
     self.batches = {}  # ticket: {name: sequence}
+    self.pairs = {}  # sequence: the rows that pair it, as text; of others they are made up
+    self.kinds = {}  # ticket: 'submit' or 'pair'
     self.modes = []
     self.bad = set()  # sequences that make a ticket end in ERROR
     self.table = ''  # pdb70.m8
@@ -84,6 +92,10 @@ class MsaServer(http.server.ThreadingHTTPServer):
   def results(self, ticket):
     """The files of a ticket."""
     batch = self.batches[ticket].items()
+    if self.kinds[ticket] == 'pair':
+      blocks = [f'>{name}\n{sequence}\n{self.pairs.get(sequence, pair_rows(sequence))}' for name, sequence in batch]
+      text = '\0'.join(blocks * (1 + self.modes[-1].endswith('-env'))) + '\0'
+      return tar_of(self.change({'pair.a3m': text, 'pair.sh': '#!/bin/sh\n'}), self.extra, packed=True)
     files = {
       'uniref.a3m': '\0'.join(entry(*item) for item in batch) + '\0',
       ENV: '\0'.join(entry(*item, rows='E') for item in batch) + '\0',
@@ -108,7 +120,8 @@ class MsaServer(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
   def do_POST(self):
     form = urllib.parse.parse_qs(self.rfile.read(int(self.headers['Content-Length'])).decode())
-    if self.path.rsplit('/', 2)[1:] != ['ticket', 'msa']:
+    kind = {'msa': 'submit', 'pair': 'pair'}.get(self.path.partition('/ticket/')[2])
+    if kind is None:
       return self.answer('nothing', Answer(b'404 page not found\n', 404), self.path)
     query, mode = form['q'][0], form['mode'][0]
     ticket = hashlib.sha224(f'{query} {mode}'.encode()).hexdigest()[:16]
@@ -116,9 +129,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def usual():
       self.server.batches[ticket] = dict(re.findall(r'>(\w+)\n(\w+)\n', query))
       self.server.modes.append(mode)
+      self.server.kinds[ticket] = kind
       return Answer({'id': ticket, 'status': 'PENDING'})
 
-    return self.answer('submit', usual, query)
+    return self.answer(kind, usual, query)
 
   def do_GET(self):
     path = self.path.split('/')

@@ -87,17 +87,16 @@ OURS = (
   'num-models', 'model-type', 'model-order', 'use-dropout', 'max-seq', 'max-extra-seq', 'max-msa', 'data', 'rank',
   'stop-at-score', 'jobname-prefix', 'save-all', 'save-recycles', 'save-single-representations',
   'save-pair-representations', 'skip-output', 'overwrite-existing-results', 'zip', 'sort-queries-by', 'host-url',
-  'debug-logging',
+  'debug-logging', 'pair-mode', 'pair-strategy',
 )  # fmt: skip
 ACCEPTED = (
   ('use-fast-kernels',), ('kernel-backend', 'pallas'), ('compile-mode', 'fast'), ('recompile-padding', '0'),
   ('disable-unified-memory',), ('use-gpu-relax',), ('no-use-probs-extra',), ('disable-cluster-profile',),
   ('custom-template-cache-path', 'cache'), ('num-relax', '0'), ('relax-tolerance', '2.39'),
-  ('pair-mode', 'unpaired_paired'),
 )  # fmt: skip
 REFUSED = (
   ('amber',), ('num-relax', '5'), ('relax-max-iterations', '0'), ('relax-tolerance', '1'), ('relax-stiffness', '1'),
-  ('relax-max-outer-iterations', '1'), ('pair-mode', 'paired'), ('pair-strategy', 'complete'), ('calc-extra-ptm',),
+  ('relax-max-outer-iterations', '1'), ('calc-extra-ptm',),
   ('initial-guess',), ('initial-guess', 'x.pdb'), ('pdb-hit-file', 'x.m8'), ('pdb-hit-file',), ('af3-json',),
 )  # fmt: skip
 
@@ -140,7 +139,6 @@ def test_flags_of_colabfold_that_would_change_results_are_refused_by_name(words,
     ('predict a b c', 'more than the command takes: c; quote names with spaces'),
     ('predict a b --rank pldt', 'did you mean plddt?'),
     ('predict a b --model-type alphafold2_multimer_v3', 'the prediction of complexes is not part of this version'),
-    ('predict a b --msa-mode mmseqs2_uniref_env_envpair', 'for one chain it is mmseqs2_uniref_env'),
     ('predct a b', 'did you mean predict?'),
     ('params downlod', 'did you mean download?'),
     ('--num-recycle 3 predict a b', '--num-recycle stands before the command'),

@@ -81,7 +81,7 @@ def test_every_database_in_a_folder_is_found_once(folder):
 
 def test_a_folder_stands_for_what_the_search_can_use(folder):
   options = SearchOptions('hmmer', databases=(folder,))
-  assert [one.role for one in databases.in_order(options.parsed)] == ['uniref90', 'small_bfd', 'mgnify']
+  assert [one.role for one in databases.in_order(options.parsed)] == ['uniref90', 'small_bfd', 'mgnify', 'uniprot']
   assert options.template_database is None
   options = SearchOptions('hmmer', databases=(folder,), templates=True)
   assert options.template_database.role == 'pdb_seqres'
@@ -91,10 +91,10 @@ def test_a_folder_stands_for_what_the_search_can_use(folder):
 
 
 def test_what_a_folder_holds_besides_is_known_and_can_be_named(folder):
-  options = SearchOptions('hmmer', databases=(folder, f'UniProt={folder}/uniprot/uniprot.fasta'))
-  assert 'uniprot' in {one.role for one in options.parsed}
+  options = SearchOptions('hmmer', databases=(folder, f'Custom={folder}/mine.fasta.gz'))
+  assert 'custom' in {one.role for one in options.parsed}
   assert [one.path.name for one in options.left_out] == [
-    'bfd_metaclust', 'colabfold_envdb_202108_db', 'mine.fasta.gz', 'pdb70', 'pdb_seqres.txt', 'uniref30_2302_db'
+    'bfd_metaclust', 'colabfold_envdb_202108_db', 'pdb70', 'pdb_seqres.txt', 'uniref30_2302_db'
   ]  # fmt: skip
 
 
@@ -114,10 +114,20 @@ def test_a_name_that_holds_an_equals_sign_is_a_name(tmp_path):
     ({'mode': 'hmmer', 'databases': ('{}/uniref30_2302_db',)}, 'needs a FASTA file'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', '{}/uniref30_2302_db')}, 'cannot search'),
     ({'mode': 'hmmer', 'databases': ('{}/pdb_mmcif',)}, 'databases in it: none among 1 item'),
-    ({'mode': 'hmmer', 'databases': ('{}/uniprot',)}, 'databases in it: uniprot.fasta (FASTA file, uniprot)'),
+    ({'mode': 'hmmer', 'databases': ('{}/uniprot',)}, 'uniprot.fasta only pairs the chains of complexes'),
+    ({'mode': 'mmseqs2', 'databases': ('{}/uniprot',)}, 'databases in it: uniprot.fasta (FASTA file, uniprot)'),
+    (
+      {'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz', 'uniprot={}/uniprot/uniprot.fasta'), 'pair_mode': 'unpaired'},
+      'which --pair-mode unpaired does not',
+    ),
+    ({'mode': 'server', 'pair_mode': 'both'}, 'choose one of unpaired_paired, paired, unpaired'),
+    ({'mode': 'server', 'pair_strategy': 'lazy'}, 'choose one of greedy, complete'),
+    ({'mode': 'single_sequence', 'pair_mode': 'paired'}, '--pair-mode: of use only with a search'),
+    ({'mode': 'server', 'pair_mode': 'unpaired', 'pair_strategy': 'complete'}, '--pair-strategy: of use only with'),
     ({'mode': 'hmmer', 'databases': ('unirf90={}/mine.fasta.gz',)}, "did you mean 'uniref90'?"),
     ({'mode': 'hmmer', 'databases': ('uniprot={}/uniprot',)}, 'databases in it: uniprot.fasta'),
     ({'mode': 'hmmer', 'databases': ('{}', '{}/uniref90/uniref90.fasta')}, 'uniref90.fasta is given twice'),
+    ({'mode': 'hmmer', 'databases': ('{}', 'uniprot={}/uniprot/uniprot.fasta')}, 'uniprot.fasta is given twice'),
     ({'mode': 'hmmer', 'databases': ('{}/mine.fasta.gz',), 'max_template_hits': 5}, '--max-template-hits: of use only'),
     (
       {'mode': 'hmmer', 'databases': ('{}',), 'templates': True, 'local_pdb_path': '{}/bare'},
@@ -182,6 +192,45 @@ def test_secrets_are_not_among_the_options(monkeypatch):
   monkeypatch.setenv('ALPHAFOLD_JAX_HOST_PASSWORD', 'hush')
   monkeypatch.setenv('ALPHAFOLD_JAX_HOST_API_KEY', 'hush')
   assert 'hush' not in str(SearchOptions('server', host_user='me').as_json())
+
+
+def pairs_of(tmp_path, **settings):
+  """What is said of a complex of two chains."""
+  options = SearchOptions(**settings, search_cache=tmp_path / 'searches')
+  return dict(options.make().find_pairs([('MKV', 'AAA')], lambda *_: None))[0]
+
+
+def test_without_uniprot_a_complex_goes_on_unpaired_and_the_note_says_what_to_name(folder, tmp_path):
+  found = pairs_of(tmp_path, mode='hmmer', databases=(f'{folder}/mine.fasta.gz',))
+  assert found.chains == ('>query\nMKV\n', '>query\nAAA\n')
+  assert found.notes == (
+    'found no pairs because no UniProt database was named (--database uniprot=FILE); goes on unpaired',
+  )
+  assert pairs_of(tmp_path, mode='hmmer', databases=(f'{folder}/mine.fasta.gz',), pair_mode='unpaired').notes == ()
+
+
+def test_uniprot_pairs_chains_and_adds_no_row_to_an_alignment(folder, tmp_path):
+  for path in (folder / 'mine.fasta.gz', folder / 'uniprot' / 'uniprot.fasta'):
+    path.write_text('>tr|A0A0C5BVQ8|A0A0C5BVQ8_STAAU\nMKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEK\n')
+  mine, uniprot = f'{folder}/mine.fasta.gz', f'{folder}/uniprot/uniprot.fasta'
+  alone, both = (SearchOptions('hmmer', databases=given, search_cache=tmp_path) for given in ((mine,), (mine, uniprot)))
+  assert alone.make().key('MKV') == both.make().key('MKV')
+  assert alone.make().pair_key(['MKV', 'AAA']) != both.make().pair_key(['MKV', 'AAA'])
+  found = pairs_of(tmp_path, mode='hmmer', databases=(mine, uniprot))
+  assert found.by_species and found.num_rows == (1, 1)
+
+
+def test_one_file_may_serve_for_alignments_and_for_pairs(folder):
+  options = SearchOptions('hmmer', databases=(f'custom={folder}/mine.fasta.gz', f'uniprot={folder}/mine.fasta.gz'))
+  assert [one.role for one in options.parsed] == ['custom', 'uniprot']
+
+
+def test_the_servers_pairs_have_environmental_ones_by_their_own_mode(tmp_path):
+  engines = {}
+  for mode in ('server', 'mmseqs2_uniref', 'mmseqs2_uniref_env', 'mmseqs2_uniref_env_envpair'):
+    options = SearchOptions(mode, search_cache=tmp_path, pair_strategy='complete')
+    engines[mode] = options.make()._pairs.identity()['mode']
+  assert engines.pop('mmseqs2_uniref_env_envpair') == 'paircomplete-env' and set(engines.values()) == {'paircomplete'}
 
 
 @pytest.mark.parametrize('how', ['content', 'longer', 'another role'])
@@ -253,3 +302,5 @@ def test_flags_of_a_search_without_a_mode_are_an_error(tmp_path, capsys):
   for flag in ('--database', '--local-pdb-path'):
     assert cli.main(['predict', str(tmp_path / 'p.a3m'), str(tmp_path / 'out'), flag, str(tmp_path)]) == 2
     assert f'{flag}: of use only with --msa-mode' in capsys.readouterr().err
+  assert cli.main(['predict', str(tmp_path / 'p.a3m'), str(tmp_path / 'out'), '--pair-mode', 'paired']) == 2
+  assert '--pair-mode: of use only with --msa-mode' in capsys.readouterr().err

@@ -47,8 +47,6 @@ FOREIGN = {
   '--relax-stiffness': ForeignFlag(_RELAXED, refused=True, default='10'),
   '--relax-max-outer-iterations': ForeignFlag(_RELAXED, refused=True, default='3'),
   '--use-gpu-relax': ForeignFlag(_NO_RELAXATION, takes=False),
-  '--pair-mode': ForeignFlag(_CHAINS, refused=True, default='unpaired_paired'),
-  '--pair-strategy': ForeignFlag(_CHAINS, refused=True, default='greedy'),
   '--calc-extra-ptm': ForeignFlag(_CHAINS, refused=True, takes=False),
   '--no-use-probs-extra': ForeignFlag('concerns scores between chains, and there is one', takes=False),
   '--disable-cluster-profile': ForeignFlag('concerns models of complexes alone', takes=False),
@@ -63,7 +61,6 @@ FOREIGN = {
   '--disable-unified-memory': ForeignFlag(_MEMORY, takes=False),
 }
 _VALUES = {  # of flags that both have: values that only colabfold_batch takes
-  ('--msa-mode', 'mmseqs2_uniref_env_envpair'): 'pairs chains of complexes; for one chain it is mmseqs2_uniref_env',
   **{('--model-type', f'alphafold2_multimer_v{i}'): _CHAINS for i in (1, 2, 3)},
   ('--model-type', 'deepfold_v1'): 'the models of DeepFold are not part of this version; choose alphafold2_ptm',
   **{('--rank', name): _CHAINS for name in ('iptm', 'multimer')},

@@ -63,8 +63,8 @@ _GROUPS: dict[str, Flags] = {
       choices.MSA_MODES,
       'what becomes of sequences without an alignment: hmmer (jackhmmer) and mmseqs2 search --database on this '
       'machine; server sends them to an MMseqs2 server (mmseqs2_uniref_env is another name for it, '
-      'mmseqs2_uniref leaves out environmental sequences); single_sequence folds them as they are, which is far '
-      'less accurate. Without this flag they are an error',
+      'mmseqs2_uniref leaves out environmental sequences, mmseqs2_uniref_env_envpair pairs chains by them as well); '
+      'single_sequence folds them as they are, which is far less accurate. Without this flag they are an error',
     ),
     '--msa-only': switch('write the features of each protein as .npz and stop; these can be INPUT'),
     '--custom-template-path': value(

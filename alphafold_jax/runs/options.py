@@ -13,7 +13,17 @@ from ml_collections import config_dict
 from alphafold_jax import config as configs
 from alphafold_jax import folders
 from alphafold_jax.arguments import is_whole
-from alphafold_jax.choices import MAX_SEED, MAX_TOGETHER, MODEL_TYPES, ORDER, RANKS, SKIPPABLE, SORTS
+from alphafold_jax.choices import (
+  MAX_SEED,
+  MAX_TOGETHER,
+  MODEL_TYPES,
+  ORDER,
+  PAIR_MODES,
+  PAIR_STRATEGIES,
+  RANKS,
+  SKIPPABLE,
+  SORTS,
+)
 from alphafold_jax.errors import InputError
 from alphafold_jax.output import files
 from alphafold_jax.output.record import REPRESENTATIONS
@@ -29,6 +39,7 @@ _NEVER_IN_FILES = {  # choices that share work out or speed it up; and those tha
   'host_user',
 }  # fmt: skip
 _FLAGS = {'mode': 'msa-mode', 'databases': 'database'}  # of choices that are named otherwise
+_USUAL = {'pair_mode': PAIR_MODES[0], 'pair_strategy': PAIR_STRATEGIES[0]}  # of later choices; not said where it is so
 _CLUSTER = re.compile(r'auto|[^/]+:\d+')
 _PARAMETER_FILE = re.compile(rf'params_(model_[1-5](?:_ptm)?)\.npz|(?:params_)?({shipped.MODEL})\.npz')
 
@@ -236,6 +247,8 @@ def _flags(choices: Any) -> dict[str, str]:
   for field in dataclasses.fields(choices):
     value, flag = getattr(choices, field.name), f'--{_FLAGS.get(field.name, field.name.replace("_", "-"))}'
     if field.name in _NEVER_IN_FILES or value is None or value is False or value in ((), [], frozenset()):
+      continue
+    if value == _USUAL.get(field.name):
       continue
     if isinstance(value, tuple | list | frozenset):
       joint = ':' if field.name == 'max_msa' else ','

@@ -105,7 +105,7 @@ class SearchCache:
     """
     heading = {
       'format': _FORMAT,
-      'num_res': len(sequence),
+      'num_res': len(sequence) - sequence.count(':'),  # a colon stands between the chains of a complex
       'engine': engine,
       'num_rows': sum(rows.a3m.count('>') - 1 for rows in found.rows) + 1,
     }

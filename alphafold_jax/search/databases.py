@@ -2,7 +2,8 @@
 """What is searched: files, their roles, and what identifies their content.
 
 A database is given as PATH or ROLE=PATH. Its role sets how many rows it may add, in which order, and whether it holds
-sequences for the alignment or those of known structures (AlphaFold 2.3.2: data/pipeline.py, run_alphafold.py).
+sequences for the alignment, for pairs of chains, or those of known structures (AlphaFold 2.3.2: data/pipeline.py,
+data/pipeline_multimer.py, run_alphafold.py).
 """
 
 import dataclasses
@@ -30,6 +31,7 @@ class Role:
   order: int  # of merging
   max_rows: int | None = None  # the query included, as in AlphaFold
   templates: bool = False  # sequences of known structures
+  pairs: bool = False  # rows to pair the chains of complexes by, and none of an alignment
   looks: str = ''  # pattern of the file names that have this role by default
   only_if_named: bool = False  # not taken where a folder of databases is given
 
@@ -39,7 +41,7 @@ ROLES: dict[str, Role] = {
   'bfd': Role(1, looks=r'^bfd'),
   'small_bfd': Role(1, looks=r'bfd-first|small_bfd'),
   'mgnify': Role(2, 501, looks=r'mgy|mgnify'),
-  'uniprot': Role(3, 50_000, looks=r'uniprot', only_if_named=True),  # AlphaFold pairs chains by it
+  'uniprot': Role(3, 50_000, pairs=True, looks=r'uniprot'),
   'custom': Role(4, 10_000, only_if_named=True),
   'uniref30': Role(0, looks=r'uniref30'),  # MMseqs2
   'env': Role(1, looks=r'colabfold_envdb|envdb|spire'),  # MMseqs2
@@ -182,4 +184,10 @@ def size(database: Database) -> int:
 
 def of_kind(databases: Sequence[Database], kind: str, *, templates: bool) -> list[Database]:
   """The databases of a kind, for alignments or for templates, in the order of merging."""
-  return in_order(one for one in databases if one.kind == kind and one.settings.templates == templates)
+  settings = [(one, one.settings) for one in databases if one.kind == kind]
+  return in_order(one for one, role in settings if role.templates == templates and not role.pairs)
+
+
+def for_pairs(databases: Sequence[Database], kind: str) -> list[Database]:
+  """The databases of a kind that only pair chains, in the order of merging."""
+  return in_order(one for one in databases if one.kind == kind and one.settings.pairs)

@@ -1,25 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 """From sequences to alignments and template hits: looked up, searched for what is missing, kept.
 
-One search per sequence, however many proteins share it and however many processes run at once.
+One search per sequence, however many proteins share it and however many processes run at once. So it is with what is to
+be paired of the chains of complexes, where the engine can search for a chain alone.
 """
 
 import dataclasses
+import functools
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from alphafold_jax.errors import AlphaFoldError, SearchError
 from alphafold_jax.screen import number
 from alphafold_jax.search.cache import SearchCache, key_of
-from alphafold_jax.search.found import Engine, Found, Result, TemplateEngine, Watch
+from alphafold_jax.search.found import (
+  Engine,
+  Found,
+  FoundPairs,
+  NoPairs,
+  PairEngine,
+  PairResult,
+  Result,
+  TemplateEngine,
+  Watch,
+)
 
 _ENGINE_SHARE = 0.8  # of the time, where templates are searched for as well
+_RECENT = 8  # results for chains that are kept in memory while complexes are put together
 
 
 class Search:
   """One way to search, with the cache of what it found."""
 
-  def __init__(self, engine: Engine, templates: TemplateEngine | None, cache: SearchCache):
-    self._engine, self._templates, self._cache = engine, templates, cache
+  def __init__(
+    self,
+    engine: Engine,
+    templates: TemplateEngine | None,
+    cache: SearchCache,
+    pairs: Callable[[], PairEngine] = NoPairs,
+  ):
+    """Searches for nothing yet.
+
+    Args:
+      engine: finds homologues.
+      templates: finds templates by the alignment; None: none are wanted, or the engine finds them.
+      cache: of what was found.
+      pairs: makes the engine that finds pairs; called when the first complex needs it.
+    """
+    self._engine, self._templates, self._cache, self._make_pairs = engine, templates, cache, pairs
     self._shaped_by = dict(engine.identity())
     self._template_shaped_by = templates and {'engine': self._shaped_by, 'templates': dict(templates.identity())}
 
@@ -49,6 +77,34 @@ class Search:
         found = self._with_hits(self._templates, sequences[index], found, watch, num_done / len(sequences))
       num_done += 1
       yield index, found
+
+  @functools.cached_property
+  def _pairs(self) -> PairEngine:
+    return self._make_pairs()
+
+  def pair_key(self, chains: Sequence[str]) -> str:
+    """Identifies the pairs of a complex of these distinct sequences: a digest of all that shapes them.
+
+    Raises:
+      SearchError, InputError: the engine cannot be used.
+    """
+    engine = self._pairs
+    shaped_by = {'pairs': dict(engine.identity()), 'engine': engine.name, 'strategy': engine.strategy}
+    return key_of(':'.join(chains), shaped_by)
+
+  def find_pairs(self, complexes: Sequence[Sequence[str]], watch: Watch) -> Iterator[PairResult]:
+    """Finds rows to be paired, for complexes; each result as soon as it is there.
+
+    Of a complex of one distinct chain nothing is searched for: its copies stand beside one another as they are.
+
+    Args:
+      complexes: the distinct sequences of each, upper-case letters.
+      watch: called now and then with the progress.
+
+    Raises:
+      SearchError, InputError, ResourceError: nothing more can be found; what was yielded stands and is kept.
+    """
+    yield from _PairSearch(self._pairs, self._cache).run(complexes, watch)
 
   def _with_hits(
     self, engine: TemplateEngine, sequence: str, found: Found, watch: Watch, done: float
@@ -120,6 +176,69 @@ class _Stage:
   def _release(self, sequence: str, index: int, left: set[int]) -> None:
     self._cache.release(self._key(sequence))
     left.discard(index)
+
+
+class _PairSearch:
+  """Searches for the parts of complexes, and puts the complexes together."""
+
+  def __init__(self, engine: PairEngine, cache: SearchCache):
+    self._engine = engine
+    self._cache = cache
+    self._shaped_by = {'pairs': dict(engine.identity())}
+    self._stage = _Stage(cache, engine.name, self._key, engine.search)
+    self._recent: OrderedDict[str, Found] = OrderedDict()
+    self._failed: dict[str, AlphaFoldError] = {}
+
+  def _key(self, part: str) -> str:
+    return key_of(part, self._shaped_by)
+
+  def run(self, complexes: Sequence[Sequence[str]], watch: Watch) -> Iterator[PairResult]:
+    """See `Search.find_pairs`."""
+    parts = [self._engine.parts(chains) if len(chains) > 1 else () for chains in complexes]
+    left = [set(names) for names in parts]
+    users: dict[str, list[int]] = defaultdict(list)
+    for index, names in enumerate(parts):
+      for name in dict.fromkeys(names):
+        users[name].append(index)
+      if not names:
+        chains = complexes[index]
+        yield index, self._engine.pairs(chains, ()) if len(chains) > 1 else FoundPairs.none(chains)
+    wanted = list(users)
+    for place, found in self._stage.run(wanted, watch) if wanted else ():
+      name = wanted[place]
+      self._take(name, found)
+      for index in users[name]:
+        left[index].discard(name)
+        if not left[index]:
+          yield index, self._put_together(complexes[index], parts[index])
+
+  def _put_together(self, chains: Sequence[str], parts: Sequence[str]) -> FoundPairs | AlphaFoldError:
+    found: list[Found] = []
+    for name in parts:
+      one = self._found(name)
+      if not isinstance(one, Found):
+        return one
+      found.append(one)
+    return self._engine.pairs(chains, found)
+
+  def _found(self, name: str) -> Found | AlphaFoldError:
+    """What was found for a part: at hand, or read again."""
+    if (error := self._failed.get(name)) is not None:
+      return error
+    if (found := self._recent.get(name) or self._cache.get(self._key(name))) is None:
+      where = self._cache.folder
+      return SearchError(f'{where}: what was found has gone from there meanwhile; run the same command again')
+    self._take(name, found)
+    return found
+
+  def _take(self, name: str, found: Found | AlphaFoldError) -> None:
+    if not isinstance(found, Found):
+      self._failed[name] = found
+      return
+    self._recent[name] = found
+    self._recent.move_to_end(name)
+    while len(self._recent) > _RECENT:
+      self._recent.popitem(last=False)
 
 
 def alignment_text(name: str, sequence: str, found: Found) -> str:

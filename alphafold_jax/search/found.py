@@ -121,3 +121,93 @@ class TemplateEngine(Protocol):
 
   def search(self, sequence: str, found: Found, watch: Watch) -> Found:
     """The hits for one sequence whose homologues were found, and no rows; the same errors as of `Engine`."""
+
+
+# ------------------------------------------------------------ pairs of a complex
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundPairs:
+  """Rows to be paired, of the distinct chains of a complex."""
+
+  chains: tuple[str, ...]  # A3M text of each: its sequence, then the rows
+  by_species: bool = False  # to be paired by the species in their names; else row k stands beside row k of each chain
+  notes: tuple[str, ...] = ()  # what a person should know
+
+  __repr__ = one_line
+
+  @classmethod
+  def none(cls, chains: Sequence[str], why: str | None = None) -> 'FoundPairs':
+    """The sequences alone; `why` there are no pairs is noted."""
+    notes = () if why is None else (f'found no pairs because {why}; goes on unpaired',)
+    return cls(tuple(f'>query\n{sequence}\n' for sequence in chains), notes=notes)
+
+  @property
+  def num_rows(self) -> tuple[int, ...]:
+    """Rows of each chain, its own sequence included."""
+    return tuple(text.count('>') for text in self.chains)
+
+
+PairResult = tuple[int, FoundPairs | AlphaFoldError]  # index of a complex, and what was found or why nothing was
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundComplex:
+  """All that was found for a complex."""
+
+  chains: tuple[Found, ...]  # for each distinct chain
+  pairs: FoundPairs  # of the same chains
+
+  __repr__ = one_line
+
+
+ComplexResult = tuple[int, FoundComplex | AlphaFoldError]  # index of a complex, and what was found or why nothing was
+
+
+class PairEngine(Protocol):
+  """Finds rows to be paired, for complexes of two or more distinct chains.
+
+  What it searches for is up to it: one chain, whose rows all complexes with that chain share, or a whole complex. It
+  says so as a text, by which the result is kept.
+  """
+
+  name: str
+  strategy: str  # a value of choices.PAIR_STRATEGIES
+
+  def identity(self) -> Mapping[str, Any]:
+    """All that shapes what is found, as JSON; the same as of `Engine`."""
+
+  def parts(self, chains: Sequence[str]) -> tuple[str, ...]:
+    """What is searched for, for a complex of these distinct sequences."""
+
+  def search(self, parts: Sequence[str], watch: Watch) -> Iterator[Result]:
+    """Searches for all parts, each different from the others; see `Engine.search`."""
+
+  def pairs(self, chains: Sequence[str], found: Sequence[Found]) -> FoundPairs:
+    """The pairs of a complex, from what was found for its `parts`."""
+
+
+class NoPairs:
+  """Stands in the place of an engine where pairs are not asked for or cannot be found."""
+
+  name, strategy = 'no pairs', ''
+
+  def __init__(self, why: str | None = None):
+    """Takes the reason; None: nobody asked for pairs."""
+    self._why = why
+
+  def identity(self) -> Mapping[str, Any]:
+    """Nothing shapes what is not there."""
+    return {}
+
+  def parts(self, chains: Sequence[str]) -> tuple[str, ...]:
+    """Nothing is searched for."""
+    return ()
+
+  def search(self, parts: Sequence[str], watch: Watch) -> Iterator[Result]:
+    """Finds nothing."""
+    return iter(())
+
+  def pairs(self, chains: Sequence[str], found: Sequence[Found]) -> FoundPairs:
+    """The sequences alone, with the reason."""
+    return FoundPairs.none(chains, self._why)

@@ -6,10 +6,21 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alphafold_jax import folders, machine
-from alphafold_jax.choices import MSA_MODES, PUBLIC_HOST, SERVER_MODES, SINGLE
+from alphafold_jax.choices import (
+  ENV_PAIRS,
+  GREEDY,
+  MSA_MODES,
+  PAIR_MODES,
+  PAIR_STRATEGIES,
+  PUBLIC_HOST,
+  SERVER_MODES,
+  SINGLE,
+  UNPAIRED,
+  UNPAIRED_PAIRED,
+)
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import listed
 from alphafold_jax.screen import number
@@ -17,7 +28,10 @@ from alphafold_jax.search import databases
 from alphafold_jax.search.cache import SearchCache
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
 from alphafold_jax.search.finding import Search
-from alphafold_jax.search.found import Engine, TemplateEngine
+from alphafold_jax.search.found import Engine, NoPairs, PairEngine, TemplateEngine
+
+if TYPE_CHECKING:
+  from alphafold_jax.search.server.host import Host
 
 PASSWORD, API_KEY = 'ALPHAFOLD_JAX_HOST_PASSWORD', 'ALPHAFOLD_JAX_HOST_API_KEY'  # never on a command line
 API_KEY_HEADER = 'ALPHAFOLD_JAX_HOST_API_KEY_HEADER'
@@ -42,10 +56,14 @@ class SearchOptions:
   num_threads: int | None = None  # of the engine; None: as many as there are processors
   gpu: bool = False  # MMseqs2's own
   search_cache: str | Path | None = None  # a folder; None: $ALPHAFOLD_JAX_SEARCHES or the user's cache
+  pair_mode: str = UNPAIRED_PAIRED  # which rows the alignment of a complex has
+  pair_strategy: str = GREEDY  # whether a taxon must be found for all chains
 
   def __post_init__(self) -> None:
-    if self.mode not in MSA_MODES:
-      raise InputError(f'msa_mode={self.mode!r}: choose one of {", ".join(MSA_MODES)}')
+    for name, choices in (('mode', MSA_MODES), ('pair_mode', PAIR_MODES), ('pair_strategy', PAIR_STRATEGIES)):
+      if (value := getattr(self, name)) not in choices:
+        shown = 'msa_mode' if name == 'mode' else name
+        raise InputError(f'{shown}={value!r}: choose one of {", ".join(choices)}')
     if self.num_threads is not None and self.num_threads < 1:
       raise InputError(f'num_threads={self.num_threads}: must be 1 or more')
     self._check_use()
@@ -61,6 +79,7 @@ class SearchOptions:
       raise InputError(
         f'--msa-mode {self.mode} needs {article} {kind}; name it by --database PATH'
         + (f' (`alphafold-jax db build` makes one of a {FASTA})' if kind == MMSEQS else '')
+        + ''.join(f'; {one.path} only pairs the chains of complexes' for one in databases.for_pairs(self.parsed, kind))
       )
     self._check_kinds()
     self._check_templates()
@@ -71,6 +90,8 @@ class SearchOptions:
       '--host-url': (self.host_url != PUBLIC_HOST, '--msa-mode server', self.uses_server),
       '--host-user': (self.host_user, '--msa-mode server', self.uses_server),
       '--gpu': (self.gpu, '--msa-mode mmseqs2', self.mode == 'mmseqs2'),
+      '--pair-mode': (self.pair_mode != UNPAIRED_PAIRED, 'a search', self.mode != SINGLE),
+      '--pair-strategy': (self.pair_strategy != GREEDY, 'a search for pairs', self.wants_pairs),
       '--local-pdb-path': (self.local_pdb_path, '--templates', self.templates and not self.uses_server),
       '--obsolete-pdbs-path': (self.obsolete_pdbs_path, '--templates', self.templates),
       '--max-template-date': (self.max_template_date, '--templates', self.templates),
@@ -86,6 +107,11 @@ class SearchOptions:
     for database in self.parsed:
       if not database.settings.templates and database.kind != _KIND_OF_MODE.get(self.mode):
         raise InputError(f'--database {database.path}: a {database.kind}, which --msa-mode {self.mode} cannot search')
+      if database.settings.pairs and not self.wants_pairs:
+        raise InputError(
+          f'--database {database.path}: only pairs the chains of complexes, which --pair-mode {UNPAIRED} does not; '
+          'leave it out'
+        )
       if database.settings.templates and not self.templates:
         raise InputError(
           f'--database {database.path}: sequences of known structures, used only with --templates; add '
@@ -124,6 +150,11 @@ class SearchOptions:
       raise InputError(f'max_template_hits={self.max_template_hits}: must be 1 or more')
 
   @property
+  def wants_pairs(self) -> bool:
+    """Whether pairs are searched for, where a complex has two or more distinct chains."""
+    return self.mode != SINGLE and self.pair_mode != UNPAIRED
+
+  @property
   def uses_server(self) -> bool:
     """Whether sequences are sent to another machine."""
     return self.mode in SERVER_MODES
@@ -135,7 +166,7 @@ class SearchOptions:
     for text in map(str, self.databases):
       folder = folders.expanded(text)
       for one in self._usable_in(folder) if folder.is_dir() else [databases.parse(text)]:
-        if one.path.resolve() in [other.path.resolve() for other in found]:
+        if _use(one) in map(_use, found):
           raise InputError(f'--database {text}: {one.path} is given twice; name it once')
         found.append(one)
     return tuple(found)
@@ -152,7 +183,9 @@ class SearchOptions:
     """The databases in a folder that have a known role in such a search; InputError if there is none."""
     everything = databases.found_in(folder)
     there = [one for one in everything if not one.settings.only_if_named]
-    usable = [one for one in there if not one.settings.templates and one.kind == _KIND_OF_MODE.get(self.mode)]
+    kind = _KIND_OF_MODE.get(self.mode, '')
+    usable = databases.of_kind(there, kind, templates=False)
+    usable += databases.for_pairs(there, kind) if self.wants_pairs else []
     usable += [one for kind in self._template_kinds for one in databases.of_kind(there, kind, templates=True)][:1]
     if not usable:
       shown = listed(f'{one.path.relative_to(folder)} ({one.kind}, {one.role})' for one in everything)
@@ -190,7 +223,7 @@ class SearchOptions:
     """
     cache = SearchCache(self.search_cache)
     engine = _ENGINES['server' if self.uses_server else self.mode](self, cache)
-    return Search(engine, self._template_engine(), cache)
+    return Search(engine, self._template_engine(), cache, lambda: self._pair_engine(cache))
 
   @property
   def structures(self) -> Path | None:
@@ -211,11 +244,20 @@ class SearchOptions:
 
     return engines.make(database, self.threads)
 
+  def _pair_engine(self, cache: SearchCache) -> PairEngine:
+    """The engine that finds pairs; it is made when the first complex needs it."""
+    return _PAIR_ENGINES['server' if self.uses_server else self.mode](self, cache) if self.wants_pairs else NoPairs()
+
   def as_json(self) -> dict[str, Any]:
     """The options as JSON can hold them."""
     plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
     plain['databases'] = [str(text) for text in self.databases]
     return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+def _use(database: Database) -> tuple[Path, bool]:
+  """A file may serve for alignments and for pairs, but for neither twice."""
+  return database.path.resolve(), database.settings.pairs
 
 
 def _structures_of(folder: Path) -> Path:
@@ -229,6 +271,14 @@ def _hmmer(options: SearchOptions, _: SearchCache) -> Engine:
   return Hmmer(databases.of_kind(options.parsed, FASTA, templates=False), options.threads)
 
 
+def _hmmer_pairs(options: SearchOptions, _: SearchCache) -> PairEngine:
+  from alphafold_jax.search.uniprot import UniProtPairs
+
+  if chosen := databases.for_pairs(options.parsed, FASTA):
+    return UniProtPairs(chosen, options.threads, options.pair_strategy)
+  return NoPairs('no UniProt database was named (--database uniprot=FILE)')
+
+
 def _mmseqs(options: SearchOptions, _: SearchCache) -> Engine:
   from alphafold_jax.search.mmseqs.engine import MMseqs, MMseqsSettings
 
@@ -238,9 +288,32 @@ def _mmseqs(options: SearchOptions, _: SearchCache) -> Engine:
   return MMseqs(chosen, options.threads, MMseqsSettings(gpu=options.gpu))
 
 
+def _mmseqs_pairs(options: SearchOptions, _: SearchCache) -> PairEngine:
+  from alphafold_jax.search.mmseqs import pairs
+  from alphafold_jax.search.mmseqs.profile_search import MMseqsSettings
+
+  if chosen := pairs.with_taxa(options.parsed):
+    return pairs.MMseqsPairs(chosen, options.threads, options.pair_strategy, MMseqsSettings(gpu=options.gpu))
+  searched = [one for one in options.parsed if one.kind == MMSEQS and not one.settings.templates]
+  names = ', '.join(f'{one.path}_mapping' for one in searched)
+  return NoPairs(f'the taxa of the databases are not known ({names}: not there; see docs/search.md)')
+
+
 def _server(options: SearchOptions, cache: SearchCache) -> Engine:
+  from alphafold_jax.search.server.engine import Server
+
+  return Server(_host(options, cache))
+
+
+def _server_pairs(options: SearchOptions, cache: SearchCache) -> PairEngine:
+  from alphafold_jax.search.server.pairs import ServerPairs
+
+  return ServerPairs(_host(options, cache), options.pair_strategy, use_env=options.mode == ENV_PAIRS)
+
+
+def _host(options: SearchOptions, cache: SearchCache) -> 'Host':
   from alphafold_jax.search.server.client import Credentials
-  from alphafold_jax.search.server.engine import Host, Server
+  from alphafold_jax.search.server.host import Host
 
   credentials = Credentials()
   if options.host_url != PUBLIC_HOST:  # which asks for none, and must not get those of another server
@@ -250,15 +323,13 @@ def _server(options: SearchOptions, cache: SearchCache) -> Engine:
       key=os.environ.get(API_KEY),
       key_header=os.environ.get(API_KEY_HEADER, Credentials.key_header),
     )
-  return Server(
-    Host(
-      url=options.host_url,
-      use_env=SERVER_MODES[options.mode],
-      templates=options.templates,
-      credentials=credentials,
-      structures=_structures_of(cache.folder),
-      tickets=cache.folder / 'tickets',
-    )
+  return Host(
+    url=options.host_url,
+    use_env=SERVER_MODES[options.mode],
+    templates=options.templates,
+    credentials=credentials,
+    structures=_structures_of(cache.folder),
+    tickets=cache.folder / 'tickets',
   )
 
 
@@ -266,4 +337,9 @@ _ENGINES: dict[str, Callable[[SearchOptions, SearchCache], Engine]] = {
   'hmmer': _hmmer,
   'mmseqs2': _mmseqs,
   'server': _server,
+}
+_PAIR_ENGINES: dict[str, Callable[[SearchOptions, SearchCache], PairEngine]] = {
+  'hmmer': _hmmer_pairs,
+  'mmseqs2': _mmseqs_pairs,
+  'server': _server_pairs,
 }

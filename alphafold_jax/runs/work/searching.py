@@ -121,7 +121,8 @@ def search_for(
   sequences, noted = list(left), set[str]()
   if not sequences:
     return
-  where = options.host_url if options.uses_server else ', '.join(str(one.path) for one in options.parsed)
+  paths = [str(one.path) for one in options.parsed if not one.settings.pairs]
+  where = options.host_url if options.uses_server else ', '.join(paths)
   _log.info('searching for homologues of %s (%s): %s', number(len(sequences), 'sequence'), options.mode, where)
   if options.left_out:
     names = ', '.join(f'{one.path} ({one.role})' for one in options.left_out)

@@ -7,7 +7,6 @@ the other databases. The steps and their numbers are those of ColabFold 1.6.3: c
 """
 
 import dataclasses
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,24 @@ from alphafold_jax.search import databases as database_files
 from alphafold_jax.search.databases import MMSEQS, Database
 from alphafold_jax.search.found import Found, Rows, TemplateHit, Watch
 from alphafold_jax.search.m8 import Line
+from alphafold_jax.search.mmseqs import profile_search
 from alphafold_jax.search.mmseqs import program as mmseqs_program
 from alphafold_jax.search.mmseqs.making import Layout, layout
+from alphafold_jax.search.mmseqs.profile_search import (
+  EXPAND,
+  USUAL,
+  MMseqsSettings,
+  Recipe,
+  search_steps,
+  way_to_search,
+  write_queries,
+)
 from alphafold_jax.search.mmseqs.program import Step, Workplace
 
 _BLOCK = 1000  # sequences searched together, which bounds the disk that is used
 _SHORTEST = 12  # residues; of shorter exact copies MMseqs2 18 found none
-_SEARCH = '-a -e 0.1 --max-seqs 10000'.split()
 _TEMPLATE_SEARCH = '-a -e 0.1'.split()
 _TEMPLATE_SENSITIVITY = 7.5
-_EXPAND = '--expansion-mode 0 -e inf'.split()
 _EXPAND_FIRST = '--expand-filter-clusters 1 --max-seq-id 0.95'.split()
 _REALIGN = '-e 10 --max-accept 100000 --alt-ali 10 -a'.split()
 _FILTER = '--qid 0 --qsc 0.8 --diff 0 --max-seq-id 1.0 --filter-min-enable 100'.split()
@@ -38,22 +45,12 @@ _ALIGNMENT = (
 _COLUMNS = 'target,qstart,qend,tstart,tend,evalue,cigar,tseq'
 
 
-@dataclasses.dataclass(frozen=True)
-class MMseqsSettings:
-  """How MMseqs2 searches."""
-
-  sensitivity: float = 8.0  # of the search by k-mers, 1 to 8
-  iterations: int = 3  # how often the first database is searched
-  ungapped: bool = False  # compare to every sequence instead, as GPUs do: faster without an index, for few queries
-  gpu: bool = False  # search on a GPU
-
-
 class MMseqs:
   """The engine."""
 
   name = 'mmseqs2'
 
-  def __init__(self, databases: Sequence[Database], num_threads: int, settings: MMseqsSettings = MMseqsSettings()):
+  def __init__(self, databases: Sequence[Database], num_threads: int, settings: MMseqsSettings = USUAL):
     """Checks program and databases.
 
     Args:
@@ -100,20 +97,12 @@ class MMseqs:
 
   def _run(self, place: Workplace, sequences: Sequence[str], watch: Watch) -> None:
     """Runs all steps for some sequences; the results are in the folders rows0, rows1, ... by database then."""
-    _write_queries(place, sequences)
-    steps = [
-      recipe(number, one.settings.templates, target, self._settings)
+    write_queries(place, sequences)
+    recipes = [
+      Recipe(number, target, one.role, tuple(_STEPS[one.settings.templates](number, target, self._settings)))
       for number, (one, target) in enumerate(self._databases)
     ]
-    total, done = sum(step.weight for part in steps for step in part), 0.0
-    for number, ((one, _), part) in enumerate(zip(self._databases, steps)):
-      (place.folder / f'{number}').mkdir()
-      for step in part:
-        watch(done / total, f'{one.role}: mmseqs {step.command}')
-        place.run(step)
-        done += step.weight
-      shutil.rmtree(place.folder / f'{number}')
-    watch(1.0, 'reading the results')
+    profile_search.run(place, recipes, watch)
 
   def _found(self, folder: Path, index: int, sequence: str) -> Found:
     """What was found for one sequence."""
@@ -143,7 +132,7 @@ class MMseqs:
   def _check_gpu(self) -> None:
     """Searches one sequence for itself on the GPU."""
     with mmseqs_program.workplace(self._program, self._num_threads) as place:
-      _write_queries(place, ['MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ'])
+      write_queries(place, ['MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ'])
       try:
         place.run(Step.of('createdb', 'queries.fasta', 'padded', '--gpu', 1))
         place.run(Step.of('ungappedprefilter', 'queries', 'padded', 'found', '--gpu', 1))
@@ -154,39 +143,15 @@ class MMseqs:
         ) from None
 
 
-def _write_queries(place: Workplace, sequences: Sequence[str]) -> None:
-  """Makes the database `queries`, in which sequences are named by their index."""
-  with open(place.folder / 'queries.fasta', 'w', encoding='ascii') as file:
-    file.writelines(f'>{index}\n{sequence}\n' for index, sequence in enumerate(sequences))
-  place.run(Step.of('createdb', 'queries.fasta', 'queries', '--shuffle', 0, '--dbtype', 1))
-
-
-def recipe(number: int, templates: bool, target: Layout, settings: MMseqsSettings) -> list[Step]:
-  """The steps of searching one database; the first, number 0, leaves a profile for the others.
-
-  Everything is made in the folder `number` except the profile and the results, which are unpacked to `rows<number>`,
-  one file for each query.
-  """
-  steps = (_template_steps if templates else _alignment_steps)(number, target, settings)
-  unpack = Step.of('unpackdb', f'{number}/result', f'rows{number}', '--unpack-name-mode', 0, '--unpack-suffix', '')
-  return [dataclasses.replace(step, about=str(target.path)) for step in (*steps, unpack)]
-
-
 def _alignment_steps(number: int, target: Layout, settings: MMseqsSettings) -> Iterator[Step]:
   """Search, open the clusters, align to the profile, filter, and write the alignment."""
-  load = ('--db-load-mode', target.load_mode)
-  found, profile = f'{number}/found', f'profile{number}'
+  load, found = ('--db-load-mode', target.load_mode), f'{number}/found'
   query = _profile_of_first(settings) if number else 'queries'
-  how = ('--num-iterations', settings.iterations, *load, *_SEARCH, *_way_to_search(settings, settings.sensitivity))
-  yield Step.of('search', query, target.path, found, f'{number}/tmp', *how, weight=30)
-  if settings.iterations > 1:
-    yield Step.of('mvdb', f'{number}/tmp/latest/profile_{settings.iterations - 2}', profile, weight=0)
-    yield Step.of('lndb', 'queries_h', f'{profile}_h', weight=0)
-  else:
-    profile = query
+  steps, profile = search_steps(number, query, target, settings)
+  yield from steps
   if target.alignments is not None:
     clusters, found = found, f'{number}/members'
-    how = (*load, *_EXPAND, *(() if number else _EXPAND_FIRST))
+    how = (*load, *EXPAND, *(() if number else _EXPAND_FIRST))
     yield Step.of('expandaln', query, target.members, clusters, target.alignments, found, *how, weight=4)
   yield Step.of('align', profile, target.members, found, f'{number}/aligned', *load, *_REALIGN, weight=10)
   yield Step.of('filterresult', 'queries', target.members, f'{number}/aligned', f'{number}/filtered', *load, *_FILTER)
@@ -197,7 +162,7 @@ def _template_steps(number: int, target: Layout, settings: MMseqsSettings) -> It
   """Search with the profile, and write a table of the hits."""
   load = ('--db-load-mode', target.load_mode)
   query, found = _profile_of_first(settings), f'{number}/found'
-  how = (*load, *_TEMPLATE_SEARCH, *_way_to_search(settings, _TEMPLATE_SENSITIVITY))
+  how = (*load, *_TEMPLATE_SEARCH, *way_to_search(settings, _TEMPLATE_SENSITIVITY))
   yield Step.of('search', query, target.path, found, f'{number}/tmp', *how, weight=5)
   table = ('--format-output', _COLUMNS, '--db-output', 1)
   yield Step.of('convertalis', query, target.headers, found, f'{number}/result', *load, *table)
@@ -207,11 +172,7 @@ def _profile_of_first(settings: MMseqsSettings) -> str:
   return 'profile0' if settings.iterations > 1 else 'queries'
 
 
-def _way_to_search(settings: MMseqsSettings, sensitivity: float) -> tuple[str, ...]:
-  """Arguments for a search by k-mers or an exhaustive one; releases before 15 know only the first."""
-  if not (settings.ungapped or settings.gpu):
-    return '-s', f'{sensitivity:.1f}'
-  return '--prefilter-mode', '1', *(('--gpu', '1') if settings.gpu else ())
+_STEPS = {False: _alignment_steps, True: _template_steps}  # by whether the database is one of known structures
 
 
 def _rows(database: Database, text: str, sequence: str) -> Rows:

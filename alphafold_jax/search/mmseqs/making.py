@@ -6,6 +6,7 @@ A database is a group of files that begin with the same name:
   NAME_h...                      their headers
   NAME_seq..., NAME_aln...       with clusters: all members, and how they align to the sequence of their cluster
   NAME.idx...                    all of these with a table of k-mers, as `mmseqs createindex` makes it
+  NAME_mapping                   the taxon of each sequence, where it is known
 ColabFold's databases have clusters; a FASTA file's has none.
 """
 
@@ -31,7 +32,11 @@ from alphafold_jax.transfer.files import require_space
 
 _TYPES = {1: 'nucleotides', 2: 'profiles', 5: 'alignments', 6: 'clusters', 12: 'headers'}
 _PARTS = ('', '_h', '_seq', '_seq_h', '_aln', '.idx')
-_ENDINGS = tuple(part + end for part in _PARTS for end in ('.dbtype', '', '.index', '.lookup', '.source'))
+_ENDINGS = (
+  *(part + end for part in _PARTS for end in ('.dbtype', '', '.index', '.lookup', '.source')),
+  '_mapping',
+  '_taxonomy',
+)
 _PROTEIN, _FOR_GPU = 0, 8 << 16
 _MADE_BY = 'make one of a FASTA file by `alphafold-jax db build`'
 _ROOM = 3  # times the size of the sequences: while a database is made its parts are copied together
@@ -39,6 +44,8 @@ _INDEX_ROOM = 1 << 30, 12  # bytes of a table of k-mers, and bytes per residue
 _CHUNK = 1 << 22  # bytes of FASTA text read at a time
 _RESIDUES, _WHITE = b'*' + string.ascii_letters.encode(), b' \t\r\n'
 _NO_RESIDUE = re.compile(rb'[^A-Za-z*\s]')
+_TAXON = re.compile(rb'\b(?:OX|TaxID)=(\d{1,9})\b')  # in headers of UniProt, of UniRef
+_MAPPING = b'\x13\x00\x17\x0c\x00'  # begins a binary file of pairs (place of the sequence, taxon), 32 bits each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +87,11 @@ def layout(database: Database, *, gpu: bool = False) -> Layout:
 
 def _with(path: Path, *endings: str) -> Path:
   return path.with_name(path.name + ''.join(endings))
+
+
+def taxa_file(database: Database) -> Path:
+  """Where the taxa of a database's sequences are, if they are known."""
+  return _with(database.path.resolve(), '_mapping')
 
 
 def _check(path: Path, gpu: bool) -> None:
@@ -153,6 +165,8 @@ def build(
     made = f'made/{out.name}'
     work.run(Step.of('createdb', fasta, made, '--dbtype', 1, '--shuffle', 0, about=fasta))
     _check_count(work.folder / f'{made}.index', content.num_sequences, fasta)
+    if content.taxa is not None:
+      _write_taxa(work.folder / f'{made}_mapping', content.taxa)
     if index:
       watch(0.7, 'making the table of k-mers')
       work.run(Step.of('createindex', made, 'tmp', about=out))
@@ -175,6 +189,7 @@ class Content:
   num_sequences: int
   num_residues: int
   num_bytes: int  # unpacked
+  taxa: np.ndarray | None = None  # [num_sequences] uint32, 0 where none is said; None: there are none
 
 
 def scan(fasta: Path, watch: Callable[[float], None] = lambda fraction: None) -> Content:
@@ -187,36 +202,56 @@ def scan(fasta: Path, watch: Callable[[float], None] = lambda fraction: None) ->
   Raises:
     InputError: it cannot be read, breaks off, is empty or no FASTA file, holds DNA, or names two sequences alike.
   """
-  digests = array.array('q')  # of the names: eight bytes each, whatever their length
+  digests, taxa = array.array('q'), array.array('I')  # of names and their taxa: twelve bytes each, whatever the length
   num_residues = num_bytes = 0
   for chunk in fasta_files.chunks(fasta, _CHUNK):
-    names, sequences = zip(*_records(chunk.text))
+    headers, sequences = zip(*_records(chunk.text))
     letters = b''.join(sequences).translate(None, _WHITE)
     if letters.translate(None, _RESIDUES):
       raise InputError(fasta_files.complaint(chunk, _NO_RESIDUE))
-    digests.extend(map(hash, names))
+    digests.extend(hash(_first_word(header)) for header in headers)
+    taxa.extend(map(_taxon, headers))
     num_residues += len(letters)
     num_bytes += len(chunk.text)
     watch(chunk.position / fasta.stat().st_size)
   if not num_residues:
     raise InputError(f'{fasta}: holds no residue; give a FASTA file of proteins')
   _check_names(fasta, np.sort(np.asarray(digests)))
-  return Content(len(digests), num_residues, num_bytes)
+  known = np.asarray(taxa, np.uint32)
+  return Content(len(digests), num_residues, num_bytes, known if known.any() else None)
 
 
 def _records(text: bytes) -> Iterator[tuple[bytes, bytes]]:
-  """Names and the lines under them."""
+  """Headers and the lines under them."""
   for record in text.strip()[1:].split(b'\n>'):
     header, _, lines = record.partition(b'\n')
-    words = header.split(maxsplit=1)
-    yield words[0] if words else b'', lines
+    yield header, lines
+
+
+def _first_word(header: bytes) -> bytes:
+  words = header.split(maxsplit=1)
+  return words[0] if words else b''
+
+
+def _taxon(header: bytes) -> int:
+  """The taxon's number in a header; 0 if it says none."""
+  found = _TAXON.search(header)
+  return int(found[1]) if found else 0
+
+
+def _write_taxa(path: Path, taxa: np.ndarray) -> None:
+  """Writes the file in which MMseqs2 looks taxa up; of sequences whose taxon is not known there is no entry."""
+  places = np.flatnonzero(taxa)
+  with open(path, 'wb') as file:
+    file.write(_MAPPING)
+    file.write(np.stack([places, taxa[places]], axis=1).astype('<u4').tobytes())
 
 
 def _check_names(fasta: Path, digests: np.ndarray) -> None:
   """Refuses two sequences of one name; only if digests are alike the file is read again for the names."""
   alike = set(digests[1:][digests[1:] == digests[:-1]].tolist())
   seen: dict[bytes, int] = {}
-  names = (name for chunk in fasta_files.chunks(fasta, _CHUNK) for name, _ in _records(chunk.text))
+  names = (_first_word(header) for chunk in fasta_files.chunks(fasta, _CHUNK) for header, _ in _records(chunk.text))
   for number, name in enumerate(names if alike else (), start=1):
     if hash(name) in alike and (before := seen.setdefault(name, number)) != number:
       raise InputError(

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From complexes to what their alignments are made of: the rows of each distinct chain, and pairs of these.
+
+Single chains are complexes of one: a run asks for all its proteins at once, and each distinct chain is searched for
+once, whichever of them it is in.
+"""
+
+import functools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from alphafold_jax.search.cache import key_of
+from alphafold_jax.search.finding import Search
+from alphafold_jax.search.found import ComplexResult, Found, FoundComplex, FoundPairs, Watch
+
+_CHAINS_SHARE = 0.5  # of the time, where there are pairs to be found as well
+_RECENT = 8  # results for chains that are kept in memory while complexes are put together
+
+
+def key(search: Search, chains: Sequence[str]) -> str:
+  """Identifies the result for a complex of these distinct sequences: a digest of all that shapes it.
+
+  Of a single sequence it is `Search.key`.
+
+  Raises:
+    SearchError, InputError: the engine of pairs cannot be used.
+  """
+  if len(chains) == 1:
+    return search.key(chains[0])
+  return key_of(':'.join(chains), {'chains': [*map(search.key, chains)], 'pairs': search.pair_key(chains)})
+
+
+def find(search: Search, complexes: Sequence[Sequence[str]], watch: Watch) -> Iterator[ComplexResult]:
+  """Finds homologues, templates if wanted, and pairs; each result as soon as it is there.
+
+  Args:
+    search: how.
+    complexes: the distinct sequences of each, upper-case letters; one for a single chain and for copies of it.
+    watch: called now and then with the progress.
+
+  Raises:
+    SearchError, InputError, ResourceError: nothing more can be found; what was yielded stands and is kept.
+  """
+  users: dict[str, list[int]] = defaultdict(list)
+  for index, chains in enumerate(complexes):
+    for chain in chains:
+      users[chain].append(index)
+  distinct, left = list(users), set(range(len(complexes)))
+  share = _CHAINS_SHARE if any(len(chains) > 1 for chains in complexes) else 1.0
+  for place, found in search.find(distinct, lambda done, text: watch(share * done, text)) if distinct else ():
+    for index in sorted(left.intersection(users[distinct[place]])):
+      if not isinstance(found, Found):
+        left.discard(index)
+        yield index, found
+      elif len(complexes[index]) == 1:
+        left.discard(index)
+        yield index, FoundComplex((found,), FoundPairs.none(complexes[index]))
+  if left:
+    yield from _paired(search, complexes, sorted(left), lambda done, text: watch(share + (1 - share) * done, text))
+
+
+def _paired(
+  search: Search, complexes: Sequence[Sequence[str]], indices: Sequence[int], watch: Watch
+) -> Iterator[ComplexResult]:
+  """The results for some of the complexes, whose chains were searched for."""
+
+  @functools.lru_cache(_RECENT)
+  def again(chain: str) -> Found:
+    ((_, found),) = search.find([chain], lambda done, text: None)  # kept a moment ago
+    if not isinstance(found, Found):
+      raise found
+    return found
+
+  for place, pairs in search.find_pairs([complexes[index] for index in indices], watch):
+    index = indices[place]
+    if isinstance(pairs, FoundPairs):
+      yield index, FoundComplex(tuple(map(again, complexes[index])), pairs)
+    else:
+      yield index, pairs
