@@ -183,15 +183,24 @@ def own_templates(own: Sequence[OwnTemplate], chains: Chains, name: str) -> sche
   Raises:
     InputError: one of them cannot be placed.
   """
+  placed = place_on_chains(own, chains, name)
+  return joined(chains, placed) if len(chains) > 1 else stack_templates(placed[0])
+
+
+def place_on_chains(own: Sequence[OwnTemplate], chains: Chains, name: str) -> list[list[Template]]:
+  """The templates that came with a protein or complex, for each of its chains.
+
+  Raises:
+    InputError: one of them cannot be placed.
+  """
   _check_own(own, name)
   if stray := [template.chain for template in own if not 0 <= template.chain < len(chains)]:
     raise wrong('templates', own, f'of {name!r}: one is for chain {stray[0]}, from 0; there are {len(chains)}')
   of_chains = [[template for template in own if template.chain == index] for index in range(len(chains))]
-  placed = [
+  return [
     place_own(of_chain, sequence, name if len(chains) == 1 else f'{name}, chain {chain}')
     for of_chain, sequence, chain in zip(of_chains, chains.sequences, chains.names, strict=True)
   ]
-  return joined(chains, placed) if len(chains) > 1 else stack_templates(placed[0])
 
 
 def _check_own(own: Sequence[OwnTemplate], name: str) -> None:

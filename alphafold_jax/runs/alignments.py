@@ -14,8 +14,7 @@ from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.runs import work
 from alphafold_jax.runs.options import search_flags
 from alphafold_jax.screen import LOG_ONLY, Screen, number, reporting
-from alphafold_jax.search.finding import alignment_text
-from alphafold_jax.search.found import Found
+from alphafold_jax.search.found import Found, FoundComplex, FoundPairs
 from alphafold_jax.search.options import SINGLE, SearchOptions
 from alphafold_jax.version import __version__
 
@@ -82,10 +81,10 @@ def run(
     summary.kept = len(found.jobs) - len(bare)
     if summary.kept:
       _log.info('%s with an alignment already: left alone', number(summary.kept, 'protein'))
-    write = functools.partial(_write, summary)
+    write = functools.partial(_write, summary, options)
     ended: Iterable[tuple[work.Job, AlphaFoldError | None]]
     if options.mode == SINGLE:
-      ended = [(job, work.try_to_keep(write, job, Found(()))) for job in bare]
+      ended = [(job, work.try_to_keep(write, job, _nothing(job))) for job in bare]
     else:
       ended = work.search_for(bare, options.make(), options, console, write)
     summary.failures += [(job.name, str(error)) for job, error in ended if error is not None]
@@ -93,9 +92,15 @@ def run(
   return summary
 
 
-def _write(summary: AlignmentsSummary, job: work.Job, found: Found) -> None:
+def _nothing(job: work.Job) -> FoundComplex:
+  """What is found where nothing is searched for."""
+  chains = job.query.chains.distinct
+  return FoundComplex(tuple(Found(()) for _ in chains), FoundPairs.none(chains))
+
+
+def _write(summary: AlignmentsSummary, options: SearchOptions, job: work.Job, found: FoundComplex) -> None:
   """Writes a protein's alignment."""
-  path, text = summary.out / f'{job.name}.a3m', alignment_text(job.query.name, job.query.sequence, found)
+  path, text = summary.out / f'{job.name}.a3m', work.found_text(job, found, options)
   if path.exists() and path.read_bytes() != text.encode():
     _log.warning('%s: another alignment was there, of another search or sequence; it is replaced', path)
   atomic.write_text(path, text)

@@ -9,8 +9,13 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from alphafold_jax.choices import PAIRED
+from alphafold_jax.data import complexes
+from alphafold_jax.data.alignment import Alignment, parse_a3m
+from alphafold_jax.data.chains import Chains
+from alphafold_jax.data.complexes import ComplexAlignment
 from alphafold_jax.search.cache import key_of
-from alphafold_jax.search.finding import Search
+from alphafold_jax.search.finding import Search, alignment_text
 from alphafold_jax.search.found import ComplexResult, Found, FoundComplex, FoundPairs, Watch
 
 _CHAINS_SHARE = 0.5  # of the time, where there are pairs to be found as well
@@ -77,3 +82,30 @@ def _paired(
       yield index, FoundComplex(tuple(map(again, complexes[index])), pairs)
     else:
       yield index, pairs
+
+
+def alignment_of(chains: Chains, found: FoundComplex, pair_mode: str, strategy: str) -> ComplexAlignment:
+  """The alignments of a complex, from what was found for its distinct chains.
+
+  Args:
+    chains: the complex.
+    found: for its distinct chains, in their order.
+    pair_mode: a value of choices.PAIR_MODES; of `paired` the chains stand alone beside their pairs.
+    strategy: a value of choices.PAIR_STRATEGIES, for rows that are paired here.
+
+  Raises:
+    InputError: what was found does not fit together.
+  """
+  texts = (alignment_text('query', chain, one) for chain, one in zip(chains.distinct, found.chains, strict=True))
+  unpaired = [parse_a3m(text, 'the alignment that was found') for text in texts]
+  if pair_mode == PAIRED and len(unpaired) > 1:
+    unpaired = list(complexes.bare(chains.distinct).unpaired)
+  pairs = [_rows(text, chain) for text, chain in zip(found.pairs.chains, chains.distinct, strict=True)]
+  if found.pairs.by_species:
+    return complexes.paired_by_species(unpaired, pairs, chains.copies, strategy)
+  return ComplexAlignment(tuple(unpaired), tuple(pairs))
+
+
+def _rows(text: str, chain: str) -> Alignment:
+  """The rows to be paired of a chain, each in its place."""
+  return parse_a3m(text, f'the pairs of {chain[:20]}...', drop_duplicates=False)

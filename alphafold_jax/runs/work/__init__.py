@@ -9,10 +9,10 @@ keys       digests of content: what makes two predictions the same
 
 from alphafold_jax.runs.work.inputs import Inputs, Job, LoadedJob, depth, find, in_order, load
 from alphafold_jax.runs.work.keys import Keys, of_input, of_run
-from alphafold_jax.runs.work.searching import Searches, is_bare, search_for, try_to_keep
+from alphafold_jax.runs.work.searching import Searches, found_text, is_bare, search_for, try_to_keep
 from alphafold_jax.runs.work.templates import TemplateSource, template_source
 
 __all__ = [
-  'Inputs', 'Job', 'Keys', 'LoadedJob', 'Searches', 'TemplateSource', 'depth', 'find', 'in_order',
+  'Inputs', 'Job', 'Keys', 'LoadedJob', 'Searches', 'TemplateSource', 'depth', 'find', 'found_text', 'in_order',
   'is_bare', 'load', 'of_input', 'of_run', 'search_for', 'template_source', 'try_to_keep',
 ]  # fmt: skip

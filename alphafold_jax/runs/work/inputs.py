@@ -35,10 +35,6 @@ _NO_LISTS = (bytes, Mapping)  # of queries, though they can be gone through
 _NOTHING_KNOWN = (
   'every residue is of unknown type (X, J or O), so there is nothing to build; give the real residue types'
 )
-_COMPLEX = (
-  'a complex of {} chains; this command predicts single chains so far. In Python, afj.predict(model, query) takes it, '
-  'with the queries of afj.read_queries(path)'
-)
 _BARE = (
   'a bare sequence, and nothing was said about homologues. Give an alignment (.a3m, or a CSV table with a column '
   'a3mpath), or choose how to search: --msa-mode hmmer or mmseqs2 with --database, or server, which sends the '
@@ -115,6 +111,11 @@ class Job:
     return len(self.query.sequence)
 
   @property
+  def is_complex(self) -> bool:
+    """Whether it has several chains."""
+    return len(self.query.lengths) > 1
+
+  @property
   def alignment_path(self) -> Path | None:
     """The file that the alignment is read from."""
     path = self.query.alignment
@@ -152,7 +153,7 @@ def find(
   *,
   takes_bare: bool,
   prefix: str | None = None,
-  takes_complexes: bool = False,
+  complex: bool = False,
 ) -> Inputs:
   """Looks for proteins; raises InputError when there is none that can be run.
 
@@ -160,10 +161,10 @@ def find(
     source: a path as `scan_queries` takes it, a .npz file of features, or queries at hand.
     takes_bare: whether a sequence without an alignment is a protein to run; otherwise it is refused.
     prefix: names the jobs PREFIX_0, PREFIX_1, ... instead of after the proteins.
-    takes_complexes: whether a query of several chains is run; otherwise it is refused.
+    complex: whether the records of a FASTA file are the chains of one complex.
   """
   contents = Contents()
-  scan = _items(source, contents)
+  scan = _items(source, contents, complex)
   jobs, failures = [], []
   names = unique_job_names([item.name for item in scan])
   if prefix:
@@ -173,9 +174,6 @@ def find(
       failures.append(dataclasses.replace(item, job=name))
     elif set(item.sequence) <= residues.UNKNOWN_LETTERS:
       failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_NOTHING_KNOWN}', name))
-    elif item.lengths and not takes_complexes:
-      said = f'{item.source or item.name}: {_COMPLEX.format(len(item.lengths))}'
-      failures.append(FailedQuery(item.name, item.source, said, name))
     elif item.alignment is None and not isinstance(item, _FeatureQuery) and not takes_bare:
       failures.append(FailedQuery(item.name, item.source, f'{item.source or item.name}: {_BARE}', name))
     else:
@@ -206,11 +204,12 @@ class _FeatureQuery(Query):
   path: Path | None = None
 
 
-def _items(source: str | Path | Query | Sequence[Query], contents: Contents) -> Scan:
+def _items(source: str | Path | Query | Sequence[Query], contents: Contents, is_complex: bool) -> Scan:
   if isinstance(source, Query):
     return Scan((source,))
   if isinstance(source, str | os.PathLike):
-    return scan_queries(source, read=contents.read, others={_FEATURES: lambda path: [_feature_query(path)]})
+    others = {_FEATURES: lambda path: [_feature_query(path)]}
+    return scan_queries(source, read=contents.read, others=others, complex=is_complex)
   items: tuple[Any, ...] = (
     tuple(source) if isinstance(source, Iterable) and not isinstance(source, _NO_LISTS) else (source,)
   )
@@ -326,10 +325,16 @@ def _one_line(name: str) -> str:
   return ' '.join(name.split())
 
 
-def load(job: Job, templates: Any | None, couplings: bool = False) -> LoadedJob:
-  """Reads and checks a job's input, and makes features of it, with what a source of templates places on it.
+def load(
+  job: Job, templates: Any | None, couplings: bool = False, merging: complexes.Merging = complexes.COLABFOLD
+) -> LoadedJob:
+  """Reads and checks a job's input, and makes features of it.
 
-  Couplings of its alignment are computed where a model takes them.
+  Args:
+    job: what to read.
+    templates: the source that places some on it; None: there are none.
+    couplings: whether those of its alignment are computed, for models that take them.
+    merging: which rows are taken of the alignments of a complex.
 
   Raises:
     InputError: it cannot be used.
@@ -342,7 +347,7 @@ def load(job: Job, templates: Any | None, couplings: bool = False) -> LoadedJob:
     batch, _ = features.load_features(job.features, job.content())
     batch = batch if placed is None else dataclasses.replace(batch, templates=placed)
     return LoadedJob(job, prediction.as_batch(batch, couplings=True) if couplings else batch)
-  alignment = job.query.load_alignment(job.contents.read)
+  alignment = job.query.load_alignment(job.contents.read, merging)
   for note in alignment.notes if alignment else ():
     if note not in job.query.notes:
       _log.info('%s: %s', job.name, note)

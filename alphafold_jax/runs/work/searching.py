@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic
+from alphafold_jax.data.complexes import as_text
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.runs.work.inputs import Job
 from alphafold_jax.screen import LIVE, LOG_ONLY, Display, duration, number
+from alphafold_jax.search import complexes
+from alphafold_jax.search.cache import key_of
 from alphafold_jax.search.finding import Search, alignment_text
-from alphafold_jax.search.found import Found
+from alphafold_jax.search.found import FoundComplex
 from alphafold_jax.search.options import SINGLE, SearchOptions
 
 _log = logging.getLogger(__name__)
@@ -54,7 +57,14 @@ class Searches:
 
   def _file(self, job: Job, suffix: str) -> Path:
     """A file that keeps what was found for a protein; its name says by which search."""
-    return self._folder / job.name / 'search' / f'{self._search.key(job.query.sequence)[:16]}{suffix}'
+    return self._folder / job.name / 'search' / f'{self._key(job)[:16]}{suffix}'
+
+  def _key(self, job: Job) -> str:
+    """Identifies what is kept for a protein: what is found, and of a complex how it is put together."""
+    chains, options = job.query.chains, self._options
+    assert options is not None
+    key = complexes.key(self._search, chains.distinct)
+    return key_of(key, {'copies': list(chains.copies), 'mode': options.pair_mode}) if job.is_complex else key
 
   def at_hand(self, job: Job) -> Job | None:
     """The job with its alignment and hits; None as long as these have yet to be searched for."""
@@ -65,16 +75,18 @@ class Searches:
     query = dataclasses.replace(job.query, alignment=alignment)
     return dataclasses.replace(job, query=query, hits=self._file(job, _HITS))
 
-  def _keep(self, job: Job, found: Found) -> None:
+  def _keep(self, job: Job, found: FoundComplex) -> None:
     """Keeps what was found for a protein, and removes what other searches found."""
-    hits, alignment = self._file(job, _HITS), self._file(job, _ALIGNMENT)
+    assert self._options is not None
+    hits, alignment, text = self._file(job, _HITS), self._file(job, _ALIGNMENT), found_text(job, found, self._options)
     for path in atomic.make_folder(alignment.parent).iterdir():
       if not path.name.startswith(('.', alignment.name.removesuffix(_ALIGNMENT))):  # another process may be keeping it
         path.unlink(missing_ok=True)
         _log.info('%s: removed %s, which another search had found', job.name, path.name)
-    atomic.write_text(hits, json.dumps([hit.to_json() for hit in found.hits]) + '\n')
+    of_chains = [[hit.to_json() for hit in one.hits] for one in found.chains]
+    atomic.write_text(hits, json.dumps(of_chains if job.is_complex else of_chains[0]) + '\n')
     with atomic.replacing(alignment) as file, gzip.open(file, 'wt', **atomic.TEXT) as packed:
-      packed.write(alignment_text(job.query.name, job.query.sequence, found))  # the last: all is there once this is
+      packed.write(text)  # the last: all is there once this is
 
   def with_alignments(
     self, jobs: Sequence[Job], console: Any, fail: Callable[[Job, AlphaFoldError], None]
@@ -102,9 +114,9 @@ class Searches:
 
 
 def search_for(
-  jobs: Sequence[Job], search: Search, options: SearchOptions, console: Any, keep: Callable[[Job, Found], None]
+  jobs: Sequence[Job], search: Search, options: SearchOptions, console: Any, keep: Callable[[Job, FoundComplex], None]
 ) -> Iterator[tuple[Job, AlphaFoldError | None]]:
-  """Searches for homologues of proteins; those of one sequence share a search.
+  """Searches for homologues of proteins; those of one sequence share a search, and so do chains of complexes.
 
   Args:
     search: made from `options`.
@@ -115,12 +127,13 @@ def search_for(
   Yields:
     each protein once its search has ended, and why it failed, which is logged; None if it did not.
   """
-  left: dict[str, list[Job]] = defaultdict(list)
+  left: dict[tuple[str, ...], list[Job]] = defaultdict(list)
   for job in jobs:
-    left[job.query.sequence].append(job)
-  sequences, noted = list(left), set[str]()
-  if not sequences:
+    left[job.query.chains.distinct].append(job)
+  assemblies, noted = list(left), set[str]()
+  if not assemblies:
     return
+  sequences = {chain for chains in assemblies for chain in chains}
   paths = [str(one.path) for one in options.parsed if not one.settings.pairs]
   where = options.host_url if options.uses_server else ', '.join(paths)
   _log.info('searching for homologues of %s (%s): %s', number(len(sequences), 'sequence'), options.mode, where)
@@ -129,9 +142,9 @@ def search_for(
     _log.info('databases in these folders that are not searched unless named by --database: %s', names)
   with _shown(console) as watch:
     try:
-      for index, found in search.find(sequences, watch):
-        for job in left.pop(sequences[index]):
-          if isinstance(found, Found):
+      for index, found in complexes.find(search, assemblies, watch):
+        for job in left.pop(assemblies[index]):
+          if isinstance(found, FoundComplex):
             _log_found(job, found, noted)
           yield job, try_to_keep(keep, job, found)
     except AlphaFoldError as error:  # nothing more can be found; what was found is used
@@ -141,7 +154,24 @@ def search_for(
         yield job, error
 
 
-def try_to_keep(keep: Callable[[Job, Found], None], job: Job, found: Found | AlphaFoldError) -> AlphaFoldError | None:
+def found_text(job: Job, found: FoundComplex, options: SearchOptions) -> str:
+  """What was found for a protein as A3M; of a complex, as ColabFold writes it.
+
+  Raises:
+    InputError: what was found does not fit together.
+  """
+  query = job.query
+  if not job.is_complex:
+    return alignment_text(query.name, query.sequence, found.chains[0])
+  alignment = complexes.alignment_of(query.chains, found, options.pair_mode, options.pair_strategy)
+  for note in alignment.notes:
+    _log.warning('%s: %s', job.name, note)
+  return as_text(alignment, query.chains)
+
+
+def try_to_keep(
+  keep: Callable[[Job, FoundComplex], None], job: Job, found: FoundComplex | AlphaFoldError
+) -> AlphaFoldError | None:
   """Keeps what was found for a protein; returns why there is nothing or it cannot be kept, which is logged."""
   try:
     if isinstance(found, AlphaFoldError):
@@ -153,15 +183,20 @@ def try_to_keep(keep: Callable[[Job, Found], None], job: Job, found: Found | Alp
   return None
 
 
-def _log_found(job: Job, found: Found, noted: set[str]) -> None:
+def _log_found(job: Job, found: FoundComplex, noted: set[str]) -> None:
   """Logs what was found; notes that concern all proteins, once."""
-  parts = [f'{rows.num_found} in {rows.database}' for rows in found.rows]
-  templates = f'; {number(len(found.hits), "template hit")}' if found.hits else ''
-  _log.info('%s: rows found: %s%s', job.name, ', '.join(parts) or 'none', templates)
-  for note in found.notes:
+  for place, one in enumerate(found.chains, 1):
+    of_chain = f', distinct chain {place}' if len(found.chains) > 1 else ''
+    parts = [f'{rows.num_found} in {rows.database}' for rows in one.rows]
+    templates = f'; {number(len(one.hits), "template hit")}' if one.hits else ''
+    _log.info('%s%s: rows found: %s%s', job.name, of_chain, ', '.join(parts) or 'none', templates)
+  if len(found.chains) > 1:
+    what = 'rows to be paired by species' if found.pairs.by_species else 'paired rows'
+    _log.info('%s: %s: %s', job.name, what, ', '.join(str(count - 1) for count in found.pairs.num_rows))
+  for note in dict.fromkeys([*(note for one in found.chains for note in one.notes), *found.pairs.notes]):
     if note not in noted:
       _log.warning('%s: %s', job.name, note)
-  noted.update(found.notes)
+    noted.add(note)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 """Where templates come from: structures that a person gives, with or without their places, or those a search found.
 
 All place templates on a protein (`place`) and say what shapes them: for all proteins of a run (`identity`) and for
-one of them (`identity_for`).
+one of them (`identity_for`). Of a complex each chain has templates of its own.
 """
 
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,28 @@ from alphafold_jax.search.options import SearchOptions
 _log = logging.getLogger(__name__)
 
 
-def _log_placed(job: Job, template: Any) -> None:
+def _log_placed(who: str, template: Any) -> None:
   shares = 100 * template.identity, 100 * template.coverage
-  _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', job.name, template.name, *shares)
+  _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', who, template.name, *shares)
+
+
+def _named(job: Job) -> list[tuple[str, str]]:
+  """What a protein is called in messages, and its sequence; of a complex each of its chains."""
+  if not job.is_complex:
+    return [(job.name, job.query.sequence)]
+  chains = job.query.chains
+  return [(f'{job.name}, chain {name}', one) for name, one in zip(chains.names, chains.sequences, strict=True)]
+
+
+def _stacked(job: Job, placed: Sequence[Sequence[Any]]) -> Any | None:
+  """The templates of each chain as schema.Templates; None if there is none."""
+  from alphafold_jax.data import templates
+
+  if not any(placed):
+    return None
+  if job.is_complex:
+    return templates.joined(job.query.chains, placed, MAX_TEMPLATES)
+  return templates.stack_templates(placed[0], MAX_TEMPLATES)
 
 
 class _FromFiles:
@@ -74,12 +94,16 @@ class GivenStructures(_FromFiles):
 
   def place(self, job: Job) -> Any | None:
     """The best structures on a protein's residues as schema.Templates; None, with the reasons logged, if none fits."""
+    return _stacked(job, [self._for_chain(who, sequence) for who, sequence in _named(job)])
+
+  def _for_chain(self, who: str, sequence: str) -> list[Any]:
+    """The best structures on the residues of a chain, at most as many as there are slots."""
     from alphafold_jax.data import templates
 
     found, skipped = [], []
     for file in self.files:
       try:
-        template = templates.template_from_structure(job.query.sequence, file)
+        template = templates.template_from_structure(sequence, file)
       except InputError as error:
         skipped.append(f'template {file.name} skipped: {error}')
         continue
@@ -93,14 +117,14 @@ class GivenStructures(_FromFiles):
         found.append(template)
     found.sort(key=lambda template: -template.identity * template.coverage)
     for reason in skipped:
-      _log.info('%s: %s', job.name, reason)
+      _log.info('%s: %s', who, reason)
     if not found:
-      _log.warning('%s: no template fits; %s%s', job.name, skipped[0], ', ...' * (len(skipped) > 1))
+      _log.warning('%s: no template fits; %s%s', who, skipped[0], ', ...' * (len(skipped) > 1))
     for template in found[MAX_TEMPLATES:]:
-      _log.info('%s: template %s left out: %d others fit better', job.name, template.name, MAX_TEMPLATES)
+      _log.info('%s: template %s left out: %d others fit better', who, template.name, MAX_TEMPLATES)
     for template in found[:MAX_TEMPLATES]:
-      _log_placed(job, template)
-    return templates.stack_templates(found[:MAX_TEMPLATES], MAX_TEMPLATES) if found else None
+      _log_placed(who, template)
+    return found[:MAX_TEMPLATES]
 
 
 class FoundStructures:
@@ -125,8 +149,11 @@ class FoundStructures:
     """A protein's hits, and the files that hold their structures."""
     if job.hits is None:
       return None
-    hits = _read_hits(job.hits)
-    return keys.of_json([[dataclasses.astuple(hit) for hit in hits], [self._file_of(hit) for hit in hits]])
+    digests = [
+      keys.of_json([[dataclasses.astuple(hit) for hit in hits], [self._file_of(hit) for hit in hits]])
+      for hits in _read_hits(job)
+    ]
+    return keys.of_json(digests) if job.is_complex else digests[0]
 
   def _file_of(self, hit: TemplateHit) -> list[Any]:
     """What identifies the file of a hit: name, size and time, since there are too many to read them all."""
@@ -142,30 +169,38 @@ class FoundStructures:
 
   def place(self, job: Job) -> Any | None:
     """The best of a protein's hits as schema.Templates; None, with the reasons logged, if none is left."""
-    from alphafold_jax.data import templates
-    from alphafold_jax.search.templates import choice
-
     if job.hits is None:
       return None
-    hits = _read_hits(job.hits)
-    chosen = choice.choose(job.query.sequence, hits, self._library, self._settings)
+    of_sequence = dict(zip(job.query.chains.distinct, _read_hits(job), strict=True))
+    return _stacked(job, [self._for_chain(who, sequence, of_sequence[sequence]) for who, sequence in _named(job)])
+
+  def _for_chain(self, who: str, sequence: str, hits: list[TemplateHit]) -> Sequence[Any]:
+    """The best of a chain's hits."""
+    from alphafold_jax.search.templates import choice
+
+    chosen = choice.choose(sequence, hits, self._library, self._settings)
     for line in chosen.accepted:
-      _log.info('%s: template %s', job.name, line)
+      _log.info('%s: template %s', who, line)
     for line in chosen.skipped:
-      _log.info('%s: template skipped: %s', job.name, line)
+      _log.info('%s: template skipped: %s', who, line)
     if not chosen.templates:
       why = f'none of {number(len(hits), "hit")} could be, see log.txt' if hits else 'no known structure was found'
-      _log.warning('%s: no template is used: %s', job.name, why)
-      return None
-    return templates.stack_templates(chosen.templates, MAX_TEMPLATES)
+      _log.warning('%s: no template is used: %s', who, why)
+    return chosen.templates
 
 
-def _read_hits(path: Path) -> list[TemplateHit]:
-  """The hits that runs.work.searching kept."""
+def _read_hits(job: Job) -> list[list[TemplateHit]]:
+  """The hits of each distinct chain that runs.work.searching kept."""
+  path = job.hits
+  assert path is not None
   try:
-    return [TemplateHit.from_json(hit) for hit in untrusted.from_json(path.read_text(encoding='utf-8'))]
+    content = untrusted.from_json(path.read_text(encoding='utf-8'))
+    found = [[TemplateHit.from_json(hit) for hit in hits] for hits in (content if job.is_complex else [content])]
+    if len(found) != (expected := len(job.query.chains.distinct)):
+      raise ValueError(f'hits of {len(found)} chains instead of {expected}')
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise InputError(f'{path}: damaged ({error}); remove it, and the same command searches again') from None
+  return found
 
 
 class MappedStructures(_FromFiles):
@@ -190,12 +225,17 @@ class MappedStructures(_FromFiles):
     Raises:
       InputError: one of them cannot be placed, or there are too many.
     """
-    from alphafold_jax.data import template_map, templates
+    from alphafold_jax.data import template_map
 
     placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
+    if placed and job.is_complex:
+      raise InputError(
+        f'{job.name}: --template-map has templates for it, and places on a complex of chains cannot be said there; give '
+        'the structures by --custom-template-path'
+      )
     for template in placed:
-      _log_placed(job, template)
-    return templates.stack_templates(placed, MAX_TEMPLATES) if placed else None
+      _log_placed(job.name, template)
+    return _stacked(job, [placed])
 
 
 class OwnStructures:
@@ -230,10 +270,11 @@ class OwnStructures:
 
     if job.query.templates is None:
       return self._others.place(job) if self._others else None
-    placed = templates.place_own(job.query.templates, job.query.sequence, job.name)
-    for template in placed:
-      _log_placed(job, template)
-    return templates.stack_templates(placed, MAX_TEMPLATES) if placed else None
+    placed = templates.place_on_chains(job.query.templates, job.query.chains, job.name)
+    for (who, _), of_chain in zip(_named(job), placed, strict=True):
+      for template in of_chain:
+        _log_placed(who, template)
+    return _stacked(job, placed)
 
 
 TemplateSource = GivenStructures | MappedStructures | FoundStructures | OwnStructures
