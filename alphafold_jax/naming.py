@@ -69,3 +69,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
   """('val', ['train', 'validation']) -> "; did you mean 'validation'?"; '' where no name is like it."""
   near = nearest(name, known)
   return f'; did you mean {near!r}?' if near else ''
+
+
+def chain_name(index: int) -> str:
+  """The index-th chain's name, from 0, in the PDB's order: A to Z, then AA, BA, ... ZA, AB, ..."""
+  name, index = '', index + 1
+  while index > 0:
+    index, letter = divmod(index - 1, 26)
+    name += chr(ord('A') + letter)
+  return name

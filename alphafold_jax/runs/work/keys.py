@@ -43,7 +43,9 @@ def of_input(job: Job, hits: str | None = None) -> str:
       state.update(np.ascontiguousarray(array, np.int32).tobytes())
       state.update(repr(array.shape).encode())
     digest = state.hexdigest()
-  return of_json([job.query.sequence, digest, *([hits] if hits else [])])
+  lengths, names = (list(getattr(job.query, name, ())) for name in ('lengths', 'chain_names'))
+  chains = [{'lengths': lengths, 'names': names}] if len(lengths) > 1 else []
+  return of_json([job.query.sequence, digest, *([hits] if hits else []), *chains])
 
 
 def of_files(files: Sequence[Path]) -> str:
@@ -55,6 +57,7 @@ _FILE_OPTIONS = (
   'rank', 'stop_at_score', 'save_all', 'save_recycles', 'save_single_representations', 'save_pair_representations',
   'skip_output', 'zip',
 )  # fmt: skip
+_OF_COMPLEXES = ('interfaces_plot',)  # formats that a run of single chains has not, so that its keys are as they were
 _FORMATS = (  # that these options stand for; later ones are in the key by their names, where they are wanted
   'pdb', 'mmcif', 'scores', 'single', 'pair', 'recycles', 'all', 'a3m', 'pae', 'pae_afdb', 'coverage_plot',
   'plddt_plot', 'pae_plot', 'zip',
@@ -70,10 +73,14 @@ class Keys:
     self._seeds = options.seeds
     self._models = {name: self._model_key(name) for name in options.models}
     self._others: dict[str, str | None] = {}  # keys of models that this run does not run
-    plain = options.as_json() | {'rank': options.ranking}
-    later = [name for name in files.wanted(options) if name not in _FORMATS]
-    self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | ({'formats': later} if later else {}))
-    self.formats = of_json([files.wanted(options), options.ranking])  # which files there are of predictions
+    # auto is plddt of one chain; of complexes the record says what ranks them
+    plain = options.as_json() | {'rank': 'plddt' if options.rank == 'auto' else options.rank}
+    wanted = [name for name in files.wanted(options) if name not in _OF_COMPLEXES]
+    later = {'formats': [name for name in wanted if name not in _FORMATS], 'ipsae_cutoff': options.ipsae_cutoff}
+    later = {name: value for name, value in later.items() if value not in (None, [])}
+    self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | later)
+    cutoff = [] if options.ipsae_cutoff is None else [options.ipsae_cutoff]
+    self.formats = of_json([wanted, plain['rank'], *cutoff])  # which files there are of predictions
 
   def _model_key(self, name: str) -> str:
     config = as_kept(self._options.model_config(name))
