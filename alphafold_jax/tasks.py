@@ -78,8 +78,8 @@ class Task:
     """The arguments of `programs.compiled`, and the sizes: equal for what is compiled once."""
     spec, kept = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels), self.settings
     sizes = self.sizes['num_res'], self.sizes['num_templ']  # the rows of a pass are part of the spec
-    what = spec, kept.keep_representations, kept.num_devices, kept.keep_distogram, num_proteins, self.has_chains
-    return what, sizes
+    chains = (True,) if self.has_chains else ()
+    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram, num_proteins, *chains), sizes
 
   def plan(self, num_proteins: int = 1) -> planning.Plan:
     """What fits the memory that is free now, and did not turn out not to, with so many proteins at a time.

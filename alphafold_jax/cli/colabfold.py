@@ -29,6 +29,10 @@ _RELAXED = (
   'relaxation is not part of this version; relax the files of OUT with another program, such as colabfold_relax'
 )
 _CHAINS = 'the prediction of complexes is not part of this version; give one chain a protein'
+_CONTACTS = (
+  'actifpTM without the probabilities of contacts is not part of this version; what these are weighted by is in the files '
+  'of complexes'
+)
 _NO_RELAXATION = 'nothing is relaxed'
 _HITS = (
   'reading template hits from a file is not part of this version; search with --templates, or give the structures with '
@@ -49,8 +53,8 @@ FOREIGN = {
   '--use-gpu-relax': ForeignFlag(_NO_RELAXATION, takes=False),
   '--pair-mode': ForeignFlag(_CHAINS, refused=True, default='unpaired_paired'),
   '--pair-strategy': ForeignFlag(_CHAINS, refused=True, default='greedy'),
-  '--calc-extra-ptm': ForeignFlag(_CHAINS, refused=True, takes=False),
-  '--no-use-probs-extra': ForeignFlag('concerns scores between chains, and there is one', takes=False),
+  '--calc-extra-ptm': ForeignFlag('the files of complexes always have these scores here', takes=False),
+  '--no-use-probs-extra': ForeignFlag(_CONTACTS, refused=True, takes=False),
   '--disable-cluster-profile': ForeignFlag('concerns models of complexes alone', takes=False),
   '--initial-guess': ForeignFlag(_GUESS, refused=True),
   '--pdb-hit-file': ForeignFlag(_HITS, refused=True),
@@ -66,7 +70,6 @@ _VALUES = {  # of flags that both have: values that only colabfold_batch takes
   ('--msa-mode', 'mmseqs2_uniref_env_envpair'): 'pairs chains of complexes; for one chain it is mmseqs2_uniref_env',
   **{('--model-type', f'alphafold2_multimer_v{i}'): _CHAINS for i in (1, 2, 3)},
   ('--model-type', 'deepfold_v1'): 'the models of DeepFold are not part of this version; choose alphafold2_ptm',
-  **{('--rank', name): _CHAINS for name in ('iptm', 'multimer')},
 }
 
 

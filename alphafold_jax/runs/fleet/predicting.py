@@ -142,7 +142,8 @@ class Predictor:
         self._check_claim(protein)
         done = protein.files.finish(found, protein.loaded, complete=not protein.failures)
         best, *others = done['predictions']
-        shown = f'best of {len(others) + 1} is {best["model"]}, seed {best["seed"]}, {told(best["mean_plddt"], None)}'
+        scores = told(best['mean_plddt'], None, best.get('iptm'))
+        shown = f'best of {len(others) + 1} is {best["model"]}, seed {best["seed"]}, {scores}'
         _log.info('%s: %s; %s', name, shown, number(len(done['files']), 'file'))
         outcome = Outcome(name, PARTIAL if protein.failures else DONE, [best, *others], done['files'])
       elif not protein.is_lost:
