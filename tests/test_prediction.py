@@ -453,5 +453,5 @@ def test_a_complex_has_scores_of_its_interfaces_and_a_single_chain_of_the_same_r
 @pytest.mark.parametrize('names', [['A'], ['A', 'A'], ['A', ' '], ['A', 3]])
 def test_wrong_names_of_chains_are_refused(model, names):
   chains = dataclasses.replace(prediction.as_batch(BARE), asym_id=np.repeat(np.int32([1, 2]), [12, 10]))
-  with pytest.raises(InputError, match='chain_names=.*must be 2 different names'):
+  with pytest.raises(errors.InputError, match='chain_names=.*must be 2 different names'):
     afj.predict(model, chains, chain_names=names)
