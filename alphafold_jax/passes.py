@@ -31,7 +31,7 @@ class _Course:
   end: Prediction | NumericalError | None = None  # None: there are passes to come
 
   def passed(self, index: int, result: programs.PassResult, numbers: Sequence[Any], seconds: float) -> None:
-    """Takes note of a pass; `numbers` are mean pLDDT, pTM, ipTM, change in Å, and whether all its numbers are finite."""
+    """Takes note of a pass; `numbers` are mean pLDDT, pTM, ipTM, change in Å, and whether all of it is finite."""
     task, config = self.task, self.task.config
     mean_plddt, ptm, iptm, change, finite = numbers
     if not finite:

@@ -177,6 +177,7 @@ class _Kept(NamedTuple):
 
 _LEAST = _Kept(False, False, False)
 
+
 class _Functions(NamedTuple):
   """What the programs compute, of one protein."""
 

@@ -228,7 +228,10 @@ CHAINS = np.repeat([1, 2, 3], [25, 20, 15])
 def test_a_single_chain_has_nothing_of_complexes():
   one = summarise(_outputs(12), np.ones(12))
   assert all(getattr(one, name) is None for name in ('iptm', 'tm', 'interface_contact', 'own_chain_tm'))
-  assert len(jax.tree.leaves(one)) == 6 and confidence.of_pairs(_logits(3, 64), _logits(3, 64), np.ones(3)).shape == (3, 3)
+  assert len(jax.tree.leaves(one)) == 6 and confidence.of_pairs(_logits(3, 64), _logits(3, 64), np.ones(3)).shape == (
+    3,
+    3,
+  )
 
 
 def test_complexes_of_a_model_without_pae_head_have_no_terms_of_pairs():

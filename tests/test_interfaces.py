@@ -20,7 +20,7 @@ DATA = Path(__file__).parent / 'data'
 
 
 def kept_of(one):
-  return tm_of_chains(one.tm().astype(np.float32), one.contact.astype(np.float32), one.own_tm, one.asym_id)
+  return tm_of_chains(one.tm, one.contact, one.own_tm, one.asym_id)
 
 
 def scored(one, **changes):
@@ -60,6 +60,46 @@ def test_scores_equal_those_of_colabfold_to_all_digits(name):
     ours = scored(made_up(name), cutoff=cutoff)
     found = {key: ours.by_direction(key, chains) for key in ('ipsae', 'pdockq', 'pdockq2')}
     assert found == theirs[f'{cutoff:g}']
+
+
+def written(name, **changes):
+  """A complex as other programs read it from files."""
+  one = made_up(name)
+  return scored(one, pae=one.pae.astype(float).round(2), positions=one.positions.astype(float).round(3), **changes)
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_scores_equal_those_of_foldmetrics(name):
+  ours, chains = written(name, cutoff=10.0), chains_of(name)
+  for pair, theirs in recorded('foldmetrics')[name].items():
+    i, j = map(chains.index, pair.split('-'))
+    found = {
+      f'{key}_{way}': ours.matrix(key)[at]
+      for key in ('pdockq2', 'ipsae')
+      for way, at in (('ab', (i, j)), ('ba', (j, i)))
+    }
+    same = {'n_contacts': 'contacts', 'iplddt': 'plddt', 'pdockq': 'pdockq', 'ipsae_d0chn': 'ipsae_d0chn',
+            'iptm_pae': 'iptm_d0chn', 'lis': 'lis', 'ipae_mean': 'pae', 'ipae_min': 'min_pae'}  # fmt: skip
+    found |= {key: ours.by_pair(chains)[pair][name] for key, name in same.items()}
+    digits = {key: SCORES[same.get(key, key[:-3])].digits for key in theirs}
+    theirs = {key: value or 0.0 for key, value in theirs.items()}  # they have none without contacts
+    assert found.keys() == theirs.keys()
+    for key, value in found.items():
+      assert abs(value - theirs[key]) <= 0.5001 * 10.0 ** -digits[key], (pair, key)
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_scores_with_the_length_scales_of_chains_and_domains_equal_those_of_ipsae(name):
+  ours, chains = written(name, cutoff=10.0), chains_of(name)
+  others = ours.by_direction('ipsae_d0chn', chains), ours.by_direction('ipsae_d0dom', chains)
+  for pair, theirs in recorded('ipsae')[name].items():
+    if theirs['n0chn'] > 27:  # there fewer count as 27, before version 4
+      assert (others[0][pair], ours.by_direction('iptm_d0chn', chains)[pair]) == (
+        theirs['ipSAE_d0chn'],
+        theirs['ipTM_d0chn'],
+      )
+    if theirs['n0dom'] > 27:
+      assert others[1][pair] == theirs['ipSAE_d0dom']
 
 
 # ------------------------------------------------------------------------------------------ closed forms
@@ -111,7 +151,9 @@ def test_the_length_scale_is_one_for_few_residues():
 
 
 def test_a_cutoff_leaves_out_what_lies_at_it():
-  assert not flat([30, 40], 15.0).matrix('ipsae').any() and flat([30, 40], 15.0, cutoff=15.1).matrix('ipsae').all(where=[[0, 1], [1, 0]])
+  assert not flat([30, 40], 15.0).matrix('ipsae').any() and flat([30, 40], 15.0, cutoff=15.1).matrix('ipsae').all(
+    where=[[0, 1], [1, 0]]
+  )
 
 
 def test_estimates_of_dockq_follow_from_contacts_plddt_and_error():
@@ -181,35 +223,33 @@ def test_a_collapsed_complex_is_one_clash_however_many_atoms_are_in_a_place():
 
 
 def reordered(one, order):
-  """The same residues in another order."""
-  both = {'pae_logits', 'distogram_logits'}
-  return one._replace(
-    **{
-      name: array[np.ix_(order, order)] if name in both else array[order]
-      for name, array in one._asdict().items()
-    }
-  )
+  """The scores of the same residues in another order."""
+  both = np.ix_(order, order)
+  of_residues = {name: getattr(one, name)[order] for name in ('residue_index', 'positions', 'atom_mask', 'plddt')}
+  asym_id = one.asym_id[order]
+  kept = tm_of_chains(one.tm[both], one.contact[both], one.own_tm[order], asym_id)
+  return Interfaces(**of_residues, asym_id=asym_id, pae=one.pae[both], chain_tm=kept)
+
+
+def assert_same(ours, theirs, chains):
+  """The scores of the one are those of these chains of the other."""
+  for name in SCORES:
+    np.testing.assert_array_equal(ours.matrix(name), theirs.matrix(name)[np.ix_(chains, chains)], err_msg=name)
+  np.testing.assert_array_equal(ours.chain_ptm, theirs.chain_ptm[chains])
+  assert ours.actifptm == theirs.actifptm and ours.clashes.has_clash == theirs.clashes.has_clash
 
 
 def test_scores_do_not_depend_on_the_order_of_chains():
-  one = made_up('A2B')
-  swap = [2, 0, 1]
+  one, swap = made_up('A2B'), [2, 0, 1]
   order = np.concatenate([np.flatnonzero(one.asym_id == chain + 1) for chain in swap])
-  ours, theirs = scored(reordered(one, order)), scored(one)
-  for name in SCORES:
-    np.testing.assert_array_equal(ours.matrix(name), theirs.matrix(name)[np.ix_(swap, swap)], err_msg=name)
-  np.testing.assert_array_equal(ours.chain_ptm, theirs.chain_ptm[swap])
-  assert ours.actifptm == theirs.actifptm and ours.clashes.has_clash == theirs.clashes.has_clash
+  assert_same(reordered(one, order), scored(one), swap)
 
 
 def test_scores_do_not_depend_on_how_residues_of_chains_are_interleaved():
   one = made_up('A2B')
   order = np.random.default_rng(0).permutation(len(one.aatype))
-  order[0], order[np.flatnonzero(order == 0)[0]] = 0, order[0]  # chain A comes first
-  found = scored(reordered(one, order))
-  where = [int(one.asym_id[order][i]) - 1 for i in sorted(np.unique(one.asym_id[order], return_index=True)[1])]
-  for name in SCORES:
-    np.testing.assert_array_equal(found.matrix(name), scored(one).matrix(name)[np.ix_(where, where)], err_msg=name)
+  first = np.sort(np.unique(one.asym_id[order], return_index=True)[1])
+  assert_same(reordered(one, order), scored(one), one.asym_id[order][first] - 1)
 
 
 def test_numbers_of_chains_may_be_any():
@@ -219,9 +259,9 @@ def test_numbers_of_chains_may_be_any():
 
 
 def test_blocks_of_any_size_give_the_same(monkeypatch):
-  whole = scored(made_up('many short')).by_pair('ABCDE')
+  whole = scored(made_up('many short')).by_pair('ABCD')
   monkeypatch.setattr(pairs, '_AT_ONCE', 60)
-  assert scored(made_up('many short')).by_pair('ABCDE') == whole
+  assert scored(made_up('many short')).by_pair('ABCD') == whole
 
 
 def test_the_ext_metrics_are_iptm_above_ptm_on_and_actifptm_below_the_diagonal():

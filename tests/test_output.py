@@ -742,9 +742,10 @@ def test_scores_of_complexes_have_colabfolds_keys_and_our_own():
 
 def test_another_cutoff_of_ipsae_is_said_in_the_file(tmp_path):
   report = _report(prediction_of('A2B'))
-  usual, (other,) = scores.scores_json(prediction_of('A2B')), files.write(
-    dataclasses.replace(report, pae_cutoff=10.0), tmp_path, ['scores']
-  ).paths
+  usual, (other,) = (
+    scores.scores_json(prediction_of('A2B')),
+    files.write(dataclasses.replace(report, pae_cutoff=10.0), tmp_path, ['scores']).paths,
+  )
   ours, theirs = _strict(other.read_text()), _strict(usual)
   assert ours['ipsae_cutoff'] == 10 and 'ipsae_cutoff' not in theirs and ours['ipsae'] != theirs['ipsae']
 
@@ -805,5 +806,7 @@ def test_a_picture_names_chains_where_there_is_room_and_a_single_one_nowhere():
   one = prediction_of('two')
   single = _changed(one, asym_id=np.ones(63, int))
   for draw in (plots.pae, plots.plddt):
-    named, other, none = (_drawn(draw, [which], ['a']) for which in (one, _changed(one, chain_names=('H', 'L')), single))
+    named, other, none = (
+      _drawn(draw, [which], ['a']) for which in (one, _changed(one, chain_names=('H', 'L')), single)
+    )
     assert named.shape == other.shape == none.shape and (named != other).any() and (named != none).any()

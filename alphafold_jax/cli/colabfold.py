@@ -29,10 +29,7 @@ _RELAXED = (
   'relaxation is not part of this version; relax the files of OUT with another program, such as colabfold_relax'
 )
 _CHAINS = 'the prediction of complexes is not part of this version; give one chain a protein'
-_CONTACTS = (
-  'actifpTM without the probabilities of contacts is not part of this version; what these are weighted by is in the files '
-  'of complexes'
-)
+_CONTACTS = 'actifpTM of counted contacts is not part of this version; here they are weighted by their probability'
 _NO_RELAXATION = 'nothing is relaxed'
 _HITS = (
   'reading template hits from a file is not part of this version; search with --templates, or give the structures with '

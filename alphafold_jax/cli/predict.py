@@ -113,8 +113,8 @@ _GROUPS: dict[str, Flags] = {
     ),
     '--rank': choice(
       choices.RANKS,
-      'auto is mean pLDDT, of complexes multimer: 0.8 ipTM + 0.2 pTM; a single chain has no ipTM, so that iptm and multimer '
-      'are mean pLDDT of it',
+      'auto is mean pLDDT, of complexes multimer: 0.8 ipTM + 0.2 pTM. A single chain has no ipTM, and goes by mean '
+      'pLDDT where iptm or multimer is asked for',
       default='auto',
     ),
   },

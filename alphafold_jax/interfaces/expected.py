@@ -70,5 +70,5 @@ def _weighted_mean(kept: np.ndarray) -> np.ndarray:
 
 
 def _best_of_both(rows: np.ndarray, layout: ChainLayout) -> np.ndarray:
-  best = layout.largest(layout.sorted(rows), axis=0)
+  best = layout.largest(layout.sorted(np.asarray(rows, np.float64)), axis=0)
   return np.maximum(best, best.T)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the aligned error (PAE) and the coordinates say of all pairs of chains, in two passes over the pairs of residues.
+"""What aligned errors (PAE) and coordinates say of all pairs of chains, in two passes over the pairs of residues.
 
 A few rows of PAE are looked at at a time, and what is found is kept per pair of chains, so that neither time nor memory
 grow with the number of pairs of chains times that of residues.
@@ -93,7 +93,9 @@ def d0_of_whole(count: np.ndarray) -> np.ndarray:
 _TOTALS = ('near_rows', 'pae', 'lis', 'lia', 'clis', 'clia', 'contacts', 'contact_tm', 'touching', 'touching_plddt')
 
 
-def _errors_of_rows(errors: np.ndarray, layout: ChainLayout, cutoff: float, d0_chn: np.ndarray) -> dict[str, np.ndarray]:
+def _errors_of_rows(
+  errors: np.ndarray, layout: ChainLayout, cutoff: float, d0_chn: np.ndarray
+) -> dict[str, np.ndarray]:
   """Of some residues of a chain [b, N_chain] what the best of is taken; errors [b, N_res], d0 [N_chain]."""
   near = errors < cutoff
   count = layout.sums(near)

@@ -106,7 +106,7 @@ def pdockq(assembly: Interfaces) -> np.ndarray:
 
 
 def pdockq2(assembly: Interfaces) -> np.ndarray:
-  """Predicted DockQ of a direction, Zhu et al. 2023, with the constants that other programs take; 0 without contacts."""
+  """Predicted DockQ of a direction, Zhu et al. 2023, with the constants of other programs; 0 without contacts."""
   pairs = assembly.pairs
   x = interface_plddt(assembly) * pairs.contact_tm
   return np.where(pairs.contacts > 0, 1.31 / (1 + np.exp(-0.075 * (x - 84.733))) + 0.005, 0.0)

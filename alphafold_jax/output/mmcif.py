@@ -128,9 +128,7 @@ def _metrics(
       yield _LocalPlddt(asym.residue(number), residue.plddt)
 
 
-def _asym_units(
-  chains: list[list[Residue]], ids: Sequence[str], description: str
-) -> list[modelcif.AsymUnit]:
+def _asym_units(chains: list[list[Residue]], ids: Sequence[str], description: str) -> list[modelcif.AsymUnit]:
   """One unit per chain; chains of one sequence share its entity."""
   components = {component.id: component for component in ihm.LPeptideAlphabet().values}
   entities: dict[tuple[str, ...], modelcif.Entity] = {}

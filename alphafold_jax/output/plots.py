@@ -37,7 +37,11 @@ MAX_GROUPS = 40  # of alignment rows that lines are drawn between
 RESOLUTIONS = (150, 120, 100, 80, 60, 45)  # dots per inch
 _PALE = 0.22  # of a band's colour behind the lines
 _BAR = 34  # points from one scale to the next
-_SCALES = {'ipTM': 'Reds', 'pTM': 'Greys', 'actifpTM': 'Blues'}  # above, on and below the diagonal, as ColabFold draws them
+_SCALES = {
+  'ipTM': 'Reds',
+  'pTM': 'Greys',
+  'actifpTM': 'Blues',
+}  # above, on and below the diagonal, as ColabFold draws them
 _NO_PAE = 'none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm'
 _ONE_CHAIN = 'only predictions of several chains, by a model with an aligned error (PAE), have scores of interfaces'
 

@@ -76,7 +76,7 @@ def _is_ranked_alike(content: Mapping[str, Any], rank: str) -> bool:
 
 
 def shown(plddt: float, ptm: float | None, iptm: float | None = None) -> tuple[str, str, str]:
-  """Scores in full, pLDDT, pTM and ipTM, as a person sees them: rounded here alone, and once; '' where there is none."""
+  """Scores in full, pLDDT, pTM and ipTM, as a person sees them: rounded here alone; '' where there is none."""
   return f'{plddt:.1f}', '' if ptm is None else f'{ptm:.2f}', '' if iptm is None else f'{iptm:.2f}'
 
 
