@@ -112,6 +112,7 @@ def _fetch(task: Task, result: programs.PassResult, of: Callable[[Any], Any], do
   }
   arrays |= {name: host(kept, 2) for name in ('pae', 'distogram') if (kept := getattr(score, name)) is not None}
   if score.own_chain_tm is not None:
+    assert score.tm is not None and score.interface_contact is not None  # they come together
     terms = host(score.tm, 2), host(score.interface_contact, 2), host(score.own_chain_tm)
     arrays['chain_tm'] = interfaces.tm_of_chains(*terms, arrays['asym_id'])
   if representations is not None:

@@ -442,7 +442,7 @@ PICTURES = {
   'pae of one residue': (plots.pae, [_made_up('G')], ['rank_001']),
   'pae, large': (plots.pae, [_made_up('G' * 2000, [1500, 500])], ['rank_001']),
   'interfaces': (plots.interfaces, [prediction_of('A2B')], ['rank_001'], 'job'),
-  'interfaces of many models and chains': (plots.interfaces, [prediction_of('many short')] * 7, list('abcdefg'), 'job'),
+  'interfaces of many chains': (plots.interfaces, [prediction_of('many short')] * 2, ['a', 'b'], 'job'),
   'pae of chains': (plots.pae, [prediction_of('A2B')], ['rank_001'], 'job'),
   'plddt of chains': (plots.plddt, [prediction_of('A2B')], ['rank_001'], 'job'),
   'coverage of chains': (plots.coverage, _alignment(300, 120), 'job', [70, 40, 10], ['A', 'heavy', 'a long name']),
@@ -786,7 +786,7 @@ def test_mmcif_has_iptm_of_the_whole():
 def test_all_arrays_of_a_complex_are_saved_on_request(tmp_path):
   (path,) = _changed(prediction_of('two'), chain_names=('H', 'L')).save(tmp_path, formats=['all'])
   with np.load(path) as arrays:
-    assert arrays['chain_tm'].shape == (63, 2, 3) and arrays['chain_names'].tolist() == ['H', 'L']
+    assert arrays['chain_tm'].shape == (53, 2, 3) and arrays['chain_names'].tolist() == ['H', 'L']
     assert arrays['iptm'] == np.float32(0.25)
 
 
@@ -797,14 +797,14 @@ def test_rows_of_a_complex_are_grouped_by_the_chains_that_they_cover():
   ])  # fmt: skip
   rows = plots.grouped_rows(tokens, [2, 3])
   assert rows.ends == [2, 4]
-  shown = np.nan_to_num(rows.identity, nan=-1).round(1).tolist()
-  assert shown == [[100.0] * 5, [83.3] * 5, [100, 100, -1, -1, -1], [50, 50, -1, -1, -1], [-1, -1, 100, 100, 100]]
+  shown = np.nan_to_num(rows.identity, nan=-1).round().tolist()
+  assert shown == [[100.0] * 5, [83] * 5, [100, 100, -1, -1, -1], [50, 50, -1, -1, -1], [-1, -1, 100, 100, 100]]
   assert plots.grouped_rows(tokens, [5]).ends == [] and plots.grouped_rows(tokens, ()).ends == []
 
 
 def test_a_picture_names_chains_where_there_is_room_and_a_single_one_nowhere():
   one = prediction_of('two')
-  single = _changed(one, asym_id=np.ones(63, int))
+  single = _changed(one, asym_id=np.ones(53, int))
   for draw in (plots.pae, plots.plddt):
     named, other, none = (
       _drawn(draw, [which], ['a']) for which in (one, _changed(one, chain_names=('H', 'L')), single)

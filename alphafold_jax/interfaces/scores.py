@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -51,9 +52,9 @@ class Interfaces:
   @functools.cached_property
   def clashes(self) -> Clashes:
     """Atoms in one place."""
-    in_order, layout = self.layout.sorted, self.layout
-    arrays = (np.asarray(array) for array in (self.positions, self.atom_mask, self.residue_index))
-    return find_clashes(*map(in_order, arrays), layout.chain, len(layout.sizes))
+    arrays = self.positions, self.atom_mask, self.residue_index
+    positions, mask, index = (self.layout.sorted(np.asarray(array)) for array in arrays)
+    return find_clashes(positions, mask, index, self.layout.chain, len(self.layout.sizes))
 
   @property
   def chain_ptm(self) -> np.ndarray:  # [N_chain]
@@ -84,11 +85,11 @@ class Interfaces:
 
   def by_pair(self, chains: Sequence[str]) -> dict[str, dict[str, float]]:
     """All scores of each pair of chains by their names, such as 'A-B', one value for both directions."""
-    first, second = np.triu_indices(len(chains), 1)
-    columns = {name: self.joined(name)[first, second].tolist() for name in SCORES}
+    upper = np.triu_indices(len(chains), 1)
+    columns = {name: self.joined(name)[upper].tolist() for name in SCORES}
     columns |= {name: list(map(int, columns[name])) for name, row in SCORES.items() if not row.digits}
-    rows = zip(*columns.values(), strict=True)
-    return {f'{chains[i]}-{chains[j]}': dict(zip(columns, row)) for i, j, row in zip(first, second, rows)}
+    pairs, rows = itertools.combinations(chains, 2), zip(*columns.values(), strict=True)
+    return {f'{first}-{second}': dict(zip(columns, row)) for (first, second), row in zip(pairs, rows, strict=True)}
 
   def best(self, name: str) -> float:
     """A score of the best interface."""
