@@ -69,17 +69,13 @@ class Heads(hk.Module):
     if keep_distogram:  # by itself: each call gives one array
       distogram = by_pair(lambda z, transposed: confidence.log_distogram(logits(z, transposed)[0]))
     plddt = PerResidueLDDT(self.spec, name='plddt')(r.structure_module)
-    own = self._own_chain_tm(r.pair, mask, asym_id) if asym_id is not None and self.spec.num_pae_bins else None
+    own = None
+    if asym_id is not None and self.spec.num_pae_bins:
+      chain = asym_id.astype(jnp.float32)  # what is computed in slices closes over floats only
+      own = ops.by_rows(
+        lambda own, z: confidence.own_chain_tm(logits(z, z)[1], own, chain, mask), (chain,), (r.pair,), 4 * most_bins
+      )
     return confidence.of_summaries(plddt, pairs, structure.atom_positions, mask, asym_id, distogram, own)
-
-  @hk.transparent
-  def _own_chain_tm(self, pair: jax.Array, mask: jax.Array, asym_id: jax.Array) -> jax.Array:
-    """`confidence.own_chain_tm` of all residues, [N_res], a few rows at a time."""
-    logits, chain = self._of_pairs(pair.shape[-1]), asym_id.astype(jnp.float32)  # slices close over floats only
-    width = pair.shape[-1] + 3 * self.spec.num_pae_bins
-    return ops.by_rows(
-      lambda own, z: confidence.own_chain_tm(logits(z, z)[1], own, chain, mask), (chain,), (pair,), width
-    )
 
   @hk.transparent
   def _of_pairs(self, c_z: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]:
