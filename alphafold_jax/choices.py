@@ -18,6 +18,8 @@ DTYPES = ('float32', 'bfloat16')  # of the network's trunk
 RANKINGS: Mapping[str, Callable[[Any], float]] = {  # scores of a prediction or confidence, 0 to 100
   'plddt': lambda scored: scored.mean_plddt,
   'ptm': lambda scored: 100 * scored.ptm,
+  'iptm': lambda scored: 100 * scored.iptm,
+  'multimer': lambda scored: 80 * scored.iptm + 20 * scored.ptm,  # Evans et al. 2021
 }
 RANKS = ('auto', *RANKINGS)
 SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
@@ -38,3 +40,15 @@ PAIR_MODES = UNPAIRED_PAIRED, PAIRED, UNPAIRED = ('unpaired_paired', 'paired', '
 PAIR_STRATEGIES = GREEDY, COMPLETE = ('greedy', 'complete')  # a taxon in two chains or more; in all of them
 
 INITIAL, FINETUNE, TRAIN_MINI = EXPERIMENTS = ('train_initial', 'train_finetune', 'train_mini')
+
+
+def ranking(rank: str, scored: Any) -> str:
+  """Which of RANKINGS ranks a prediction: auto is multimer of several chains and plddt of one, which has no ipTM."""
+  if getattr(scored, 'iptm', None) is None:
+    return rank if rank == 'ptm' else 'plddt'
+  return 'multimer' if rank == 'auto' else rank
+
+
+def ranking_score(rank: str, scored: Any) -> float:
+  """The score of a prediction, a confidence or a row of a record by one of RANKS, 0 to 100."""
+  return RANKINGS[ranking(rank, scored)](scored)

@@ -20,6 +20,7 @@ from alphafold_jax.schema import Array
 
 PAE_MAX_BIN = 31.0  # Å, the last edge of the aligned-error bins, Suppl. 1.9.7
 CONTACT_CUTOFF = 8.0  # Å between C-beta atoms (C-alpha for glycine)
+INTERFACE_CUTOFF = 8.25  # Å, of the bins that begin below 8 Å: those that actifpTM counts as contact, Varga et al. 2025
 
 
 @schema.pytree
@@ -34,6 +35,10 @@ class Confidence:
   iptm: Array | None = schema.array()  # 0..1; also None when no chains were distinguished
   contact_probability: Array = schema.array('num_res', 'num_res')
   distogram: Array | None = schema.array('num_res', 'num_res', 64, dtype='float16')  # on request: `log_distogram`
+  # Of several chains, from the PAE head, for the scores of interfaces (interfaces/expected.py):
+  tm: Array | None = schema.array('num_res', 'num_res', default=None)  # expected TM term, d0 of the whole complex
+  interface_contact: Array | None = schema.array('num_res', 'num_res', default=None)  # probability of at most 8.25 Å
+  own_chain_tm: Array | None = schema.array('num_res', default=None)  # mean term over the own chain, d0 of the chain
   finite: Array = schema.array(dtype='bool')  # False: a NaN or infinity in positions or scores of an unmasked residue
 
 
@@ -95,21 +100,33 @@ def contact_probability(logits: Array, cutoff: float = CONTACT_CUTOFF) -> jax.Ar
 def summarise(outputs: schema.Outputs, seq_mask: Array, asym_id: Array | None = None) -> Confidence:
   """Reduces one pass's logits to what is kept of them; `asym_id` asks for ipTM too (complexes)."""
   logits = outputs.logits
-  pairs = of_pairs(logits.distogram, logits.pae, seq_mask)
-  return of_summaries(logits.plddt, pairs, outputs.structure.atom_positions, seq_mask, asym_id)
+  pairs = of_pairs(logits.distogram, logits.pae, seq_mask, has_chains=asym_id is not None)
+  own = None
+  if asym_id is not None and logits.pae is not None:
+    own = own_chain_tm(logits.pae, asym_id, asym_id, seq_mask)
+  return of_summaries(logits.plddt, pairs, outputs.structure.atom_positions, seq_mask, asym_id, own_tm=own)
 
 
-def of_pairs(distogram: Array, pae_logits: Array | None, seq_mask: Array, max_bin: float = PAE_MAX_BIN) -> jax.Array:
+def of_pairs(
+  distogram: Array,
+  pae_logits: Array | None,
+  seq_mask: Array,
+  max_bin: float = PAE_MAX_BIN,
+  has_chains: bool = False,
+) -> jax.Array:
   """What is kept of the logits of some pairs [..., 64]: contact probability, and with a PAE head error and TM term.
+
+  Of several chains also the probability of contact as actifpTM has it.
 
   Each pair for itself, so that long proteins can be summed up a few rows at a time.
 
   Returns:
-    [..., 1] or [..., 3].
+    [..., 1], [..., 3] or, of several chains, [..., 4].
   """
   kept = [contact_probability(distogram)]
   if pae_logits is not None:
     kept += [pae(pae_logits, max_bin), _expected_tm(pae_logits, seq_mask, max_bin)]
+    kept += [contact_probability(distogram, INTERFACE_CUTOFF)] if has_chains else []
   return jnp.stack(kept, axis=-1)
 
 
@@ -120,15 +137,16 @@ def of_summaries(
   seq_mask: Array,
   asym_id: Array | None = None,
   distogram: Array | None = None,
+  own_tm: Array | None = None,
 ) -> Confidence:
-  """The confidence of a structure from what `of_pairs` kept of all pairs [N_res, N_res, 1 or 3].
+  """The confidence of a structure from what `of_pairs` kept of all pairs [N_res, N_res, 1, 3 or 4].
 
-  With a distogram from `log_distogram` that is kept too.
+  With a distogram from `log_distogram` that is kept too; so are the terms of pairs with `own_tm` from `own_chain_tm`.
   """
   valid = jnp.asarray(seq_mask) > 0  # [N_res]
   residues = plddt(plddt_logits)
   contact, *scores = jnp.moveaxis(pairs, -1, 0)
-  errors_ij, tm = scores or (None, None)
+  errors_ij, tm, *near = scores or (None, None)
   return Confidence(
     plddt=residues,
     mean_plddt=masked_mean(residues, valid),
@@ -137,8 +155,33 @@ def of_summaries(
     iptm=_best_alignment(tm, valid, _between(asym_id)) if scores and asym_id is not None else None,
     contact_probability=contact,
     distogram=distogram,
+    tm=tm if near else None,
+    interface_contact=near[0] if near else None,
+    own_chain_tm=own_tm,
     finite=_all_finite(atom_positions, residues, errors_ij, valid),
   )
+
+
+def own_chain_tm(
+  pae_logits: Array, asym_id: Array, all_asym_id: Array, seq_mask: Array, max_bin: float = PAE_MAX_BIN
+) -> jax.Array:
+  """Mean expected TM term of some residues' alignment over their own chain, d0 that of the chain: for its pTM.
+
+  Args:
+    pae_logits: [b, N_res, 64], of the residues and all others.
+    asym_id: [b], of the residues.
+    all_asym_id: [N_res]
+    seq_mask: [N_res]
+    max_bin: Å
+
+  Returns:
+    [b]
+  """
+  same = (jnp.asarray(asym_id)[:, None] == all_asym_id) & (jnp.asarray(seq_mask) > 0)  # [b, N_res]
+  size = jnp.sum(same, axis=-1)
+  d0 = 1.24 * jnp.cbrt(jnp.maximum(size, 19) - 15.0) - 1.8  # Å
+  tm = _tm_term(pae_logits, d0[:, None, None], max_bin)
+  return jnp.sum(jnp.where(same, tm, 0), axis=-1) / jnp.maximum(size, 1)
 
 
 def masked_mean(values: Array, mask: Array) -> jax.Array:
@@ -179,9 +222,13 @@ def _expectation(logits, values):
 def _expected_tm(logits, mask, max_bin):
   """Expected TM-score term of every pair; its length scale d0 grows with the number of unmasked residues."""
   num_res = jnp.maximum(jnp.sum(jnp.asarray(mask) > 0), 19)  # below 19 residues the root is not meaningful
-  d0 = 1.24 * jnp.cbrt(num_res - 15.0) - 1.8  # Å
+  return _tm_term(logits, 1.24 * jnp.cbrt(num_res - 15.0) - 1.8, max_bin)  # [N_res, N_res]
+
+
+def _tm_term(logits, d0, max_bin):
+  """Expected TM-score term of every pair; d0 in Å."""
   centres = jnp.asarray(pae_bin_centres(_num_bins(logits), max_bin), jnp.float32)
-  return _expectation(logits, 1 / (1 + jnp.square(centres / d0)))  # [N_res, N_res]
+  return _expectation(logits, 1 / (1 + jnp.square(centres / d0)))
 
 
 def _between(asym_id):

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from alphafold_jax import planning, programs
+from alphafold_jax import interfaces, planning, programs
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.errors import NumericalError
 from alphafold_jax.output.files import Prediction
@@ -31,16 +31,17 @@ class _Course:
   end: Prediction | NumericalError | None = None  # None: there are passes to come
 
   def passed(self, index: int, result: programs.PassResult, numbers: Sequence[Any], seconds: float) -> None:
-    """Takes note of a pass; `numbers` are mean pLDDT, pTM, change in Å, and whether all of its numbers are finite."""
+    """Takes note of a pass; `numbers` are mean pLDDT, pTM, ipTM, change in Å, and whether all of it is finite."""
     task, config = self.task, self.task.config
-    mean_plddt, ptm, change, finite = numbers
+    mean_plddt, ptm, iptm, change, finite = numbers
     if not finite:
       self.end = NumericalError(
         f'{task.name}: {task.model.name} gave NaN or infinity in pass {index} in {config.dtype}; nothing of it is '
         'written'
       )
       return
-    self.done.append(Pass(index, float(mean_plddt), None if ptm is None else float(ptm), float(change), seconds))
+    ptm, iptm = (None if score is None else float(score) for score in (ptm, iptm))
+    self.done.append(Pass(index, float(mean_plddt), ptm, float(change), seconds, iptm))
     fetch = functools.partial(_fetch, task, result, self.of, tuple(self.done))
     if self.on_pass is not None:
       self.on_pass(self.done[-1], fetch)
@@ -83,7 +84,8 @@ def run(
     result = compiled.one_pass(params, key, padded, context, previous, rows)
     del rows
     score = result.confidence
-    numbers = jax.device_get((score.mean_plddt, score.ptm, result.change, score.finite))  # waits for the pass
+    numbers = score.mean_plddt, score.ptm, score.iptm, result.change, score.finite
+    numbers = jax.device_get(numbers)  # waits for the pass
     seconds = (time.monotonic() - start) / len(going)
     for course in going:
       course.passed(index, result, course.of(numbers), seconds)
@@ -109,6 +111,10 @@ def _fetch(task: Task, result: programs.PassResult, of: Callable[[Any], Any], do
     'contact_probability': host(score.contact_probability, 2),
   }
   arrays |= {name: host(kept, 2) for name in ('pae', 'distogram') if (kept := getattr(score, name)) is not None}
+  if score.own_chain_tm is not None:
+    assert score.tm is not None and score.interface_contact is not None  # they come together
+    terms = host(score.tm, 2), host(score.interface_contact, 2), host(score.own_chain_tm)
+    arrays['chain_tm'] = interfaces.tm_of_chains(*terms, arrays['asym_id'])
   if representations is not None:
     arrays |= {'single': host(representations.single), 'pair': host(representations.pair, 2).astype(np.float32)}
   return Prediction(
@@ -118,6 +124,8 @@ def _fetch(task: Task, result: programs.PassResult, of: Callable[[Any], Any], do
     seed=task.seed,
     mean_plddt=done[-1].mean_plddt,
     ptm=done[-1].ptm,
+    iptm=done[-1].iptm,
+    chain_names=task.chain_names if task.has_chains else (),
     passes=done,
     arrays=arrays,
     notes=(model.note.text,) if model.note else (),

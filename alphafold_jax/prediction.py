@@ -4,7 +4,7 @@
 import dataclasses
 import logging
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ def predict(
   *,
   seed: int = 0,
   name: str | None = None,
+  chain_names: Sequence[str] | None = None,
   templates: schema.Templates | None = None,
   settings: Settings | None = None,
   on_pass: OnPass | None = None,
@@ -47,6 +48,7 @@ def predict(
     query: from `read_queries`, or an alignment, a batch, or a bare sequence.
     seed: all randomness comes from it.
     name: of the protein; by default the query's.
+    chain_names: of its chains, in their order; by default the query's, else A, B, ...
     templates: structures placed on the query, from `data.templates`.
     settings: how to run.
     on_pass: called after each pass with its numbers and a function that fetches the structure so far; if it has to
@@ -66,7 +68,7 @@ def predict(
     raise wrong('on_pass', on_pass, 'must be a function of a Pass and of what fetches the structure')
   settings = to_settings(settings, changes, make_room)
   batches.warn_of_bare_sequence(query)
-  task = to_task(model, query, seed, name, templates, settings, plan.num_res if plan else None)
+  task = to_task(model, query, seed, name, templates, settings, plan.num_res if plan else None, chain_names)
   return attempts.complete(task, plan or attempts.planned(task, make_room), on_pass, make_room)
 
 
@@ -123,7 +125,14 @@ def to_settings(settings: Any, changes: dict[str, Any], make_room: Any) -> Setti
 
 
 def to_task(
-  model: Any, query: Any, seed: Any, name: Any, templates: Any, settings: Settings, num_res: int | None
+  model: Any,
+  query: Any,
+  seed: Any,
+  name: Any,
+  templates: Any,
+  settings: Settings,
+  num_res: int | None,
+  chain_names: Any = None,
 ) -> Task:
   """What is to be computed; InputError, or a warning to the caller of the caller, if an argument is not right."""
   check_kind('model', model, Model, 'must be a model, from afj.load_model')
@@ -134,7 +143,19 @@ def to_task(
   if model.config.templates is None and np.any(np.asarray(batch.templates.mask)):
     warnings.warn(f'templates are not used by {model.name}; model_1 and model_2 take them', stacklevel=3)
   name = name or getattr(query, 'name', None) or 'query'
-  return Task(model, configured(model, settings), settings, batch, num_res, name, seed)
+  names = tuple(chain_names or getattr(query, 'chain_names', ()))
+  _check_chain_names(names, batch)
+  return Task(model, configured(model, settings), settings, batch, num_res, name, seed, names)
+
+
+def _check_chain_names(names: tuple[Any, ...], batch: schema.Batch) -> None:
+  num_chains = len(np.unique(batch.asym_id))
+  if names and (len(names) != num_chains or len(set(names)) != num_chains or not all(map(_is_text, names))):
+    raise wrong('chain_names', names, f'must be {num_chains} different names, one for each chain')
+
+
+def _is_text(value: Any) -> bool:
+  return isinstance(value, str) and bool(value.strip())
 
 
 def program_key(

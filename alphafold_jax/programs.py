@@ -147,6 +147,7 @@ def compiled(
   num_devices: int = 1,
   keep_distogram: bool = False,
   num_proteins: int = 1,
+  has_chains: bool = False,
 ) -> Programs:
   """The programs of a spec, compiled once per shapes.
 
@@ -156,13 +157,25 @@ def compiled(
     num_devices: that share the protein; the padded number of residues is a multiple of it
     keep_distogram: whether a pass gives it
     num_proteins: of like sizes that one device computes together; they share the bytes of a slice
+    has_chains: whether a pass gives what scores of the interfaces of several chains need
 
   Raises:
     InputError: there are fewer devices.
   """
   assert num_devices == 1 or num_proteins == 1  # devices share one protein, or a device has several
-  kept = keep_representations, keep_distogram
-  return _on_one_device(spec, *kept, num_proteins) if num_devices == 1 else _on_several(spec, *kept, num_devices)
+  kept = _Kept(keep_representations, keep_distogram, has_chains)
+  return _on_one_device(spec, kept, num_proteins) if num_devices == 1 else _on_several(spec, kept, num_devices)
+
+
+class _Kept(NamedTuple):
+  """What a pass gives beside the least."""
+
+  representations: bool
+  distogram: bool
+  has_chains: bool
+
+
+_LEAST = _Kept(False, False, False)
 
 
 class _Functions(NamedTuple):
@@ -173,18 +186,18 @@ class _Functions(NamedTuple):
   one_pass: Callable[..., PassResult]
 
 
-def _functions(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: bool) -> _Functions:
+def _functions(spec: AlphaFoldSpec, kept: _Kept) -> _Functions:
   network = alphafold.network(spec)
 
   def one_pass(params, key, batch, context, previous, rows=None):
-    predicted = network.predict(params, key, batch, context, previous, rows, keep_distogram)
+    predicted = network.predict(params, key, batch, context, previous, rows, kept.distogram, kept.has_chains)
     positions = predicted.structure.atom_positions
     return PassResult(
       recycled=predicted.recycled,
       atom_mask=predicted.structure.atom_mask,
       confidence=predicted.confidence,
       change=recycling.distance_change(previous.atom_positions, positions, batch.seq_mask),
-      representations=predicted.representations if keep_representations else None,
+      representations=predicted.representations if kept.representations else None,
     )
 
   def begin(params, pass_key, batch):
@@ -197,11 +210,9 @@ def _functions(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: 
   return _Functions(begin, draw, one_pass)
 
 
-def _on_one_device(
-  spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: bool, num_proteins: int
-) -> Programs:
+def _on_one_device(spec: AlphaFoldSpec, kept: _Kept, num_proteins: int) -> Programs:
   spec = dataclasses.replace(spec, kernels=seam.divided(spec.kernels, num_proteins))
-  of_one = _functions(spec, keep_representations, keep_distogram)
+  of_one = _functions(spec, kept)
   begin, draw, one_pass = of_one.begin, of_one.draw, of_one.one_pass
   describe = functools.partial(_described, spec, num_proteins)
   return Programs(
@@ -220,8 +231,8 @@ def _on_one_device(
     ),
     Program(
       _of_each(one_pass, num_proteins, has_params=True),
-      ('one_pass', spec, keep_representations, keep_distogram, num_proteins),
-      lambda params, key, batch, *_: describe('one_pass', batch, keep_representations, keep_distogram),
+      ('one_pass', spec, *kept, num_proteins),
+      lambda params, key, batch, *_: describe('one_pass', batch, kept),
       donate_argnums=4,
     ),
     everywhere=None,
@@ -234,8 +245,7 @@ def _described(
   num_proteins: int,
   name: str,
   batch: schema.Batch,
-  keep_representations: bool = False,
-  keep_distogram: bool = False,
+  kept: _Kept = _LEAST,
 ) -> str:
   """The sizes of a program and what it gives, for people."""
   depth, num_templ = batch.msa.tokens.shape[-2], batch.templates.mask.shape[-1]
@@ -249,8 +259,9 @@ def _described(
     f'{spec.evoformer.num_block} blocks': name == 'one_pass',
     f'{num_proteins} proteins': num_proteins > 1,
     f'ensemble of {spec.num_ensemble}': spec.num_ensemble > 1,
-    'representations': keep_representations,
-    'distogram': keep_distogram,
+    'representations': kept.representations,
+    'distogram': kept.distogram,
+    'several chains': kept.has_chains,
   }
   return ', '.join(part for part, is_said in parts.items() if is_said)
 
@@ -267,8 +278,8 @@ def _of_each(function: Callable, num_proteins: int, has_params: bool = False) ->
   return of_all
 
 
-def _on_several(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram: bool, num_devices: int) -> Programs:
-  begin, draw, one_pass = _functions(spec, keep_representations, keep_distogram)
+def _on_several(spec: AlphaFoldSpec, kept: _Kept, num_devices: int) -> Programs:
+  begin, draw, one_pass = _functions(spec, kept)
   mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
@@ -278,7 +289,7 @@ def _on_several(spec: AlphaFoldSpec, keep_representations: bool, keep_distogram:
     atom_mask=P(),
     confidence=axial.partition(confidence.Confidence, _MODEL),
     change=P(),
-    representations=axial.partition(schema.Representations, _MODEL) if keep_representations else None,
+    representations=axial.partition(schema.Representations, _MODEL) if kept.representations else None,
   )
   return Programs(
     jax.jit(_shared(begin, mesh, (P(), P(), P()), (context, recycled))),

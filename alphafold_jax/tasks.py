@@ -5,6 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Hashable
 
+import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import coevolution, devices, ops, planning, schema
@@ -28,12 +29,18 @@ class Task:
   num_res: int | None  # padded; None: by its own length
   name: str = ''  # of the protein
   seed: int = 0
+  chain_names: tuple[str, ...] = ()  # of the protein; none: A, B, ...
 
   __repr__ = one_line
 
   @functools.cached_property
   def sizes(self) -> dict[str, int]:
     return planning.padded_sizes(self.config, self.batch, self.settings.num_devices, self.num_res)
+
+  @functools.cached_property
+  def has_chains(self) -> bool:
+    """Whether there are several chains, which have scores and a program of their own."""
+    return len(np.unique(self.batch.asym_id)) > 1
 
   @property
   def alone(self) -> 'Task':
@@ -71,7 +78,8 @@ class Task:
     """The arguments of `programs.compiled`, and the sizes: equal for what is compiled once."""
     spec, kept = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels), self.settings
     sizes = self.sizes['num_res'], self.sizes['num_templ']  # the rows of a pass are part of the spec
-    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram, num_proteins), sizes
+    chains = (True,) if self.has_chains else ()
+    return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram, num_proteins, *chains), sizes
 
   def plan(self, num_proteins: int = 1) -> planning.Plan:
     """What fits the memory that is free now, and did not turn out not to, with so many proteins at a time.

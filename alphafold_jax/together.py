@@ -34,6 +34,7 @@ def predict_together(
   *,
   seeds: Sequence[int] | int = 0,
   names: Sequence[str | None] | None = None,
+  chain_names: Sequence[Sequence[str] | None] | None = None,
   num_proteins: int | None = None,
   num_res: int | None = None,
   settings: Settings | None = None,
@@ -52,6 +53,7 @@ def predict_together(
     queries: each as for `predict`.
     seeds: of each, or one for all.
     names: of each; by default the query's.
+    chain_names: of the chains of each, in their order; by default the query's, else A, B, ...
     num_proteins: how many are computed in one pass, at most 64; None: what the device is good for, on CPUs one.
     num_res: padded residues of all; None: each by its own length.
     settings: how to run.
@@ -71,8 +73,9 @@ def predict_together(
   _check_number(num_proteins, settings)
   for query in queries:
     batches.warn_of_bare_sequence(query)
-  rows = zip(queries, _of_each('seeds', seeds, queries), _of_each('names', names, queries))
-  tasks = [to_task(model, query, seed, name, None, settings, num_res) for query, seed, name in rows]
+  given = {'seeds': seeds, 'names': names, 'chain_names': chain_names}
+  rows = zip(queries, *(_of_each(key, values, queries) for key, values in given.items()))
+  tasks = [to_task(model, query, seed, name, None, settings, num_res, chains) for query, seed, name, chains in rows]
   found: dict[int, Found] = {}
   for group in _groups(tasks):
     several = num_proteins or tasks[group[0]].together(len(group))

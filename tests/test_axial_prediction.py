@@ -87,6 +87,8 @@ def test_devices_split_pair_arrays_by_rows_and_alignments_by_columns():
     'distogram': rows,
     'pae': rows,
     'contact_probability': rows,
+    'tm': rows,
+    'interface_contact': rows,
     'msa': columns,
     'masked_msa': columns,
   }

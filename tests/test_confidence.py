@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Confidence: against the official program and recorded outputs of the published weights, and by its invariances."""
 
+import types
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 from alphafold.common import confidence as oracle
 
 from alphafold_jax import confidence, schema
-from alphafold_jax.choices import RANKINGS
+from alphafold_jax.choices import RANKINGS, ranking_score
 
 DATA = Path(__file__).parent / 'data' / 'reference_predictions'
 RECORDED = ['5AWL_1', '6A5J']
@@ -93,9 +94,8 @@ def test_ranking_scores_equal_the_official_ones():
     'predicted_aligned_error': {'logits': outputs.logits.pae, 'breaks': BREAKS, 'asym_id': asym_id},
   }
   one = summarise(outputs, mask, asym_id)
-  ours = {by: score(one) for by, score in RANKINGS.items()}
-  ours |= {'iptm': 100 * one.iptm, 'multimer': 80 * one.iptm + 20 * one.ptm}  # of complexes
-  for by, score in ours.items():
+  for by in RANKINGS:
+    score = ranking_score(by, one)
     theirs = oracle.get_confidence_metrics(result, mask, rank_by=by)['ranking_confidence']
     assert float(score) == pytest.approx(theirs, rel=1e-5)
 
@@ -217,3 +217,61 @@ def test_sure_prediction_has_a_ptm_near_one():
   logits = np.zeros((100, 100, 64))
   logits[..., 0] = 1e4
   assert float(ptm(logits, np.ones(100))) > 0.99
+
+
+# ------------------------------------------------------------------------------------------ several chains
+
+
+CHAINS = np.repeat([1, 2, 3], [25, 20, 15])
+
+
+def test_a_single_chain_has_nothing_of_complexes():
+  one = summarise(_outputs(12), np.ones(12))
+  assert all(getattr(one, name) is None for name in ('iptm', 'tm', 'interface_contact', 'own_chain_tm'))
+  assert len(jax.tree.leaves(one)) == 6 and confidence.of_pairs(_logits(3, 64), _logits(3, 64), np.ones(3)).shape == (
+    3,
+    3,
+  )
+
+
+def test_complexes_of_a_model_without_pae_head_have_no_terms_of_pairs():
+  one = summarise(_outputs(12, has_pae=False), np.ones(12), np.arange(12) // 6)
+  assert all(getattr(one, name) is None for name in ('iptm', 'tm', 'interface_contact', 'own_chain_tm'))
+
+
+def test_ptm_of_a_chain_equals_the_official_one_of_its_block():
+  outputs, mask = _outputs(60), np.ones(60, np.float32)
+  own = np.asarray(summarise(outputs, mask, CHAINS).own_chain_tm)
+  for chain in (1, 2, 3):
+    block = outputs.logits.pae[np.ix_(CHAINS == chain, CHAINS == chain)]
+    assert own[CHAINS == chain].max() == pytest.approx(oracle.predicted_tm_score(block, BREAKS), rel=1e-5)
+
+
+def test_iptm_follows_from_the_terms_of_pairs():
+  one = summarise(_outputs(60), np.ones(60), CHAINS)
+  between = CHAINS[:, None] != CHAINS
+  means = np.sum(np.asarray(one.tm) * between, axis=-1) / np.sum(between, axis=-1)
+  assert float(one.iptm) == pytest.approx(means.max(), rel=1e-6)
+
+
+def test_contacts_of_interfaces_are_one_bin_longer():
+  certain = 1e4 * np.eye(64)
+  assert np.asarray(confidence.contact_probability(certain, confidence.INTERFACE_CUTOFF)).sum() == 20
+
+
+def test_padding_changes_no_terms_of_pairs():
+  outputs = _outputs(30)
+  asym_id = np.arange(30) // 11 + 1
+  padded = jax.tree.map(lambda x: _padded(x, 13), outputs)
+  plain = summarise(outputs, np.ones(30), asym_id)
+  inside = summarise(padded, np.pad(np.ones(30), (0, 13)), np.pad(asym_id, (0, 13)))
+  np.testing.assert_allclose(inside.own_chain_tm[:30], plain.own_chain_tm, rtol=1e-6)
+  for field in ('tm', 'interface_contact'):
+    np.testing.assert_allclose(getattr(inside, field)[:30, :30], getattr(plain, field), rtol=1e-6)
+
+
+def test_what_ranks_a_prediction_depends_on_its_chains():
+  one = types.SimpleNamespace(mean_plddt=70.0, ptm=0.5, iptm=None)
+  assert [ranking_score(by, one) for by in ('auto', 'plddt', 'ptm', 'iptm', 'multimer')] == [70, 70, 50, 70, 70]
+  one.iptm = 0.25
+  assert [ranking_score(by, one) for by in ('auto', 'plddt', 'ptm', 'iptm', 'multimer')] == [30, 70, 50, 25, 30]

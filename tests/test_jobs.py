@@ -36,7 +36,8 @@ from small_runs import (
 )
 
 from alphafold_jax import atomic, attempts, cli, errors, planning, prediction, runs, screen, settings, sharing, tasks
-from alphafold_jax.data.alignment import parse_a3m
+from alphafold_jax.data import features
+from alphafold_jax.data.alignment import parse_a3m, single_sequence
 from alphafold_jax.data.queries import Query
 from alphafold_jax.output.record import Pass
 from alphafold_jax.runs.files import ending, job_files, report, stored
@@ -1079,3 +1080,39 @@ def test_few_programs_are_kept(monkeypatch):
   store = models.Models(options_for_keys())
   assert [store._is_new_program(i % 30) for i in range(60)].count(True) == 60 and len(forgotten) == 2
   assert not store._is_new_program(29)
+
+
+# ------------------------------------------------------------------------------------------ several chains
+
+
+@pytest.mark.slow
+def test_complexes_are_ranked_and_listed_by_their_interfaces_beside_single_chains(tmp_path, monkeypatch):
+  source, out = tmp_path / 'in', tmp_path / 'out'
+  source.mkdir()
+  one = prediction.as_batch(single_sequence(SEQUENCE))
+  both = dataclasses.replace(one, asym_id=np.repeat(np.int32([1, 2]), [11, 9]))
+  for name, batch in (('c', both), ('m', one)):
+    features.save_features(source / f'{name}.features.npz', batch, {'name': name})
+  flags = ('--params', 'random', *NETWORK, '--num-recycle', '0', '--num-models', '1', '--num-seeds', '3')
+  assert predict(source, out, *flags) == 0
+  with open(out / 'summary.csv') as file:
+    rows = list(csv.DictReader(file))
+  columns = ['iptm', 'actifptm', 'ipsae', 'pdockq', 'pdockq2', 'ilis']
+  assert list(rows[0]) == ['job', 'status', 'rank', 'model', 'seed', 'mean_plddt', 'ptm', *columns, 'seconds', 'notes']
+  assert all(bool(row[name]) == (row['job'] == 'c') for row in rows for name in columns)
+  records = {name: load_json(out / f'{name}.done.txt') for name in 'cm'}
+  scores = [80 * row['iptm'] + 20 * row['ptm'] for row in records['c']['predictions']]
+  assert scores == sorted(scores, reverse=True) and records['c']['rank'] == 'multimer'
+  means = [row['mean_plddt'] for row in records['m']['predictions']]
+  assert means == sorted(means, reverse=True) and 'rank' not in records['m']
+  assert [name in records['c']['files'] for name in ('c_ext_metrics.png', 'm_ext_metrics.png')] == [True, False]
+  assert 'm_ext_metrics.png' not in names(out) and 'iptm' not in records['m']['predictions'][0]
+  assert list(load_json(out / f'c_scores_{tag(seed=records["c"]["predictions"][0]["seed"], rank=1)}.json'))[3:6] == [
+    'ptm', 'iptm', 'ipsae',
+  ]  # fmt: skip
+  computed, before = count_predictions(monkeypatch), {name: (out / f'{name}.done.txt').read_text() for name in 'cm'}
+  assert predict(source, out, *flags) == 0 and not computed
+  assert {name: (out / f'{name}.done.txt').read_text() for name in 'cm'} == before
+  assert predict(source, out, *flags, '--rank', 'plddt') == 0 and not computed
+  again = [row['mean_plddt'] for row in load_json(out / 'c.done.txt')['predictions']]
+  assert again == sorted(again, reverse=True) and (out / 'm.done.txt').read_text() == before['m']

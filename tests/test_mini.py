@@ -197,7 +197,7 @@ def test_a_single_model_has_no_order(machine):
 
 
 def test_it_can_be_ranked_by_ptm(machine):
-  assert runs.Options(model_type='mini', rank='ptm').ranking == 'ptm'
+  assert runs.Options(model_type='mini', rank='ptm').rank == 'ptm'
 
 
 @pytest.mark.parametrize('flags', [['--model-type', 'alphafold2'], ['--model-type', 'alphafold2_ptm']])

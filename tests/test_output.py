@@ -22,9 +22,11 @@ import pytest
 from alphafold.common import protein as oracle
 from Bio import SeqIO
 from Bio.PDB import MMCIFParser, PDBParser
+from test_interfaces import prediction_of
 
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
+from alphafold_jax.interfaces import SCORES
 from alphafold_jax.output import drawing, files, mmcif, pdb, plots, record, scores
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
@@ -439,6 +441,11 @@ PICTURES = {
   'pae': (plots.pae, [CASES['5AWL_1']] * 7, [f'rank_00{i}_alphafold2_ptm' for i in range(7)], 'job'),
   'pae of one residue': (plots.pae, [_made_up('G')], ['rank_001']),
   'pae, large': (plots.pae, [_made_up('G' * 2000, [1500, 500])], ['rank_001']),
+  'interfaces': (plots.interfaces, [prediction_of('A2B')], ['rank_001'], 'job'),
+  'interfaces of many chains': (plots.interfaces, [prediction_of('many short')] * 2, ['a', 'b'], 'job'),
+  'pae of chains': (plots.pae, [prediction_of('A2B')], ['rank_001'], 'job'),
+  'plddt of chains': (plots.plddt, [prediction_of('A2B')], ['rank_001'], 'job'),
+  'coverage of chains': (plots.coverage, _alignment(300, 120), 'job', [70, 40, 10], ['A', 'heavy', 'a long name']),
 }
 
 
@@ -493,7 +500,7 @@ def test_an_image_of_few_colours_keeps_them_all():
   np.testing.assert_array_equal(drawing.indexed(picture).convert('RGB'), picture)
 
 
-@pytest.mark.parametrize('name', ['viridis', 'plasma', 'Greens_r'])
+@pytest.mark.parametrize('name', ['viridis', 'plasma', 'Greens_r', 'Blues', 'Reds', 'Greys'])
 def test_colour_maps_are_those_of_matplotlib(name):
   theirs = matplotlib.colormaps[name](np.arange(256))[:, :3] * 255
   assert np.abs(drawing.colour_map(name) - theirs).max() < 7
@@ -535,7 +542,9 @@ def _report(*predictions, **options):
 
 
 def test_files_have_colabfolds_names(tmp_path):
-  best = _changed(CASES['5AWL_1'], single=np.ones((10, 4), np.float32), pair=np.ones((10, 10, 4), np.float32))
+  kept = {'single': np.ones((10, 4), np.float32), 'pair': np.ones((10, 10, 4), np.float32)}
+  kept |= {'chain_tm': np.ones((10, 2, 3)), 'asym_id': np.repeat([1, 2], 5)}
+  best = _changed(CASES['5AWL_1'], **kept)
   report = _report(
     best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10), alignment=lambda: '>q\nA\n', files=[Path(__file__)]
   )
@@ -547,6 +556,7 @@ def test_files_have_colabfolds_names(tmp_path):
     'job_coverage.png',
     'job_plddt.png',
     'job_pae.png',
+    'job_ext_metrics.png',
     'job.a3m',
     'job.result.zip',
   }
@@ -710,3 +720,93 @@ def test_chain_names_follow_the_pdbs_order():
     'ZZ',
     'AAA',
   ]
+
+
+# ------------------------------------------------------------------------------------------ several chains
+
+
+def test_scores_of_complexes_have_colabfolds_keys_and_our_own():
+  prediction = prediction_of('A2B')
+  read, pairs = _strict(scores.scores_json(prediction)), ['A-B', 'A-C', 'B-C']
+  assert list(read) == [
+    'plddt', 'max_pae', 'pae', 'ptm', 'iptm', 'ipsae', 'pdockq', 'pdockq2', 'pairwise_actifptm', 'pairwise_iptm',
+    'per_chain_ptm', 'actifptm', 'interfaces', 'has_clash',
+  ]  # fmt: skip
+  assert list(read['pdockq']) == list(read['pairwise_iptm']) == list(read['interfaces']) == pairs
+  assert set(read['ipsae']) == set(read['pdockq2']) == {*pairs, 'B-A', 'C-A', 'C-B'}
+  assert list(read['per_chain_ptm']) == ['A', 'B', 'C'] == list(prediction.chains)
+  assert read['interfaces'] == prediction.interfaces and list(read['interfaces']['A-B']) == list(SCORES)
+  assert read['interfaces']['A-B']['ipsae'] == max(read['ipsae']['A-B'], read['ipsae']['B-A'])
+  assert prediction.ranking_confidence == pytest.approx(80 * 0.25 + 20 * 0.5)
+
+
+def test_another_cutoff_of_ipsae_is_said_in_the_file(tmp_path):
+  report = _report(prediction_of('A2B'))
+  usual, (other,) = (
+    scores.scores_json(prediction_of('A2B')),
+    files.write(dataclasses.replace(report, pae_cutoff=10.0), tmp_path, ['scores']).paths,
+  )
+  ours, theirs = _strict(other.read_text()), _strict(usual)
+  assert ours['ipsae_cutoff'] == 10 and 'ipsae_cutoff' not in theirs and ours['ipsae'] != theirs['ipsae']
+
+
+def test_a_single_chain_has_no_interfaces_and_is_ranked_by_plddt(tmp_path):
+  one = CASES['6A5J']
+  assert one.interfaces == {} and one.chains == ('A',) and one.ranking_confidence == one.mean_plddt
+  written = files.write(_report(one), tmp_path, ['interfaces_plot'])
+  assert list(written.skipped) == ['job_ext_metrics.png'] and 'several chains' in written.skipped['job_ext_metrics.png']
+
+
+def test_chains_have_the_names_that_they_were_given():
+  prediction = _changed(CASES['homodimer and another'], chain_names=('H', 'L', '7'))
+  assert [chain.name for chain in gemmi.read_pdb_string(pdb.to_pdb(prediction))[0]] == ['H', 'L', '7']
+  assert [chain.name for chain in _gemmi_mmcif(mmcif.to_mmcif(prediction, 'test'))[0]] == ['H', 'L', '7']
+  assert list(_changed(prediction_of('two'), chain_names=('heavy', 'L')).interfaces) == ['heavy-L']
+
+
+def test_pdb_refuses_names_of_chains_that_are_not_one_letter_and_mmcif_takes_them():
+  prediction = _changed(CASES['homodimer and another'], chain_names=('heavy chain', 'AB', 'heavy_chain'))
+  with pytest.raises(errors.InputError, match="chain 'heavy chain': its name is not one letter.*write mmCIF"):
+    pdb.to_pdb(prediction)
+  with pytest.raises(errors.InputError, match="chain 'AB'"):
+    pdb.to_pdb(_changed(prediction, chain_names=('A', 'AB', 'C')))
+  names = [chain.name for chain in _gemmi_mmcif(mmcif.to_mmcif(prediction, 'test'))[0]]
+  assert names == ['heavy_chain', 'AB', 'heavy_chain_1']
+  whole = _changed(_made_up('G' * 30, [1] * 30), chain_names=tuple(map(record.chain_name, range(30))))
+  assert pdb.to_pdb(whole) == pdb.to_pdb(_changed(whole, chain_names=()))  # the names that nobody gave
+
+
+def test_mmcif_has_iptm_of_the_whole():
+  block = _block(prediction_of('A2B'))
+  metrics = {row[0]: row[1] for row in block.find('_ma_qa_metric.', ['id', 'type'])}
+  overall = block.find('_ma_qa_metric_global.', ['metric_id', 'metric_value'])
+  assert {metrics[row[0]]: float(row[1]) for row in overall}['ipTM'] == 0.25
+
+
+def test_all_arrays_of_a_complex_are_saved_on_request(tmp_path):
+  (path,) = _changed(prediction_of('two'), chain_names=('H', 'L')).save(tmp_path, formats=['all'])
+  with np.load(path) as arrays:
+    assert arrays['chain_tm'].shape == (53, 2, 3) and arrays['chain_names'].tolist() == ['H', 'L']
+    assert arrays['iptm'] == np.float32(0.25)
+
+
+def test_rows_of_a_complex_are_grouped_by_the_chains_that_they_cover():
+  gap = residues.GAP
+  tokens = np.array([
+    [0, 1, 2, 3, 4], [gap, gap, 2, 3, 4], [0, 5, gap, gap, gap], [0, 1, 5, 3, 4], [0, 1, gap, gap, gap],
+  ])  # fmt: skip
+  rows = plots.grouped_rows(tokens, [2, 3])
+  assert rows.ends == [2, 4]
+  shown = np.nan_to_num(rows.identity, nan=-1).round().tolist()
+  assert shown == [[100.0] * 5, [83] * 5, [100, 100, -1, -1, -1], [50, 50, -1, -1, -1], [-1, -1, 100, 100, 100]]
+  assert plots.grouped_rows(tokens, [5]).ends == [] and plots.grouped_rows(tokens, ()).ends == []
+
+
+def test_a_picture_names_chains_where_there_is_room_and_a_single_one_nowhere():
+  one = prediction_of('two')
+  single = _changed(one, asym_id=np.ones(53, int))
+  for draw in (plots.pae, plots.plddt):
+    named, other, none = (
+      _drawn(draw, [which], ['a']) for which in (one, _changed(one, chain_names=('H', 'L')), single)
+    )
+    assert named.shape == other.shape == none.shape and (named != other).any() and (named != none).any()

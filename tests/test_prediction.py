@@ -429,3 +429,29 @@ def test_iterate_is_pure_and_takes_gradients_to_the_sequence(model):
 
   gradient = jax.jit(jax.grad(mean_plddt))(batch.soft_sequence)
   assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+# ------------------------------------------------------------------------------------------ several chains
+
+
+@pytest.mark.slow
+def test_a_complex_has_scores_of_its_interfaces_and_a_single_chain_of_the_same_residues_has_none(model, predicted):
+  batch = prediction.as_batch(BARE)
+  chains = dataclasses.replace(batch, asym_id=np.repeat(np.int32([1, 2]), [12, 10]))
+  one = afj.predict(model, chains, num_recycle=1, chain_names=['H', 'L'])
+  assert 0 < one.iptm < 1 and one.chains == ('H', 'L') and list(one.interfaces) == ['H-L']
+  assert one.passes[-1].iptm == one.iptm and 'ipTM' in repr(one)
+  assert one.interfaces['H-L']['iptm'] == pytest.approx(one.iptm, abs=6e-4)  # of two chains it is that of the whole
+  assert one.ranking_confidence == 80 * one.iptm + 20 * one.ptm
+  assert one.arrays['chain_tm'].shape == (22, 2, 3) and predicted.iptm is None and 'chain_tm' not in predicted.arrays
+  assert predicted.interfaces == {} and predicted.passes[0].iptm is None
+  whole, (together,) = afj.predict(model, batch, num_recycle=1), afj.predict_together(model, [chains], num_recycle=1)
+  assert all(np.array_equal(whole.arrays[name], array) for name, array in predicted.arrays.items())
+  assert together.interfaces.keys() == {'A-B'} and together.iptm == pytest.approx(one.iptm, rel=1e-4)
+
+
+@pytest.mark.parametrize('names', [['A'], ['A', 'A'], ['A', ' '], ['A', 3]])
+def test_wrong_names_of_chains_are_refused(model, names):
+  chains = dataclasses.replace(prediction.as_batch(BARE), asym_id=np.repeat(np.int32([1, 2]), [12, 10]))
+  with pytest.raises(errors.InputError, match='chain_names=.*must be 2 different names'):
+    afj.predict(model, chains, chain_names=names)

@@ -29,6 +29,7 @@ _RELAXED = (
   'relaxation is not part of this version; relax the files of OUT with another program, such as colabfold_relax'
 )
 _CHAINS = 'the prediction of complexes is not part of this version; give one chain a protein'
+_CONTACTS = 'actifpTM of counted contacts is not part of this version; here they are weighted by their probability'
 _NO_RELAXATION = 'nothing is relaxed'
 _HITS = (
   'reading template hits from a file is not part of this version; search with --templates, or give the structures with '
@@ -47,8 +48,8 @@ FOREIGN = {
   '--relax-stiffness': ForeignFlag(_RELAXED, refused=True, default='10'),
   '--relax-max-outer-iterations': ForeignFlag(_RELAXED, refused=True, default='3'),
   '--use-gpu-relax': ForeignFlag(_NO_RELAXATION, takes=False),
-  '--calc-extra-ptm': ForeignFlag(_CHAINS, refused=True, takes=False),
-  '--no-use-probs-extra': ForeignFlag('concerns scores between chains, and there is one', takes=False),
+  '--calc-extra-ptm': ForeignFlag('the files of complexes always have these scores here', takes=False),
+  '--no-use-probs-extra': ForeignFlag(_CONTACTS, refused=True, takes=False),
   '--disable-cluster-profile': ForeignFlag('concerns models of complexes alone', takes=False),
   '--initial-guess': ForeignFlag(_GUESS, refused=True),
   '--pdb-hit-file': ForeignFlag(_HITS, refused=True),
@@ -63,7 +64,6 @@ FOREIGN = {
 _VALUES = {  # of flags that both have: values that only colabfold_batch takes
   **{('--model-type', f'alphafold2_multimer_v{i}'): _CHAINS for i in (1, 2, 3)},
   ('--model-type', 'deepfold_v1'): 'the models of DeepFold are not part of this version; choose alphafold2_ptm',
-  **{('--rank', name): _CHAINS for name in ('iptm', 'multimer')},
 }
 
 

@@ -111,7 +111,12 @@ _GROUPS: dict[str, Flags] = {
     '--stop-at-score': number(
       'run no further models of a protein once one scores more (default: %(default)s)', default=100.0
     ),
-    '--rank': choice(choices.RANKS, 'auto is mean pLDDT', default='auto'),
+    '--rank': choice(
+      choices.RANKS,
+      'auto is mean pLDDT, of complexes multimer: 0.8 ipTM + 0.2 pTM. A single chain has no ipTM, and goes by mean '
+      'pLDDT where iptm or multimer is asked for',
+      default='auto',
+    ),
   },
   'output': {
     '--save-all': switch('all arrays of each prediction as .npz, with representations and distogram'),
@@ -123,6 +128,7 @@ _GROUPS: dict[str, Flags] = {
       f'leave out {", ".join(choices.SKIPPABLE[:-1])} or {choices.SKIPPABLE[-1]}; repeat, or separate by commas',
       type=flags.words,
     ),
+    '--ipsae-cutoff': number('PAE below which pairs of residues count in ipSAE of complexes, Å (default: 15)'),
     '--overwrite-existing-results': switch('compute everything again'),
     '--zip': switch("pack each protein's files into {name}.result.zip"),
     '--quiet': flags.quiet('OUT'),

@@ -212,16 +212,19 @@ class AlphaFold:
     previous: schema.Recycled,
     rows: MsaSample | None = None,
     keep_distogram: bool = False,
+    has_chains: bool = False,
   ) -> Predicted:
     """One pass with what a prediction takes from it: no logits of pairs unasked, and pairs in the trunk's dtype.
 
-    The rows are those of `rows`, with the same key: then the batch's own alignment is not looked at.
+    The rows are those of `rows`, with the same key: then the batch's own alignment is not looked at. Where there are
+    several chains the confidence has what scores of interfaces need.
     """
     trunk, representations, structure = self.fold(batch, context, previous, rows)
+    asym_id = batch.asym_id if has_chains else None
     heads = Heads(self.spec.heads, name='heads')
     return Predicted(
       structure=structure,
-      confidence=heads.confidence(representations, structure, batch.seq_mask, keep_distogram),
+      confidence=heads.confidence(representations, structure, batch.seq_mask, keep_distogram, asym_id),
       representations=representations,
       recycled=_recycled(trunk.first_row, representations, structure),
     )

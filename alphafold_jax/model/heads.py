@@ -45,7 +45,12 @@ class Heads(hk.Module):
 
   @hk.name_like('__call__')
   def confidence(
-    self, r: schema.Representations, structure: schema.Structure, mask: jax.Array, keep_distogram: bool = False
+    self,
+    r: schema.Representations,
+    structure: schema.Structure,
+    mask: jax.Array,
+    keep_distogram: bool = False,
+    asym_id: jax.Array | None = None,
   ) -> confidence.Confidence:
     """`confidence.summarise` of the logits, of which those of pairs are made for a few rows at a time.
 
@@ -54,16 +59,23 @@ class Heads(hk.Module):
       structure: of the structure module
       mask: [N_res]
       keep_distogram: whether all of it is kept, in half precision
+      asym_id: [N_res] one number per chain, where there are several; None: one
     """
     logits = self._of_pairs(r.pair.shape[-1])
     most_bins = max(self.spec.num_distogram_bins, self.spec.num_pae_bins)
     by_pair = functools.partial(ops.symmetric, z=r.pair, width=2 * r.pair.shape[-1] + 3 * most_bins)
-    pairs = by_pair(lambda z, transposed: confidence.of_pairs(*logits(z, transposed), mask))
+    pairs = by_pair(lambda *zs: confidence.of_pairs(*logits(*zs), mask, has_chains=asym_id is not None))
     distogram = None
     if keep_distogram:  # by itself: each call gives one array
       distogram = by_pair(lambda z, transposed: confidence.log_distogram(logits(z, transposed)[0]))
     plddt = PerResidueLDDT(self.spec, name='plddt')(r.structure_module)
-    return confidence.of_summaries(plddt, pairs, structure.atom_positions, mask, distogram=distogram)
+    own = None
+    if asym_id is not None and self.spec.num_pae_bins:
+      chain = asym_id.astype(jnp.float32)  # what is computed in slices closes over floats only
+      own = ops.by_rows(
+        lambda own, z: confidence.own_chain_tm(logits(z, z)[1], own, chain, mask), (chain,), (r.pair,), 4 * most_bins
+      )
+    return confidence.of_summaries(plddt, pairs, structure.atom_positions, mask, asym_id, distogram, own)
 
   @hk.transparent
   def _of_pairs(self, c_z: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]:

@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,14 @@ _FONT = 'mpl-data/fonts/ttf/DejaVuSans.ttf'  # comes with matplotlib, and is fou
 _FINER = 3  # a smooth line is drawn this much larger, then reduced
 _MANY = 400  # corners of a line, from which on nobody sees whether they are round
 _TICK = 3.5  # points
+Ticks = Sequence[int] | Mapping[float, str]  # values of an axis, with what is written there if not the value
 _ANCHORS = {  # of colour maps, evenly spaced: matplotlib's
   'viridis': '440154 481769 472a7a 433d84 3d4e8a 355e8d 2e6d8e 297b8e 23898e 1f978b 21a585 2eb37c 46c06f 65cb5e '
   '89d548 b0dd2f d8e219 fde725',
   'plasma': '0d0887 3a049a 5c01a6 7e03a8 9c179e b52f8c cc4778 de5f65 ed7953 f89540 fdb42f fbd524 f0f921',
+  'Blues': 'f7fbff deebf7 c6dbef 9ecae1 6baed6 4292c6 2171b5 08519c 08306b',
+  'Reds': 'fff5f0 fee0d2 fcbba1 fc9272 fb6a4a ef3b2c cb181d a50f15 67000d',
+  'Greys': 'ffffff f0f0f0 d9d9d9 bdbdbd 969696 737373 525252 252525 000000',
   'Greens_r': '00441b 006c2c 228a44 40aa5d 73c476 a0d99b c7e9c0 e5f5e0 f7fcf5',
 }
 
@@ -196,24 +200,25 @@ class Panel:
     for corner in ((left, top, left, bottom), (right, top, right, bottom)):
       self.sheet.rule(*corner)
 
-  def label_x(self, label: str, values: Sequence[int], size: float = 10) -> None:
+  def label_x(self, label: str, values: Ticks, size: float = 10) -> None:
     """Labels the axis at the bottom, with ticks at these values."""
     left, _, right, bottom = self.box
-    for value in values:
+    for value, text in _texts(values).items():
       x, _ = self.places(value, 0)
       self.sheet.rule(x, bottom, x, bottom + _TICK)
-      self.sheet.write(x, bottom + _TICK + 0.8 * size, str(value), size)
+      self.sheet.write(x, bottom + _TICK + 0.8 * size, text, size)
     self.sheet.write((left + right) / 2, bottom + _TICK + 2.2 * size, label, size)
 
-  def label_y(self, label: str, values: Sequence[int], size: float = 10, right: bool = False) -> None:
+  def label_y(self, label: str, values: Ticks, size: float = 10, right: bool = False) -> None:
     """Labels the axis at the left, or at the right, with ticks at these values."""
     _, top, _, bottom = self.box
     edge, away = (self.box[2], 1) if right else (self.box[0], -1)
-    for value in values:
+    texts = _texts(values)
+    for value, text in texts.items():
       _, y = self.places(0, value)
       self.sheet.rule(edge, y, edge + away * _TICK, y)
-      self.sheet.write(edge + away * (_TICK + 2.5), y, str(value), size, 'lm' if right else 'rm')
-    widest = max(self.sheet.width(str(value), size) for value in values)
+      self.sheet.write(edge + away * (_TICK + 2.5), y, text, size, 'lm' if right else 'rm')
+    widest = max((self.sheet.width(text, size) for text in texts.values()), default=0)
     self.sheet.write_upright(edge + away * (_TICK + 5 + widest + 0.8 * size), (top + bottom) / 2, label, size)
 
   def divide(self, values: Sequence[float], across: bool = False) -> None:
@@ -226,10 +231,14 @@ class Panel:
         self.sheet.rule(left, y, right, y, 0.9)
 
 
-def colour_bar(sheet: Sheet, box: tuple[float, float, float, float], name: str, label: str, values: Sequence[int],
+def _texts(values: Ticks) -> Mapping[float, str]:
+  return values if isinstance(values, Mapping) else {value: str(value) for value in values}
+
+
+def colour_bar(sheet: Sheet, box: tuple[float, float, float, float], name: str, label: str, values: Ticks,
                size: float = 10) -> None:  # fmt: skip
   """Draws the scale of a colour map, from 0 below to the last of the values."""
   sheet.paint(box, colour_map(name)[::-1, None])
-  panel = Panel(sheet, box, (0, 1), (values[-1], 0))
+  panel = Panel(sheet, box, (0, 1), (list(values)[-1], 0))
   panel.border()
   panel.label_y(label, values, size, right=True)

@@ -20,7 +20,7 @@ from alphafold_jax.arguments import check_kind, check_names
 from alphafold_jax.choices import SKIPPABLE
 from alphafold_jax.output import mmcif, painter, pdb, plots, scores
 from alphafold_jax.output.painter import Picture
-from alphafold_jax.output.record import PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
+from alphafold_jax.output.record import OF_CHAINS, PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
 
 _log = logging.getLogger(__name__)
 PASS, PREDICTION, PROTEIN, ARCHIVE = 'pass', 'prediction', 'protein', 'archive'
@@ -195,9 +195,10 @@ def _passes(prediction: PredictionRecord) -> Iterator[PredictionRecord]:
 def _coverage_plot(report: Report) -> Picture:
   if report.msa_tokens is None:
     raise errors.InputError('no alignment was kept to draw')
-  lengths = plots.chain_lengths(report.best) if report.predictions else ()
+  best = report.best if report.predictions else None
+  lengths, names = (plots.chain_lengths(best), plots.several_chains(best)) if best else ((), ())
   tokens = np.asarray(report.msa_tokens).astype(np.uint8)
-  return Picture(functools.partial(plots.coverage, tokens, report.title, lengths), tokens.nbytes < _SMALL)
+  return Picture(functools.partial(plots.coverage, tokens, report.title, lengths, names), tokens.nbytes < _SMALL)
 
 
 def _plddt_plot(report: Report) -> Picture:
@@ -207,6 +208,11 @@ def _plddt_plot(report: Report) -> Picture:
 def _pae_plot(report: Report) -> Picture:
   plots.with_pae(report.predictions, report.tags)
   return _picture(plots.pae, report, 'pae', 'aatype', 'asym_id')
+
+
+def _interfaces_plot(report: Report) -> Picture:
+  plots.with_interfaces(report.predictions, report.tags)
+  return _picture(plots.interfaces, report, 'chain_tm', 'asym_id')
 
 
 def _picture(draw: Callable[..., Any], report: Report, *names: str) -> Picture:
@@ -241,7 +247,7 @@ _EVERYTHING = ('contact_probability', 'distogram', *REPRESENTATIONS)
 FORMATS = {
   'pdb': Format('{job}_unrelaxed_{tag}.pdb', lambda report: pdb.to_pdb(report.best)),
   'mmcif': Format('{job}_unrelaxed_{tag}.cif', lambda report: mmcif.to_mmcif(report.best, report.job)),
-  'scores': Format('{job}_scores_{tag}.json', lambda report: scores.scores_json(report.best)),
+  'scores': Format('{job}_scores_{tag}.json', lambda report: scores.scores_json(report.best, report.pae_cutoff)),
   'single': Format('{job}_single_repr_{tag}.npy', lambda report: scores.npy(report.best, 'single'),
                    needs=('single',), wanted=where('save_single_representations')),
   'pair': Format('{job}_pair_repr_{tag}.npy', lambda report: scores.npy(report.best, 'pair'),
@@ -258,5 +264,7 @@ FORMATS = {
   'coverage_plot': Format('{job}_coverage.png', _coverage_plot, PROTEIN, wanted=unless_skipped('plots')),
   'plddt_plot': Format('{job}_plddt.png', _plddt_plot, PROTEIN, wanted=unless_skipped('plots')),
   'pae_plot': Format('{job}_pae.png', _pae_plot, PROTEIN, needs=('pae',), wanted=unless_skipped('plots')),
+  'interfaces_plot': Format('{job}_ext_metrics.png', _interfaces_plot, PROTEIN, needs=OF_CHAINS,
+                            wanted=unless_skipped('plots')),
   'zip': Format('{job}.result.zip', _zip, ARCHIVE, wanted=where('zip')),
 }  # fmt: skip

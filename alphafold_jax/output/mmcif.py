@@ -7,8 +7,9 @@ entity. Residues without atoms (unknown type) stay in the sequence, so numbering
 
 import datetime
 import io
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import ihm
 import modelcif
@@ -57,7 +58,7 @@ def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | N
     system.revisions.append(ihm.Revision('Structure model', major=1, minor=0, date=date))
 
   software = _software()
-  asym_units = _asym_units(chains, _ascii(name))
+  asym_units = _asym_units(chains, _identifiers(prediction.chains), _ascii(name))
   model = _Model(asym_units, chains, f'network {prediction.model_name}')
   for metric in _metrics(prediction, asym_units, chains):
     metric.software = software
@@ -127,18 +128,27 @@ def _metrics(
       yield _LocalPlddt(asym.residue(number), residue.plddt)
 
 
-def _asym_units(chains: list[list[Residue]], description: str) -> list[modelcif.AsymUnit]:
+def _asym_units(chains: list[list[Residue]], ids: Sequence[str], description: str) -> list[modelcif.AsymUnit]:
   """One unit per chain; chains of one sequence share its entity."""
   components = {component.id: component for component in ihm.LPeptideAlphabet().values}
   entities: dict[tuple[str, ...], modelcif.Entity] = {}
   units = []
-  for index, chain in enumerate(chains):
+  for chain_id, chain in zip(ids, chains, strict=True):
     names = tuple(residue.name for residue in chain)
     if names not in entities:
       entities[names] = modelcif.Entity([components[name] for name in names], description=description)
     numbers = {number: residue.number for number, residue in enumerate(chain, start=1)}
-    units.append(modelcif.AsymUnit(entities[names], auth_seq_id_map=numbers, id=record.chain_name(index)))
+    units.append(modelcif.AsymUnit(entities[names], auth_seq_id_map=numbers, id=chain_id))
   return units
+
+
+def _identifiers(names: Sequence[str]) -> list[str]:
+  """Names of chains as a CIF code: other characters are replaced, and what is then there twice is numbered."""
+  found: list[str] = []
+  for name in names:
+    code = re.sub(r'[^A-Za-z0-9_-]', '_', name)
+    found.append(next(one for i in itertools.count() if (one := f'{code}_{i}' if i else code) not in found))
+  return found
 
 
 def _protocol(

@@ -27,24 +27,34 @@ def to_pdb(prediction: PredictionRecord) -> str:
     InputError: it does not fit the format's columns.
     NumericalError: it holds NaN or infinity.
   """
-  chains = record.chains(prediction)
-  _check_fits(chains)
+  chains, ids = record.chains(prediction), _chain_ids(prediction)
+  _check_fits(chains, ids)
   lines = [*_remarks((*prediction.notes, 'Predicted structure; the B-factor column holds pLDDT, 0 to 100.'))]
-  for chain_id, chain in zip(CHAIN_IDS, chains):
+  for chain_id, chain in zip(ids, chains):
     lines += _seqres(chain_id, chain)
-  lines += ['MODEL        1', *_coordinates(chains), 'ENDMDL', 'END']
+  lines += ['MODEL        1', *_coordinates(chains, ids), 'ENDMDL', 'END']
   return ''.join(f'{line:<80}\n' for line in lines)
 
 
-def _check_fits(chains: list[list[Residue]]) -> None:
+def _chain_ids(prediction: PredictionRecord) -> Sequence[str]:
+  """The names that chains were given, which must be letters or digits; those without are named in the PDB's order."""
+  names = prediction.chain_names
+  if not names or names == tuple(map(record.chain_name, range(len(names)))):
+    return CHAIN_IDS
+  if longer := [name for name in names if len(name) != 1 or name not in CHAIN_IDS]:
+    raise errors.InputError(f'chain {longer[0]!r}: its name is not one letter or digit: {REMEDY}')
+  return names
+
+
+def _check_fits(chains: list[list[Residue]], ids: Sequence[str]) -> None:
   """Refuses what would break a column."""
-  if len(chains) > len(CHAIN_IDS):
-    raise errors.InputError(f'{len(chains)} chains are more than {len(CHAIN_IDS)}: {REMEDY}')
+  if len(chains) > len(ids):
+    raise errors.InputError(f'{len(chains)} chains are more than {len(ids)}: {REMEDY}')
   records = sum(len(residue.atoms) for chain in chains for residue in chain) + len(chains)
   if records > MAX_SERIAL:
     raise errors.InputError(f'{records} atoms and chain ends are more than {MAX_SERIAL}: {REMEDY}')
   low, high = COORDINATE_RANGE
-  for chain_id, chain in zip(CHAIN_IDS, chains):
+  for chain_id, chain in zip(ids, chains):
     for residue in chain:
       if residue.number > MAX_RESIDUE_NUMBER or len(chain) > MAX_RESIDUE_NUMBER:
         raise errors.InputError(
@@ -72,10 +82,10 @@ def _seqres(chain_id: str, chain: list[Residue]) -> Iterator[str]:
     yield f'SEQRES{(row + 1) % 1000:>4} {chain_id}{len(chain):>5}  {names}'
 
 
-def _coordinates(chains: list[list[Residue]]) -> Iterator[str]:
+def _coordinates(chains: list[list[Residue]], ids: Sequence[str]) -> Iterator[str]:
   """ATOM records, and TER at the end of each chain."""
   serial = 0
-  for chain_id, chain in zip(CHAIN_IDS, chains):
+  for chain_id, chain in zip(ids, chains):
     last = None
     for residue in chain:
       place = f'{residue.name:>3} {chain_id}{residue.number:>4}'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three pictures of a job: depth of the alignment, pLDDT along the sequence, and PAE of each model.
+"""The pictures of a job: depth of the alignment, pLDDT along the sequence, PAE of each model, and its interfaces.
 
 Each function draws an image at a resolution, which a notebook can show; `png` makes the file.
 """
@@ -12,7 +12,10 @@ import numpy as np
 from PIL import Image
 
 from alphafold_jax import errors
-from alphafold_jax.constants import residues
+from alphafold_jax.interfaces import score_matrix
+from alphafold_jax.output.alignment_rows import covered as covered
+from alphafold_jax.output.alignment_rows import grouped_rows
+from alphafold_jax.output.alignment_rows import ranked_rows as ranked_rows
 from alphafold_jax.output.drawing import Panel, Sheet, colour_bar, colour_map, coloured, indexed, ticks
 from alphafold_jax.output.record import PredictionRecord
 
@@ -26,30 +29,48 @@ PLDDT_BANDS = (  # from, to, colour, name: AlphaFold DB's
   (0, 50, '#FF7D45', 'very low'),
 )
 MAX_PAE = 30  # Å, end of the colour scale
-MAX_PIXELS = 1000  # of an image's side; larger arrays are thinned or averaged
+MAX_PIXELS = 1000  # of an image's side; larger arrays are averaged
 MAX_BYTES = 150_000  # of a PNG
 PANELS_PER_ROW = 5
 LEGEND_ROWS = 12
+MAX_GROUPS = 40  # of alignment rows that lines are drawn between
 RESOLUTIONS = (150, 120, 100, 80, 60, 45)  # dots per inch
 _PALE = 0.22  # of a band's colour behind the lines
+_BAR = 34  # points from one scale to the next
+_SCALES = {
+  'ipTM': 'Reds',
+  'pTM': 'Greys',
+  'actifpTM': 'Blues',
+}  # above, on and below the diagonal, as ColabFold draws them
+_NO_PAE = 'none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm'
+_ONE_CHAIN = 'only predictions of several chains, by a model with an aligned error (PAE), have scores of interfaces'
 
 
-def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] = (), dpi: int = 150) -> Image.Image:
+def coverage(
+  tokens: np.ndarray,
+  title: str = '',
+  chain_lengths: Sequence[int] = (),
+  chain_names: Sequence[str] = (),
+  dpi: int = 150,
+) -> Image.Image:
   """The alignment's rows, most similar to the query on top, coloured by identity, with the number covering each column.
+
+  Of a complex in groups of rows that cover the same chains, with lines between groups and chains.
 
   Args:
     tokens: [N_seq, N_res], row 0 the query.
     title: of the picture.
-    chain_lengths: of a complex, to draw borders.
+    chain_lengths: of a complex.
+    chain_names: of a complex.
     dpi: dots per inch.
   """
   tokens = np.asarray(tokens)
   num_seq, num_res = tokens.shape
-  rows, depth = ranked_rows(tokens), covered(tokens)
+  (rows, ends), depth = grouped_rows(tokens, chain_lengths), covered(tokens)
   sheet = Sheet(576, 324, dpi)
   left = 28 + sheet.width(str(num_seq), 10)
   heading = _heading(title, f'alignment of {num_seq:,} sequence{"s" * (num_seq != 1)}')
-  top = _head(sheet, heading, (left + 500) / 2)
+  top = _head(sheet, heading, (left + 500) / 2) + _room(chain_names)
   panel = Panel(sheet, (left, top, 500, 266), (0.5, num_res + 0.5), (1.04 * num_seq, 0))
   fields = np.where(np.isnan(rows)[..., None], np.uint8(255), coloured(np.nan_to_num(rows), 'viridis', 100))
   sheet.paint((left, panel.places(0, num_seq)[1], 500, 266), fields)
@@ -57,29 +78,16 @@ def coverage(tokens: np.ndarray, title: str = '', chain_lengths: Sequence[int] =
   sheet.steps(line, 3, 'white')
   sheet.steps(line, 1.2, 'black')
   panel.divide(_borders(chain_lengths))
+  for end in ends if len(ends) <= MAX_GROUPS else ():
+    _, y = panel.places(0, num_seq - end)
+    sheet.rule(left, y, 500, y)
+  _name_chains(panel, chain_lengths, chain_names)
   panel.border()
   panel.label_x('Position', ticks(1, num_res, 10))
   panel.label_y('Sequences', ticks(0, num_seq, 9))
   colour_bar(sheet, (512, top, 523, 266), 'viridis', 'Identity to the query (%)', range(0, 101, 20))
   _legend(sheet, [('sequences covering the position', 'black', 1.2)], (left + 500) / 2, 306, 10)
   return sheet.image
-
-
-def ranked_rows(tokens: np.ndarray) -> np.ndarray:  # [N_seq, N_res] -> [at most MAX_PIXELS, N_res]
-  """Each row's identity to the query (%), the most similar row first, NaN at gaps; evenly thinned where there are many.
-
-  Args:
-    tokens: row 0 the query.
-  """
-  identity = np.count_nonzero((tokens == tokens[0]) & (tokens != residues.GAP), axis=1) / tokens.shape[1]
-  order = np.argsort(identity, kind='stable')[::-1]
-  order = order[np.linspace(0, len(order) - 1, min(len(order), MAX_PIXELS)).round().astype(int)]
-  return np.where(tokens[order] != residues.GAP, 100 * identity[order, None], np.nan).astype(np.float32)
-
-
-def covered(tokens: np.ndarray) -> np.ndarray:  # [N_seq, N_res] -> [N_res]
-  """How many rows have no gap in each column."""
-  return np.count_nonzero(tokens != residues.GAP, axis=0)
 
 
 def plddt(
@@ -91,13 +99,15 @@ def plddt(
   num_res = max(len(prediction.plddt) for prediction in predictions)
   legend_rows = -(-len(shown) // 2) + (hidden > 0)
   sheet = Sheet(684, 312 + 12 * legend_rows, dpi)
-  top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341)
+  names, lengths = several_chains(predictions[0]), chain_lengths(predictions[0])
+  top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341) + _room(names)
   panel = Panel(sheet, (44, top, 638, 266), (0.5, num_res + 0.5), (100, 0))
   for low, high, colour, name in PLDDT_BANDS:
     (_, upper), (_, lower) = panel.places(0, high), panel.places(0, low)
     sheet.fill((44, upper, 638, lower), _paled(colour))
     sheet.write(642, (upper + lower) / 2 - 5, f'{name}\n{low}–{high}', 8, 'lm', '#404040')
-  panel.divide(_borders(chain_lengths(predictions[0])))
+  panel.divide(_borders(lengths))
+  _name_chains(panel, lengths, names)
   colours = [_hex(colour_map('plasma')[int(i)]) for i in np.linspace(0, 204, max(len(predictions), 2))]
   lines = [(text, colour, 1.1) for text, colour in zip(shown, colours)]
   lines[0] = (*lines[0][:2], 1.6)
@@ -128,7 +138,8 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
     panel = _pae_panel(sheet, (left, top, left + side, top + side), prediction, label)
     numbers = ticks(1, len(prediction.aatype), 5)
     panel.label_x('Scored residue', numbers, 7)
-    panel.label_y('' if i % columns else 'Aligned residue', numbers, 7)
+    chains = _chain_ticks(panel, chain_lengths(prediction), several_chains(prediction), 7)
+    panel.label_y('' if i % columns else 'Aligned residue', chains or numbers, 7)
   middle, half = head + 26 + (rows * (side + 60) - 60) / 2, 0.38 * min(rows * side, 2 * side)
   right = 44 + columns * (side + 34) - 22
   box = right, middle - half, right + 9, middle + half
@@ -136,11 +147,68 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
   return sheet.image
 
 
+def interfaces(
+  predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150
+) -> Image.Image:
+  """Scores of chains and of their pairs, one panel per model: ipTM above, pTM on the diagonal, actifpTM below."""
+  shown = with_interfaces(predictions, labels)
+  columns = min(len(shown), PANELS_PER_ROW)
+  rows, side = -(-len(shown) // columns), 228 if len(shown) == 1 else 134
+  heading = _heading(title, 'scores of chains and interfaces')
+  head = 20 + 14 * heading.count('\n')
+  sheet = Sheet(52 + columns * (side + 34) + 3 * _BAR, head + rows * (side + 60), dpi)
+  _head(sheet, heading, 44 + (columns * (side + 34) - 34) / 2)
+  for i, (prediction, label) in enumerate(shown):
+    left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
+    _interface_panel(sheet, (left, top, left + side, top + side), prediction, label)
+  middle, half = head + 26 + (rows * (side + 60) - 60) / 2, 0.38 * min(rows * side, 2 * side)
+  for i, (label, colours) in enumerate(_SCALES.items()):
+    right = 44 + columns * (side + 34) - 22 + i * _BAR
+    colour_bar(sheet, (right, middle - half, right + 9, middle + half), colours, label, {0: '0', 0.5: '0.5', 1: '1'}, 7)
+  return sheet.image
+
+
+def _interface_panel(
+  sheet: Sheet, box: tuple[float, float, float, float], prediction: PredictionRecord, label: str
+) -> None:
+  """One model's matrix, its first chain on top."""
+  scores = score_matrix(prediction.arrays['chain_tm'], prediction.asym_id)
+  above, diagonal, below = (coloured(scores, name, 1) for name in _SCALES.values())
+  chain = np.arange(len(scores))
+  below_by = (chain[:, None] - chain)[..., None]
+  sheet.paint(box, np.where(below_by < 0, above, np.where(below_by > 0, below, diagonal)))
+  edges = 0.5, len(scores) + 0.5
+  panel = Panel(sheet, box, edges, edges)
+  panel.border()
+  _label_panel(panel, label)
+  names, ones = several_chains(prediction), [1] * len(scores)
+  ticks_of_chains, cell = _chain_ticks(panel, ones, names, 7), (box[2] - box[0]) / len(scores)
+  panel.label_y('', ticks_of_chains, 7)
+  panel.label_x('', {place: name for place, name in ticks_of_chains.items() if sheet.width(name, 7) < cell}, 7)
+  if cell >= 20:
+    for i, j in np.ndindex(*scores.shape):
+      x, y = panel.places(j + 1, i + 1)
+      sheet.write(x, y, f'{scores[i, j]:.2f}', 7, colour='white' if scores[i, j] > 0.55 else 'black')
+
+
 def with_pae(predictions: Sequence[PredictionRecord], labels: Sequence[str]) -> list[tuple[PredictionRecord, str]]:
   """The predictions that have a PAE, with their labels; InputError: none has."""
-  if shown := [(one, label) for one, label in zip(predictions, labels) if 'pae' in one.arrays]:
+  return _with_array(predictions, labels, 'pae', _NO_PAE)
+
+
+def with_interfaces(
+  predictions: Sequence[PredictionRecord], labels: Sequence[str]
+) -> list[tuple[PredictionRecord, str]]:
+  """The predictions that have scores of interfaces, with their labels; InputError: none has."""
+  return _with_array(predictions, labels, 'chain_tm', _ONE_CHAIN)
+
+
+def _with_array(
+  predictions: Sequence[PredictionRecord], labels: Sequence[str], name: str, why: str
+) -> list[tuple[PredictionRecord, str]]:
+  if shown := [(one, label) for one, label in zip(predictions, labels) if name in one.arrays]:
     return shown
-  raise errors.InputError('none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm')
+  raise errors.InputError(why)
 
 
 def _pae_panel(sheet: Sheet, box: tuple[float, float, float, float], prediction: PredictionRecord, label: str) -> Panel:
@@ -151,12 +219,16 @@ def _pae_panel(sheet: Sheet, box: tuple[float, float, float, float], prediction:
   sheet.paint(box, coloured(_shrink(values), 'Greens_r', MAX_PAE))
   panel.divide(_borders(chain_lengths(prediction)), across=True)
   panel.border()
-  lines = [
-    sheet.fitted(line, 7, box[2] - box[0] + 30) for line in label.replace('_alphafold2', '\nalphafold2').split('\n')
-  ]
-  for i, line in enumerate(reversed(lines)):
-    sheet.write((box[0] + box[2]) / 2, box[1] - 6 - 9 * i, line, 7)
+  _label_panel(panel, label)
   return panel
+
+
+def _label_panel(panel: Panel, label: str) -> None:
+  """Writes the name of a model above its panel."""
+  left, top, right, _ = panel.box
+  lines = label.replace('_alphafold2', '\nalphafold2').split('\n')
+  for i, line in enumerate(reversed(lines)):
+    panel.sheet.write((left + right) / 2, top - 6 - 9 * i, panel.sheet.fitted(line, 7, right - left + 30), 7)
 
 
 def png(draw: Callable[..., Image.Image], max_bytes: int = MAX_BYTES) -> bytes:
@@ -215,6 +287,33 @@ def chain_lengths(prediction: PredictionRecord) -> list[int]:
   asym_id = np.asarray(prediction.asym_id)
   starts = np.flatnonzero(np.diff(asym_id, prepend=asym_id[0] - 1))
   return np.diff(starts, append=len(asym_id)).tolist()
+
+
+def several_chains(prediction: PredictionRecord) -> tuple[str, ...]:
+  """The names of the chains; none of a single one, which is named nowhere in a picture."""
+  names = prediction.chains
+  return names if len(names) > 1 else ()
+
+
+def _room(names: Sequence[str]) -> float:
+  """What names of chains above a panel take."""
+  return 10 if names else 0
+
+
+def _name_chains(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float = 8) -> None:
+  """Writes the names of chains above a panel, those for which there is room."""
+  ends = panel.places(np.cumsum([0, *lengths]) + 0.5, 0)[:, 0]
+  for name, start, end in zip(names, ends, ends[1:]):
+    if panel.sheet.width(name, size) < end - start:
+      panel.sheet.write((start + end) / 2, panel.box[1] - 6, name, size)
+
+
+def _chain_ticks(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float) -> dict[float, str]:
+  """The names of chains at the left of their middles, those for which there is room; none of a single chain."""
+  ends = np.cumsum([0, *lengths]) + 0.5
+  heights = np.diff(panel.places(0, ends)[:, 1])
+  rows = zip(names, (ends[1:] + ends[:-1]) / 2, heights)
+  return {float(middle): panel.sheet.fitted(name, size, 20) for name, middle, height in rows if height > size}
 
 
 def _borders(lengths: Sequence[int]) -> list[float]:

@@ -5,19 +5,22 @@ Shapes: N_res residues of all chains; arrays of the host, without padding.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from alphafold_jax import config, errors
+from alphafold_jax import choices, config, errors
 from alphafold_jax.constants import residues
+from alphafold_jax.interfaces import PAE_CUTOFF, Interfaces
 from alphafold_jax.naming import chain_name as chain_name
 from alphafold_jax.one_line import cut, one_line
 
 ARRAYS = ('aatype', 'residue_index', 'asym_id', 'atom_positions', 'atom_mask', 'plddt')  # of every prediction
 PASS_ARRAYS = ('pass_positions', 'pass_plddt')  # the structures after each pass, stacked
+OF_CHAINS = ('chain_tm',)  # of predictions of several chains with a PAE, see interfaces/expected.py
 REPRESENTATIONS = ('single', 'pair')
 
 
@@ -40,6 +43,7 @@ class Pass:
   ptm: float | None
   change: float  # Å, against the pass before
   seconds: float
+  iptm: float | None = None  # of several chains
 
 
 class KeptRepresentations(NamedTuple):
@@ -65,7 +69,8 @@ class PredictionRecord:
   passes: tuple[Pass, ...]
   arrays: Mapping[str, np.ndarray]  # by name: in memory, or on disk until one is asked for
   notes: tuple[str, ...] = ()  # such as 'RANDOM WEIGHTS: NOT A PREDICTION'; every format shows them
-  iptm: float | None = None  # 0..1; None for a single chain
+  iptm: float | None = None  # 0..1; None for a single chain, and where the model has no PAE
+  chain_names: tuple[str, ...] = ()  # as they were given; none: A, B, ...
 
   aatype = _Array()  # [N_res] 0..19, 20: unknown
   residue_index = _Array()  # [N_res] position in the chain, from 0; files count from 1
@@ -83,6 +88,45 @@ class PredictionRecord:
   def contact_probability(self) -> np.ndarray | None:  # [N_res, N_res]
     """Probability of C-beta atoms within 8 Å; None if it was not kept."""
     return self.arrays.get('contact_probability')
+
+  @property
+  def chains(self) -> tuple[str, ...]:
+    """The names of the chains, in the order in which they were given."""
+    return self.chain_names or tuple(map(chain_name, range(len(np.unique(self.asym_id)))))
+
+  @property
+  def ranking_confidence(self) -> float:  # 0..100
+    """What predictions are ranked by: 80 ipTM + 20 pTM of several chains, mean pLDDT of one."""
+    return choices.ranking_score('auto', self)
+
+  @functools.cached_property
+  def interfaces(self) -> dict[str, dict[str, float]]:
+    """The scores of each pair of chains, such as {'A-B': {'iptm': 0.81, 'ipsae': 0.67, ...}}; {} for a single chain.
+
+    `interfaces.SCORES` has all of them; of scores that differ with the direction it is the value for both.
+    """
+    scored = self.interface_scores()
+    return scored.by_pair(self.chains) if scored is not None else {}
+
+  def interface_scores(self, pae_cutoff: float = PAE_CUTOFF) -> Interfaces | None:
+    """The scores of the interfaces as matrices; None for a single chain, and where the model has no PAE.
+
+    Args:
+      pae_cutoff: Å, of ipSAE.
+    """
+    arrays = self.arrays
+    if not {'pae', *OF_CHAINS} <= set(arrays):
+      return None
+    return Interfaces(
+      asym_id=self.asym_id,
+      residue_index=self.residue_index,
+      positions=self.atom_positions,
+      atom_mask=self.atom_mask,
+      plddt=self.plddt,
+      pae=arrays['pae'],
+      chain_tm=arrays['chain_tm'],
+      cutoff=pae_cutoff,
+    )
 
   @property
   def distogram(self) -> np.ndarray | None:  # [N_res, N_res, 64] float16
@@ -134,14 +178,16 @@ class PredictionRecord:
       passes=done,
       mean_plddt=done[-1].mean_plddt,
       ptm=done[-1].ptm,
+      iptm=done[-1].iptm,
       arrays=same | {'atom_positions': positions, 'plddt': plddt},
     )
 
   def __repr__(self) -> str:
     ptm = '' if self.ptm is None else f', pTM {self.ptm:.2f}'
+    iptm = '' if self.iptm is None else f', ipTM {self.iptm:.2f}'
     num_passes = len(self.passes)
     what = f'{cut(self.name)!r}, {self.model_name}, seed {self.seed}, {num_passes} pass{"es" * (num_passes != 1)}'
-    return f'{type(self).__name__}({what}: pLDDT {self.mean_plddt:.1f}{ptm})'
+    return f'{type(self).__name__}({what}: pLDDT {self.mean_plddt:.1f}{ptm}{iptm})'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +200,7 @@ class Report:
   msa_tokens: np.ndarray | None = None  # [N_seq, N_res] row 0 the query
   alignment: Callable[[], str] | None = None  # makes the alignment as A3M text
   files: Sequence[Path] = ()  # of the protein that are written already, for archives
+  pae_cutoff: float = PAE_CUTOFF  # Å, of ipSAE
 
   __repr__ = one_line
 

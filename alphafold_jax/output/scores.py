@@ -13,21 +13,40 @@ import numpy as np
 
 from alphafold_jax import errors
 from alphafold_jax.constants.distogram import distogram_edges
+from alphafold_jax.interfaces import PAE_CUTOFF
 from alphafold_jax.output import record
-from alphafold_jax.output.record import ARRAYS, REPRESENTATIONS, PredictionRecord
+from alphafold_jax.output.record import ARRAYS, OF_CHAINS, REPRESENTATIONS, PredictionRecord
 
-_ALL = (*ARRAYS, 'pae', 'contact_probability', 'distogram', *REPRESENTATIONS)
+_ALL = (*ARRAYS, 'pae', *OF_CHAINS, 'contact_probability', 'distogram', *REPRESENTATIONS)
 AFDB_MAX_PAE = 31.75  # Å, the largest error the head can express
 
 
-def scores_json(prediction: PredictionRecord) -> str:
-  """`{"plddt": [...], "max_pae": ..., "pae": [[...]], "ptm": ..., "iptm": ...}`, without what the model lacks."""
+def scores_json(prediction: PredictionRecord, pae_cutoff: float = PAE_CUTOFF) -> str:
+  """`{"plddt": [...], "max_pae": ..., "pae": [[...]], "ptm": ..., "iptm": ...}`, without what the model lacks.
+
+  Of several chains with `ipsae`, `pdockq` and the other scores of interfaces as `colabfold_batch --calc-extra-ptm` has
+  them, and all scores of `interfaces.SCORES` under `interfaces`. `pae_cutoff`, in Å, is that of ipSAE.
+  """
   record.check_finite(prediction)
   scores: dict[str, Any] = {'plddt': _rounded(prediction.plddt, 2)}
   if (pae := prediction.pae) is not None:
     scores |= {'max_pae': float(np.max(pae)), 'pae': _rounded(pae, 2)}
   scores |= {name: _rounded(value, 2) for name in ('ptm', 'iptm') if (value := getattr(prediction, name)) is not None}
+  scores |= _of_interfaces(prediction, pae_cutoff)
   return json.dumps(scores | _noted(prediction), allow_nan=False)
+
+
+def _of_interfaces(prediction: PredictionRecord, pae_cutoff: float) -> dict[str, Any]:
+  """The scores that there are of several chains alone."""
+  if (scored := prediction.interface_scores(pae_cutoff)) is None:
+    return {}
+  chains = prediction.chains
+  names = {'ipsae': 'ipsae', 'pdockq': 'pdockq', 'pdockq2': 'pdockq2'}
+  names |= {'pairwise_actifptm': 'actifptm', 'pairwise_iptm': 'iptm'}
+  found: dict[str, Any] = {key: scored.by_direction(name, chains) for key, name in names.items()}
+  found |= {'per_chain_ptm': dict(zip(chains, scored.chain_ptm.tolist())), 'actifptm': scored.actifptm}
+  found |= {'interfaces': scored.by_pair(chains), 'has_clash': scored.clashes.has_clash}
+  return found | ({} if pae_cutoff == PAE_CUTOFF else {'ipsae_cutoff': pae_cutoff})
 
 
 def pae_json(prediction: PredictionRecord) -> str:
@@ -66,8 +85,11 @@ def npz(prediction: PredictionRecord) -> Callable[[IO[bytes]], Any]:
   arrays |= {'mean_plddt': np.float32(prediction.mean_plddt), 'notes': np.array(prediction.notes, dtype=str)}
   if 'distogram' in arrays:
     arrays['distogram_edges'] = distogram_edges()
-  if prediction.ptm is not None:
-    arrays['ptm'] = np.float32(prediction.ptm)
+  for name in ('ptm', 'iptm'):
+    if (value := getattr(prediction, name)) is not None:
+      arrays[name] = np.float32(value)
+  if prediction.chain_names:
+    arrays['chain_names'] = np.array(prediction.chain_names)
   return lambda file: np.savez_compressed(file, **arrays)
 
 

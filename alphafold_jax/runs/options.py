@@ -12,7 +12,7 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import folders
-from alphafold_jax.arguments import is_whole
+from alphafold_jax.arguments import is_number, is_whole
 from alphafold_jax.choices import (
   MAX_SEED,
   MAX_TOGETHER,
@@ -23,8 +23,10 @@ from alphafold_jax.choices import (
   RANKS,
   SKIPPABLE,
   SORTS,
+  ranking_score,
 )
 from alphafold_jax.errors import InputError
+from alphafold_jax.interfaces import PAE_CUTOFF
 from alphafold_jax.output import files
 from alphafold_jax.output.record import REPRESENTATIONS
 from alphafold_jax.search.options import SearchOptions
@@ -62,7 +64,8 @@ class Options:
   params: str | Path | None = None  # file, folder, None: the default folder or the package's own, or 'random'
   custom_template_path: str | Path | None = None
   template_map: str | Path | None = None  # JSON: structures with their places, see data/template_map.py
-  rank: str = 'auto'  # auto: plddt
+  rank: str = 'auto'  # auto: plddt, of complexes multimer; see `choices.ranking`
+  ipsae_cutoff: float | None = None  # Å, PAE of the pairs that ipSAE is of; None: 15
   stop_at_score: float = 100.0  # further models of a protein are not run once one scores more
   jobname_prefix: str | None = None
   save_all: bool = False
@@ -94,6 +97,7 @@ class Options:
       'random_seed': (0 <= self.random_seed and last <= MAX_SEED, f'seeds must lie between 0 and {MAX_SEED}'),
       'max_seq': (self.max_seq is None or self.max_seq >= 1, 'must be 1 or more'),
       'max_extra_seq': (self.max_extra_seq is None or self.max_extra_seq >= 1, 'must be 1 or more'),
+      'ipsae_cutoff': (self.ipsae_cutoff is None or is_number(self.ipsae_cutoff, 0, 32), 'must lie between 0 and 32 Å'),
       'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
       'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
       'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
@@ -117,8 +121,10 @@ class Options:
       raise InputError(f'{" and ".join(said)}: templates come from one place; give one of these')
     if self.settings.max_msa is not None and (self.max_seq or self.max_extra_seq):
       raise InputError('max_msa sets both numbers of rows; leave out max_seq and max_extra_seq')
-    if self.rank == 'ptm' and any(configs.model_type(name) == 'alphafold2' for name in self.models):
-      raise InputError("rank='ptm': the alphafold2 models give no pTM; rank by plddt, or choose alphafold2_ptm")
+    if self.rank not in ('auto', 'plddt') and any(configs.model_type(name) == 'alphafold2' for name in self.models):
+      raise InputError(
+        f'rank={self.rank!r}: the alphafold2 models give no pTM and no ipTM; rank by plddt, or choose alphafold2_ptm'
+      )
     for name in self.models:
       self.model_config(name)  # InputError: no such setting
 
@@ -188,9 +194,14 @@ class Options:
   def is_random(self) -> bool:
     return self.params == RANDOM
 
+  def score(self, scored: Any) -> float:
+    """What a prediction, or a row of a record, is ranked by, 0 to 100."""
+    return ranking_score(self.rank, scored)
+
   @property
-  def ranking(self) -> str:
-    return 'plddt' if self.rank == 'auto' else self.rank
+  def pae_cutoff(self) -> float:
+    """Å, of ipSAE."""
+    return PAE_CUTOFF if self.ipsae_cutoff is None else self.ipsae_cutoff
 
   def run_settings(self) -> Settings:
     """The settings of each prediction."""

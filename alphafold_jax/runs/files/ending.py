@@ -70,18 +70,20 @@ def _table(live: bool, title: str | None = None) -> 'Table':
 def _predictions_table(outcomes: Sequence[Outcome], best_only: bool, live: bool) -> 'Table':
   grid = _table(live)
   grid.add_column('Protein', no_wrap=True, overflow='ellipsis', max_width=36)
-  for name in ('Rank', 'Model', 'Seed', 'pLDDT', 'pTM', 'Time', 'Files'):
+  has_chains = any('iptm' in row for outcome in outcomes for row in outcome.predictions)
+  names = ('Rank', 'Model', 'Seed', 'pLDDT', 'pTM', *(['ipTM'] if has_chains else []), 'Time', 'Files')
+  for name in names:
     grid.add_column(name, justify='left' if name == 'Model' else 'right', no_wrap=True)
   grid.add_column('', no_wrap=True)
   for outcome in outcomes[:_MAX_ROWS]:
     for i, row in enumerate(outcome.predictions[:1] if best_only else outcome.predictions):
       first = [outcome.job, str(len(outcome.files)), '' if outcome.status == DONE else outcome.status]
       job, num_files, remark = first if i == 0 else ('', '', '')
-      plddt, ptm = shown(row['mean_plddt'], row['ptm'])
-      scores = plddt, ptm or '-', _time(row['seconds'])
+      numbers = shown(row['mean_plddt'], row['ptm'], row.get('iptm'))[: 2 + has_chains]
+      scores = [*(text or '-' for text in numbers), _time(row['seconds'])]
       grid.add_row(job, str(row['rank']), row['model'], str(row['seed']), *scores, num_files, remark)
   if len(outcomes) > _MAX_ROWS:
-    grid.add_row('...', *[''] * 7, f'{len(outcomes) - _MAX_ROWS} more')
+    grid.add_row('...', *[''] * len(names), f'{len(outcomes) - _MAX_ROWS} more')
   return grid
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax import atomic, untrusted
-from alphafold_jax.choices import RANKINGS
+from alphafold_jax.choices import ranking
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.painter import Painter, here
@@ -123,6 +123,7 @@ class JobFiles:
 
   def _write(self, report: Report, formats: Iterable[str], folder: Path) -> list[str]:
     """Writes files; returns their names, and logs which could not be had."""
+    report = dataclasses.replace(report, pae_cutoff=self.options.pae_cutoff)
     written = files.write(report, folder, formats, self._begin)
     for name, reason in written.skipped.items():
       _log.warning('%s: not written: %s', name, reason)
@@ -151,7 +152,7 @@ class JobFiles:
     """
     assert self._keys is not None
     others = self._others({(one.model_name, one.seed) for one in own})
-    order = sorted([*own, *others], key=lambda one: -RANKINGS[self.options.ranking](one))
+    order = sorted([*own, *others], key=lambda one: -self.options.score(one))
     tags = [record.tag(one.model_name, one.seed, rank) for rank, one in enumerate(order, 1)]
     made = {one.tag: self._keys.kin(self._input_key, one.model_name, one.seed) for one in order}
     atomic.make_folder(self._change.new)
@@ -179,7 +180,8 @@ class JobFiles:
       'formats': self._keys.formats,
       'input': self._input_key,
       'flags': self.options.flags(),
-      'predictions': [records.row(rank, one, made[one.tag]) for rank, one in enumerate(order, 1)],
+      **({'rank': ranking(self.options.rank, order[0])} if order[0].iptm is not None else {}),
+      'predictions': [records.row(rank, one, made[one.tag], self.options) for rank, one in enumerate(order, 1)],
       'files': sorted(names),
     }
     self._replace(names, made, content)

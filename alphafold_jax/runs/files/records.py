@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import untrusted
-from alphafold_jax.choices import RANKINGS
+from alphafold_jax.choices import ranking
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Keys
 
 _ENDING = '.done.txt'
+OF_BEST_INTERFACE = ('ipsae', 'pdockq', 'pdockq2', 'ilis')  # scores of `interfaces` in the record and in summary.csv
 
 
 def path(out: Path, job: str) -> Path:
@@ -44,7 +45,7 @@ def read(path: Path, there: Collection[str] | None = None) -> dict[str, Any] | N
 
 
 def holds(content: Mapping[str, Any], options: Options, input_key: str, keys: Keys) -> bool:
-  """Whether a record has all that a run would make, perhaps beside other seeds and models.
+  """Whether a record has all that a run would make, ranked alike, perhaps beside other seeds and models.
 
   Args:
     content: of the record.
@@ -52,6 +53,8 @@ def holds(content: Mapping[str, Any], options: Options, input_key: str, keys: Ke
     input_key: of the protein's input.
     keys: of the run.
   """
+  if not _is_ranked_alike(content, options.rank):
+    return False
   if content.get('key') == keys.job(input_key):
     return True
   if content.get('formats') != keys.formats:
@@ -61,23 +64,32 @@ def holds(content: Mapping[str, Any], options: Options, input_key: str, keys: Ke
     row = rows.get((model, seed), {})
     if row.get('key') != keys.prediction(input_key, model, seed):
       return False
-    if RANKINGS[options.ranking](types.SimpleNamespace(**row)) > options.stop_at_score:
+    if options.score(types.SimpleNamespace(**row)) > options.stop_at_score:
       return True
   return True
 
 
-def shown(plddt: float, ptm: float | None) -> tuple[str, str]:
-  """Scores in full, pLDDT and pTM, as a person sees them: rounded here alone, and once; '' where there is no pTM."""
-  return f'{plddt:.1f}', '' if ptm is None else f'{ptm:.2f}'
+def _is_ranked_alike(content: Mapping[str, Any], rank: str) -> bool:
+  """Whether the predictions of a complex are ranked as a run would; of one chain the keys say so."""
+  rows, ranked = content['predictions'], content.get('rank')
+  return ranked is None or not rows or ranked == ranking(rank, types.SimpleNamespace(**rows[0]))
 
 
-def told(plddt: float, ptm: float | None) -> str:
+def shown(plddt: float, ptm: float | None, iptm: float | None = None) -> tuple[str, str, str]:
+  """Scores in full, pLDDT, pTM and ipTM, as a person sees them: rounded here alone; '' where there is none."""
+  return f'{plddt:.1f}', '' if ptm is None else f'{ptm:.2f}', '' if iptm is None else f'{iptm:.2f}'
+
+
+def told(plddt: float, ptm: float | None, iptm: float | None = None) -> str:
   """The same in a line: 'pLDDT 52.2, pTM 0.41'."""
-  return ', '.join(f'{name} {text}' for name, text in zip(('pLDDT', 'pTM'), shown(plddt, ptm)) if text)
+  return ', '.join(f'{name} {text}' for name, text in zip(('pLDDT', 'pTM', 'ipTM'), shown(plddt, ptm, iptm)) if text)
 
 
-def row(rank: int, prediction: Prediction, key: str | None) -> dict[str, Any]:
-  """What the record says of a prediction: its scores in full, which are rounded only where they are shown."""
+def row(rank: int, prediction: Prediction, key: str | None, options: Options) -> dict[str, Any]:
+  """What the record says of a prediction: its scores in full, which are rounded only where they are shown.
+
+  Of several chains also ipTM, and the scores of the best interface.
+  """
   return {
     'rank': rank,
     'tag': prediction.tag,
@@ -86,6 +98,15 @@ def row(rank: int, prediction: Prediction, key: str | None) -> dict[str, Any]:
     'key': key,
     'mean_plddt': prediction.mean_plddt,
     'ptm': prediction.ptm,
+    **_of_chains(prediction, options.pae_cutoff),
     'passes': len(prediction.passes),
     'seconds': round(prediction.seconds, 2),
   }
+
+
+def _of_chains(prediction: Prediction, pae_cutoff: float) -> dict[str, float]:
+  """The scores that there are of several chains alone."""
+  if prediction.iptm is None or (scored := prediction.interface_scores(pae_cutoff)) is None:
+    return {}
+  best = {name: scored.best(name) for name in OF_BEST_INTERFACE}
+  return {'iptm': prediction.iptm, 'actifptm': scored.actifptm, **best}

@@ -8,7 +8,7 @@ import io
 import json
 import platform
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,9 @@ _MSA_ONLY = '--msa-only'  # the flag of runs that predict nothing
 DONE, KEPT, PARTIAL, FAILED, NOT_RUN = 'done', 'already done', 'incomplete', 'failed', 'not run'
 EARLIER = 'earlier run'  # of the same settings, with other inputs
 ELSEWHERE = 'elsewhere'  # another process is at it
-_COLUMNS = ('rank', 'model', 'seed', 'mean_plddt', 'ptm', 'seconds')  # of summary.csv
-_HEADING = ('job', 'status', *_COLUMNS, 'notes')
+_COLUMNS = ('rank', 'model', 'seed', 'mean_plddt', 'ptm')  # of summary.csv
+_OF_CHAINS = ('iptm', 'actifptm', *records.OF_BEST_INTERFACE)  # behind them, if there is a complex
+_DIGITS = {'mean_plddt': 2, 'ptm': 4, 'iptm': 4, 'ipsae': 6}
 _MMSEQS = ('Steinegger2017', 'Mirdita2022')
 _CITED = {  # in cite.bib, by mode of the search
   SINGLE: (), 'hmmer': ('Eddy2011', 'Larralde2023'), 'mmseqs2': _MMSEQS, **dict.fromkeys(SERVER_MODES, _MMSEQS),
@@ -61,7 +62,7 @@ class Outcome:
 
   job: str
   status: str  # 'done', 'already done', 'incomplete', 'failed', 'not run' or 'elsewhere'
-  predictions: Sequence[Mapping[str, Any]] = ()  # rank, model, seed, mean_plddt, ptm, seconds; best first
+  predictions: Sequence[Mapping[str, Any]] = ()  # rank, model, seed, mean_plddt, ptm, seconds and so on; best first
   files: Sequence[str] = ()
   ours: bool = True  # False: of other shards
   notes: Sequence[str] = ()  # of an earlier run's predictions: what must be said of them
@@ -112,17 +113,17 @@ def write_summary(summary: Summary) -> None:
   reasons: dict[str, list[str]] = {}
   for one in summary.failures:
     reasons.setdefault(one.job, []).append(f'{one.error}: {" ".join(one.message.split())}')
-  rows = []
+  rows: list[tuple[str, str, Mapping[str, Any], str]] = []
   for outcome in summary.outcomes:
     notes = '; '.join([*(note.text for note in summary.notes), *reasons.get(outcome.job, [])])
     if outcome.status != NOT_RUN or outcome.earlier is None:
-      rows += [_cells(outcome.job, outcome.status, row, notes) for row in outcome.predictions or [{}]]
+      rows += [(outcome.job, outcome.status, row, notes) for row in outcome.predictions or [{}]]
     if outcome.earlier is not None:
       before = outcome.earlier
-      rows += [_cells(outcome.job, before.status, row, '; '.join(before.notes)) for row in before.predictions]
+      rows += [(outcome.job, before.status, row, '; '.join(before.notes)) for row in before.predictions]
   for other in summary.others:
-    rows += [_cells(other.job, other.status, row, '; '.join(other.notes)) for row in other.predictions]
-  _write_rows(summary.out, [_HEADING, *rows])
+    rows += [(other.job, other.status, row, '; '.join(other.notes)) for row in other.predictions]
+  _write_rows(summary.out, _table(rows))
 
 
 def drop_rows(out: Path, jobs: Collection[str]) -> None:
@@ -137,8 +138,14 @@ def drop_rows(out: Path, jobs: Collection[str]) -> None:
     _write_rows(out, kept)
 
 
-def _cells(job: str, status: str, row: Mapping[str, Any], notes: str) -> list[Any]:
-  return [job, status, *(_rounded(name, row.get(name)) for name in _COLUMNS), notes]  # None: an empty cell
+def _table(rows: Iterable[tuple[str, str, Mapping[str, Any], str]]) -> Iterator[list[Any]]:
+  """The lines of summary.csv; columns of complexes only where there is one."""
+  rows = list(rows)
+  of_chains = _OF_CHAINS if any('iptm' in row for _, _, row, _ in rows) else ()
+  columns = (*_COLUMNS, *of_chains, 'seconds')
+  yield ['job', 'status', *columns, 'notes']
+  for job, status, row, notes in rows:
+    yield [job, status, *(_rounded(name, row.get(name)) for name in columns), notes]  # None: an empty cell
 
 
 def _write_rows(out: Path, rows: Iterable[Sequence[Any]]) -> None:
@@ -149,7 +156,7 @@ def _write_rows(out: Path, rows: Iterable[Sequence[Any]]) -> None:
 
 def _rounded(name: str, value: Any) -> Any:
   """A cell of summary.csv."""
-  digits = {'mean_plddt': 2, 'ptm': 4}.get(name)
+  digits = _DIGITS.get(name)
   return value if value is None or digits is None else round(value, digits)
 
 

@@ -26,8 +26,9 @@ from alphafold_jax.output.record import Pass
 _log = logging.getLogger(__name__)
 _HEADER = '__result__'
 _SMALL = 1 << 17  # bytes of a prediction's arrays, some 100 residues: they would be read ten times for its files
-ALWAYS = (*record.ARRAYS, 'pae')  # arrays that are kept of every prediction that has them
+ALWAYS = (*record.ARRAYS, 'pae', *record.OF_CHAINS)  # arrays that are kept of every prediction that has them
 _NUMBERS = ('model_name', 'seed', 'mean_plddt', 'ptm')  # in the header under the record's names
+_OF_CHAINS = {'iptm': None, 'chain_names': ()}  # beside them, where they are not these: of several chains
 
 
 class StoredArrays(Mapping[str, np.ndarray]):
@@ -59,7 +60,8 @@ def save(folder: Path, key: str, prediction: Prediction, extras: Collection[str]
     'key': key,
     'tag': prediction.tag,
     **{name: getattr(prediction, name) for name in _NUMBERS},
-    'passes': [dataclasses.asdict(one) for one in prediction.passes],
+    **{name: value for name, none in _OF_CHAINS.items() if (value := getattr(prediction, name)) != none},
+    'passes': [_as_json(one) for one in prediction.passes],
     'notes': list(prediction.notes),
   }
   path, extras_path = _paths(atomic.make_folder(folder), prediction.tag)
@@ -93,8 +95,8 @@ def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collecti
     if header['key'] != key:
       _log.debug('%s: of other content', path)
       return None
-    _check(arrays, has_pae=header['ptm'] is not None)
-    _ = header['mean_plddt'] + 0.0, (header['ptm'] or 0.0) + 0.0  # numbers
+    _check(arrays, has_pae=header['ptm'] is not None, has_chains=header.get('iptm') is not None)
+    _ = header['mean_plddt'] + 0.0, (header['ptm'] or 0.0) + 0.0, (header.get('iptm') or 0.0) + 0.0  # numbers
     if extras:
       extra_header, extra_arrays = _read(extras_path)
       if extra_header['key'] != key or not set(extras) <= set(extra_arrays):
@@ -103,6 +105,8 @@ def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collecti
       name=name,
       job=job,
       **{name: header[name] for name in _NUMBERS},
+      iptm=header.get('iptm'),
+      chain_names=tuple(header.get('chain_names', ())),
       passes=tuple(Pass(**one) for one in header['passes']),
       notes=tuple(header['notes']),
       arrays=StoredArrays(path, *([extras_path] if extras else [])),
@@ -131,10 +135,16 @@ def drop_extras(folder: Path, tag: str) -> None:
   _paths(folder, tag)[1].unlink(missing_ok=True)
 
 
-def _check(arrays: Mapping[str, np.ndarray], *, has_pae: bool) -> None:
+def _as_json(one: Pass) -> dict[str, Any]:
+  """A pass; of one chain without ipTM."""
+  return {name: value for name, value in dataclasses.asdict(one).items() if name != 'iptm' or value is not None}
+
+
+def _check(arrays: Mapping[str, np.ndarray], *, has_pae: bool, has_chains: bool) -> None:
   """Raises ValueError or KeyError where arrays are missing, of another shape, or hold NaN."""
   num_res = len(arrays['aatype'])
   shapes = dict.fromkeys(record.ARRAYS, (num_res,)) | ({'pae': (num_res, num_res)} if has_pae else {})
+  shapes |= dict.fromkeys(record.OF_CHAINS, (num_res,)) if has_chains else {}
   for name, shape in shapes.items():
     if arrays[name].shape[: len(shape)] != shape:
       raise ValueError(f'array {name!r} has shape {arrays[name].shape}')

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alphafold_jax.choices import MAX_TOGETHER, RANKINGS
+from alphafold_jax.choices import MAX_TOGETHER
 from alphafold_jax.errors import AlphaFoldError, NumericalError, WeightsError
 from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
@@ -142,7 +142,8 @@ class Predictor:
         self._check_claim(protein)
         done = protein.files.finish(found, protein.loaded, complete=not protein.failures)
         best, *others = done['predictions']
-        shown = f'best of {len(others) + 1} is {best["model"]}, seed {best["seed"]}, {told(best["mean_plddt"], None)}'
+        scores = told(best['mean_plddt'], None, best.get('iptm'))
+        shown = f'best of {len(others) + 1} is {best["model"]}, seed {best["seed"]}, {scores}'
         _log.info('%s: %s; %s', name, shown, number(len(done['files']), 'file'))
         outcome = Outcome(name, PARTIAL if protein.failures else DONE, [best, *others], done['files'])
       elif not protein.is_lost:
@@ -190,12 +191,12 @@ class Predictor:
       kept = before or files.keep(one, key)
       files.write_prediction(one.in_memory())
       protein.found.append(kept)
-      scores = told(one.mean_plddt, one.ptm)
+      scores = told(one.mean_plddt, one.ptm, one.iptm)
       took = f'{scores}, {number(len(one.passes) - 1, "recycle")}, {one.seconds:.1f} s'
       _log.info('%s %s, seed %d: %s', protein.job.name, name, seed, f'done before, {scores}' if before else took)
 
     self._write(protein, 'predict', write, which)
-    return RANKINGS[self._options.ranking](one)
+    return self._options.score(one)
 
   def _key(self, protein: Protein, which: Which) -> str:
     return self._keys.prediction(protein.assignment.input_key, *which)

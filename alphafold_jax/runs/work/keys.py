@@ -30,7 +30,7 @@ def of_json(value: Any) -> str:
 def of_input(job: Job, hits: str | None = None) -> str:
   """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory.
 
-  Of a complex also of where its chains end; what they are called does not count.
+  Of a complex also of where its chains end and what they are called, which its files show.
 
   Args:
     job: the protein.
@@ -46,8 +46,9 @@ def of_input(job: Job, hits: str | None = None) -> str:
       state.update(np.ascontiguousarray(array, np.int32).tobytes())
       state.update(repr(array.shape).encode())
     digest = state.hexdigest()
-  lengths = [list(job.query.lengths)] if job.query.lengths else []
-  return of_json([job.query.sequence, digest, *lengths, *([hits] if hits else [])])
+  query = job.query
+  chains = [{'lengths': list(query.lengths), 'names': list(query.chain_names)}] if job.is_complex else []
+  return of_json([query.sequence, digest, *([hits] if hits else []), *chains])
 
 
 def _alignments(held: Any) -> tuple[Alignment, ...]:
@@ -66,6 +67,7 @@ _FILE_OPTIONS = (
   'rank', 'stop_at_score', 'save_all', 'save_recycles', 'save_single_representations', 'save_pair_representations',
   'skip_output', 'zip',
 )  # fmt: skip
+_OF_COMPLEXES = ('interfaces_plot',)  # formats that a run of single chains has not, so that its keys are as they were
 _FORMATS = (  # that these options stand for; later ones are in the key by their names, where they are wanted
   'pdb', 'mmcif', 'scores', 'single', 'pair', 'recycles', 'all', 'a3m', 'pae', 'pae_afdb', 'coverage_plot',
   'plddt_plot', 'pae_plot', 'zip',
@@ -81,10 +83,14 @@ class Keys:
     self._seeds = options.seeds
     self._models = {name: self._model_key(name) for name in options.models}
     self._others: dict[str, str | None] = {}  # keys of models that this run does not run
-    plain = options.as_json() | {'rank': options.ranking}
-    later = [name for name in files.wanted(options) if name not in _FORMATS]
-    self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | ({'formats': later} if later else {}))
-    self.formats = of_json([files.wanted(options), options.ranking])  # which files there are of predictions
+    # auto is plddt of one chain; of complexes the record says what ranks them
+    plain = options.as_json() | {'rank': 'plddt' if options.rank == 'auto' else options.rank}
+    wanted = [name for name in files.wanted(options) if name not in _OF_COMPLEXES]
+    later = {'formats': [name for name in wanted if name not in _FORMATS], 'ipsae_cutoff': options.ipsae_cutoff}
+    later = {name: value for name, value in later.items() if value not in (None, [])}
+    self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | later)
+    cutoff = [] if options.ipsae_cutoff is None else [options.ipsae_cutoff]
+    self.formats = of_json([wanted, plain['rank'], *cutoff])  # which files there are of predictions
 
   def _model_key(self, name: str) -> str:
     config = as_kept(self._options.model_config(name))
