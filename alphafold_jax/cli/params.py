@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
   print(f'Parameters in {given.data or store.default_place()}')
   for row in rows:
     size = '' if row.size is None else human_size(row.size)
-    print(f'  {row.model:<14} {row.status:<11} {size:>10}  {(row.sha256 or "")[:16]:<16}  {row.licence or ""}'.rstrip())
+    print(f'  {row.model:<19} {row.status:<11} {size:>10}  {(row.sha256 or "")[:16]:<16}  {row.licence or ""}'.rstrip())
     for line in (*npz.shown(row.problems), *npz.shown(row.remarks)):
       print(f'      {line}')
   if given.action == 'list' and not any(row.usable for row in rows):

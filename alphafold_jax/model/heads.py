@@ -45,7 +45,12 @@ class Heads(hk.Module):
 
   @hk.name_like('__call__')
   def confidence(
-    self, r: schema.Representations, structure: schema.Structure, mask: jax.Array, keep_distogram: bool = False
+    self,
+    r: schema.Representations,
+    structure: schema.Structure,
+    mask: jax.Array,
+    keep_distogram: bool = False,
+    asym_id: jax.Array | None = None,
   ) -> confidence.Confidence:
     """`confidence.summarise` of the logits, of which those of pairs are made for a few rows at a time.
 
@@ -54,6 +59,7 @@ class Heads(hk.Module):
       structure: of the structure module
       mask: [N_res]
       keep_distogram: whether all of it is kept, in half precision
+      asym_id: [N_res] chains, between which ipTM is; None: there is no ipTM
     """
     logits = self._of_pairs(r.pair.shape[-1])
     most_bins = max(self.spec.num_distogram_bins, self.spec.num_pae_bins)
@@ -63,7 +69,7 @@ class Heads(hk.Module):
     if keep_distogram:  # by itself: each call gives one array
       distogram = by_pair(lambda z, transposed: confidence.log_distogram(logits(z, transposed)[0]))
     plddt = PerResidueLDDT(self.spec, name='plddt')(r.structure_module)
-    return confidence.of_summaries(plddt, pairs, structure.atom_positions, mask, distogram=distogram)
+    return confidence.of_summaries(plddt, pairs, structure.atom_positions, mask, asym_id, distogram)
 
   @hk.transparent
   def _of_pairs(self, c_z: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]:
