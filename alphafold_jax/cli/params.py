@@ -75,9 +75,10 @@ def export(given: argparse.Namespace) -> int:
 
 
 _FOLDER = {'--data': value('DIR', "folder (default: $ALPHAFOLD_JAX_PARAMS or the user's cache)")}
+_OLDER = '2022-03-02 and 2022-01-19 have the older models of complexes'
 _DOWNLOAD: Flags = {
   **_FOLDER,
-  '--archive': value('NAME', 'which one, or an address (default: %(default)s)', default=choices.PARAMETERS),
+  '--archive': value('NAME', f'its date, or an address; {_OLDER} (default: %(default)s)', default=choices.PARAMETERS),
   '--from': value('FILE', 'an archive that is on this machine already', dest='source'),
   '--sha256': value('HEX', 'the digest that the archive must have'),
   '--force': switch('fetch again even if all is there'),
