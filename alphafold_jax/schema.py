@@ -67,7 +67,7 @@ class Msa:
   tokens: Array = array('num_seq', 'num_res', dtype='int32', fill=21)
   deletions: Array = array('num_seq', 'num_res')  # residues left out just before this column
   mask: Array = array('num_seq', 'num_res')
-  pinned: Array = array('num_seq')  # 1: sampling keeps this row in front (the query; paired rows of a complex)
+  pinned: Array = array('num_seq')  # 1: sampling keeps this row in front (the query)
   profile: Array = array('num_res', 22)  # token frequencies over all rows, gaps included
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import oracle
 import oracle_complexes
 
+from alphafold_jax import config as configs
 from alphafold_jax import confidence, schema
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.weights import official
@@ -147,4 +148,4 @@ def _compared(outputs: schema.Outputs, own: Mapping[str, Any], result: Mapping[s
 
 @functools.lru_cache(maxsize=1)
 def _arrays(model: str, num_block: int | None) -> dict[str, np.ndarray]:
-  return random_official(oracle.our_configuration(model, num_block), seed=len(model))
+  return random_official(oracle.our_configuration(model, num_block), seed=configs.model_number(model))
