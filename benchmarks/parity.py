@@ -52,8 +52,8 @@ The rows of two blocks are compiled without the compiler's optimisation on both 
 
 ## The network of complexes
 
-Tolerance of the tests: {network_tolerance:.0e}. Random rows and templates of 24 residues in all, the same teacher-forced
-passes. In `templates` one slot of four is empty, and in another the last chain has none. Ranking is 0.8 ipTM + 0.2 pTM.
+Tolerance of the tests: {network_tolerance:.0e}. Random rows and templates of 24 residues in all, the same
+teacher-forced passes. In `templates` one slot of four is empty, and in another the last chain has none. Ranking is 0.8 ipTM + 0.2 pTM.
 
 {complexes}
 
@@ -81,8 +81,8 @@ count.) The templates compared here are made such that this noise is exactly zer
 
 The networks of complexes are shown, of each template, the direction from every residue to every other. From a residue
 to itself that is a vector of length zero. The published program subtracts after rotating, so that up to 4e-6 Å are left
-where a compiler fuses the two, and then makes a vector of length one of them: on a real chain half of these vectors have
-length one or zero as it happens, and any two compilations of it differ by 9% of the largest value of the pair
+where a compiler fuses the two, and then makes a vector of length one of them: on a real chain half of these vectors
+have length one or zero as it happens, and two compilations of it can differ by 9% of the largest value of the pair
 representation (random weights). Here they are zero.
 """
 

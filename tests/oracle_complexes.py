@@ -52,7 +52,9 @@ def make_features(batch: schema.Batch) -> dict[str, np.ndarray]:
       here = batch.asym_id == chain
       slot[here] = slot[here] if np.any(slot[here] != 21) else 0
   return {
-    **{name: getattr(batch, name) for name in ('aatype', 'residue_index', 'seq_mask', 'asym_id', 'entity_id', 'sym_id')},
+    **{
+      name: getattr(batch, name) for name in ('aatype', 'residue_index', 'seq_mask', 'asym_id', 'entity_id', 'sym_id')
+    },
     'msa': msa.tokens,
     'msa_mask': msa.mask,
     'deletion_matrix': msa.deletions,

@@ -77,7 +77,9 @@ def test_for_a_network_of_single_chains_another_chain_is_as_far_away_as_can_be()
   found = np.argmax(embedders.relative_positions(batch, spec), axis=-1)
   asym, index = batch.asym_id, batch.residue_index
   further = 32 + 32 * np.sign(asym[:, None] - asym[None])
-  np.testing.assert_array_equal(found, np.where(asym[:, None] == asym[None], index[:, None] - index[None] + 32, further))
+  np.testing.assert_array_equal(
+    found, np.where(asym[:, None] == asym[None], index[:, None] - index[None] + 32, further)
+  )
   single = features.make_batch('A' * 80)
   offset = np.arange(80)[:, None] - np.arange(80)[None]
   found = np.asarray(embedders.relative_positions(single, spec))

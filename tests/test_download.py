@@ -228,7 +228,9 @@ def test_the_published_archives_hold_every_model_and_the_newest_has_the_newest_o
 def test_download_refuses_addresses_that_are_not_http(tmp_path):
   with pytest.raises(WeightsError, match='not an http or https address'):
     store.download('file:///etc/passwd', tmp_path)
-  with pytest.raises(WeightsError, match='not a known archive. Known are 2022-12-06, 2022-03-02, 2022-01-19, 2021-07-14'):
+  with pytest.raises(
+    WeightsError, match='not a known archive. Known are 2022-12-06, 2022-03-02, 2022-01-19, 2021-07-14'
+  ):
     store.download('2020', tmp_path)
 
 

@@ -15,8 +15,8 @@ from alphafold_jax import config, schema
 from alphafold_jax.errors import ResourceError, WeightsError
 from alphafold_jax.model import alphafold
 from alphafold_jax.weights import official
-from alphafold_jax.weights.rules import parts
 from alphafold_jax.weights.random import random_official, random_params
+from alphafold_jax.weights.rules import parts
 
 PUBLISHED = json.loads((Path(__file__).parent / 'data' / 'parameter_shapes.json').read_text())
 # Of complexes one of each layout; all others differ from these in numbers of rows and passes alone.
@@ -124,9 +124,7 @@ TOY = {'heads/toy': {'w': np.arange(6, dtype=np.float32).reshape(2, 3), 'b': np.
 
 def test_a_parameter_without_a_rule_is_refused_by_name_and_nothing_is_written(tmp_path):
   params = official.from_official(arrays(), small('model_5')) | TOY
-  with pytest.raises(
-    WeightsError, match=r'do not fit model_5 .*weights/rules\)\n  without a rule: heads/toy//b\n'
-  ):
+  with pytest.raises(WeightsError, match=r'do not fit model_5 .*weights/rules\)\n  without a rule: heads/toy//b\n'):
     official.save_official(tmp_path / 'x.npz', params, small('model_5'))
   assert not list(tmp_path.iterdir())
 

@@ -17,7 +17,6 @@ from alphafold_jax.geometry import atoms
 from alphafold_jax.model.layers import LayerNorm, Linear
 from alphafold_jax.model.sampling import NUM_TOKENS, MsaSample, shares
 
-
 _FAR = 1 << 20  # residues between two chains, for a network that was never shown several
 
 
@@ -30,9 +29,7 @@ def deletion_value(deletions: jax.Array) -> jax.Array:
   return jnp.arctan(deletions / 3.0) * (2.0 / math.pi)
 
 
-def features(
-  batch: schema.Batch, sample: MsaSample, break_flag: bool = True
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def features(batch: schema.Batch, sample: MsaSample, break_flag: bool = True) -> tuple[jax.Array, jax.Array, jax.Array]:
   """The inputs of the network: `target_features`, `msa_features`, `extra_msa_features`."""
   return target_features(batch, break_flag), msa_features(batch, sample), extra_msa_features(sample)
 
@@ -119,7 +116,6 @@ def relative_positions(batch: schema.Batch, spec: EmbedderSpec, dtype: jnp.dtype
 def _offsets(index: jax.Array, reach: int) -> jax.Array:
   """[N_res, N_res] from 0 to twice the reach, which stand for -reach or less to reach or more."""
   return jnp.clip(ops.pairwise(jnp.subtract, index), -reach, reach) + reach
-
 
 
 class CouplingsEmbedder(hk.Module):

@@ -166,7 +166,6 @@ CLUSTERS: Mapping[str, tuple[Callable[..., jax.Array], float]] = {  # and what k
 }
 
 
-
 def shares(tokens: jax.Array, masked: jax.Array, mask: jax.Array, soft_sequence: jax.Array | None = None) -> jax.Array:
   """Cluster rows as shares of tokens: one-hot, but the query's row is the (perhaps soft) sequence where not masked.
 
@@ -220,9 +219,7 @@ def sample_msa(
   else:
     tokens, masked = true_tokens, jnp.zeros_like(mask)
   centres = shares(tokens, masked, mask, soft_sequence)
-  profile, deletion_mean = cluster(
-    centres, deletions, mask, rest_tokens, rest_deletions, rest_mask, spec.clusters
-  )
+  profile, deletion_mean = cluster(centres, deletions, mask, rest_tokens, rest_deletions, rest_mask, spec.clusters)
   return MsaSample(
     tokens=tokens,
     deletions=deletions,

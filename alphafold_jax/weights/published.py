@@ -11,13 +11,14 @@ from alphafold_jax import choices, folders
 from alphafold_jax.errors import ResourceError, TransferError, WeightsError
 
 
-
 def _five(suffix: str) -> tuple[str, ...]:
   return tuple(f'model_{number}{suffix}' for number in choices.ORDER)
 
 
 _MONOMERS = _five('') + _five('_ptm')
-_COMPLEXES = {version: _five(suffix) for version, suffix in {1: '_multimer', 2: '_multimer_v2', 3: '_multimer_v3'}.items()}
+_COMPLEXES = {
+  version: _five(suffix) for version, suffix in {1: '_multimer', 2: '_multimer_v2', 3: '_multimer_v3'}.items()
+}
 MODELS = _MONOMERS + _COMPLEXES[3] + _COMPLEXES[2] + _COMPLEXES[1]
 LICENCE = 'CC BY 4.0'
 LICENCE_FILE = 'LICENSE'

@@ -12,8 +12,8 @@ import numpy as np
 import oracle
 import oracle_complexes
 
-from alphafold_jax import config as configs
 from alphafold_jax import confidence, schema
+from alphafold_jax import config as configs
 from alphafold_jax.model import alphafold, recycling
 from alphafold_jax.weights import official
 from alphafold_jax.weights.random import random_official

@@ -85,4 +85,7 @@ def _stacked(*arrays: np.ndarray) -> Arrays:
   return (np.stack(arrays),)
 
 
-_AGGREGATION: Mapping[str, Callable[..., Iterator[Rule]]] = {'attention': _attended, 'mean': _averaged}  # by the setting
+_AGGREGATION: Mapping[str, Callable[..., Iterator[Rule]]] = {
+  'attention': _attended,
+  'mean': _averaged,
+}  # by the setting

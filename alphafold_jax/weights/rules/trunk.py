@@ -43,9 +43,7 @@ def _triangle_attention(ours: str, official: str, stack: Shape, c: int, heads: i
   yield from attention(ours, f'{official}/attention', stack, c, heads)
 
 
-def pair_block(
-  ours: str, official: str, stack: Shape, c: int, pair: Mapping[str, Any], fused: bool
-) -> Iterator[Rule]:
+def pair_block(ours: str, official: str, stack: Shape, c: int, pair: Mapping[str, Any], fused: bool) -> Iterator[Rule]:
   """Triangle updates and a transition of c channels, stacked."""
   for direction in ('outgoing', 'incoming'):
     name = f'multiplication_{direction}'
