@@ -5,8 +5,9 @@ Sections that shape the network carry the field names of the spec they become (m
 misspelt or missing key is an error before anything is traced.
 """
 
+import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -35,6 +36,8 @@ _TEMPLATES = {
   'min_distance': 3.25,  # Å, Suppl. Table 1
   'max_distance': 50.75,  # Å, Suppl. Table 1
   'remat': False,
+  'aggregation': 'attention',  # Alg. 17
+  'rows': 'torsions',  # Alg. 2 line 7
 }
 _STRUCTURE = {
   'num_layer': 8,  # Alg. 20
@@ -49,6 +52,8 @@ _STRUCTURE = {
   'position_scale': 10.0,  # Å, Suppl. 1.8: the structure module works in nm
   'c_angle': 128,  # Alg. 20 line 11
   'num_angle_block': 2,  # Alg. 20 lines 12, 13
+  'scalar_bias': True,  # as published; Alg. 22 has none
+  'point_epsilon': 1e-8,  # as published
 }
 
 
@@ -63,6 +68,7 @@ def _evoformer(num_block: int, column_attention: str) -> dict[str, Any]:
     'column_attention': column_attention,
     'pair': dict(_PAIR),
     'remat': False,
+    'outer_product_first': False,  # Alg. 6 line 5
   }
 
 
@@ -78,6 +84,7 @@ def base_config() -> config_dict.ConfigDict:
         'uniform_prob': 0.1,  # Suppl. 1.2.7
         'profile_prob': 0.1,  # Suppl. 1.2.7
         'same_prob': 0.1,  # Suppl. 1.2.7
+        'clusters': 'nearest',  # Suppl. 1.2.7
       },
       'embedder': {
         'c_m': 256,  # Alg. 3
@@ -88,6 +95,8 @@ def base_config() -> config_dict.ConfigDict:
         'recycle_min': 3.25,  # Å, as published; Alg. 32 says 3.375
         'recycle_max': 20.75,  # Å, as published; Alg. 32 says 21.375
         'couplings': False,  # whether the pair representation is given those of the alignment; not in the paper
+        'break_flag': True,  # Suppl. Table 1
+        'max_relative_chain': 0,  # a network of single chains
       },
       'templates': dict(_TEMPLATES),
       'extra_msa': _evoformer(4, 'global'),  # Alg. 18
@@ -104,6 +113,7 @@ def base_config() -> config_dict.ConfigDict:
       'c_s': 384,  # Alg. 6 line 12
       'num_ensemble': 1,  # Alg. 2 line 3; CASP14 ran 8
       'dtype': 'float32',  # of the trunk; or 'bfloat16'
+      'fused_triangles': False,  # whether published files hold the projections of triangles side by side
       'kernels': {'implementation': 'auto', 'chunk_bytes': 0},  # 0: by device, ops/seam.py
       'max_templates': 4,  # Suppl. 1.2.3
       'num_recycle': 3,  # Suppl. 1.10
@@ -116,6 +126,31 @@ _NO_TEMPLATES = {'templates': None, 'sampling.num_msa': 512}  # Suppl. Table 5: 
 _SHALLOW = {'sampling.num_extra': 1024}  # Suppl. Table 5: models 2, 5
 _PTM = {'heads.num_pae_bins': 64}  # Suppl. 1.9.7
 
+# The network of complexes, Evans et al. 2021; numbers without another source are those of the published program.
+_COMPLEX = _PTM | {
+  'sampling.num_msa': 252,  # 256 with the rows of 4 templates, which are always there
+  'sampling.num_extra': 1152,
+  'sampling.clusters': 'softmax',
+  'embedder.break_flag': False,
+  'embedder.max_relative_chain': 2,
+  'templates.aggregation': 'mean',
+  'templates.rows': 'side_chains',
+  'templates.pair.order': _TRIANGLES_FIRST,
+  'extra_msa.outer_product_first': True,
+  'evoformer.outer_product_first': True,
+  'structure.position_scale': 20.0,  # Å
+  'structure.scalar_bias': False,
+  'structure.point_epsilon': 0.0,
+  'heads.num_masked_msa_classes': 22,
+}
+_COMPLEX_V3 = _COMPLEX | {
+  'sampling.num_msa': 508,
+  'sampling.num_extra': 2048,
+  'fused_triangles': True,
+  'num_recycle': 20,
+  'recycle_early_stop_tolerance': 0.5,  # Å
+}
+
 _MONOMERS: dict[str, dict[str, Any]] = {
   'model_1': {},
   'model_2': _SHALLOW,
@@ -123,8 +158,17 @@ _MONOMERS: dict[str, dict[str, Any]] = {
   'model_4': _NO_TEMPLATES,
   'model_5': _NO_TEMPLATES | _SHALLOW,
 }
-MODELS: Mapping[str, Mapping[str, Any]] = _MONOMERS | {
-  f'{name}_ptm': change | _PTM for name, change in _MONOMERS.items()
+MODELS: Mapping[str, Mapping[str, Any]] = {
+  f'{name}{suffix}': change
+  for suffix, models in {
+    '': _MONOMERS,
+    '_ptm': {name: change | _PTM for name, change in _MONOMERS.items()},
+    '_multimer': dict.fromkeys(_MONOMERS, _COMPLEX),
+    '_multimer_v2': dict.fromkeys(_MONOMERS, _COMPLEX),
+    '_multimer_v3': dict.fromkeys(_MONOMERS, _COMPLEX_V3)
+    | dict.fromkeys(('model_4', 'model_5'), _COMPLEX_V3 | {'sampling.num_extra': 1152}),
+  }.items()
+  for name, change in models.items()
 }
 
 # The model that ships with the package, trained by its own experiment `train_mini`; not of the paper.
@@ -179,13 +223,33 @@ DROPOUT = {
 }
 
 # Settings that are younger than results that people keep, with the values that leave a network as it was before.
-LATER: Mapping[str, Any] = {'embedder.couplings': False}
+LATER: Mapping[str, Any] = {
+  'embedder.couplings': False,
+  'embedder.break_flag': True,
+  'embedder.max_relative_chain': 0,
+  'sampling.clusters': 'nearest',
+  'templates.aggregation': 'attention',
+  'templates.rows': 'torsions',
+  'extra_msa.outer_product_first': False,
+  'evoformer.outer_product_first': False,
+  'structure.scalar_bias': True,
+  'structure.point_epsilon': 1e-8,
+  'fused_triangles': False,
+}
+_FAMILIES = {  # ColabFold's names, by how the names of models end
+  '_ptm': 'alphafold2_ptm',
+  '_multimer': 'alphafold2_multimer_v1',
+  '_multimer_v2': 'alphafold2_multimer_v2',
+  '_multimer_v3': 'alphafold2_multimer_v3',
+}
 
 
 def model_type(name: str) -> str:
   """ColabFold's name of a model's family."""
   model_number(name)
-  return name if name in OWN_MODELS else 'alphafold2_ptm' if name.endswith('_ptm') else 'alphafold2'
+  if name in OWN_MODELS:
+    return name
+  return next((family for suffix, family in _FAMILIES.items() if name.endswith(suffix)), 'alphafold2')
 
 
 def model_number(name: str) -> int:
@@ -231,11 +295,29 @@ def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> confi
 def as_kept(config: config_dict.ConfigDict) -> dict[str, Any]:
   """A model's configuration as results keep it, and their digests: of LATER only what changes the network."""
   result = config.to_dict()
-  for key, unchanged in LATER.items():
-    section, last = key.split('.')
-    if result[section].get(last) == unchanged:
-      del result[section][last]
+  for section, last, unchanged in _later(result):
+    if section.get(last) == unchanged:
+      del section[last]
   return result
+
+
+def completed(kept: Mapping[str, Any]) -> dict[str, Any]:
+  """A configuration that may come from before, with all settings of LATER that it lacks: undoes `as_kept`."""
+  result = kept.to_dict() if isinstance(kept, config_dict.ConfigDict) else copy.deepcopy(dict(kept))
+  for section, last, unchanged in _later(result):
+    section.setdefault(last, unchanged)
+  return result
+
+
+def _later(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
+  """For each setting of LATER its section of a configuration, if there is one, its name there, and its value."""
+  for key, unchanged in LATER.items():
+    *names, last = key.split('.')
+    section: Any = config
+    for name in names:
+      section = (section or {}).get(name)
+    if section is not None:
+      yield section, last, unchanged
 
 
 def _holds(place: Any, key: str) -> bool:

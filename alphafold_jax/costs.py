@@ -6,7 +6,7 @@ from typing import Any
 
 
 def operations(config: Mapping[str, Any], num_res: int, depth: int | None = None) -> float:
-  """Floating-point operations of a pass at a padded length, roughly: products of the two stacks.
+  """Floating-point operations of a pass at a padded length, roughly: products of the stacks that every pass runs.
 
   The terms are those of Suppl. Algorithms 6 and 18 at their usual shapes: four projections in and one out per
   attention, transitions of four times the width, and the cube of the length in triangles.
@@ -26,4 +26,8 @@ def operations(config: Mapping[str, Any], num_res: int, depth: int | None = None
     column = s if config[stack]['column_attention'] == 'full' else 0  # global attention has no pairs of rows
     alignment = 36 * s * n * c**2 + 4 * s * n * (n + column) * c + 2 * outer**2 * (s + z) * n**2
     total += config[stack]['num_block'] * config['num_ensemble'] * (alignment + pair)
+  templates = config['templates']
+  if templates is not None and templates.get('aggregation') == 'mean':  # else embedded once
+    c = templates['c_t']
+    total += config['num_ensemble'] * templates['num_block'] * (60 * n**2 * c**2 + 12 * n**3 * c)  # an empty slot
   return total

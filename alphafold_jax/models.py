@@ -97,7 +97,7 @@ def load_model(
   """Loads a published model, or the one that ships with the package.
 
   Args:
-    name: 'model_1' to 'model_5', or with '_ptm'; or 'mini'.
+    name: 'model_1' to 'model_5', or with '_ptm', '_multimer', '_multimer_v2' or '_multimer_v3'; or 'mini'.
     params: an official `.npz`, a folder with them, or 'random'; None: the default folder, for 'mini' the package.
     strict: refuse a file with arrays that the model does not use.
     **changes: settings of config.py with '__' for '.', such as evoformer__num_block=2.

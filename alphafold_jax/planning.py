@@ -23,7 +23,7 @@ from alphafold_jax.constants.couplings import NUM_CHANNELS
 from alphafold_jax.costs import operations
 from alphafold_jax.data import features, padding
 from alphafold_jax.errors import InputError, ResourceError
-from alphafold_jax.model import alphafold
+from alphafold_jax.model import alphafold, templates
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.sampling import SamplingSpec
 from alphafold_jax.ops import outer_product, seam, triangle
@@ -47,12 +47,20 @@ def padded_sizes(
   """
   sizes = padding.axis_sizes(batch)
   num_taken = config['sampling']['num_msa'] + config['sampling']['num_extra']
-  uses_templates = config['templates'] is not None and np.any(np.asarray(batch.templates.mask) > 0)
   return {
     'num_res': num_res or padding.residue_bucket(sizes['num_res'], num_devices),
     'num_seq': padding.padded_depth(sizes['num_seq'], num_taken),
-    'num_templ': max(config['max_templates'], sizes['num_templ']) if uses_templates else 0,
+    'num_templ': _num_slots(config, np.asarray(batch.templates.mask)),
   }
+
+
+def _num_slots(config: Mapping[str, Any], mask: np.ndarray) -> int:
+  """The slots that templates are padded to; without any none, or one where empty slots count, which are all alike."""
+  if config['templates'] is None:
+    return 0
+  if np.any(mask > 0):
+    return max(config['max_templates'], len(mask))
+  return int(config['templates'].get('aggregation') == templates.MEAN)
 
 
 def reduced_spec(spec: AlphaFoldSpec, sizes: Mapping[str, int]) -> AlphaFoldSpec:
@@ -273,6 +281,7 @@ def _work(config: Mapping[str, Any], num_devices: int, num_templ: int, keep_dist
 # ------------------------------------------------------------------------------------------ the estimate
 
 _DISTOGRAM_BYTES = 2 * 64  # of a pair, in half precision; that of the pass before is dropped first
+_SLOT = 6  # arrays of all pairs at a template's width that embedding one in a pass takes
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # What devices gather at a time, and its copy in another order.
 _GATHERED_COLUMNS = 2 * outer_product.LEAST_ROWS  # of each device
@@ -305,13 +314,16 @@ def pass_bytes(
   pair = own * num_res * e.c_z
   msa = (num_msa + num_templates) * own * e.c_m
   extra = num_extra * own * e.c_extra
-  templates = num_templates * own * num_res * spec.templates.c_t if spec.templates else 0
-  moments = (2 * pair + 2.2 * msa, 2 * pair + msa + 3 * extra, 3.2 * pair + msa + 4.3 * channels * own * num_res)
+  slot = own * num_res * spec.templates.c_t if spec.templates else 0
+  kept_slots = 0 if spec.templates and spec.templates.in_every_pass else num_templates * slot
+  moments = [2 * pair + 2.2 * msa, 2 * pair + msa + 3 * extra, 3.2 * pair + msa + 4.3 * channels * own * num_res]
+  if spec.templates and spec.templates.in_every_pass:
+    moments.append(2 * pair + msa + _SLOT * slot)
   columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
   gathered = 2 * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
   trunk = item * (max(moments) + gathered)
   rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
-  inputs = item * pair + 12 * depth * num_res + rows + item * templates
+  inputs = item * pair + 12 * depth * num_res + rows + item * kept_slots
   inputs += 4 * NUM_CHANNELS * num_res**2 if e.couplings else 0
   results = 4 * 5 * own * num_res  # contact probability, errors and TM terms, and the first two apart
   return int(param_bytes(spec, num_params) + inputs + trunk + results + 2 * budget)

@@ -67,7 +67,7 @@ class Msa:
   tokens: Array = array('num_seq', 'num_res', dtype='int32', fill=21)
   deletions: Array = array('num_seq', 'num_res')  # residues left out just before this column
   mask: Array = array('num_seq', 'num_res')
-  pinned: Array = array('num_seq')  # 1: sampling keeps this row in front (the query; paired rows of a complex)
+  pinned: Array = array('num_seq')  # 1: sampling keeps this row in front (the query)
   profile: Array = array('num_res', 22)  # token frequencies over all rows, gaps included
 
 
@@ -79,6 +79,8 @@ class Templates:
   atom_positions: Array = array('num_templ', 'num_res', 37, 3)  # Å
   atom_mask: Array = array('num_templ', 'num_res', 37)
   mask: Array = array('num_templ')  # 0: an empty slot
+  # Residues of one number are of one structure, whose coordinates they share; None: each chain is of its own.
+  structure_id: Array | None = array('num_templ', 'num_res', dtype='int32', default=None)
 
 
 @pytree
@@ -151,7 +153,7 @@ class Logits:
   """The heads' outputs before softmax (Suppl. 1.9); `pae` is None for models without that head."""
 
   distogram: Array = array('num_res', 'num_res', 64)
-  masked_msa: Array = array('num_msa', 'num_res', 23)
+  masked_msa: Array = array('num_msa', 'num_res', 23)  # 22 in networks of complexes, which never predict the last
   plddt: Array = array('num_res', 50)
   experimentally_resolved: Array = array('num_res', 37)
   pae: Array | None = array('num_res', 'num_res', 64)

@@ -65,9 +65,9 @@ class Task:
 
   def padded(self) -> schema.Batch:
     """The batch at its padded sizes."""
-    batch = self.batch
-    if not self.sizes['num_templ']:
-      batch = dataclasses.replace(batch, templates=features.empty_templates(0, len(batch.aatype)))
+    batch, num_templ = self.batch, self.sizes['num_templ']
+    if num_templ < len(batch.templates.mask):  # none of them is shown
+      batch = dataclasses.replace(batch, templates=features.empty_templates(num_templ, len(batch.aatype)))
     if not self.spec.embedder.couplings:
       batch = dataclasses.replace(batch, couplings=None)
     elif batch.couplings is None:

@@ -137,7 +137,7 @@ def _embedding(spec: AlphaFoldSpec, key: jax.Array, batch: schema.Batch, previou
   sample, dtype = sampling.sample_msa(key, batch.msa, spec.sampling), jnp.dtype(spec.dtype)
   target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in embedders.features(batch, sample))
   with alphafold.in_dtype(dtype):
-    m, z = embedders.InputEmbedder(spec.embedder, name='input_embedder')(target_feat, msa_feat, batch.residue_index)
+    m, z = embedders.InputEmbedder(spec.embedder, name='input_embedder')(target_feat, msa_feat, batch)
     first_row, update = embedders.RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)
     extra = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(extra_feat)
   return m.at[0].add(first_row.astype(dtype)), z + update.astype(dtype), extra

@@ -39,12 +39,12 @@ AS_USERS = (  # as they compile it: the whole run of tests does without these, i
 )
 
 _EVOFORMER = 'model.embeddings_and_evoformer'
-_UNFUSED = {
-  f'{_EVOFORMER}.{stack}.triangle_multiplication_{direction}.fuse_projection_weights': False
+FUSED = tuple(  # settings: whether the projections of triangles lie side by side
+  f'{_EVOFORMER}.{stack}.triangle_multiplication_{direction}.fuse_projection_weights'
   for stack in ('evoformer', 'template.template_pair_stack')
   for direction in ('outgoing', 'incoming')
-}
-_PLAIN = {  # float32, no dropout; its own chunking changes nothing and takes long to compile
+)
+PLAIN = {  # float32, no dropout; its own chunking changes nothing and takes long to compile
   'model.global_config.bfloat16': False,
   'model.global_config.deterministic': True,
   'model.global_config.subbatch_size': None,
@@ -56,7 +56,7 @@ _PLAIN = {  # float32, no dropout; its own chunking changes nothing and takes lo
 def configuration(name: str, num_block: int | None = None) -> config_dict.ConfigDict:
   """The oracle's configuration of a model in float32 with the published parameter layout."""
   config = official_config.model_config(name)
-  config.update_from_flattened_dict(_UNFUSED | _PLAIN)
+  config.update_from_flattened_dict(dict.fromkeys(FUSED, False) | PLAIN)
   if num_block is not None:
     sizes = {'evoformer_num_block': num_block, 'extra_msa_stack_num_block': min(num_block, 4)}
     config.update_from_flattened_dict({f'{_EVOFORMER}.{key}': value for key, value in sizes.items()})

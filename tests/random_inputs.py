@@ -5,6 +5,7 @@ Needs none of the official program's modules, so our side can be measured where 
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,24 @@ def our_configuration(name: str, num_block: int | None = None, **changes: Any) -
   return configs.changed(configs.model_config(name), changes)
 
 
-def random_batch(num_res: int = 17, depth: int = 12, num_templates: int = 4, seed: int = 0) -> schema.Batch:
+def random_batch(
+  num_res: int = 17, depth: int = 12, num_templates: int = 4, seed: int = 0, chains: Sequence[tuple[str, int]] = ()
+) -> schema.Batch:
   """A batch of random tokens, deletions and template coordinates.
 
   All rows are pinned, so that sampling takes them in order. Of the templates, the first lacks three residues, all lack
   some atoms, and the last of more than two is empty. At least 7 residues.
+
+  Args:
+    chains: of a complex in place of `num_res`: the name of the entity and the length of each.
   """
   rng = np.random.default_rng(seed)
-  sequence = ''.join(rng.choice(list(residues.RESTYPES), num_res))
+  if chains:
+    entities = {name: ''.join(rng.choice(list(residues.RESTYPES), length)) for name, length in chains}
+    sequence = ''.join(entities[name] for name, _ in chains)
+  else:
+    sequence = ''.join(rng.choice(list(residues.RESTYPES), num_res))
+  num_res = len(sequence)
   batch = features.make_batch(sequence, num_templates=num_templates)
   tokens = rng.integers(0, 22, (depth, num_res)).astype(np.int32)
   tokens[0] = batch.aatype
@@ -43,7 +54,21 @@ def random_batch(num_res: int = 17, depth: int = 12, num_templates: int = 4, see
     pinned=np.ones(depth, np.float32),
     profile=features.profile(tokens),
   )
-  return dataclasses.replace(batch, msa=msa, templates=_random_templates(rng, batch.aatype, num_templates))
+  batch = dataclasses.replace(batch, msa=msa, templates=_random_templates(rng, batch.aatype, num_templates))
+  return dataclasses.replace(batch, **chain_numbers(chains)) if chains else batch
+
+
+def chain_numbers(chains: Sequence[tuple[str, int]]) -> dict[str, np.ndarray]:
+  """The arrays of a batch that tell chains apart, of the entity and the length of each."""
+  names = [name for name, _ in chains]
+  numbers = {
+    'asym_id': range(1, len(chains) + 1),
+    'entity_id': [list(dict.fromkeys(names)).index(name) + 1 for name in names],
+    'sym_id': [names[: i + 1].count(name) for i, name in enumerate(names)],
+  }
+  lengths = [length for _, length in chains]
+  found = {field: np.repeat(np.array(values, np.int32), lengths) for field, values in numbers.items()}
+  return found | {'residue_index': np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])}
 
 
 def _random_templates(rng: np.random.Generator, aatype: np.ndarray, num_templates: int) -> schema.Templates:

@@ -40,12 +40,13 @@ _SECTIONS = {
 SIZES = {f'{section}.{key}': value for section, keys in _SECTIONS.items() for key, value in keys.items()} | {'c_s': 24}
 DETERMINISTIC = {'sampling.masked_fraction': 0.0}  # with the pinned rows of `make_batch`
 NUM_RES = 11
+MODEL = 'model_1_ptm'
 FAST = oracle.FAST
 
 
 @functools.cache
-def params(seed: int = 0) -> alphafold.Params:
-  return random_params(make_config(), seed)
+def params(seed: int = 0, model: str = MODEL) -> alphafold.Params:
+  return random_params(make_config(model), seed)
 
 
 def layer_of(params: alphafold.Params, stack: str, layer: int = 0) -> alphafold.Params:
@@ -57,16 +58,16 @@ def layer_of(params: alphafold.Params, stack: str, layer: int = 0) -> alphafold.
   }
 
 
-def make_config(**changes: Any):
-  """The small network as a model_1_ptm; keys of `changes` are dotted."""
-  return configs.changed(configs.model_config('model_1_ptm'), SIZES | changes)
+def make_config(model: str = MODEL, /, **changes: Any):
+  """The small network as one of the published models; keys of `changes` are dotted."""
+  return configs.changed(configs.model_config(model), SIZES | changes)
 
 
-def make_spec(**changes: Any) -> alphafold.AlphaFoldSpec:
-  return alphafold.make_spec(make_config(**changes))
+def make_spec(model: str = MODEL, /, **changes: Any) -> alphafold.AlphaFoldSpec:
+  return alphafold.make_spec(make_config(model, **changes))
 
 
-def make_batch(pinned: bool = True, **sizes: int) -> schema.Batch:
+def make_batch(pinned: bool = True, **sizes: Any) -> schema.Batch:
   """A random batch; its rows are sampled in their order if pinned."""
   batch = oracle.random_batch(**({'num_res': NUM_RES, 'depth': 9, 'num_templates': 3} | sizes))
   if pinned:

@@ -36,7 +36,8 @@ class Case(NamedTuple):
   num_templates: int
   settings: dict[str, Any]
   devices: tuple[int, ...]  # beside one
-  num_chains: int = 1
+  num_chains: int = 1  # of a complex, predicted by a network of single chains
+  chains: tuple[tuple[str, int], ...] = ()  # of a complex, predicted by a network of complexes
 
 
 _DRAWN = {'num_recycle': 1, 'use_dropout': True, 'num_ensemble': 2, 'keep_representations': True}
@@ -44,25 +45,28 @@ CASES = {
   'eleven': Case(11, 3, {'num_recycle': 2}, (2, 3, 8)),
   'sixteen': Case(16, 3, {'num_recycle': 2}, (2, 8)),  # the same programs
   'twenty-four': Case(24, 0, _DRAWN, (2, 8), num_chains=3),
+  'complex': Case(16, 3, {'num_recycle': 1}, (8,), (('A', 6), ('B', 4), ('A', 6))),
 }
 
 
-def make_model(couplings: bool = False) -> prediction.Model:
+def make_model(couplings: bool = False, name: str = 'model_1_ptm') -> prediction.Model:
   import small_network
 
-  config = small_network.make_config(**_SHALLOW, **{'embedder.couplings': couplings})
-  return prediction.Model(name='model_1_ptm', config=config, params=random_params(config, 0), source='random')
+  config = small_network.make_config(name, **_SHALLOW, **{'embedder.couplings': couplings})
+  return prediction.Model(name=name, config=config, params=random_params(config, 0), source='random')
 
 
 def run(model: prediction.Model, case: Case, num_devices: int) -> dict[str, np.ndarray]:
   """What a person gets, and how each pass went."""
   import small_network
 
-  batch = small_network.make_batch(pinned=False, num_res=case.num_res, num_templates=case.num_templates)
+  sizes = {'num_res': case.num_res, 'num_templates': case.num_templates, 'chains': case.chains}
+  batch = small_network.make_batch(pinned=False, **sizes)
   given = np.random.default_rng(2).normal(size=(case.num_res, case.num_res, NUM_CHANNELS)).astype(np.float32)
   batch = dataclasses.replace(batch, couplings=given)
-  chains = np.arange(case.num_res, dtype=np.int32) * case.num_chains // case.num_res + 1
-  batch = dataclasses.replace(batch, asym_id=chains)
+  if case.num_chains > 1:  # on a network of single chains
+    chains = np.arange(case.num_res, dtype=np.int32) * case.num_chains // case.num_res + 1
+    batch = dataclasses.replace(batch, asym_id=chains)
   result = prediction.predict(model, batch, seed=1, num_devices=num_devices, **case.settings)
   found = {name: np.asarray(getattr(result, name)) for name in FIELDS}
   found['change'] = np.array([one.change for one in result.passes])
@@ -90,8 +94,9 @@ def temporary_bytes(num_devices: int, num_res: int = 512, depth: int = 1536) -> 
 
 
 def main(result: str) -> None:
-  arrays, model = {}, make_model(couplings=True)
+  arrays, monomers, complexes = {}, make_model(couplings=True), make_model(name='model_1_multimer_v3')
   for name, case in CASES.items():
+    model = complexes if case.chains else monomers
     for num_devices in (1, *case.devices):
       found = run(model, case, num_devices)
       arrays |= {f'{name} on {num_devices}:{field}': array for field, array in found.items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A head is three edits: its module in model/heads.py, its logits in schema.py, its rule in weights/official.py."""
+"""A head is three edits: its module in model/heads.py, its logits in schema.py, its rule in weights/rules."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ class ToyHeads(heads.Heads):
     return ToyLogits(**{field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}, buried=buried)
 
 
-RULES = [  # the edit of weights/official.py
+RULES = [  # the edit of weights/rules
   official.Rule(('buried_head/logits//weights',), ((24, 2),), ('heads/buried//w',)),
   official.Rule(('buried_head/logits//bias',), ((2,),), ('heads/buried//b',)),
 ]

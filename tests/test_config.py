@@ -14,8 +14,12 @@ from alphafold_jax.train import specs
 
 ROOT = Path(__file__).parents[1]
 
+COMPLEXES = tuple(name for name in config.MODELS if 'multimer' in name)
+MONOMERS = tuple(name for name in config.MODELS if name not in COMPLEXES)
+
 # Our key -> where the official configuration has the same number.
-SAME = {
+OF_MONOMERS = {
+  'embedder.max_relative': 'model.embeddings_and_evoformer.max_relative_feature',
   'sampling.num_extra': 'data.common.max_extra_msa',
   'sampling.masked_fraction': 'data.eval.masked_msa_replace_fraction',
   'sampling.uniform_prob': 'data.common.masked_msa.uniform_prob',
@@ -23,10 +27,28 @@ SAME = {
   'sampling.same_prob': 'data.common.masked_msa.same_prob',
   'num_recycle': 'model.num_recycle',
   'max_templates': 'data.eval.max_templates',
+}
+_TRUNK = 'model.embeddings_and_evoformer'
+OF_COMPLEXES = {
+  'embedder.max_relative': f'{_TRUNK}.max_relative_idx',
+  'sampling.num_msa': f'{_TRUNK}.num_msa',
+  'sampling.masked_fraction': f'{_TRUNK}.masked_msa.replace_fraction',
+  'sampling.uniform_prob': f'{_TRUNK}.masked_msa.uniform_prob',
+  'sampling.profile_prob': f'{_TRUNK}.masked_msa.profile_prob',
+  'sampling.same_prob': f'{_TRUNK}.masked_msa.same_prob',
+  'max_templates': f'{_TRUNK}.template.max_templates',
+  'embedder.max_relative_chain': f'{_TRUNK}.max_relative_chain',
+  'evoformer.outer_product_first': f'{_TRUNK}.evoformer.outer_product_mean.first',
+  'templates.c_t': f'{_TRUNK}.template.num_channels',
+  'templates.num_block': f'{_TRUNK}.template.template_pair_stack.num_block',
+  'templates.num_bins': f'{_TRUNK}.template.dgram_features.num_bins',
+  'templates.min_distance': f'{_TRUNK}.template.dgram_features.min_bin',
+  'templates.max_distance': f'{_TRUNK}.template.dgram_features.max_bin',
+}
+SAME = {
   'embedder.c_m': 'model.embeddings_and_evoformer.msa_channel',
   'embedder.c_z': 'model.embeddings_and_evoformer.pair_channel',
   'embedder.c_extra': 'model.embeddings_and_evoformer.extra_msa_channel',
-  'embedder.max_relative': 'model.embeddings_and_evoformer.max_relative_feature',
   'embedder.recycle_bins': 'model.embeddings_and_evoformer.prev_pos.num_bins',
   'embedder.recycle_min': 'model.embeddings_and_evoformer.prev_pos.min_bin',
   'embedder.recycle_max': 'model.embeddings_and_evoformer.prev_pos.max_bin',
@@ -64,14 +86,48 @@ def at(tree, path):
   return tree
 
 
-@pytest.mark.parametrize('name', config.MODELS)
+def assert_same(ours, theirs, places):
+  assert {key: at(ours, key) for key in places} == {key: at(theirs, path) for key, path in places.items()}
+
+
+@pytest.mark.parametrize('name', MONOMERS)
 def test_hyperparameters_are_the_published_ones(name):
   ours, theirs = config.model_config(name), official_config.model_config(name)
-  assert {key: at(ours, key) for key in SAME} == {key: at(theirs, path) for key, path in SAME.items()}
+  assert_same(ours, theirs, SAME | OF_MONOMERS)
   assert (ours.templates is not None) == theirs.model.embeddings_and_evoformer.template.enabled
   assert bool(ours.heads.num_pae_bins) == bool(theirs.model.heads.predicted_aligned_error.weight)
   reduced = theirs.data.eval.max_templates if theirs.data.common.reduce_msa_clusters_by_max_templates else 0
   assert ours.sampling.num_msa == theirs.data.eval.max_msa_clusters - reduced
+
+
+@pytest.mark.parametrize('name', COMPLEXES)
+def test_hyperparameters_of_complexes_are_the_published_ones(name):
+  ours, theirs = config.model_config(name), official_config.model_config(name)
+  assert_same(ours, theirs, SAME | OF_COMPLEXES)
+  assert ours.heads.num_pae_bins == theirs.model.heads.predicted_aligned_error.num_bins
+  assert ours.extra_msa.outer_product_first and ours.templates.pair.order == ours.evoformer.pair.order
+  rows = {'_v3': 2048 if name[6] in '123' else 1152}.get(name[-3:], 1152)  # the older versions as they were released
+  passes = {'_v3': (20, 0.5)}.get(name[-3:], (3, -1.0))
+  assert ours.sampling.num_extra == rows and (ours.num_recycle, ours.recycle_early_stop_tolerance) == passes
+
+
+def test_what_is_kept_of_models_from_before_complexes_is_what_was_kept_then():
+  for name in (*MONOMERS, *config.OWN_MODELS):
+    kept = config.as_kept(config.model_config(name))
+    assert not {key for key in config.LATER if key.split('.')[-1] in (kept.get(key.split('.')[0]) or {}) or key in kept}
+    assert config.completed(kept) == config.model_config(name).to_dict()
+    assert alphafold.make_spec(kept) == alphafold.make_spec(config.model_config(name))
+  kept = config.as_kept(config.model_config('model_1_multimer_v3'))
+  assert kept['fused_triangles'] and kept['templates']['aggregation'] == 'mean'
+
+
+def test_models_have_the_names_and_numbers_that_colabfold_gives_them():
+  families = {'model_1': 'alphafold2', 'model_1_ptm': 'alphafold2_ptm', 'mini': 'mini'}
+  versions = {'model_1_multimer': 1, 'model_1_multimer_v2': 2, 'model_1_multimer_v3': 3}
+  families |= {name: f'alphafold2_multimer_v{version}' for name, version in versions.items()}
+  assert {name: config.model_type(name) for name in families} == families
+  assert [config.model_number(f'model_{number}_multimer_v2') for number in range(1, 6)] == [1, 2, 3, 4, 5]
+  assert (len(MONOMERS), len(COMPLEXES)) == (10, 15)
 
 
 def test_dropout_rates_are_the_published_ones_and_off_by_default():
@@ -116,7 +172,8 @@ def test_a_configuration_that_does_not_fit_fails_before_tracing():
 
 def test_equal_configurations_give_equal_specs():
   models = {alphafold.make_spec(config.model_config(name)) for name in config.MODELS}
-  assert len(models) == 8  # models 3 and 4 differ in their parameters only, so do their _ptm twins
+  # Models 3 and 4 differ in their parameters only, so do their _ptm twins; of complexes differ numbers of rows.
+  assert len(models) == 8 + 3
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda path: path.name)

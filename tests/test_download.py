@@ -73,7 +73,7 @@ def test_download_takes_a_local_archive_and_keeps_it(server, tmp_path):
   members = {f'params_model_{i}{s}.npz': parameter_file(i) for i in range(1, 6) for s in ('', '_ptm')}
   archive.write_bytes(tar_of(members | {'LICENSE': b'text'}))
   rows = store.download(directory=tmp_path / 'params', source=archive, expected=expected)
-  assert [row.model for row in rows] == list(store.MODELS)
+  assert [row.model for row in rows] == list(store.ARCHIVES['2021-07-14'].models)
   assert archive.exists() and not server.requests
   assert 'alphafold_params_2021-07-14.tar' in json.loads((tmp_path / 'params/manifest.json').read_text())['archives']
 
@@ -216,10 +216,21 @@ def test_a_mirror_of_a_published_archive_is_that_archive_and_any_other_has_its_o
   assert store.find_archive('alphafold_params_2021-07-14.tar') is store.ARCHIVES['2021-07-14']
 
 
+def test_the_published_archives_hold_every_model_and_the_newest_has_the_newest_of_complexes():
+  archives = store.ARCHIVES
+  assert {model for archive in archives.values() for model in archive.models} == set(store.MODELS)
+  newest = archives[store.DEFAULT_ARCHIVE].models
+  assert len(newest) == 15 and sum(model.endswith('_multimer_v3') for model in newest) == 5
+  assert archives['2022-03-02'].models == tuple(f'model_{number}_multimer_v2' for number in range(1, 6))
+  assert archives['2022-01-19'].models == tuple(f'model_{number}_multimer' for number in range(1, 6))
+
+
 def test_download_refuses_addresses_that_are_not_http(tmp_path):
   with pytest.raises(WeightsError, match='not an http or https address'):
     store.download('file:///etc/passwd', tmp_path)
-  with pytest.raises(WeightsError, match='not a known archive. Known are 2022-12-06, 2021-07-14'):
+  with pytest.raises(
+    WeightsError, match='not a known archive. Known are 2022-12-06, 2022-03-02, 2022-01-19, 2021-07-14'
+  ):
     store.download('2020', tmp_path)
 
 

@@ -70,3 +70,4 @@ def test_the_recorded_shapes_of_the_published_files_add_up_to_their_parameter_co
   assert counts['model_2_ptm'] == 93_237_338
   assert counts['model_3'] == counts['model_5'] == 92_899_674
   assert counts['model_4_ptm'] == 92_907_930
+  assert counts['model_1_multimer'] == counts['model_2_multimer_v2'] == counts['model_5_multimer_v3'] == 93_223_705

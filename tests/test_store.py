@@ -66,10 +66,10 @@ def test_verify_finds_what_is_wrong_with_each_file(tmp_path):
 
 def test_list_params_has_a_row_for_every_known_model(tmp_path):
   (tmp_path / 'params_model_3.npz').write_bytes(parameter_file(1))
-  (tmp_path / 'params_model_3_multimer_v3.npz').write_bytes(parameter_file(1))
+  (tmp_path / 'params_model_3_multimer_v9.npz').write_bytes(parameter_file(1))
   rows = store.list_params(tmp_path)
-  assert [row.model for row in rows] == [*store.MODELS, 'model_3_multimer_v3']
-  assert {row.model for row in rows if row.status == 'unrecorded'} == {'model_3', 'model_3_multimer_v3'}
+  assert [row.model for row in rows] == [*store.MODELS, 'model_3_multimer_v9']
+  assert {row.model for row in rows if row.status == 'unrecorded'} == {'model_3', 'model_3_multimer_v9'}
   assert {row.status for row in rows} == {'unrecorded', 'missing'}
 
 
@@ -115,6 +115,17 @@ def test_find_params_says_on_one_screen_what_to_run(tmp_path, monkeypatch):
     for remedy in ('alphafold-jax params download', '--from FILE', '--data DIR', '--params random', 'CC BY 4.0'):
       assert remedy in text
     assert len(text.splitlines()) < 20
+
+
+def test_find_params_names_the_archive_that_has_the_model(tmp_path):
+  for model, words in (
+    ('model_1_multimer_v3', 'params download   '),
+    ('model_1_multimer_v2', 'params download --archive 2022-03-02  fetch'),
+    ('model_5_multimer', 'params download --archive 2022-01-19  fetch'),
+  ):
+    with pytest.raises(WeightsError, match=f'{model} needs the published') as caught:
+      store.find_params(model, tmp_path)
+    assert words in str(caught.value)
 
 
 def test_default_directory_honours_the_environment(monkeypatch):

@@ -87,7 +87,7 @@ class Checks:
   def _outputs(self, model: Model, nearness: dict[str, dict[str, list[Difference]]]) -> Iterator[Finding]:
     """What there is to compare the outputs of one model with; notes how near it comes to each recording."""
     known = False
-    for recording in self.recordings if model.has_pae else ():
+    for recording in self.recordings if model.name in PTM_MODELS else ():
       self.say(f'{model.name}: heads and structure module on what was recorded of {recording.name}')
       nearness[recording.name][model.name] = differences = compare_after_trunk(model, recording)
       if is_maker(differences):

@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
   print(f'Parameters in {given.data or store.default_place()}')
   for row in rows:
     size = '' if row.size is None else human_size(row.size)
-    print(f'  {row.model:<14} {row.status:<11} {size:>10}  {(row.sha256 or "")[:16]:<16}  {row.licence or ""}'.rstrip())
+    print(f'  {row.model:<19} {row.status:<11} {size:>10}  {(row.sha256 or "")[:16]:<16}  {row.licence or ""}'.rstrip())
     for line in (*npz.shown(row.problems), *npz.shown(row.remarks)):
       print(f'      {line}')
   if given.action == 'list' and not any(row.usable for row in rows):
@@ -75,9 +75,10 @@ def export(given: argparse.Namespace) -> int:
 
 
 _FOLDER = {'--data': value('DIR', "folder (default: $ALPHAFOLD_JAX_PARAMS or the user's cache)")}
+_OLDER = '2022-03-02 and 2022-01-19 have the older models of complexes'
 _DOWNLOAD: Flags = {
   **_FOLDER,
-  '--archive': value('NAME', 'which one, or an address (default: %(default)s)', default=choices.PARAMETERS),
+  '--archive': value('NAME', f'its date, or an address; {_OLDER} (default: %(default)s)', default=choices.PARAMETERS),
   '--from': value('FILE', 'an archive that is on this machine already', dest='source'),
   '--sha256': value('HEX', 'the digest that the archive must have'),
   '--force': switch('fetch again even if all is there'),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from alphafold_jax import machine, ops, schema
 from alphafold_jax.confidence import Confidence
-from alphafold_jax.model import embedders
+from alphafold_jax.model import embedders, templates
 from alphafold_jax.model.embedders import CouplingsEmbedder, EmbedderSpec, InputEmbedder, RecyclingEmbedder
 from alphafold_jax.model.evoformer import EvoformerSpec, evoformer_stack
 from alphafold_jax.model.heads import Heads, HeadsSpec
@@ -24,13 +24,7 @@ from alphafold_jax.model.layers import Linear
 from alphafold_jax.model.pair import PairSpec
 from alphafold_jax.model.sampling import MsaSample, SamplingSpec, sample_msa
 from alphafold_jax.model.structure import StructureModule, StructureSpec
-from alphafold_jax.model.templates import (
-  TemplateContext,
-  TemplateEmbedder,
-  TemplatePointwiseAttention,
-  TemplateSpec,
-  append_rows,
-)
+from alphafold_jax.model.templates import TemplateContext, TemplateEmbedder, TemplateSpec
 
 Params = Mapping[str, Mapping[str, schema.Array]]
 
@@ -99,12 +93,13 @@ class AlphaFold:
     )
 
   def prepare(self, batch: schema.Batch) -> Context:
-    """Embeds the templates (lines 7, 9-12), which every pass shares."""
-    if self.spec.templates is None or not batch.templates.mask.shape[0]:
+    """Embeds the templates (lines 7, 9-12), as far as every pass shares it."""
+    shown = templates.shown(self.spec.templates, batch)
+    if shown is None or self.spec.templates is None:
       return Context(templates=None)
     with in_dtype(self.dtype):
       embedder = TemplateEmbedder(self.spec.templates, self.spec.embedder.c_m, name='template_embedder')
-      return Context(templates=embedder(batch.templates, batch.seq_mask, self.dtype))
+      return Context(templates=embedder(shown, batch.seq_mask, self.dtype))
 
   def rows(self, batch: schema.Batch) -> MsaSample:
     """The alignment's rows of one pass ahead of it (lines 3, 4): each draw's along a leading axis, `num_ensemble`."""
@@ -145,24 +140,25 @@ class AlphaFold:
     sample: MsaSample | None = None,
   ) -> Trunk:
     """One draw of the alignment's rows, from its embedding to the last block (lines 5-17); the key is consumed."""
-    spec, dtype, templates = self.spec, self.dtype, context.templates
+    spec, dtype = self.spec, self.dtype
     key_sample, key_dropout = jax.random.split(key)
     if sample is None:
       sample = ops.own_residues(self.draw(key_sample, batch), axis=1)
     pair_mask, msa_mask = ops.pairwise(jnp.multiply, batch.seq_mask), sample.mask
-    target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in embedders.features(batch, sample))
+    given = embedders.features(batch, sample, spec.embedder.break_flag)
+    target_feat, msa_feat, extra_feat = (feat.astype(dtype) for feat in given)
     with hk.with_rng(key_dropout), in_dtype(dtype):
-      m, z = InputEmbedder(spec.embedder, name='input_embedder')(target_feat, msa_feat, batch.residue_index)  # line 5
+      m, z = InputEmbedder(spec.embedder, name='input_embedder')(target_feat, msa_feat, batch)  # line 5
       if spec.embedder.couplings:  # not of the paper
         embedder = CouplingsEmbedder(spec.embedder, name='couplings_embedder')
         z += embedder(batch.couplings, len(batch.aatype), dtype)
       row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
       m, z = m.at[0].add(row.astype(dtype)), z + pair.astype(dtype)
-      if templates is not None:
+      if context.templates is not None:
         assert spec.templates is not None  # else there were none to embed
-        m, msa_mask = append_rows(m, msa_mask, templates)  # line 8
-        attention = TemplatePointwiseAttention(spec.templates, name='template_attention')
-        z += attention(z, templates.pair, templates.mask)  # line 13
+        m, msa_mask = templates.append_rows(m, msa_mask, context.templates)  # line 8
+        aggregate = templates.AGGREGATION[spec.templates.aggregation]
+        z += aggregate(spec.templates, z, context.templates, batch)  # line 13
       e = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(extra_feat)  # lines 14, 15
       _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', e, z, sample.extra_mask, pair_mask)  # line 16
       m, z = evoformer_stack(spec.evoformer, 'evoformer', m, z, msa_mask, pair_mask)  # line 17

@@ -17,6 +17,8 @@ from alphafold_jax.geometry import atoms
 from alphafold_jax.model.layers import LayerNorm, Linear
 from alphafold_jax.model.sampling import NUM_TOKENS, MsaSample, shares
 
+_FAR = 1 << 20  # residues between two chains, for a network that was never shown several
+
 
 def deletion_features(deletions: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Whether anything was deleted before a position, and how much, squashed to [0, 1) (Suppl. Table 1)."""
@@ -27,14 +29,14 @@ def deletion_value(deletions: jax.Array) -> jax.Array:
   return jnp.arctan(deletions / 3.0) * (2.0 / math.pi)
 
 
-def features(batch: schema.Batch, sample: MsaSample) -> tuple[jax.Array, jax.Array, jax.Array]:
+def features(batch: schema.Batch, sample: MsaSample, break_flag: bool = True) -> tuple[jax.Array, jax.Array, jax.Array]:
   """The inputs of the network: `target_features`, `msa_features`, `extra_msa_features`."""
-  return target_features(batch), msa_features(batch, sample), extra_msa_features(sample)
+  return target_features(batch, break_flag), msa_features(batch, sample), extra_msa_features(sample)
 
 
-def target_features(batch: schema.Batch) -> jax.Array:
-  """[N_res, 22]: a flag for breaks between domains, never set here, and the sequence."""
-  return jnp.pad(batch.soft_sequence, ((0, 0), (1, 0)))
+def target_features(batch: schema.Batch, break_flag: bool = True) -> jax.Array:
+  """[N_res, 22]: a flag for breaks between domains, never set here, and the sequence; [N_res, 21] without the flag."""
+  return jnp.pad(batch.soft_sequence, ((0, 0), (1, 0))) if break_flag else batch.soft_sequence
 
 
 def msa_features(batch: schema.Batch, sample: MsaSample) -> jax.Array:
@@ -65,6 +67,8 @@ class EmbedderSpec:
   recycle_min: float
   recycle_max: float
   couplings: bool = False  # whether the pair representation is given those of the alignment; published models are not
+  break_flag: bool = True  # whether the sequence is given with a flag for breaks between domains
+  max_relative_chain: int = 0  # how far copies of an entity are numbered apart; 0: a network of single chains
 
 
 class InputEmbedder(hk.Module):
@@ -75,24 +79,43 @@ class InputEmbedder(hk.Module):
     self.spec = spec
 
   def __call__(
-    self, target: jax.Array, msa: jax.Array, residue_index: jax.Array
-  ) -> tuple[jax.Array, jax.Array]:  # target [N_res, 22], msa [N_clust, N_res, 49]
+    self, target: jax.Array, msa: jax.Array, batch: schema.Batch
+  ) -> tuple[jax.Array, jax.Array]:  # target [N_res, 21 or 22], msa [N_clust, N_res, 49]
     left = Linear(self.spec.c_z, name='left')(target)  # line 1
     right = Linear(self.spec.c_z, name='right')(target)
     z = ops.pairwise(jnp.add, left, right)  # line 2
-    z += self._relative_position(residue_index, z.dtype)  # line 3
+    z += Linear(self.spec.c_z, name='relative_position')(relative_positions(batch, self.spec, z.dtype))  # line 3
     m = Linear(self.spec.c_m, name='msa')(msa)
     m += ops.own_residues(Linear(self.spec.c_m, name='target')(target))  # line 4
     return m, z
 
-  @hk.transparent
-  def _relative_position(self, residue_index: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """Algorithms 4 "relpos" and 5 "one_hot"."""
-    reach = self.spec.max_relative
-    offset = ops.pairwise(jnp.subtract, residue_index)
-    offset = jnp.clip(offset, -reach, reach) + reach  # line 1
-    table = Linear(self.spec.c_z, name='relative_position')
-    return table(jax.nn.one_hot(offset, 2 * reach + 1, dtype=dtype))  # line 2
+
+def relative_positions(batch: schema.Batch, spec: EmbedderSpec, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+  """Algorithms 4 "relpos" and 5 "one_hot": where two residues stand to one another, as zeros and ones.
+
+  A network of single chains has [N_res, N_res, 65] offsets; another chain is as far away as can be. One of complexes
+  (Evans et al. 2021) has [N_res, N_res, 73]: 65 offsets, another chain; the same entity; 5 numbers of copies between
+  them, another entity.
+  """
+  reach, copies = spec.max_relative, spec.max_relative_chain
+  if not copies:
+    offset = _offsets(batch.residue_index + _FAR * batch.asym_id, reach)  # line 1
+    return jax.nn.one_hot(offset, 2 * reach + 1, dtype=dtype)  # line 2
+  same_chain = ops.pairwise(jnp.equal, batch.asym_id)
+  same_entity = ops.pairwise(jnp.equal, batch.entity_id)
+  offset = jnp.where(same_chain, _offsets(batch.residue_index, reach), 2 * reach + 1)
+  apart = jnp.where(same_entity, _offsets(batch.sym_id, copies), 2 * copies + 1)
+  parts = [
+    jax.nn.one_hot(offset, 2 * reach + 2, dtype=dtype),
+    same_entity[..., None].astype(dtype),
+    jax.nn.one_hot(apart, 2 * copies + 2, dtype=dtype),
+  ]
+  return jnp.concatenate(parts, axis=-1)
+
+
+def _offsets(index: jax.Array, reach: int) -> jax.Array:
+  """[N_res, N_res] from 0 to twice the reach, which stand for -reach or less to reach or more."""
+  return jnp.clip(ops.pairwise(jnp.subtract, index), -reach, reach) + reach
 
 
 class CouplingsEmbedder(hk.Module):

@@ -34,6 +34,7 @@ class EvoformerSpec:
   column_attention: str
   pair: PairSpec
   remat: bool
+  outer_product_first: bool = False  # in each block; Evans et al. 2021
 
 
 class EvoformerBlock(hk.Module):
@@ -47,10 +48,14 @@ class EvoformerBlock(hk.Module):
     self, m: jax.Array, z: jax.Array, msa_mask: jax.Array, pair_mask: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
     s = self.spec
+    outer_product = OuterProductMean(s.c_outer, name='outer_product_mean')
+    if s.outer_product_first:
+      z = outer_product(z, m, msa_mask)
     m = MSARowAttentionWithPairBias(s.num_head, s.msa_dropout, name='row_attention')(m, z, msa_mask)  # line 2
     m = COLUMN_ATTENTION[s.column_attention](s.num_head, name='column_attention')(m, msa_mask)  # line 3
     m = Transition(s.transition_factor, name='transition')(m)  # line 4
-    z = OuterProductMean(s.c_outer, name='outer_product_mean')(z, m, msa_mask)  # line 5
+    if not s.outer_product_first:
+      z = outer_product(z, m, msa_mask)  # line 5
     return m, PairStackBlock(s.pair, name='pair')(z, pair_mask)  # lines 6-10
 
 

@@ -7,6 +7,7 @@ C cluster rows, X extra rows, R rows that are not clusters.
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ class SamplingSpec:
   uniform_prob: float
   profile_prob: float
   same_prob: float
+  clusters: str = 'nearest'  # a row of CLUSTERS: how the other rows are shared among the clusters
 
   def rows(self, depth: int) -> tuple[int, int]:
     """How many cluster and extra rows an alignment of this depth gives; where none is left, one empty extra row."""
@@ -101,18 +103,21 @@ def cluster(
   rest_tokens: jax.Array,
   rest_deletions: jax.Array,
   rest_mask: jax.Array,
+  how: str = 'nearest',
 ) -> tuple[jax.Array, jax.Array]:
-  """Gives each remaining row to the cluster centre it agrees with most and averages the members.
+  """Gives each remaining row to the cluster centres it agrees with most and averages the members.
 
   Args:
     centres: [C, num_res, 23] tokens of the centres after masking, from `shares`
     deletions, mask: [C, num_res] of the centres
     rest_tokens, rest_deletions, rest_mask: [R, num_res] the other rows
+    how: a row of CLUSTERS
 
   Returns:
     token frequencies [C, num_res, 23] and mean deletions [C, num_res], centres included.
   """
   num_clusters, num_res = mask.shape
+  add_members, least = CLUSTERS[how]
   agreeing = jnp.arange(NUM_TOKENS) < _GAP  # gaps and masks agree with nothing
   centres = centres * mask[..., None]
   weighted = (centres * agreeing).reshape(num_clusters, -1)
@@ -128,14 +133,37 @@ def cluster(
   def add_rows(sums, rows):
     row_tokens, row_deletions, row_mask = rows
     one_hot = jax.nn.one_hot(row_tokens, NUM_TOKENS) * row_mask[..., None]
-    nearest = jnp.argmax(one_hot.reshape(size, -1) @ weighted.T, axis=-1)
+    agreement = one_hot.reshape(size, -1) @ weighted.T
     values = jnp.concatenate([one_hot, jnp.stack([row_mask, row_mask * row_deletions], axis=-1)], axis=-1)
-    return sums.at[nearest].add(values), None
+    return add_members(sums, values, agreement, row_mask, mask), None
 
   sums = jnp.concatenate([centres, jnp.stack([mask, mask * deletions], axis=-1)], axis=-1)
   sums, _ = jax.lax.scan(add_rows, sums, steps)
-  count = (1e-6 + sums[..., NUM_TOKENS])[..., None]
+  count = (least + sums[..., NUM_TOKENS])[..., None]
   return sums[..., :NUM_TOKENS] / count, sums[..., -1] / count[..., 0]
+
+
+def _add_to_nearest(sums: jax.Array, values: jax.Array, agreement: jax.Array, *_: jax.Array) -> jax.Array:
+  """Adds what rows [R, num_res, v] hold to the sums [C, num_res, v] of the clusters they agree with most, [R, C]."""
+  return sums.at[jnp.argmax(agreement, axis=-1)].add(values)
+
+
+def _add_by_overlap(
+  sums: jax.Array, values: jax.Array, agreement: jax.Array, row_mask: jax.Array, mask: jax.Array
+) -> jax.Array:
+  """The same, but a row is split among clusters it agrees with equally, and counts once for each residue it covers.
+
+  That is how the published networks of complexes were trained: beside its members a centre counts for next to nothing.
+  """
+  overlap = row_mask @ mask.T  # [R, C]
+  share = jax.nn.softmax(1e3 * agreement, axis=-1) * overlap
+  return sums + jnp.einsum('rc,rnv->cnv', share, values, precision=jax.lax.Precision.HIGHEST)
+
+
+CLUSTERS: Mapping[str, tuple[Callable[..., jax.Array], float]] = {  # and what keeps a count from being zero
+  'nearest': (_add_to_nearest, 1e-6),
+  'softmax': (_add_by_overlap, 1e-30),
+}
 
 
 def shares(tokens: jax.Array, masked: jax.Array, mask: jax.Array, soft_sequence: jax.Array | None = None) -> jax.Array:
@@ -191,7 +219,7 @@ def sample_msa(
   else:
     tokens, masked = true_tokens, jnp.zeros_like(mask)
   centres = shares(tokens, masked, mask, soft_sequence)
-  profile, deletion_mean = cluster(centres, deletions, mask, rest_tokens, rest_deletions, rest_mask)
+  profile, deletion_mean = cluster(centres, deletions, mask, rest_tokens, rest_deletions, rest_mask, spec.clusters)
   return MsaSample(
     tokens=tokens,
     deletions=deletions,

@@ -38,6 +38,8 @@ class StructureSpec:
   position_scale: float
   c_angle: int
   num_angle_block: int
+  scalar_bias: bool = True  # of the attention's queries, keys and values that are no points
+  point_epsilon: float = 1e-8  # added to squared lengths of points, in squares of `position_scale`
 
 
 class InvariantPointAttention(hk.Module):
@@ -49,12 +51,11 @@ class InvariantPointAttention(hk.Module):
 
   def __call__(self, s: jax.Array, z: jax.Array, pair_logits: jax.Array, frames: Rigid, mask: jax.Array) -> jax.Array:
     """Attends over all residues; pair_logits [N_res, N_res, H], mask [N_res]; returns [N_res, c_s]."""
-    spec, num_res = self.spec, s.shape[0]
-    heads = spec.num_head
+    spec, heads = self.spec, self.spec.num_head
 
-    q = Linear(heads * spec.c_qk, name='q')(s).reshape(num_res, heads, spec.c_qk)  # line 1
-    k = Linear(heads * spec.c_qk, name='k')(s).reshape(num_res, heads, spec.c_qk)
-    v = Linear(heads * spec.c_v, name='v')(s).reshape(num_res, heads, spec.c_v)
+    q = self._scalars(s, spec.c_qk, 'q')  # line 1
+    k = self._scalars(s, spec.c_qk, 'k')
+    v = self._scalars(s, spec.c_v, 'v')
     q_points = self._points(s, frames, spec.num_point_qk, 'q_points')  # line 2, in the global frame
     k_points = self._points(s, frames, spec.num_point_qk, 'k_points')
     v_points = self._points(s, frames, spec.num_point_v, 'v_points')  # line 3
@@ -75,7 +76,8 @@ class InvariantPointAttention(hk.Module):
       o = jnp.einsum('ijh,jhc->ihc', weights, v, precision=_HIGHEST)  # line 9
       o_points = jnp.einsum('ijh,jhpx->ihpx', weights, v_points, precision=_HIGHEST)  # line 10
       o_points = Rigid(rotation=rotation, translation=translation)[:, None, None].invert_apply(o_points)
-      norm = jnp.sqrt(1e-8 + jnp.sum(jnp.square(o_points), axis=-1))
+      square = spec.point_epsilon + jnp.sum(jnp.square(o_points), axis=-1)
+      norm = jnp.sqrt(jnp.maximum(square, 1e-16))  # a floor, for its gradient
       o_pair = jnp.einsum('ijh,ijc->ihc', weights, z)  # line 8
       # The points' coordinates enter the last layer component by component: all x, all y, all z.
       parts = [o, *jnp.moveaxis(o_points, -1, 0), norm, o_pair]
@@ -83,6 +85,11 @@ class InvariantPointAttention(hk.Module):
 
     residues_i = (q, q_points, frames.rotation, frames.translation, mask)
     return ops.by_rows(attend, residues_i, (pair_logits, z), width=6 * heads)
+
+  @hk.transparent
+  def _scalars(self, s: jax.Array, c: int, name: str) -> jax.Array:  # [N_res, H, c]
+    heads = self.spec.num_head
+    return Linear(heads * c, has_bias=self.spec.scalar_bias, name=name)(s).reshape(s.shape[0], heads, c)
 
   @hk.transparent
   def _points(self, s: jax.Array, frames: Rigid, num_point: int, name: str) -> jax.Array:

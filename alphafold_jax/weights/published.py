@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from alphafold_jax import choices, folders
 from alphafold_jax.errors import ResourceError, TransferError, WeightsError
 
-MODELS = tuple(f'model_{i}{suffix}' for suffix in ('', '_ptm') for i in range(1, 6))
+
+def _five(suffix: str) -> tuple[str, ...]:
+  return tuple(f'model_{number}{suffix}' for number in choices.ORDER)
+
+
+_MONOMERS = _five('') + _five('_ptm')
+_COMPLEXES = {
+  version: _five(suffix) for version, suffix in {1: '_multimer', 2: '_multimer_v2', 3: '_multimer_v3'}.items()
+}
+MODELS = _MONOMERS + _COMPLEXES[3] + _COMPLEXES[2] + _COMPLEXES[1]
 LICENCE = 'CC BY 4.0'
 LICENCE_FILE = 'LICENSE'
 
@@ -20,7 +29,7 @@ class Archive:
   """A published archive of parameters."""
 
   url: str  # or the file name of an archive that is not published
-  models: tuple[str, ...] = MODELS  # those of its models that this program runs
+  models: tuple[str, ...] = _MONOMERS  # those that are installed; all must be there
   licence: str = LICENCE  # as published; an archive of the user's own has what its LICENSE says
 
   @property
@@ -30,7 +39,9 @@ class Archive:
 
 _BASE = 'https://storage.googleapis.com/alphafold/'
 ARCHIVES = {
-  '2022-12-06': Archive(f'{_BASE}alphafold_params_2022-12-06.tar'),  # also holds multimer v3
+  '2022-12-06': Archive(f'{_BASE}alphafold_params_2022-12-06.tar', _MONOMERS + _COMPLEXES[3]),
+  '2022-03-02': Archive(f'{_BASE}alphafold_params_2022-03-02.tar', _COMPLEXES[2]),  # its monomers are the others'
+  '2022-01-19': Archive(f'{_BASE}alphafold_params_2022-01-19.tar', _COMPLEXES[1]),
   '2021-07-14': Archive(f'{_BASE}alphafold_params_2021-07-14.tar'),
 }
 DEFAULT_ARCHIVE = choices.PARAMETERS
@@ -42,6 +53,9 @@ Copyright DeepMind Technologies Limited
 The files params_model_*.npz beside this notice are parameters published with
   Jumper, J. et al. Highly accurate protein structure prediction with AlphaFold.
   Nature 596, 583-589 (2021). https://doi.org/10.1038/s41586-021-03819-2
+and, where their names say multimer, with
+  Evans, R. et al. Protein complex prediction with AlphaFold-Multimer.
+  bioRxiv (2021). https://doi.org/10.1101/2021.10.04.463034
 Source: {url}
 They are unchanged. They are made available under the Creative Commons Attribution 4.0 International licence
 (CC BY 4.0, https://creativecommons.org/licenses/by/4.0/legalcode), without warranty; {licence_file}
@@ -79,6 +93,11 @@ def archive_of_file(name: str) -> Archive:
   """The published archive of a file name, or one of the user's own."""
   own = Archive(name, licence=f'see {LICENCE_FILE}')
   return next((known for known in ARCHIVES.values() if known.name == name), own)
+
+
+def archive_with(model: str) -> str:
+  """The key of the first archive in ARCHIVES that has a model; the default one's if none has."""
+  return next((key for key, archive in ARCHIVES.items() if model in archive.models), DEFAULT_ARCHIVE)
 
 
 def default_directory() -> pathlib.Path:

@@ -14,8 +14,15 @@ import numpy as np
 from alphafold_jax.weights import official
 
 # The last map of each residual update; small, so that activations stay finite through all blocks.
-_RESIDUAL = ('output_w', 'transition2//weights', 'output_projection//weights', 'affine_update//weights')
-_NUM_STACKED = {'evoformer_iteration', 'extra_msa_stack', '__layer_stack_no_state'}
+_RESIDUAL = (
+  'output_w',
+  'transition2//weights',
+  'output_projection//weights',
+  'affine_update//weights',
+  'quat_rigid/rigid//weights',
+)
+_STACKED = {'evoformer_iteration', 'extra_msa_stack', '__layer_stack_no_state', 'template_embedding_iteration'}
+_BY_HEAD = 'invariant_point_attention'  # has weights [c, heads, outputs] in some files
 
 
 def random_official(config: Mapping[str, Any], seed: int = 0) -> dict[str, np.ndarray]:
@@ -41,5 +48,7 @@ def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def _fan_in(name: str, leaf: str, shape: tuple[int, ...]) -> int:
-  own = shape[1:] if _NUM_STACKED & set(name.replace('//', '/').split('/')) else shape
-  return math.prod(own[:-1]) if leaf in ('output_w', 'weights', 'feat_2d_weights') else own[0]
+  own = shape[1:] if _STACKED & set(name.replace('//', '/').split('/')) else shape
+  if leaf == 'output_w' or leaf in ('weights', 'feat_2d_weights') and _BY_HEAD not in name:
+    return math.prod(own[:-1])
+  return own[0]

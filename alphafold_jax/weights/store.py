@@ -3,6 +3,7 @@
 
     params_model_1.npz ... params_model_5.npz            monomer
     params_model_1_ptm.npz ... params_model_5_ptm.npz    monomer with predicted aligned error
+    params_model_1_multimer_v3.npz ...                   complexes; also _v2, and of the first version without number
     LICENSE, NOTICE.txt                                  CC BY 4.0, and where they come from
     manifest.json                                        archive, size, SHA-256 and date of each
 
@@ -31,6 +32,7 @@ from alphafold_jax.weights.published import (
   Archive,
   advising,
   archive_of_file,
+  archive_with,
   default_directory,
   file_name,
   find_archive,
@@ -287,11 +289,13 @@ def _what_to_run(model: str) -> str:
   if model == shipped.MODEL:
     return f'Leave out --data and --params to use the {model} that ships with the package.'
   mini = f"  alphafold-jax predict ... --model-type {shipped.MODEL}   use this program's small model, far less accurate"
+  key = archive_with(model)
+  fetch = 'alphafold-jax params download' + (f' --archive {key}' if key != DEFAULT_ARCHIVE else '')
   lines = (
     f'{model} needs the published AlphaFold parameters ({LICENCE}, a download of about 5 GB). Do one of these:',
-    '  alphafold-jax params download                fetch them, once',
+    f'  {fetch:<43}  fetch them, once',
     '  alphafold-jax params download --from FILE    unpack an archive fetched elsewhere, from',
-    f'                                               {ARCHIVES[DEFAULT_ARCHIVE].url}',
+    f'                                               {ARCHIVES[key].url}',
     f'  alphafold-jax predict ... --data DIR         use a directory that holds {file_name(model)}',
     *([mini] if shipped.exists() else []),
     '  alphafold-jax predict ... --params random    try out the installation: the structures will mean nothing',

@@ -123,7 +123,7 @@ def _our_sample(x: Inputs):
 
 def _our_embedding(x: Inputs, recycling: bool) -> dict[str, jax.Array]:
   m, z = embedders.InputEmbedder(SPEC.embedder, name='input_embedder')(
-    embedders.target_features(x.batch), embedders.msa_features(x.batch, _our_sample(x)), x.batch.residue_index
+    embedders.target_features(x.batch), embedders.msa_features(x.batch, _our_sample(x)), x.batch
   )
   if not recycling:
     return {'msa': m, 'pair': z}

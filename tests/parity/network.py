@@ -90,7 +90,7 @@ def errors(name: str, variant: str, num_pass: int = 3) -> list[dict[str, float]]
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, ours))
   their_params = oracle.pass_params(arrays)
 
-  prepare, iterate = _compiled(alphafold.make_spec(ours), optimised=num_block is None)
+  prepare, iterate = compiled(alphafold.make_spec(ours), optimised=num_block is None)
   batch = jax.tree.map(jnp.asarray, batch)
   context = prepare(params, None, batch)
   previous = alphafold.network(alphafold.make_spec(ours)).initial(num_res)
@@ -110,7 +110,7 @@ def errors(name: str, variant: str, num_pass: int = 3) -> list[dict[str, float]]
 
 
 @functools.cache
-def _compiled(spec: alphafold.AlphaFoldSpec, optimised: bool) -> tuple[Callable, Callable]:
+def compiled(spec: alphafold.AlphaFoldSpec, optimised: bool) -> tuple[Callable, Callable]:
   """Our two functions, compiled once per spec and shapes."""
   network, options = alphafold.network(spec), oracle.AS_USERS if optimised else oracle.FAST
   return jax.jit(network.prepare, compiler_options=options), jax.jit(network.iterate, compiler_options=options)
