@@ -11,7 +11,10 @@ from typing import Any
 MAX_SEED = 2**31 - 1  # of a prediction
 MAX_TOGETHER = 64  # proteins in one pass; more gain nothing, and their results come late
 MINI = 'mini'  # the model that ships with the package
-MODEL_TYPES = ('auto', 'alphafold2', 'alphafold2_ptm', MINI)
+FOR_COMPLEXES = 'alphafold2_multimer_v3'  # the model type that `auto` is of complexes
+MODEL_TYPES = (
+  'auto', 'alphafold2', 'alphafold2_ptm', 'alphafold2_multimer_v1', 'alphafold2_multimer_v2', FOR_COMPLEXES, MINI,
+)  # fmt: skip
 ORDER = (1, 2, 3, 4, 5)  # numbers of the models of a published type
 MAX_TEMPLATES = 4  # of a protein; Suppl. 1.2.3
 DTYPES = ('float32', 'bfloat16')  # of the network's trunk

@@ -252,6 +252,11 @@ def model_type(name: str) -> str:
   return next((family for suffix, family in _FAMILIES.items() if name.endswith(suffix)), 'alphafold2')
 
 
+def models_of(family: str) -> dict[int, str]:
+  """The names of a family's models by their numbers."""
+  return {model_number(name): name for name in [*MODELS, *OWN_MODELS] if model_type(name) == family}
+
+
 def model_number(name: str) -> int:
   """A model's number in its family: 3 for 'model_3_ptm', 1 for one that has no siblings."""
   if isinstance(name, str) and name in OWN_MODELS:

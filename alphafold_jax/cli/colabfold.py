@@ -28,7 +28,6 @@ _MEMORY = 'concerns the memory there; what fits is planned here before anything 
 _RELAXED = (
   'relaxation is not part of this version; relax the files of OUT with another program, such as colabfold_relax'
 )
-_CHAINS = 'the prediction of complexes is not part of this version; give one chain a protein'
 _CONTACTS = 'actifpTM of counted contacts is not part of this version; here they are weighted by their probability'
 _NO_RELAXATION = 'nothing is relaxed'
 _HITS = (
@@ -62,7 +61,6 @@ FOREIGN = {
   '--disable-unified-memory': ForeignFlag(_MEMORY, takes=False),
 }
 _VALUES = {  # of flags that both have: values that only colabfold_batch takes
-  **{('--model-type', f'alphafold2_multimer_v{i}'): _CHAINS for i in (1, 2, 3)},
   ('--model-type', 'deepfold_v1'): 'the models of DeepFold are not part of this version; choose alphafold2_ptm',
 }
 

@@ -55,6 +55,7 @@ def quiet(folder: str) -> Flag:
   return switch(f'show warnings and errors only; {folder}/log.txt is complete all the same')
 
 
+COMPLEX = switch('the records of a FASTA file are the chains of one complex')
 DEBUG_LOGGING = switch('show more, tracebacks included')
 NO_COMPILATION_CACHE = switch('do not keep compiled programs for later runs')
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from alphafold_jax import choices
 from alphafold_jax.cli import searching
-from alphafold_jax.cli.flags import DEBUG_LOGGING, Flags, choice, command, quiet, value
+from alphafold_jax.cli.flags import COMPLEX, DEBUG_LOGGING, Flags, choice, command, quiet, value
 from alphafold_jax.errors import InputError
 
 
@@ -18,7 +18,9 @@ def run(given: argparse.Namespace) -> int:
   if options is None:
     raise InputError(f'--msa-mode is missing; choose one of {", ".join(choices.MSA_MODES)}')
   screen = runs.Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)
-  summary = alignments.run(given.input, given.output, options, screen=screen, command=given.command_line)
+  summary = alignments.run(
+    given.input, given.output, options, screen=screen, command=given.command_line, complex=given.complex
+  )
   if not given.quiet:
     print(f'\n{summary.closing()}', flush=True)
   return summary.exit_code
@@ -34,6 +36,7 @@ _ARGUMENTS: Flags = {
     'how to search: hmmer (jackhmmer) and mmseqs2 search --database on this machine; server sends the sequences to '
     'an MMseqs2 server; single_sequence writes the sequences alone',
   ),
+  '--complex': COMPLEX,
   **searching.SEARCH,
   '--quiet': quiet('OUT'),
   '--debug-logging': DEBUG_LOGGING,

@@ -52,8 +52,8 @@ def _same(given: argparse.Namespace, kind: Any) -> dict[str, Any]:
 _ARGUMENTS: Flags = {
   'input': value(
     'INPUT',
-    'FASTA or PIR (one record, one protein), A3M or Stockholm, CSV or TSV with columns id,sequence[,a3mpath], PDB or '
-    'mmCIF of one chain, the JSON input of AlphaFold 3, features .npz of --msa-only, or a directory of these; also .gz',
+    'FASTA or PIR (one record, one protein; AAA:BBB is a complex of two chains), A3M or Stockholm, CSV or TSV with columns id,sequence[,a3mpath], PDB or '
+    'mmCIF, the JSON input of AlphaFold 3, features .npz of --msa-only, or a directory of these; also .gz',
   ),
   'output': value('OUT', 'folder for the results; made if missing'),
 }
@@ -66,6 +66,7 @@ _GROUPS: dict[str, Flags] = {
       'mmseqs2_uniref leaves out environmental sequences, mmseqs2_uniref_env_envpair pairs chains by them as well); '
       'single_sequence folds them as they are, which is far less accurate. Without this flag they are an error',
     ),
+    '--complex': flags.COMPLEX,
     '--msa-only': switch('write the features of each protein as .npz and stop; these can be INPUT'),
     '--custom-template-path': value(
       'PATH',
@@ -93,7 +94,8 @@ _GROUPS: dict[str, Flags] = {
     '--model-type': choice(
       choices.MODEL_TYPES,
       'auto is alphafold2_ptm, which also gives PAE and pTM, if published parameters are installed or named, else '
-      'mini, the small model that ships with this program',
+      'mini, the small model that ships with this program; of complexes alphafold2_multimer_v3, if its parameters are '
+      'there',
       default='auto',
     ),
     '--model-order': value('1,2,3,4,5', 'which models, in which order', type=flags.numbers, default=choices.ORDER),
@@ -190,7 +192,7 @@ def add(commands: Any) -> None:
     run,
     'structures from sequences and alignments',
     description=(
-      'Predicts structures with the published AlphaFold 2 models, or, where these are not installed, with the '
+      'Predicts structures of proteins and complexes with the published AlphaFold 2 models, or, where these are not installed, with the '
       'small model that ships with this program, which is far less accurate. Flags and file names are those of '
       'colabfold_batch where the meaning is the same. What is done already, by content and settings, is not '
       'computed again: run the same command to resume. No sequence leaves this machine unless a server is chosen.'

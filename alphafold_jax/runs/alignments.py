@@ -52,6 +52,7 @@ def run(
   *,
   screen: Screen | None = None,
   command: Sequence[str] | None = None,
+  complex: bool = False,
 ) -> AlignmentsSummary:
   """Searches for homologues of all proteins of a source and writes `OUT/NAME.a3m`.
 
@@ -61,12 +62,13 @@ def run(
     options: how to search.
     screen: what the person sees; None: nothing but what the logger `alphafold_jax` gets.
     command: the command line, for the record.
+    complex: whether the records of a FASTA file are the chains of one complex.
 
   Raises:
     InputError: no protein can be used, `out` cannot be written, or a living command of other settings writes there.
     SearchError: the engine is missing.
   """
-  found = work.find(source, takes_bare=True)
+  found = work.find(source, takes_bare=True, complex=complex)
   summary = AlignmentsSummary(atomic.make_folder(out))
   flags = search_flags(options)
   with (

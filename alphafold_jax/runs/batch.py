@@ -47,9 +47,11 @@ def run(
     WeightsError: parameters are missing or are not the models'.
   """
   options = options or Options()
-  found = work.find(source, takes_bare=options.search is not None, prefix=options.jobname_prefix)
+  found = work.find(
+    source, takes_bare=options.search is not None, prefix=options.jobname_prefix, complex=options.complex
+  )
   templates = work.template_source(options, found)
-  models = None if options.msa_only else fleet.Models(options)
+  models = None if options.msa_only else fleet.Models(options, found.kinds)
   places = fleet.places_of(options)
   identity = templates.identity() if templates else None
   out = Path(out)
@@ -99,7 +101,8 @@ class _Run:
   screen: Screen | None
 
   def __post_init__(self) -> None:
-    self.summary = Summary(self.out, self.options.shard, notes=self.models.notes if self.models else ())
+    notes, names = (self.models.notes, self.models.names) if self.models else ((), self.options.models)
+    self.summary = Summary(self.out, self.options.shard, notes=notes, models=names)
     self.ledger = files.Ledger(self.options, self.found, self.templates, self.keys, self.summary)
     self.lengths = fleet.lengths_of(self.found.jobs, self.options)
 
@@ -147,7 +150,7 @@ class _Run:
     shown = f'{min(lengths)} to {max(lengths)}' if min(lengths) < max(lengths) else str(lengths[0])
     more = f'; {len(failures)} more cannot be used' if failures else ''
     _log.info('%s of %s %s%s', number(len(jobs), 'protein'), shown, 'residue' if shown == '1' else 'residues', more)
-    models = self.options.models
+    models = self.models.names if self.models else self.options.models
     if self.templates and all(self.options.model_config(name).templates is None for name in models):
       _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))
     for note in self.templates.notes if self.templates else ():
@@ -184,8 +187,8 @@ class _Run:
 
   def _warn_of_little_room(self, pending: Sequence[Job]) -> None:
     """Warns where the disk has less room than the files will take."""
-    per_job = len(self.options.models) * len(self.options.seeds)
-    needed = sum(per_job * (10 * job.num_res**2 + 3000 * job.num_res) for job in pending)
+    per_job = {kind: len(self.options.of(kind).models) * len(self.options.seeds) for kind in self.found.kinds}
+    needed = sum(per_job[job.is_complex] * (10 * job.num_res**2 + 3000 * job.num_res) for job in pending)
     free = shutil.disk_usage(self.out).free
     if free < needed:
       _log.warning('%s: about %.1f GiB will be written, %.1f GiB are free', self.out, needed / 2**30, free / 2**30)
@@ -195,7 +198,7 @@ class _Run:
     self._write_config({})
     for index, job in enumerate(jobs, 1):
       try:
-        loaded = work.load(job, self.templates)
+        loaded = work.load(job, self.templates, merging=self.options.merging(job.is_complex))
       except InputError as error:
         _log.error('%s: %s', job.name, error)
         self.ledger.fail(job, 'input', 'InputError', str(error))

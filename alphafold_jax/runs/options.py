@@ -14,6 +14,7 @@ from alphafold_jax import config as configs
 from alphafold_jax import folders
 from alphafold_jax.arguments import is_number, is_whole
 from alphafold_jax.choices import (
+  FOR_COMPLEXES,
   MAX_SEED,
   MAX_TOGETHER,
   MODEL_TYPES,
@@ -25,6 +26,7 @@ from alphafold_jax.choices import (
   SORTS,
   ranking_score,
 )
+from alphafold_jax.data.complexes import COLABFOLD, DEEPMIND, FOR_MONOMER_MODELS, Merging
 from alphafold_jax.errors import InputError
 from alphafold_jax.interfaces import PAE_CUTOFF
 from alphafold_jax.output import files
@@ -43,7 +45,9 @@ _NEVER_IN_FILES = {  # choices that share work out or speed it up; and those tha
 _FLAGS = {'mode': 'msa-mode', 'databases': 'database'}  # of choices that are named otherwise
 _USUAL = {'pair_mode': PAIR_MODES[0], 'pair_strategy': PAIR_STRATEGIES[0]}  # of later choices; not said where it is so
 _CLUSTER = re.compile(r'auto|[^/]+:\d+')
-_PARAMETER_FILE = re.compile(rf'params_(model_[1-5](?:_ptm)?)\.npz|(?:params_)?({shipped.MODEL})\.npz')
+_PARAMETER_FILE = re.compile(
+  rf'params_(model_[1-5](?:_ptm|_multimer(?:_v[23])?)?)\.npz|(?:params_)?({shipped.MODEL})\.npz'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Options:
   max_extra_seq: int | None = None  # extra rows
   config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # dotted keys of config.py; advanced
   params: str | Path | None = None  # file, folder, None: the default folder or the package's own, or 'random'
+  complex: bool = False  # the records of a FASTA file are the chains of one complex
   custom_template_path: str | Path | None = None
   template_map: str | Path | None = None  # JSON: structures with their places, see data/template_map.py
   rank: str = 'auto'  # auto: plddt, of complexes multimer; see `choices.ranking`
@@ -183,8 +188,8 @@ class Options:
         f'such as --model-type alphafold2_ptm --model-order 3 or --model-type {shipped.MODEL}, or name a folder of '
         'params_model_*.npz'
       )
-    suffix = '' if self.family == 'alphafold2' else '_ptm'
-    return tuple(f'model_{number}{suffix}' for number in order[: self.num_models])
+    names = configs.models_of(self.family)
+    return tuple(names[number] for number in order[: self.num_models])
 
   @property
   def seeds(self) -> range:
@@ -193,6 +198,27 @@ class Options:
   @property
   def is_random(self) -> bool:
     return self.params == RANDOM
+
+  def of(self, is_complex: bool) -> 'Options':
+    """The options as they concern proteins of one chain, or of several.
+
+    Where nobody chose the model type, complexes take the newest models that were trained on complexes, if their
+    parameters are there, and else those of single chains.
+    """
+    return self._of_complexes if is_complex else self
+
+  @functools.cached_property
+  def _of_complexes(self) -> 'Options':
+    first = configs.models_of(FOR_COMPLEXES)[self.model_order[0]]
+    if self.model_type != 'auto' or self._is_one_file() or not (self.is_random or store.has(first, self.params)):
+      return self
+    return dataclasses.replace(self, model_type=FOR_COMPLEXES)
+
+  def merging(self, is_complex: bool) -> Merging:
+    """Which rows are taken of the alignments of a complex: as the program did whose models are run."""
+    if configs.model_config(self.of(is_complex).models[0]).embedder.max_relative_chain == 0:
+      return FOR_MONOMER_MODELS
+    return DEEPMIND if self.search is not None and self.search.mode == 'hmmer' else COLABFOLD
 
   def score(self, scored: Any) -> float:
     """What a prediction, or a row of a record, is ranked by, 0 to 100."""

@@ -186,6 +186,14 @@ def find_params(model: str, params: PathLike | None = None) -> pathlib.Path:
   raise WeightsError(f'{place}: no {file_name(model)} there{holds}.\n{_what_to_run(model)}')
 
 
+def has(model: str, params: PathLike | None = None) -> bool:
+  """Whether `find_params` finds a model's parameters."""
+  try:
+    return find_params(model, params).is_file()
+  except WeightsError:
+    return False
+
+
 def has_published() -> bool:
   """Whether there are published parameters, of any model, in the default directory."""
   folder = _folder(None)

@@ -78,7 +78,9 @@ class Ledger:
 
   def key_of(self, name: str) -> str | None:
     """The same by the name of a job; None unless its input was read."""
-    return self._keys.job(self.digests[name]) if self._keys is not None and name in self.digests else None
+    if self._keys is None or name not in self.digests:
+      return None
+    return self._keys.of(self._jobs[name].is_complex).job(self.digests[name])
 
   def record(self, job: Job, there: Collection[str] | None = None) -> dict[str, Any] | None:
     """The record of a job that is finished with this very content, settings and files.
@@ -89,12 +91,12 @@ class Ledger:
     """
     if self._options.overwrite_existing_results:
       return None
-    files = JobFiles(self._out, job, self._options)
+    files = JobFiles(self._out, job, self._options.of(job.is_complex))
     if not (files.done_path.exists() if there is None else files.done_path.name in there):
       return None  # without reading its input
     if self.key(job) is None or self._keys is None:
       return None
-    return files.done(self.digests[job.name], self._keys, there)
+    return files.done(self.digests[job.name], self._keys.of(job.is_complex), there)
 
   def without_done(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are not finished with this very content, settings and files; the others are put on record."""
@@ -161,12 +163,18 @@ class Ledger:
     if record is None:
       return outcome
     digest = self.digests.get(outcome.job)
-    if digest is not None and records.holds(record, self._options, digest, self._keys):  # another process did it
+    if digest is not None and self._holds(outcome.job, record, digest):  # another process did it
       status = KEPT
     else:
       status = f'{EARLIER} {why(record, digest or record.get("input"), self._options.flags())}'
     earlier = Outcome(outcome.job, status, record['predictions'], notes=record.get('notes', ()))
     return dataclasses.replace(outcome, earlier=earlier)
+
+  def _holds(self, name: str, record: dict[str, Any], digest: str) -> bool:
+    """Whether a record is of all that this run would make of a job whose input has this digest."""
+    is_complex = self._jobs[name].is_complex
+    assert self._keys is not None
+    return records.holds(record, self._options.of(is_complex), digest, self._keys.of(is_complex))
 
   def _others(self) -> list[Outcome]:
     """The proteins that are none of this run's inputs, and whose files are in the folder."""

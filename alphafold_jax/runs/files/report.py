@@ -79,6 +79,7 @@ class Summary:
   others: list[Outcome] = dataclasses.field(default_factory=list)  # of proteins that other runs left here
   failures: list[Failure] = dataclasses.field(default_factory=list)
   notes: tuple[Note, ...] = ()  # what must be said of all predictions
+  models: tuple[str, ...] = ()  # that are run
   seconds: float = 0.0
 
   @property
@@ -205,13 +206,13 @@ def write_config(
   before, flags = _earlier_config(summary), options.flags()
   date = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
   this = {'date': date, 'command': list(command) if command else None, 'input': given, 'flags': flags,
-          'seeds': list(options.seeds), 'models': list(options.models)}  # fmt: skip
+          'seeds': list(options.seeds), 'models': list(summary.models)}  # fmt: skip
   runs = [*(run for run in before.get('runs', []) if not _is_same(run, this)), this]
   if options.msa_only and not all(_MSA_ONLY in run.get('flags', {}) for run in before.get('runs', [])):
     atomic.write_text(summary.path(CONFIG), _dump(before | {'runs': runs}))  # the rest is of the predictions there
     return
   known = before if before and lasting(before['runs'][-1].get('flags', {})) == lasting(flags) else {}
-  models = {name: _model_facts(options, params, name) for name in options.models}
+  models = {name: _model_facts(options, params, name) for name in summary.models}
   content = {
     'program': 'alphafold_jax',
     'version': __version__,
@@ -268,7 +269,7 @@ def settle_config(summary: Summary, options: Options, params: Mapping[str, Any])
   content = _earlier_config(summary)
   same = [*summary.outcomes, *(other for other in summary.others if other.status == EARLIER)]
   rows = [row for outcome in same for row in outcome.predictions]
-  models = dict.fromkeys([*options.models, *sorted({row['model'] for row in rows} - set(options.models))])
+  models = dict.fromkeys([*summary.models, *sorted({row['model'] for row in rows} - set(summary.models))])
   seeds = sorted({row['seed'] for row in rows} | set(options.seeds))
   if not content or (content.get('seeds') == seeds and list(content.get('models', {})) == list(models)):
     return

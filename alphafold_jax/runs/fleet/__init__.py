@@ -55,6 +55,7 @@ def places_of(options: Options) -> list[Place]:
 
 def lengths_of(jobs: Sequence[Job], options: Options) -> Lengths:
   """The padded lengths of a run, of all its proteins."""
+  options = options.of(all(job.is_complex for job in jobs))
   return lengths.of_run([job.num_res for job in jobs], options, expects_accelerators(options.ray is not None))
 
 

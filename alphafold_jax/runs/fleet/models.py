@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,12 @@ def prepare(options: Options) -> None:
 class Models:
   """The models of a run by name."""
 
-  def __init__(self, options: Options):
+  def __init__(self, options: Options, kinds: Collection[bool] = (False,)):
     """Finds all parameter files.
+
+    Args:
+      options: of the run.
+      kinds: of its proteins, from `Inputs.kinds`.
 
     Raises:
       WeightsError: one is missing or is not that model's; the message says what to run.
@@ -81,12 +85,13 @@ class Models:
     self._loaded: dict[str, Any] = {}
     self._programs: set[Hashable] = set()
     self._last: tuple[str, Any] | None = None  # protein and kernels of the last plan
+    self.names = tuple(dict.fromkeys(name for kind in kinds for name in options.of(kind).models))
     self.paths: dict[str, Path] = {}
     self.digests = Digests(options.params)
     if options.is_random:
-      self.digests.update(dict.fromkeys(options.models, RANDOM))
+      self.digests.update(dict.fromkeys(self.names, RANDOM))
       return
-    for name in options.models:
+    for name in self.names:
       path = self.paths[name] = store.find_params(name, options.params)
       wrong, _ = npz.shape_problems(npz.read_shapes(path), official.official_shapes(options.model_config(name)))
       if wrong:
@@ -109,7 +114,7 @@ class Models:
   @property
   def notes(self) -> tuple[store.Note, ...]:
     """The words that every file of the run must carry, such as that the weights are random."""
-    found = (store.note_of(name, self.paths.get(name, RANDOM)) for name in self._options.models)
+    found = (store.note_of(name, self.paths.get(name, RANDOM)) for name in self.names)
     return tuple(dict.fromkeys(note for note in found if note))
 
   def get(self, name: str) -> Any:
@@ -182,7 +187,7 @@ class Models:
       return min(options.batch, 1 << (count - 1).bit_length())
     if self._settings.num_devices > 1:
       return 1
-    configs, free = [options.model_config(name) for name in options.models], devices.available_bytes()
+    configs, free = [options.model_config(name) for name in self.names], devices.available_bytes()
     if options.search is not None and options.search.mode == SINGLE:
       configs = [planning.reduced(config, {'num_seq': 1, 'num_templ': 0}) for config in configs]
     keep = self._settings.keep_distogram
@@ -224,7 +229,7 @@ class Models:
 
     available = devices.available_bytes()
     size = max(sum(x.nbytes for x in jax.tree.leaves(model.params)) for model in self._loaded.values())
-    return available is None or size * len(self._options.models) <= _SHARE * (available + size * len(self._loaded))
+    return available is None or size * len(self.names) <= _SHARE * (available + size * len(self._loaded))
 
   # ---------------------------------------------------------------------------------------- the device
 
@@ -262,7 +267,7 @@ class Models:
     if (free := devices.available_bytes(num_devices)) is None:
       return
     fitting = []
-    for name in self._options.models:
+    for name in self.names:
       config = self._options.model_config(name)
       num_templ = config.max_templates if has_templates else 0
       rows = f'{config.sampling.num_msa}:{config.sampling.num_extra}'

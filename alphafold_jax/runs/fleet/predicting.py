@@ -59,7 +59,7 @@ class Setup:
 
     devices.first(self.options.settings.num_devices)
     if self.options.settings.kernels or self.options.config:
-      planning.check_network(self.options.model_config(self.options.models[0]))
+      planning.check_network(self.options.model_config(self.models.names[0]))
     return Predictor(self, progress, ended)
 
 
@@ -70,10 +70,10 @@ class Predictor:
     """Has nothing to do yet; `ended` is called with how a protein ended, perhaps in another thread."""
     self._out, self._options, self._models, self._keys = setup.out, setup.options, setup.models, setup.keys
     self._lengths, self._progress, self._ended = setup.lengths, progress, ended
-    self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.options.models}
+    self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.models.names}
     self._device = OnDevice(setup.options, setup.models, setup.lengths, self._num_passes)
-    couplings = any(setup.options.model_config(name).embedder.couplings for name in setup.options.models)
-    self._ahead = Ahead(lambda job: work.load(job, setup.templates, couplings))
+    couplings = any(setup.options.model_config(name).embedder.couplings for name in setup.models.names)
+    self._ahead = Ahead(lambda job: work.load(job, setup.templates, couplings, setup.options.merging(job.is_complex)))
     self._lanes, self._removals, self._painter = Lanes(), Removals(), Painter()
 
   def __enter__(self) -> 'Predictor':
@@ -94,7 +94,7 @@ class Predictor:
     return {size: self._models.together(size, MAX_TOGETHER) for size in self._lengths.chosen}
 
   def run(self, assignments: Sequence[Assignment], ahead: Sequence[Job] = ()) -> None:
-    """Predicts proteins of one padded length; the last files are written later, and then `ended` is called.
+    """Predicts proteins of one padded length and kind; the last files are written later, and then `ended` is called.
 
     Args:
       assignments: the proteins.
@@ -113,9 +113,10 @@ class Predictor:
   def _begun(self, assignment: Assignment, with_others: bool) -> Protein | None:
     """A protein that is about to be predicted; None if its input cannot be read."""
     job = assignment.job
-    files = JobFiles(self._out, job, self._options, self._keys, self._removals, self._painter)
+    options, keys = self._options.of(job.is_complex), self._keys.of(job.is_complex)
+    files = JobFiles(self._out, job, options, keys, self._removals, self._painter)
     progress = self._progress.beside() if with_others else self._progress
-    left = {(name, seed): self._num_passes[name] for name in self._options.models for seed in self._options.seeds}
+    left = {(name, seed): self._num_passes[name] for name in options.models for seed in options.seeds}
     protein = Protein(assignment, files, self._lanes.next(job.num_res), progress, left)
     with self._failing(protein, 'input'):
       protein.loaded = self._ahead.get(job)
@@ -155,8 +156,9 @@ class Predictor:
 
   def _predict_all(self, proteins: Sequence[Protein]) -> None:
     """Runs each model and seed of each; what goes wrong with one is among its protein's failures."""
+    options = self._options.of(any(protein.job.is_complex for protein in proteins))  # all are of one kind
     try:
-      for which in [(name, seed) for name in self._options.models for seed in self._options.seeds]:
+      for which in [(name, seed) for name in options.models for seed in options.seeds]:
         going = [protein for protein in proteins if not protein.is_enough]
         self._device.compute_together(going, which, lambda *one: self._kept(*one) is not None)
         for protein in proteins:
@@ -199,7 +201,7 @@ class Predictor:
     return self._options.score(one)
 
   def _key(self, protein: Protein, which: Which) -> str:
-    return self._keys.prediction(protein.assignment.input_key, *which)
+    return self._keys.of(protein.job.is_complex).prediction(protein.assignment.input_key, *which)
 
   def _kept(self, protein: Protein, which: Which) -> Prediction | None:
     """What an earlier run kept."""

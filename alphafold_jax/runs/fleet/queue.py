@@ -74,12 +74,14 @@ class Workload:
   on_device: Callable[[dict[str, Any]], None]  # called once, with facts about the device
 
   def clock(self) -> RunClock:
-    sizes = Counter(self.setup.lengths.of(job.num_res) for job in self.own)
-    return RunClock(Counter({size: count * self.passes_per_job for size, count in sizes.items()}), len(self.own))
+    passes: Counter[int] = Counter()
+    for job in self.own:
+      passes[self.setup.lengths.of(job.num_res)] += self.passes_of(job)
+    return RunClock(passes, len(self.own))
 
-  @property
-  def passes_per_job(self) -> int:
-    options = self.setup.options
+  def passes_of(self, job: Job) -> int:
+    """How many passes of the network a protein takes at most."""
+    options = self.setup.options.of(job.is_complex)
     return len(options.seeds) * sum(options.model_config(name).num_recycle + 1 for name in options.models)
 
 
@@ -91,7 +93,7 @@ class Queue:
     self._own = {job.name: job for job in workload.own}
     self._others = {job.name: job for job in workload.others}
     self._ledger, self._claims, self._clock = workload.ledger, claims, clock
-    self._passes_per_job, self._lengths = workload.passes_per_job, workload.setup.lengths
+    self._passes_of, self._lengths = workload.passes_of, workload.setup.lengths
     self._waits = workload.setup.options.shard is None  # for what others do; a shard leaves it to those that are alive
     self._seen: dict[str, Claim] = {}  # of others, when there was nothing to do
     self._has_logged_others = False
@@ -106,9 +108,12 @@ class Queue:
     return list(itertools.islice((job for name, job in self._own.items() if name not in avoid), count))
 
   def alike(self, job: Job) -> int:
-    """How many of this run's proteins that are left have the padded length of one, which is not counted."""
-    size = self._lengths.of(job.num_res)
-    return sum(self._lengths.of(other.num_res) == size for other in self._own.values())
+    """How many of this run's proteins that are left have the padded length and kind of one, which is not counted."""
+    return sum(self._are_alike(job, other) for other in self._own.values())
+
+  def _are_alike(self, job: Job, other: Job) -> bool:
+    """Whether two proteins can be computed in one pass."""
+    return job.is_complex == other.is_complex and self._lengths.of(job.num_res) == self._lengths.of(other.num_res)
 
   def take(self, avoid: Collection[str] = ()) -> Assignment | None:
     """Claims the next protein that is not to be avoided. None: none can be had now; ask again until `is_empty`."""
@@ -121,13 +126,12 @@ class Queue:
     return None
 
   def take_alike(self, first: Assignment, count: int) -> list[Assignment]:
-    """Claims up to so many of this run's further proteins of the padded length of one; none if processes died at it."""
-    size = self._lengths.of(first.job.num_res)
+    """Claims up to so many of this run's further proteins that are like one; none if processes died at it."""
     found: list[Assignment] = []
     for other in [*self._own.values()]:
       if first.deaths or len(found) == count:
         break
-      if self._lengths.of(other.num_res) == size and (assignment := self._claimed(other)) is not None:
+      if self._are_alike(first.job, other) and (assignment := self._claimed(other)) is not None:
         found.append(assignment)
     return found
 
@@ -181,7 +185,7 @@ class Queue:
   def _drop(self, job: Job) -> None:
     """Takes a protein off that this process does not run."""
     if self._own.pop(job.name, None) is not None:
-      self._clock.skip(self._lengths.of(job.num_res), self._passes_per_job)
+      self._clock.skip(self._lengths.of(job.num_res), self._passes_of(job))
     self._others.pop(job.name, None)
 
   def _claimed(self, job: Job) -> Assignment | None:
@@ -212,7 +216,7 @@ class Queue:
     """A protein that was just claimed, made ready; None if it failed, or if another process had finished it before."""
     if self._others.pop(job.name, None) is not None:
       self._ledger.ours.add(job.name)
-      self._clock.add(self._lengths.of(job.num_res), self._passes_per_job)
+      self._clock.add(self._lengths.of(job.num_res), self._passes_of(job))
       self._own[job.name] = job
     ready = self._ledger.readable(self._ledger.with_alignments([job], None))
     record = self._ledger.record(ready[0]) if ready else None

@@ -147,6 +147,11 @@ class Inputs:
   failures: tuple[FailedQuery, ...]
   notes: tuple[str, ...]
 
+  @property
+  def kinds(self) -> tuple[bool, ...]:
+    """Which kinds of proteins there are: False, of one chain, and True, of several."""
+    return tuple(sorted({job.is_complex for job in self.jobs}))
+
 
 def find(
   source: str | Path | Query | Sequence[Query],

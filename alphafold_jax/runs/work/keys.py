@@ -83,6 +83,7 @@ class Keys:
     self._seeds = options.seeds
     self._models = {name: self._model_key(name) for name in options.models}
     self._others: dict[str, str | None] = {}  # keys of models that this run does not run
+    self._of_complexes: Keys | None = None
     # auto is plddt of one chain; of complexes the record says what ranks them
     plain = options.as_json() | {'rank': 'plddt' if options.rank == 'auto' else options.rank}
     wanted = [name for name in files.wanted(options) if name not in _OF_COMPLEXES]
@@ -91,6 +92,15 @@ class Keys:
     self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | later)
     cutoff = [] if options.ipsae_cutoff is None else [options.ipsae_cutoff]
     self.formats = of_json([wanted, plain['rank'], *cutoff])  # which files there are of predictions
+
+  def of(self, is_complex: bool) -> 'Keys':
+    """The keys of proteins of one chain, or of several, which may be predicted by other models."""
+    options = self._options.of(is_complex)
+    if options is self._options:
+      return self
+    if self._of_complexes is None:
+      self._of_complexes = Keys(options, self._params, self._templates)
+    return self._of_complexes
 
   def _model_key(self, name: str) -> str:
     config = as_kept(self._options.model_config(name))

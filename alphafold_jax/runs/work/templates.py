@@ -230,8 +230,8 @@ class MappedStructures(_FromFiles):
     placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
     if placed and job.is_complex:
       raise InputError(
-        f'{job.name}: --template-map has templates for it, and places on a complex of chains cannot be said there; give '
-        'the structures by --custom-template-path'
+        f'{job.name}: --template-map has templates for it, and a place in one of several chains cannot be said there; '
+        'give the structures by --custom-template-path'
       )
     for template in placed:
       _log_placed(job.name, template)
