@@ -235,8 +235,7 @@ def _first_word(header: bytes) -> bytes:
 
 def _taxon(header: bytes) -> int:
   """The taxon's number in a header; 0 if it says none."""
-  start = max(header.find(b' OX='), header.find(b' TaxID='))  # a search by the pattern would take ten times as long
-  found = _TAXON.match(header, start) if start >= 0 else None
+  found = _TAXON.search(header)
   return int(found[1]) if found else 0
 
 
