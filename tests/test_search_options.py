@@ -8,6 +8,7 @@ import pytest
 
 from alphafold_jax import cli
 from alphafold_jax.errors import InputError
+from alphafold_jax.runs.options import search_flags
 from alphafold_jax.search import databases
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database, identity, parse
 from alphafold_jax.search.options import SearchOptions
@@ -231,6 +232,13 @@ def test_the_servers_pairs_have_environmental_ones_by_their_own_mode(tmp_path):
     options = SearchOptions(mode, search_cache=tmp_path, pair_strategy='complete')
     engines[mode] = options.make()._pairs.identity()['mode']
   assert engines.pop('mmseqs2_uniref_env_envpair') == 'paircomplete-env' and set(engines.values()) == {'paircomplete'}
+
+
+def test_the_record_of_a_run_says_how_chains_are_paired_only_where_it_is_unusual():
+  usual = search_flags(SearchOptions('server'))
+  assert not [flag for flag in usual if 'pair' in flag]
+  flags = search_flags(SearchOptions('server', pair_mode='paired', pair_strategy='complete'))
+  assert flags == usual | {'--pair-mode': '--pair-mode paired', '--pair-strategy': '--pair-strategy complete'}
 
 
 @pytest.mark.parametrize('how', ['content', 'longer', 'another role'])

@@ -334,6 +334,21 @@ def test_pairs_are_kept_under_keys_of_their_own(cache):
   assert cache.get(search.key(ONE)) is None
 
 
+def test_what_shapes_pairs_is_asked_once_however_many_complexes_there_are(cache):
+  class Counting(ChainEngine):
+    asked_for_identity = 0
+
+    def identity(self):
+      self.asked_for_identity += 1  # reads parts of databases
+      return super().identity()
+
+  engine = Counting()
+  search = Search(Engine(), None, cache, lambda: engine)
+  assert len({search.pair_key(chains) for chains in ALL_PAIRS}) == 15
+  assert len(dict(search.find_pairs(ALL_PAIRS, lambda *_: None))) == 15
+  assert engine.asked_for_identity == 1
+
+
 def test_an_engine_of_pairs_is_made_only_for_a_complex(cache):
   def refuse():
     raise SearchError('no such program')

@@ -8,7 +8,8 @@ be paired of the chains of complexes, where the engine can search for a chain al
 import dataclasses
 import functools
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from alphafold_jax.errors import AlphaFoldError, SearchError
 from alphafold_jax.screen import number
@@ -82,14 +83,17 @@ class Search:
   def _pairs(self) -> PairEngine:
     return self._make_pairs()
 
+  @functools.cached_property
+  def _pairs_shaped_by(self) -> dict[str, Any]:
+    return dict(self._pairs.identity())
+
   def pair_key(self, chains: Sequence[str]) -> str:
     """Identifies the pairs of a complex of these distinct sequences: a digest of all that shapes them.
 
     Raises:
       SearchError, InputError: the engine cannot be used.
     """
-    engine = self._pairs
-    shaped_by = {'pairs': dict(engine.identity()), 'engine': engine.name, 'strategy': engine.strategy}
+    shaped_by = {'pairs': self._pairs_shaped_by, 'engine': self._pairs.name, 'strategy': self._pairs.strategy}
     return key_of(':'.join(chains), shaped_by)
 
   def find_pairs(self, complexes: Sequence[Sequence[str]], watch: Watch) -> Iterator[PairResult]:
@@ -104,7 +108,7 @@ class Search:
     Raises:
       SearchError, InputError, ResourceError: nothing more can be found; what was yielded stands and is kept.
     """
-    yield from _PairSearch(self._pairs, self._cache).run(complexes, watch)
+    yield from _PairSearch(self._pairs, self._pairs_shaped_by, self._cache).run(complexes, watch)
 
   def _with_hits(
     self, engine: TemplateEngine, sequence: str, found: Found, watch: Watch, done: float
@@ -181,16 +185,11 @@ class _Stage:
 class _PairSearch:
   """Searches for the parts of complexes, and puts the complexes together."""
 
-  def __init__(self, engine: PairEngine, cache: SearchCache):
-    self._engine = engine
-    self._cache = cache
-    self._shaped_by = {'pairs': dict(engine.identity())}
+  def __init__(self, engine: PairEngine, shaped_by: Mapping[str, Any], cache: SearchCache):
+    self._engine, self._shaped_by, self._cache = engine, {'pairs': dict(shaped_by)}, cache
     self._stage = _Stage(cache, engine.name, self._key, engine.search)
     self._recent: OrderedDict[str, Found] = OrderedDict()
     self._failed: dict[str, AlphaFoldError] = {}
-
-  def _key(self, part: str) -> str:
-    return key_of(part, self._shaped_by)
 
   def run(self, complexes: Sequence[Sequence[str]], watch: Watch) -> Iterator[PairResult]:
     """See `Search.find_pairs`."""
@@ -211,6 +210,9 @@ class _PairSearch:
         left[index].discard(name)
         if not left[index]:
           yield index, self._put_together(complexes[index], parts[index])
+
+  def _key(self, part: str) -> str:
+    return key_of(part, self._shaped_by)
 
   def _put_together(self, chains: Sequence[str], parts: Sequence[str]) -> FoundPairs | AlphaFoldError:
     found: list[Found] = []

@@ -44,7 +44,7 @@ _INDEX_ROOM = 1 << 30, 12  # bytes of a table of k-mers, and bytes per residue
 _CHUNK = 1 << 22  # bytes of FASTA text read at a time
 _RESIDUES, _WHITE = b'*' + string.ascii_letters.encode(), b' \t\r\n'
 _NO_RESIDUE = re.compile(rb'[^A-Za-z*\s]')
-_TAXON = re.compile(rb'\b(?:OX|TaxID)=(\d{1,9})\b')  # in headers of UniProt, of UniRef
+_TAXON = re.compile(rb' (?:OX|TaxID)=(\d{1,9})\b')  # in headers of UniProt, of UniRef
 _MAPPING = b'\x13\x00\x17\x0c\x00'  # begins a binary file of pairs (place of the sequence, taxon), 32 bits each
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from alphafold_jax.choices import COMPLETE, GREEDY
 from alphafold_jax.data.records import FastaRecord
 from alphafold_jax.errors import SearchError
+from alphafold_jax.naming import listed
 from alphafold_jax.search.found import Found, FoundPairs, Result, Rows, Watch
 from alphafold_jax.search.server import answers
 from alphafold_jax.search.server.client import RequestClock
@@ -61,7 +62,7 @@ class ServerPairs:
         watch(done, f'pairs: {text} ({self._desk.url})')
 
       sequences = part.split(':')
-      shown = f'the complex of {", ".join(f"{sequence[:20]}..." for sequence in sequences)}'
+      shown = f'the complex of {listed(f"{sequence[:20]}..." for sequence in sequences)}'
       batch = SentBatch('pair', self._mode, named(sequences), files=(_FILE,), shown=shown)
       try:
         text = self._desk.results(batch, report)[_FILE]
