@@ -52,7 +52,8 @@ def _same(given: argparse.Namespace, kind: Any) -> dict[str, Any]:
 _ARGUMENTS: Flags = {
   'input': value(
     'INPUT',
-    'FASTA or PIR (one record, one protein; AAA:BBB is a complex of two chains), A3M or Stockholm, CSV or TSV with columns id,sequence[,a3mpath], PDB or '
+    'FASTA or PIR (one record, one protein; AAA:BBB is a complex of two chains), A3M or Stockholm, CSV or TSV with '
+    'columns id,sequence[,a3mpath], PDB or '
     'mmCIF, the JSON input of AlphaFold 3, features .npz of --msa-only, or a directory of these; also .gz',
   ),
   'output': value('OUT', 'folder for the results; made if missing'),
@@ -192,7 +193,8 @@ def add(commands: Any) -> None:
     run,
     'structures from sequences and alignments',
     description=(
-      'Predicts structures of proteins and complexes with the published AlphaFold 2 models, or, where these are not installed, with the '
+      'Predicts structures of proteins and complexes with the published AlphaFold 2 models, or, where these are not '
+      'installed, with the '
       'small model that ships with this program, which is far less accurate. Flags and file names are those of '
       'colabfold_batch where the meaning is the same. What is done already, by content and settings, is not '
       'computed again: run the same command to resume. No sequence leaves this machine unless a server is chosen.'

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from alphafold_jax.choices import PAIRED
 from alphafold_jax.data import complexes
-from alphafold_jax.data.alignment import Alignment, parse_a3m
+from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complexes import ComplexAlignment
+from alphafold_jax.search import pairing
 from alphafold_jax.search.cache import key_of
 from alphafold_jax.search.finding import Search, alignment_text
 from alphafold_jax.search.found import ComplexResult, Found, FoundComplex, FoundPairs, Watch
@@ -100,12 +101,7 @@ def alignment_of(chains: Chains, found: FoundComplex, pair_mode: str, strategy: 
   unpaired = [parse_a3m(text, 'the alignment that was found') for text in texts]
   if pair_mode == PAIRED and len(unpaired) > 1:
     unpaired = list(complexes.bare(chains.distinct).unpaired)
-  pairs = [_rows(text, chain) for text, chain in zip(found.pairs.chains, chains.distinct, strict=True)]
+  pairs = pairing.alignments(found.pairs)
   if found.pairs.by_species:
     return complexes.paired_by_species(unpaired, pairs, chains.copies, strategy)
-  return ComplexAlignment(tuple(unpaired), tuple(pairs))
-
-
-def _rows(text: str, chain: str) -> Alignment:
-  """The rows to be paired of a chain, each in its place."""
-  return parse_a3m(text, f'the pairs of {chain[:20]}...', drop_duplicates=False)
+  return ComplexAlignment(tuple(unpaired), pairs)
