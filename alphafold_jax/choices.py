@@ -15,6 +15,7 @@ FOR_COMPLEXES = 'alphafold2_multimer_v3'  # the model type that `auto` is of com
 MODEL_TYPES = (
   'auto', 'alphafold2', 'alphafold2_ptm', 'alphafold2_multimer_v1', 'alphafold2_multimer_v2', FOR_COMPLEXES, MINI,
 )  # fmt: skip
+EARLY_STOPS = COLABFOLD, DEEPMIND = ('colabfold', 'deepmind')  # that pass counts; one more is run, and counts
 ORDER = (1, 2, 3, 4, 5)  # numbers of the models of a published type
 MAX_TEMPLATES = 4  # of a protein; Suppl. 1.2.3
 DTYPES = ('float32', 'bfloat16')  # of the network's trunk

@@ -118,6 +118,7 @@ def base_config() -> config_dict.ConfigDict:
       'max_templates': 4,  # Suppl. 1.2.3
       'num_recycle': 3,  # Suppl. 1.10
       'recycle_early_stop_tolerance': -1.0,  # Å; negative: never stop early
+      'early_stop': choices.COLABFOLD,  # what counts then, see choices.EARLY_STOPS
     }
   )
 
@@ -235,6 +236,7 @@ LATER: Mapping[str, Any] = {
   'structure.scalar_bias': True,
   'structure.point_epsilon': 1e-8,
   'fused_triangles': False,
+  'early_stop': choices.COLABFOLD,
 }
 _FAMILIES = {  # ColabFold's names, by how the names of models end
   '_ptm': 'alphafold2_ptm',

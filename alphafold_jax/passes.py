@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from alphafold_jax import interfaces, planning, programs
+from alphafold_jax import choices, interfaces, planning, programs
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.errors import NumericalError
 from alphafold_jax.output.files import Prediction
@@ -29,6 +29,7 @@ class _Course:
   of: Callable[[Any], Any]  # its part of what a program gives
   done: list[Pass] = dataclasses.field(default_factory=list)
   end: Prediction | NumericalError | None = None  # None: there are passes to come
+  is_last: bool = False  # whether the next pass is
 
   def passed(self, index: int, result: programs.PassResult, numbers: Sequence[Any], seconds: float) -> None:
     """Takes note of a pass; `numbers` are mean pLDDT, pTM, ipTM, change in Å, and whether all of it is finite."""
@@ -45,8 +46,10 @@ class _Course:
     fetch = functools.partial(_fetch, task, result, self.of, tuple(self.done))
     if self.on_pass is not None:
       self.on_pass(self.done[-1], fetch)
-    if index == config.num_recycle or index and self.done[-1].change <= config.recycle_early_stop_tolerance:
+    stands_still = index > 0 and self.done[-1].change <= config.recycle_early_stop_tolerance
+    if index == config.num_recycle or self.is_last or (stands_still and config.early_stop == choices.COLABFOLD):
       self.end = fetch()
+    self.is_last = stands_still  # AlphaFold runs one more pass, and takes that
 
 
 def run(

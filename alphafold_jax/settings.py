@@ -9,7 +9,7 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax.arguments import is_number, is_whole, wrong
-from alphafold_jax.choices import DTYPES
+from alphafold_jax.choices import DTYPES, EARLY_STOPS
 from alphafold_jax.errors import InputError
 
 
@@ -19,6 +19,7 @@ class Settings:
 
   num_recycle: int | None = None
   recycle_early_stop_tolerance: float | None = None  # Å; negative: never
+  early_stop: str | None = None  # which pass counts then: one of choices.EARLY_STOPS
   num_ensemble: int | None = None
   max_msa: tuple[int, int] | None = None  # cluster rows, extra rows
   masked_msa_fraction: float | None = None
@@ -51,6 +52,7 @@ class Settings:
     changes = {
       'num_recycle': self.num_recycle,
       'recycle_early_stop_tolerance': self.recycle_early_stop_tolerance,
+      'early_stop': self.early_stop,
       'num_ensemble': self.num_ensemble,
       'sampling.num_msa': num_msa,
       'sampling.num_extra': num_extra,
@@ -79,6 +81,7 @@ _SWITCH = _is_true_or_false, 'must be True or False'
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {  # what each setting must be, if it is not None
   'num_recycle': (lambda value: is_whole(value, 0), 'must be a whole number, 0 or more'),
   'recycle_early_stop_tolerance': (is_number, 'must be a number, in Å; negative: never'),
+  'early_stop': (lambda value: value in EARLY_STOPS, f'must be {" or ".join(EARLY_STOPS)}'),
   'num_ensemble': (lambda value: is_whole(value, 1), 'must be a whole number, 1 or more'),
   'max_msa': (
     _are_rows,

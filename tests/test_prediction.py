@@ -107,7 +107,8 @@ def test_recycling_stops_when_the_structure_stops_changing(model):
   changes = [p.change for p in afj.predict(model, BARE, num_recycle=3).passes]
   tolerance = max(changes[1:]) + 1e-3
   stopped = afj.predict(model, BARE, num_recycle=3, recycle_early_stop_tolerance=tolerance)
-  assert len(changes) == 4 and len(stopped.passes) == 2
+  one_more = afj.predict(model, BARE, num_recycle=3, recycle_early_stop_tolerance=tolerance, early_stop='deepmind')
+  assert len(changes) == 4 and len(stopped.passes) == 2 and len(one_more.passes) == 3
 
 
 def test_each_pass_is_reported_and_its_structure_can_be_fetched(model, predicted):

@@ -88,6 +88,11 @@ _GROUPS: dict[str, Flags] = {
     '--recycle-early-stop-tolerance': value(
       'Å', 'stop recycling when distances between C-alpha atoms change less (default: never)', type=float
     ),
+    '--early-stop': choice(
+      choices.EARLY_STOPS,
+      'which structure counts once recycling stops early: that of the pass that changed little, or of one pass more '
+      '(default: colabfold)',
+    ),
     '--num-ensemble': count('draws of the alignment per pass (default: 1)'),
     '--num-seeds': count('seeds per model (default: %(default)s)', default=1),
     '--random-seed': count('the first seed (default: %(default)s)', default=0),
