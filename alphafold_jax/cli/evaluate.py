@@ -42,7 +42,9 @@ _ARGUMENTS: Flags = {
     'DIR', 'folder for tables, JSON and plot; made if missing (default: %(default)s)', default='evaluation'
   ),
   '--pairs': value(
-    'TABLE', 'CSV with the columns prediction and reference (and perhaps chain), in place of matching by name'
+    'TABLE',
+    'CSV with the columns prediction and reference (and perhaps chain, of complexes such as "A B"), in place of '
+    'matching by name',
   ),
   '--every-rank': switch('score all ranked models of a protein; statistics are of the best all the same'),
   '--min-identity': number(
@@ -64,6 +66,6 @@ def add(commands: Any) -> None:
     run,
     'predictions against experimental structures',
     description='Scores predictions: lDDT, GDT, TM-score, r.m.s.d., side chains, violations, and how well pLDDT '
-    'foretold the accuracy. docs/evaluation.md defines each number.',
+    'foretold the accuracy; of complexes also DockQ and lDDT of the interfaces. docs/evaluation.md defines each number.',
     arguments=_ARGUMENTS,
   )

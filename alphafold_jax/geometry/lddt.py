@@ -66,9 +66,10 @@ def all_atom_distances(
   predicted_mask: np.ndarray,
   true: np.ndarray,
   true_mask: np.ndarray,
+  chain: np.ndarray | None = None,
   cutoff: float = CUTOFF,
 ) -> Distances:
-  """The distances between all heavy atoms of different residues.
+  """The distances between all heavy atoms of different residues, or of different chains where these are given [N].
 
   A residue whose atoms may exchange names (side_chains.EXCHANGEABLE) takes the naming that keeps more distances to
   atoms with a single name.
@@ -82,7 +83,7 @@ def all_atom_distances(
   uncertain = (partner != np.arange(37))[at]  # [M]
   predicted, true = predicted[at], np.asarray(true, np.float64)[at]
 
-  pairs = _neighbours(true, owner, cutoff)
+  pairs = _neighbours(true, owner if chain is None else np.asarray(chain)[owner], cutoff)
   if uncertain.any():
     decisive = pairs[uncertain[pairs[:, 0]] != uncertain[pairs[:, 1]]]
     gain = np.zeros(len(aatype))
@@ -95,7 +96,7 @@ def all_atom_distances(
 
 
 def _neighbours(points: np.ndarray, owner: np.ndarray, cutoff: float) -> np.ndarray:
-  """The pairs [P, 2] of points [M, 3] nearer than the cutoff that belong to different residues [M]."""
+  """The pairs [P, 2] of points [M, 3] nearer than the cutoff that belong to different owners [M]."""
   if not len(points):
     return np.zeros((0, 2), np.intp)
   pairs = cKDTree(points).query_pairs(cutoff, output_type='ndarray')
