@@ -65,7 +65,7 @@ def add(commands: Any) -> None:
     'evaluate PREDICTIONS REFERENCES [flags]',
     run,
     'predictions against experimental structures',
-    description='Scores predictions: lDDT, GDT, TM-score, r.m.s.d., side chains, violations, and how well pLDDT '
-    'foretold the accuracy; of complexes also DockQ and lDDT of the interfaces. docs/evaluation.md defines each number.',
+    description='Scores predictions: lDDT, GDT, TM-score, r.m.s.d., side chains, violations, DockQ of complexes, and '
+    'how well pLDDT foretold the accuracy. docs/evaluation.md defines each number.',
     arguments=_ARGUMENTS,
   )

@@ -69,7 +69,9 @@ class ChainMapping:
     return [ChainPair(one.predicted[m], one.true[r], one.matched[r][m]) for r, m in self.partners.items()]
 
 
-def map_chains(predicted: Sequence[Chain], true: Sequence[Chain], limits: Limits, names: tuple[str, str]) -> ChainMapping:
+def map_chains(
+  predicted: Sequence[Chain], true: Sequence[Chain], limits: Limits, names: tuple[str, str]
+) -> ChainMapping:
   """Finds the chains that correspond.
 
   Args:

@@ -176,5 +176,5 @@ def _violations(chains: Sequence[Chain]) -> Violations:
 
 
 def _on_reference(values: Mapping[str, np.ndarray], pairs: Sequence[ChainPair]) -> np.ndarray:
-  """Values of the prediction's residues, by chain, on those of the reference; any number where it has no such residue."""
+  """Values of the residues of the prediction, by chain, on those of the reference; any value where there is none."""
   return np.concatenate([values[pair.predicted.id][pair.matched.partner] for pair in pairs])

@@ -111,7 +111,8 @@ def targets_csv(summary: Any, measures: Measures) -> str:
 def distributions_csv(summary: Any) -> str:
   """One row for each measure."""
   rows = [{'score': name, **dataclasses.asdict(statistics)} for name, statistics in summary.statistics.items()]
-  return csv_text(('score', 'targets', 'mean', 'lower_quartile', 'median', 'upper_quartile', 'minimum', 'maximum'), rows)
+  columns = ('score', 'targets', 'mean', 'lower_quartile', 'median', 'upper_quartile', 'minimum', 'maximum')
+  return csv_text(columns, rows)
 
 
 def thresholds_csv(summary: Any) -> str:
