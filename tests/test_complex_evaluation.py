@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import score_cases
 from complex_cases import COMPLEXES, compared, disturbed, moved, octahedron, placed, read, tetramers, write
-from test_scores import dense_lddt
 
 from alphafold_jax import evaluation
 from alphafold_jax.constants import residues
@@ -125,7 +124,7 @@ def test_interface_lddt_is_its_definition(trio):
   unnamed = [one._replace(aatype=np.full(31, residues.UNKNOWN)) for one in laid_out]  # no names to exchange
   whole = aligning.join(unnamed)
   found = complexes._interface_lddt(unnamed)
-  assert found == pytest.approx(dense_lddt(*whole[1:], group=np.repeat(np.arange(3), 31)), abs=1e-9)
+  assert found == pytest.approx(score_cases.dense_lddt(*whole[1:], group=np.repeat(np.arange(3), 31)), abs=1e-9)
   assert complexes._interface_lddt(laid_out) >= found
 
 

@@ -15,7 +15,7 @@ import score_cases
 from alphafold_jax import errors, evaluation
 from alphafold_jax.constants import residues
 from alphafold_jax.data.structures import Chain, read_chain
-from alphafold_jax.evaluation import aligning, finding, summary
+from alphafold_jax.evaluation import aligning, finding, scoring, summary
 from alphafold_jax.output import pdb
 from alphafold_jax.output.files import Prediction
 
