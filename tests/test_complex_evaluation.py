@@ -14,7 +14,8 @@ from complex_cases import COMPLEXES, compared, disturbed, moved, octahedron, pla
 from alphafold_jax import evaluation
 from alphafold_jax.constants import residues
 from alphafold_jax.data.structures import read_chain
-from alphafold_jax.evaluation import aligning, complexes, mapping
+from alphafold_jax.evaluation import aligning, mapping
+from alphafold_jax.geometry import lddt
 from alphafold_jax.geometry.tm_score import tm_score
 
 CA = residues.ATOM_INDEX['CA']
@@ -117,15 +118,19 @@ def test_scores_of_a_complex_are_those_of_its_chains_as_one(trio, tmp_path):
   assert found.complex.dockq == found.complex.dockq_full and found.complex.missing == found.complex.extra == ()
 
 
-def test_interface_lddt_is_its_definition(trio):
+def test_lddt_between_chains_is_its_definition(trio):
   predicted, true = trio
   laid_out = [aligning.lay_out(aligning.ChainPair(a, b, aligning.correspond(a, b)))
               for a, b in zip((predicted[1], predicted[2], predicted[0]), true)]  # fmt: skip
-  unnamed = [one._replace(aatype=np.full(31, residues.UNKNOWN)) for one in laid_out]  # no names to exchange
-  whole = aligning.join(unnamed)
-  found = complexes._interface_lddt(unnamed)
-  assert found == pytest.approx(score_cases.dense_lddt(*whole[1:], group=np.repeat(np.arange(3), 31)), abs=1e-9)
-  assert complexes._interface_lddt(laid_out) >= found
+  whole, chain = aligning.join(laid_out), np.repeat(np.arange(3), 31)
+  unnamed = whole._replace(aatype=np.full(93, residues.UNKNOWN))  # no names to exchange
+  counted, kept = lddt.distances_between_chains(*unnamed, chain=chain)
+  expected = score_cases.dense_lddt(*whole[1:], group=chain)
+  assert kept.sum() / counted.sum() == pytest.approx(expected, abs=1e-9)
+  two = [values[:62] for values in whole[1:]]
+  assert kept[0, 1] / counted[0, 1] == pytest.approx(score_cases.dense_lddt(*two, group=chain[:62]), abs=1e-9)
+  counted, kept = lddt.distances_between_chains(*whole, chain=chain)
+  assert kept.sum() / counted.sum() >= expected
 
 
 def test_a_complex_against_itself_is_perfect_whatever_the_order_of_its_chains(trio, tmp_path):

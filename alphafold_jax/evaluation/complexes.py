@@ -14,7 +14,7 @@ from alphafold_jax.evaluation.aligning import ChainPair, LaidOut, Limits, join
 from alphafold_jax.evaluation.comparing import ChainComparison
 from alphafold_jax.evaluation.mapping import best_assignment
 from alphafold_jax.geometry.dockq import DockQ
-from alphafold_jax.geometry.lddt import all_atom_distances
+from alphafold_jax.geometry.lddt import distances_between_chains
 from alphafold_jax.one_line import one_line
 
 
@@ -107,7 +107,10 @@ def score_complex(found: ChainMapping, laid_out: Sequence[LaidOut]) -> Predicted
     laid_out: for each of its pairs the prediction on the residues of the reference.
   """
   one, partners = found.comparison, found.partners
-  on_reference = dict(zip(partners, laid_out, strict=True))
+  place = {r: i for i, r in enumerate(partners)}  # of the reference's chains among those that are compared
+  counted, kept = distances_between_chains(
+    *join(laid_out), chain=np.repeat(np.arange(len(laid_out)), [len(chain.aatype) for chain in laid_out])
+  )
   known = [pair for pair in one.interfaces if pair[0] in partners and pair[1] in partners]
   return PredictedComplex(
     partners={one.true[r].id: one.predicted[m].id for r, m in partners.items()},
@@ -118,19 +121,17 @@ def score_complex(found: ChainMapping, laid_out: Sequence[LaidOut]) -> Predicted
         chains=(one.true[r].id, one.true[s].id),
         predicted_chains=(one.predicted[partners[r]].id, one.predicted[partners[s]].id),
         dockq=one.dockq(r, s, partners[r], partners[s]),
-        lddt=_interface_lddt([on_reference[r], on_reference[s]]),
+        lddt=_share(kept[place[r], place[s]], counted[place[r], place[s]]),
       )
       for r, s in known
     ),
     missing_interfaces=tuple((one.true[r].id, one.true[s].id) for r, s in one.interfaces if (r, s) not in known),
-    interface_lddt=_interface_lddt(laid_out),
+    interface_lddt=_share(kept.sum(), counted.sum()),
   )
 
 
-def _interface_lddt(chains: Sequence[LaidOut]) -> float | None:
-  """lDDT of the distances between chains."""
-  chain = np.repeat(np.arange(len(chains)), [len(one.aatype) for one in chains])
-  return all_atom_distances(*join(chains), chain=chain).total
+def _share(kept: float, counted: float) -> float | None:
+  return float(kept / counted) if counted else None
 
 
 def chains_of_reference(chains: Mapping[str, Chain], wanted: Sequence[str], path: Path) -> list[Chain]:
