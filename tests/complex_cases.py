@@ -16,8 +16,9 @@ from alphafold_jax.evaluation import aligning, comparing
 
 COMPLEXES = score_cases.DATA / 'complexes'
 LIMITS = aligning.Limits(min_identity=0.9, min_coverage=0.5)
-# The operators of 1EXB's assembly (_pdbx_struct_oper_list): a fourfold axis, which is moved to the z-axis here.
+# The operators of 1EXB's assembly, about its fourfold axis
 FOURFOLD = [np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+AXIS = np.array([0.0, 50.3625, 0.0])  # Å, where it crosses the plane z = 0
 
 
 @functools.cache
@@ -54,8 +55,8 @@ def moved(chains: Sequence[Chain], seed: int = 0) -> list[Chain]:
 
 def tetramers() -> tuple[list[Chain], list[Chain]]:
   """A prediction of 1EXB's assembly A4B4, and the assembly; each chain of the prediction is off in its own way."""
-  true = [placed(chain, turn, name='ABCDEFGH'[4 * kind + copy])
-          for kind, chain in enumerate(read('1EXB.cif.gz')) for copy, turn in enumerate(FOURFOLD)]  # fmt: skip
+  true = [placed(placed(chain, np.eye(3), -AXIS), turn, name='ABCDEFGH'[4 * kind + copy])
+          for kind, chain in enumerate(read('1EXB.pdb.gz')) for copy, turn in enumerate(FOURFOLD)]  # fmt: skip
   predicted = []
   for i, chain in enumerate(true):
     angle = np.radians(3 * i)

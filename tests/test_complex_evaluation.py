@@ -241,7 +241,7 @@ def test_complexes_of_different_proteins_are_refused_with_the_numbers(trio, tmp_
 
 @pytest.mark.slow
 def test_haemoglobin_is_found_in_its_tetramer_without_haem_and_water(tmp_path):
-  found = evaluation.compare(COMPLEXES / '1HHO.cif.gz', COMPLEXES / '2HHB.cif.gz')
+  found = evaluation.compare(COMPLEXES / '1HHO.pdb.gz', COMPLEXES / '2HHB.pdb.gz')
   assert found.complex.partners in ({'A': 'A', 'B': 'B'}, {'C': 'A', 'D': 'B'}) and len(found.complex.missing) == 2
   assert found.complex.dockq > 0.8 and found.scores.tm_score > 0.95 and found.identity == 1
   assert any('HEM' in line and 'water' in line for line in found.notes)
