@@ -31,7 +31,7 @@ def compared(predicted: Sequence[Chain], true: Sequence[Chain]) -> comparing.Cha
   return comparing.ChainComparison(predicted, true, LIMITS)
 
 
-def placed(chain: Chain, rotation: np.ndarray, shift: np.ndarray = np.zeros(3), name: str | None = None) -> Chain:
+def placed(chain: Chain, rotation: np.ndarray, shift: Sequence[float] = (0, 0, 0), name: str | None = None) -> Chain:
   """A chain turned, then shifted (Å)."""
   positions = (chain.atom_positions.astype(np.float64) @ np.asarray(rotation).T + shift) * chain.atom_mask[..., None]
   return dataclasses.replace(chain, atom_positions=positions.astype(np.float32), id=name or chain.id)
@@ -53,7 +53,14 @@ def moved(chains: Sequence[Chain], seed: int = 0) -> list[Chain]:
   return [placed(chain, rotation, shift) for chain in chains]
 
 
-def tetramers() -> tuple[list[Chain], list[Chain]]:
+def oxyhaemoglobin() -> list[Chain]:
+  """The tetramer of 1HHO, whose file has one half of it."""
+  alpha, beta = read('1HHO.pdb.gz')
+  turn = np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
+  return [alpha, placed(alpha, turn, name='B'), dataclasses.replace(beta, id='C'), placed(beta, turn, name='D')]
+
+
+def octamers() -> tuple[list[Chain], list[Chain]]:
   """A prediction of 1EXB's assembly A4B4, and the assembly; each chain of the prediction is off in its own way."""
   true = [placed(placed(chain, np.eye(3), -AXIS), turn, name='ABCDEFGH'[4 * kind + copy])
           for kind, chain in enumerate(read('1EXB.pdb.gz')) for copy, turn in enumerate(FOURFOLD)]  # fmt: skip
@@ -73,7 +80,7 @@ def octahedron() -> list[Chain]:
   signs = itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3))
   turns = [np.eye(3)[list(order)] * np.array(sign)[:, None] for order, sign in signs]
   rotations = [turn for turn in turns if np.linalg.det(turn) > 0]
-  at_home = placed(small, np.eye(3), np.array([20.0, 11.0, 5.0]) - centre)
+  at_home = placed(small, np.eye(3), (20, 11, 5) - centre)
   return [placed(at_home, turn, name=chr(ord('A') + i)) for i, turn in enumerate(rotations)]
 
 

@@ -71,9 +71,7 @@ class ChainComparison:
 
   def _dockq(self, r: int, s: int, m: int, n: int) -> dockq.DockQ:
     """The interface of true chains r and s with predicted chains m and n in their places."""
-    return dockq.score_interface(
-      self.interfaces[r, s], self.stand_in(r, m), self.stand_in(s, n), self._contacts(m, n)
-    )
+    return dockq.score_interface(self.interfaces[r, s], self.stand_in(r, m), self.stand_in(s, n), self._contacts(m, n))
 
   def _nearness(self, r: int, m: int) -> np.ndarray:
     """How near each predicted chain comes to each true one when m is superposed on r: [R, M], sums of TM-score's terms.

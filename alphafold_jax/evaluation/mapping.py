@@ -44,8 +44,7 @@ def best_assignment(comparison: ChainComparison, most_tried: int = MOST_TRIED) -
   if math.prod(math.perm(max(map(len, group)), min(map(len, group))) for group in groups) <= most_tried:
     candidates += _every(comparison.allowed, groups)
   else:
-    candidates.sort(key=comparison.total, reverse=True)
-    candidates[:_IMPROVED] = [_improved(comparison, one) for one in candidates[:_IMPROVED]]
+    candidates += [_improved(comparison, one) for one in _best(comparison, candidates)]
   totals = {one: comparison.total(one) for one in candidates}
   most = max(totals.values())
   finalists = [one for one, total in totals.items() if total > most - _EQUAL]
@@ -114,6 +113,12 @@ def _anchors(allowed: np.ndarray, groups: Sequence[Group]) -> Partners:
       true, predicted = (true[:1], predicted) if len(true) <= len(predicted) else (true, predicted[:1])
     pairs += [(r, m) for r in true for m in predicted if allowed[r, m]]
   return pairs
+
+
+def _best(comparison: ChainComparison, candidates: Sequence[Assignment]) -> list[Assignment]:
+  """The assignments of the highest sums, one of each sum: others are its images where the reference is symmetric."""
+  by_total = {round(comparison.total(one) / _EQUAL): one for one in candidates}
+  return [by_total[total] for total in sorted(by_total, reverse=True)[:_IMPROVED]]
 
 
 def _improved(comparison: ChainComparison, start: Assignment) -> Assignment:

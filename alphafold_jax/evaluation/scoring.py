@@ -126,9 +126,7 @@ def _scores(whole: LaidOut, pairs: Sequence[ChainPair], predicted: Path, referen
 
 def _notes(*files: tuple[Path, StructureContent]) -> tuple[str, ...]:
   """How the files were read."""
-  return tuple(
-    f'{path.name}: {line}' for path, content in files for line in (*content.warnings, *content.notes)
-  )
+  return tuple(f'{path.name}: {line}' for path, content in files for line in (*content.warnings, *content.notes))
 
 
 @functools.lru_cache(maxsize=2)  # models of one protein come one after another
@@ -138,9 +136,7 @@ def _reference(path: Path) -> StructureContent:
   return content
 
 
-def _choose_chain(
-  predicted: Chain, chains: Mapping[str, Chain], reference: ReferenceFile, limits: Limits
-) -> ChainPair:
+def _choose_chain(predicted: Chain, chains: Mapping[str, Chain], reference: ReferenceFile, limits: Limits) -> ChainPair:
   """The reference's chain of the wanted name if it is the same protein, else the one most similar to the prediction."""
   if reference.must_have_chain and reference.chain not in chains:
     raise InputError(f'{reference.path}: chain {reference.chain!r} not found; has {", ".join(chains)}')

@@ -129,6 +129,7 @@ MEASURES: dict[str, Measure] = {
   'ptm': operator.attrgetter('ptm'),
 }
 
+
 def _of_complex(number: Callable[[PredictedComplex], float | int | None]) -> Measure:
   return lambda target: None if target.complex is None else number(target.complex)
 

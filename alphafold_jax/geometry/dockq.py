@@ -155,7 +155,7 @@ def score_interface(true: TrueInterface, one: StandIn, other: StandIn, predicted
 def _irmsd(true: TrueInterface, one: StandIn, other: StandIn) -> float | None:
   """The r.m.s.d. (Å) of the backbone of the interface, superposed by itself; of residues that the prediction has."""
   first, second = true.near.T
-  has = one.common.any(axis=1)[first] & other.common.any(axis=1)[second]
+  has = one.common[first].any(axis=1) & other.common[second].any(axis=1)
   sides = [(one, np.unique(first[has])), (other, np.unique(second[has]))]
   predicted = np.concatenate([chain.predicted[rows][chain.common[rows]] for chain, rows in sides])
   true_atoms = np.concatenate([chain.true[rows][chain.common[rows]] for chain, rows in sides])

@@ -13,7 +13,7 @@ Summaries and targets are those of `alphafold_jax.evaluation`; a measure is a na
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
