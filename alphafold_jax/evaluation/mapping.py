@@ -6,8 +6,9 @@ possible get a partner. Among these assignments the one with the highest sum of 
 where there is no interface or several are equal, the one that lies best with a single chain superposed.
 
 Up to MOST_TRIED assignments (all of eight copies) are tried one by one. Where there are more, chains are superposed on
-their possible partners in turn, all others are assigned by how near they come (Hungarian method), and the best of these
-assignments are improved by exchanging two chains as long as something is gained.
+their possible partners in turn, and all others are assigned by how near they come (Hungarian method). The best of these
+assignments is improved by exchanging two chains as long as something is gained. If anything was, or its DockQ is below
+GOOD on average, the next best are improved too, up to five.
 """
 
 import itertools
@@ -20,8 +21,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching
 
 from alphafold_jax.evaluation.comparing import Assignment, ChainComparison
+from alphafold_jax.geometry import dockq
 
 MOST_TRIED = 50_000
+GOOD = dockq.QUALITIES['medium']
 _MOST_ANCHORS = 64  # of one group of chains, if all its pairs are to be superposed
 _IMPROVED = 5  # assignments
 _EQUAL = 1e-6  # of sums of DockQ
@@ -44,7 +47,7 @@ def best_assignment(comparison: ChainComparison, most_tried: int = MOST_TRIED) -
   if math.prod(math.perm(max(map(len, group)), min(map(len, group))) for group in groups) <= most_tried:
     candidates += _every(comparison.allowed, groups)
   else:
-    candidates += [_improved(comparison, one) for one in _best(comparison, candidates)]
+    candidates += list(_climb(comparison, candidates))
   totals = {one: comparison.total(one) for one in candidates}
   most = max(totals.values())
   finalists = [one for one, total in totals.items() if total > most - _EQUAL]
@@ -115,10 +118,14 @@ def _anchors(allowed: np.ndarray, groups: Sequence[Group]) -> Partners:
   return pairs
 
 
-def _best(comparison: ChainComparison, candidates: Sequence[Assignment]) -> list[Assignment]:
-  """The assignments of the highest sums, one of each sum: others are its images where the reference is symmetric."""
-  by_total = {round(comparison.total(one) / _EQUAL): one for one in candidates}
-  return [by_total[total] for total in sorted(by_total, reverse=True)[:_IMPROVED]]
+def _climb(comparison: ChainComparison, starts: Sequence[Assignment]) -> Iterator[Assignment]:
+  """The best assignments, improved one after the other, until one of them was at its best already and is good."""
+  good = GOOD * len(comparison.interfaces)
+  for start in sorted(starts, key=comparison.total, reverse=True)[:_IMPROVED]:
+    found = _improved(comparison, start)
+    yield found
+    if found == start and comparison.total(found) > good:
+      return
 
 
 def _improved(comparison: ChainComparison, start: Assignment) -> Assignment:
