@@ -41,7 +41,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_classification_losses.py': '',
   'test_cli.py': 'help|version|usage|by_name|input|output_that|template_that|params',
   'test_coevolution.py': 'made_up|padded_sizes|no_alignment|levels|channels|refused',
-  'test_complex_evaluation.py': 'stand_for|exchanged|dimer|lie$|whole_decides|perfect|as_one|lddt|named|refused',
+  'test_complex_evaluation.py': 'stand_for|exchanged|dimer|lie$|whole_decides|perfect|as_one|lddt_between|refused',
   'test_config.py': '',
   'test_confidence.py': '',
   'test_constants.py': '',
