@@ -117,7 +117,7 @@ def reference(trio, tmp_path_factory):
 def test_scores_of_a_complex_are_those_of_its_chains_as_one(trio, reference, tmp_path):
   (x, y, z), true = trio
   found = evaluation.compare(write(tmp_path / 'p.pdb', [x, y, z]), reference)
-  assert found.chain == 'A,B,C' and found.complex.partners == {'A': 'Y', 'B': 'Z', 'C': 'X'}
+  assert found.id == 'p' and found.chain == 'A,B,C' and found.complex.partners == {'A': 'Y', 'B': 'Z', 'C': 'X'}
   own, theirs = (np.concatenate([chain.atom_positions[:, CA] for chain in chains]) for chains in ((y, z, x), true))
   assert found.scores.tm_score == pytest.approx(tm_score(own, theirs, np.ones(93)), abs=1e-4)
   assert found.num_res == found.num_common == 93 and found.identity == found.coverage == 1
@@ -239,6 +239,8 @@ def test_the_chains_of_a_reference_may_be_named(trio, reference, tmp_path):
   assert found.chain == 'B,C' and len(found.complex.extra) == 1
   with pytest.raises(errors.InputError, match="chain 'X' not found; has A, B, C"):
     evaluation.compare(prediction, reference, chain='B,X')
+  with pytest.raises(errors.InputError, match='a folder; give a file'):
+    evaluation.compare(tmp_path, reference)
 
 
 def test_complexes_of_different_proteins_are_refused_with_the_numbers(trio, tmp_path, capsys):

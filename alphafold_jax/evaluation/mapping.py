@@ -51,7 +51,7 @@ def best_assignment(comparison: ChainComparison, most_tried: int = MOST_TRIED) -
   totals = {one: comparison.total(one) for one in candidates}
   most = max(totals.values())
   finalists = [one for one, total in totals.items() if total > most - _EQUAL]
-  return max(finalists[:_MOST_EQUAL], key=comparison.in_space)
+  return max(finalists[:_MOST_EQUAL], key=lambda one: round(comparison.in_space(one), 6))  # the first of equal ones
 
 
 def _groups(allowed: np.ndarray) -> list[Group]:

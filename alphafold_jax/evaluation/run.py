@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alphafold_jax import atomic
-from alphafold_jax.errors import AlphaFoldError
+from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.evaluation import finding, scoring
 from alphafold_jax.evaluation.summary import ScoreSummary, Unscored, measures_of, summarise
 from alphafold_jax.output import evaluated
@@ -75,7 +75,7 @@ def compare(
   """Scores one structure file against another, of single chains or complexes, and writes nothing.
 
   Args:
-    prediction: file of the prediction.
+    prediction: file of the prediction; the scores JSON beside it is read as in `evaluate`.
     reference: file of the true structure.
     chain: the chain of the reference, of complexes its chains ('A,B'); '': whichever are most like the prediction.
     min_identity: as in `evaluate`.
@@ -83,11 +83,13 @@ def compare(
     read_plddt: as in `evaluate`.
 
   Raises:
-    InputError: a file is no structure, or the sequences are too different.
+    InputError: a file is missing or no structure, or the sequences are too different.
   """
-  path = Path(prediction)
+  for path in (prediction, reference):
+    if Path(path).is_dir():
+      raise InputError(f'{path}: a folder; give a file, or compare folders by evaluate()')
   return scoring.score_target(
-    finding.PredictionFile(id=path.stem, path=path),
+    finding.find_predictions(prediction)[0],
     finding.ReferenceFile(Path(reference), chain=chain, must_have_chain=bool(chain)),
     scoring.Limits(min_identity=min_identity, min_coverage=min_coverage),
     read_plddt=read_plddt,
