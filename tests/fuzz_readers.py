@@ -21,7 +21,7 @@ from alphafold_jax.data import jobnames, queries, template_map
 from alphafold_jax.data.alignment import parse_a3m
 from alphafold_jax.data.training import cache
 from alphafold_jax.errors import InputError
-from alphafold_jax.evaluation import finding, scoring
+from alphafold_jax.evaluation import finding, own_scores
 from alphafold_jax.runs.files import records, stored
 from alphafold_jax.runs.fleet import claims
 from alphafold_jax.runs.work import inputs as work_inputs
@@ -234,7 +234,7 @@ def retry_after(text: str) -> None:
 
 
 def scores(path: Path) -> None:
-  scoring._predicted_scores(finding.PredictionFile('x', path, scores=path))
+  own_scores.predicted_scores(finding.PredictionFile('x', path, scores=path))
 
 
 def metrics(path: Path) -> None:

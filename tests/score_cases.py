@@ -72,3 +72,16 @@ def plain_atoms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   doubtful = {'OD1', 'OD2', 'OE1', 'OE2', 'CD1', 'CD2', 'CE1', 'CE2', 'CG1', 'CG2', 'NH1', 'NH2', 'OXT'}
   mask = mask * ~np.isin(residues.ATOM_TYPES, list(doubtful))
   return predicted.atom_positions[:length].astype(np.float64), true.atom_positions.astype(np.float64), mask
+
+
+def dense_lddt(predicted, predicted_mask, true, true_mask, group=None) -> float:
+  """The definition, written out over all pairs of atoms of different residues, or of different groups [N]."""
+  residue, column = np.nonzero(true_mask)
+  a, b = predicted[residue, column].astype(np.float64), true[residue, column].astype(np.float64)
+  there = predicted_mask[residue, column] > 0
+  true_distances = np.linalg.norm(b[:, None] - b, axis=-1)
+  off = np.abs(np.linalg.norm(a[:, None] - a, axis=-1) - true_distances)
+  owner = residue if group is None else group[residue]
+  counted = (true_distances < 15) & (owner[:, None] != owner)
+  kept = np.mean([(off < t) & there[:, None] & there for t in (0.5, 1, 2, 4)], axis=0)
+  return float(kept[counted].mean())

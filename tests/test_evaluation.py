@@ -313,7 +313,7 @@ def test_different_residues_are_compared_by_the_atoms_both_types_have(tmp_path):
   letters[w] = 'G'  # as if a phenylalanine had been predicted as a glycine
   mutant = Chain('A', ''.join(letters), predicted.atom_positions, predicted.atom_mask, predicted.numbering,
                  predicted.b_factors)  # fmt: skip
-  aatype, _, mask, true_mask = scoring._laid_out(mutant, true, aligning.correspond(mutant, true))
+  aatype, _, mask, _, true_mask = aligning.lay_out(aligning.ChainPair(mutant, true, aligning.correspond(mutant, true)))
   assert aatype[w] == residues.UNKNOWN and aatype[w + 1] != residues.UNKNOWN
   names = [name for name, here in zip(residues.ATOM_TYPES, true_mask[w]) if here]
   assert names == ['N', 'CA', 'C', 'O'] and (mask[w] == true_mask[w]).all()

@@ -173,18 +173,6 @@ def hras_atoms():
           true.atom_mask * exists)  # fmt: skip
 
 
-def dense_lddt(predicted, predicted_mask, true, true_mask) -> float:
-  """The definition, written out over all pairs of atoms."""
-  residue, column = np.nonzero(true_mask)
-  a, b = predicted[residue, column].astype(np.float64), true[residue, column].astype(np.float64)
-  there = predicted_mask[residue, column] > 0
-  true_distances = np.linalg.norm(b[:, None] - b, axis=-1)
-  off = np.abs(np.linalg.norm(a[:, None] - a, axis=-1) - true_distances)
-  counted = (true_distances < 15) & (residue[:, None] != residue)
-  kept = np.mean([(off < t) & there[:, None] & there for t in (0.5, 1, 2, 4)], axis=0)
-  return float(kept[counted].mean())
-
-
 def test_all_atom_lddt_is_its_definition_and_counts_missing_atoms_as_wrong():
   aatype, predicted, mask, true, true_mask = (values[:90] for values in hras_atoms())
   mask = mask.copy()
@@ -192,7 +180,7 @@ def test_all_atom_lddt_is_its_definition_and_counts_missing_atoms_as_wrong():
   mask[50, 4:] = 0
   unnamed = np.full(90, residues.UNKNOWN)  # no names to exchange
   found = lddt.all_atom_distances(unnamed, predicted, mask, true, true_mask)
-  assert found.total == pytest.approx(dense_lddt(predicted, mask, true, true_mask), abs=1e-9)
+  assert found.total == pytest.approx(score_cases.dense_lddt(predicted, mask, true, true_mask), abs=1e-9)
   assert found.per_residue[31] == 0 and found.per_residue[60] > 0.5
   assert lddt.all_atom_distances(aatype, predicted, mask, true, true_mask).total >= found.total
 

@@ -42,7 +42,9 @@ _ARGUMENTS: Flags = {
     'DIR', 'folder for tables, JSON and plot; made if missing (default: %(default)s)', default='evaluation'
   ),
   '--pairs': value(
-    'TABLE', 'CSV with the columns prediction and reference (and perhaps chain), in place of matching by name'
+    'TABLE',
+    'CSV with the columns prediction and reference (and perhaps chain, of complexes such as "A B"), in place of '
+    'matching by name',
   ),
   '--every-rank': switch('score all ranked models of a protein; statistics are of the best all the same'),
   '--min-identity': number(
@@ -63,7 +65,7 @@ def add(commands: Any) -> None:
     'evaluate PREDICTIONS REFERENCES [flags]',
     run,
     'predictions against experimental structures',
-    description='Scores predictions: lDDT, GDT, TM-score, r.m.s.d., side chains, violations, and how well pLDDT '
-    'foretold the accuracy. docs/evaluation.md defines each number.',
+    description='Scores predictions: lDDT, GDT, TM-score, r.m.s.d., side chains, violations, DockQ of complexes, and '
+    'how well pLDDT foretold the accuracy. docs/evaluation.md defines each number.',
     arguments=_ARGUMENTS,
   )

@@ -56,7 +56,7 @@ class ReferenceFile:
   """The file with the true structure of a prediction."""
 
   path: Path
-  chain: str = ''  # a name that the chain may have; '': none is known
+  chain: str = ''  # a name that the chain may have; '': none is known; a table may name several: 'A B'
   must_have_chain: bool = False  # a table names the chain: no other may be taken
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alphafold_jax.evaluation.complexes import PredictedComplex
 from alphafold_jax.evaluation.scoring import Target
 
 # The limits (Å) that AlphaFold's CASP14 results are quoted with, by score.
@@ -129,6 +130,28 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+def _of_complex(number: Callable[[PredictedComplex], float | int | None]) -> Measure:
+  return lambda target: None if target.complex is None else number(target.complex)
+
+
+COMPLEX_MEASURES: dict[str, Measure] = {  # in tables where at least one target is a complex
+  'dockq': _of_complex(operator.attrgetter('dockq')),
+  'dockq_full': _of_complex(operator.attrgetter('dockq_full')),
+  'interface_lddt': _of_complex(operator.attrgetter('interface_lddt')),
+  'interfaces': _of_complex(lambda one: len(one.interfaces)),
+  'interfaces_missing': _of_complex(lambda one: len(one.missing_interfaces)),
+  'chains': _of_complex(lambda one: len(one.partners)),
+  'chains_missing': _of_complex(lambda one: len(one.missing)),
+  'chains_extra': _of_complex(lambda one: len(one.extra)),
+  'iptm': lambda target: None if target.complex is None else target.iptm,
+}
+
+
+def measures_of(targets: Sequence[Target]) -> dict[str, Measure]:
+  """The measures that these targets have."""
+  return MEASURES | COMPLEX_MEASURES if any(one.complex for one in targets) else MEASURES
+
+
 def summarise(
   output: Path,
   targets: Sequence[Target],
@@ -142,7 +165,8 @@ def summarise(
   The arguments are the fields of ScoreSummary.
   """
   best = _best_ranks(targets)
-  columns = {name: [value for one in best if (value := measure(one)) is not None] for name, measure in MEASURES.items()}
+  measures = measures_of(targets)
+  columns = {name: [value for one in best if (value := measure(one)) is not None] for name, measure in measures.items()}
   return ScoreSummary(
     output=output,
     targets=targets,

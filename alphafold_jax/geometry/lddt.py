@@ -73,8 +73,52 @@ def all_atom_distances(
   A residue whose atoms may exchange names (side_chains.EXCHANGEABLE) takes the naming that keeps more distances to
   atoms with a single name.
   """
+  residue = np.nonzero(true_mask)[0]  # [M] of each atom
+  own, theirs, pairs = _named_pairs(aatype, predicted, predicted_mask, true, true_mask, residue, cutoff)
+  return _distances(own, theirs, residue, len(aatype), pairs)
+
+
+def distances_between_chains(
+  aatype: np.ndarray,
+  predicted: np.ndarray,
+  predicted_mask: np.ndarray,
+  true: np.ndarray,
+  true_mask: np.ndarray,
+  chain: np.ndarray,
+  cutoff: float = CUTOFF,
+) -> tuple[np.ndarray, np.ndarray]:
+  """The distances between all heavy atoms of different chains; names as in `all_atom_distances`, by these alone.
+
+  Args:
+    aatype, predicted, predicted_mask, true, true_mask: as in `all_atom_distances`.
+    chain: [N] the chain of each residue, 0 to C - 1 in ascending order.
+    cutoff: Å.
+
+  Returns:
+    the number of distances between chains i < j at [i, j], and the number of these that are kept: [C, C] each.
+  """
+  num_chains = int(chain[-1]) + 1
+  owner = np.asarray(chain)[np.nonzero(true_mask)[0]]  # [M] the chain of each atom
+  own, theirs, pairs = _named_pairs(aatype, predicted, predicted_mask, true, true_mask, owner, cutoff)
+  counted, kept = np.zeros(num_chains**2), np.zeros(num_chains**2)
+  for some in _blocks(pairs):
+    place = owner[some].min(axis=1) * num_chains + owner[some].max(axis=1)
+    counted += np.bincount(place, minlength=num_chains**2)
+    kept += np.bincount(place, _kept(own, theirs, some), num_chains**2)
+  return counted.reshape(num_chains, num_chains), kept.reshape(num_chains, num_chains)
+
+
+def _named_pairs(
+  aatype: np.ndarray,
+  predicted: np.ndarray,
+  predicted_mask: np.ndarray,
+  true: np.ndarray,
+  true_mask: np.ndarray,
+  owner: np.ndarray,
+  cutoff: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Predicted and true atoms [M, 3] under the best names, and the pairs [P, 2] of them with different owners [M]."""
   at = np.nonzero(true_mask)
-  owner = at[0]  # [M] the residue of each atom
   exists = np.asarray(predicted_mask)[..., None] > 0
   predicted = np.where(exists, predicted, np.nan).astype(np.float64)  # a comparison with NaN is False: not kept
   partner = _PARTNER[np.asarray(aatype)]  # [N, 37]
@@ -87,15 +131,15 @@ def all_atom_distances(
     decisive = pairs[uncertain[pairs[:, 0]] != uncertain[pairs[:, 1]]]
     gain = np.zeros(len(aatype))
     for some in _blocks(decisive):
-      residue = owner[np.where(uncertain[some[:, 0]], some[:, 0], some[:, 1])]
+      residue = at[0][np.where(uncertain[some[:, 0]], some[:, 0], some[:, 1])]
       better = _kept(np.where(uncertain[:, None], renamed, predicted), true, some) - _kept(predicted, true, some)
       gain += np.bincount(residue, better, len(aatype))
-    predicted = np.where((gain > 0)[owner][:, None], renamed, predicted)
-  return _distances(predicted, true, owner, len(aatype), pairs)
+    predicted = np.where((gain > 0)[at[0]][:, None], renamed, predicted)
+  return predicted, true, pairs
 
 
 def _neighbours(points: np.ndarray, owner: np.ndarray, cutoff: float) -> np.ndarray:
-  """The pairs [P, 2] of points [M, 3] nearer than the cutoff that belong to different residues [M]."""
+  """The pairs [P, 2] of points [M, 3] nearer than the cutoff that have different owners [M]."""
   if not len(points):
     return np.zeros((0, 2), np.intp)
   pairs = cKDTree(points).query_pairs(cutoff, output_type='ndarray')

@@ -4,17 +4,16 @@
     evaluation.csv              one row for each prediction, failed ones with their reason
     evaluation_summary.csv      the distribution of each score
     evaluation_thresholds.csv   the share of targets within the limits that CASP14 results are quoted with
+    evaluation_interfaces.csv   one row for each interface, where there are complexes
     evaluation.json             all of it, and the calibration of pLDDT
     evaluation.png              the picture
 
 Summaries and targets are those of `alphafold_jax.evaluation`; a measure is a named number of a target.
 """
 
-import csv
 import dataclasses
-import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,15 @@ from matplotlib.ticker import MaxNLocator
 
 from alphafold_jax import atomic
 from alphafold_jax.output import plots
+from alphafold_jax.output.evaluated_complexes import (
+  INTERFACES,
+  as_content,
+  complexes,
+  interface_lines,
+  interfaces_csv,
+  partner_lines,
+)
+from alphafold_jax.output.tables import aligned, csv_text, decimals
 from alphafold_jax.version import __version__
 
 Measures = Mapping[str, Callable[[Any], float | int | None]]
@@ -48,9 +56,15 @@ _SHOWN = {  # on the terminal: measure -> name, decimals
   'chi1_2_accuracy': ('chi1 and chi2 within 40°', 3),
   'violations_share': ('residues with violations', 3),
   'mean_plddt': ('mean pLDDT', 1),
+  'dockq': ('DockQ', 3),
+  'dockq_full': ('DockQ, missing chains too', 3),
+  'interface_lddt': ('interface lDDT', 3),
+  'iptm': ('ipTM', 2),
 }
 _BRIEF = ('lddt', 'lddt_ca', 'gdt_ts', 'tm_score', 'ca_rmsd_95', 'mean_plddt')  # of each target on the terminal
+_BRIEF_OF_COMPLEX = ('dockq', 'interface_lddt')
 _PLACES = ('target', 'rank', 'prediction', 'reference', 'chain', 'residues', 'residues_in_common')
+_PARTNERS = 'predicted_chains'  # of complexes: those that stand for the chains of the reference
 _BOXES = {'lddt': 'lDDT', 'lddt_ca': 'lDDT-CA', 'gdt_ts': 'GDT_TS', 'gdt_ha': 'GDT_HA', 'tm_score': 'TM-score'}
 _CURVES = {'ca_rmsd_95': ('CA r.m.s.d.95', '#0053D6'), 'all_atom_rmsd_95': ('all-atom r.m.s.d.95', '#FF7D45')}
 _WIDEST = 10.0  # Å of the r.m.s.d. axis
@@ -66,6 +80,8 @@ def write(summary: Any, measures: Measures) -> list[Path]:
     THRESHOLDS: thresholds_csv(summary),
     ALL: as_json(summary, measures),
   }
+  if complexes(summary.targets):
+    contents[INTERFACES] = interfaces_csv(summary.targets)
   for name, text in contents.items():
     atomic.write_text(summary.output / name, text)
   paths = [summary.output / name for name in contents]
@@ -73,8 +89,8 @@ def write(summary: Any, measures: Measures) -> list[Path]:
     with atomic.replacing(summary.output / PICTURE) as file:
       file.write(plots.png(plots.drawn(picture(summary, measures))))
     paths.append(summary.output / PICTURE)
-  else:
-    (summary.output / PICTURE).unlink(missing_ok=True)  # of an earlier evaluation
+  for name in {INTERFACES, PICTURE} - {path.name for path in paths}:
+    (summary.output / name).unlink(missing_ok=True)  # of an earlier evaluation
   return paths
 
 
@@ -88,33 +104,31 @@ def targets_csv(summary: Any, measures: Measures) -> str:
     {'target': one.id, 'prediction': one.prediction, 'reference': one.reference, 'status': one.error,
      'reason': one.message} for one in summary.failures
   ]  # fmt: skip
-  return _csv((*_PLACES, *measures, 'status', 'reason'), rows)
+  of_complexes = [_PARTNERS] if complexes(summary.targets) else []
+  return csv_text((*_PLACES, *of_complexes, *measures, 'status', 'reason'), rows)
 
 
 def distributions_csv(summary: Any) -> str:
   """One row for each measure."""
   rows = [{'score': name, **dataclasses.asdict(statistics)} for name, statistics in summary.statistics.items()]
-  return _csv(('score', 'targets', 'mean', 'lower_quartile', 'median', 'upper_quartile', 'minimum', 'maximum'), rows)
+  columns = ('score', 'targets', 'mean', 'lower_quartile', 'median', 'upper_quartile', 'minimum', 'maximum')
+  return csv_text(columns, rows)
 
 
 def thresholds_csv(summary: Any) -> str:
   """One row for each limit."""
-  return _csv(('score', 'below', 'targets', 'share'), map(dataclasses.asdict, summary.shares))
+  return csv_text(('score', 'below', 'targets', 'share'), map(dataclasses.asdict, summary.shares))
 
 
 def _target_row(target: Any, measures: Measures) -> dict[str, Any]:
   sizes = (target.num_res, target.num_common)
   places = (target.id, target.rank, target.prediction, target.reference, target.chain, *sizes)
-  return {**dict(zip(_PLACES, places, strict=True)), **{name: measure(target) for name, measure in measures.items()}}
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-  text = io.StringIO()
-  writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
-  writer.writeheader()
-  for row in rows:
-    writer.writerow({name: f'{value:.4f}' if isinstance(value, float) else value for name, value in row.items()})
-  return text.getvalue()
+  partners = {} if target.complex is None else {_PARTNERS: ','.join(target.complex.partners.values())}
+  return {
+    **dict(zip(_PLACES, places, strict=True)),
+    **partners,
+    **{name: measure(target) for name, measure in measures.items()},
+  }
 
 
 def as_json(summary: Any, measures: Measures) -> str:
@@ -132,6 +146,8 @@ def as_json(summary: Any, measures: Measures) -> str:
     'thresholds': [dataclasses.asdict(share) for share in summary.shares],
     'calibration': None if summary.calibration is None else dataclasses.asdict(summary.calibration),
   }
+  if found := complexes(summary.targets):
+    content['complexes'] = [as_content(target) for target in found]
   return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False, default=str) + '\n'  # str: of paths
 
 
@@ -226,7 +242,8 @@ def _correlation(value: float | None) -> str:
 
 def closing(summary: Any) -> str:
   """What a person wants to know at the end."""
-  blocks = [_target_lines(summary), _distribution_lines(summary), _threshold_lines(summary),
+  blocks = [_target_lines(summary), interface_lines(summary.targets), partner_lines(summary.targets),
+            _distribution_lines(summary), _threshold_lines(summary),
             _calibration_lines(summary), _reading_lines(summary), _failure_lines(summary)]  # fmt: skip
   total = len(summary.targets) + len(summary.failures)
   last = f'{len(summary.targets)} of {total} prediction{"s" * (total != 1)} scored. Files are in {summary.output}'
@@ -241,12 +258,14 @@ def closing(summary: Any) -> str:
 def _target_lines(summary: Any) -> list[str]:
   if len(summary.targets) > _MAX_ROWS:
     return []
-  rows = [['target', *(_SHOWN[name][0] for name in _BRIEF)]]
+  brief = (*_BRIEF, *_BRIEF_OF_COMPLEX) if complexes(summary.targets) else _BRIEF
+  rows = [['target', *(_SHOWN[name][0] for name in brief)]]
   for one in summary.targets:
     name = one.id if one.rank is None else f'{one.id} rank {one.rank}'
-    values = {**{key: getattr(one.scores, key, None) for key in _BRIEF}, 'mean_plddt': one.mean_plddt}
-    rows.append([name[:36], *(_number(values[key], _SHOWN[key][1]) for key in _BRIEF)])
-  return _aligned(rows) if summary.targets else []
+    sources = (one.scores, one, one.complex)
+    values = (next((getattr(source, key) for source in sources if hasattr(source, key)), None) for key in brief)
+    rows.append([name[:36], *(decimals(value, _SHOWN[key][1]) for key, value in zip(brief, values, strict=True))])
+  return aligned(rows) if summary.targets else []
 
 
 def _distribution_lines(summary: Any) -> list[str]:
@@ -255,11 +274,11 @@ def _distribution_lines(summary: Any) -> list[str]:
     return []
   rows = [['score', 'mean', 'median', 'quartiles', 'range', 'targets']]
   for name, one in shown.items():
-    title, decimals = _SHOWN[name]
+    title, places = _SHOWN[name]
     values = (one.mean, one.median, one.lower_quartile, one.upper_quartile, one.minimum, one.maximum)
-    mean, median, lower, upper, least, most = (_number(value, decimals) for value in values)
+    mean, median, lower, upper, least, most = (decimals(value, places) for value in values)
     rows.append([title, mean, median, f'{lower} to {upper}', f'{least} to {most}', str(one.targets)])
-  return _aligned(rows)
+  return aligned(rows)
 
 
 def _threshold_lines(summary: Any) -> list[str]:
@@ -279,7 +298,7 @@ def _calibration_lines(summary: Any) -> list[str]:
   if one is None:
     return []
   return [
-    f'pLDDT against true lDDT-CA of {one.residues:,} residues: Pearson {_number(one.pearson, 2)}, mean absolute '
+    f'pLDDT against true lDDT-CA of {one.residues:,} residues: Pearson {decimals(one.pearson, 2)}, mean absolute '
     f'deviation {one.mean_absolute_deviation:.1f}, on average {abs(one.mean_deviation):.1f} too '
     f'{"high" if one.mean_deviation > 0 else "low"}'
   ]
@@ -297,17 +316,3 @@ def _failure_lines(summary: Any) -> list[str]:
   if len(summary.failures) > _MAX_ROWS:
     lines.append(f'and {len(summary.failures) - _MAX_ROWS} more, see {summary.output / TARGETS}')
   return ['Not scored:', *lines] if lines else []
-
-
-def _number(value: float | None, decimals: int) -> str:
-  return '-' if value is None else f'{value:.{decimals}f}'
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-  """Columns of equal width, the first to the left, the others to the right."""
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  lines = []
-  for first, *others in rows:
-    cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
-    lines.append('  '.join(cells).rstrip())
-  return lines

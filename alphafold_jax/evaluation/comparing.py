@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the chains of a prediction are worth in the place of those of its reference.
+
+A prediction has M chains and the reference R. An assignment says for each chain of the reference which chain of the
+prediction stands for it: R numbers, -1 where none does.
+"""
+
+import functools
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from alphafold_jax.data.structures import Chain
+from alphafold_jax.evaluation.aligning import Limits, correspond
+from alphafold_jax.geometry import dockq
+from alphafold_jax.geometry.tm_score import tm_scale
+
+Assignment = tuple[int, ...]
+
+
+class ChainComparison:
+  """All chains of a prediction beside all of its reference; whatever has been computed is kept."""
+
+  def __init__(self, predicted: Sequence[Chain], true: Sequence[Chain], limits: Limits):
+    """Aligns the chains and finds the interfaces of the reference.
+
+    Args:
+      predicted: M chains.
+      true: R chains of the reference.
+      limits: the least similarity at which a chain may stand for another.
+    """
+    self.predicted, self.true = tuple(predicted), tuple(true)
+    self.matched = [[correspond(own, one) for own in predicted] for one in true]  # [R][M]
+    self.allowed = np.array([[limits.allow(one) for one in row] for row in self.matched])  # [R, M] bool
+    atoms = [dockq.heavy_atoms(chain.atom_positions, chain.atom_mask) for chain in true]
+    pairs = itertools.combinations(range(len(true)), 2)
+    met = {(r, s): dockq.true_interface(atoms[r], atoms[s]) for r, s in pairs}
+    self.interfaces = {pair: interface for pair, interface in met.items() if interface is not None}
+    self._d0 = tm_scale(sum(row[0].resolved for row in self.matched))
+    self._atoms = functools.cache(self._heavy_atoms)
+    self._contacts = functools.cache(self._touching)
+    self.stand_in = functools.cache(self._stand_in)
+    self.dockq = functools.cache(self._dockq)
+    self.nearness = functools.cache(self._nearness)
+
+  def total(self, assignment: Assignment) -> float:
+    """The sum of DockQ over the interfaces between chains that have a partner."""
+    placed = ((r, s, assignment[r], assignment[s]) for r, s in self.interfaces)
+    return sum(self.dockq(r, s, m, n).score for r, s, m, n in placed if m >= 0 and n >= 0)
+
+  def in_space(self, assignment: Assignment) -> float:
+    """How well all chains lie together: the highest `nearness` with one of them superposed."""
+    partners = [(r, m) for r, m in enumerate(assignment) if m >= 0]
+    rows, columns = np.array(partners).T
+    return max(float(self.nearness(r, m)[rows, columns].sum()) for r, m in partners)
+
+  def _heavy_atoms(self, m: int) -> dockq.HeavyAtoms:
+    return dockq.heavy_atoms(self.predicted[m].atom_positions, self.predicted[m].atom_mask)
+
+  def _touching(self, m: int, n: int) -> np.ndarray:
+    """The contacts of two predicted chains: [P, 2]."""
+    return dockq.touching(self._atoms(m), self._atoms(n), dockq.CONTACT)
+
+  def _stand_in(self, r: int, m: int) -> dockq.StandIn:
+    """Predicted chain m in the place of true chain r."""
+    own, true = self.predicted[m], self.true[r]
+    return dockq.stand_in(
+      self.matched[r][m].partner, true.atom_positions, true.atom_mask, own.atom_positions, own.atom_mask
+    )
+
+  def _dockq(self, r: int, s: int, m: int, n: int) -> dockq.DockQ:
+    """The interface of true chains r and s with predicted chains m and n in their places."""
+    return dockq.score_interface(self.interfaces[r, s], self.stand_in(r, m), self.stand_in(s, n), self._contacts(m, n))
+
+  def _nearness(self, r: int, m: int) -> np.ndarray:
+    """How near each predicted chain comes to each true one when m is superposed on r: [R, M], sums of TM-score's terms.
+
+    It is 0 for chains that may not stand for one another.
+    """
+    near = np.zeros(self.allowed.shape)
+    if (motion := self.stand_in(r, m).motion) is None:
+      return near
+    rotation, translation = motion
+    for s, n in np.argwhere(self.allowed):
+      predicted, true = self.stand_in(int(s), int(n)).ca()
+      squared = np.sum((predicted @ rotation.T + translation - true) ** 2, axis=-1)
+      near[s, n] = np.sum(1 / (1 + squared / self._d0**2))
+    return near
