@@ -258,6 +258,8 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
     (['--num-models', '9'], 'num_models=9: must be 1 to 5'),
     (['--model-order', '1,1'], 'each at most once'),
     (['--model-type', 'alphafold2', '--rank', 'ptm'], 'give no pTM'),
+    (['--model-type', 'alphafold2', '--rank', 'multimer'], 'give no pTM and no ipTM'),
+    (['--ipsae-cutoff', '40'], 'ipsae_cutoff=40.0: must lie between 0 and 32'),
     (['--max-msa', '0:5'], 'such as 512:1024'),
     (['--max-msa', '8:8', '--max-seq', '4'], 'leave out max_seq'),
     (['--num-recycle', '-1'], 'num_recycle=-1'),

@@ -34,6 +34,7 @@ from small_runs import (
   python,
   raw,
 )
+from test_interfaces import prediction_of
 
 from alphafold_jax import atomic, attempts, cli, errors, planning, prediction, runs, screen, settings, sharing, tasks
 from alphafold_jax.data import features
@@ -1116,3 +1117,26 @@ def test_complexes_are_ranked_and_listed_by_their_interfaces_beside_single_chain
   assert predict(source, out, *flags, '--rank', 'plddt') == 0 and not computed
   again = [row['mean_plddt'] for row in load_json(out / 'c.done.txt')['predictions']]
   assert again == sorted(again, reverse=True) and (out / 'm.done.txt').read_text() == before['m']
+
+
+def test_a_complex_is_read_back_as_it_was_kept_and_a_single_chain_has_nothing_more_on_disk(tmp_path):
+  one = dataclasses.replace(prediction_of('two'), chain_names=('H', 'L'))
+  kept = stored.save(tmp_path, 'k', one)
+  found = stored.find(tmp_path, 'p', 'p', one.tag, 'k')
+  for other in (kept, found):
+    assert (other.iptm, other.chains, other.passes) == (one.iptm, ('H', 'L'), one.passes)
+    assert other.interfaces == one.interfaces and repr(other) == repr(one)
+  single = {name: array for name, array in one.arrays.items() if name != 'chain_tm'}
+  passes = tuple(dataclasses.replace(done, iptm=None) for done in one.passes)
+  stored.save(tmp_path, 'k', dataclasses.replace(one, arrays=single, iptm=None, chain_names=(), passes=passes))
+  with np.load(tmp_path / f'{one.tag}.npz') as archive:
+    header = json.loads(archive['__result__'].tobytes())
+  assert list(header) == ['key', 'tag', 'model_name', 'seed', 'mean_plddt', 'ptm', 'passes', 'notes']
+  assert list(header['passes'][0]) == ['index', 'mean_plddt', 'ptm', 'change', 'seconds']
+
+
+def test_a_complex_without_its_terms_counts_as_damaged(tmp_path):
+  one = prediction_of('two')
+  arrays = {name: array for name, array in one.arrays.items() if name != 'chain_tm'}
+  stored.save(tmp_path, 'k', dataclasses.replace(one, arrays=arrays))
+  assert stored.find(tmp_path, 'p', 'p', one.tag, 'k') is None

@@ -36,7 +36,7 @@ LEGEND_ROWS = 12
 MAX_GROUPS = 40  # of alignment rows that lines are drawn between
 RESOLUTIONS = (150, 120, 100, 80, 60, 45)  # dots per inch
 _PALE = 0.22  # of a band's colour behind the lines
-_BAR = 34  # points from one scale to the next
+_BAR = 42  # points from one scale to the next
 _SCALES = {
   'ipTM': 'Reds',
   'pTM': 'Greys',
@@ -113,7 +113,9 @@ def plddt(
   lines[0] = (*lines[0][:2], 1.6)
   for i, prediction in reversed(list(enumerate(predictions))):  # the best is drawn last, on top
     values = np.asarray(prediction.plddt)
-    sheet.line(panel.places(np.arange(1, len(values) + 1), values), 1.1 if i else 1.6, colours[i])
+    points = panel.places(np.arange(1, len(values) + 1), values)
+    for of_chain in np.split(points, np.cumsum(chain_lengths(prediction))[:-1]):
+      sheet.line(of_chain, 1.1 if i else 1.6, colours[i])
   panel.border()
   panel.label_x('Position', ticks(1, num_res, 10))
   panel.label_y('pLDDT (0–100)', range(0, 101, 20))
@@ -313,7 +315,7 @@ def _chain_ticks(panel: Panel, lengths: Sequence[int], names: Sequence[str], siz
   ends = np.cumsum([0, *lengths]) + 0.5
   heights = np.diff(panel.places(0, ends)[:, 1])
   rows = zip(names, (ends[1:] + ends[:-1]) / 2, heights)
-  return {float(middle): panel.sheet.fitted(name, size, 20) for name, middle, height in rows if height > size}
+  return {float(middle): panel.sheet.fitted(name, size, 26) for name, middle, height in rows if height > size}
 
 
 def _borders(lengths: Sequence[int]) -> list[float]:
