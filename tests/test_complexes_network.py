@@ -89,6 +89,7 @@ def test_for_a_network_of_single_chains_another_chain_is_as_far_away_as_can_be()
 # ------------------------------------------------------------------------------------------ clusters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_rest', [9, 300])
 def test_clusters_of_complexes_equal_alphafolds_ties_and_rows_of_gaps_included(num_rest):
   rng = np.random.default_rng(num_rest)
@@ -109,6 +110,7 @@ def test_clusters_of_complexes_equal_alphafolds_ties_and_rows_of_gaps_included(n
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_padding_belongs_to_no_cluster():
   msa = padding.pad_batch(make_batch().msa, {'num_res': 16, 'num_seq': 14})
   drawn = sampling.sample_msa(jax.random.key(0), jax.tree.map(jnp.asarray, msa), SPEC.sampling)
@@ -139,6 +141,7 @@ def moved(given: schema.Templates, which: np.ndarray) -> schema.Templates:
   return dataclasses.replace(given, atom_positions=positions)
 
 
+@pytest.mark.slow
 def test_empty_slots_and_chains_without_a_template_are_alanine_of_unknown_atoms():
   batch = make_batch()
   asym, given = batch.asym_id, batch.templates
@@ -155,6 +158,7 @@ def test_empty_slots_and_chains_without_a_template_are_alanine_of_unknown_atoms(
   assert none.aatype.shape == (1, 11) and not np.any(none.aatype) and not np.any(none.atom_mask)
 
 
+@pytest.mark.slow
 def test_a_residue_is_in_no_direction_of_itself_and_unit_vectors_have_length_one():
   found = geometry(make_batch().templates, 1)
   assert not found[np.arange(11), np.arange(11), 40:43].any()
@@ -164,6 +168,7 @@ def test_a_residue_is_in_no_direction_of_itself_and_unit_vectors_have_length_one
   np.testing.assert_allclose(lengths[known], 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_structures_of_single_chains_say_nothing_between_chains():
   batch = make_batch()
   apart = batch.asym_id[:, None] != batch.asym_id[None]
@@ -172,6 +177,7 @@ def test_structures_of_single_chains_say_nothing_between_chains():
   np.testing.assert_allclose(geometry(moved(batch.templates, batch.asym_id == 2)), found, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_structure_of_several_chains_says_how_they_stand():
   batch = make_batch()
   asym, given = batch.asym_id, batch.templates

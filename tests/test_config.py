@@ -19,6 +19,7 @@ MONOMERS = tuple(name for name in config.MODELS if name not in COMPLEXES)
 
 # Our key -> where the official configuration has the same number.
 OF_MONOMERS = {
+  'heads.num_masked_msa_classes': 'model.heads.masked_msa.num_output',
   'embedder.max_relative': 'model.embeddings_and_evoformer.max_relative_feature',
   'sampling.num_extra': 'data.common.max_extra_msa',
   'sampling.masked_fraction': 'data.eval.masked_msa_replace_fraction',
@@ -69,7 +70,6 @@ SAME = {
   'structure.position_scale': 'model.heads.structure_module.position_scale',
   'structure.num_angle_block': 'model.heads.structure_module.sidechain.num_residual_block',
   'heads.num_distogram_bins': 'model.heads.distogram.num_bins',
-  'heads.num_masked_msa_classes': 'model.heads.masked_msa.num_output',
   'heads.num_plddt_bins': 'model.heads.predicted_lddt.num_bins',
 }
 # The dropout rates of training.
@@ -105,6 +105,7 @@ def test_hyperparameters_of_complexes_are_the_published_ones(name):
   ours, theirs = config.model_config(name), official_config.model_config(name)
   assert_same(ours, theirs, SAME | OF_COMPLEXES)
   assert ours.heads.num_pae_bins == theirs.model.heads.predicted_aligned_error.num_bins
+  assert ours.heads.num_masked_msa_classes == 22  # a constant there
   assert ours.extra_msa.outer_product_first and ours.templates.pair.order == ours.evoformer.pair.order
   rows = {'_v3': 2048 if name[6] in '123' else 1152}.get(name[-3:], 1152)  # the older versions as they were released
   passes = {'_v3': (20, 0.5)}.get(name[-3:], (3, -1.0))

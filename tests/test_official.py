@@ -20,7 +20,9 @@ from alphafold_jax.weights.rules import parts
 
 PUBLISHED = json.loads((Path(__file__).parent / 'data' / 'parameter_shapes.json').read_text())
 # Of complexes one of each layout; all others differ from these in numbers of rows and passes alone.
-DIFFERENT = [name for name in config.MODELS if 'multimer' not in name] + ['model_1_multimer', 'model_1_multimer_v3']
+DIFFERENT = [name for name in config.MODELS if 'multimer' not in name] + [
+  pytest.param(name, marks=pytest.mark.slow) for name in ('model_1_multimer', 'model_1_multimer_v3')
+]
 
 
 @functools.cache
