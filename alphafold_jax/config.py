@@ -8,12 +8,12 @@ misspelt or missing key is an error before anything is traced.
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-import numpy as np
 from ml_collections import config_dict
 
-from alphafold_jax import choices, naming
+from alphafold_jax import choices
+from alphafold_jax.dotted import changed as changed
 from alphafold_jax.errors import InputError
 
 _TRIANGLES_FIRST = ('multiplication_outgoing', 'multiplication_incoming', 'attention_starting', 'attention_ending')
@@ -268,37 +268,6 @@ def model_number(name: str) -> int:
   return int(number[1])
 
 
-def changed(config: config_dict.ConfigDict, changes: Mapping[str, Any]) -> config_dict.ConfigDict:
-  """A copy of a configuration with dotted keys replaced, such as {'evoformer.num_block': 2}.
-
-  Keys below a section that the model lacks (templates) are ignored.
-
-  Raises:
-    InputError: a key does not exist, or has a value of another kind.
-  """
-  result = config.copy_and_resolve_references()
-  with result.unlocked():
-    for key, value in changes.items():
-      *sections, last = key.split('.')
-      place = result
-      for section in sections:
-        if place is not None:
-          place = place[section] if _holds(place, section) else _unknown(key, config)
-      if place is None:
-        continue
-      if not _holds(place, last):
-        _unknown(key, config)
-      if isinstance(place[last], config_dict.ConfigDict) and not isinstance(value, Mapping | type(None)):
-        raise InputError(
-          f'{key}={value!r}: names a section; choose {", ".join(f"{key}.{name}" for name in place[last])}'
-        )
-      try:
-        place[last] = value.item() if isinstance(value, np.generic) else value
-      except TypeError:
-        raise InputError(f'{key}={value!r}: must be of the kind of {place[last]!r}') from None
-  return result
-
-
 def as_kept(config: config_dict.ConfigDict) -> dict[str, Any]:
   """A model's configuration as results keep it, and their digests: of LATER only what changes the network."""
   result = config.to_dict()
@@ -325,28 +294,6 @@ def _later(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
       section = (section or {}).get(name)
     if section is not None:
       yield section, last, unchanged
-
-
-def _holds(place: Any, key: str) -> bool:
-  return isinstance(place, config_dict.ConfigDict) and key in place
-
-
-def _unknown(key: str, config: config_dict.ConfigDict) -> NoReturn:
-  """Raises InputError, with the file that has the setting's neighbours, and the name that is most like it."""
-  names = _dotted(config)
-  file = 'experiments.py' if 'optimizer' in config and not key.startswith('model.') else 'config.py'  # of training
-  near = naming.nearest(key, names) or next((name for name in names if name.endswith(f'.{key}')), None)
-  hint = f'did you mean {near!r}? ' if near else ''
-  raise InputError(f'there is no setting {key!r}; {hint}see alphafold_jax/{file} for all of them')
-
-
-def _dotted(config: config_dict.ConfigDict, prefix: str = '') -> list[str]:
-  """The names of all settings, sections left out."""
-  return [
-    name
-    for key, value in config.items()
-    for name in (_dotted(value, f'{prefix}{key}.') if isinstance(value, config_dict.ConfigDict) else [prefix + key])
-  ]
 
 
 def model_config(name: str) -> config_dict.ConfigDict:

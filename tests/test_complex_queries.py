@@ -236,7 +236,7 @@ def test_a_complex_has_another_key_than_the_protein_of_the_same_letters():
 
   assert key('MKTAY') == keys.of_json(['MKTAY', None])  # as ever
   assert len({key('MKTAY'), key('MKT:AY'), key('MK:TAY')}) == 3
-  assert key('MKT:AY') == key('MKT:AY', chain_names=('H', 'L'))
+  assert key('MKT:AY') != key('MKT:AY', chain_names=('H', 'L'))  # files show the names
   alignment = complexes.parse(A3M, 'x')[1]
   fewer = complexes.ComplexAlignment(complexes.bare(alignment.queries).unpaired, alignment.paired)
   assert len({key('MKT:AY', alignment), key('MKT:AY', fewer), key('MKT:AY')}) == 3
@@ -342,13 +342,9 @@ def test_templates_of_chains_are_joined_slot_by_slot():
 # ------------------------------------------------------------------------------------------ runs
 
 
-def test_a_run_refuses_a_complex_until_it_can_do_it_right(write, tmp_path):
+def test_a_run_takes_single_chains_and_complexes(write, tmp_path):
   write('p.fasta', '>x\nMKT:AY\n>y\nMKT\n')
   features.save_features(tmp_path / 'z.npz', features.make_batch('MKT:AY'), {'name': 'z'})
   found = work.find(tmp_path, takes_bare=True)
-  assert [one.name for one in found.jobs] == ['y']
-  assert all(
-    'a complex of 2 chains; this command predicts single chains so far' in one.message for one in found.failures
-  )
-  taken = work.find(tmp_path, takes_bare=True, takes_complexes=True)
-  assert [(one.name, one.query.lengths) for one in taken.jobs] == [('x', (3, 2)), ('y', ()), ('z', (3, 2))]
+  assert [(one.name, one.query.lengths) for one in found.jobs] == [('x', (3, 2)), ('y', ()), ('z', (3, 2))]
+  assert [one.is_complex for one in found.jobs] == [True, False, True] and found.kinds == (False, True)

@@ -43,7 +43,7 @@ from alphafold_jax.data.queries import Query
 from alphafold_jax.output.record import Pass
 from alphafold_jax.runs.files import ending, job_files, report, stored
 from alphafold_jax.runs.fleet import models, progress
-from alphafold_jax.runs.work import inputs, keys
+from alphafold_jax.runs.work import inputs, keys, loading
 from alphafold_jax.weights import official, store
 from alphafold_jax.weights.random import random_params
 
@@ -1022,7 +1022,7 @@ def test_what_does_not_fit_the_memory_is_read_again(tmp_path, monkeypatch):
 def test_alignments_in_memory_are_written_with_their_insertions_counted(tmp_path):
   alignment = parse_a3m('>q\nMKTAY\n>one\nMKabTA-\n', 'p')
   job = inputs.Job('p', Query('p', 'MKTAY', alignment))
-  assert inputs.load(job, None).alignment_text() == '>q\nMKTAY\n>one\nMKxxTA-\n'
+  assert loading.load(job, None).alignment_text() == '>q\nMKTAY\n>one\nMKxxTA-\n'
 
 
 # ------------------------------------------------------------------------------------------ progress and report

@@ -31,6 +31,7 @@ FLOORS = (
     'untrusted',
     'program_files',
     'program_archive',
+    'dotted',
     'config',
     'experiments',
     'settings',

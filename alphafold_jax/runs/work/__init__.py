@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is to be done: proteins with all that shapes their predictions.
 
-inputs     proteins found, put in order, read and made features of
+inputs     proteins found and put in order
+loading    read, and made features of
 searching  homologues and templates for bare sequences
 templates  where templates come from
 keys       digests of content: what makes two predictions the same
 """
 
-from alphafold_jax.runs.work.inputs import Inputs, Job, LoadedJob, depth, find, in_order, load
+from alphafold_jax.runs.work.inputs import Inputs, Job, depth, find, in_order
 from alphafold_jax.runs.work.keys import Keys, of_input, of_run
+from alphafold_jax.runs.work.loading import LoadedJob, load
 from alphafold_jax.runs.work.searching import Searches, found_text, is_bare, search_for, try_to_keep
 from alphafold_jax.runs.work.templates import TemplateSource, template_source
 

@@ -151,7 +151,7 @@ class FoundStructures:
       return None
     digests = [
       keys.of_json([[dataclasses.astuple(hit) for hit in hits], [self._file_of(hit) for hit in hits]])
-      for hits in _read_hits(job)
+      for hits in _hits_of(job)
     ]
     return keys.of_json(digests) if job.is_complex else digests[0]
 
@@ -171,7 +171,7 @@ class FoundStructures:
     """The best of a protein's hits as schema.Templates; None, with the reasons logged, if none is left."""
     if job.hits is None:
       return None
-    of_sequence = dict(zip(job.query.chains.distinct, _read_hits(job), strict=True))
+    of_sequence = dict(zip(job.query.chains.distinct, _hits_of(job), strict=True))
     return _stacked(job, [self._for_chain(who, sequence, of_sequence[sequence]) for who, sequence in _named(job)])
 
   def _for_chain(self, who: str, sequence: str, hits: list[TemplateHit]) -> Sequence[Any]:
@@ -189,15 +189,19 @@ class FoundStructures:
     return chosen.templates
 
 
-def _read_hits(job: Job) -> list[list[TemplateHit]]:
-  """The hits of each distinct chain that runs.work.searching kept."""
-  path = job.hits
-  assert path is not None
+def _hits_of(job: Job) -> list[list[TemplateHit]]:
+  """The hits of each distinct chain."""
+  assert job.hits is not None
+  return _read_hits(job.hits, len(job.query.chains.distinct) if job.is_complex else None)
+
+
+def _read_hits(path: Path, num_chains: int | None = None) -> list[list[TemplateHit]]:
+  """The hits that runs.work.searching kept, of one chain, or of so many distinct chains of a complex."""
   try:
     content = untrusted.from_json(path.read_text(encoding='utf-8'))
-    found = [[TemplateHit.from_json(hit) for hit in hits] for hits in (content if job.is_complex else [content])]
-    if len(found) != (expected := len(job.query.chains.distinct)):
-      raise ValueError(f'hits of {len(found)} chains instead of {expected}')
+    found = [[TemplateHit.from_json(hit) for hit in hits] for hits in ([content] if num_chains is None else content)]
+    if num_chains is not None and len(found) != num_chains:
+      raise ValueError(f'hits of {len(found)} chains instead of {num_chains}')
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise InputError(f'{path}: damaged ({error}); remove it, and the same command searches again') from None
   return found
