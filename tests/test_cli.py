@@ -91,12 +91,12 @@ OURS = (
 )  # fmt: skip
 ACCEPTED = (
   ('use-fast-kernels',), ('kernel-backend', 'pallas'), ('compile-mode', 'fast'), ('recompile-padding', '0'),
-  ('disable-unified-memory',), ('use-gpu-relax',), ('calc-extra-ptm',), ('disable-cluster-profile',),
+  ('disable-unified-memory',), ('use-gpu-relax',), ('calc-extra-ptm',),
   ('custom-template-cache-path', 'cache'), ('num-relax', '0'), ('relax-tolerance', '2.39'),
 )  # fmt: skip
 REFUSED = (
   ('amber',), ('num-relax', '5'), ('relax-max-iterations', '0'), ('relax-tolerance', '1'), ('relax-stiffness', '1'),
-  ('relax-max-outer-iterations', '1'), ('no-use-probs-extra',),
+  ('relax-max-outer-iterations', '1'), ('no-use-probs-extra',), ('disable-cluster-profile',),
   ('initial-guess',), ('initial-guess', 'x.pdb'), ('pdb-hit-file', 'x.m8'), ('pdb-hit-file',), ('af3-json',),
 )  # fmt: skip
 

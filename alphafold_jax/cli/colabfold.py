@@ -30,6 +30,7 @@ _RELAXED = (
 )
 _CONTACTS = 'actifpTM of counted contacts is not part of this version; here they are weighted by their probability'
 _NO_RELAXATION = 'nothing is relaxed'
+_PROFILE = 'hiding the profiles of clusters from the models of complexes is not part of this version; leave it out'
 _HITS = (
   'reading template hits from a file is not part of this version; search with --templates, or give the structures with '
   '--template-map or --custom-template-path'
@@ -49,7 +50,7 @@ FOREIGN = {
   '--use-gpu-relax': ForeignFlag(_NO_RELAXATION, takes=False),
   '--calc-extra-ptm': ForeignFlag('the files of complexes always have these scores here', takes=False),
   '--no-use-probs-extra': ForeignFlag(_CONTACTS, refused=True, takes=False),
-  '--disable-cluster-profile': ForeignFlag('concerns models of complexes alone', takes=False),
+  '--disable-cluster-profile': ForeignFlag(_PROFILE, refused=True, takes=False),
   '--initial-guess': ForeignFlag(_GUESS, refused=True),
   '--pdb-hit-file': ForeignFlag(_HITS, refused=True),
   '--custom-template-cache-path': ForeignFlag('templates need no cache here'),
