@@ -50,13 +50,23 @@ def padded_sizes(
   return {
     'num_res': num_res or padding.residue_bucket(sizes['num_res'], num_devices),
     'num_seq': padding.padded_depth(sizes['num_seq'], num_taken),
-    'num_templ': _num_slots(config, np.asarray(batch.templates.mask)),
+    'num_templ': _num_slots(config, batch),
   }
 
 
-def _num_slots(config: Mapping[str, Any], mask: np.ndarray) -> int:
+def takes_templates(config: Mapping[str, Any], batch: schema.Batch) -> bool:
+  """Whether a network can be shown templates of a protein.
+
+  One of single chains would take the chains' templates, each in coordinates of its own, for one structure.
+  """
+  is_of_chains = config['embedder'].get('max_relative_chain', 0) > 0
+  return config['templates'] is not None and (is_of_chains or len(np.unique(batch.asym_id)) == 1)
+
+
+def _num_slots(config: Mapping[str, Any], batch: schema.Batch) -> int:
   """The slots that templates are padded to; without any none, or one where empty slots count, which are all alike."""
-  if config['templates'] is None:
+  mask = np.asarray(batch.templates.mask)
+  if not takes_templates(config, batch):
     return 0
   if np.any(mask > 0):
     return max(config['max_templates'], len(mask))

@@ -140,8 +140,10 @@ def to_task(
   check_kind('name', name, (str, type(None)), 'must be text')
   check_kind('templates', templates, (schema.Templates, type(None)), 'must be from data.templates.stack_templates')
   batch = batches.to_batch(query, templates, model.takes_couplings)
-  if model.config.templates is None and np.any(np.asarray(batch.templates.mask)):
-    warnings.warn(f'templates are not used by {model.name}; model_1 and model_2 take them', stacklevel=3)
+  if np.any(np.asarray(batch.templates.mask)) and not planning.takes_templates(model.config, batch):
+    of_chains = model.config.templates is not None
+    takers = 'models of complexes take those of several chains' if of_chains else 'model_1 and model_2 take them'
+    warnings.warn(f'templates are not used by {model.name}; {takers}', stacklevel=3)
   name = name or getattr(query, 'name', None) or 'query'
   names = tuple(chain_names or getattr(query, 'chain_names', ()))
   _check_chain_names(names, batch)

@@ -74,6 +74,11 @@ _GROUPS: dict[str, Flags] = {
       'a structure (mmCIF, PDB) or a folder of them, used as template where it fits the protein (models 3, 4 and 5 '
       'take none)',
     ),
+    '--template-complex': value(
+      'PATH',
+      'a structure of several chains, or a folder of them, shown to models of complexes with its interfaces: it steers '
+      'how the chains lie',
+    ),
     '--template-map': value(
       'FILE', 'JSON: structures with their residues on the protein, each taken as it is; see docs/search.md'
     ),

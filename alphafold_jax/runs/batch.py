@@ -153,6 +153,9 @@ class _Run:
     models = self.models.names if self.models else self.options.models
     if self.templates and all(self.options.model_config(name).templates is None for name in models):
       _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))
+    if self.templates and True in self.found.kinds and not self.options.has_models_of_complexes:
+      shown = ', '.join(self.options.of(True).models)
+      _log.warning('templates of complexes are not used by %s; the models of complexes take them', shown)
     for note in self.templates.notes if self.templates else ():
       _log.warning('%s', note)
     for note in self.found.notes:

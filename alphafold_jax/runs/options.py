@@ -68,6 +68,7 @@ class Options:
   params: str | Path | None = None  # file, folder, None: the default folder or the package's own, or 'random'
   complex: bool = False  # the records of a FASTA file are the chains of one complex
   custom_template_path: str | Path | None = None
+  template_complex: str | Path | None = None  # structures of whole complexes
   template_map: str | Path | None = None  # JSON: structures with their places, see data/template_map.py
   rank: str = 'auto'  # auto: plddt, of complexes multimer; see `choices.ranking`
   ipsae_cutoff: float | None = None  # Å, PAE of the pairs that ipSAE is of; None: 15
@@ -119,6 +120,7 @@ class Options:
       raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
     sources = {
       '--custom-template-path': self.custom_template_path,
+      '--template-complex': self.template_complex,
       '--template-map': self.template_map,
       '--templates': self.search is not None and self.search.templates,
     }
@@ -214,9 +216,14 @@ class Options:
       return self
     return dataclasses.replace(self, model_type=FOR_COMPLEXES)
 
+  @property
+  def has_models_of_complexes(self) -> bool:
+    """Whether complexes are predicted by models that were made for them."""
+    return configs.model_config(self.of(True).models[0]).embedder.max_relative_chain > 0
+
   def merging(self, is_complex: bool) -> Merging:
     """Which rows are taken of the alignments of a complex: as the program did whose models are run."""
-    if configs.model_config(self.of(is_complex).models[0]).embedder.max_relative_chain == 0:
+    if not self.has_models_of_complexes:
       return FOR_MONOMER_MODELS
     return DEEPMIND if self.search is not None and self.search.mode == 'hmmer' else COLABFOLD
 

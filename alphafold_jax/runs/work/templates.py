@@ -302,6 +302,10 @@ def template_source(options: Options, found: Inputs) -> TemplateSource | None:
 def _source_for_all(options: Options, found: Inputs) -> GivenStructures | MappedStructures | FoundStructures | None:
   if options.custom_template_path:
     return GivenStructures(options.custom_template_path)
+  if options.template_complex:
+    from alphafold_jax.runs.work.complex_templates import GivenComplexes  # which is made of GivenStructures
+
+    return GivenComplexes(options.template_complex)
   if options.template_map:
     return MappedStructures(options.template_map, found)
   return FoundStructures(options.search) if options.search and options.search.templates else None

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Structures of whole complexes as templates: which chain stands for which, and that they share coordinates."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alphafold_jax.constants import residues
+from alphafold_jax.data.chains import Chains
+from alphafold_jax.data.complex_templates import place_complex, stack_complexes
+from alphafold_jax.data.structures import read_chains
+from alphafold_jax.errors import InputError
+
+HAEMOGLOBIN = Path(__file__).parent / 'data' / 'complexes' / '2HHB.pdb.gz'
+CA = residues.ATOM_INDEX['CA']
+
+
+@pytest.fixture(scope='module')
+def known():
+  return read_chains(HAEMOGLOBIN)  # A and C are one protein, B and D the other
+
+
+@pytest.fixture(scope='module')
+def placed(known):
+  alpha, beta = known['A'].sequence, known['B'].sequence
+  chains = Chains((alpha, alpha, beta, beta))
+  return chains, place_complex(chains, HAEMOGLOBIN)
+
+
+def test_copies_take_chains_in_the_order_of_both(placed):
+  _, one = placed
+  assert [template.name for template in one.templates] == ['2HHB_A', '2HHB_C', '2HHB_B', '2HHB_D']
+
+
+def test_all_chains_of_a_slot_are_of_one_structure_in_its_coordinates(placed, known):
+  chains, one = placed
+  stacked = stack_complexes(chains, [one])
+  assert stacked.mask.tolist() == [1, 0, 0, 0] and np.all(stacked.structure_id == 0)
+  expected = np.concatenate([known[name].atom_positions[:, CA] for name in 'ACBD'])
+  np.testing.assert_array_equal(stacked.atom_positions[0, :, CA], expected)
+
+
+def test_a_chain_without_a_counterpart_has_no_atoms(placed, known):
+  alpha, beta = known['A'].sequence, known['B'].sequence
+  chains = Chains((beta, 'GSHMWWWWWWKRYPNWTACWWWWWWWWW', alpha))
+  one = place_complex(chains, HAEMOGLOBIN)
+  assert [template and template.name for template in one.templates] == ['2HHB_B', None, '2HHB_A']
+  stacked = stack_complexes(chains, [one])
+  assert not stacked.atom_mask[0, chains.spans[1]].any()
+
+
+def test_a_structure_without_two_chains_of_the_complex_is_refused(known):
+  with pytest.raises(InputError, match='0 can stand for a chain of the complex; at least two must'):
+    place_complex(Chains(('GSHMWWWWWWKRYPNWTACWWWWWWWWW', 'MKWWWWWWWWHHHHHHWWWWWWPPPPP')), HAEMOGLOBIN)
