@@ -76,6 +76,10 @@ def run(
   padded, alignment = compiled.stacked([(programs.without_alignment(batch), batch.msa) for batch in batches])
   params, (padded, alignment) = compiled.put(first.params), compiled.put((padded, alignment))
   context, previous = compiled.begin(params, key_of(first.config.num_recycle + 1), padded)
+  if any(task.initial_guess is not None for task in tasks):
+    guesses = compiled.stacked([task.padded_guess() for task in tasks])
+    positions = jax.device_put(guesses, previous.atom_positions.sharding)
+    previous = dataclasses.replace(previous, atom_positions=positions)
   courses = [
     _Course(task, one, functools.partial(compiled.of, index=index))
     for index, (task, one) in enumerate(zip(tasks, on_pass, strict=True))

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from alphafold_jax import attempts, batches, devices, planning, programs, schema
 from alphafold_jax.arguments import check_kind, check_whole, wrong
 from alphafold_jax.batches import as_batch as as_batch
 from alphafold_jax.choices import MAX_SEED
+from alphafold_jax.constants import residues
+from alphafold_jax.data import initial_guess as guessing
 from alphafold_jax.data.alignment import Alignment
+from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.queries import Query
 from alphafold_jax.models import Model
 from alphafold_jax.models import load_model as load_model
@@ -35,6 +39,7 @@ def predict(
   name: str | None = None,
   chain_names: Sequence[str] | None = None,
   templates: schema.Templates | None = None,
+  initial_guess: str | Path | np.ndarray | None = None,
   settings: Settings | None = None,
   on_pass: OnPass | None = None,
   plan: planning.Plan | None = None,
@@ -50,6 +55,7 @@ def predict(
     name: of the protein; by default the query's.
     chain_names: of its chains, in their order; by default the query's, else A, B, ...
     templates: structures placed on the query, from `data.templates`.
+    initial_guess: a structure that the first pass goes on from: a file, or atoms [num_res, 37, 3] in Å.
     settings: how to run.
     on_pass: called after each pass with its numbers and a function that fetches the structure so far; if it has to
       begin again, in another precision or with less memory, the first pass comes again.
@@ -69,6 +75,8 @@ def predict(
   settings = to_settings(settings, changes, make_room)
   batches.warn_of_bare_sequence(query)
   task = to_task(model, query, seed, name, templates, settings, plan.num_res if plan else None, chain_names)
+  if initial_guess is not None:
+    task = dataclasses.replace(task, initial_guess=_guess(initial_guess, task.batch))
   return attempts.complete(task, plan or attempts.planned(task, make_room), on_pass, make_room)
 
 
@@ -148,6 +156,18 @@ def to_task(
   names = tuple(chain_names or getattr(query, 'chain_names', ()))
   _check_chain_names(names, batch)
   return Task(model, configured(model, settings), settings, batch, num_res, name, seed, names)
+
+
+def _guess(given: Any, batch: schema.Batch) -> np.ndarray:
+  """The structure that the first pass is given, [num_res, 37, 3] Å; InputError if it is not of this protein."""
+  if isinstance(given, str | Path):
+    letters = ''.join(residues.MSA_ALPHABET[token] for token in batch.aatype)
+    lengths = np.unique(batch.asym_id, return_counts=True)[1].tolist()
+    return guessing.initial_guess(Chains.cut(letters, lengths), given)
+  positions, shape = np.asarray(given), (len(batch.aatype), 37, 3)
+  if positions.shape != shape or positions.dtype.kind != 'f' or not np.isfinite(positions).all():
+    raise wrong('initial_guess', given, f'must be a file, or finite numbers [{shape[0]}, 37, 3] in Å')
+  return positions.astype(np.float32)
 
 
 def _check_chain_names(names: tuple[Any, ...], batch: schema.Batch) -> None:

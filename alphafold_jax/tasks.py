@@ -30,6 +30,7 @@ class Task:
   name: str = ''  # of the protein
   seed: int = 0
   chain_names: tuple[str, ...] = ()  # of the protein; none: A, B, ...
+  initial_guess: np.ndarray | None = None  # [num_res, 37, 3] Å: what the first pass is given; None: zeros
 
   __repr__ = one_line
 
@@ -73,6 +74,12 @@ class Task:
     elif batch.couplings is None:
       batch = dataclasses.replace(batch, couplings=coevolution.no_features(len(batch.aatype)))
     return padding.pad_batch(batch, self.sizes)
+
+  def padded_guess(self) -> np.ndarray:
+    """The structure that the first pass is given, at its padded length."""
+    num_res = len(self.batch.aatype)
+    guess = np.zeros((num_res, 37, 3), np.float32) if self.initial_guess is None else self.initial_guess
+    return np.pad(guess, ((0, self.sizes['num_res'] - num_res), (0, 0), (0, 0)))
 
   def program(self, kernels: ops.Kernels | None = None, num_proteins: int = 1) -> tuple[tuple, Hashable]:
     """The arguments of `programs.compiled`, and the sizes: equal for what is compiled once."""

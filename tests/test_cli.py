@@ -87,7 +87,7 @@ OURS = (
   'num-models', 'model-type', 'model-order', 'use-dropout', 'max-seq', 'max-extra-seq', 'max-msa', 'data', 'rank',
   'stop-at-score', 'jobname-prefix', 'save-all', 'save-recycles', 'save-single-representations',
   'save-pair-representations', 'skip-output', 'overwrite-existing-results', 'zip', 'sort-queries-by', 'host-url',
-  'debug-logging', 'pair-mode', 'pair-strategy',
+  'debug-logging', 'pair-mode', 'pair-strategy', 'initial-guess',
 )  # fmt: skip
 ACCEPTED = (
   ('use-fast-kernels',), ('kernel-backend', 'pallas'), ('compile-mode', 'fast'), ('recompile-padding', '0'),
@@ -97,7 +97,7 @@ ACCEPTED = (
 REFUSED = (
   ('amber',), ('num-relax', '5'), ('relax-max-iterations', '0'), ('relax-tolerance', '1'), ('relax-stiffness', '1'),
   ('relax-max-outer-iterations', '1'), ('no-use-probs-extra',), ('disable-cluster-profile',),
-  ('initial-guess',), ('initial-guess', 'x.pdb'), ('pdb-hit-file', 'x.m8'), ('pdb-hit-file',), ('af3-json',),
+  ('pdb-hit-file', 'x.m8'), ('pdb-hit-file',), ('af3-json',),
 )  # fmt: skip
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Structures of whole complexes as templates: which chain stands for which, and that they share coordinates."""
+"""Structures of whole complexes as templates and first guesses: which chain stands for which; shared coordinates."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 from alphafold_jax.constants import residues
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complex_templates import place_complex, stack_complexes
+from alphafold_jax.data.initial_guess import initial_guess
 from alphafold_jax.data.structures import read_chains
 from alphafold_jax.errors import InputError
 
@@ -53,3 +54,12 @@ def test_a_chain_without_a_counterpart_has_no_atoms(placed, known):
 def test_a_structure_without_two_chains_of_the_complex_is_refused(known):
   with pytest.raises(InputError, match='0 can stand for a chain of the complex; at least two must'):
     place_complex(Chains(('GSHMWWWWWWKRYPNWTACWWWWWWWWW', 'MKWWWWWWWWHHHHHHWWWWWWPPPPP')), HAEMOGLOBIN)
+
+
+def test_a_first_guess_has_the_atoms_of_the_structure_and_traces_what_is_missing(known):
+  beta, longer = known['B'].sequence, known['A'].sequence[:60] + 'GGGG' + known['A'].sequence[60:]
+  guess = initial_guess(Chains((longer, beta)), HAEMOGLOBIN)
+  np.testing.assert_array_equal(guess[len(longer) :, CA], known['B'].atom_positions[:, CA])
+  before, inserted, after = guess[59, CA], guess[60:64, CA], guess[64, CA]
+  assert np.all(np.linalg.norm(inserted - before, axis=-1) <= np.linalg.norm(after - before))
+  assert np.ptp(guess[61], axis=0).max() == 0  # all atoms of an unknown residue in one place

@@ -111,6 +111,17 @@ def test_recycling_stops_when_the_structure_stops_changing(model):
   assert len(changes) == 4 and len(stopped.passes) == 2 and len(one_more.passes) == 3
 
 
+def test_the_first_pass_goes_on_from_an_initial_guess(model, predicted):
+  def positions(guess):
+    return afj.predict(model, BARE, num_recycle=1, initial_guess=guess).atom_positions
+
+  nothing = np.zeros((22, 37, 3), np.float32)
+  np.testing.assert_array_equal(positions(nothing), predicted.atom_positions)
+  assert np.abs(positions(predicted.atom_positions) - predicted.atom_positions).max() > 1e-3
+  with pytest.raises(errors.InputError, match=r'must be a file, or finite numbers \[22, 37, 3\] in Å'):
+    positions(nothing[:21])
+
+
 def test_each_pass_is_reported_and_its_structure_can_be_fetched(model, predicted):
   seen = []
   afj.predict(model, BARE, num_recycle=1, on_pass=lambda info, fetch: seen.append((info.index, fetch())))

@@ -35,7 +35,6 @@ _HITS = (
   'reading template hits from a file is not part of this version; search with --templates, or give the structures with '
   '--template-map or --custom-template-path'
 )
-_GUESS = 'an initial guess is not part of this version; a structure can be given as a template: --custom-template-path'
 _JSON = (
   'writing the input of AlphaFold 3 is not part of this version; alignments as A3M, which it takes as unpairedMsaPath, '
   'are written by `alphafold-jax msa`'
@@ -51,7 +50,6 @@ FOREIGN = {
   '--calc-extra-ptm': ForeignFlag('the files of complexes always have these scores here', takes=False),
   '--no-use-probs-extra': ForeignFlag(_CONTACTS, refused=True, takes=False),
   '--disable-cluster-profile': ForeignFlag(_PROFILE, refused=True, takes=False),
-  '--initial-guess': ForeignFlag(_GUESS, refused=True),
   '--pdb-hit-file': ForeignFlag(_HITS, refused=True),
   '--custom-template-cache-path': ForeignFlag('templates need no cache here'),
   '--af3-json': ForeignFlag(_JSON, refused=True, takes=False),

@@ -79,6 +79,10 @@ _GROUPS: dict[str, Flags] = {
       'a structure of several chains, or a folder of them, shown to models of complexes with its interfaces: it steers '
       'how the chains lie',
     ),
+    '--initial-guess': value(
+      'FILE',
+      'a structure (mmCIF, PDB) of the protein or complex that the first pass goes on from, as if it had made it',
+    ),
     '--template-map': value(
       'FILE', 'JSON: structures with their residues on the protein, each taken as it is; see docs/search.md'
     ),

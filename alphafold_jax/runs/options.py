@@ -69,6 +69,7 @@ class Options:
   complex: bool = False  # the records of a FASTA file are the chains of one complex
   custom_template_path: str | Path | None = None
   template_complex: str | Path | None = None  # structures of whole complexes
+  initial_guess: str | Path | None = None  # a structure that the first pass goes on from
   template_map: str | Path | None = None  # JSON: structures with their places, see data/template_map.py
   rank: str = 'auto'  # auto: plddt, of complexes multimer; see `choices.ranking`
   ipsae_cutoff: float | None = None  # Å, PAE of the pairs that ipSAE is of; None: 15

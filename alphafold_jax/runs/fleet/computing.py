@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from alphafold_jax import folders
 from alphafold_jax.errors import AlphaFoldError, WeightsError
 from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
@@ -100,6 +101,7 @@ class OnDevice:
     self._options, self._models, self._lengths, self._num_passes = options, models, lengths, num_passes
     self._several: dict[int, int] = {}  # by padded length: proteins of one pass, the same for the whole run
     self._has_failed = False  # to compute several together
+    self._guess = None if options.initial_guess is None else folders.expanded(options.initial_guess)
 
   def several(self, job: Job, count: int) -> int:
     """How many proteins of the padded length of one are computed in one pass, if there are so many at first."""
@@ -128,6 +130,7 @@ class OnDevice:
         seed=seed,
         name=job.query.name,
         chain_names=_chain_names(job),
+        initial_guess=self._guess,
         settings=self._options.run_settings(),
         on_pass=watch.passed,
         plan=planned.plan,
@@ -143,7 +146,7 @@ class OnDevice:
     Not those that an earlier run kept, nor if processes died at one. Where it fails in a way that is not one
     protein's, they are left to be computed alone.
     """
-    if not proteins or any(protein.assignment.deaths for protein in proteins):
+    if not proteins or self._guess is not None or any(protein.assignment.deaths for protein in proteins):
       return
     if (several := self.several(proteins[0].job, len(proteins))) == 1:
       return

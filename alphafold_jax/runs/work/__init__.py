@@ -4,7 +4,7 @@
 inputs     proteins found and put in order
 loading    read, and made features of
 searching  homologues and templates for bare sequences
-templates  where templates come from
+templates  the sources of templates; complex_templates: of whole complexes; template_sources: which one is taken
 keys       digests of content: what makes two predictions the same
 """
 
@@ -12,7 +12,7 @@ from alphafold_jax.runs.work.inputs import Inputs, Job, depth, find, in_order
 from alphafold_jax.runs.work.keys import Keys, of_input, of_run
 from alphafold_jax.runs.work.loading import LoadedJob, load
 from alphafold_jax.runs.work.searching import Searches, found_text, is_bare, search_for, try_to_keep
-from alphafold_jax.runs.work.templates import TemplateSource, template_source
+from alphafold_jax.runs.work.template_sources import TemplateSource, template_source
 
 __all__ = [
   'Inputs', 'Job', 'Keys', 'LoadedJob', 'Searches', 'TemplateSource', 'depth', 'find', 'found_text', 'in_order',

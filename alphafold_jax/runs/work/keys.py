@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax import folders
 from alphafold_jax.config import as_kept, model_type
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.complexes import ComplexAlignment
@@ -81,6 +82,8 @@ class Keys:
     """Makes the part that is the same for all proteins; from the SHA-256 of parameters, by model, and of templates."""
     self._options, self._params, self._templates = options, params, templates
     self._seeds = options.seeds
+    guess = options.initial_guess
+    self._guess = {} if guess is None else {'initial_guess': of_files([folders.expanded(guess)])}
     self._models = {name: self._model_key(name) for name in options.models}
     self._others: dict[str, str | None] = {}  # keys of models that this run does not run
     self._of_complexes: Keys | None = None
@@ -111,6 +114,7 @@ class Keys:
         'config': config,
         'params': self._params[name],
         'templates': self._templates if config['templates'] is not None else None,
+        **self._guess,
       }
     )
 

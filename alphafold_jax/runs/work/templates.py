@@ -15,7 +15,6 @@ from typing import Any
 from alphafold_jax import atomic, folders, untrusted
 from alphafold_jax.choices import MAX_TEMPLATES
 from alphafold_jax.errors import InputError
-from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import keys
 from alphafold_jax.runs.work.inputs import Inputs, Job
 from alphafold_jax.screen import number
@@ -25,12 +24,12 @@ from alphafold_jax.search.options import SearchOptions
 _log = logging.getLogger(__name__)
 
 
-def _log_placed(who: str, template: Any) -> None:
+def log_placed(who: str, template: Any) -> None:
   shares = 100 * template.identity, 100 * template.coverage
   _log.info('%s: template %s: %.0f%% identical, covers %.0f%%', who, template.name, *shares)
 
 
-def _named(job: Job) -> list[tuple[str, str]]:
+def chains_of(job: Job) -> list[tuple[str, str]]:
   """What a protein is called in messages, and its sequence; of a complex each of its chains."""
   if not job.is_complex:
     return [(job.name, job.query.sequence)]
@@ -38,7 +37,7 @@ def _named(job: Job) -> list[tuple[str, str]]:
   return [(f'{job.name}, chain {name}', one) for name, one in zip(chains.names, chains.sequences, strict=True)]
 
 
-def _stacked(job: Job, placed: Sequence[Sequence[Any]]) -> Any | None:
+def stacked(job: Job, placed: Sequence[Sequence[Any]]) -> Any | None:
   """The templates of each chain as schema.Templates; None if there is none."""
   from alphafold_jax.data import templates
 
@@ -94,7 +93,7 @@ class GivenStructures(_FromFiles):
 
   def place(self, job: Job) -> Any | None:
     """The best structures on a protein's residues as schema.Templates; None, with the reasons logged, if none fits."""
-    return _stacked(job, [self._for_chain(who, sequence) for who, sequence in _named(job)])
+    return stacked(job, [self._for_chain(who, sequence) for who, sequence in chains_of(job)])
 
   def _for_chain(self, who: str, sequence: str) -> list[Any]:
     """The best structures on the residues of a chain, at most as many as there are slots."""
@@ -123,7 +122,7 @@ class GivenStructures(_FromFiles):
     for template in found[MAX_TEMPLATES:]:
       _log.info('%s: template %s left out: %d others fit better', who, template.name, MAX_TEMPLATES)
     for template in found[:MAX_TEMPLATES]:
-      _log_placed(who, template)
+      log_placed(who, template)
     return found[:MAX_TEMPLATES]
 
 
@@ -172,7 +171,7 @@ class FoundStructures:
     if job.hits is None:
       return None
     of_sequence = dict(zip(job.query.chains.distinct, _hits_of(job), strict=True))
-    return _stacked(job, [self._for_chain(who, sequence, of_sequence[sequence]) for who, sequence in _named(job)])
+    return stacked(job, [self._for_chain(who, sequence, of_sequence[sequence]) for who, sequence in chains_of(job)])
 
   def _for_chain(self, who: str, sequence: str, hits: list[TemplateHit]) -> Sequence[Any]:
     """The best of a chain's hits."""
@@ -238,74 +237,5 @@ class MappedStructures(_FromFiles):
         'give the structures by --custom-template-path'
       )
     for template in placed:
-      _log_placed(job.name, template)
-    return _stacked(job, [placed])
-
-
-class OwnStructures:
-  """Templates that came with proteins of a run; for its other proteins those of another source, if there is one."""
-
-  def __init__(self, others: 'GivenStructures | MappedStructures | FoundStructures | None'):
-    """Takes the source for proteins that say nothing of templates."""
-    self._others = others
-    self.notes: tuple[str, ...] = others.notes if others else ()
-
-  def identity(self) -> str | None:
-    """That of the other source."""
-    return self._others.identity() if self._others else None
-
-  def identity_for(self, job: Job) -> str | None:
-    """A protein's own templates, or what the other source has for it."""
-    if job.query.templates is not None:
-      return keys.of_json([template.identity() for template in job.query.templates])
-    return self._others.identity_for(job) if self._others else None
-
-  def facts(self) -> dict[str, str]:
-    """For the record of a run: those of the other source."""
-    return self._others.facts() if self._others else {}
-
-  def place(self, job: Job) -> Any | None:
-    """A protein's own templates as schema.Templates, or those of the other source; None if there are none.
-
-    Raises:
-      InputError: one of its own cannot be placed.
-    """
-    from alphafold_jax.data import templates
-
-    if job.query.templates is None:
-      return self._others.place(job) if self._others else None
-    placed = templates.place_on_chains(job.query.templates, job.query.chains, job.name)
-    for (who, _), of_chain in zip(_named(job), placed, strict=True):
-      for template in of_chain:
-        _log_placed(who, template)
-    return _stacked(job, placed)
-
-
-TemplateSource = GivenStructures | MappedStructures | FoundStructures | OwnStructures
-
-
-def template_source(options: Options, found: Inputs) -> TemplateSource | None:
-  """Where the templates of a run on the proteins found come from; None if there are none.
-
-  Args:
-    options: of the run.
-    found: its proteins, some of which may bring templates of their own.
-
-  Raises:
-    InputError: the structures that were given cannot be read, or are for none of the proteins.
-  """
-  others = _source_for_all(options, found)
-  said = [job.query.templates for job in found.jobs if job.query.templates is not None]
-  return OwnStructures(others) if any(said) or (said and others) else others
-
-
-def _source_for_all(options: Options, found: Inputs) -> GivenStructures | MappedStructures | FoundStructures | None:
-  if options.custom_template_path:
-    return GivenStructures(options.custom_template_path)
-  if options.template_complex:
-    from alphafold_jax.runs.work.complex_templates import GivenComplexes  # which is made of GivenStructures
-
-    return GivenComplexes(options.template_complex)
-  if options.template_map:
-    return MappedStructures(options.template_map, found)
-  return FoundStructures(options.search) if options.search and options.search.templates else None
+      log_placed(job.name, template)
+    return stacked(job, [placed])
