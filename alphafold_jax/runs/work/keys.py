@@ -43,9 +43,7 @@ def of_input(job: Job, hits: str | None = None) -> str:
       state.update(np.ascontiguousarray(array, np.int32).tobytes())
       state.update(repr(array.shape).encode())
     digest = state.hexdigest()
-  lengths, names = (list(getattr(job.query, name, ())) for name in ('lengths', 'chain_names'))
-  chains = [{'lengths': lengths, 'names': names}] if len(lengths) > 1 else []
-  return of_json([job.query.sequence, digest, *([hits] if hits else []), *chains])
+  return of_json([job.query.sequence, digest, *([hits] if hits else [])])
 
 
 def of_files(files: Sequence[Path]) -> str:
