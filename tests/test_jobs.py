@@ -955,7 +955,7 @@ def test_proteins_are_ordered_as_asked():
 
 
 def test_what_cannot_be_ranked_by_is_refused_with_the_choices():
-  with pytest.raises(errors.InputError, match="rank='beauty': choose one of auto, plddt, ptm$"):
+  with pytest.raises(errors.InputError, match="rank='beauty': choose one of auto, plddt, ptm, iptm, multimer$"):
     runs.Options(rank='beauty')
 
 
