@@ -36,7 +36,6 @@ class Case(NamedTuple):
   num_templates: int
   settings: dict[str, Any]
   devices: tuple[int, ...]  # beside one
-  num_chains: int = 1  # of a complex, predicted by a network of single chains
   chains: tuple[tuple[str, int], ...] = ()  # of a complex, predicted by a network of complexes
 
 
@@ -44,7 +43,7 @@ _DRAWN = {'num_recycle': 1, 'use_dropout': True, 'num_ensemble': 2, 'keep_repres
 CASES = {
   'eleven': Case(11, 3, {'num_recycle': 2}, (2, 3, 8)),
   'sixteen': Case(16, 3, {'num_recycle': 2}, (2, 8)),  # the same programs
-  'twenty-four': Case(24, 0, _DRAWN, (2, 8), num_chains=3),
+  'twenty-four': Case(24, 0, _DRAWN, (2, 8)),
   'complex': Case(16, 3, {'num_recycle': 1}, (8,), (('A', 6), ('B', 4), ('A', 6))),
 }
 
@@ -64,16 +63,13 @@ def run(model: prediction.Model, case: Case, num_devices: int) -> dict[str, np.n
   batch = small_network.make_batch(pinned=False, **sizes)
   given = np.random.default_rng(2).normal(size=(case.num_res, case.num_res, NUM_CHANNELS)).astype(np.float32)
   batch = dataclasses.replace(batch, couplings=given)
-  if case.num_chains > 1:  # on a network of single chains
-    chains = np.arange(case.num_res, dtype=np.int32) * case.num_chains // case.num_res + 1
-    batch = dataclasses.replace(batch, asym_id=chains)
   result = prediction.predict(model, batch, seed=1, num_devices=num_devices, **case.settings)
   found = {name: np.asarray(getattr(result, name)) for name in FIELDS}
   found['change'] = np.array([one.change for one in result.passes])
-  if case.num_chains > 1:
-    found |= {'iptm': np.array(result.iptm), 'chain_tm': result.arrays['chain_tm']}
   if result.representations is not None:
     found |= result.representations._asdict()
+  if result.iptm is not None:  # of several chains
+    found |= {'iptm': np.array(result.iptm), 'chain_tm': result.arrays['chain_tm']}
   return found
 
 

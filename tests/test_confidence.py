@@ -4,14 +4,16 @@
 import types
 from pathlib import Path
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from alphafold.common import confidence as oracle
 
-from alphafold_jax import confidence, schema
+from alphafold_jax import confidence, ops, schema
 from alphafold_jax.choices import RANKINGS, ranking_score
+from alphafold_jax.model.heads import Heads, HeadsSpec
 
 DATA = Path(__file__).parent / 'data' / 'reference_predictions'
 RECORDED = ['5AWL_1', '6A5J']
@@ -275,3 +277,32 @@ def test_what_ranks_a_prediction_depends_on_its_chains():
   assert [ranking_score(by, one) for by in ('auto', 'plddt', 'ptm', 'iptm', 'multimer')] == [70, 70, 50, 70, 70]
   one.iptm = 0.25
   assert [ranking_score(by, one) for by in ('auto', 'plddt', 'ptm', 'iptm', 'multimer')] == [30, 70, 50, 25, 30]
+
+
+@pytest.mark.slow
+def test_heads_give_the_terms_of_chains_a_few_rows_at_a_time():
+  rng, num_res = np.random.default_rng(0), 12
+  shapes = {
+    'msa': (3, num_res, 8),
+    'single': (num_res, 8),
+    'pair': (num_res, num_res, 8),
+    'structure_module': (num_res, 8),
+  }
+  given = schema.Representations(**{name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()})
+  structure = schema.Structure(**dict.fromkeys(schema.Structure.__dataclass_fields__, np.zeros((num_res, 37, 3))))
+  mask, asym_id = np.float32(np.arange(num_res) != 7), np.arange(num_res) // 5 + 1
+
+  def both(given):
+    heads = Heads(HeadsSpec(64, 23, 50, 16, 37, 64), name='heads')
+    outputs = schema.Outputs(
+      structure=structure, logits=heads(given), representations=given, masked_msa=None, recycled=None
+    )
+    return heads.confidence(given, structure, mask, asym_id=jnp.asarray(asym_id)), outputs
+
+  transformed = hk.transform(both)
+  params = jax.tree.map(lambda x: rng.normal(size=x.shape), jax.eval_shape(transformed.init, jax.random.key(0), given))
+  with ops.use_kernels(ops.Kernels(chunk_bytes=20_000)):  # two rows
+    ours, outputs = jax.jit(transformed.apply)(params, None, given)
+  theirs = confidence.summarise(outputs, mask, asym_id)
+  for name in ('tm', 'interface_contact', 'own_chain_tm', 'iptm', 'pae'):
+    np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-4, atol=1e-6, err_msg=name)

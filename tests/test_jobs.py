@@ -41,7 +41,7 @@ from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m, single_sequence
 from alphafold_jax.data.queries import Query
 from alphafold_jax.output.record import Pass
-from alphafold_jax.runs.files import ending, job_files, report, stored
+from alphafold_jax.runs.files import ending, job_files, records, report, stored
 from alphafold_jax.runs.fleet import models, progress
 from alphafold_jax.runs.work import inputs, keys, loading
 from alphafold_jax.weights import official, store
@@ -955,7 +955,7 @@ def test_proteins_are_ordered_as_asked():
 
 
 def test_what_cannot_be_ranked_by_is_refused_with_the_choices():
-  with pytest.raises(errors.InputError, match="rank='beauty': choose one of auto, plddt, ptm$"):
+  with pytest.raises(errors.InputError, match="rank='beauty': choose one of auto, plddt, ptm, iptm, multimer$"):
     runs.Options(rank='beauty')
 
 
@@ -1103,7 +1103,7 @@ def test_complexes_are_ranked_and_listed_by_their_interfaces_beside_single_chain
   assert all(bool(row[name]) == (row['job'] == 'c') for row in rows for name in columns)
   records = {name: load_json(out / f'{name}.done.txt') for name in 'cm'}
   scores = [80 * row['iptm'] + 20 * row['ptm'] for row in records['c']['predictions']]
-  assert scores == sorted(scores, reverse=True) and records['c']['rank'] == 'multimer'
+  assert scores == sorted(scores, reverse=True) and (records['c']['rank'], records['c']['chains']) == ('multimer', [])
   means = [row['mean_plddt'] for row in records['m']['predictions']]
   assert means == sorted(means, reverse=True) and 'rank' not in records['m']
   assert [name in records['c']['files'] for name in ('c_ext_metrics.png', 'm_ext_metrics.png')] == [True, False]
@@ -1122,7 +1122,7 @@ def test_complexes_are_ranked_and_listed_by_their_interfaces_beside_single_chain
 def test_a_complex_is_read_back_as_it_was_kept_and_a_single_chain_has_nothing_more_on_disk(tmp_path):
   one = dataclasses.replace(prediction_of('two'), chain_names=('H', 'L'))
   kept = stored.save(tmp_path, 'k', one)
-  found = stored.find(tmp_path, 'p', 'p', one.tag, 'k')
+  found = stored.find(tmp_path, 'p', 'p', one.tag, 'k', chain_names=('H', 'L'))
   for other in (kept, found):
     assert (other.iptm, other.chains, other.passes) == (one.iptm, ('H', 'L'), one.passes)
     assert other.interfaces == one.interfaces and repr(other) == repr(one)
@@ -1140,3 +1140,9 @@ def test_a_complex_without_its_terms_counts_as_damaged(tmp_path):
   arrays = {name: array for name, array in one.arrays.items() if name != 'chain_tm'}
   stored.save(tmp_path, 'k', dataclasses.replace(one, arrays=arrays))
   assert stored.find(tmp_path, 'p', 'p', one.tag, 'k') is None
+
+
+def test_files_of_a_complex_whose_chains_are_called_otherwise_now_are_not_what_is_asked_for():
+  content = {'chains': ['A', 'B']}
+  assert records.is_of_chains(content, ('A', 'B')) and not records.is_of_chains(content, ('H', 'L'))
+  assert records.is_of_chains({}, ())  # of one chain

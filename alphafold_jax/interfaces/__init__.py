@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far the interfaces of one predicted complex are to be trusted; numpy only.
+"""How far the interfaces of one predicted complex are to be trusted; numpy, and SciPy for clashes.
 
 layout    which residues are of which chain, and sums over them
 expected  what the network's own distributions say: ipTM and actifpTM of pairs of chains, pTM of chains

@@ -4,7 +4,6 @@
 import dataclasses
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 RADIUS = 1.1  # Å
 MOST_ATOMS, MOST_SHARE = 100, 0.5  # of a chain; beyond either the prediction has a clash
@@ -31,6 +30,8 @@ def find_clashes(
     chain: [N_res] from 0.
     num_chain: chains.
   """
+  from scipy.spatial import cKDTree  # longer to load than all else that a picture or a short command needs
+
   residue, atom = np.nonzero(np.asarray(atom_mask) > 0.5)
   if not len(residue):
     return Clashes(np.zeros((num_chain, num_chain), int), False)

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax import atomic, untrusted
-from alphafold_jax.choices import ranking
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.painter import Painter, here
@@ -96,7 +95,8 @@ class JobFiles:
 
   def _found(self, tag: str, key: str, extras: Collection[str]) -> Prediction | None:
     folders = self.folder / NEXT, self.folder
-    found = (stored.find(one, self.job.query.name, self.job.name, tag, key, extras) for one in folders)
+    names = self.job.query.name, self.job.name
+    found = (stored.find(one, *names, tag, key, extras, self.job.chain_names) for one in folders)
     return next((one for one in found if one is not None), None)
 
   @property
@@ -180,7 +180,7 @@ class JobFiles:
       'formats': self._keys.formats,
       'input': self._input_key,
       'flags': self.options.flags(),
-      **({'rank': ranking(self.options.rank, order[0])} if order[0].iptm is not None else {}),
+      **records.of_complex(order[0], self.options.rank),
       'predictions': [records.row(rank, one, made[one.tag], self.options) for rank, one in enumerate(order, 1)],
       'files': sorted(names),
     }
@@ -297,7 +297,8 @@ class JobFiles:
       there: names of the files in the output folder, if they are known.
     """
     content = records.read(self.done_path, there)
-    return content if content and records.holds(content, self.options, input_key, keys) else None
+    same = content and records.is_of_chains(content, self.job.chain_names)
+    return content if content and same and records.holds(content, self.options, input_key, keys) else None
 
   def start_anew(self, input_key: str) -> None:
     """Makes ready for predictions; files of an earlier run stay until `finish`, unless they are unfinished."""

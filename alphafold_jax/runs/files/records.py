@@ -4,7 +4,7 @@
 import itertools
 import os
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,16 @@ def holds(content: Mapping[str, Any], options: Options, input_key: str, keys: Ke
     if options.score(types.SimpleNamespace(**row)) > options.stop_at_score:
       return True
   return True
+
+
+def of_complex(best: Prediction, rank: str) -> dict[str, Any]:
+  """What the record says of several chains beside their scores: what ranks them, and what they are called."""
+  return {} if best.iptm is None else {'rank': ranking(rank, best), 'chains': list(best.chain_names)}
+
+
+def is_of_chains(content: Mapping[str, Any], chain_names: Sequence[str]) -> bool:
+  """Whether chains were called so when the files were written."""
+  return content.get('chains') in (None, list(chain_names))
 
 
 def _is_ranked_alike(content: Mapping[str, Any], rank: str) -> bool:

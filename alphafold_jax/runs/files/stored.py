@@ -28,7 +28,6 @@ _HEADER = '__result__'
 _SMALL = 1 << 17  # bytes of a prediction's arrays, some 100 residues: they would be read ten times for its files
 ALWAYS = (*record.ARRAYS, 'pae', *record.OF_CHAINS)  # arrays that are kept of every prediction that has them
 _NUMBERS = ('model_name', 'seed', 'mean_plddt', 'ptm')  # in the header under the record's names
-_OF_CHAINS = {'iptm': None, 'chain_names': ()}  # beside them, where they are not these: of several chains
 
 
 class StoredArrays(Mapping[str, np.ndarray]):
@@ -60,7 +59,7 @@ def save(folder: Path, key: str, prediction: Prediction, extras: Collection[str]
     'key': key,
     'tag': prediction.tag,
     **{name: getattr(prediction, name) for name in _NUMBERS},
-    **{name: value for name, none in _OF_CHAINS.items() if (value := getattr(prediction, name)) != none},
+    **({'iptm': prediction.iptm} if prediction.iptm is not None else {}),
     'passes': [_as_json(one) for one in prediction.passes],
     'notes': list(prediction.notes),
   }
@@ -78,7 +77,15 @@ def save(folder: Path, key: str, prediction: Prediction, extras: Collection[str]
   return dataclasses.replace(prediction, arrays=arrays)
 
 
-def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collection[str] = ()) -> Prediction | None:
+def find(
+  folder: Path,
+  name: str,
+  job: str,
+  tag: str,
+  key: str,
+  extras: Collection[str] = (),
+  chain_names: tuple[str, ...] = (),
+) -> Prediction | None:
   """The prediction of a model and seed if it is there, whole, and of this content; its arrays stay on disk.
 
   Args:
@@ -88,6 +95,7 @@ def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collecti
     tag: of the model and seed.
     key: of the content.
     extras: names of the arrays that must be there beyond those of every prediction.
+    chain_names: of the protein's chains.
   """
   path, extras_path = _paths(folder, tag)
   try:
@@ -106,7 +114,7 @@ def find(folder: Path, name: str, job: str, tag: str, key: str, extras: Collecti
       job=job,
       **{name: header[name] for name in _NUMBERS},
       iptm=header.get('iptm'),
-      chain_names=tuple(header.get('chain_names', ())),
+      chain_names=chain_names,
       passes=tuple(Pass(**one) for one in header['passes']),
       notes=tuple(header['notes']),
       arrays=StoredArrays(path, *([extras_path] if extras else [])),

@@ -129,7 +129,7 @@ class OnDevice:
         protein.loaded.batch,
         seed=seed,
         name=job.query.name,
-        chain_names=_chain_names(job),
+        chain_names=job.chain_names,
         initial_guess=self._guess,
         settings=self._options.run_settings(),
         on_pass=watch.passed,
@@ -176,7 +176,7 @@ class OnDevice:
         input_batches,
         seeds=seed,
         names=[protein.job.query.name for protein in proteins],
-        chain_names=[_chain_names(protein.job) for protein in proteins],
+        chain_names=[protein.job.chain_names for protein in proteins],
         num_proteins=several,
         num_res=size,
         settings=self._options.run_settings(),
@@ -185,8 +185,3 @@ class OnDevice:
       )
     for protein, watch, one in zip(proteins, watches, found):
       protein.together[which] = one if isinstance(one, AlphaFoldError) else watch.finished(one)
-
-
-def _chain_names(job: Job) -> tuple[str, ...]:
-  """The names of a protein's chains, if it was given any."""
-  return getattr(job.query, 'chain_names', ())

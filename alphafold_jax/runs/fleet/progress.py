@@ -116,7 +116,7 @@ class Progress:
     """
     self.clock.passed(size, one.seconds, is_first)
     moved = f', moved {one.change:.1f} Å' if one.index else ''
-    text = f'{step}, pass {one.index + 1} of {num_passes}: {told(one.mean_plddt, one.ptm)}{moved}'
+    text = f'{step}, pass {one.index + 1} of {num_passes}: {told(one.mean_plddt, one.ptm, one.iptm)}{moved}'
     seconds = self.clock.left()
     left = '' if seconds is None else f', {duration(seconds)} left in all'
     _log.info('%s %s, %.1f s%s', self._what, text, one.seconds, left, extra=LIVE)

@@ -115,6 +115,12 @@ class Job:
     return len(self.query.lengths) > 1
 
   @property
+  def chain_names(self) -> tuple[str, ...]:
+    """The names that its chains were given; none of a single one."""
+    names = getattr(self.query, 'chain_names', ())
+    return tuple(names) if len(names) > 1 else ()
+
+  @property
   def alignment_path(self) -> Path | None:
     """The file that the alignment is read from."""
     path = self.query.alignment

@@ -31,7 +31,7 @@ def of_json(value: Any) -> str:
 def of_input(job: Job, hits: str | None = None) -> str:
   """SHA-256 of a protein's sequence and alignment: the bytes of a file, tokens and deletions of one in memory.
 
-  Of a complex also of where its chains end and what they are called, which its files show.
+  Of a complex also of where its chains end; what they are called does not count.
 
   Args:
     job: the protein.
@@ -48,7 +48,7 @@ def of_input(job: Job, hits: str | None = None) -> str:
       state.update(repr(array.shape).encode())
     digest = state.hexdigest()
   query = job.query
-  chains = [{'lengths': list(query.lengths), 'names': list(query.chain_names)}] if job.is_complex else []
+  chains = [list(query.lengths)] if job.is_complex else []
   return of_json([query.sequence, digest, *([hits] if hits else []), *chains])
 
 
