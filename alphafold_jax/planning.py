@@ -302,8 +302,9 @@ def pass_bytes(
 ) -> int:
   """Peak bytes of one pass on each device, at padded sizes, parameters included.
 
-  The largest moment is one of three: in the MSA stack, in the extra-MSA stack, or in a triangle multiplication, where
-  the pair representation lives beside its normalised and transposed copies, the product, and a few channels of edges.
+  The largest moment is in the MSA stack, in the extra-MSA stack, in a triangle multiplication, where the pair
+  representation lives beside its normalised and transposed copies, the product, and a few channels of edges, or in the
+  embedding of a template, in networks whose passes do that.
   Devices that share the protein have a part of these each, the alignment and the parameters whole, and gather slices of
   others' parts. The factors are fitted, a little high, to what the compiler reports on a CPU: benchmarks/memory.py.
 

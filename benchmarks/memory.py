@@ -25,6 +25,8 @@ CASES = (
   ('model_1_ptm', 256, 8192, 4, 'float32'),
   ('model_1_ptm', 384, 16, 4, 'float32'),
   ('model_1_ptm', 384, 16, 4, 'bfloat16'),
+  ('model_1_multimer_v3', 256, 16, 4, 'float32'),
+  ('model_1_multimer_v3', 256, 2560, 4, 'float32'),
 )
 SHARED = (
   ('model_5_ptm', 512, 16, 0, 'float32'),
