@@ -29,4 +29,9 @@ SERVER_MODES = {'server': True, 'mmseqs2_uniref_env': True, 'mmseqs2_uniref': Fa
 MSA_MODES = (SINGLE, 'hmmer', 'mmseqs2', *SERVER_MODES)
 PUBLIC_HOST = 'https://api.colabfold.com'  # of the server modes
 
-INITIAL, FINETUNE, TRAIN_MINI = EXPERIMENTS = ('train_initial', 'train_finetune', 'train_mini')
+INITIAL, FINETUNE, TRAIN_MULTIMER, TRAIN_MINI = EXPERIMENTS = (
+  'train_initial',
+  'train_finetune',
+  'train_multimer',
+  'train_mini',
+)

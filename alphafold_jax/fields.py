@@ -57,9 +57,11 @@ def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = ''
 
 
 def filled(cls: type, sizes: dict[str, int]) -> Any:
-  """A schema object, without others inside, that is padding throughout; `sizes` gives each named axis."""
+  """A schema object, without others inside or what may be absent, that is padding throughout; `sizes`: of named axes."""
   values = {}
   for field in dataclasses.fields(cls):
+    if field.default is None:
+      continue
     about = field.metadata
     shape = [sizes[axis] if isinstance(axis, str) else axis for axis in about['axes']]
     values[field.name] = np.full(shape, about['fill'], about['dtype'])
