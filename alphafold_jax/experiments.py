@@ -39,7 +39,7 @@ def _base() -> config_dict.ConfigDict:
       'model': config.model_config('model_1'),
       'loss': LOSS_WEIGHTS,
       'chains': {  # how losses deal with several chains; these values leave those of single chains as they were
-        'interface_clamp': 30.0,  # Å, AlphaFold-Multimer v2 as OpenFold and Uni-Fold have it; the published config: 1000
+        'interface_clamp': 30.0,  # Å, AlphaFold-Multimer v2, OpenFold, Uni-Fold; in the published configuration 1,000
         'interface_unit': 20.0,  # Å, published
         'floored_errors': False,  # whether errors in the FAPE are at least 1e-4 Å instead of softened by 0.01 Å
         'corrected_violations': False,  # whether the published slips are mended, see losses/violations.py

@@ -57,7 +57,7 @@ def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = ''
 
 
 def filled(cls: type, sizes: dict[str, int]) -> Any:
-  """A schema object, without others inside or what may be absent, that is padding throughout; `sizes`: of named axes."""
+  """A schema object, without others inside, that is padding throughout and lacks what may; `sizes`: of named axes."""
   values = {}
   for field in dataclasses.fields(cls):
     if field.default is None:

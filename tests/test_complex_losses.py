@@ -150,7 +150,9 @@ def test_clashes_of_equal_numbers_are_found_where_the_published_slip_is_correcte
 def test_the_order_of_chains_does_not_change_their_clashes():
   atoms, mask, aatype, index, asym = on_top_of_each_other(7)
   expected = clash_loss(atoms, mask, aatype, index, asym, True, False)
-  assert float(clash_loss(atoms, mask, aatype, index, 3 - asym, True, False)) == pytest.approx(float(expected), rel=1e-5)
+  assert float(clash_loss(atoms, mask, aatype, index, 3 - asym, True, False)) == pytest.approx(
+    float(expected), rel=1e-5
+  )
 
 
 def test_an_atom_with_many_clashes_counts_their_mean():
@@ -207,7 +209,9 @@ def test_the_terms_of_a_complex_do_not_depend_on_the_order_of_its_copies():
 
 def test_losses_of_a_complex_are_finite_where_all_residues_are_at_the_origin():
   batch, outputs = dimer()
-  zeros = dataclasses.replace(outputs, structure=jax.tree.map(np.zeros_like, outputs.structure))
+  zeros = jax.tree.map(np.zeros_like, outputs.structure)
+  unturned = np.broadcast_to(np.eye(3, dtype=np.float32), outputs.structure.frame_rotations.shape)
+  untrained = dataclasses.replace(zeros, frame_rotations=unturned)
   settings = {'floored_errors': True, 'corrected_violations': True, 'average_clashes': True}
   spec = total.make_spec(
     dict.fromkeys(('chain_fape', 'interface_fape', 'side_chain_fape', 'chain_centres', 'violation'), 1.0), settings
@@ -216,6 +220,6 @@ def test_losses_of_a_complex_are_finite_where_all_residues_are_at_the_origin():
   def loss(structure):
     return total.total_loss(spec, batch, dataclasses.replace(outputs, structure=structure))[0]
 
-  value, gradient = small_targets.fast_jit(jax.value_and_grad(loss))(zeros.structure)
+  value, gradient = small_targets.fast_jit(jax.value_and_grad(loss))(untrained)
   assert np.isfinite(value) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
   assert np.any(gradient.frame_translations)

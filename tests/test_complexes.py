@@ -24,8 +24,14 @@ DATA = Path(__file__).parent / 'data'
 CA = residues.ATOM_INDEX['CA']
 RNG = np.random.default_rng(5)
 SEQUENCES = {'a': small_cache.random_sequence(RNG, 30), 'b': small_cache.random_sequence(RNG, 22)}
-SEQUENCES |= {'a2': SEQUENCES['a'], 'lone': small_cache.random_sequence(RNG, 26), 'held': small_cache.random_sequence(RNG, 24)}
-SPEC = DataSpec(crop_size=40, num_rows=16, num_templates=0, length_floor=25, length_cap=50, complex_fraction=0.5, max_chains=4)
+SEQUENCES |= {
+  'a2': SEQUENCES['a'],
+  'lone': small_cache.random_sequence(RNG, 26),
+  'held': small_cache.random_sequence(RNG, 24),
+}
+SPEC = DataSpec(
+  crop_size=40, num_rows=16, num_templates=0, length_floor=25, length_cap=50, complex_fraction=0.5, max_chains=4
+)
 
 
 def complexes_of(cache) -> dict[str, complexes.ComplexEntry]:
@@ -46,7 +52,8 @@ def cache(tmp_path_factory):
   rows = [{'id': name, 'cluster': name[0], 'split': 'test' if name == 'held' else 'train'} for name in SEQUENCES]
   table = small_cache.write_table(folder / 'table.csv', rows)
   listed = small_cache.write_table(
-    folder / 'complexes.csv', [{'id': 'a2b', 'chains': 'a b a2'}, {'id': '', 'chains': 'A B'}, {'id': 'x', 'chains': 'a held'}]
+    folder / 'complexes.csv',
+    [{'id': 'a2b', 'chains': 'a b a2'}, {'id': '', 'chains': 'A B'}, {'id': 'x', 'chains': 'a held'}],
   )
   build_cache(structures, folder / 'cache', alignments=alignments, table=table, complexes=listed, processes=1)
   return open_cache(folder / 'cache')
@@ -64,14 +71,14 @@ def assemblies_of(tmp_path, *names):
 def test_operators_make_the_assemblies_that_the_file_describes(tmp_path):
   cache, found = assemblies_of(tmp_path, 'templates/1vq2.cif.gz', 'templates/2a8n.cif.gz', 'templates/2nx8.cif.gz')
   assert {id: (one.chains, one.entities) for id, one in found.items()} == {
-    '1vq2-1': (('1vq2_A',) * 2, (1, 1)),
-    '1vq2-2': (('1vq2_A',) * 6, (1,) * 6),
+    '1vq2-1': (('1vq2',) * 2, (1, 1)),
+    '1vq2-2': (('1vq2',) * 6, (1,) * 6),
     '2a8n-1': (('2a8n_A', '2a8n_B'), (1, 1)),
-    '2nx8-1': (('2nx8_A',) * 2, (1, 1)),
+    '2nx8-1': (('2nx8',) * 2, (1, 1)),
   }
   assert found['2a8n-1'].motions == ((), ())
   chains = assembled.assemble(found['2nx8-1'], lambda name: cache[cache.places[name]])
-  assert chains.sym == (1, 2) and len(chains.sequence) == 2 * cache.entries[cache.places['2nx8_A']].length
+  assert chains.sym == (1, 2) and len(chains.sequence) == 2 * cache.entries[cache.places['2nx8']].length
   first, second = chains.ca[chains.asym_id == 1], chains.ca[chains.asym_id == 2]
   known = chains.known[chains.asym_id == 1] > 0
   inner = [np.linalg.norm(x[known][:, None] - x[known], axis=-1) for x in (first, second)]

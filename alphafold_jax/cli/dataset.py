@@ -124,9 +124,12 @@ _ARGUMENTS: Flags = {
   '--column': several('OURS=THEIRS', 'name of a column in the table, such as cluster=cluster30', type=_column),
   '--clusters': value('TSV', 'clusters by sequence, as `mmseqs easy-cluster` writes them; chains are drawn by cluster'),
   '--predicted': switch('the structures are predictions with pLDDT as B-factor'),
-  '--assemblies': switch('list the complexes of the files too: their biological assemblies, or their chains as they stand'),
+  '--assemblies': switch(
+    'list the complexes of the files too: their biological assemblies, or their chains as they stand'
+  ),
   '--complexes': value(
-    'CSV', 'list these complexes: chains (names with blanks between, in common coordinates) and any of id, cluster, split'
+    'CSV',
+    'list these complexes: chains (names with blanks between, in common coordinates) and any of id, cluster, split',
   ),
   '--templates': switch(
     'look for templates of each chain among the training chains, for OUT/templates.npz; without STRUCTURES OUT is a '

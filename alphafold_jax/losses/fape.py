@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame aligned point error: Algorithm 28, and the two losses made of it (Suppl. 1.9.2, Algorithm 20).
 
-F frames, P points; positions in Å, errors in units of 10 Å. In complexes the pairs of residues within chains and between
-them have a mean of their own, and errors between chains another unit and a wider limit (Evans et al. 2021).
+F frames, P points; positions in Å, errors in units of 10 Å. In complexes the pairs of residues within chains and
+between them have means of their own, and errors between chains another unit and a wider limit (Evans et al. 2021).
 """
 
 import functools

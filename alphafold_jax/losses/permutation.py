@@ -48,9 +48,7 @@ def nearest_copies(batch: schema.Batch, predicted: Array) -> schema.Batch:
     return jax.lax.stop_gradient(jnp.take_along_axis(copies, index, axis=0)[0])
 
   positions, mask = of_chosen(targets.copy_positions), of_chosen(targets.copy_mask)
-  return dataclasses.replace(
-    batch, targets=dataclasses.replace(targets, atom_positions=positions, atom_mask=mask)
-  )
+  return dataclasses.replace(batch, targets=dataclasses.replace(targets, atom_positions=positions, atom_mask=mask))
 
 
 def choose_copies(batch: schema.Batch, predicted: Array) -> jax.Array:
@@ -61,7 +59,7 @@ def choose_copies(batch: schema.Batch, predicted: Array) -> jax.Array:
     predicted: [N, 3] Å, CA
   """
   predicted = jax.lax.stop_gradient(jnp.asarray(predicted, jnp.float32))
-  true, known = batch.targets.copy_positions[:, :, _CA], batch.targets.copy_mask[:, :, _CA]  # [C, N, 3], [C, N]
+  true, known = batch.targets.copy_positions[:, :, _CA], jnp.asarray(batch.targets.copy_mask[:, :, _CA])  # [C, N, ...]
   true = jnp.where(known[..., None] > 0, true, 0)
   num = known.shape[0]
   members = (batch.asym_id == jnp.arange(1, num + 1)[:, None]) * jnp.asarray(batch.seq_mask)  # [C, N]
@@ -142,9 +140,7 @@ def _superposition(points: jax.Array, onto: jax.Array, weights: jax.Array) -> tu
   """The rotation [3, 3] and shift [3] that bring points [N, 3] nearest to others by weights [N] (Kabsch 1976)."""
   share = weights / (1e-8 + jnp.sum(weights))
   centre, target = _product('n,nx->x', share, points), _product('n,nx->x', share, onto)
-  covariance = jnp.einsum(
-    'n,nx,ny->xy', share, points - centre, onto - target, precision=jax.lax.Precision.HIGHEST
-  )
+  covariance = jnp.einsum('n,nx,ny->xy', share, points - centre, onto - target, precision=jax.lax.Precision.HIGHEST)
   u, _, vt = jnp.linalg.svd(covariance)
   handedness = jnp.sign(jnp.linalg.det(u) * jnp.linalg.det(vt))  # -1: the best match would be a mirror image
   turn = _product('xk,ky->yx', u.at[:, -1].multiply(handedness), vt)

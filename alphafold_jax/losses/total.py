@@ -3,8 +3,8 @@
 
 To add a loss: a function of predicted and true values, a row in LOSSES, a weight of the row's name in experiments.py.
 
-In complexes 'chain_fape' and 'interface_fape' take the place of 'backbone_fape' (Evans et al. 2021, 2.4), and the targets
-of equal chains are put in the order that is nearest to the prediction before anything is compared.
+In complexes 'chain_fape' and 'interface_fape' take the place of 'backbone_fape' (Evans et al. 2021, 2.4), and the
+targets of equal chains are put in the order that is nearest to the prediction before anything is compared.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _CA = residues.ATOM_INDEX['CA']
 
 @dataclasses.dataclass(frozen=True)
 class ChainLossSpec:
-  """How losses deal with several chains; section `chains` of an experiment. By default as the published monomers' do."""
+  """How losses deal with several chains: section `chains` of an experiment. By default as the published monomers do."""
 
   interface_clamp: float = 30.0  # Å, limit of the FAPE between chains
   interface_unit: float = 20.0  # Å

@@ -150,7 +150,7 @@ def clash_loss(
 
 
 def _of_each_atom(overlap: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """The sum and the number of overlaps [14, N_res, N_res] of first atoms [2, N_res], and of second ones [2, 14, N_res]."""
+  """The sum and number of overlaps [14, N_res, N_res] of first atoms [2, N_res], and of second ones [2, 14, N_res]."""
   both = jnp.stack([overlap, jax.lax.stop_gradient((overlap > 0).astype(overlap.dtype))])
   return jnp.sum(both, axis=(1, 3)), jnp.sum(both, axis=2)
 

@@ -62,9 +62,7 @@ def given_of(batch: schema.Batch, outputs: schema.Outputs) -> Given:
 
 
 def _rigid(frames: Rigid) -> geometry.Rigid3Array:
-  return geometry.Rigid3Array(
-    geometry.Rot3Array.from_array(jnp.asarray(frames.rotation)), _vector(frames.translation)
-  )
+  return geometry.Rigid3Array(geometry.Rot3Array.from_array(jnp.asarray(frames.rotation)), _vector(frames.translation))
 
 
 def _vector(points) -> geometry.Vec3Array:

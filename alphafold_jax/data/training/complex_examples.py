@@ -155,8 +155,10 @@ def _crop(rng: np.random.Generator, whole: AssembledChains, spec: DataSpec) -> n
   return crop_contiguous(rng, whole.lengths, spec.crop_size) if shown is None else shown
 
 
-def _blocks(whole: AssembledChains, shown: np.ndarray) -> Iterator[tuple[ChainRecord, list[tuple[np.ndarray, np.ndarray]]]]:
-  """Of each distinct sequence that is shown: a record, and of each of its chains where it is shown, and its residues."""
+def _blocks(
+  whole: AssembledChains, shown: np.ndarray
+) -> Iterator[tuple[ChainRecord, list[tuple[np.ndarray, np.ndarray]]]]:
+  """Of each distinct sequence that is shown: a record; and of each of its chains where it is shown, and what of it."""
   by_sequence: dict[str, list[int]] = {}
   for chain, record in enumerate(whole.records):
     by_sequence.setdefault(record.sequence, []).append(chain)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making the list of a cache's complexes from assemblies: chains by name, equal chains, cluster and split.
 
-Chains are copies of one entity if they have one sequence, which in mmCIF is the declared one (SEQRES); where a file does
-not tell it, and copies differ in what was observed, if they align as an alignment's query must with a chain
+Chains are copies of one entity if they have one sequence, which in mmCIF is the declared one (SEQRES); where a file
+does not tell it, and copies differ in what was observed, if they align as an alignment's query must with a chain
 (placement.py).
 
 A complex is as far from training as the chain that is furthest: with a chain of the split `test` it is of that split.

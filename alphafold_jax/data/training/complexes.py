@@ -62,7 +62,9 @@ def read(path: Path, chains: Sequence[str]) -> tuple[ComplexEntry, ...]:
   if not isinstance(content, dict) or content.get('format') != _FORMAT:
     raise InputError(f'{path}: no list of complexes of this program; build the cache again')
   if content.get('version') != _VERSION:
-    raise InputError(f'{path}: of version {content.get("version")}, this program reads {_VERSION}; build the cache again')
+    raise InputError(
+      f'{path}: of version {content.get("version")}, this program reads {_VERSION}; build the cache again'
+    )
   known = set(chains)
   try:
     entries = tuple(map(_entry, content['complexes']))

@@ -192,9 +192,7 @@ class TrainingSet:
     """Of each experimental chain, by its cache and its index there, its index in the pool."""
     return {(int(which), int(place)): i for i, (which, place) in enumerate(self._pools[0].places)}
 
-  def _templates_of(
-    self, rng: np.random.Generator, record: ChainRecord, which: int, place: int
-  ) -> schema.Templates:
+  def _templates_of(self, rng: np.random.Generator, record: ChainRecord, which: int, place: int) -> schema.Templates:
     """Draws templates of a chain of a complex, on all its residues."""
     window = slice(0, len(record.sequence))
     return self._draw_templates(rng, record, window, self._pools[0], self._chosen[which, place])
@@ -234,8 +232,6 @@ def whole_chain(
   whole = slice(0, num_res)
   batch = _make_batch(record, whole, rows, templates, spec.min_confidence, True)
   return dataclasses.replace(batch, couplings=_couplings(record, whole)) if spec.couplings_fraction else batch
-
-
 
 
 def _make_pool(caches: Sequence[TrainingCache], spec: DataSpec, is_distillation: int) -> tuple[_Pool, dict[str, int]]:
