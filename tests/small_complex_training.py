@@ -19,15 +19,8 @@ from alphafold_jax.train.step import StepSpec
 
 LENGTH, NUM_COPIES, BATCH = 7, 2, 2
 LOSSES = total.make_spec(
-  {
-    'chain_fape': 0.5,
-    'interface_fape': 0.5,
-    'chain_centres': 1.0,
-    'distogram': 0.3,
-    'plddt': 0.01,
-    'violation': 0.03,
-  },
-  {'floored_errors': True, 'corrected_violations': True, 'average_clashes': True},
+  {'chain_fape': 0.5, 'interface_fape': 0.5, 'chain_centres': 1.0},  # those that know chains and compile fast
+  {'floored_errors': True},
 )
 
 
@@ -35,25 +28,25 @@ def make_spec(**changes) -> StepSpec:
   return small_training.make_spec(**{'loss': LOSSES, 'batch_size': BATCH, 'max_passes': 1} | changes)
 
 
-def make_example(seed: int, entities: tuple[int, int], order: tuple[int, int] = (0, 1)) -> schema.Batch:
-  """Two chains in the given order, padded; of one entity they are copies."""
+def make_example(seed: int, entities: tuple[int, int]) -> schema.Batch:
+  """Two chains, padded; of one entity they are copies."""
   first, second = (
     padding.crop(small_training.make_example(seed + entity, LENGTH), {'num_res': LENGTH}) for entity in entities
   )
-  parts = first, small_complexes.moved(second, seed, (9, 2, 0))
-  batch = small_complexes.joined([parts[i] for i in order], entities, NUM_COPIES)
+  parts = [first, small_complexes.moved(second, seed, (9, 2, 0))]
+  batch = small_complexes.joined(parts, entities, NUM_COPIES)
   return padding.pad_batch(batch, {'num_res': small_training.NUM_RES})
 
 
-def make_batch(order: tuple[int, int] = (0, 1)) -> schema.Batch:
-  """A homodimer in some order, and a heterodimer."""
-  return feeding.stack([make_example(0, (1, 1), order), make_example(5, (1, 2))])
+def make_batch() -> schema.Batch:
+  """A homodimer and a heterodimer."""
+  return feeding.stack([make_example(0, (1, 1)), make_example(5, (1, 2))])
 
 
 def main(result: str, layouts: list[str]) -> None:
   arrays = {}
   for layout in layouts:
-    states, metrics = small_training.run(layout, make_spec(), batch=make_batch())
+    states, metrics = small_training.run(layout, make_spec(), num_steps=1, batch=make_batch())
     for name, leaf in (('state', states), ('metrics', metrics)):
       for path, value in jax.tree_util.tree_leaves_with_path(leaf):
         arrays[f'{layout}:{name}{jax.tree_util.keystr(path)}'] = np.asarray(value)
