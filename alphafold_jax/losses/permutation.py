@@ -59,7 +59,9 @@ def choose_copies(batch: schema.Batch, predicted: Array) -> jax.Array:
     predicted: [N, 3] Å, CA
   """
   predicted = jax.lax.stop_gradient(jnp.asarray(predicted, jnp.float32))
-  true, known = batch.targets.copy_positions[:, :, _CA], jnp.asarray(batch.targets.copy_mask[:, :, _CA])  # [C, N, ...]
+  positions, mask = batch.targets.copy_positions, batch.targets.copy_mask
+  assert positions is not None and mask is not None  # the caller knows
+  true, known = positions[:, :, _CA], jnp.asarray(mask[:, :, _CA])  # [C, N, 3], [C, N]
   true = jnp.where(known[..., None] > 0, true, 0)
   num = known.shape[0]
   members = (batch.asym_id == jnp.arange(1, num + 1)[:, None]) * jnp.asarray(batch.seq_mask)  # [C, N]

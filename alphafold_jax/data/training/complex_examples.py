@@ -102,9 +102,10 @@ class ComplexPool:
     spec, entry, which = self.spec, self.entries[chosen], self._caches[chosen]
     cache = self.caches[which]
     whole = assemble(entry, lambda name: cache[cache.places[name]])
-    chains = np.arange(1, len(whole.records) + 1)
+    chains = list(range(1, len(whole.records) + 1))
     if len(chains) > spec.max_chains:
-      chains = choose_chains(rng, whole.ca, whole.known, whole.asym_id, spec.max_chains, spec.interface_distance)
+      near = choose_chains(rng, whole.ca, whole.known, whole.asym_id, spec.max_chains, spec.interface_distance)
+      chains = near.tolist()
       whole = whole.keep(chains)
     shown = _crop(rng, whole, spec)
     drawn: dict[str, schema.Templates] = {}
