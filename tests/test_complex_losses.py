@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import json
 
 import jax
 import numpy as np
@@ -223,3 +224,29 @@ def test_losses_of_a_complex_are_finite_where_all_residues_are_at_the_origin():
   value, gradient = small_targets.fast_jit(jax.value_and_grad(loss))(untrained)
   assert np.isfinite(value) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
   assert np.any(gradient.frame_translations)
+
+
+# The experiments
+
+
+def test_the_experiment_on_complexes_has_its_published_numbers():
+  config = experiments.experiment_config('train_multimer')
+  data, loss = config.data, config.loss
+  assert (data.crop_size, data.max_chains, data.spatial_fraction, data.interface_distance) == (640, 20, 0.5, 10.0)
+  assert (loss.backbone_fape, loss.chain_fape, loss.interface_fape, loss.side_chain_fape) == (0, 0.5, 0.5, 0.5)
+  assert specs.make_step_spec(config).loss.chains == total.ChainLossSpec(30.0, 20.0, True, True, True)
+
+
+@pytest.mark.parametrize('name', ['train_initial', 'train_finetune', 'train_mini'])
+def test_single_chains_are_trained_on_as_before(name, tmp_path):
+  config = experiments.experiment_config(name)
+  spec = specs.make_step_spec(config).loss
+  assert spec.chains == total.ChainLossSpec()
+  assert not {'chain_fape', 'interface_fape', 'chain_centres'} & {loss for loss, _ in spec.weights}
+  assert config.data.complex_fraction == 0
+  now = json.loads(config.to_json_best_effort())
+  before = {section: value for section, value in now.items() if section != 'chains'}
+  before |= {'data': {key: value for key, value in now['data'].items() if f'data.{key}' not in experiments.LATER}}
+  assert specs.check_same(before, now, tmp_path) == []  # a run of then goes on
+  del config.chains
+  assert specs.make_step_spec(config).loss == spec

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import small_cache
 
-from alphafold_jax import fields
+from alphafold_jax import cli, fields
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import encode
 from alphafold_jax.data.training import assembled, complex_examples, complexes
@@ -325,3 +325,21 @@ def test_templates_of_chains_stand_side_by_side(cache):
   spec = dataclasses.replace(SPEC, num_templates=2, crop_size=90)
   for batch in examples_of(cache, 'a2b', spec, 10):
     assert batch.templates.aatype.shape == (2, 90)
+
+
+# The command
+
+
+def test_the_command_lists_complexes_and_says_how_many(tmp_path, capsys):
+  given = [
+    str(DATA / 'templates' / '2a8n.cif.gz'),
+    str(tmp_path / 'set'),
+    '--assemblies',
+    '--processes',
+    '1',
+    '--quiet',
+  ]
+  assert cli.main(['dataset', *given, '--complexes', 'x.csv']) == 2
+  assert '--assemblies and --complexes: give one of them' in capsys.readouterr().err
+  assert cli.main(['dataset', *given]) == 0
+  assert 'Complexes of them: 1' in capsys.readouterr().out
