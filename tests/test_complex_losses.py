@@ -22,11 +22,7 @@ clash_loss = small_targets.fast_jit(violations.clash_loss, static_argnums=(5, 6)
 chain_centre_loss = small_targets.fast_jit(chain_centres.chain_centre_loss)
 
 
-@functools.cache
-def dimer():
-  """A dimer and a prediction off by some Å; its chains overlap."""
-  batch = small_complexes.dimer()
-  return batch, small_targets.prediction(batch)
+dimer = functools.cache(complex_losses.example)
 
 
 @pytest.mark.parametrize('name', complex_losses.LOSSES)

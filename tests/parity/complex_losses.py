@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
+import small_complexes
+import small_targets
 from alphafold.model import config as official_config
 from alphafold.model import folding_multimer, geometry
 
@@ -184,6 +186,12 @@ LOSSES: Mapping[str, tuple[Loss, Loss]] = {  # ours, theirs
 @functools.cache
 def _compiled(name: str, side: int):
   return jax.jit(jax.value_and_grad(LOSSES[name][side]), compiler_options=oracle.FAST)
+
+
+def example() -> tuple[schema.Batch, schema.Outputs]:
+  """A dimer of pieces of real chains and a prediction off by some Å, in which they overlap."""
+  batch = small_complexes.dimer()
+  return batch, small_targets.prediction(batch)
 
 
 def errors(name: str, batch: schema.Batch, outputs: schema.Outputs) -> dict[str, float]:
