@@ -57,10 +57,13 @@ def from_leaves(cls: type, arrays: dict[str, Any], source: str, prefix: str = ''
 
 
 def filled(cls: type, sizes: dict[str, int]) -> Any:
-  """A schema object, without others inside, that is padding throughout and lacks what may; `sizes`: of named axes."""
+  """A schema object, without others inside, that is padding throughout; `sizes` gives each named axis.
+
+  Arrays that may be absent are.
+  """
   values = {}
   for field in dataclasses.fields(cls):
-    if field.default is None:
+    if field.default is not dataclasses.MISSING:
       continue
     about = field.metadata
     shape = [sizes[axis] if isinstance(axis, str) else axis for axis in about['axes']]
