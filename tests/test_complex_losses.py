@@ -18,6 +18,7 @@ from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.losses import chain_centres, fape, labels, total, violations
 from alphafold_jax.train import specs
 
+pytestmark = pytest.mark.slow  # compiles many programs
 clash_loss = small_targets.fast_jit(violations.clash_loss, static_argnums=(5, 6))
 chain_centre_loss = small_targets.fast_jit(chain_centres.chain_centre_loss)
 

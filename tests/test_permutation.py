@@ -18,6 +18,7 @@ from alphafold_jax.data import padding
 from alphafold_jax.geometry import superposition
 from alphafold_jax.losses import permutation
 
+pytestmark = pytest.mark.slow
 NUM_RES, NUM_COPIES = 48, 4  # all complexes here are padded to these, and share a program
 nearest_copies = small_targets.fast_jit(permutation.nearest_copies)
 choose_copies = small_targets.fast_jit(permutation.choose_copies)
