@@ -13,7 +13,7 @@ import small_cache
 from alphafold_jax import cli, fields
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import encode
-from alphafold_jax.data.training import assembled, complex_examples, complexes
+from alphafold_jax.data.training import assembled, assemblies, complex_examples, complexes
 from alphafold_jax.data.training.cache import open_cache
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.data.training.complex_examples import whole_complex
@@ -108,6 +108,15 @@ def test_a_file_without_assemblies_is_one_complex_as_it_stands(tmp_path):
   (tmp_path / 'x.cif').write_text(text.replace('_pdbx_struct_assembly_gen.', '_other.'))
   build_cache(tmp_path / 'x.cif', tmp_path / 'set', complexes=True, processes=1)
   assert [one.chains for one in open_cache(tmp_path / 'set').complexes] == [('x_A', 'x_B')]
+
+
+def test_assemblies_that_cannot_be_read_are_told(tmp_path, monkeypatch):
+  def broken(_):
+    raise RuntimeError('bad operator')
+
+  monkeypatch.setattr(assemblies.gemmi, 'make_structure_from_block', broken)
+  with pytest.raises(InputError, match=r'its assemblies cannot be read \(bad operator\); its chains are taken alone'):
+    assemblies_of(tmp_path, 'templates/2a8n.cif.gz')
 
 
 def test_single_chains_are_no_complex_which_is_an_error_where_some_are_asked_for(tmp_path):

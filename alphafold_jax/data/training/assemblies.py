@@ -42,6 +42,9 @@ def read_assemblies(
     names: of each protein chain of the file that is in the training set, by the file's name of it, its name there.
     asyms: label_asym_id -> the file's name, of all protein chains; none of a PDB file.
     source: names the file in messages.
+
+  Raises:
+    InputError: they cannot be read.
   """
   found = []
   for name, members in _members(text, asyms):
@@ -67,8 +70,8 @@ def _members(text: str, asyms: Mapping[str, str]) -> list[tuple[str, list[tuple[
     block = gemmi.cif.read_string(text).sole_block()
     block.find_mmcif_category('_atom_site.').erase()  # the many lines that are not needed
     assemblies = gemmi.make_structure_from_block(block).assemblies
-  except (RuntimeError, ValueError):  # damaged in its less important parts; its chains could be read
-    return []
+  except (RuntimeError, ValueError) as error:
+    raise InputError(f'its assemblies cannot be read ({error}); its chains are taken alone') from None
   return [
     (
       assembly.name,

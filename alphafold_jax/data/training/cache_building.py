@@ -130,7 +130,7 @@ def _write_complexes(
   skipped: list[tuple[str, str]],
 ) -> int:
   """Writes the list of complexes, and appends to `skipped` what is left out; their number."""
-  made, unmade = complex_making.add_complexes(cache.TrainingCache(folder, tuple(entries)), assemblies)
+  made, unmade = complex_making.add_complexes(cache.TrainingCache(folder, tuple(entries)), assemblies, skipped)
   skipped += unmade
   return len(made)
 

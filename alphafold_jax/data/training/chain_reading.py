@@ -99,7 +99,10 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
   found: list[ChainAssembly] = []
   if options.complexes:
     asyms = {chain.asym: chain.id for chain in content.chains.values() if chain.asym}
-    found = read_assemblies(text, sources.entry_names(path)[-1], taken, asyms, str(path))
+    try:
+      found = read_assemblies(text, sources.entry_names(path)[-1], taken, asyms, str(path))
+    except InputError as error:
+      skipped.append((str(path), str(error)))
   return FileChains(str(path), tuple(made), tuple(skipped), used, content.left_out, rows, tuple(found))
 
 

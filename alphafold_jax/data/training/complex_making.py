@@ -22,13 +22,14 @@ from alphafold_jax.naming import Names, did_you_mean, listed
 
 
 def add_complexes(
-  cache: TrainingCache, found: Sequence[ChainAssembly]
+  cache: TrainingCache, found: Sequence[ChainAssembly], known: Sequence[tuple[str, str]] = ()
 ) -> tuple[tuple[ComplexEntry, ...], list[tuple[str, str]]]:
   """Writes the complexes of a cache.
 
   Args:
     cache: of the chains.
     found: the assemblies.
+    known: (file, reason) of what was left out before, for the message where nothing is left.
 
   Returns:
     the complexes, and (source, reason) of what was left out.
@@ -38,7 +39,7 @@ def add_complexes(
   """
   made, skipped = make_complexes(cache, found)
   if not made:
-    reasons = ''.join(f'\n  {name}: {reason}' for name, reason in skipped[:5])
+    reasons = ''.join(f'\n  {name}: {reason}' for name, reason in (*skipped, *known)[:5])
     first = f'; the first reasons:{reasons}' if reasons else '; the structures hold single chains only'
     raise InputError(f'--complexes: no complex can be made of these chains{first}')
   complexes.write(cache.path / complexes.FILE, made)
