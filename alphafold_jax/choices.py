@@ -43,7 +43,12 @@ PUBLIC_HOST = 'https://api.colabfold.com'  # of the server modes
 PAIR_MODES = UNPAIRED_PAIRED, PAIRED, UNPAIRED = ('unpaired_paired', 'paired', 'unpaired')  # rows of a complex
 PAIR_STRATEGIES = GREEDY, COMPLETE = ('greedy', 'complete')  # a taxon in two chains or more; in all of them
 
-INITIAL, FINETUNE, TRAIN_MINI = EXPERIMENTS = ('train_initial', 'train_finetune', 'train_mini')
+INITIAL, FINETUNE, TRAIN_MULTIMER, TRAIN_MINI = EXPERIMENTS = (
+  'train_initial',
+  'train_finetune',
+  'train_multimer',
+  'train_mini',
+)
 
 
 def ranking(rank: str, scored: Any) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Named training experiments: one base configuration with the paper's numbers, and short differences from it.
 
-Each section becomes a spec of the part it sets: model (model/alphafold.py), loss (losses/total.py), data
+Each section becomes a spec of the part it sets: model (model/alphafold.py), loss and chains (losses/total.py), data
 (data/training/training_set.py), optimizer and step (train/), run (train/loop.py).
 """
 
@@ -16,6 +16,9 @@ from alphafold_jax.errors import InputError
 # The weight of each loss of losses/total.py; 0: it is not computed.
 LOSS_WEIGHTS = {
   'backbone_fape': 0.5,  # Suppl. 1.9: half of the auxiliary loss, Alg. 20 line 17
+  'chain_fape': 0.0,  # in complexes 0.5: the pairs of backbone_fape within chains, Evans et al. 2021, 2.4
+  'interface_fape': 0.0,  # in complexes 0.5: those between chains
+  'chain_centres': 0.0,  # in complexes 1.0, Uni-Fold; OpenFold has 0.05. Evans et al. 2021, 2.5
   'side_chain_fape': 0.5,  # Suppl. 1.9: the FAPE of all atoms, Alg. 20 line 28
   'torsion': 0.5,  # Suppl. 1.9: within the auxiliary loss, Alg. 20 line 18
   'angle_norm': 0.01,  # Alg. 27 line 3: 0.02 within the torsion loss
@@ -35,6 +38,13 @@ def _base() -> config_dict.ConfigDict:
       'name': 'train_initial',
       'model': config.model_config('model_1'),
       'loss': LOSS_WEIGHTS,
+      'chains': {  # how losses deal with several chains; these values leave those of single chains as they were
+        'interface_clamp': 30.0,  # Å, AlphaFold-Multimer v2, OpenFold, Uni-Fold; in the published configuration 1,000
+        'interface_unit': 20.0,  # Å, published
+        'floored_errors': False,  # whether errors in the FAPE are at least 1e-4 Å instead of softened by 0.01 Å
+        'corrected_violations': False,  # whether the published slips are mended, see losses/violations.py
+        'average_clashes': False,  # whether an atom counts the mean of its clashes, not the sum
+      },
       'data': {
         'crop_size': 256,  # residues, Suppl. Table 4
         'num_rows': 2048,  # alignment rows on the device, drawn from by each pass (124 + 1,024 of them)
@@ -54,6 +64,10 @@ def _base() -> config_dict.ConfigDict:
         'length_cap': 512,  # residues, Suppl. 1.2.5
         'distillation_fraction': 0.0,  # Suppl. 1.3: 0.75 with a set of predicted structures
         'min_confidence': 50.0,  # pLDDT, Suppl. 1.3
+        'complex_fraction': 0.0,  # share of experimental examples that are complexes
+        'max_chains': 20,  # of a complex; AlphaFold-Multimer v3, technical note 2.3.0
+        'spatial_fraction': 0.5,  # share of their crops that are around an interface; the others are contiguous
+        'interface_distance': 10.0,  # Å between CA atoms of two chains, for such crops; Uni-Fold
       },
       'optimizer': {
         'method': 'adam',  # Suppl. 1.11.3; or 'muon', of train/optimizer.py
@@ -106,6 +120,22 @@ _FINETUNE = {  # Suppl. Table 4, fine-tuning
   'run.num_samples': 1_500_000,
 }
 
+_MULTIMER = {  # AlphaFold-Multimer v3, as far as its numbers are known: Evans et al. 2021, technical note 2.3.0
+  'loss.backbone_fape': 0.0,  # its pairs are in the next two
+  'loss.chain_fape': 0.5,  # Evans et al. 2021, 2.4; published configuration: half of their sum
+  'loss.interface_fape': 0.5,
+  'loss.chain_centres': 1.0,  # Uni-Fold
+  'loss.experimentally_resolved': 0.01,
+  'loss.violation': 0.03,  # OpenFold, in the first stage of training; published configuration: 1.0
+  'chains.floored_errors': True,  # published
+  'chains.corrected_violations': True,  # equal residue numbers of two chains clash as well: Uni-Fold
+  'chains.average_clashes': True,  # AlphaFold-Multimer v2
+  'data.crop_size': 640,  # technical note 2.3.0
+  'data.num_rows': 5_120,  # drawn from by each pass: 508 and 2,048 of them
+  'data.clamped_fraction': 1.0,  # published; OpenFold, Uni-Fold
+  'data.complex_fraction': 0.75,  # not published: there all entries are drawn alike, most of which are complexes
+}
+
 _MINI = {  # the model that ships; its sizes are in config.py
   **dict.fromkeys((f'model.{key}' for key in config.DROPOUT), 0.0),  # no chain is drawn often enough to overfit
   'model.extra_msa.remat': False,  # small enough to keep
@@ -137,23 +167,34 @@ _MINI = {  # the model that ships; its sizes are in config.py
 EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
   choices.INITIAL: {},
   choices.FINETUNE: _FINETUNE,
+  choices.TRAIN_MULTIMER: _MULTIMER,
   choices.TRAIN_MINI: _MINI,
 }
 
 # Settings that are younger than runs that people go on with, with the values that leave a run as it was before.
 LATER: Mapping[str, Any] = {
   **{f'model.{key}': value for key, value in config.LATER.items()},
+  'chains.interface_clamp': 30.0,
+  'chains.interface_unit': 20.0,
+  'chains.floored_errors': False,
+  'chains.corrected_violations': False,
+  'chains.average_clashes': False,
   'data.couplings_fraction': 0.0,
   'data.template_identity_caps': [1.0],  # as a file has it
   'data.template_drop_fraction': 0.0,
   'data.validation_templates': 0,
+  'data.complex_fraction': 0.0,
+  'data.max_chains': 20,
+  'data.spatial_fraction': 0.5,
+  'data.interface_distance': 10.0,
   'optimizer.method': 'adam',
   'optimizer.cooldown_start': 0,
   'optimizer.cooldown_samples': 0,
   'run.validation_split': 'validation',
 }
 
-_MODELS = {choices.TRAIN_MINI: choices.MINI}  # which model an experiment trains; the others: model_1
+# Which model an experiment trains; the others: model_1.
+_MODELS = {choices.TRAIN_MINI: choices.MINI, choices.TRAIN_MULTIMER: 'model_1_multimer_v3'}
 _ROWS = {choices.INITIAL: (128, 1024)}  # clusters (templates included) and extra rows, Suppl. Table 4; else the model's
 _TRAINED = config.DROPOUT | {  # what training changes in any model
   'templates.remat': True,  # Suppl. 1.11.8

@@ -92,6 +92,10 @@ class Targets:
   resolution: Array = array()  # Å; 0: unknown
   use_clamped_fape: Array = array()  # 1: clamp the backbone FAPE of this example
   is_distillation: Array = array()  # 1: the target is itself a prediction
+  # Of a complex the structure of every copy of the residue's chain, by sym_id from 1: equal chains have no order, and
+  # which is compared with which depends on the prediction (losses/permutation.py). Then asym_id is at most num_copies.
+  copy_positions: Array | None = array('num_copies', 'num_res', 37, 3, default=None)  # Å
+  copy_mask: Array | None = array('num_copies', 'num_res', 37, default=None)
 
 
 @pytree

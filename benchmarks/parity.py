@@ -65,7 +65,9 @@ these comparisons it gives zero for vectors shorter than 0.001 Å, as ours does 
 ## The losses
 
 Tolerance of the tests: {loss_tolerance:.0e}. Both sides are given the same outputs of a network and the same structure
-({loss_examples}). Errors are shares of the loss and of the largest entry of each gradient; the largest is given.
+({loss_examples}; for those named multimer two chains that overlap, beside the functions of
+the published multimer that can be called). Errors are shares of the loss and of the largest entry of each gradient; the
+largest is given.
 
 {losses}
 
@@ -127,13 +129,17 @@ def _complex_rows(is_full: bool) -> Iterator[tuple[str, ...]]:
 
 
 def _loss_rows() -> Iterator[tuple[str, ...]]:
-  from parity import losses
+  from parity import complex_losses, losses
 
   examples = [make() for make in losses.examples().values()]
   for name in losses.THEIRS:
     found = [losses.errors(name, example) for example in examples]
     value = max(one.pop('value') for one in found)
     yield name.replace('_', ' '), f'{value:.1e}', f'{max(max(one.values()) for one in found):.1e}'
+  for name in complex_losses.LOSSES:
+    errors = complex_losses.errors(name, *complex_losses.example())
+    value = errors.pop('value')
+    yield f'{name.replace("_", " ")}, multimer', f'{value:.1e}', f'{max(errors.values()):.1e}'
 
 
 def _file_errors() -> str:

@@ -125,12 +125,15 @@ def make_batch(num: int = BATCH) -> schema.Batch:
   return feeding.stack([make_example(seed) for seed in range(num)])
 
 
-def run(layout: str, spec: StepSpec, num_steps: int = 2):
-  """The state after each of some steps and its metrics, on a mesh such as 2x4 (data x model), or under pmap."""
+def run(layout: str, spec: StepSpec, num_steps: int = 2, batch: schema.Batch | None = None):
+  """The state after each of some steps and its metrics, on a mesh such as 2x4 (data x model), or under pmap.
+
+  Without a batch the examples are random chains.
+  """
   import small_network
 
   state = jax.device_get(steps.initial_state(spec, jax.random.key(0), params()))
-  key, batch = jax.random.key(1), make_batch(spec.batch_size)
+  key, batch = jax.random.key(1), make_batch(spec.batch_size) if batch is None else batch
   states, all_metrics = [], []
   if layout == 'pmap':
     devices = jax.devices()

@@ -143,6 +143,8 @@ MANY_PARTS = (  # whose subject is all parts of their folder
   'ops.triangle',
   'search.options',  # a table of engines
   'train.loop',  # the story of a training run
+  'losses.total',  # a table of losses
+  'data.training.chain_reading',  # a file's chains with all that belongs to them
 )
 
 

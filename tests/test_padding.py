@@ -38,7 +38,9 @@ def assert_equal(a, b) -> None:
 @pytest.mark.parametrize('seed', range(8))
 def test_cropping_undoes_padding_for_any_sizes(seed):
   rng = random.Random(seed)
-  sizes = {axis: rng.randint(0 if axis != 'num_res' else 1, 9) for axis in ('num_res', 'num_seq', 'num_templ')}
+  sizes = {
+    axis: rng.randint(0 if axis != 'num_res' else 1, 9) for axis in ('num_res', 'num_seq', 'num_templ', 'num_copies')
+  }
   larger = {axis: size + rng.randint(0, 7) for axis, size in sizes.items()}
   batch = random_tree(schema.Batch, sizes, seed)
   padded = padding.pad_batch(batch, larger)

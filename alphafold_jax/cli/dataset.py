@@ -11,7 +11,7 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
 # Flags that say how structures are read.
-_OF_STRUCTURES = ('msas', 'table', 'column', 'clusters', 'predicted', 'couplings')
+_OF_STRUCTURES = ('msas', 'table', 'column', 'clusters', 'predicted', 'couplings', 'assemblies', 'complexes')
 
 
 def run(given: argparse.Namespace) -> int:
@@ -37,6 +37,8 @@ def _build(given: argparse.Namespace, structures: list[str], out: str) -> None:
     if not given.msas:
       raise InputError('--couplings: they are computed from alignments; give some by --msas')
     devices.use_compilation_cache()
+  if given.assemblies and given.complexes:
+    raise InputError('--assemblies and --complexes: give one of them')
   if given.templates and cache.exists(out):
     raise InputError(f'{out}: this cache stands; `{PROGRAM} dataset {out} --templates` looks for its templates')
   summary = cache_building.build_cache(
@@ -49,6 +51,7 @@ def _build(given: argparse.Namespace, structures: list[str], out: str) -> None:
     predicted=given.predicted,
     max_rows=given.max_rows,
     couplings=given.couplings,
+    complexes=given.complexes or given.assemblies,
     processes=given.processes,
     progress=_progress(given, 'file'),
   )
@@ -58,6 +61,8 @@ def _build(given: argparse.Namespace, structures: list[str], out: str) -> None:
     f'{summary.path}: {number(summary.num_chains, "chain")} ({splits}) in {number(summary.num_clusters, "cluster")}, '
     f'{summary.num_with_alignment} with an alignment{coupled}'
   )
+  if summary.num_complexes:
+    print(f'Complexes of them: {summary.num_complexes}')
   for note in summary.notes:
     print(note)
   if summary.left_out:
@@ -119,6 +124,13 @@ _ARGUMENTS: Flags = {
   '--column': several('OURS=THEIRS', 'name of a column in the table, such as cluster=cluster30', type=_column),
   '--clusters': value('TSV', 'clusters by sequence, as `mmseqs easy-cluster` writes them; chains are drawn by cluster'),
   '--predicted': switch('the structures are predictions with pLDDT as B-factor'),
+  '--assemblies': switch(
+    'list the complexes of the files too: their biological assemblies, or their chains as they stand'
+  ),
+  '--complexes': value(
+    'CSV',
+    'list these complexes: chains (names with blanks between, in common coordinates) and any of id, cluster, split',
+  ),
   '--templates': switch(
     'look for templates of each chain among the training chains, for OUT/templates.npz; without STRUCTURES OUT is a '
     'cache that stands'

@@ -53,6 +53,7 @@ class Chain:
   b_factors: np.ndarray  # [num_res] float32, of the CA atom, 0 where unresolved; pLDDT in predicted structures
   notes: tuple[str, ...] = ()  # what was read otherwise than it is written
   warnings: tuple[str, ...] = ()  # those of the notes after which residues may not be what their author meant
+  asym: str = ''  # mmCIF's label_asym_id; '' in PDB files
 
   __repr__ = one_line
 
@@ -185,6 +186,7 @@ def _chain(name: str, group: list[ObservedResidue], declared: Declared | None, l
     b_factors=b_factors,
     notes=notes,
     warnings=warnings,
+    asym=group[0].first.asym,
   )
 
 

@@ -19,23 +19,37 @@ _PROLINE = residues.RESTYPE_INDEX['P']
 _MEAN_EPSILON = 1e-6  # added to divisors
 
 # Departs from the paper: the published program takes the standard deviation of the bond length for the cosine at C,
-# less than half of the cosine's own (stereochemistry.COS_CA_C_N).
+# less than half of the cosine's own (stereochemistry.COS_CA_C_N). `corrected` losses take that one.
 COS_CA_C_N_DEVIATION = stereochemistry.PEPTIDE_BOND[1]
 
 
-def violation_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Array, asym_id: Array) -> jax.Array:
+def violation_loss(
+  atoms: Array,
+  atoms_mask: Array,
+  aatype: Array,
+  residue_index: Array,
+  asym_id: Array,
+  corrected: bool = False,
+  average_clashes: bool = False,
+) -> jax.Array:
   """The sum of the losses of peptide bonds, clashes and distances within residues: Suppl. 1.9.11.
 
   Args:
     atoms: [N_res, 14, 3] Å, predicted
     atoms_mask: [N_res, 14] atoms that exist
     aatype, residue_index, asym_id: [N_res]
+    corrected: without the slips of the published program: bonds within chains only, the cosine at C by its own
+      deviation, and clashes of chains at equal residue indices as well
+    average_clashes: an atom with many clashes counts their mean, not their sum (Evans et al. 2021, as of 2022)
   """
   num_atoms = jnp.sum(atoms_mask)
-  per_atom = clash_loss(atoms, atoms_mask, aatype, residue_index, asym_id) + within_residue_loss(
-    atoms, atoms_mask, aatype
-  )
-  return peptide_bond_loss(atoms, atoms_mask, aatype, residue_index) + per_atom / (_MEAN_EPSILON + num_atoms)
+  clashes = clash_loss(atoms, atoms_mask, aatype, residue_index, asym_id, corrected, average_clashes)
+  per_atom = clashes + within_residue_loss(atoms, atoms_mask, aatype)
+  if corrected:
+    bonds = peptide_bond_loss(atoms, atoms_mask, aatype, residue_index, stereochemistry.COS_CA_C_N[1], asym_id)
+  else:
+    bonds = peptide_bond_loss(atoms, atoms_mask, aatype, residue_index)
+  return bonds + per_atom / (_MEAN_EPSILON + num_atoms)
 
 
 def peptide_bond_loss(
@@ -44,17 +58,21 @@ def peptide_bond_loss(
   aatype: Array,
   residue_index: Array,
   cos_ca_c_n_deviation: float = COS_CA_C_N_DEVIATION,
+  asym_id: Array | None = None,
 ) -> jax.Array:
   """The excess of peptide bond lengths (Å) and of the cosines at their ends over 12 standard deviations: a scalar.
 
   Residues count as bonded where the index grows by one, so a gap in a chain costs nothing. Arguments as in
-  `violation_loss`; `cos_ca_c_n_deviation` is the standard deviation of the cosine at C.
+  `violation_loss`; `cos_ca_c_n_deviation` is the standard deviation of the cosine at C. With `asym_id` only residues of
+  one chain are bonded: in a crop one chain may end at an index and another begin at the next.
   """
   ca, c = atoms[:-1, _CA], atoms[:-1, _C]
   next_n, next_ca = atoms[1:, _N], atoms[1:, _CA]
   has_ca, has_c = atoms_mask[:-1, _CA], atoms_mask[:-1, _C]
   has_next_n, has_next_ca = atoms_mask[1:, _N], atoms_mask[1:, _CA]
   bonded = (residue_index[1:] - residue_index[:-1] == 1) * has_c * has_next_n
+  if asym_id is not None:
+    bonded *= asym_id[1:] == asym_id[:-1]
 
   proline = (aatype[1:] == _PROLINE)[:, None]
   ideal = jnp.where(proline, jnp.array(stereochemistry.PEPTIDE_BOND_PROLINE), jnp.array(stereochemistry.PEPTIDE_BOND))
@@ -83,10 +101,19 @@ def _excess(values: Array, mean: Array, deviation: Array, mask: Array) -> jax.Ar
   return jnp.sum(mask * beyond) / (_MEAN_EPSILON + jnp.sum(mask))
 
 
-def clash_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Array, asym_id: Array) -> jax.Array:
+def clash_loss(
+  atoms: Array,
+  atoms_mask: Array,
+  aatype: Array,
+  residue_index: Array,
+  asym_id: Array,
+  corrected: bool = False,
+  average: bool = False,
+) -> jax.Array:
   """The overlap beyond 1.5 Å of van der Waals spheres of different residues, summed over all atoms, in Å.
 
-  Peptide bonds are exempt. Residues of equal index are not compared, even if they are of different chains.
+  Peptide bonds are exempt. Residues of equal index are not compared, even if they are of different chains, unless
+  `corrected`. With `average` an atom counts the mean of its overlaps instead of their sum.
 
   Departs from the paper, as the published program does: it exempts disulphide bonds by the atom14 column of SG, which
   in other residue types holds other atoms.
@@ -94,7 +121,10 @@ def clash_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Ar
   radius = (jnp.asarray(stereochemistry.ATOM14_RADIUS)[aatype] * atoms_mask).T  # [14, N_res]
   mask = jnp.asarray(atoms_mask).T
   x, y, z = jnp.moveaxis(atoms, (2, 1), (0, 1))  # each [14, N_res]
-  before = (residue_index[:, None] < residue_index).astype(jnp.float32)  # each pair of residues once
+  first = residue_index[:, None] < residue_index  # each pair of residues once
+  if corrected:
+    first = jnp.where(asym_id[:, None] == asym_id, first, asym_id[:, None] < asym_id)
+  before = first.astype(jnp.float32)
   follows = (residue_index[:, None] + 1 == residue_index) & (asym_id[:, None] == asym_id)
   numbers = jnp.arange(14)[:, None, None]
 
@@ -107,10 +137,22 @@ def clash_loss(atoms: Array, atoms_mask: Array, aatype: Array, residue_index: Ar
     counted *= mask_i[:, None] * mask[:, None]
     squares = sum(jnp.square(i[:, None] - j[:, None]) for i, j in ((x_i, x), (y_i, y), (z_i, z)))
     overlap = radius_i[:, None] + radius[:, None] - stereochemistry.TOLERATED_OVERLAP - jnp.sqrt(1e-10 + squares)
-    return jnp.sum(counted * jax.nn.relu(overlap))
+    overlap = counted * jax.nn.relu(overlap)
+    return _of_each_atom(overlap) if average else jnp.sum(overlap)
 
   columns = (jnp.arange(14), jnp.stack([x, y, z], axis=1), mask, radius)
-  return 2 * jnp.sum(jax.lax.map(of_column, columns))  # a pair is an overlap of both its atoms
+  found = jax.lax.map(of_column, columns)
+  if not average:
+    return 2 * jnp.sum(found)  # a pair is an overlap of both its atoms
+  of_first, of_second = found  # [14, 2, N_res], [14, 2, 14, N_res]
+  overlaps, counts = jnp.moveaxis(of_first, 1, 0) + jnp.sum(of_second, axis=0)  # each [14, N_res]
+  return jnp.sum(overlaps / jnp.maximum(counts, 1))
+
+
+def _of_each_atom(overlap: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The sum and number of overlaps [14, N_res, N_res] of first atoms [2, N_res], and of second ones [2, 14, N_res]."""
+  both = jnp.stack([overlap, jax.lax.stop_gradient((overlap > 0).astype(overlap.dtype))])
+  return jnp.sum(both, axis=(1, 3)), jnp.sum(both, axis=2)
 
 
 def within_residue_loss(atoms: Array, atoms_mask: Array, aatype: Array) -> jax.Array:

@@ -228,6 +228,11 @@ class Run:
           f'{number(counts["chains"], f"{kind} chain")} in {number(counts["clusters"], "cluster")}, '
           f'{counts["with alignment"]} with an alignment; left out: {removed or "none"}'
         )
+    if (pool := self.examples.complexes) is not None:
+      removed = ', '.join(f'{count} by {why}' for why, count in pool.removed.items())
+      _log.info(
+        '%d complexes in %s; left out: %s', len(pool.entries), number(pool.num_clusters, 'cluster'), removed or 'none'
+      )
     for line in self.idle:
       _log.warning('%s', line)
     if self.unvalidated:

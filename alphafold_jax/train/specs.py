@@ -66,7 +66,7 @@ def make_step_spec(config: config_dict.ConfigDict) -> StepSpec:
   try:
     return StepSpec(
       network=alphafold.make_spec(model),
-      loss=total.make_spec(config.loss),
+      loss=total.make_spec(config.loss, config.get('chains', {})),
       optimizer=OptimizerSpec(**config.optimizer),
       **config.step,
     )

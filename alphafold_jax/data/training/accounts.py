@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from alphafold_jax.data.training.library import AlignmentLibrary, choose
-from alphafold_jax.data.training.source_table import Listed, SourceTable
-from alphafold_jax.data.training.sources import SourceFiles
+from alphafold_jax.data.training import sources
+from alphafold_jax.data.training.library import AlignmentLibrary, choose, read_library
+from alphafold_jax.data.training.source_table import Listed, SourceTable, read_clusters, read_table
+from alphafold_jax.data.training.sources import Paths, SourceFiles
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import Names, listed
 from alphafold_jax.screen import number
@@ -148,6 +149,43 @@ class Given:
       yield self.table_path, self.table.rows, used.rows, '--table'
     if self.table.clusters is not None:
       yield self.clusters_path, self.table.clusters, used.members, '--clusters'
+
+
+def read_given(
+  structures: list[sources.SourceFiles],
+  alignments: Paths,
+  table: str | Path | None,
+  columns: dict[str, str],
+  clusters: str | Path | None,
+) -> tuple[Given, list[tuple[str, str]]]:
+  """What was given besides the structures, and (file, reason) of the alignments that cannot be read.
+
+  Args:
+    structures: the structure files.
+    alignments: files and folders.
+    table, clusters, columns: as in `cache_building.build_cache`.
+
+  Raises:
+    InputError: something cannot be read, or columns are named without a table.
+  """
+  if columns and table is None:
+    raise InputError('--column: names a column of the table; give it by --table')
+  rows, unread = (None, []) if table is None else read_table(table, columns)
+  members = None if clusters is None else read_clusters(clusters)
+  found = sources.find_alignments(alignments)
+  libraries, broken = [], []
+  for one in found:
+    library, failed = read_library(one)
+    libraries.append(library)
+    broken += failed
+  return Given(
+    table=SourceTable(rows, members),
+    libraries=tuple(libraries),
+    table_path=None if table is None else Path(table),
+    clusters_path=None if clusters is None else Path(clusters),
+    columns=tuple(unread),
+    found=(*structures, *found),
+  ), broken
 
 
 def _may_be_of(name: str, entries: Collection[str]) -> bool:

@@ -7,6 +7,7 @@ A cache is a folder:
   skipped.csv           files and chains that were left out, and names that match none, with the reason
   cache.json            version, sizes and settings; written last
   templates.npz         which training chains resemble each chain, where they were looked for (template_hits.py)
+  complexes.json        which chains form assemblies, where they were looked for (complexes.py)
 
 The format is ArrayRecord, which Grain reads: every record is compressed (zstd) and has a checksum (if one is damaged,
 the others stay readable), any record is found without reading those before it, and one file holds from ten chains to
@@ -24,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from alphafold_jax import atomic, installed, untrusted
-from alphafold_jax.data.training import template_hits
+from alphafold_jax.data.training import complexes, template_hits
 from alphafold_jax.data.training.packing import ChainRecord, unpack
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -94,6 +95,20 @@ class TrainingCache:
       InputError: the file is damaged, or of another cache.
     """
     return template_hits.read(self.path / template_hits.FILE, [entry.id for entry in self.entries])
+
+  @functools.cached_property
+  def complexes(self) -> tuple[complexes.ComplexEntry, ...]:
+    """The assemblies of its chains; none where nobody looked for them.
+
+    Raises:
+      InputError: the file is damaged, or of another cache.
+    """
+    return complexes.read(self.path / complexes.FILE, list(self.places))
+
+  @functools.cached_property
+  def places(self) -> dict[str, int]:
+    """The index of each chain by its id."""
+    return {entry.id: place for place, entry in enumerate(self.entries)}
 
   def _open(self) -> Any:
     with self._lock:

@@ -13,15 +13,13 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic, locks, spreading
-from alphafold_jax.data.training import cache, chain_reading, sources
-from alphafold_jax.data.training.accounts import Given, Used
-from alphafold_jax.data.training.library import read_library
-from alphafold_jax.data.training.source_table import SourceTable, read_clusters, read_table
+from alphafold_jax.data.training import cache, chain_reading, complex_making, sources
+from alphafold_jax.data.training.accounts import Given, Used, read_given
 from alphafold_jax.data.training.sources import Paths
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
@@ -42,6 +40,7 @@ class CacheSummary:
   skipped: tuple[tuple[str, str], ...]  # (file or chain, reason)
   notes: tuple[str, ...] = ()  # how much was used of what was given
   left_out: dict[str, int] = dataclasses.field(default_factory=dict)  # atoms in no chain, by reason; see structures.py
+  num_complexes: int = 0
 
 
 def build_cache(
@@ -55,6 +54,7 @@ def build_cache(
   predicted: bool = False,
   max_rows: int = 8192,
   couplings: bool = False,
+  complexes: bool | str | Path = False,
   processes: int | None = None,
   progress: Callable[[int, int], None] | None = None,
 ) -> CacheSummary:
@@ -73,45 +73,77 @@ def build_cache(
     max_rows: rows kept of an alignment; see chain_reading.py. Block deletion leaves about a fifth of them, so the
       1,152 rows of the paper's initial training need some 6,000; a small model needs fewer.
     couplings: whether those of residues are computed from all rows of each alignment, for networks that take them.
+    complexes: of chains that are trained on together: True takes the assemblies of each file, a table its own rows; see
+      assemblies.py.
     processes: that parse files; by default one per CPU.
     progress: called with (files done, files in all).
 
   Raises:
-    InputError: no chain can be used, an argument is wrong, or no chain makes use of one.
+    InputError: no chain or complex can be used, an argument is wrong, or no chain makes use of one.
     ResourceError: the disk is full, or a parsing process died.
   """
   out = Path(out)
   _check_counts(max_rows=max_rows, processes=processes)
-  given, skipped = _read_given(found := sources.find_structures(structures), alignments, table, columns or {}, clusters)
+  given, skipped = read_given(found := sources.find_structures(structures), alignments, table, columns or {}, clusters)
   files = [file for one in found for file in one.files]
   given.check_entries([name for file in files for name in sources.entry_names(file)])
-  options = chain_reading.ReadingOptions(given, predicted, max_rows, couplings)
+  options = chain_reading.ReadingOptions(given, predicted, max_rows, couplings, complexes is True)
+  assemblies = [] if isinstance(complexes, bool) else complex_making.read_table(complexes)
   with _building(out) as folder:
     left_out, coupled = collections.Counter[str](), list[str]()
-    results = chain_reading.with_couplings(_counted(_parse(files, options, processes), left_out), coupled)
+    parsed = _counted(_parse(files, options, processes), left_out, assemblies)
+    results = chain_reading.with_couplings(parsed, coupled)
     entries, used = _write_records(folder / cache.RECORDS, results, len(files), skipped, progress)
     _check_use(given, used, skipped, entries, files)
     skipped = [*dict.fromkeys(skipped), *given.unmatched(used, {name for name, _ in skipped})]
+    made = _write_complexes(folder, entries, assemblies, skipped) if complexes else 0
     _write_tables(folder, entries, skipped, _settings(options))
+  counts = {'num_with_couplings': len(coupled), 'num_complexes': made}
+  return _summary(out, entries, skipped, given.notes(used), left_out, counts)
+
+
+def _summary(
+  out: Path,
+  entries: list[cache.ChainEntry],
+  skipped: list[tuple[str, str]],
+  notes: Iterator[str],
+  left_out: Mapping[str, int],
+  counts: Mapping[str, int],
+) -> CacheSummary:
   return CacheSummary(
     path=out,
     num_chains=len(entries),
     num_with_alignment=sum(entry.depth > 1 for entry in entries),
-    num_with_couplings=len(coupled),
     num_clusters=len({entry.cluster for entry in entries}),
     splits=dict(collections.Counter(entry.split for entry in entries)),
     skipped=tuple(skipped),
-    notes=tuple(given.notes(used)),
+    notes=tuple(notes),
     left_out=dict(left_out),
+    **counts,
   )
 
 
+def _write_complexes(
+  folder: Path,
+  entries: list[cache.ChainEntry],
+  assemblies: list[complex_making.ChainAssembly],
+  skipped: list[tuple[str, str]],
+) -> int:
+  """Writes the list of complexes, and appends to `skipped` what is left out; their number."""
+  made, unmade = complex_making.add_complexes(cache.TrainingCache(folder, tuple(entries)), assemblies, skipped)
+  skipped += unmade
+  return len(made)
+
+
 def _counted(
-  results: Iterator[chain_reading.FileChains], left_out: collections.Counter[str]
+  results: Iterator[chain_reading.FileChains],
+  left_out: collections.Counter[str],
+  assemblies: list[complex_making.ChainAssembly],
 ) -> Iterator[chain_reading.FileChains]:
-  """The results, while what each file's chains leave out is added up."""
+  """The results, while what each file's chains leave out is added up, and its assemblies are collected."""
   for result in results:
     left_out.update(result.left_out)
+    assemblies += result.assemblies
     yield result
 
 
@@ -136,34 +168,6 @@ def _check_use(
   if not entries:
     reasons = ''.join(f'\n  {name}: {reason}' for name, reason in skipped[:5])
     raise InputError(f'no usable structure in {number(len(files), "file")}; the first reasons:{reasons}')
-
-
-def _read_given(
-  structures: list[sources.SourceFiles],
-  alignments: Paths,
-  table: str | Path | None,
-  columns: dict[str, str],
-  clusters: str | Path | None,
-) -> tuple[Given, list[tuple[str, str]]]:
-  """What was given besides the structures, and the alignments that cannot be read, with the reasons."""
-  if columns and table is None:
-    raise InputError('--column: names a column of the table; give it by --table')
-  rows, unread = (None, []) if table is None else read_table(table, columns)
-  members = None if clusters is None else read_clusters(clusters)
-  found = sources.find_alignments(alignments)
-  libraries, broken = [], []
-  for one in found:
-    library, failed = read_library(one)
-    libraries.append(library)
-    broken += failed
-  return Given(
-    table=SourceTable(rows, members),
-    libraries=tuple(libraries),
-    table_path=None if table is None else Path(table),
-    clusters_path=None if clusters is None else Path(clusters),
-    columns=tuple(unread),
-    found=(*structures, *found),
-  ), broken
 
 
 def _parse(

@@ -22,6 +22,7 @@ from alphafold_jax.data.records import read_text
 from alphafold_jax.data.structures import Chain, read_structure
 from alphafold_jax.data.training import sources
 from alphafold_jax.data.training.accounts import Given, Used
+from alphafold_jax.data.training.assemblies import ChainAssembly, read_assemblies
 from alphafold_jax.data.training.cache import ChainEntry
 from alphafold_jax.data.training.deposition import Deposition, deposition
 from alphafold_jax.data.training.packing import ChainRecord, add_couplings, pack, residue_index
@@ -42,6 +43,7 @@ class ReadingOptions:
   predicted: bool  # B-factors are pLDDT
   max_rows: int  # of an alignment
   couplings: bool = False  # whether those of alignments will be computed
+  complexes: bool = False  # whether assemblies of chains are looked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,7 @@ class FileChains:
   left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)  # atoms that are in no chain, by reason
   # By chain, all rows of its alignment [num_seq, num_res] uint8, where couplings are computed of them.
   rows: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  assemblies: tuple[ChainAssembly, ...] = ()  # of several chains
 
   __repr__ = one_line
 
@@ -78,10 +81,11 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
   """Reads the chains of one mmCIF or PDB file."""
   made: list[tuple[ChainEntry, bytes]] = []
   skipped: list[tuple[str, str]] = []
-  used, rows = Used(), dict[str, np.ndarray]()
+  used, rows, taken = Used(), dict[str, np.ndarray](), dict[str, str]()
   try:
     content = read_structure(path)
-    origin = deposition(read_text(path))
+    text = read_text(path)
+    origin = deposition(text)
   except InputError as error:
     return FileChains(str(path), (), ((str(path), str(error)),))
   skipped += [(str(path), warning) for warning in content.warnings]
@@ -89,9 +93,17 @@ def read_file(path: Path, options: ReadingOptions) -> FileChains:
   for chain in content.chains.values():
     try:
       made.append(_read_chain(chain, names, origin, options, skipped, used, rows))
+      taken[chain.id] = made[-1][0].id
     except InputError as error:
       skipped.append((f'{path} chain {chain.id}', str(error)))
-  return FileChains(str(path), tuple(made), tuple(skipped), used, content.left_out, rows)
+  found: list[ChainAssembly] = []
+  if options.complexes:
+    asyms = {chain.asym: chain.id for chain in content.chains.values() if chain.asym}
+    try:
+      found = read_assemblies(text, sources.entry_names(path)[-1], taken, asyms, str(path))
+    except InputError as error:
+      skipped.append((str(path), str(error)))
+  return FileChains(str(path), tuple(made), tuple(skipped), used, content.left_out, rows, tuple(found))
 
 
 def _names(path: Path, chains: list[str]) -> dict[str, list[str]]:

@@ -154,3 +154,10 @@ def residue_index(chain: Chain) -> np.ndarray:  # [num_res] int32
   apart = both & (np.linalg.norm(n - c, axis=-1) > _BONDED) & (jumps > 1)
   steps[1:][apart] = jumps[apart]
   return np.cumsum(steps, dtype=np.int32)
+
+
+def without_alignment(record: ChainRecord) -> ChainRecord:
+  """The same chain without homologues."""
+  tokens, deletions = record.tokens[:1], record.deletions[:1]
+  profile = single_profile(tokens[0])
+  return dataclasses.replace(record, tokens=tokens, deletions=deletions, profile=profile, couplings=None)

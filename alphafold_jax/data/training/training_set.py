@@ -13,70 +13,26 @@ anew on every pass from the rows chosen here; templates are training chains of l
 import collections
 import contextlib
 import dataclasses
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from alphafold_jax import coevolution, schema
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.training.cache import ChainEntry, TrainingCache
+from alphafold_jax.data.training.complex_examples import ComplexPool, with_one_copy
+from alphafold_jax.data.training.data_spec import DataSpec as DataSpec
 from alphafold_jax.data.training.homologs import MAX_HITS, sample_templates
-from alphafold_jax.data.training.packing import ChainRecord, single_profile
+from alphafold_jax.data.training.packing import ChainRecord, without_alignment
 from alphafold_jax.data.training.sampling import crop_start, delete_blocks, random_rows
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
 _KINDS = ('experimental', 'predicted')  # of structures
 _EXAMPLE, _CLAMPED = 0, 1  # streams of random numbers
-_SIZES = ('crop_size', 'num_rows', 'length_floor', 'length_cap')
-_SHARES = (
-  'deletion_block_fraction',
-  'single_sequence_fraction',
-  'couplings_fraction',
-  'clamped_fraction',
-  'max_single_residue',
-  'alignment_fraction',
-  'distillation_fraction',
-  'template_drop_fraction',
-)
 _MAX_DRAWS = 50  # broken records in a row before training is given up
-
-
-@dataclasses.dataclass(frozen=True)
-class DataSpec:
-  """The sizes of an example, and the filters and probabilities by which chains and rows are drawn."""
-
-  crop_size: int = 256  # Suppl. Table 4
-  num_rows: int = 1152  # Suppl. Table 4: 128 clusters and 1,024 extra rows
-  num_templates: int = 4  # Suppl. 1.2.3
-  template_identity_caps: tuple[float, ...] = (1.0,)  # each example draws one; chains more alike are hidden
-  template_drop_fraction: float = 0.0  # share of examples shown without templates; the paper has none
-  validation_templates: int = 0  # shown to a validation chain, the best of its hits; 0: none
-  num_deletion_blocks: int = 5  # Suppl. 1.2.6
-  deletion_block_fraction: float = 0.3  # Suppl. 1.2.6
-  single_sequence_fraction: float = 0.0  # share of examples shown without their alignment; the paper has none
-  couplings_fraction: float = 0.0  # share of the others shown with couplings, where there are any; not in the paper
-  clamped_fraction: float = 0.9  # Suppl. 1.9.2, of mini-batches
-  max_resolution: float = 9.0  # Å, Suppl. 1.2.5; unknown resolutions pass
-  max_single_residue: float = 0.8  # Suppl. 1.2.5
-  length_floor: int = 256  # Suppl. 1.2.5
-  length_cap: int = 512  # Suppl. 1.2.5
-  alignment_fraction: float = 0.0  # at least this share is drawn from chains with an alignment; not in the paper
-  distillation_fraction: float = 0.0  # Suppl. 1.3: 0.75 with a set of predicted structures
-  min_confidence: float = 50.0  # pLDDT, Suppl. 1.3: residues below it are masked in the target
-
-  def __post_init__(self):
-    for name in _SIZES:
-      if (value := getattr(self, name)) < 1:
-        raise InputError(f'data.{name} is {value}; expected a whole number above 0')
-    for name in _SHARES:
-      if not 0 <= (value := getattr(self, name)) <= 1:
-        raise InputError(f'data.{name} is {value}; expected a share from 0 to 1')
-    object.__setattr__(self, 'template_identity_caps', tuple(self.template_identity_caps))  # a file has a list
-    if not self.template_identity_caps or not all(0 <= cap <= 1 for cap in self.template_identity_caps):
-      caps = tuple(self.template_identity_caps)
-      raise InputError(f'data.template_identity_caps is {caps}; expected shares from 0 to 1, at least one')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +79,7 @@ class TrainingSet:
     made = [_make_pool(self.caches, spec, is_distillation) for is_distillation in range(len(_KINDS))]
     self._pools, self._removed = zip(*made)
     self._hits = [cache.hits if spec.num_templates else None for cache in self.caches]
+    self.complexes = ComplexPool(self.caches, spec) if spec.complex_fraction else None
     shares = (1 - spec.distillation_fraction, spec.distillation_fraction)
     for kind, pool, share in zip(_KINDS, self._pools, shares, strict=True):
       if share > 0 and not pool.entries:
@@ -134,7 +91,7 @@ class TrainingSet:
       )
 
   def example(self, index: int) -> tuple[str, schema.Batch]:
-    """The chain's id and the padded example of a number.
+    """The id of a chain or complex, and the padded example of a number.
 
     A record that cannot be read is logged, and another chain is drawn in its place.
 
@@ -143,15 +100,22 @@ class TrainingSet:
     """
     for attempt in range(_MAX_DRAWS):
       rng = np.random.default_rng([self.seed, _EXAMPLE, index, attempt])
-      pool = self._pools[int(rng.random() < self.spec.distillation_fraction)]
-      chosen = pool.draw(rng)
-      entry = pool.entries[chosen]
+      kind, id, make = self._draw(rng)
       try:
-        record = self._read(pool, chosen)
-        return entry.id, self._make(rng, record, pool, chosen, index)
+        return id, make(rng, index)
       except InputError as error:
-        _log.warning('example %d: chain %s is replaced by another one: %s', index, entry.id, error)
+        _log.warning('example %d: %s %s is replaced by another one: %s', index, kind, id, error)
     raise InputError(f'example {index}: {_MAX_DRAWS} chains in a row could not be read; build the cache again')
+
+  def _draw(self, rng: np.random.Generator) -> tuple[str, str, Callable[[np.random.Generator, int], schema.Batch]]:
+    """Draws a chain or a complex: which of the two, its id, and the function that makes an example of it."""
+    is_predicted = int(rng.random() < self.spec.distillation_fraction)
+    if self.complexes is not None and not is_predicted and rng.random() < self.spec.complex_fraction:
+      chosen = self.complexes.draw(rng)
+      return 'complex', self.complexes.entries[chosen].id, functools.partial(self._make_complex, self.complexes, chosen)
+    pool = self._pools[is_predicted]
+    chosen = pool.draw(rng)
+    return 'chain', pool.entries[chosen].id, functools.partial(self._make, pool, chosen)
 
   def use_clamped_fape(self, step: int) -> bool:
     """Whether all examples of a step clamp the backbone FAPE, or none."""
@@ -192,9 +156,10 @@ class TrainingSet:
             return True
     return False
 
-  def _make(self, rng: np.random.Generator, record: ChainRecord, pool: _Pool, chosen: int, index: int) -> schema.Batch:
+  def _make(self, pool: _Pool, chosen: int, rng: np.random.Generator, index: int) -> schema.Batch:
     """Draws crop, rows and templates of a chain; the padded example."""
-    spec, num_res = self.spec, len(record.sequence)
+    spec, record = self.spec, self._read(pool, chosen)
+    num_res = len(record.sequence)
     clamped = self.use_clamped_fape(index // self.batch_size)
     start = crop_start(rng, num_res, spec.crop_size, clamped)
     window = slice(start, min(num_res, start + spec.crop_size))
@@ -207,7 +172,30 @@ class TrainingSet:
     if spec.couplings_fraction:
       shown = rng.random() < spec.couplings_fraction
       batch = dataclasses.replace(batch, couplings=_couplings(record if shown else without_alignment(record), window))
-    return padding.pad_batch(batch, {'num_res': spec.crop_size, 'num_seq': spec.num_rows})
+    if self.complexes is not None:
+      batch = with_one_copy(batch, spec.max_chains)
+    return self._padded(batch)
+
+  def _make_complex(self, pool: ComplexPool, chosen: int, rng: np.random.Generator, index: int) -> schema.Batch:
+    """Draws chains, crop, rows and templates of a complex; the padded example."""
+    clamped = self.use_clamped_fape(index // self.batch_size)
+    batch = pool.example(rng, chosen, clamped, self._templates_of)
+    if self.spec.couplings_fraction:
+      batch = dataclasses.replace(batch, couplings=coevolution.no_features(len(batch.aatype)))
+    return self._padded(batch)
+
+  def _padded(self, batch: schema.Batch) -> schema.Batch:
+    return padding.pad_batch(batch, {'num_res': self.spec.crop_size, 'num_seq': self.spec.num_rows})
+
+  @functools.cached_property
+  def _chosen(self) -> dict[tuple[int, int], int]:
+    """Of each experimental chain, by its cache and its index there, its index in the pool."""
+    return {(int(which), int(place)): i for i, (which, place) in enumerate(self._pools[0].places)}
+
+  def _templates_of(self, rng: np.random.Generator, record: ChainRecord, which: int, place: int) -> schema.Templates:
+    """Draws templates of a chain of a complex, on all its residues."""
+    window = slice(0, len(record.sequence))
+    return self._draw_templates(rng, record, window, self._pools[0], self._chosen[which, place])
 
   def _draw_templates(
     self, rng: np.random.Generator, record: ChainRecord, window: slice, pool: _Pool, chosen: int
@@ -244,13 +232,6 @@ def whole_chain(
   whole = slice(0, num_res)
   batch = _make_batch(record, whole, rows, templates, spec.min_confidence, True)
   return dataclasses.replace(batch, couplings=_couplings(record, whole)) if spec.couplings_fraction else batch
-
-
-def without_alignment(record: ChainRecord) -> ChainRecord:
-  """The same chain without homologues."""
-  tokens, deletions = record.tokens[:1], record.deletions[:1]
-  profile = single_profile(tokens[0])
-  return dataclasses.replace(record, tokens=tokens, deletions=deletions, profile=profile, couplings=None)
 
 
 def _make_pool(caches: Sequence[TrainingCache], spec: DataSpec, is_distillation: int) -> tuple[_Pool, dict[str, int]]:
