@@ -336,7 +336,8 @@ def pass_bytes(
   rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
   inputs = item * pair + 12 * depth * num_res + rows + item * kept_slots
   inputs += 4 * NUM_CHANNELS * num_res**2 if e.couplings else 0
-  results = 4 * 5 * own * num_res  # contact probability, errors and TM terms, and the first two apart
+  # Contact probability, errors and TM terms, and the first two apart; of complexes TM terms and contacts of interfaces.
+  results = 4 * (7 if e.max_relative_chain else 5) * own * num_res
   return int(param_bytes(spec, num_params) + inputs + trunk + results + 2 * budget)
 
 

@@ -166,8 +166,9 @@ class Options:
       return self.model_type
     if named := self._model_of_file():
       return configs.model_type(named)
-    nothing_named = self.params is None and self.model_order == ORDER
-    return shipped.MODEL if nothing_named and shipped.exists() and not store.has_published() else 'alphafold2_ptm'
+    nothing_named, published = self.params is None and self.model_order == ORDER, 'alphafold2_ptm'
+    is_small = nothing_named and shipped.exists() and not store.has_any(configs.models_of(published).values())
+    return shipped.MODEL if is_small else published
 
   @functools.cached_property
   def models(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import dataclasses
 import fnmatch
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from alphafold_jax import folders
@@ -194,10 +195,10 @@ def has(model: str, params: PathLike | None = None) -> bool:
     return False
 
 
-def has_published() -> bool:
-  """Whether there are published parameters, of any model, in the default directory."""
+def has_any(models: Iterable[str]) -> bool:
+  """Whether there are parameters of any of these models in the default directory."""
   folder = _folder(None)
-  return any(os.path.isfile(folder / file_name(model)) for model in MODELS)
+  return any(os.path.isfile(folder / file_name(model)) for model in models)
 
 
 def default_place() -> str:
