@@ -141,10 +141,28 @@ def of_colabfold(one: RandomComplex) -> dict[str, Any]:
   return found
 
 
+def kept_of(one: RandomComplex) -> np.ndarray:
+  """The TM terms that a prediction keeps; our package is loaded here, which other programs' environments lack."""
+  from alphafold_jax.interfaces import tm_of_chains
+
+  return tm_of_chains(one.tm, one.contact, one.own_tm, one.asym_id)
+
+
+def prediction_of(name: str) -> Any:
+  """A complex as a prediction of ours."""
+  from alphafold_jax.output.files import Prediction
+  from alphafold_jax.output.record import Pass
+
+  one = made_up(name)
+  names = 'asym_id', 'residue_index', 'aatype', 'atom_mask', 'plddt', 'pae'
+  arrays = {field: getattr(one, field) for field in names}
+  arrays |= {'atom_positions': one.positions, 'chain_tm': kept_of(one)}
+  passes = (Pass(0, float(one.plddt.mean()), 0.5, 1.0, 2.0, 0.25),)
+  return Prediction('p', 'p', 'model_1_ptm', 7, float(one.plddt.mean()), 0.5, passes, arrays, iptm=0.25)
+
+
 def write_files(folders: Mapping[str, Path]) -> None:
   """Writes what the programs read, by our own writers; coordinates, pLDDT and PAE are rounded there."""
-  from test_interfaces import prediction_of
-
   from alphafold_jax.output import files
   from alphafold_jax.output.record import Report
 

@@ -8,33 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import random_complexes
-from random_complexes import CASES, made_up
+from random_complexes import CASES, kept_of, made_up
 
 from alphafold_jax.interfaces import SCORES, Interfaces, expected, pairs, score_matrix, tm_of_chains
 from alphafold_jax.interfaces.layout import ChainLayout
 from alphafold_jax.naming import chain_name
-from alphafold_jax.output.files import Prediction
-from alphafold_jax.output.record import Pass
 
 DATA = Path(__file__).parent / 'data'
-
-
-def kept_of(one):
-  return tm_of_chains(one.tm, one.contact, one.own_tm, one.asym_id)
 
 
 def scored(one, **changes):
   fields = {name: getattr(one, name) for name in ('asym_id', 'residue_index', 'positions', 'atom_mask', 'plddt', 'pae')}
   return Interfaces(**fields | {'chain_tm': kept_of(one)} | changes)
-
-
-def prediction_of(name):
-  one = made_up(name)
-  names = 'asym_id', 'residue_index', 'aatype', 'atom_mask', 'plddt', 'pae'
-  arrays = {field: getattr(one, field) for field in names}
-  arrays |= {'atom_positions': one.positions, 'chain_tm': kept_of(one)}
-  passes = (Pass(0, float(one.plddt.mean()), 0.5, 1.0, 2.0, 0.25),)
-  return Prediction('p', 'p', 'model_1_ptm', 7, float(one.plddt.mean()), 0.5, passes, arrays, iptm=0.25)
 
 
 def chains_of(name):
