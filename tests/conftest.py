@@ -65,6 +65,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_layering.py': '',
   'test_lengths.py': '',
   'test_npz.py': '',
+  'test_official.py': 'names_and_shapes',
   'test_output.py': '',
   'test_packaging.py': 'page|package$|ci_|commits|name_in_the_tables|by_a_name|style|citation|pyproject',
   'test_padding.py': '',
