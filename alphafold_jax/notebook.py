@@ -19,7 +19,7 @@ from typing import Any
 
 from alphafold_jax import atomic, folders
 from alphafold_jax.arguments import check_kind, check_whole, wrong
-from alphafold_jax.data.alignment import checked
+from alphafold_jax.data.alignment import checked_chains
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.data.records import read_bytes
 from alphafold_jax.errors import AlphaFoldError
@@ -44,7 +44,7 @@ class Form:
   alignment: str = ''  # path of an A3M file; with `upload` only
   use_templates: bool = False
   num_models: int = 5
-  num_recycle: int = 3
+  num_recycle: int = -1  # as the model was published
   num_seeds: int = 1
   parameters: str = ''  # a folder or file, 'mini', 'random'; '': they are downloaded
   more_flags: str = ''
@@ -56,7 +56,7 @@ class Form:
     if self.msa_mode not in MSA_MODES:
       raise wrong('msa_mode', self.msa_mode, f'choose one of {", ".join(MSA_MODES)}')
     check_whole('num_models', self.num_models, 1, 5)
-    check_whole('num_recycle', self.num_recycle, 0, _MOST)
+    check_whole('num_recycle', self.num_recycle, -1, _MOST)
     check_whole('num_seeds', self.num_seeds, 1, _MOST)
     if '--zip' in self.flags():
       raise wrong('more_flags', self.more_flags, '--zip packs away what is shown here; the last cell makes an archive')
@@ -65,7 +65,7 @@ class Form:
     if self.alignment and self.msa_mode != UPLOAD:
       raise wrong('alignment', self.alignment, f'is read with msa_mode={UPLOAD!r} only; choose that, or leave it empty')
     if self.msa_mode != UPLOAD:
-      checked(self.letters, 'sequence')
+      checked_chains(self.letters, 'sequence')
     elif not folders.expanded(self.alignment).is_file():
       raise wrong('alignment', self.alignment, 'with upload, must be the path of an A3M file that is here')
     if self.parameters not in (DOWNLOAD, MINI, RANDOM) and not folders.expanded(self.parameters).exists():
@@ -75,7 +75,7 @@ class Form:
 
   @property
   def letters(self) -> str:
-    """The sequence without white space and the stop at its end."""
+    """The sequence without white space and the stop at its end; a colon stands between chains."""
     return ''.join(self.sequence.split()).removesuffix('*')
 
   @property
@@ -94,7 +94,7 @@ class Form:
       *([] if self.msa_mode == UPLOAD else ['--msa-mode', self.msa_mode]),
       *(['--templates'] if self.use_templates else []),
       *_PARAMETER_FLAGS.get(self.parameters, ['--params', self.parameters]),
-      *(text for flag, value in flags.items() for text in (f'--{flag}', str(value))),
+      *(text for flag, value in flags.items() if value >= 0 for text in (f'--{flag}', str(value))),
       *more,
     ]
 
@@ -188,14 +188,14 @@ def run(arguments: Sequence[str], seconds: float | None = None) -> None:
     )
 
 
-def bands(structure: str) -> dict[str, list[int]]:
-  """The residue numbers in each band of confidence, by the band's colour, from a predicted PDB file of one chain."""
-  found: dict[str, list[int]] = defaultdict(list)
+def bands(structure: str) -> dict[tuple[str, str], list[int]]:
+  """The residue numbers in each band of confidence, by chain and the band's colour, from a predicted PDB file."""
+  found: dict[tuple[str, str], list[int]] = defaultdict(list)
   for line in structure.splitlines():
     if line.startswith('ATOM') and line[12:16].strip() == 'CA':
       plddt = float(line[60:66])
       colour = next(colour for low, _, colour, _ in PLDDT_BANDS if plddt >= low)
-      found[colour].append(int(line[22:26]))
+      found[line[21], colour].append(int(line[22:26]))
   return dict(found)
 
 
@@ -205,8 +205,8 @@ def view(structure: str, width: int = 800, height: int = 500) -> Any:
 
   shown = py3Dmol.view(width=width, height=height)
   shown.addModel(structure, 'pdb')
-  for colour, numbers in bands(structure).items():
-    shown.setStyle({'resi': numbers}, {'cartoon': {'color': colour}})
+  for (chain, colour), numbers in bands(structure).items():
+    shown.setStyle({'chain': chain, 'resi': numbers}, {'cartoon': {'color': colour}})
   shown.zoomTo()
   return shown
 

@@ -131,10 +131,10 @@ FORM = {'sequence': 'MKT', 'job_name': 'p', 'msa_mode': 'single_sequence'}
   ('change', 'message'),
   [
     ({'sequence': ''}, "sequence 'sequence' is empty"),
-    ({'sequence': 'MK:AC'}, "residue 3: ':' is no residue"),
+    ({'sequence': 'MK:'}, 'chain 2 of 2 is empty'),
     ({'msa_mode': 'mmseqs2'}, 'msa_mode.*choose one of server, upload'),
     ({'num_models': 6}, 'num_models=6: must be a whole number from 1 to 5'),
-    ({'num_recycle': -1}, 'num_recycle=-1'),
+    ({'num_recycle': -2}, 'num_recycle=-2'),
     ({'num_seeds': '2'}, "num_seeds='2'"),
     ({'sequence': None}, 'sequence=None: must be text'),
     ({'use_templates': True}, "use_templates=True: templates are searched for with msa_mode='server' only"),
@@ -156,6 +156,7 @@ def test_a_folder_is_of_the_whole_content_of_the_form(tmp_path):
   jobs = [helpers.prepare(tmp_path, **(FORM | change)) for change in changes]
   assert len({job.folder for job in jobs}) == len(jobs)
   assert helpers.prepare(tmp_path, **(FORM | {'sequence': ' M K T* '})).query.read_text() == '>p\nMKT\n'
+  assert helpers.prepare(tmp_path, **(FORM | {'sequence': 'MKT: AC'})).query.read_text() == '>p\nMKT:AC\n'
 
 
 def test_a_tilde_is_the_home_and_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
@@ -173,7 +174,7 @@ def test_each_residue_has_the_colour_of_its_band():
     for i, plddt in enumerate((0, 49.99, 50, 69.99, 70, 89.99, 90, 100), start=1)
   ]
   assert helpers.bands('\n'.join(lines)) == {
-    '#FF7D45': [1, 2], '#FFDB13': [3, 4], '#65CBF3': [5, 6], '#0053D6': [7, 8],
+    ('A', '#FF7D45'): [1, 2], ('A', '#FFDB13'): [3, 4], ('A', '#65CBF3'): [5, 6], ('A', '#0053D6'): [7, 8],
   }  # fmt: skip
 
 
