@@ -12,13 +12,13 @@ import numpy as np
 from alphafold_jax import coevolution, schema
 from alphafold_jax.arguments import wrong
 from alphafold_jax.data import features
-from alphafold_jax.data.alignment import Alignment
+from alphafold_jax.data.alignment import MAX_ROWS, Alignment
+from alphafold_jax.data.complexes import COLABFOLD, Merging
 from alphafold_jax.data.queries import Query
 from alphafold_jax.data.templates import own_templates
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
-MAX_ROWS = 40_960  # alignment rows that go to the device; the profile is that of all
 _QUERIES = (
   'must be one protein or complex: a Query of afj.read_queries, an Alignment, a batch of afj.make_batch, or a sequence '
   "as text ('AAA:BBB' for a complex); for a file or many proteins: afj.read_queries(path), or alphafold_jax.runs.run"
@@ -49,10 +49,13 @@ def as_batch(
 
 
 def to_batch(
-  query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None, couplings: bool = False
+  query: Query | Alignment | schema.Batch | str,
+  templates: schema.Templates | None,
+  couplings: bool = False,
+  merging: Merging = COLABFOLD,
 ) -> schema.Batch:
-  """As `as_batch`, and no warning of a bare sequence."""
-  batch = _to_batch(query, templates)
+  """As `as_batch`, and no warning of a bare sequence; `merging`: which rows are taken of a complex's alignments."""
+  batch = _to_batch(query, templates, merging)
   return with_couplings(batch) if couplings else batch
 
 
@@ -70,7 +73,9 @@ def with_couplings(batch: schema.Batch) -> schema.Batch:
   return dataclasses.replace(batch, couplings=coevolution.features(coevolution.levels(found.scores), found.neff))
 
 
-def _to_batch(query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None) -> schema.Batch:
+def _to_batch(
+  query: Query | Alignment | schema.Batch | str, templates: schema.Templates | None, merging: Merging
+) -> schema.Batch:
   if isinstance(query, schema.Batch):
     if templates is not None:
       raise InputError('templates: a batch has its own; give them to afj.make_batch, together with the query')
@@ -84,7 +89,7 @@ def _to_batch(query: Query | Alignment | schema.Batch | str, templates: schema.T
   if isinstance(query, Query):
     if templates is None and query.templates:
       templates = own_templates(query.templates, query.chains, query.name)
-    query = query.load_alignment() or query.chains.text
+    query = query.load_alignment(merging=merging) or query.bare_alignment(merging)
   if not isinstance(query, str | Alignment):
     raise wrong('query', query, _QUERIES)
   return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)

@@ -102,6 +102,16 @@ def run(
   return [course.end for course in courses if course.end is not None]
 
 
+_OF_SINGLE_CHAINS = 'MODEL OF SINGLE CHAINS: never trained on complexes'
+
+
+def _notes(task: Task) -> tuple[str, ...]:
+  """What every file of a prediction must say."""
+  of_model = (task.model.note.text,) if task.model.note else ()
+  is_strange = task.has_chains and not task.config.embedder.max_relative_chain
+  return (*of_model, _OF_SINGLE_CHAINS) if is_strange else of_model
+
+
 def _fetch(task: Task, result: programs.PassResult, of: Callable[[Any], Any], done: tuple[Pass, ...]) -> Prediction:
   """Copies a protein's part of a result to the host and cuts the padding off."""
   model, batch = task.model, task.batch
@@ -135,5 +145,5 @@ def _fetch(task: Task, result: programs.PassResult, of: Callable[[Any], Any], do
     chain_names=task.chain_names if task.has_chains else (),
     passes=done,
     arrays=arrays,
-    notes=(model.note.text,) if model.note else (),
+    notes=_notes(task),
   )

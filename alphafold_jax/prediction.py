@@ -19,6 +19,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data import initial_guess as guessing
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.chains import Chains
+from alphafold_jax.data.complexes import COLABFOLD, FOR_MONOMER_MODELS
 from alphafold_jax.data.queries import Query
 from alphafold_jax.models import Model
 from alphafold_jax.models import load_model as load_model
@@ -147,7 +148,8 @@ def to_task(
   check_whole('seed', seed, 0, MAX_SEED)
   check_kind('name', name, (str, type(None)), 'must be text')
   check_kind('templates', templates, (schema.Templates, type(None)), 'must be from data.templates.stack_templates')
-  batch = batches.to_batch(query, templates, model.takes_couplings)
+  merging = COLABFOLD if model.config.embedder.max_relative_chain else FOR_MONOMER_MODELS
+  batch = batches.to_batch(query, templates, model.takes_couplings, merging)
   if np.any(np.asarray(batch.templates.mask)) and not planning.takes_templates(model.config, batch):
     of_chains = model.config.templates is not None
     takers = 'models of complexes take those of several chains' if of_chains else 'model_1 and model_2 take them'

@@ -84,7 +84,9 @@ class Task:
   def program(self, kernels: ops.Kernels | None = None, num_proteins: int = 1) -> tuple[tuple, Hashable]:
     """The arguments of `programs.compiled`, and the sizes: equal for what is compiled once."""
     spec, kept = dataclasses.replace(self.spec, kernels=kernels or self.spec.kernels), self.settings
-    sizes = self.sizes['num_res'], self.sizes['num_templ']  # the rows of a pass are part of the spec
+    sizes: tuple[Hashable, ...] = self.sizes['num_res'], self.sizes['num_templ']  # a pass's rows are part of the spec
+    if self.sizes['num_templ'] and self.batch.templates.structure_id is not None:
+      sizes = (*sizes, 'structure_id')
     chains = (True,) if self.has_chains else ()
     return (spec, kept.keep_representations, kept.num_devices, kept.keep_distogram, num_proteins, *chains), sizes
 

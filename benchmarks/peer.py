@@ -17,6 +17,14 @@ def oracle() -> Any:
   return oracle
 
 
+def oracle_of_complexes() -> Any:
+  """tests/oracle_complexes.py, which runs the official network of complexes; needs alphafold-colabfold."""
+  oracle()
+  import oracle_complexes
+
+  return oracle_complexes
+
+
 def random_inputs() -> Any:
   """tests/random_inputs.py, which makes what both programs are fed."""
   sys.path.insert(0, str(turns.ROOT / 'tests'))

@@ -4,6 +4,7 @@
   python benchmarks/predict_vs_alphafold.py                      # 64, 128, 256 residues; rewrites docs/benchmarks.md
   python benchmarks/predict_vs_alphafold.py --num-res 128 --json # one JSON object, nothing rewritten
   python benchmarks/predict_vs_alphafold.py --dtype bfloat16     # ours in bfloat16
+  python benchmarks/predict_vs_alphafold.py --complex --num-res 128 256   # two chains of 64, and of 128 residues
   python benchmarks/predict_vs_alphafold.py --dtype bfloat16 --num-res 384 1024 2048 --num-msa 512 --num-extra 5120
                                                                  # an NVIDIA GPU at the published depths
 
@@ -21,7 +22,7 @@ import os
 import peer
 import turns
 
-_MODEL = 'model_5_ptm'
+_MODEL, _MODEL_OF_COMPLEXES = 'model_5_ptm', 'model_1_multimer_v3'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,12 @@ class Case(turns.Case):
   """Sizes of what is computed, and in what."""
 
   dtype: str = 'float32'  # of the trunk
+  model: str = _MODEL
+
+  @property
+  def is_complex(self) -> bool:
+    """Whether two chains are computed, each of half of the residues."""
+    return self.model == _MODEL_OF_COMPLEXES
 
 
 # --- One side, in its own process ---
@@ -36,17 +43,22 @@ class Case(turns.Case):
 
 def _inputs(case: Case):
   """Our configuration, official arrays, and a batch whose rows are drawn in the same order every time."""
+  from alphafold_jax.data import features
   from alphafold_jax.weights import random
 
   inputs = peer.random_inputs()
   config = inputs.our_configuration(
-    _MODEL,
+    case.model,
     case.num_block,
     sampling__num_msa=case.num_msa,
     sampling__num_extra=case.num_extra,
     sampling__masked_fraction=0.0,
   )
-  batch = inputs.random_batch(case.num_res, case.num_msa + case.num_extra, num_templates=0)
+  chains = [('A', case.num_res // 2), ('B', case.num_res - case.num_res // 2)] if case.is_complex else []
+  depth, num_slots = case.num_msa + case.num_extra, int(case.is_complex)  # of templates; complexes see an empty one
+  batch = inputs.random_batch(case.num_res, depth, num_templates=0, chains=chains)
+  if num_slots:
+    batch = dataclasses.replace(batch, templates=features.empty_templates(num_slots, case.num_res))
   return config, random.random_official(config), batch
 
 
@@ -64,7 +76,7 @@ def _ours(case: Case) -> turns.Program:
   config = configs.changed(config, {'dtype': case.dtype, 'kernels.implementation': tuning.preferred()})
   params = jax.tree.map(jnp.asarray, official.from_official(arrays, config))
   batch = jax.tree.map(jnp.asarray, batch)
-  compiled = programs.compiled(alphafold.make_spec(config), False)
+  compiled = programs.compiled(alphafold.make_spec(config), False, has_chains=case.is_complex)
 
   def arguments(_):  # what is recycled is given away, so each pass needs its own
     return params, jax.random.key(1), batch, *compiled.begin(params, programs.PassKey.of(0, 0), batch)
@@ -84,7 +96,7 @@ def _peer(case: Case, subbatch_size: int | None, dtype: str = '', kernels: bool 
 
   config, arrays, batch = _inputs(case)
   oracle = peer.oracle()
-  theirs = peer_config.model_config(_MODEL)  # its projections are fused by default
+  theirs = peer_config.model_config(case.model)  # its projections are fused by default
   theirs.update_from_flattened_dict(
     {
       'model.global_config.bfloat16': (dtype or case.dtype) == 'bfloat16',
@@ -95,12 +107,39 @@ def _peer(case: Case, subbatch_size: int | None, dtype: str = '', kernels: bool 
     }
   )
   previous = alphafold.network(alphafold.make_spec(config)).initial(case.num_res)
+  if case.is_complex:
+    return _peer_of_complexes(theirs, arrays, batch, previous, case)
   features = oracle.make_features(batch, case.num_msa, case.num_extra) | oracle.recycled(previous)
 
   def one_pass(features):
     return modules.AlphaFoldIteration_noE(theirs.model, theirs.model.global_config)(features, is_training=False)
 
   arguments = (oracle.pass_params(peer.fused(arrays)), jax.random.PRNGKey(0), jax.device_put(features))
+  return turns.Program(
+    jax.jit(hk.transform(one_pass).apply),
+    lambda _: arguments,
+    lambda result: float(confidence.plddt(result['predicted_lddt']['logits']).mean()),
+  )
+
+
+def _peer_of_complexes(theirs, arrays, batch, previous, case: Case) -> turns.Program:
+  """The peer's network of complexes, which draws and clusters the rows within the pass, as it always does."""
+  import haiku as hk
+  import jax
+  from alphafold.model import modules_multimer
+
+  from alphafold_jax import confidence
+
+  oracle, of_complexes = peer.oracle(), peer.oracle_of_complexes()
+  rows = {'num_msa': case.num_msa, 'num_extra_msa': case.num_extra, 'masked_msa.replace_fraction': 0.0}
+  theirs.update_from_flattened_dict({f'model.embeddings_and_evoformer.{key}': value for key, value in rows.items()})
+  theirs.model.calc_extended_ptm = True
+  features = of_complexes.make_features(batch) | {'prev': oracle.recycled(previous)}
+
+  def one_pass(features):
+    return modules_multimer.AlphaFold(theirs.model)(dict(features), is_training=False)
+
+  arguments = (oracle.pass_params(arrays), jax.random.PRNGKey(0), jax.device_put(features))
   return turns.Program(
     jax.jit(hk.transform(one_pass).apply),
     lambda _: arguments,
@@ -158,6 +197,12 @@ def compare(case: Case, repeats: int, passes: int) -> dict:
   }
 
 
+def _of(result: dict) -> str:
+  """What is computed, for the table."""
+  model = result.get('model', _MODEL)
+  return f'{model}, two chains of half of the residues each' if model == _MODEL_OF_COMPLEXES else model
+
+
 def table(results: list[dict], command: str) -> str:
   """The results in Markdown."""
   import flops
@@ -165,8 +210,8 @@ def table(results: list[dict], command: str) -> str:
   first = results[0]
   fastest = {dtype: max(result['rates'][dtype] for result in results) for dtype in first['rates']}
   lines = [
-    f'One pass of {_MODEL}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} extra '
-    f'alignment rows, {first["dtype"]}, random weights.',
+    f'One pass of {_of(first)}, {first["num_block"]} blocks, {first["num_msa"]} clustered and {first["num_extra"]} '
+    f'extra alignment rows, {first["dtype"]}, random weights.',
     turns.conditions(first['repeats'], first['passes'], command) + f'. The machine: {flops.describe(fastest)}.',
     '',
     '| residues | side | compile, s | one pass, s | peak memory above import and weights, MiB | mean pLDDT |',
@@ -201,9 +246,14 @@ def main() -> None:
     default='float32',
     help='of our trunk; the peer computes in its fastest (default: %(default)s)',
   )
+  parser.add_argument(
+    '--complex', action='store_true', help=f'two chains, each of half of the residues, by {_MODEL_OF_COMPLEXES}'
+  )
+  parser.add_argument('--model', default=_MODEL, help=argparse.SUPPRESS)  # of a side's own process
   args = parser.parse_args()
+  model = _MODEL_OF_COMPLEXES if args.complex else args.model
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # this process measures a GPU's rate between sides
-  cases = [Case(n, args.num_msa, args.num_extra, args.num_block, args.dtype) for n in args.num_res]
+  cases = [Case(n, args.num_msa, args.num_extra, args.num_block, args.dtype, model) for n in args.num_res]
   turns.main(__file__, args, SIDES, cases, compare, table, section=section_of if args.num_block == 48 else None)
 
 
@@ -211,7 +261,8 @@ def section_of(results: list[dict]) -> str:
   """Which section of docs/benchmarks.md takes the table."""
   if not results[0]['on_cpu']:
     return 'predict_vs_alphafold_gpu'
-  return 'predict_vs_alphafold' + ('' if results[0]['dtype'] == 'float32' else '_bfloat16')
+  kind = '_complex' if results[0].get('model') == _MODEL_OF_COMPLEXES else ''
+  return f'predict_vs_alphafold{kind}' + ('' if results[0]['dtype'] == 'float32' else '_bfloat16')
 
 
 if __name__ == '__main__':

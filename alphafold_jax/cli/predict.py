@@ -93,9 +93,11 @@ _GROUPS: dict[str, Flags] = {
   },
   'search': searching.ALL,
   'prediction': {
-    '--num-recycle': count('recycling passes after the first (default: 3)'),
+    '--num-recycle': count('recycling passes after the first (default: 3; of alphafold2_multimer_v3 20)'),
     '--recycle-early-stop-tolerance': value(
-      'Å', 'stop recycling when distances between C-alpha atoms change less (default: never)', type=float
+      'Å',
+      'stop recycling when distances between C-alpha atoms change less (default: never; alphafold2_multimer_v3: 0.5)',
+      type=float,
     ),
     '--early-stop': choice(
       choices.EARLY_STOPS,

@@ -28,6 +28,7 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
+MAX_ROWS = 40_960  # that go to the device
 _NO_LETTER = re.compile('[^A-Za-z]')
 _CONSENSUS = re.compile(r'(.*[_|.-])?consensus(/\d+-\d+)?', re.IGNORECASE)  # as HH-suite and alignment viewers name it
 _DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)

@@ -7,8 +7,9 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data.chains import Chains
-from alphafold_jax.data.complex_templates import place_complex
+from alphafold_jax.data.complex_templates import MIN_COVERAGE, MIN_IDENTITY, place_complex
 from alphafold_jax.data.templates import Template, template_from_structure
+from alphafold_jax.errors import InputError
 
 _CA = residues.ATOM_INDEX['CA']
 
@@ -30,7 +31,13 @@ def initial_guess(chains: Chains, path: str | Path) -> np.ndarray:
     InputError: the file cannot be read, or is of another protein.
   """
   if len(chains) == 1:
-    placed: tuple[Template | None, ...] = (template_from_structure(chains.sequence, path),)
+    one = template_from_structure(chains.sequence, path)
+    if one.identity < MIN_IDENTITY or one.coverage < MIN_COVERAGE:
+      raise InputError(
+        f'{path}: of another protein ({one.identity:.0%} of the aligned residues are identical, {one.coverage:.0%} of '
+        'the protein are covered); give a structure of this one'
+      )
+    placed: tuple[Template | None, ...] = (one,)
   else:
     placed = place_complex(chains, path).templates
   positions = np.zeros((chains.num_res, 37, 3), np.float32)

@@ -13,7 +13,7 @@ from alphafold_jax import atomic
 from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
 from alphafold_jax.data import complexes
-from alphafold_jax.data.alignment import Alignment, checked_chains, encode, parse_a3m
+from alphafold_jax.data.alignment import Alignment, checked_chains, encode, parse_a3m, single_sequence
 from alphafold_jax.data.alignment_files import Read, read_a3m
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complexes import ComplexAlignment, Merging
@@ -122,6 +122,13 @@ class Query:
       check_same(alignment.query, self.sequence, what)
       alignment = _of_chains(alignment, self.lengths, what)
     return alignment
+
+  def bare_alignment(self, merging: Merging = complexes.COLABFOLD) -> Alignment:
+    """The alignment of the protein alone; of a complex, of its chains together and each by itself."""
+    chains = self.chains
+    if len(chains) == 1:
+      return single_sequence(self.sequence)
+    return complexes.merge(complexes.bare(chains.distinct), chains, merging)
 
   def _checked_chains(self) -> Chains:
     """The chains, of which each can be built."""

@@ -34,7 +34,7 @@ def masked_msa_loss(logits: Array, tokens: Array, mask: Array) -> jax.Array:
   """Cross-entropy of the tokens that were hidden from the network: Suppl. 1.9.9.
 
   Args:
-    logits: [N_seq, N_res, 23]
+    logits: [N_seq, N_res, 23], of networks of complexes 22
     tokens: [N_seq, N_res] before masking
     mask: [N_seq, N_res] where they may have been replaced
   """

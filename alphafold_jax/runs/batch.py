@@ -58,7 +58,7 @@ def run(
   if isinstance(source, str | Path) and Path(source).is_dir() and out.exists() and out.samefile(source):
     raise InputError(f'{out}: input and output are one folder; choose another for the output')
   atomic.make_folder(atomic.make_folder(out) / files.HIDDEN, tried=True)
-  settings = work.of_run(options, models.digests if models else None, identity)
+  settings = work.of_run(options, models.digests if models else None, identity, found.kinds)
   with (
     sharing.using(out, 'predict', settings, options.flags()),
     reporting(out / name_of_shard(LOG, options.shard), screen) as console,
@@ -153,9 +153,10 @@ class _Run:
     models = self.models.names if self.models else self.options.models
     if self.templates and all(self.options.model_config(name).templates is None for name in models):
       _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))
-    if self.templates and True in self.found.kinds and not self.options.has_models_of_complexes:
-      shown = ', '.join(self.options.of(True).models)
-      _log.warning('templates of complexes are not used by %s; the models of complexes take them', shown)
+    if True in self.found.kinds and not self.options.has_models_of_complexes:
+      no_templates = ', and are shown no templates of them' if self.templates else ''
+      said = 'complexes are predicted by models of single chains (%s), which were never trained on any%s'
+      _log.warning(said, ', '.join(self.options.of(True).models), no_templates)
     for note in self.templates.notes if self.templates else ():
       _log.warning('%s', note)
     for note in self.found.notes:
@@ -173,7 +174,7 @@ class _Run:
   def _predict(self, own: Sequence[Job], others: Sequence[Job], console: Any) -> None:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
     files.drop_rows(self.out, {job.name for job in (*own, *others)})
-    files.write_citations(self.out, self.options.search)
+    files.write_citations(self.out, self.options.search, True in self.found.kinds)
     self._warn_of_little_room(own)
     if len(self.found.jobs) > 1:
       _log.info('padded to %s residues, so that few programs are compiled', ', '.join(map(str, self.lengths.chosen)))
@@ -201,7 +202,7 @@ class _Run:
     self._write_config({})
     for index, job in enumerate(jobs, 1):
       try:
-        loaded = work.load(job, self.templates, merging=self.options.merging(job.is_complex))
+        loaded = work.load(job, self.templates, merging=self.options.merging(was_searched=job.hits is not None))
       except InputError as error:
         _log.error('%s: %s', job.name, error)
         self.ledger.fail(job, 'input', 'InputError', str(error))

@@ -223,11 +223,15 @@ class Options:
     """Whether complexes are predicted by models that were made for them."""
     return configs.model_config(self.of(True).models[0]).embedder.max_relative_chain > 0
 
-  def merging(self, is_complex: bool) -> Merging:
-    """Which rows are taken of the alignments of a complex: as the program did whose models are run."""
-    if not self.has_models_of_complexes:
+  def merging(self, was_searched: bool) -> Merging:
+    """Which rows are taken of the alignments of a complex: as the program did whose models are run.
+
+    Features of `--msa-only` are for models of complexes, which may be on another machine, unless others are chosen.
+    """
+    is_for_later = self.msa_only and self.model_type == 'auto' and not self._is_one_file()
+    if not self.has_models_of_complexes and not is_for_later:
       return FOR_MONOMER_MODELS
-    return DEEPMIND if self.search is not None and self.search.mode == 'hmmer' else COLABFOLD
+    return DEEPMIND if was_searched and self.search is not None and self.search.mode == 'hmmer' else COLABFOLD
 
   def score(self, scored: Any) -> float:
     """What a prediction, or a row of a record, is ranked by, 0 to 100."""

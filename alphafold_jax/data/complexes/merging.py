@@ -18,7 +18,7 @@ import numpy as np
 
 from alphafold_jax.arguments import is_whole, wrong
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import Alignment, encode
+from alphafold_jax.data.alignment import MAX_ROWS, Alignment, encode
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complexes.alignments import ComplexAlignment, rows_of
 from alphafold_jax.errors import InputError
@@ -68,6 +68,9 @@ def merge(alignment: ComplexAlignment, chains: Chains, merging: Merging = COLABF
   kept = [_unpaired(block, pair, num_pairs, merging) for block, pair in zip(blocks, pairs, strict=True)]
   pairs = [rows_of(pair, slice(num_pairs)) for pair in pairs]
   groups = _groups(chains, merging.dense)
+  if num_pairs + sum(len(kept[entity].tokens) for entity, _ in groups) > MAX_ROWS:  # each chain has its share
+    most = max(1, (MAX_ROWS - num_pairs) // len(groups))
+    kept = [rows_of(block, slice(most)) for block in kept]
   starts = np.cumsum([num_pairs, *(len(kept[entity].tokens) for entity, _ in groups)]).tolist()
   tokens = np.full((starts[-1], chains.num_res), residues.GAP, np.int32)
   deletions = np.zeros_like(tokens)

@@ -278,7 +278,13 @@ class JobFiles:
 
     name = f'{self.job.name}.features.npz'
     query = self.job.query
-    metadata = {'name': query.name, 'sequence': query.sequence, 'source': query.source, 'version': __version__}
+    metadata: dict[str, Any] = {
+      'name': query.name,
+      'sequence': query.sequence,
+      'source': query.source,
+      'version': __version__,
+    }
+    metadata |= {'chain_names': list(query.chain_names)} if query.chain_names else {}
     features.save_features(self.out / name, loaded.batch, metadata)
     return name
 

@@ -166,7 +166,7 @@ class Ledger:
     if digest is not None and self._holds(outcome.job, record, digest):  # another process did it
       status = KEPT
     else:
-      status = f'{EARLIER} {why(record, digest or record.get("input"), self._options.flags())}'
+      status = f'{EARLIER} {why(record, digest or record.get("input"), self._flags(record))}'
     earlier = Outcome(outcome.job, status, record['predictions'], notes=record.get('notes', ()))
     return dataclasses.replace(outcome, earlier=earlier)
 
@@ -176,13 +176,17 @@ class Ledger:
     assert self._keys is not None
     return records.holds(record, self._options.of(is_complex), digest, self._keys.of(is_complex))
 
+  def _flags(self, record: dict[str, Any]) -> dict[str, str]:
+    """The flags of this run as they are on record for such a protein."""
+    return self._options.of('chains' in record).flags()
+
   def _others(self) -> list[Outcome]:
     """The proteins that are none of this run's inputs, and whose files are in the folder."""
-    known, flags = {outcome.job for outcome in self._summary.outcomes}, self._options.flags()
+    known = {outcome.job for outcome in self._summary.outcomes}
     found = []
     for name in records.jobs(self._out):
       if name not in known and (record := records.read(records.path(self._out, name))) is not None:
-        theirs = record.get('flags')
+        theirs, flags = record.get('flags'), self._flags(record)
         is_same = theirs is None or lasting(theirs) == lasting(flags)
         status = EARLIER if is_same else f'{EARLIER} {why(record, record.get("input"), flags)}'
         found.append(Outcome(name, status, record['predictions'], notes=record.get('notes', ())))

@@ -169,9 +169,9 @@ def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
     atomic.write_text(out / NAMES, _dump(known | renamed))
 
 
-def write_citations(out: Path, search: SearchOptions | None) -> None:
+def write_citations(out: Path, search: SearchOptions | None, has_complexes: bool = False) -> None:
   """Writes cite.bibtex: the works behind a run's predictions and searches."""
-  cited = ['Jumper2021', *(_CITED[search.mode] if search else ())]
+  cited = ['Jumper2021', *(['Evans2021'] if has_complexes else []), *(_CITED[search.mode] if search else ())]
   if search and search.templates and not search.uses_server:
     database = search.template_database
     cited += ['Steinegger2019' if database and database.kind == HHSUITE else 'Eddy2011', 'Lassmann2020']

@@ -59,7 +59,8 @@ class Setup:
 
     devices.first(self.options.settings.num_devices)
     if self.options.settings.kernels or self.options.config:
-      planning.check_network(self.options.model_config(self.models.names[0]))
+      for name in self.models.names:
+        planning.check_network(self.options.model_config(name))
     return Predictor(self, progress, ended)
 
 
@@ -73,7 +74,12 @@ class Predictor:
     self._num_passes = {name: setup.options.model_config(name).num_recycle + 1 for name in setup.models.names}
     self._device = OnDevice(setup.options, setup.models, setup.lengths, self._num_passes)
     couplings = any(setup.options.model_config(name).embedder.couplings for name in setup.models.names)
-    self._ahead = Ahead(lambda job: work.load(job, setup.templates, couplings, setup.options.merging(job.is_complex)))
+
+    def load(job: Job) -> work.LoadedJob:
+      merging = setup.options.merging(was_searched=job.hits is not None)
+      return work.load(job, setup.templates, couplings, merging)
+
+    self._ahead = Ahead(load)
     self._lanes, self._removals, self._painter = Lanes(), Removals(), Painter()
 
   def __enter__(self) -> 'Predictor':

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax.constants import residues
+from alphafold_jax.data import complexes
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.alignment_files import as_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
@@ -240,7 +241,10 @@ def _feature_query(path: Path) -> Query | FailedQuery:
       letters = ''.join(residues.MSA_ALPHABET[token] for token in archive['aatype'])
       lengths = tuple(np.unique(archive['asym_id'], return_counts=True)[1].tolist())
     name = str(metadata.get('name') or stem)
-    return _FeatureQuery(name, letters, None, str(path), lengths=lengths, path=path)
+    names = tuple(metadata.get('chain_names', ()))
+    return _FeatureQuery(name, letters, None, str(path), lengths=lengths, chain_names=names, path=path)
+  except InputError as error:  # of the chains
+    return FailedQuery(stem, str(path), str(error))
   except Exception:
     from alphafold_jax.data import features  # it knows what is wrong with the file
 
@@ -287,8 +291,11 @@ def in_order(
 def depth(job: Job) -> int:
   """Rows of the alignment, counted without checking them; 0 if they cannot be."""
   try:
-    if isinstance(job.query.alignment, Alignment) and job.features is None:
-      return len(job.query.alignment.tokens)
+    held = job.query.alignment
+    if isinstance(held, Alignment) and job.features is None:
+      return len(held.tokens)
+    if isinstance(held, complexes.ComplexAlignment):
+      return sum(len(one.tokens) for one in (*held.unpaired, held.paired[0]))
     if job.file is None:
       return 1
     if job.features is None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Digests of content: two predictions are the same only if everything that shapes them is, whatever they are called."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,6 @@ class Keys:
     self._seeds = options.seeds
     guess = options.initial_guess
     self._guess = {} if guess is None else {'initial_guess': of_files([folders.expanded(guess)])}
-    self._models = {name: self._model_key(name) for name in options.models}
     self._others: dict[str, str | None] = {}  # keys of models that this run does not run
     self._of_complexes: Keys | None = None
     # auto is plddt of one chain; of complexes the record says what ranks them
@@ -95,6 +95,11 @@ class Keys:
     self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | later)
     cutoff = [] if options.ipsae_cutoff is None else [options.ipsae_cutoff]
     self.formats = of_json([wanted, plain['rank'], *cutoff])  # which files there are of predictions
+
+  @functools.cached_property
+  def _models(self) -> dict[str, str]:
+    """The keys of the models; made when they are asked for, since of complexes they may be others."""
+    return {name: self._model_key(name) for name in self._options.models}
 
   def of(self, is_complex: bool) -> 'Keys':
     """The keys of proteins of one chain, or of several, which may be predicted by other models."""
@@ -140,13 +145,17 @@ class Keys:
     return of_json([input_key, list(self._models.values()), [self._seeds.start, self._seeds.stop], self._files])
 
 
-def of_run(options: Options, params: Mapping[str, str] | None, templates: str | None) -> str:
+def of_run(
+  options: Options, params: Mapping[str, str] | None, templates: str | None, kinds: Collection[bool] = (False,)
+) -> str:
   """The digest of all that shapes what a run writes, whatever its proteins; `params` is None if it predicts nothing.
+
+  It is that of single chains where there is one (`kinds`, from `Inputs.kinds`), and else that of complexes.
 
   The dtype counts as it was chosen, 'auto' where it was not: runs that did not choose go on in one folder together, in
   the dtype that they find on record there.
   """
-  keys = None if params is None else Keys(options, params, templates)
+  keys = None if params is None else Keys(options, params, templates).of(False not in kinds)
   return of_json(
     [keys and keys.job(''), options.msa_only, options.jobname_prefix, search_flags(options.search), templates]
   )

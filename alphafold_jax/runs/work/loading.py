@@ -9,8 +9,10 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data import complexes
-from alphafold_jax.data.alignment import Alignment, single_sequence
+from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.alignment_files import read_a3m
+from alphafold_jax.data.chain_table import ChainTable
+from alphafold_jax.data.chains import Chains
 from alphafold_jax.runs.work.inputs import Job
 
 _log = logging.getLogger(__name__)
@@ -37,14 +39,21 @@ class LoadedJob:
     if self.job.features is None and query.alignment is None:
       return f'>{_one_line(query.name)}\n{query.sequence}\n'
     names = getattr(query.alignment, 'names', None) or [query.name]
-    lines = []
-    rows = zip(np.asarray(self.batch.msa.tokens), np.asarray(self.batch.msa.deletions).astype(int))
+    lines, columns = _table_of(query.chains)
+    msa = self.batch.msa
+    rows = zip(np.asarray(msa.tokens)[:, columns], np.asarray(msa.deletions)[:, columns].astype(int))
     for row, (tokens, deletions) in enumerate(rows):
       pairs = zip(tokens.tolist(), deletions.tolist())
       letters = ''.join('x' * count + residues.MSA_ALPHABET[token] for token, count in pairs)
       name = _one_line(names[row]) if row < len(names) else f'row_{row}'
-      lines += [f'>{name}', letters if row else query.sequence]
+      lines += [f'>{name}', letters if row else ''.join(query.chains.distinct)]
     return '\n'.join(lines) + '\n'
+
+
+def _table_of(chains: Chains) -> tuple[list[str], np.ndarray]:
+  """The line above the alignment of a complex, none of one chain; and the columns of its distinct chains."""
+  line = ChainTable(tuple(map(len, chains.distinct)), chains.copies).line
+  return [line] if len(chains) > 1 else [], np.flatnonzero(chains.sym_id == 1)
 
 
 def _one_line(name: str) -> str:
@@ -73,8 +82,8 @@ def load(
     batch, _ = features.load_features(job.features, job.content())
     batch = batch if placed is None else dataclasses.replace(batch, templates=placed)
     return LoadedJob(job, prediction.as_batch(batch, couplings=True) if couplings else batch)
-  alignment = job.query.load_alignment(job.contents.read, merging)
-  for note in alignment.notes if alignment else ():
+  alignment = job.query.load_alignment(job.contents.read, merging) or job.query.bare_alignment(merging)
+  for note in alignment.notes:
     if note not in job.query.notes:
       _log.info('%s: %s', job.name, note)
-  return LoadedJob(job, prediction.as_batch(alignment or single_sequence(job.query.chains.text), placed, couplings))
+  return LoadedJob(job, prediction.as_batch(alignment, placed, couplings))

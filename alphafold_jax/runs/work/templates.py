@@ -37,6 +37,14 @@ def chains_of(job: Job) -> list[tuple[str, str]]:
   return [(f'{job.name}, chain {name}', one) for name, one in zip(chains.names, chains.sequences, strict=True)]
 
 
+def _first_of_each(job: Job) -> dict[str, str]:
+  """The distinct sequences of a protein, in order, and what their first chain is called in messages."""
+  found: dict[str, str] = {}
+  for who, sequence in chains_of(job):
+    found.setdefault(sequence, who)
+  return found
+
+
 def stacked(job: Job, placed: Sequence[Sequence[Any]]) -> Any | None:
   """The templates of each chain as schema.Templates; None if there is none."""
   from alphafold_jax.data import templates
@@ -93,7 +101,8 @@ class GivenStructures(_FromFiles):
 
   def place(self, job: Job) -> Any | None:
     """The best structures on a protein's residues as schema.Templates; None, with the reasons logged, if none fits."""
-    return stacked(job, [self._for_chain(who, sequence) for who, sequence in chains_of(job)])
+    found = {sequence: self._for_chain(who, sequence) for sequence, who in _first_of_each(job).items()}
+    return stacked(job, [found[sequence] for _, sequence in chains_of(job)])
 
   def _for_chain(self, who: str, sequence: str) -> list[Any]:
     """The best structures on the residues of a chain, at most as many as there are slots."""
@@ -170,8 +179,9 @@ class FoundStructures:
     """The best of a protein's hits as schema.Templates; None, with the reasons logged, if none is left."""
     if job.hits is None:
       return None
-    of_sequence = dict(zip(job.query.chains.distinct, _hits_of(job), strict=True))
-    return stacked(job, [self._for_chain(who, sequence, of_sequence[sequence]) for who, sequence in chains_of(job)])
+    hits = zip(_first_of_each(job).items(), _hits_of(job), strict=True)
+    found = {sequence: self._for_chain(who, sequence, of_chain) for (sequence, who), of_chain in hits}
+    return stacked(job, [found[sequence] for _, sequence in chains_of(job)])
 
   def _for_chain(self, who: str, sequence: str, hits: list[TemplateHit]) -> Sequence[Any]:
     """The best of a chain's hits."""
@@ -230,12 +240,12 @@ class MappedStructures(_FromFiles):
     """
     from alphafold_jax.data import template_map
 
-    placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
-    if placed and job.is_complex:
+    if job.is_complex and any(one.query in (None, job.query.name) for one in self._chosen):
       raise InputError(
         f'{job.name}: --template-map has templates for it, and a place in one of several chains cannot be said there; '
         'give the structures by --custom-template-path'
       )
+    placed = template_map.for_query(self._chosen, job.query.name, job.query.sequence)
     for template in placed:
       log_placed(job.name, template)
     return stacked(job, [placed])
