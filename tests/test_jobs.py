@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from Bio.PDB import PDBParser
+from random_complexes import prediction_of
 from small_runs import (
   A3M,
   ALONE,
@@ -34,7 +35,6 @@ from small_runs import (
   python,
   raw,
 )
-from test_interfaces import prediction_of
 
 from alphafold_jax import atomic, attempts, cli, errors, planning, prediction, runs, screen, settings, sharing, tasks
 from alphafold_jax.data import features

@@ -22,7 +22,7 @@ import pytest
 from alphafold.common import protein as oracle
 from Bio import SeqIO
 from Bio.PDB import MMCIFParser, PDBParser
-from test_interfaces import prediction_of
+from random_complexes import prediction_of
 
 from alphafold_jax import errors
 from alphafold_jax.constants import residues

@@ -10,16 +10,14 @@ texts       of A3M texts that are given chain by chain
 
 from alphafold_jax.data.complexes.a3m import as_text, parse, parse_pairs
 from alphafold_jax.data.complexes.alignments import ComplexAlignment, bare
-from alphafold_jax.data.complexes.merging import COLABFOLD, DEEPMIND, FOR_MONOMER_MODELS, PAIR_MODES, Merging, merge
-from alphafold_jax.data.complexes.pairing import STRATEGIES, paired_by_species, species
+from alphafold_jax.data.complexes.merging import COLABFOLD, DEEPMIND, FOR_MONOMER_MODELS, Merging, merge
+from alphafold_jax.data.complexes.pairing import paired_by_species, species
 from alphafold_jax.data.complexes.texts import ChainTexts, of_texts
 
 __all__ = [
   'COLABFOLD',
   'DEEPMIND',
   'FOR_MONOMER_MODELS',
-  'PAIR_MODES',
-  'STRATEGIES',
   'ChainTexts',
   'ComplexAlignment',
   'Merging',

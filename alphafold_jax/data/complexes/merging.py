@@ -17,14 +17,13 @@ import dataclasses
 import numpy as np
 
 from alphafold_jax.arguments import is_whole, wrong
+from alphafold_jax.choices import PAIR_MODES
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import MAX_ROWS, Alignment, encode
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complexes.alignments import ComplexAlignment, rows_of
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import listed
-
-PAIR_MODES = ('unpaired_paired', 'paired', 'unpaired')  # of colabfold_batch
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from alphafold_jax.arguments import wrong
+from alphafold_jax.choices import PAIR_STRATEGIES
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.complexes.alignments import ComplexAlignment, rows_of
 
-STRATEGIES = ('greedy', 'complete')  # a species of two chains or more; only one of all chains
 _MOST_ROWS = 600  # of a species, in any chain: a species with more is not paired
 _GAPS = -1  # the row of a chain that has none to pair
 _GAPS_NAME = 'DUMMY'
@@ -65,8 +65,8 @@ def pairs(alignments: Sequence[Alignment], copies: Sequence[int], strategy: str 
 
   Pairs of more chains come first; of equally many, those of lowest product of row numbers.
   """
-  if strategy not in STRATEGIES:
-    raise wrong('pair_strategy', strategy, f'must be one of {", ".join(STRATEGIES)}')
+  if strategy not in PAIR_STRATEGIES:
+    raise wrong('pair_strategy', strategy, f'must be one of {", ".join(PAIR_STRATEGIES)}')
   groups = [_by_species(alignment) for alignment in alignments] if len(alignments) > 1 else []
   found: dict[int, list[tuple[int, ...]]] = defaultdict(list)
   found[sum(copies)].append((0,) * len(alignments))
