@@ -86,6 +86,8 @@ def _to_batch(
       )
     features.check_batch(query, 'batch')
     return query
+  if isinstance(query, str) and ':' in query:
+    query = Query('query', query)
   if isinstance(query, Query):
     if templates is None and query.templates:
       templates = own_templates(query.templates, query.chains, query.name)

@@ -207,7 +207,7 @@ class _Run:
         _log.error('%s: %s', job.name, error)
         self.ledger.fail(job, 'input', 'InputError', str(error))
         continue
-      name = files.JobFiles(self.out, job, self.options).write_features(loaded)
+      name = loaded.write_features(self.out)
       _log.info('[%d/%d] %s: %s', index, len(jobs), job.name, name)
       self.ledger.end(Outcome(job.name, DONE, (), [name]))
 

@@ -272,22 +272,6 @@ class JobFiles:
     given = self.job.alignment_path
     return given is not None and path.exists() and path.samefile(given)
 
-  def write_features(self, loaded: LoadedJob) -> str:
-    """Writes the features, for `--msa-only`; returns the file's name."""
-    from alphafold_jax.data import features
-
-    name = f'{self.job.name}.features.npz'
-    query = self.job.query
-    metadata: dict[str, Any] = {
-      'name': query.name,
-      'sequence': query.sequence,
-      'source': query.source,
-      'version': __version__,
-    }
-    metadata |= {'chain_names': list(query.chain_names)} if query.chain_names else {}
-    features.save_features(self.out / name, loaded.batch, metadata)
-    return name
-
   # ---------------------------------------------------------------------------------------- what was done before
 
   @property

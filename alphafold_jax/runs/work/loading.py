@@ -3,6 +3,7 @@
 
 import dataclasses
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from alphafold_jax.data.alignment_files import read_a3m
 from alphafold_jax.data.chain_table import ChainTable
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.runs.work.inputs import Job
+from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,16 @@ class LoadedJob:
       name = _one_line(names[row]) if row < len(names) else f'row_{row}'
       lines += [f'>{name}', letters if row else ''.join(query.chains.distinct)]
     return '\n'.join(lines) + '\n'
+
+  def write_features(self, out: Path) -> str:
+    """Writes the features into a folder, for `--msa-only`; returns the file's name."""
+    from alphafold_jax.data import features
+
+    name, query = f'{self.job.name}.features.npz', self.job.query
+    metadata: dict[str, Any] = {'name': query.name, 'sequence': query.sequence, 'source': query.source}
+    metadata |= {'version': __version__} | ({'chain_names': list(query.chain_names)} if query.chain_names else {})
+    features.save_features(out / name, self.batch, metadata)
+    return name
 
 
 def _table_of(chains: Chains) -> tuple[list[str], np.ndarray]:
