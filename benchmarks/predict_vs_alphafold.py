@@ -139,7 +139,7 @@ def _peer_of_complexes(theirs, arrays, batch, previous, case: Case) -> turns.Pro
   def one_pass(features):
     return modules_multimer.AlphaFold(theirs.model)(dict(features), is_training=False)
 
-  arguments = (oracle.pass_params(arrays), jax.random.PRNGKey(0), jax.device_put(features))
+  arguments = (oracle.haiku_params(arrays, ''), jax.random.PRNGKey(0), jax.device_put(features))
   return turns.Program(
     jax.jit(hk.transform(one_pass).apply),
     lambda _: arguments,
