@@ -348,3 +348,40 @@ def test_a_run_takes_single_chains_and_complexes(write, tmp_path):
   found = work.find(tmp_path, takes_bare=True)
   assert [(one.name, one.query.lengths) for one in found.jobs] == [('x', (3, 2)), ('y', ()), ('z', (3, 2))]
   assert [one.is_complex for one in found.jobs] == [True, False, True] and found.kinds == (False, True)
+
+
+@pytest.mark.parametrize('line', ['#3,2', '#3,2\t1,-1', '#3,2\t1.0,2', '#3,2\t1,', '#3;2\t1;1', '#3,2\t1,1 # dimer'])
+def test_a_line_of_lengths_that_is_slightly_wrong_never_fuses_chains(write, line):
+  with pytest.raises(InputError, match='looks like the lengths and copies of chains and is not|has 2 lengths and'):
+    read_queries(write('p.a3m', f'{line}\n>101\t102\nMKTAY\n'))
+
+
+def test_a_line_of_lengths_may_have_blanks(write):
+  (query,) = read_queries(write('p.a3m', '# 3, 2\t1, 2\n>101\t102\nMKTAY\n'))
+  assert query.lengths == (3, 2, 2)
+
+
+@pytest.mark.parametrize(
+  ('entries', 'names'),
+  [
+    ([{}, {'id': 'A'}], ('B', 'A')),
+    ([{'id': 'A', 'count': 2}, {'id': 'B'}], ('A', 'C', 'B')),
+    ([{}, {}], ('A', 'B')),
+  ],
+)
+def test_names_in_a_job_stay_and_the_others_take_what_is_left(write, entries, names):
+  proteins = [{'protein': {'sequence': 'MKTAY', **entry}} for entry in entries]
+  job = {'name': 'x', 'modelSeeds': [1], 'sequences': proteins, 'dialect': 'alphafold3', 'version': 1}
+  (query,) = read_queries(write('p.json', json.dumps(job)))
+  assert query.chains.names == names
+
+
+@pytest.mark.parametrize('names', [(1, 2), ('', 'B'), ('A\nB', 'C')])
+def test_names_that_files_cannot_hold_are_refused(names):
+  with pytest.raises(InputError, match='must be text without white space'):
+    Query('x', 'MKT:AY', chain_names=names)
+
+
+def test_lengths_must_be_whole_numbers():
+  with pytest.raises(InputError, match='must be the residues of each chain, whole numbers'):
+    Query('x', 'MKTAY', lengths=(3.0, 2))

@@ -72,7 +72,7 @@ _GROUPS: dict[str, Flags] = {
     '--custom-template-path': value(
       'PATH',
       'a structure (mmCIF, PDB) or a folder of them, used as template where it fits the protein (models 3, 4 and 5 '
-      'take none)',
+      'of single chains take none)',
     ),
     '--template-complex': value(
       'PATH',

@@ -67,7 +67,7 @@ SEARCH: Flags = {
   ),
 }
 TEMPLATES: Flags = {
-  '--templates': switch('find templates by the alignment as well (models 3, 4 and 5 take none)'),
+  '--templates': switch('find templates by the alignment as well (models 3, 4 and 5 of single chains take none)'),
   '--local-pdb-path': value('DIR', 'folder of the structures (mmCIF or PDB) of a template search'),
   '--obsolete-pdbs-path': value('FILE', "the PDB's obsolete.dat: entries withdrawn or replaced"),
   '--max-template-date': value('YYYY-MM-DD', 'no templates released later'),

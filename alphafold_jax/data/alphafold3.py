@@ -8,12 +8,14 @@
 Keys and their meaning are those of AlphaFold 3's docs/input.md.
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from alphafold_jax.data.chains import MOST_CHAINS
 from alphafold_jax.errors import InputError
+from alphafold_jax.naming import chain_name
 
 _MARK = '"sequences"'
 _PROTEINS = ('protein', 'proteinChain')
@@ -121,12 +123,16 @@ def _protein(entry: Any, source: str) -> JobProtein:
   if len(ids) > 1 and count not in (1, len(ids)):
     raise InputError(f'{source}: {len(ids)} names in "id", but "count" is {count}; give one of the two')
   names = tuple(str(one).encode('utf-8', 'replace').decode() for one in ids)
-  return JobProtein(entry, entry['sequence'].strip(), names if len(names) >= count else (), max(count, len(names)))
+  return JobProtein(entry, entry['sequence'].strip(), names, max(count, len(names)))
 
 
 def names_of(chains: Sequence[JobProtein]) -> tuple[str, ...]:
-  """The name of every chain; none where one has none."""
-  return tuple(name for protein in chains for name in protein.names) if all(one.names for one in chains) else ()
+  """The name of every chain; none if none has one, and else those without take letters that are left."""
+  given = {name for protein in chains for name in protein.names}
+  if not given:
+    return ()
+  free = (name for index in itertools.count() if (name := chain_name(index)) not in given)
+  return tuple(name for one in chains for name in (*one.names, *itertools.islice(free, one.copies - len(one.names))))
 
 
 def text_of(protein: dict[str, Any], key: str, source: str) -> str | None:

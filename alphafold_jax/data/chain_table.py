@@ -11,7 +11,8 @@ from typing import NamedTuple
 from alphafold_jax.data.chains import MOST_CHAINS, Chains, spans
 from alphafold_jax.errors import InputError
 
-_LINE = re.compile(r'#\s*(\d+(?:,\d+)*)\s+(\d+(?:,\d+)*)$')
+_LINE = re.compile(r'#\s*(\d+(?:\s*,\s*\d+)*)\s+(\d+(?:\s*,\s*\d+)*)\s*$')
+_ALMOST = re.compile(r'#\s*\d+\s*[,;]')  # nothing else begins so
 _MOST_DIGITS = 9
 
 
@@ -54,9 +55,14 @@ def find(comments: Iterable[tuple[int, str]], source: str) -> ChainTable | None:
   """
   found: ChainTable | None = None
   for number, comment in comments:
-    if not (match := _LINE.match(comment)):
-      continue
     place = f'{source}, line {number}: {_shown(comment)}'
+    if not (match := _LINE.match(comment)):
+      if _ALMOST.match(comment):
+        raise InputError(
+          f"{place} looks like the lengths and copies of chains and is not; write it as '#93,87<TAB>1,2', lengths and "
+          'numbers of copies of the distinct chains, or remove it'
+        )
+      continue
     lengths, copies = (tuple(map(_whole, group.split(','))) for group in match.groups())
     if len(lengths) != len(copies):
       raise InputError(

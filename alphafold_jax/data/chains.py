@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from alphafold_jax.arguments import is_whole, wrong
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import chain_name
 from alphafold_jax.one_line import one_line
@@ -47,6 +48,9 @@ class Chains:
       raise InputError('an assembly without chains; give at least one sequence')
     if len(self.sequences) > MOST_CHAINS:
       raise InputError(f'{len(self.sequences):,} chains; at most {MOST_CHAINS:,} are predicted together')
+    for name in self.names:
+      if not isinstance(name, str) or not name or name.split() != [name]:
+        raise InputError(f'chain name {name!r:.40}: must be text without white space, such as A')
     if len(self.names) != len(self.sequences):
       raise InputError(f'{number(len(self.names), "chain name")} for {len(self.sequences)} chains; give each chain one')
     for index, (name, sequence) in enumerate(zip(self.names, self.sequences, strict=True)):
@@ -69,6 +73,8 @@ class Chains:
       InputError: the lengths do not add up to the sequence.
     """
     lengths = tuple(lengths) or (len(sequence),)
+    if not all(is_whole(length, 0) for length in lengths):
+      raise wrong('lengths', lengths, 'must be the residues of each chain, whole numbers')
     if sum(lengths) != len(sequence) or min(lengths) < 0:
       raise InputError(f'chains of {_sum(lengths)} residues; the sequence has {len(sequence)}')
     return cls(tuple(sequence[span] for span in spans(lengths)), tuple(names))

@@ -152,7 +152,10 @@ class _Run:
     _log.info('%s of %s %s%s', number(len(jobs), 'protein'), shown, 'residue' if shown == '1' else 'residues', more)
     models = self.models.names if self.models else self.options.models
     if self.templates and all(self.options.model_config(name).templates is None for name in models):
-      _log.warning('templates are not used by %s; only models 1 and 2 of AlphaFold 2 take them', ', '.join(models))
+      _log.warning(
+        'templates are not used by %s; models 1 and 2 of AlphaFold 2 take them, and those of complexes',
+        ', '.join(models),
+      )
     if True in self.found.kinds and not self.options.has_models_of_complexes:
       no_templates = ', and are shown no templates of them' if self.templates else ''
       said = 'complexes are predicted by models of single chains (%s), which were never trained on any%s'

@@ -114,7 +114,8 @@ def _closing_lines(summary: Summary) -> Iterator[str]:
     yield f'of other shards, {_counted(others)}'
   if any(outcome.predictions for outcome in summary.outcomes):
     packed = all(name.endswith('.zip') for outcome in summary.outcomes for name in outcome.files)
-    best = '*_unrelaxed_rank_001_*.pdb'
+    has_pdb = packed or any(name.endswith('.pdb') for outcome in summary.outcomes for name in outcome.files)
+    best = f'*_unrelaxed_rank_001_*.{"pdb" if has_pdb else "cif"}'
     where = f'{best} in each of {summary.out / "*.result.zip"}' if packed else summary.out / best
     yield f'Best structures: {where}; all scores: {summary.out / SUMMARY}'
   if summary.failures:
