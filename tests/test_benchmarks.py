@@ -47,5 +47,5 @@ def test_a_side_is_measured_by_a_command_of_its_own():
   case = predict_vs_alphafold.Case(16, 8, 24, 2, 'bfloat16')
   command = turns.side_command('script.py', 'ours', case, passes=3)
   assert command[1:] == 'script.py --side ours --passes 3 --num-res 16 --num-msa 8 --num-extra 24'.split() + [
-    *'--num-block 2 --dtype bfloat16'.split()
+    *'--num-block 2 --dtype bfloat16 --model model_5_ptm'.split()
   ]

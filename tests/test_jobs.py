@@ -1103,7 +1103,10 @@ def test_complexes_are_ranked_and_listed_by_their_interfaces_beside_single_chain
   assert all(bool(row[name]) == (row['job'] == 'c') for row in rows for name in columns)
   records = {name: load_json(out / f'{name}.done.txt') for name in 'cm'}
   scores = [80 * row['iptm'] + 20 * row['ptm'] for row in records['c']['predictions']]
-  assert scores == sorted(scores, reverse=True) and (records['c']['rank'], records['c']['chains']) == ('multimer', [])
+  assert scores == sorted(scores, reverse=True) and (records['c']['rank'], records['c']['chains']) == (
+    'multimer',
+    ['A', 'B'],
+  )
   means = [row['mean_plddt'] for row in records['m']['predictions']]
   assert means == sorted(means, reverse=True) and 'rank' not in records['m']
   assert [name in records['c']['files'] for name in ('c_ext_metrics.png', 'm_ext_metrics.png')] == [True, False]

@@ -230,6 +230,6 @@ def test_a_prediction_of_rows_drawn_before_says_what_the_logits_of_all_pairs_wou
   drawn, bare = jax.jit(network.rows)({}, key, batch), programs.without_alignment(batch)
   rows = jax.jit(network.predict, compiler_options=FAST)(params(), key, bare, context, previous, drawn)
   assert rows.recycled.pair.dtype == dtype and whole.recycled.pair.dtype == jnp.float32
-  expected = (confidence.summarise(whole, batch.seq_mask, batch.asym_id), whole.structure.atom_positions)
+  expected = (confidence.summarise(whole, batch.seq_mask), whole.structure.atom_positions)
   found = (rows.confidence, rows.structure.atom_positions)
   assert_close(*jax.tree.map(lambda x: np.asarray(x, np.float32), (found, expected)), 1e-5)

@@ -29,10 +29,6 @@ from alphafold_jax.screen import number
 class OwnTemplate(Protocol):
   """A template that comes with a protein."""
 
-  @property
-  def chain(self) -> int:
-    """The chain of a complex that it is for, from 0."""
-
   def place(self, query_sequence: str) -> Any:
     """The structure on the residues of its chain, a `data.templates.Template`."""
 

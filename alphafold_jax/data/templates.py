@@ -194,9 +194,12 @@ def place_on_chains(own: Sequence[OwnTemplate], chains: Chains, name: str) -> li
     InputError: one of them cannot be placed.
   """
   _check_own(own, name)
-  if stray := [template.chain for template in own if not 0 <= template.chain < len(chains)]:
+  places = [getattr(template, 'chain', 0) for template in own]  # the chain of a complex that it is for, from 0
+  if stray := [place for place in places if not 0 <= place < len(chains)]:
     raise wrong('templates', own, f'of {name!r}: one is for chain {stray[0]}, from 0; there are {len(chains)}')
-  of_chains = [[template for template in own if template.chain == index] for index in range(len(chains))]
+  of_chains = [
+    [template for template, place in zip(own, places, strict=True) if place == index] for index in range(len(chains))
+  ]
   return [
     place_own(of_chain, sequence, name if len(chains) == 1 else f'{name}, chain {chain}')
     for of_chain, sequence, chain in zip(of_chains, chains.sequences, chains.names, strict=True)

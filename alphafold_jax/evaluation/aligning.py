@@ -99,6 +99,9 @@ class LaidOut(NamedTuple):
   true: np.ndarray  # [N, 37, 3] Å
   true_mask: np.ndarray  # [N, 37]
 
+  def __repr__(self) -> str:
+    return one_line(self)
+
 
 def correspond(predicted: Chain, reference: Chain) -> Correspondence:
   """Aligns two chains."""

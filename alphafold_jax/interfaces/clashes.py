@@ -5,6 +5,8 @@ import dataclasses
 
 import numpy as np
 
+from alphafold_jax.one_line import one_line
+
 RADIUS = 1.1  # Å
 MOST_ATOMS, MOST_SHARE = 100, 0.5  # of a chain; beyond either the prediction has a clash
 _EXEMPT = 3 * 15  # atoms of a residue and its two neighbours in the chain, which are no clash: more than 14 each have
@@ -16,6 +18,8 @@ class Clashes:
 
   between: np.ndarray  # [N_chain, N_chain] atoms of the one chain that clash with the other
   has_clash: bool  # more than 100 atoms of a chain clash, or more than half of them
+
+  __repr__ = one_line
 
 
 def find_clashes(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from alphafold_jax.one_line import one_line
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ChainLayout:
@@ -13,6 +15,8 @@ class ChainLayout:
 
   order: np.ndarray  # [N_res] the residues, those of each chain together
   sizes: np.ndarray  # [N_chain] residues
+
+  __repr__ = one_line
 
   @classmethod
   def of(cls, asym_id: np.ndarray) -> 'ChainLayout':

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from alphafold_jax.interfaces.layout import ChainLayout
+from alphafold_jax.one_line import one_line
 
 PAE_CUTOFF = 15.0  # Å, of ipSAE in ColabFold; its authors' program takes 10 by custom
 LIS_CUTOFF = 12.0  # Å, Kim et al. 2024
@@ -36,6 +37,8 @@ class ChainPairs:
   contact_tm: np.ndarray  # mean TM term of these, d0 of 10 Å
   touching: np.ndarray  # residues of the aligned chain in contact with the scored one
   touching_plddt: np.ndarray  # their sum of pLDDT
+
+  __repr__ = one_line
 
 
 def chain_pairs(

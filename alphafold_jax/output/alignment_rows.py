@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alphafold_jax.constants import residues
+from alphafold_jax.one_line import one_line
 
 MAX_ROWS = 1000  # that are drawn; of more some are left out, evenly
 
@@ -16,6 +17,9 @@ class DrawnRows(NamedTuple):
 
   identity: np.ndarray  # [at most MAX_ROWS, N_res] of each row to the query, %; NaN at gaps
   ends: list[int]  # how many rows of the alignment stand above the end of each group but the last
+
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 def ranked_rows(tokens: np.ndarray) -> np.ndarray:  # [N_seq, N_res] -> [at most MAX_ROWS, N_res]

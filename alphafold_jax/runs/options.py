@@ -166,9 +166,10 @@ class Options:
       return self.model_type
     if named := self._model_of_file():
       return configs.model_type(named)
-    nothing_named, published = self.params is None and self.model_order == ORDER, 'alphafold2_ptm'
-    is_small = nothing_named and shipped.exists() and not store.has_any(configs.models_of(published).values())
-    return shipped.MODEL if is_small else published
+    nothing_named = self.params is None and self.model_order == ORDER
+    published = [name for family in ('alphafold2_ptm', 'alphafold2') for name in configs.models_of(family).values()]
+    is_small = nothing_named and shipped.exists() and not store.has_any(published)
+    return shipped.MODEL if is_small else 'alphafold2_ptm'
 
   @functools.cached_property
   def models(self) -> tuple[str, ...]:

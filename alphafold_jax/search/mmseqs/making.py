@@ -24,6 +24,7 @@ import numpy as np
 from alphafold_jax import atomic, folders, screen
 from alphafold_jax.data.records import GZIP_MAGIC
 from alphafold_jax.errors import InputError, ResourceError
+from alphafold_jax.one_line import one_line
 from alphafold_jax.search import fasta as fasta_files
 from alphafold_jax.search.databases import Database
 from alphafold_jax.search.mmseqs import program as mmseqs_program
@@ -190,6 +191,8 @@ class Content:
   num_residues: int
   num_bytes: int  # unpacked
   taxa: np.ndarray | None = None  # [num_sequences] uint32, 0 where none is said; None: there are none
+
+  __repr__ = one_line
 
 
 def scan(fasta: Path, watch: Callable[[float], None] = lambda fraction: None) -> Content:
