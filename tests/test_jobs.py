@@ -1111,9 +1111,9 @@ def test_complexes_are_ranked_and_listed_by_their_interfaces_beside_single_chain
   assert means == sorted(means, reverse=True) and 'rank' not in records['m']
   assert [name in records['c']['files'] for name in ('c_ext_metrics.png', 'm_ext_metrics.png')] == [True, False]
   assert 'm_ext_metrics.png' not in names(out) and 'iptm' not in records['m']['predictions'][0]
-  assert list(load_json(out / f'c_scores_{tag(seed=records["c"]["predictions"][0]["seed"], rank=1)}.json'))[3:6] == [
-    'ptm', 'iptm', 'ipsae',
-  ]  # fmt: skip
+  assert {row['model'] for row in rows} == {'model_1_multimer_v3', 'model_1_ptm'}  # each kind by models of its own
+  (best,) = (name for name in records['c']['files'] if name.startswith('c_scores_rank_001_alphafold2_multimer_v3'))
+  assert list(load_json(out / best))[3:6] == ['ptm', 'iptm', 'ipsae']
   computed, before = count_predictions(monkeypatch), {name: (out / f'{name}.done.txt').read_text() for name in 'cm'}
   assert predict(source, out, *flags) == 0 and not computed
   assert {name: (out / f'{name}.done.txt').read_text() for name in 'cm'} == before
