@@ -57,7 +57,8 @@ SEARCH: Flags = {
   '--search-cache': value('DIR', "where searches are kept (default: $ALPHAFOLD_JAX_SEARCHES or the user's cache)"),
   '--pair-mode': choice(
     choices.PAIR_MODES,
-    'which rows the alignment of a complex has: rows of its chains side by side, rows of each chain alone, or both '
+    'which rows are searched for where a complex comes without alignments: rows of its chains side by side, rows of '
+    'each chain alone, or both '
     f'(default: {choices.PAIR_MODES[0]})',
   ),
   '--pair-strategy': choice(

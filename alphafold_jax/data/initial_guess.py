@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A structure that the first pass is given as if one before it had made it (Bennett et al. 2023, "initial guess")."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from alphafold_jax.data.complex_templates import MIN_COVERAGE, MIN_IDENTITY, pla
 from alphafold_jax.data.templates import Template, template_from_structure
 from alphafold_jax.errors import InputError
 
+_log = logging.getLogger(__name__)
 _CA = residues.ATOM_INDEX['CA']
 
 
@@ -40,6 +42,9 @@ def initial_guess(chains: Chains, path: str | Path) -> np.ndarray:
     placed: tuple[Template | None, ...] = (one,)
   else:
     placed = place_complex(chains, path).templates
+  for name, template in zip(chains.names, placed, strict=True):
+    what = 'nothing' if template is None else f'{template.name}, {template.identity:.0%} identical'
+    _log.info('initial guess of chain %s: %s', name, what)
   positions = np.zeros((chains.num_res, 37, 3), np.float32)
   for span, template in zip(chains.spans, placed, strict=True):
     if template is not None:

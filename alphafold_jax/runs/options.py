@@ -127,6 +127,10 @@ class Options:
     }
     if len(said := [flag for flag, value in sources.items() if value]) > 1:
       raise InputError(f'{" and ".join(said)}: templates come from one place; give one of these')
+    if self.msa_only and self.initial_guess is not None:
+      raise InputError(
+        '--initial-guess: features do not hold it; leave it out with --msa-only, and give it when predicting'
+      )
     if self.settings.max_msa is not None and (self.max_seq or self.max_extra_seq):
       raise InputError('max_msa sets both numbers of rows; leave out max_seq and max_extra_seq')
     if self.rank not in ('auto', 'plddt') and any(configs.model_type(name) == 'alphafold2' for name in self.models):
