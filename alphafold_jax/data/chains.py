@@ -121,12 +121,7 @@ class Chains:
   @functools.cached_property
   def sym(self) -> tuple[int, ...]:
     """Which copy of its entity each chain is, from 1 in the given order."""
-    seen: Counter[int] = Counter()
-    found = []
-    for entity in self.entities:
-      seen[entity] += 1
-      found.append(seen[entity])
-    return tuple(found)
+    return copy_numbers(self.entities)
 
   @property
   def copies(self) -> tuple[int, ...]:
@@ -156,6 +151,16 @@ class Chains:
 
   def _of_residues(self, of_chains: Iterable[int]) -> np.ndarray:  # [num_res] int32
     return np.repeat(np.array(tuple(of_chains), np.int32), self.lengths)
+
+
+def copy_numbers(entities: Iterable[int]) -> tuple[int, ...]:
+  """Which copy of its entity each chain is, from 1 in the given order."""
+  seen: Counter[int] = Counter()
+  found = []
+  for entity in entities:
+    seen[entity] += 1
+    found.append(seen[entity])
+  return tuple(found)
 
 
 def spans(lengths: Sequence[int]) -> tuple[slice, ...]:

@@ -104,32 +104,33 @@ def _side_chain_fape(
   )
 
 
+def _fape_of_pairs(
+  pairs: jax.Array,
+  batch: schema.Batch,
+  labels: Labels,
+  outputs: schema.Outputs,
+  chains: ChainLossSpec,
+  clamp: float = fape.CLAMP,
+  unit: float = fape.SCALE,
+) -> jax.Array:
+  """The backbone FAPE of some pairs [N_res, N_res]; clamp and unit in Å."""
+  true, mask, clamped = labels.backbone, labels.backbone_mask, batch.targets.use_clamped_fape
+  return fape.fape_of_pairs(
+    _backbone(outputs.structure), true, mask, pairs, clamped, clamp, unit, chains.floored_errors
+  )
+
+
 def _chain_fape(
   batch: schema.Batch, labels: Labels, outputs: schema.Outputs, chains: ChainLossSpec = ChainLossSpec()
 ) -> jax.Array:
-  return fape.fape_of_pairs(
-    _backbone(outputs.structure),
-    labels.backbone,
-    labels.backbone_mask,
-    fape.same_chain(batch.asym_id),
-    batch.targets.use_clamped_fape,
-    floored=chains.floored_errors,
-  )
+  return _fape_of_pairs(fape.same_chain(batch.asym_id), batch, labels, outputs, chains)
 
 
 def _interface_fape(
   batch: schema.Batch, labels: Labels, outputs: schema.Outputs, chains: ChainLossSpec = ChainLossSpec()
 ) -> jax.Array:
-  return fape.fape_of_pairs(
-    _backbone(outputs.structure),
-    labels.backbone,
-    labels.backbone_mask,
-    1 - fape.same_chain(batch.asym_id),
-    batch.targets.use_clamped_fape,
-    chains.interface_clamp,
-    chains.interface_unit,
-    chains.floored_errors,
-  )
+  scale = chains.interface_clamp, chains.interface_unit
+  return _fape_of_pairs(1 - fape.same_chain(batch.asym_id), batch, labels, outputs, chains, *scale)
 
 
 def _violation(

@@ -6,12 +6,12 @@ T residues of all chains, one chain behind the other; N of a crop; C the most ch
 
 import dataclasses
 import functools
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from alphafold_jax.constants import residues
+from alphafold_jax.data.chains import copy_numbers
 from alphafold_jax.data.training.complexes import ComplexEntry, Motion
 from alphafold_jax.data.training.packing import ChainRecord
 from alphafold_jax.data.training.placement import check_query
@@ -41,12 +41,7 @@ class AssembledChains:
   @property
   def sym(self) -> tuple[int, ...]:
     """Which copy of its entity each chain is, from 1."""
-    seen: Counter[int] = Counter()
-    found = []
-    for entity in self.entities:
-      seen[entity] += 1
-      found.append(seen[entity])
-    return tuple(found)
+    return copy_numbers(self.entities)
 
   def of_residues(self, of_chains: Sequence[int]) -> np.ndarray:  # [T] int32
     """A number of each chain, for each residue."""
