@@ -25,7 +25,7 @@ from alphafold_jax.errors import InputError, WeightsError
 from alphafold_jax.train import loop, optimizer, parameters, specs
 from alphafold_jax.train import step as steps
 from alphafold_jax.train.checkpoints import Checkpoints
-from alphafold_jax.weights import official
+from alphafold_jax.weights import official, shipped
 from alphafold_jax.weights.random import random_official, random_params
 
 DATA = Path(__file__).parent / 'data'
@@ -228,3 +228,25 @@ def test_a_run_serves_a_model_that_lacks_one_of_its_heads(fresh_run, small_confi
   without = configs.changed(small_config.model, {'heads.num_pae_bins': 0})
   assert 'heads/pae' not in parameters.starting_params(fresh_run, without)
   assert 'predicted_aligned_error_head' in caplog.text
+
+
+def test_what_parameters_lack_begins_as_in_a_new_run_where_that_is_asked_for(fresh_run, small_config, caplog):
+  caplog.set_level('INFO')
+  larger = configs.changed(small_config.model, {'embedder.couplings': True})
+  with pytest.raises(WeightsError, match='run, step 0: 1 array does not fit model_3_ptm'):
+    parameters.starting_params(fresh_run, larger)
+  fresh = random_params(larger, seed=8)
+  extended = parameters.starting_params(fresh_run, larger, fresh)
+  before = parameters.load_averaged(fresh_run)[0]
+  new = {(module, leaf) for module, leaves in extended.items() for leaf in leaves if leaf not in before.get(module, {})}
+  assert [leaf for _, leaf in new] == ['w'] and 'couplings' in [*new][0][0]
+  for module, leaves in extended.items():
+    for leaf, array in leaves.items():
+      source = fresh if (module, leaf) in new else before
+      np.testing.assert_array_equal(array, source[module][leaf], err_msg=f'{module} {leaf}')
+  assert 'run, step 0 lacks 1 array, taken from a new run: evoformer/couplings' in caplog.text
+
+
+def test_the_parameters_that_ship_began_from_nothing(published):
+  assert parameters.origin(shipped.path()) == parameters.FRESH
+  assert parameters.origin(published) == published.name

@@ -36,7 +36,10 @@ def run(given: argparse.Namespace) -> int:
     config=_config(given),
     data=tuple(map(pathlib.Path, given.data)),
     init_from=pathlib.Path(given.init_from) if given.init_from else None,
+    extend=given.extend,
   )
+  if given.extend and not given.init_from:
+    raise InputError('--extend: of which parameters? Give them by --init-from PATH')
   if given.hosts:
     sharding.join_hosts(None if given.hosts == 'auto' else given.hosts)
   run, step = specs.make_section(specs.RunSpec, 'run', options.config), options.config.step
@@ -106,6 +109,9 @@ _ARGUMENTS: Flags = {
     type=_file_or_change,
   ),
   '--init-from': value('PATH', 'start from these parameters: an official .npz, or the folder of another run'),
+  '--extend': switch(
+    'with --init-from: parameters that PATH lacks, such as those of a new input, begin as in a new run'
+  ),
   '--hosts': value(
     'ADDRESS,N,I',
     'this is process I of N, which meet at ADDRESS (host:port) of the first; "auto" on TPU pods and under SLURM',

@@ -36,6 +36,7 @@ class TrainOptions:
   config: config_dict.ConfigDict  # an experiment
   data: tuple[Path, ...]  # caches, of experimental and of predicted structures
   init_from: Path | None = None  # an official `.npz` to start from, or the folder of another run
+  extend: bool = False  # whether what `init_from` lacks begins as in a new run
 
 
 def train(options: TrainOptions, screen: Screen | None = None) -> int:
@@ -139,10 +140,11 @@ class Run:
   def _starting_state(self) -> tuple[TrainState, dict[str, Any] | None]:
     """The first state, and the position in the data if it comes from a checkpoint, else None."""
     latest, init_from = self.checkpoints.latest(), self.options.init_from
-    params = None
+    params, key = None, jax.random.key(self.run.seed)
     if latest is None and init_from:
-      params = parameters.starting_params(init_from, self.config['model'])
-    state = steps.initial_state(self.spec, jax.random.key(self.run.seed), params)
+      fresh = steps.initial_state(self.spec, key).params if self.options.extend else None
+      params = parameters.starting_params(init_from, self.config['model'], fresh)
+    state = steps.initial_state(self.spec, key, params)
     state = sharding.on_every_device(state, self.mesh)
     if latest is None:
       self.config[parameters.ORIGIN] = parameters.origin(init_from)

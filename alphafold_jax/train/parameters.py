@@ -2,22 +2,26 @@
 """Parameters to start a run from, and a run's parameters as a file in the published layout."""
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import config_dict
 
 from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
 from alphafold_jax.model import alphafold
+from alphafold_jax.screen import number
 from alphafold_jax.train import step as steps
 from alphafold_jax.train.checkpoints import Checkpoints
 from alphafold_jax.train.specs import make_step_spec
 from alphafold_jax.train.step import TrainState
-from alphafold_jax.weights import official
+from alphafold_jax.weights import npz, official, shipped
 
+_log = logging.getLogger(__name__)
 ORIGIN = 'origin'  # the key of a run's configuration that says where its first parameters came from
 FRESH = 'random initialisation'
 
@@ -35,23 +39,39 @@ warranty. Whoever passes them on gives credit:
 """
 
 
-def starting_params(source: Path, model: dict[str, Any]) -> alphafold.Params:
+def starting_params(source: Path, model: dict[str, Any], fresh: alphafold.Params | None = None) -> alphafold.Params:
   """Parameters to start from: of an official `.npz`, or the averaged ones of another run's best checkpoint.
 
   Args:
     source: the file, or the run's folder
     model: configuration of the model to be trained
+    fresh: parameters for what the source lacks; None: it must lack nothing
 
   Raises:
     InputError: the folder has no checkpoint.
     WeightsError: the parameters are of another model; the message names the first that differ.
   """
   if not source.is_dir():
-    return official.load_official(source, model)
-  params, config, step = load_averaged(source)
-  # Through the published layout and back, without changing a bit: its arrays have names for error messages.
-  published = official.to_official(params, config['model'])
-  return official.from_official(published, model, f'{source}, step {step}')
+    published, name = npz.read_arrays(source), str(source)
+  else:
+    params, config, step = load_averaged(source)
+    # Through the published layout and back, without changing a bit: its arrays have names for error messages.
+    published, name = official.to_official(params, config['model']), f'{source}, step {step}'
+  if fresh is not None:
+    published = _extended(published, official.to_official(fresh, model), name)
+  return official.from_official(published, model, name)
+
+
+def _extended(
+  published: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], name: str
+) -> dict[str, np.ndarray]:
+  """Published arrays with fresh ones beside them where they lack some; says how many."""
+  new = sorted(fresh.keys() - published.keys())
+  if new:
+    modules = {array.split('//')[0].removeprefix(official.PREFIX) for array in new}
+    parts = ', '.join(sorted(one for one in modules if not any(one.startswith(f'{other}/') for other in modules)))
+    _log.info('%s lacks %s, taken from a new run: %s', name, number(len(new), 'array'), parts)
+  return {**fresh, **published}
 
 
 def load_averaged(directory: Path, step: int | None = None) -> tuple[alphafold.Params, dict[str, Any], int]:
@@ -101,6 +121,8 @@ def origin(source: Path | None) -> str:
   """The origin of a run's first parameters, in words; of a run's folder, the origin of that run's parameters."""
   if source is None:
     return FRESH
+  if shipped.is_it(source):
+    return FRESH  # its notice says so
   if not source.is_dir():
     return source.name
   with opened(source, None) as (checkpoints, step):
