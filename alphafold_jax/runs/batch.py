@@ -51,6 +51,7 @@ def run(
     source, takes_bare=options.search is not None, prefix=options.jobname_prefix, complex=options.complex
   )
   templates = work.template_source(options, found)
+  found = work.with_guess(options.initial_guess, found)
   models = None if options.msa_only else fleet.Models(options, found.kinds)
   places = fleet.places_of(options)
   identity = templates.identity() if templates else None
@@ -162,6 +163,8 @@ class _Run:
       _log.warning(said, ', '.join(self.options.of(True).models), no_templates)
     for note in self.templates.notes if self.templates else ():
       _log.warning('%s', note)
+    for warning in self.found.warnings:
+      _log.warning('%s', warning)
     for note in self.found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]
