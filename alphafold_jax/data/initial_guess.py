@@ -9,6 +9,7 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complex_templates import MIN_COVERAGE, MIN_IDENTITY, place_complex
+from alphafold_jax.data.structures import read_chains
 from alphafold_jax.data.templates import Template, template_from_structure
 from alphafold_jax.errors import InputError
 
@@ -54,7 +55,11 @@ def chains_of_structure(chains: Chains, path: str | Path) -> tuple[Template | No
     InputError: the file cannot be read, or is of another protein.
   """
   if len(chains) == 1:
-    one = template_from_structure(chains.sequence, path)
+    read_chains(path)
+    try:
+      one = template_from_structure(chains.sequence, path)
+    except InputError:
+      raise InputError(f'{path}: of another protein, none of its chains fits; give a structure of this one') from None
     if one.identity < MIN_IDENTITY or one.coverage < MIN_COVERAGE:
       raise InputError(
         f'{path}: of another protein ({one.identity:.0%} of the aligned residues are identical, {one.coverage:.0%} of '

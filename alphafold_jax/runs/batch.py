@@ -157,7 +157,7 @@ class _Run:
         'templates are not used by %s; models 1 and 2 of AlphaFold 2 take them, and those of complexes',
         ', '.join(models),
       )
-    if True in self.found.kinds and not self.options.has_models_of_complexes:
+    if self.models and True in self.found.kinds and not self.options.has_models_of_complexes:
       no_templates = ', and are shown no templates of them' if self.templates else ''
       said = 'complexes are predicted by models of single chains (%s), which were never trained on any%s'
       _log.warning(said, ', '.join(self.options.of(True).models), no_templates)

@@ -47,7 +47,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: str) -> ComplexAlignme
       )
       for kind in _KINDS
     }
-    found = ComplexAlignment(**kinds, drop_repeats=bool(about['drop_repeats']))
+    found = ComplexAlignment(kinds['unpaired'], kinds['paired'], drop_repeats=bool(about['drop_repeats']))
   except (KeyError, IndexError, TypeError, ValueError, AttributeError, InputError) as error:
     raise InputError(f'{source}: its alignments of chains are damaged ({error}); make the features again') from None
   for one in (*found.unpaired, *found.paired):
