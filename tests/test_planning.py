@@ -309,7 +309,9 @@ def _deeper(msa, num_seq):
 def test_a_complex_too_large_for_the_device_is_refused_with_what_would_fit(model, monkeypatch):
   monkeypatch.setattr(devices, 'available_bytes', lambda *_: GIB)
   batch = features.make_batch(':'.join(['A' * 3000] * 4), num_templates=0)
-  with pytest.raises(errors.ResourceError, match='12,?[0-9]* residues .padded. and .* residues would fit; use a device'):
+  with pytest.raises(
+    errors.ResourceError, match='12,?[0-9]* residues .padded. and .* residues would fit; use a device'
+  ):
     prediction.make_plan(model, batch)
 
 
