@@ -129,12 +129,12 @@ def test_proteins_of_one_sequence_are_searched_for_once(tmp_path, fake):
 
 
 class FakePairs:
-  """Searches for chains alone, and finds nothing to pair."""
+  """Searches for chains alone, and pairs the rows that it is told to."""
 
   name, strategy = 'fake', 'greedy'
 
-  def __init__(self):
-    self.asked = []
+  def __init__(self, rows=''):
+    self.asked, self.rows = [], rows  # the rows of each chain, {} being its sequence but for the last residue
 
   def identity(self):
     return {'engine': 'fake pairs'}
@@ -148,7 +148,7 @@ class FakePairs:
       yield index, Found((Rows('uniprot', f'>query\n{chain}\n', 1),))
 
   def pairs(self, chains, found):
-    return FoundPairs.none(chains)
+    return FoundPairs(tuple(f'>query\n{chain}\n{self.rows.format(chain[:-1])}' for chain in chains))
 
 
 @pytest.mark.slow
@@ -166,14 +166,21 @@ def test_all_pairs_of_eight_proteins_take_eight_searches_and_none_the_next_time(
     assert sum(name.endswith('.features.npz') for name in names(tmp_path / out)) == 36
 
 
-def test_the_order_of_chains_is_the_same_in_one_step_and_in_two(tmp_path, fake):
+@pytest.mark.parametrize(('mode', 'num_rows'), [('server', 6), ('hmmer', 2)])
+def test_a_complex_is_the_same_in_one_step_and_in_two(tmp_path, monkeypatch, mode, num_rows):
+  monkeypatch.setitem(search_options._ENGINES, mode, lambda options, cache: Fake())
+  monkeypatch.setitem(search_options._PAIR_ENGINES, mode, lambda options, cache: FakePairs('>row\n{}-\n'))
+  flags = FAKE if mode == 'server' else SEARCH
   source = fasta(tmp_path / 'p.fasta', x=f'{SEQUENCE}:{OTHER}:{SEQUENCE}')
-  assert cli.main(['msa', str(source), str(tmp_path / 'msa'), *FAKE, '--pair-mode', 'unpaired']) == 0
-  assert predict(source, tmp_path / 'one', '--msa-only', *FAKE, '--pair-mode', 'unpaired') == 0
+  assert cli.main(['msa', str(source), str(tmp_path / 'msa'), *flags]) == 0
+  assert predict(source, tmp_path / 'one', '--msa-only', *flags) == 0
   assert predict(tmp_path / 'msa' / 'x.a3m', tmp_path / 'two', '--msa-only') == 0
   one, two = (features.load_features(tmp_path / name / 'x.features.npz')[0] for name in ('one', 'two'))
-  np.testing.assert_array_equal(one.asym_id, two.asym_id)
+  np.testing.assert_array_equal(one.entity_id, np.repeat([1, 2, 1], 20))
+  for name, array in (('entity_id', one.entity_id), ('sym_id', one.sym_id)):
+    np.testing.assert_array_equal(array, getattr(two, name))
   np.testing.assert_array_equal(one.msa.tokens, two.msa.tokens)
+  assert len(one.msa.tokens) == num_rows  # AlphaFold leaves out unpaired rows that a paired one repeats
 
 
 def test_a_protein_whose_search_fails_is_on_record_and_the_others_go_on(tmp_path, fake):

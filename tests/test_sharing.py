@@ -313,7 +313,8 @@ def test_files_of_chains_that_were_called_otherwise_are_not_said_to_be_of_other_
   before = {'input': 'i', 'flags': {}, 'chains': ['A', 'B']}
   assert changes.why(before, 'i', {}, ('H', 'L')) == 'with other names of chains (A, B)'
   assert changes.why(before, 'i', {}, ('A', 'B')) == 'with other parameters or templates'
-  assert changes.why(before, 'j', {}, ('H', 'L')) == 'of another sequence, alignment or templates'
+  assert changes.why(before, 'j', {}, ('H', 'L')) == 'of another input, with other names of chains (A, B)'
+  assert changes.why(before, 'j', {}, ('A', 'B')) == 'of another sequence, alignment or templates'
 
 
 def test_removals_of_many_proteins_are_summed_up_on_the_screen(caplog):

@@ -190,10 +190,12 @@ def why(
     flags: of the run.
     chain_names: of the protein; None: they are not known.
   """
-  if earlier.get('input') not in (None, input_key):
-    return _INPUT
+  is_other = earlier.get('input') not in (None, input_key)
   if chain_names is not None and earlier.get('chains') not in (None, list(chain_names)):
-    return f'with other names of chains ({listed(earlier["chains"])})'
+    names = f'with other names of chains ({listed(earlier["chains"])})'
+    return f'of another input, {names}' if is_other else names  # a file that holds them as well is another
+  if is_other:
+    return _INPUT
   if earlier.get('flags') is None:
     return 'with other settings'
   said = (
