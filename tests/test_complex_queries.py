@@ -388,9 +388,12 @@ def test_features_of_one_alignment_over_all_chains_are_taken_as_they_are(tmp_pat
 
 def test_a_file_of_results_has_the_order_of_the_query_whatever_that_of_its_alignment(write, tmp_path):
   write('x.a3m', A3M.replace('1,1', '2,1'))
-  write('p.csv', 'id,sequence,a3mpath\nx,MKT:AY:MKT,x.a3m\ny,MKT:MKT:AY,x.a3m\n')
-  x, y = (work.load(job, None).alignment_text() for job in work.find(tmp_path / 'p.csv', takes_bare=True).jobs)
+  rows = 'x,MKT:AY:MKT,x.a3m\ny,MKT:MKT:AY,x.a3m\nz,BKT:AY:BKT,z.a3m\n'  # B is read as D
+  write('z.a3m', A3M.replace('1,1', '2,1').replace('MKTAY', 'DKTAY').replace('MKT--', 'DKT--'))
+  write('p.csv', f'id,sequence,a3mpath\n{rows}')
+  x, y, z = (work.load(job, None).alignment_text() for job in work.find(tmp_path / 'p.csv', takes_bare=True).jobs)
   assert y == (tmp_path / 'x.a3m').read_text() and complexes.parse(x, 'x')[0].sequences == ('MKT', 'AY', 'MKT')
+  assert complexes.parse(z, 'z')[0].sequences == ('DKT', 'AY', 'DKT')
 
 
 def test_what_was_joined_is_said_and_what_was_not_is_warned_of(write, tmp_path):

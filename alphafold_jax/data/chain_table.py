@@ -35,17 +35,17 @@ class ChainTable(NamedTuple):
   drop_repeats: bool = False  # unpaired rows that a paired row of the chain repeats do not count
 
   @classmethod
-  def of(cls, chains: Chains, distinct: Sequence[str], drop_repeats: bool = False) -> 'ChainTable':
+  def of(cls, sequences: Sequence[str], distinct: Sequence[str], drop_repeats: bool = False) -> 'ChainTable':
     """The table of a complex.
 
     Args:
-      chains: the complex.
+      sequences: of its chains.
       distinct: its distinct chains in the order of their columns.
       drop_repeats: see there.
     """
-    copies = Counter(chains.sequences)
+    copies = Counter(sequences)
     table = cls(tuple(map(len, distinct)), tuple(copies[one] for one in distinct))
-    order = tuple(list(distinct).index(one) for one in chains.sequences)
+    order = tuple(list(distinct).index(one) for one in sequences)
     return table._replace(order=() if order == table.side_by_side else order, drop_repeats=drop_repeats)
 
   @property

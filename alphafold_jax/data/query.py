@@ -161,7 +161,8 @@ def single_sequence(sequence: str, name: str = 'query') -> Alignment:
   """
   if not isinstance(sequence, str) or ':' not in sequence:
     return alignments.single_sequence(sequence, name)
-  found = Query(name, sequence).bare_alignment()
+  chains = checked_chains(sequence, name)
+  found = complexes.merge(complexes.bare(chains.distinct), chains)
   return dataclasses.replace(found, names=(name,) * len(found.names))
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import Alignment, parse_rows, single_sequence
+from alphafold_jax.data.alignment import Alignment, encode, parse_rows, single_sequence
 from alphafold_jax.data.chain_table import FIRST_ID, ChainTable
 from alphafold_jax.data.chains import Chains, spans
 from alphafold_jax.data.complexes.alignments import ComplexAlignment, headed, rows_of
@@ -137,9 +137,11 @@ def as_text(alignment: ComplexAlignment, chains: Chains) -> str:
   Raises:
     InputError: the alignments are of other chains.
   """
-  if set(chains.distinct) != set(alignment.queries):
+  queries = {encode(query).tobytes(): query for query in alignment.queries}  # the same residues in other letters
+  found = [queries.get(encode(sequence).tobytes(), '') for sequence in chains.sequences]
+  if set(found) != set(alignment.queries):
     raise InputError(f'alignments of {len(alignment.queries)} chains, and a complex of {len(chains.distinct)} others')
-  table = ChainTable.of(chains, alignment.queries, alignment.drop_repeats)
+  table = ChainTable.of(found, alignment.queries, alignment.drop_repeats)
   lengths, ids = table.lengths, table.ids
   lines = [table.line]
   for index, pieces in enumerate(zip(*map(_records, alignment.paired, ids), strict=True)):

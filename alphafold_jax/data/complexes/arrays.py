@@ -48,10 +48,11 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: str) -> ComplexAlignme
       for kind in _KINDS
     }
     found = ComplexAlignment(kinds['unpaired'], kinds['paired'], drop_repeats=bool(about['drop_repeats']))
-  except (KeyError, IndexError, TypeError, ValueError, AttributeError, InputError) as error:
+  except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, InputError) as error:
     raise InputError(f'{source}: its alignments of chains are damaged ({error}); make the features again') from None
   for one in (*found.unpaired, *found.paired):
     shape = len(one.names), len(one.query)
-    if one.tokens.shape != shape or one.deletions.shape != shape:
-      raise InputError(f'{source}: its alignments of chains are not of one shape; make the features again')
+    are_names = all(isinstance(name, str) for name in one.names)
+    if not are_names or one.tokens.shape != shape or one.deletions.shape != shape:
+      raise InputError(f'{source}: its alignments of chains do not fit together; make the features again')
   return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data import complexes
-from alphafold_jax.data.alignment import MAX_ROWS, Alignment, parse_query
+from alphafold_jax.data.alignment import MAX_ROWS, Alignment, encode, parse_query
 from alphafold_jax.data.alignment_files import read_a3m
 from alphafold_jax.data.chain_table import ChainTable
 from alphafold_jax.data.chains import Chains
@@ -38,7 +38,7 @@ class LoadedJob:
     query, path = self.job.query, self.job.alignment_path
     if self.job.features is None and path is not None:
       text = read_a3m(path, self.job.contents.read)
-      if not query.lengths or _order(text, str(path)) == query.chains.sequences:
+      if not query.lengths or _order(text, str(path)) == [encode(one).tobytes() for one in query.chains.sequences]:
         return text
     if (of_chains := _of_chains(self.job)) is not None:
       return complexes.as_text(of_chains, query.chains)
@@ -84,7 +84,7 @@ def _table_of(chains: Chains) -> tuple[list[str], str, np.ndarray]:
   columns = np.flatnonzero(chains.sym_id == 1)
   if len(chains) == 1:
     return [], '', columns
-  table = ChainTable.of(chains, chains.distinct)
+  table = ChainTable.of(chains.sequences, chains.distinct)
   return [table.line], table.header, columns
 
 
@@ -93,9 +93,11 @@ def _one_line(name: str, num_chains: int = 1) -> str:
   return '\t'.join(' '.join(part.split()) for part in (name.split('\t') if num_chains > 1 else [name]))
 
 
-def _order(text: str, source: str) -> tuple[str, ...]:
-  """The chains of an alignment file, in its order."""
-  return parse_query(text[: head_end(text.encode())], source).chains.sequences
+def _order(text: str, source: str) -> list[bytes]:
+  """The residue types of an alignment file's chains, in its order."""
+  content = text.encode()
+  head = parse_query(content[: head_end(content)].decode(), source)
+  return [encode(one).tobytes() for one in head.chains.sequences]
 
 
 def _made_for(job: Job, batch: Any, merging: complexes.Merging) -> Any:
