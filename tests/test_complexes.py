@@ -368,7 +368,7 @@ def test_alignments_of_chains_are_the_same_after_they_were_arrays():
   for name in ('about', 'paired.1.tokens', 'unpaired.0.deletions'):
     for change in ({}, {name: arrays[name][:-1]}):
       damaged = {key: array for key, array in arrays.items() if key != name} | change
-      with pytest.raises(InputError, match='f.npz: its alignments of chains are .*; make the features again'):
+      with pytest.raises(InputError, match='f.npz: its alignments of chains .*; make the features again'):
         complexes.from_arrays(damaged, 'f.npz')
 
 
