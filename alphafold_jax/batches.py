@@ -14,7 +14,7 @@ from alphafold_jax.arguments import wrong
 from alphafold_jax.data import features
 from alphafold_jax.data.alignment import MAX_ROWS, Alignment
 from alphafold_jax.data.complexes import COLABFOLD, Merging
-from alphafold_jax.data.queries import Query
+from alphafold_jax.data.query import Query, taken
 from alphafold_jax.data.templates import own_templates
 from alphafold_jax.errors import InputError
 
@@ -92,6 +92,8 @@ def _to_batch(
     if templates is None and query.templates:
       templates = own_templates(query.templates, query.chains, query.name)
     query = query.load_alignment(merging=merging) or query.bare_alignment(merging)
+  elif isinstance(query, Alignment):
+    query = taken(query, merging)
   if not isinstance(query, str | Alignment):
     raise wrong('query', query, _QUERIES)
   return features.make_batch(query, templates=templates, num_templates=0, max_rows=MAX_ROWS)

@@ -112,12 +112,14 @@ class Work:
   num_devices: int = 1  # that share the protein
   keep_distogram: bool = False
   num_proteins: int = 1  # that a device computes together
+  interfaces: bool = False  # whether results of these come on top: of complexes, where the network is of single chains
 
   def needed(self, num_res: int, kernels: seam.Kernels) -> int:
     """Bytes on each device at a padded length."""
     spec = dataclasses.replace(self.spec, kernels=seam.divided(kernels, self.num_proteins))
-    distogram = _DISTOGRAM_BYTES * num_res**2 // self.num_devices if self.keep_distogram else 0
-    one = distogram + pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
+    kept = _DISTOGRAM_BYTES * self.keep_distogram + _INTERFACE_BYTES * self.interfaces
+    one = kept * num_res**2 // self.num_devices
+    one += pass_bytes(spec, num_res, self.num_seq, self.num_templ, self.num_params, self.num_devices)
     params = param_bytes(spec, self.num_params)
     return params + self.num_proteins * (one - params)
 
@@ -291,6 +293,7 @@ def _work(config: Mapping[str, Any], num_devices: int, num_templ: int, keep_dist
 # ------------------------------------------------------------------------------------------ the estimate
 
 _DISTOGRAM_BYTES = 2 * 64  # of a pair, in half precision; that of the pass before is dropped first
+_INTERFACE_BYTES = 2 * 4  # of a pair: TM terms and contacts
 _SLOT = 6  # arrays of all pairs at a template's width that embedding one in a pass takes
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # What devices gather at a time, and its copy in another order.

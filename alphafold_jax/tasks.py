@@ -101,8 +101,17 @@ class Task:
     available = devices.available_bytes(num_devices)
     if available is not None and num_devices == 1:
       available += 4 * num_params  # the estimate contains them, but they are there already
-    keep = self.settings.keep_distogram
-    work = planning.Work(self.spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices, keep, num_proteins)
+    interfaces = self.has_chains and not self.spec.embedder.max_relative_chain
+    work = planning.Work(
+      self.spec,
+      sizes['num_seq'],
+      sizes['num_templ'],
+      num_params,
+      num_devices,
+      self.settings.keep_distogram,
+      num_proteins,
+      interfaces,
+    )
     plan = planning.plan(work, sizes['num_res'], available, devices.num_separate())
     while RAN_OUT and plan.below and self.program(plan.kernels, num_proteins) in RAN_OUT:
       plan = plan.below

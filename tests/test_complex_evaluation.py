@@ -241,6 +241,9 @@ def test_the_chains_of_a_reference_may_be_named(trio, reference, tmp_path):
     evaluation.compare(prediction, reference, chain='B,X')
   with pytest.raises(errors.InputError, match='a folder; give a file'):
     evaluation.compare(tmp_path, reference)
+  one = write(tmp_path / 'one.pdb', trio[0][:1])
+  with pytest.raises(errors.InputError, match='chains A, B of it are named, and the prediction has one chain; name'):
+    evaluation.compare(one, reference, chain='A B')
 
 
 def test_complexes_of_different_proteins_are_refused_with_the_numbers(trio, tmp_path, capsys):

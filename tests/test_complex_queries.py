@@ -290,6 +290,17 @@ def test_every_way_to_give_a_complex_makes_one_batch(write):
     features.make_batch(wrong)
 
 
+@pytest.mark.parametrize('merging', [complexes.COLABFOLD, complexes.FOR_MONOMER_MODELS])
+@pytest.mark.parametrize('sequence', ['MKT:AY', 'MKT:MKT', 'MKT:AY:MKT', 'MKT'])
+def test_a_sequence_without_homologues_is_the_same_by_either_door(sequence, merging):
+  alone = afj.single_sequence(sequence)
+  assert len(alone.tokens) == len(alone.names) == {'MKT:AY': 3, 'MKT:AY:MKT': 3}.get(sequence, 1)
+  given = sequence, alone, Query('x', sequence), Query('x', sequence, alone)
+  wanted, *others = (batches.to_batch(one, None, merging=merging) for one in given)
+  for other in others:
+    assert all(map(np.array_equal, jax.tree.leaves(wanted), jax.tree.leaves(other)))
+
+
 def test_the_order_of_chains_does_not_matter_but_for_the_order_of_residues():
   alignment = complexes.parse(A3M.replace('1,1', '2,1'), 'x')[1]
   first, second = (
@@ -348,6 +359,55 @@ def test_a_run_takes_single_chains_and_complexes(write, tmp_path):
   found = work.find(tmp_path, takes_bare=True)
   assert [(one.name, one.query.lengths) for one in found.jobs] == [('x', (3, 2)), ('y', ()), ('z', (3, 2))]
   assert [one.is_complex for one in found.jobs] == [True, False, True] and found.kinds == (False, True)
+
+
+def test_features_give_each_model_the_rows_that_it_takes(write, tmp_path, caplog):
+  write('p.a3m', A3M.replace('1,1', '2,1').replace('>101\t102', '>101\t102\torder=101,102,101'))
+  (job,) = work.find(tmp_path / 'p.a3m', takes_bare=True).jobs
+  assert job.query.chains.sequences == ('MKT', 'AY', 'MKT')
+  work.load(job, None).write_features(tmp_path)
+  (features_job,) = work.find(tmp_path / 'p.features.npz', takes_bare=True).jobs
+  caplog.set_level('INFO')
+  for merging, num_rows in ((complexes.COLABFOLD, 5), (complexes.FOR_MONOMER_MODELS, 7)):
+    wanted, found = (work.load(one, None, merging=merging) for one in (job, features_job))
+    assert len(found.batch.msa.tokens) == num_rows and found.alignment_text() == wanted.alignment_text()
+    assert all(map(np.array_equal, jax.tree.leaves(wanted.batch), jax.tree.leaves(found.batch)))
+  (said,) = [one for one in caplog.messages if 'made for other models' in one]
+  assert 'which take 5 of the rows; made anew of 7 for those of this run' in said
+
+
+def test_features_of_one_alignment_over_all_chains_are_taken_as_they_are(tmp_path, caplog):
+  merged = complexes.merge(complexes.parse(A3M, 'x')[1], Chains(('MKT', 'AY')))
+  features.save_features(tmp_path / 'z.npz', features.make_batch(merged), {'name': 'z'})
+  (job,) = work.find(tmp_path / 'z.npz', takes_bare=True).jobs
+  caplog.set_level('INFO')
+  loaded = work.load(job, None, merging=complexes.FOR_MONOMER_MODELS)
+  np.testing.assert_array_equal(loaded.batch.msa.tokens, merged.tokens)
+  assert 'z: its features hold no alignments of its chains' in caplog.text
+
+
+def test_a_file_of_results_has_the_order_of_the_query_whatever_that_of_its_alignment(write, tmp_path):
+  write('x.a3m', A3M.replace('1,1', '2,1'))
+  rows = 'x,MKT:AY:MKT,x.a3m\ny,MKT:MKT:AY,x.a3m\nz,BKT:AY:BKT,z.a3m\n'  # B is read as D
+  write('z.a3m', A3M.replace('1,1', '2,1').replace('MKTAY', 'DKTAY').replace('MKT--', 'DKT--'))
+  write('p.csv', f'id,sequence,a3mpath\n{rows}')
+  x, y, z = (work.load(job, None).alignment_text() for job in work.find(tmp_path / 'p.csv', takes_bare=True).jobs)
+  assert y == (tmp_path / 'x.a3m').read_text() and complexes.parse(x, 'x')[0].sequences == ('MKT', 'AY', 'MKT')
+  assert complexes.parse(z, 'z')[0].sequences == ('DKT', 'AY', 'DKT')
+
+
+def test_what_was_joined_is_said_and_what_was_not_is_warned_of(write, tmp_path):
+  write('one.fasta', '>x\nMKT:AY\n')
+  (warning,) = work.find(tmp_path, takes_bare=True, complex=True).warnings
+  assert '--complex has no effect: it joins the records of a FASTA file' in warning
+  assert not work.find(tmp_path, takes_bare=True).warnings
+  write('two.fasta', '>x\nMKT\n>y\nAY\n')
+  assert not work.find(tmp_path, takes_bare=True, complex=True).warnings
+
+
+def test_what_is_wrong_with_the_chains_of_a_file_is_said_with_its_name(write):
+  (failure,) = scan_queries(write('q.fasta', f'>x\n{":".join("AC" for _ in range(1001))}\n')).failures
+  assert failure.message.startswith(f'{failure.source}: 1,001 chains') and 'q.fasta, record 1' in failure.source
 
 
 @pytest.mark.parametrize('line', ['#3,2', '#3,2\t1,-1', '#3,2\t1.0,2', '#3,2\t1,', '#3;2\t1;1', '#3,2\t1,1 # dimer'])

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import fasta, names, predict
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complex_templates import place_complex, stack_complexes
 from alphafold_jax.data.initial_guess import initial_guess
+from alphafold_jax.data.queries import Query
 from alphafold_jax.data.structures import read_chains
 from alphafold_jax.errors import InputError
+from alphafold_jax.runs import fleet, work
 
 HAEMOGLOBIN = Path(__file__).parent / 'data' / 'complexes' / '2HHB.pdb.gz'
 CA = residues.ATOM_INDEX['CA']
@@ -63,3 +66,50 @@ def test_a_first_guess_has_the_atoms_of_the_structure_and_traces_what_is_missing
   before, inserted, after = guess[59, CA], guess[60:64, CA], guess[64, CA]
   assert np.all(np.linalg.norm(inserted - before, axis=-1) <= np.linalg.norm(after - before))
   assert np.ptp(guess[61], axis=0).max() == 0  # all atoms of an unknown residue in one place
+
+
+OTHER = 'GSHMWWWWWWKRYPNWTACWWWWWWWWW'
+
+
+@pytest.fixture
+def loads_nothing(monkeypatch):
+  """Neither parameters are looked for nor proteins."""
+
+  def never(*_, **__):
+    raise AssertionError
+
+  monkeypatch.setattr(fleet, 'Models', never)
+  monkeypatch.setattr(work.Searches, 'with_alignments', never)
+
+
+@pytest.mark.parametrize(
+  ('sequences', 'said'),
+  [
+    (OTHER, 'of another protein, none of its chains fits; give a structure of this one'),
+    ('A:' + OTHER, '1 can stand for a chain of the complex; at least two must'),
+  ],
+)
+def test_a_first_guess_of_another_protein_is_refused_at_once(loads_nothing, known, tmp_path, capsys, sequences, said):
+  source = fasta(tmp_path / 'p.fasta', x=sequences.replace('A:', f'{known["A"].sequence}:'))
+  flags = '--initial-guess', str(HAEMOGLOBIN), '--msa-mode', 'server'
+  assert predict(source, tmp_path / 'out', *flags) == 2
+  shown = ' '.join(capsys.readouterr().err.split())
+  assert f'x: --initial-guess: {HAEMOGLOBIN}' in shown and said in shown
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_first_guess_that_is_no_structure_is_refused_at_once(loads_nothing, tmp_path, capsys):
+  source = fasta(tmp_path / 'p.fasta', x=OTHER)
+  for name, said in (('none.pdb', 'no such file'), ('p.fasta', 'p.fasta')):
+    flags = '--initial-guess', str(tmp_path / name), '--msa-mode', 'server'
+    assert predict(source, tmp_path / 'out', *flags) == 2
+    assert said in capsys.readouterr().err and names(tmp_path) == {'p.fasta'}
+
+
+def test_of_several_proteins_those_fail_that_a_first_guess_is_not_of(known):
+  sequence = known['A'].sequence
+  given = [Query('good', sequence), Query('bad', OTHER), Query('same', sequence)]
+  found = work.with_guess(HAEMOGLOBIN, work.find(given, takes_bare=True))
+  assert [job.name for job in found.jobs] == ['good', 'same']
+  (failure,) = found.failures
+  assert failure.job == 'bad' and 'bad: --initial-guess: ' in failure.message

@@ -316,6 +316,62 @@ def test_a_file_of_colabfold_is_written_as_it_was_read(file, copies):
     assert digest(first.tokens, first.deletions) == digest(second.tokens, second.deletions)
 
 
+SMALL = '#3,2\t2,1\n>101\t102\nMKTAY\n>a\tb\nM-TA-\n>101\nMKT--\n>u\nM-T--\n>v\nMKW--\n>102\n---AY\n'
+
+
+@pytest.mark.parametrize(
+  ('order', 'field'),
+  [
+    (('MKT', 'MKT', 'AY'), ''),
+    (('MKT', 'AY', 'MKT'), '\torder=101,102,101'),
+    (('AY', 'MKT', 'MKT'), '\torder=102,101,101'),
+  ],
+)
+def test_the_order_of_chains_survives_where_colabfold_does_not_look(order, field):
+  """All else is as in ColabFold's file; of the header of a paired row it takes as many fields as there are chains.
+
+  So `unserialize_msa` of colabfold 1.5.5 and 1.6.3 gives the same for both texts.
+  """
+  alignment = complexes.parse(SMALL, 'x')[1]
+  text = complexes.as_text(alignment, Chains(order))
+  assert text == SMALL.replace('>101\t102', f'>101\t102{field}')
+  chains, again = complexes.parse(text, 'x')
+  assert chains.sequences == order and complexes.as_text(again, chains) == text
+  np.testing.assert_array_equal(merge(again, chains).tokens, merge(alignment, chains).tokens)
+
+
+@pytest.mark.parametrize('named', ['101,102', '101,102,102', '101,101,102,103', '101,103,101', ''])
+def test_an_order_of_other_chains_is_refused_with_its_place(named):
+  with pytest.raises(InputError, match=rf"f.a3m, line 2: 'order={named}' is not the order of the chains that '#3,2"):
+    complexes.parse(SMALL.replace('>101\t102', f'>101\t102\torder={named}'), 'f.a3m')
+
+
+def test_rows_that_alphafold_leaves_out_do_not_come_back_from_a_file():
+  chains, alignment = complexes.parse(SMALL, 'x')
+  text = complexes.as_text(dataclasses.replace(alignment, drop_repeats=True), chains)
+  assert text == SMALL.replace('>101\t102', '>101\t102\trepeats=no')
+  again = complexes.parse(text, 'x')[1]
+  as_deepmind = merge(alignment, chains, DEEPMIND).tokens
+  np.testing.assert_array_equal(merge(again, chains).tokens, as_deepmind)
+  assert len(as_deepmind) == 3 < len(merge(alignment, chains).tokens)
+  for_monomers = [merge(one, chains, FOR_MONOMER_MODELS).tokens for one in (alignment, again)]
+  np.testing.assert_array_equal(*for_monomers)  # as ever
+
+
+def test_alignments_of_chains_are_the_same_after_they_were_arrays():
+  chains, alignment = complexes.parse(read_text(HAEMOGLOBIN), 'x')
+  arrays = complexes.to_arrays(dataclasses.replace(alignment, drop_repeats=True))
+  again = complexes.from_arrays(arrays, 'x')
+  assert again.drop_repeats and complexes.as_text(dataclasses.replace(again, drop_repeats=False), chains) == (
+    complexes.as_text(alignment, chains)
+  )
+  for name in ('about', 'paired.1.tokens', 'unpaired.0.deletions'):
+    for change in ({}, {name: arrays[name][:-1]}):
+      damaged = {key: array for key, array in arrays.items() if key != name} | change
+      with pytest.raises(InputError, match='f.npz: its alignments of chains .*; make the features again'):
+        complexes.from_arrays(damaged, 'f.npz')
+
+
 def test_insertions_between_chains_belong_to_neither_of_two_and_to_the_one_that_is_there():
   text = '#3,2\t1,1\n>101\t102\nMKTAY\n>a\tb\nMgKTgggAgY\n>101\nMKT--\n>u\nMKTgg--\n>102\n---AY\n>v\n---ggAY\n'
   alignment = complexes.parse(text, 'x')[1]

@@ -249,6 +249,19 @@ def test_pdb_refuses_63_chains_and_mmcif_names_them_all():
   assert len(set(chains)) == 63
 
 
+@pytest.mark.parametrize(
+  ('given', 'written'),
+  [
+    (('A*', 'A_', 'A+'), ['A_', 'A__1', 'A__2']),
+    (('A*', 'A__1', 'A_'), ['A_', 'A__1', 'A__2']),
+    (('\u03b1', '\u03b2'), ['_', '__1']),
+    (('A-1', 'a-1'), ['A-1', 'a-1']),
+  ],
+)
+def test_names_of_chains_that_mmcif_cannot_hold_stay_different(given, written):
+  assert mmcif._identifiers(given) == written
+
+
 def test_pdb_refuses_more_atoms_than_it_can_number(monkeypatch):
   assert pdb.MAX_SERIAL == 99_999
   monkeypatch.setattr(pdb, 'MAX_SERIAL', 29)

@@ -279,11 +279,48 @@ def test_a_plan_is_part_of_what_is_compiled_and_equal_plans_share_it(model):
   assert prediction.program_key(config, batch, settings, None) == keys[2]
 
 
+# ------------------------------------------------------------------------------------------ complexes
+
+
+@pytest.mark.parametrize('is_of_chains', [False, True])
+def test_a_complex_is_padded_and_sliced_as_a_single_chain_of_its_length_whatever_the_model(is_of_chains):
+  name = 'model_1_multimer_v3' if is_of_chains else small_network.MODEL
+  config = small_network.make_config(name)
+  model = prediction.Model(name, config, small_network.params(model=name), 'random')
+  settings = prediction.Settings(max_msa=(2, 3))
+  both, alone = (features.make_batch(text, num_templates=0) for text in ('ACDEFGHIKLM:ACDEFGHIKLM:WW', 'A' * 24))
+  deep = [dataclasses.replace(batch, msa=_deeper(batch.msa, 40)) for batch in (both, alone)]
+  of_both, of_alone = (
+    tasks.Task(model, prediction.configured(model, settings), settings, batch, None) for batch in deep
+  )
+  assert of_both.sizes == of_alone.sizes and of_both.sizes['num_templ'] == int(is_of_chains)
+  assert of_both.spec == of_alone.spec and of_both.spec.sampling.rows(of_both.sizes['num_seq']) == (2, 3)
+  needed = [task.plan().needed for task in (of_both, of_alone)]
+  per_pair = 0 if is_of_chains else 8  # terms and contacts of interfaces, which networks of complexes reckon with
+  assert needed[0] - needed[1] == per_pair * of_both.sizes['num_res'] ** 2
+  assert of_both.program() != of_alone.program()  # for the same reason
+
+
+def _deeper(msa, num_seq):
+  rows = {name: np.repeat(getattr(msa, name)[:1], num_seq, axis=0) for name in ('tokens', 'deletions', 'mask')}
+  return dataclasses.replace(msa, **rows, pinned=np.eye(1, num_seq, dtype=np.float32)[0])
+
+
+def test_a_complex_too_large_for_the_device_is_refused_with_what_would_fit(model, monkeypatch):
+  monkeypatch.setattr(devices, 'available_bytes', lambda *_: GIB)
+  batch = features.make_batch(':'.join(['A' * 3000] * 4), num_templates=0)
+  with pytest.raises(
+    errors.ResourceError, match='12,?[0-9]* residues .padded. and .* residues would fit; use a device'
+  ):
+    prediction.make_plan(model, batch)
+
+
 # ------------------------------------------------------------------------------------------ beside the compiler
 
 
-def test_a_plan_takes_what_the_compiler_says_or_a_little_more():
-  """At the widths of the published models; their depth changes the parameters only."""
+@pytest.mark.parametrize('has_chains', [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_plan_takes_what_the_compiler_says_or_a_little_more(has_chains):
+  """At the widths of the published models of single chains; their depth changes the parameters only."""
   sizes = {'num_res': 192, 'num_seq': 128, 'num_templ': 0}
   config = configs.changed(configs.model_config('model_5_ptm'), ONE_BLOCK | {'dtype': 'float32'})
   config = planning.reduced(config, sizes)
@@ -292,9 +329,10 @@ def test_a_plan_takes_what_the_compiler_says_or_a_little_more():
   key = jax.random.key(0)
   params = jax.eval_shape(alphafold.network(spec).init, key, batch)
   num_params = sum(x.size for x in jax.tree.leaves(params))
-  plan, most = planning.plan(planning.Work(spec, sizes['num_seq'], 0, num_params), sizes['num_res'], None), np.inf
-  for step in (plan, plan.below.below.below):
-    compiled = programs.compiled(dataclasses.replace(spec, kernels=step.kernels), False)
+  work = planning.Work(spec, sizes['num_seq'], 0, num_params, interfaces=has_chains)
+  plan, most = planning.plan(work, sizes['num_res'], None), np.inf
+  for step in (plan, plan.below.below.below)[: 1 if has_chains else 2]:
+    compiled = programs.compiled(dataclasses.replace(spec, kernels=step.kernels), False, has_chains=has_chains)
     pass_key, bare = programs.PassKey.of(0, 0), programs.without_alignment(batch)
     context, previous = compiled.begin.eval_shape(params, pass_key, bare)
     key, rows = compiled.draw.eval_shape(pass_key, batch)

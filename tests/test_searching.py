@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a bare sequence to alignments, templates and structures (runs/work/searching.py, runs/alignments.py)."""
 
+import itertools
 import json
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from alphafold_jax.errors import ResourceError, SearchError
 from alphafold_jax.runs import alignments
 from alphafold_jax.runs.work import searching
 from alphafold_jax.search import options as search_options
-from alphafold_jax.search.found import Found, Rows
+from alphafold_jax.search.found import Found, FoundPairs, Rows
 from alphafold_jax.search.options import SearchOptions
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
@@ -125,6 +126,61 @@ def test_proteins_of_one_sequence_are_searched_for_once(tmp_path, fake):
   assert cli.main(['msa', str(source), str(tmp_path / 'out'), *FAKE]) == 0
   assert fake.asked == [[SEQUENCE, OTHER]]
   assert (tmp_path / 'out' / 'third.a3m').read_text() == f'>third\n{SEQUENCE}\n>row\n{SEQUENCE[:-1]}-\n'
+
+
+class FakePairs:
+  """Searches for chains alone, and pairs the rows that it is told to."""
+
+  name, strategy = 'fake', 'greedy'
+
+  def __init__(self, rows=''):
+    self.asked, self.rows = [], rows  # the rows of each chain, {} being its sequence but for the last residue
+
+  def identity(self):
+    return {'engine': 'fake pairs'}
+
+  def parts(self, chains):
+    return tuple(chains)
+
+  def search(self, parts, watch):
+    self.asked += parts
+    for index, chain in enumerate(parts):
+      yield index, Found((Rows('uniprot', f'>query\n{chain}\n', 1),))
+
+  def pairs(self, chains, found):
+    return FoundPairs(tuple(f'>query\n{chain}\n{self.rows.format(chain[:-1])}' for chain in chains))
+
+
+@pytest.mark.slow
+def test_all_pairs_of_eight_proteins_take_eight_searches_and_none_the_next_time(tmp_path, fake, monkeypatch):
+  pairs = FakePairs()
+  monkeypatch.setitem(search_options._PAIR_ENGINES, 'server', lambda options, cache: pairs)
+  proteins = [SEQUENCE[:index] + 'W' + SEQUENCE[index:] for index in range(8)]
+  both = list(itertools.combinations_with_replacement(range(8), 2))
+  source = fasta(tmp_path / 'p.fasta', **{f'p{a}{b}': f'{proteins[a]}:{proteins[b]}' for a, b in both})
+  assert len(both) == 36 and predict(source, tmp_path / 'out', '--msa-only', *FAKE) == 0
+  assert sorted(itertools.chain.from_iterable(fake.asked)) == sorted(proteins) == sorted(pairs.asked)
+  for out in ('out', 'another'):  # what is kept with the results, and what is kept in the cache
+    assert predict(source, tmp_path / out, '--msa-only', *FAKE) == 0
+    assert sum(map(len, fake.asked)) == len(pairs.asked) == 8
+    assert sum(name.endswith('.features.npz') for name in names(tmp_path / out)) == 36
+
+
+@pytest.mark.parametrize(('mode', 'num_rows'), [('server', 6), ('hmmer', 2)])
+def test_a_complex_is_the_same_in_one_step_and_in_two(tmp_path, monkeypatch, mode, num_rows):
+  monkeypatch.setitem(search_options._ENGINES, mode, lambda options, cache: Fake())
+  monkeypatch.setitem(search_options._PAIR_ENGINES, mode, lambda options, cache: FakePairs('>row\n{}-\n'))
+  flags = FAKE if mode == 'server' else SEARCH
+  source = fasta(tmp_path / 'p.fasta', x=f'{SEQUENCE}:{OTHER}:{SEQUENCE}')
+  assert cli.main(['msa', str(source), str(tmp_path / 'msa'), *flags]) == 0
+  assert predict(source, tmp_path / 'one', '--msa-only', *flags) == 0
+  assert predict(tmp_path / 'msa' / 'x.a3m', tmp_path / 'two', '--msa-only') == 0
+  one, two = (features.load_features(tmp_path / name / 'x.features.npz')[0] for name in ('one', 'two'))
+  np.testing.assert_array_equal(one.entity_id, np.repeat([1, 2, 1], 20))
+  for name, array in (('entity_id', one.entity_id), ('sym_id', one.sym_id)):
+    np.testing.assert_array_equal(array, getattr(two, name))
+  np.testing.assert_array_equal(one.msa.tokens, two.msa.tokens)
+  assert len(one.msa.tokens) == num_rows  # AlphaFold leaves out unpaired rows that a paired one repeats
 
 
 def test_a_protein_whose_search_fails_is_on_record_and_the_others_go_on(tmp_path, fake):

@@ -299,6 +299,24 @@ def test_files_without_a_rank_are_found_by_their_names_and_in_archives(tmp_path)
     (tmp_path / 'taken').unlink(missing_ok=True)
 
 
+def test_what_cannot_be_written_is_told_once_of_a_kind_and_counted(caplog):
+  unwritten = changes.Unwritten()
+  for job, name in (('a', 'a_rank_001.pdb'), ('a', 'a_rank_002.pdb'), ('b', 'b_rank_001.pdb'), ('b', 'b.png')):
+    unwritten.tell(job, name, '70 chains')
+  shown = [record.message for record in caplog.records if not getattr(record, 'log_only', False)]
+  assert shown == ['a_rank_001.pdb: not written: 70 chains', 'b.png: not written: 70 chains']
+  unwritten.close()
+  assert caplog.messages[-1] == 'not written in all: 3 .pdb files, of 2 proteins; see the log'
+
+
+def test_files_of_chains_that_were_called_otherwise_are_not_said_to_be_of_other_parameters():
+  before = {'input': 'i', 'flags': {}, 'chains': ['A', 'B']}
+  assert changes.why(before, 'i', {}, ('H', 'L')) == 'with other names of chains (A, B)'
+  assert changes.why(before, 'i', {}, ('A', 'B')) == 'with other parameters or templates'
+  assert changes.why(before, 'j', {}, ('H', 'L')) == 'of another input, with other names of chains (A, B)'
+  assert changes.why(before, 'j', {}, ('A', 'B')) == 'of another sequence, alignment or templates'
+
+
 def test_removals_of_many_proteins_are_summed_up_on_the_screen(caplog):
   removals = changes.Removals()
   for i in range(7):

@@ -160,7 +160,7 @@ class AlignmentHead(NamedTuple):
 
   @property
   def chains(self) -> Chains:
-    """All chains, copies side by side."""
+    """All chains, in their order."""
     return self.table.chains(self.query) if self.table else Chains((self.query,))
 
 
@@ -178,6 +178,7 @@ def _head(records: list[FastaRecord], comments: list[tuple[int, str]], source: s
   query, notes = _query_letters(records[0], source)
   table = chain_table.find(comments, source)
   chain_table.check(table, query, source)
+  table = chain_table.with_fields(table, records[0].name, f'{source}, line {records[0].line}')
   return AlignmentHead(query, tuple(notes), table)
 
 

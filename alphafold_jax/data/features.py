@@ -15,6 +15,7 @@ import numpy as np
 from alphafold_jax import atomic, fields, schema
 from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
+from alphafold_jax.data import complexes
 from alphafold_jax.data.alignment import Alignment, profile, single_sequence
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.records import read_bytes
@@ -22,7 +23,8 @@ from alphafold_jax.errors import InputError
 
 _FORMAT = 'alphafold_jax features'
 _VERSION = 1
-_HEADER = '__format__'  # the one entry that is not an array of the batch: JSON as bytes
+_HEADER = '__format__'  # JSON as bytes
+_OF_CHAINS = '__chains__.'  # before the names of what a complex's alignment over all residues was made of
 
 
 def make_batch(
@@ -117,13 +119,20 @@ def empty_targets(num_res: int) -> schema.Targets:
   return fields.filled(schema.Targets, {'num_res': num_res})
 
 
-def save_features(path: str | Path, batch: schema.Batch, metadata: dict[str, Any] | None = None) -> None:
+def save_features(
+  path: str | Path,
+  batch: schema.Batch,
+  metadata: dict[str, Any] | None = None,
+  of_chains: complexes.ComplexAlignment | None = None,
+) -> None:
   """Writes a batch as compressed .npz, whole or not at all; arrays stand under names like 'msa.tokens'.
 
   Args:
     path: the file; an existing one is replaced.
     batch: unpadded.
     metadata: anything JSON can hold (name, sequence, source); `load_features` returns it.
+    of_chains: the alignments that a complex's was made of, for models that take other rows of them; `load_chains`
+      returns it.
 
   Raises:
     ResourceError: the disk is full.
@@ -132,6 +141,8 @@ def save_features(path: str | Path, batch: schema.Batch, metadata: dict[str, Any
   header = json.dumps({'format': _FORMAT, 'version': _VERSION, 'metadata': metadata or {}})
   arrays: dict[str, Any] = {name: np.asarray(value) for name, _, value in fields.leaves(batch)}
   arrays[_HEADER] = np.frombuffer(header.encode(), np.uint8)
+  if of_chains is not None:
+    arrays |= {f'{_OF_CHAINS}{name}': array for name, array in complexes.to_arrays(of_chains).items()}
   with atomic.replacing(path) as file:
     np.savez_compressed(file, **arrays)
 
@@ -156,6 +167,21 @@ def load_features(path: str | Path, content: bytes | None = None) -> tuple[schem
   return batch, metadata
 
 
+def load_chains(path: str | Path, content: bytes | None = None) -> complexes.ComplexAlignment | None:
+  """The alignments of a complex's chains in what `save_features` wrote; None if it was given none.
+
+  Args:
+    path: the file, perhaps gzipped.
+    content: what is in it, if it was read before, decompressed.
+
+  Raises:
+    InputError: the file is not such a one, or is damaged.
+  """
+  arrays = _read_npz(path, read_bytes(path) if content is None else content, _OF_CHAINS)
+  found = {name.removeprefix(_OF_CHAINS): array for name, array in arrays.items()}
+  return complexes.from_arrays(found, str(path)) if found else None
+
+
 def check_batch(batch: schema.Batch, source: str) -> None:
   """Checks that arrays fit one another and hold what they may, which nothing on the device would notice.
 
@@ -178,12 +204,12 @@ def check_batch(batch: schema.Batch, source: str) -> None:
   _check_one_sequence(batch, source)
 
 
-def _read_npz(path: str | Path, content: bytes) -> dict[str, np.ndarray]:
-  """Every array of the archive by name; InputError names the one that cannot be read."""
+def _read_npz(path: str | Path, content: bytes, prefix: str = '') -> dict[str, np.ndarray]:
+  """The arrays of the archive whose names begin so, by name; InputError names the one that cannot be read."""
   arrays, name = {}, None
   try:
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-      for name in archive.files:
+      for name in [name for name in archive.files if name.startswith(prefix)]:
         arrays[name] = np.asarray(archive[name])  # bytes where a member is no .npy file
   except Exception as error:  # numpy and zipfile raise whatever a damaged byte leads to
     what = f'array {name!r} cannot be read ({error})' if name else 'not an .npz archive, or a truncated one'

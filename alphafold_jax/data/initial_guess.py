@@ -9,6 +9,7 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complex_templates import MIN_COVERAGE, MIN_IDENTITY, place_complex
+from alphafold_jax.data.structures import read_chains
 from alphafold_jax.data.templates import Template, template_from_structure
 from alphafold_jax.errors import InputError
 
@@ -32,16 +33,7 @@ def initial_guess(chains: Chains, path: str | Path) -> np.ndarray:
   Raises:
     InputError: the file cannot be read, or is of another protein.
   """
-  if len(chains) == 1:
-    one = template_from_structure(chains.sequence, path)
-    if one.identity < MIN_IDENTITY or one.coverage < MIN_COVERAGE:
-      raise InputError(
-        f'{path}: of another protein ({one.identity:.0%} of the aligned residues are identical, {one.coverage:.0%} of '
-        'the protein are covered); give a structure of this one'
-      )
-    placed: tuple[Template | None, ...] = (one,)
-  else:
-    placed = place_complex(chains, path).templates
+  placed = chains_of_structure(chains, path)
   for name, template in zip(chains.names, placed, strict=True):
     what = 'nothing' if template is None else f'{template.name}, {template.identity:.0%} identical'
     _log.info('initial guess of chain %s: %s', name, what)
@@ -50,6 +42,31 @@ def initial_guess(chains: Chains, path: str | Path) -> np.ndarray:
     if template is not None:
       positions[span] = _whole(template)
   return positions
+
+
+def chains_of_structure(chains: Chains, path: str | Path) -> tuple[Template | None, ...]:
+  """For each chain of a protein or complex the one of a structure that stands for it; None where there is none.
+
+  Args:
+    chains: what is predicted.
+    path: PDB or mmCIF, also .gz.
+
+  Raises:
+    InputError: the file cannot be read, or is of another protein.
+  """
+  if len(chains) == 1:
+    read_chains(path)
+    try:
+      one = template_from_structure(chains.sequence, path)
+    except InputError:
+      raise InputError(f'{path}: of another protein, none of its chains fits; give a structure of this one') from None
+    if one.identity < MIN_IDENTITY or one.coverage < MIN_COVERAGE:
+      raise InputError(
+        f'{path}: of another protein ({one.identity:.0%} of the aligned residues are identical, {one.coverage:.0%} of '
+        'the protein are covered); give a structure of this one'
+      )
+    return (one,)
+  return place_complex(chains, path).templates
 
 
 def _whole(template: Template) -> np.ndarray:

@@ -12,8 +12,9 @@ import numpy as np
 from alphafold_jax import atomic
 from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
+from alphafold_jax.data import alignment as alignments
 from alphafold_jax.data import complexes
-from alphafold_jax.data.alignment import Alignment, checked_chains, encode, parse_a3m, single_sequence
+from alphafold_jax.data.alignment import Alignment, checked_chains, encode, parse_a3m
 from alphafold_jax.data.alignment_files import Read, read_a3m
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complexes import ComplexAlignment, Merging
@@ -116,25 +117,29 @@ class Query:
       alignment = parse_a3m(read_a3m(alignment, read), str(alignment))
     if alignment is not None:
       check_same(alignment.query, self.sequence, what)
-      alignment = _of_chains(alignment, self.lengths, what)
+      alignment = taken(_of_chains(alignment, self.lengths, what), merging)
     return alignment
 
   def bare_alignment(self, merging: Merging = complexes.COLABFOLD) -> Alignment:
     """The alignment of the protein alone; of a complex, of its chains together and each by itself."""
     chains = self.chains
     if len(chains) == 1:
-      return single_sequence(self.sequence)
+      return alignments.single_sequence(self.sequence)
     return complexes.merge(complexes.bare(chains.distinct), chains, merging)
 
   def _checked_chains(self) -> Chains:
-    """The chains, of which each can be built."""
+    """The chains, of which each can be built; errors name where they are from."""
     chains = checked_chains(self.sequence, self.name)
-    if len(chains) == 1:
-      chains = Chains.cut(chains.sequence, self.lengths)
-    elif self.lengths and tuple(self.lengths) != chains.lengths:
-      raise wrong('lengths', self.lengths, f"of {self.name!r}: ':' divides its sequence otherwise; leave them out")
+    try:
+      if len(chains) == 1:
+        chains = Chains.cut(chains.sequence, self.lengths)
+      elif self.lengths and tuple(self.lengths) != chains.lengths:
+        raise wrong('lengths', self.lengths, f"of {self.name!r}: ':' divides its sequence otherwise; leave them out")
+      if len(chains) > 1:
+        chains = Chains(chains.sequences, tuple(self.chain_names))
+    except InputError as error:
+      raise InputError(f'{self.source}: {error}' if self.source else str(error)) from None
     if len(chains) > 1:
-      chains = Chains(chains.sequences, tuple(self.chain_names))
       for name, sequence in zip(chains.names, chains.sequences, strict=True):
         if set(sequence) <= residues.UNKNOWN_LETTERS:
           raise InputError(
@@ -142,6 +147,39 @@ class Query:
             'nothing to build of it; give its residue types, or leave the chain out'
           )
     return chains
+
+
+def single_sequence(sequence: str, name: str = 'query') -> Alignment:
+  """The alignment of a protein or complex without homologues: the same that its bare sequence is predicted with.
+
+  Args:
+    sequence: upper- or lower-case letters; of a complex 'AAA:BBB'.
+    name: of its rows.
+
+  Raises:
+    InputError: it is empty, or not of letters.
+  """
+  if not isinstance(sequence, str) or ':' not in sequence:
+    return alignments.single_sequence(sequence, name)
+  chains = checked_chains(sequence, name)
+  found = complexes.merge(complexes.bare(chains.distinct), chains)
+  return dataclasses.replace(found, names=(name,) * len(found.names))
+
+
+def taken(alignment: Alignment, merging: Merging) -> Alignment:
+  """The rows of an alignment that models take: all, but of a complex without homologues those of its bare sequence.
+
+  Args:
+    alignment: over all residues.
+    merging: of those models.
+  """
+  if not alignment.lengths or merging == complexes.COLABFOLD or len(alignment.tokens) > len(alignment.lengths) + 1:
+    return alignment
+  chains = Chains.cut(alignment.query, alignment.lengths)
+  alone = complexes.bare(chains.distinct)
+  if not np.array_equal(alignment.tokens, complexes.merge(alone, chains).tokens):
+    return alignment
+  return complexes.merge(alone, chains, merging)
 
 
 def _of_chains(alignment: Alignment, lengths: tuple[int, ...], what: str) -> Alignment:

@@ -139,6 +139,11 @@ def _reference(path: Path) -> StructureContent:
 def _choose_chain(predicted: Chain, chains: Mapping[str, Chain], reference: ReferenceFile, limits: Limits) -> ChainPair:
   """The reference's chain of the wanted name if it is the same protein, else the one most similar to the prediction."""
   if reference.must_have_chain and reference.chain not in chains:
+    if len(named := _BETWEEN_NAMES.split(reference.chain.strip())) > 1:
+      raise InputError(
+        f'{reference.path}: chains {", ".join(named)} of it are named, and the prediction has one chain; name the one '
+        'that it is to be compared with'
+      )
     raise InputError(f'{reference.path}: chain {reference.chain!r} not found; has {", ".join(chains)}')
   candidates = sorted(chains.values(), key=lambda chain: chain.id != reference.chain)  # the wanted one first
   matches = ((chain, correspond(predicted, chain)) for chain in candidates)

@@ -76,6 +76,8 @@ def run(
     reporting(summary.out / 'log.txt', screen) as console,
   ):
     _log.info('alphafold_jax %s%s', __version__, f': {shlex.join(command)}' if command else '')
+    for warning in found.warnings:
+      _log.warning('%s', warning)
     for failure in found.failures:
       _log.error('%s', failure.message)
       summary.failures.append((failure.job, failure.message))

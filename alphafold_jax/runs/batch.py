@@ -51,6 +51,7 @@ def run(
     source, takes_bare=options.search is not None, prefix=options.jobname_prefix, complex=options.complex
   )
   templates = work.template_source(options, found)
+  found = work.with_guess(options.initial_guess, found)
   models = None if options.msa_only else fleet.Models(options, found.kinds)
   places = fleet.places_of(options)
   identity = templates.identity() if templates else None
@@ -156,12 +157,14 @@ class _Run:
         'templates are not used by %s; models 1 and 2 of AlphaFold 2 take them, and those of complexes',
         ', '.join(models),
       )
-    if True in self.found.kinds and not self.options.has_models_of_complexes:
+    if self.models and True in self.found.kinds and not self.options.has_models_of_complexes:
       no_templates = ', and are shown no templates of them' if self.templates else ''
       said = 'complexes are predicted by models of single chains (%s), which were never trained on any%s'
       _log.warning(said, ', '.join(self.options.of(True).models), no_templates)
     for note in self.templates.notes if self.templates else ():
       _log.warning('%s', note)
+    for warning in self.found.warnings:
+      _log.warning('%s', warning)
     for note in self.found.notes:
       _log.info('%s', note)
     noted = [job for job in jobs if job.query.notes]

@@ -2,7 +2,7 @@
 """The A3M file of a complex, as ColabFold writes and reads it.
 
     #3,2<TAB>1,2          lengths of the distinct chains and how many copies there are of each
-    >101<TAB>102
+    >101<TAB>102          perhaps with the order of all chains, see data/chain_table.py
     MKTAY                 the distinct chains, joined; copies are not written
     >one<TAB>other
     M-TAY                 residues of two or more chains: a paired row, with a name for each chain
@@ -19,20 +19,18 @@ chain that has no rows of its own the sequence alone is its unpaired alignment.
 import dataclasses
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from alphafold_jax.constants import residues
-from alphafold_jax.data.alignment import Alignment, parse_rows, single_sequence
-from alphafold_jax.data.chain_table import ChainTable
+from alphafold_jax.data.alignment import Alignment, encode, parse_rows, single_sequence
+from alphafold_jax.data.chain_table import FIRST_ID, ChainTable
 from alphafold_jax.data.chains import Chains, spans
 from alphafold_jax.data.complexes.alignments import ComplexAlignment, headed, rows_of
 from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 
-_FIRST_ID = 101  # of ColabFold's chains
 _BREAKS = re.compile(r'[\r\n\0]+')
 _LETTERS = np.frombuffer(residues.MSA_ALPHABET.encode(), np.uint8)
 _INSERTED = 'x'  # which residues were inserted is not kept, only how many
@@ -47,7 +45,7 @@ def parse(text: str, source: str) -> tuple[Chains, ComplexAlignment]:
     source: names the text in messages.
 
   Returns:
-    The chains, copies side by side, and the alignments of the distinct ones.
+    The chains, in the order that the file says, else copies side by side; and the alignments of the distinct ones.
 
   Raises:
     InputError: the line and the rows do not fit together, or a row holds what is no residue.
@@ -57,7 +55,7 @@ def parse(text: str, source: str) -> tuple[Chains, ComplexAlignment]:
   parts = _parts(joined, table.lengths)
   with_residue = np.stack([(part.tokens != residues.GAP).any(axis=1) for part in parts], axis=1)  # [num_seq, num_chain]
   num_chains = with_residue.sum(axis=1)
-  queries = [single_sequence(part.query, str(id)) for id, part in enumerate(parts, start=_FIRST_ID)]
+  queries = [single_sequence(part.query, str(id)) for id, part in enumerate(parts, start=FIRST_ID)]
   if len(parts) == 1:
     unpaired, paired = parts, queries
   else:
@@ -65,11 +63,11 @@ def parse(text: str, source: str) -> tuple[Chains, ComplexAlignment]:
     paired = [_own_names(rows_of(part, pairs), i, len(parts)) for i, part in enumerate(parts)]
     alone = [np.flatnonzero(with_residue[:, i] & (num_chains == 1)) for i in range(len(parts))]
     unpaired = [
-      headed(rows_of(part, rows), str(id)) for id, (part, rows) in enumerate(zip(parts, alone, strict=True), _FIRST_ID)
+      headed(rows_of(part, rows), str(id)) for id, (part, rows) in enumerate(zip(parts, alone, strict=True), FIRST_ID)
     ]
   empty = int((num_chains == 0).sum())
   notes = (*joined.notes, *([f'{number(empty, "row")} of gaps alone left out'] if empty and len(parts) > 1 else []))
-  return table.chains(joined.query), ComplexAlignment(tuple(unpaired), tuple(paired), notes)
+  return table.chains(joined.query), ComplexAlignment(tuple(unpaired), tuple(paired), notes, table.drop_repeats)
 
 
 def _parts(joined: Alignment, lengths: Sequence[int]) -> list[Alignment]:
@@ -106,7 +104,7 @@ def parse_pairs(text: str, queries: Sequence[str], source: str) -> tuple[Alignme
     alignment, _ = parse_rows(block, source, None)
     blocks.setdefault(alignment.names[0], []).append(alignment)
   found = []
-  for id, query in enumerate(queries, start=_FIRST_ID):
+  for id, query in enumerate(queries, start=FIRST_ID):
     parts = blocks.get(str(id), [])
     if not parts or any(part.query != query for part in parts):
       raise InputError(f'{source}: no block of paired rows under the header {id} and the sequence {query[:30]}...')
@@ -134,19 +132,21 @@ def as_text(alignment: ComplexAlignment, chains: Chains) -> str:
 
   Args:
     alignment: of the distinct chains.
-    chains: the complex; of its order the file keeps that of the alignments, copies side by side.
+    chains: the complex.
 
   Raises:
     InputError: the alignments are of other chains.
   """
-  copies = Counter(chains.sequences)
-  if set(copies) != set(alignment.queries):
-    raise InputError(f'alignments of {len(alignment.queries)} chains, and a complex of {len(copies)} others')
-  lengths = tuple(map(len, alignment.queries))
-  lines = [ChainTable(lengths, tuple(copies[query] for query in alignment.queries)).line]
-  ids = [str(id) for id, _ in enumerate(lengths, start=_FIRST_ID)]
-  for pieces in zip(*map(_records, alignment.paired, ids), strict=True):
-    lines += [f'>{_joined_name([name for name, _ in pieces])}', ''.join(row for _, row in pieces)]
+  queries = {encode(query).tobytes(): query for query in alignment.queries}  # the same residues in other letters
+  found = [queries.get(encode(sequence).tobytes(), '') for sequence in chains.sequences]
+  if set(found) != set(alignment.queries):
+    raise InputError(f'alignments of {len(alignment.queries)} chains, and a complex of {len(chains.distinct)} others')
+  table = ChainTable.of(found, alignment.queries, alignment.drop_repeats)
+  lengths, ids = table.lengths, table.ids
+  lines = [table.line]
+  for index, pieces in enumerate(zip(*map(_records, alignment.paired, ids), strict=True)):
+    name = _joined_name([name for name, _ in pieces]) if index else table.header
+    lines += [f'>{name}', ''.join(row for _, row in pieces)]
   for index, of_chain in enumerate(alignment.unpaired):
     before, behind = '-' * sum(lengths[:index]), '-' * sum(lengths[index + 1 :])
     for name, row in _records(of_chain, ids[index]):

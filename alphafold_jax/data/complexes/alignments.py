@@ -24,6 +24,7 @@ class ComplexAlignment:
   unpaired: tuple[Alignment, ...]  # one of each distinct chain
   paired: tuple[Alignment, ...]  # the same, of equally many rows: row k of one beside row k of the others
   notes: tuple[str, ...] = ()  # what was repaired, left out or not found
+  drop_repeats: bool = False  # unpaired rows that a paired row of the chain repeats do not count, as of DEEPMIND
 
   __repr__ = one_line
 

@@ -31,7 +31,8 @@ class Merging:
   """Which rows of a complex's alignments are taken."""
 
   mode: str = 'unpaired_paired'  # one of PAIR_MODES; what is left out leaves the chains themselves
-  drop_repeats: bool = False  # leave out unpaired rows that a paired row of the chain repeats, taken or not
+  drop_repeats: bool | None = None  # unpaired rows that a paired row of the chain repeats, taken or not, are left out;
+  # None: if the alignments say so
   max_paired: int = 1024  # the first ones; AlphaFold's MSA_CROP_SIZE / 2
   max_rows: int = 2048  # of one chain, paired and unpaired together; AlphaFold's MSA_CROP_SIZE
   dense: bool = True  # copies of a chain share its unpaired rows; else each copy has them alone, one below the other
@@ -46,7 +47,7 @@ class Merging:
 
 COLABFOLD = Merging()  # rows as they are given: the chains stand again above their unpaired rows
 DEEPMIND = Merging(drop_repeats=True)
-FOR_MONOMER_MODELS = Merging(max_paired=10**9, max_rows=10**9, dense=False)  # as ColabFold gives complexes to those
+FOR_MONOMER_MODELS = Merging(drop_repeats=False, max_paired=10**9, max_rows=10**9, dense=False)  # as ColabFold has it
 
 
 def merge(alignment: ComplexAlignment, chains: Chains, merging: Merging = COLABFOLD) -> Alignment:
@@ -60,6 +61,8 @@ def merge(alignment: ComplexAlignment, chains: Chains, merging: Merging = COLABF
   Raises:
     InputError: the alignments are of other chains.
   """
+  if merging.drop_repeats is None:
+    merging = dataclasses.replace(merging, drop_repeats=alignment.drop_repeats)
   order = _order(alignment, chains)
   pairs = [alignment.paired[i] for i in order]
   blocks = [alignment.unpaired[i] for i in order]

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from alphafold_jax.data.chains import spans
-from alphafold_jax.data.query import Items, Opened, Reading, query_of
+from alphafold_jax.data.query import FailedQuery, Items, Opened, Query, Reading, query_of
 from alphafold_jax.data.query_formats.letters import read_chains
 from alphafold_jax.data.records import ANNOTATIONS, FastaRecord, split_records
 from alphafold_jax.errors import InputError
@@ -23,6 +23,7 @@ _KINDS = 'ligand|smiles|ccd|dna|rna|glycan'
 _NO_PROTEIN = re.compile(rf'[^|]{{1,5}}\|({_KINDS})(?:\||$)|({_KINDS})\|name=', re.IGNORECASE)  # of Boltz; of Chai
 _WITH_ALIGNMENT = re.compile(r'[^|]{1,5}\|protein\|(?!empty$)(\S+)', re.IGNORECASE)  # Boltz
 _RESIDUES = re.compile(r'[A-Za-z]+\*?')
+_RECORDS = ' records'  # at the end of the source of what is made of all of them
 _SHORT = 20  # letters of a word that may be a description
 
 
@@ -35,12 +36,17 @@ def read_fasta(file: Opened) -> Items:
       raise InputError(f'{file.path}: no sequence besides secondary structure rows; give the sequence')
     yield f'{file.path}: {number(len(annotations), "secondary structure row")} left out'
   if file.is_complex and len(records) > 1:
-    yield query_of(file.stem, f'{file.path}, {len(records)} records', _one_complex, records, file.path)
+    yield query_of(file.stem, f'{file.path}, {len(records)}{_RECORDS}', _one_complex, records, file.path)
     return
   for index, record in enumerate(records, start=1):
     name = _name(record) or f'{file.stem}_{index}'
     source = f'{file.path}, record {index} (line {record.line})'
     yield query_of(name, source, _record, record, file.path)
+
+
+def is_joined(item: Query | FailedQuery) -> bool:
+  """Whether an item is of all records of a file that is read as a complex."""
+  return item.source.endswith(_RECORDS)
 
 
 def _one_complex(records: list[FastaRecord], path: Path) -> Reading:

@@ -8,7 +8,7 @@ report     config.json, failures.json, summary.csv and cite.bibtex; ending: the 
 records    {job}.done.txt: what the files of a protein are of
 """
 
-from alphafold_jax.runs.files.changes import Removals
+from alphafold_jax.runs.files.changes import Removals, Unwritten
 from alphafold_jax.runs.files.ending import closing
 from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
@@ -34,6 +34,6 @@ from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'has_config', 'settle_config', 'told', 'write_citations',
-  'write_config', 'write_names',
+  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'has_config', 'settle_config', 'Unwritten', 'told',
+  'write_citations', 'write_config', 'write_names',
 ]  # fmt: skip

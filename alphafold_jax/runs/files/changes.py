@@ -19,11 +19,13 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic, untrusted
+from alphafold_jax.naming import listed
 from alphafold_jax.screen import LOG_ONLY, number
 from alphafold_jax.sharing import differences
 
@@ -177,9 +179,22 @@ def lasting(flags: Mapping[str, str]) -> dict[str, str]:
   return {name: text for name, text in flags.items() if name not in _UNION}
 
 
-def why(earlier: Mapping[str, Any], input_key: str | None, flags: Mapping[str, str]) -> str:
-  """What tells the files of an earlier run, by its journal or record, from those of a run with these flags."""
-  if earlier.get('input') not in (None, input_key):
+def why(
+  earlier: Mapping[str, Any], input_key: str | None, flags: Mapping[str, str], chain_names: Sequence[str] | None = None
+) -> str:
+  """What tells the files of an earlier run from those of a run.
+
+  Args:
+    earlier: its journal or record.
+    input_key: of the protein's input.
+    flags: of the run.
+    chain_names: of the protein; None: they are not known.
+  """
+  is_other = earlier.get('input') not in (None, input_key)
+  if chain_names is not None and earlier.get('chains') not in (None, list(chain_names)):
+    names = f'with other names of chains ({listed(earlier["chains"])})'
+    return f'of another input, {names}' if is_other else names  # a file that holds them as well is another
+  if is_other:
     return _INPUT
   if earlier.get('flags') is None:
     return 'with other settings'
@@ -189,6 +204,30 @@ def why(earlier: Mapping[str, Any], input_key: str | None, flags: Mapping[str, s
     or 'other parameters or templates'
   )
   return said if said.startswith('without') else f'with {said}'
+
+
+class Unwritten:
+  """Tells which kinds of files could not be written: the first of each kind at once, in the end how many there are."""
+
+  def __init__(self, warn: Callable[..., None] = _log.warning):
+    self._warn = warn
+    self._counts: Counter[str] = Counter()
+    self._jobs: dict[str, set[str]] = defaultdict(set)
+
+  def tell(self, job: str, name: str, reason: str) -> None:
+    """Tells that a file of a protein is not written."""
+    kind = Path(name).suffix
+    extra = LOG_ONLY if self._counts[kind] else None
+    self._counts[kind] += 1
+    self._jobs[kind].add(job)
+    self._warn('%s: not written: %s', name, reason, extra=extra)
+
+  def close(self) -> None:
+    """Tells how many there were in all, where one of a kind stood for others."""
+    for kind, count in self._counts.items():
+      if count > 1:
+        what = number(count, f'{kind} file'), number(len(self._jobs[kind]), 'protein')
+        self._warn('not written in all: %s, of %s; see the log', *what)
 
 
 class Removals:

@@ -23,7 +23,7 @@ from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTE
 from alphafold_jax.output.painter import Painter, here
 from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.runs.files import records, stored
-from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, move, unranked, why
+from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, Unwritten, move, unranked, why
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, Keys, LoadedJob
 from alphafold_jax.screen import LOG_ONLY, number
@@ -55,6 +55,7 @@ class JobFiles:
     keys: Keys | None = None,
     removals: Removals | None = None,
     painter: Painter | None = None,
+    unwritten: Unwritten | None = None,
   ):
     """Writes nothing yet.
 
@@ -65,11 +66,13 @@ class JobFiles:
       keys: None where nothing is predicted.
       removals: tells what is removed.
       painter: draws the pictures; None: this process does when they are written.
+      unwritten: tells what cannot be written.
     """
     self._begin = painter.begin if painter else here
     self.out, self.job, self.options = out, job, options
     self.folder = out / HIDDEN / job.name
     self._keys, self._removals = keys, removals or Removals()
+    self._unwritten = unwritten or Unwritten()
     self._journal = Journal(self.folder / 'files.json')
     self._change = Change(out, self.folder, self.done_path, self._journal)
     self._place, self._store = out, self.folder  # of files that have no rank yet, and of predictions kept on disk
@@ -126,7 +129,7 @@ class JobFiles:
     report = dataclasses.replace(report, pae_cutoff=self.options.pae_cutoff)
     written = files.write(report, folder, formats, self._begin)
     for name, reason in written.skipped.items():
-      _log.warning('%s: not written: %s', name, reason)
+      self._unwritten.tell(self.job.name, name, reason)
     return [path.name for path in written.paths]
 
   def _names(self, tag: str, num_passes: int, *scopes: str) -> list[str]:
@@ -243,13 +246,16 @@ class JobFiles:
   def _replace(self, names: Sequence[str], made: Mapping[str, str | None], content: Mapping[str, Any]) -> None:
     """Puts the new files in the place of all others of the job, and tells what is removed by that."""
     flags = self.options.flags()
-    reason = why(self._before or self._journal.content, self._input_key, flags)
+    reason = why(self._before or self._journal.content, self._input_key, flags, self.job.chain_names)
     gone = {
       name for name in (self._known | self._journal.files) - set(names) if not self._is_the_input(self.out / name)
     }
     lost = self._lost({unranked(name) for name in names}, made)
     done = json.dumps(content, indent=1) + '\n' if content['key'] is not None else None
-    self._change.make(names, gone, self._input_key, {'made': made, 'flags': flags}, done)
+    made_of = {'made': made, 'flags': flags} | (
+      {'chains': list(names_of)} if (names_of := self.job.chain_names) else {}
+    )
+    self._change.make(names, gone, self._input_key, made_of, done)
     self._removals.tell(self.job.name, len(lost), reason)
 
   def _lost(self, new: Collection[str], made: Mapping[str, str | None]) -> list[str]:

@@ -166,7 +166,8 @@ class Ledger:
     if digest is not None and self._holds(outcome.job, record, digest):  # another process did it
       status = KEPT
     else:
-      status = f'{EARLIER} {why(record, digest or record.get("input"), self._flags(record))}'
+      names = self._jobs[outcome.job].chain_names if digest is not None else None
+      status = f'{EARLIER} {why(record, digest or record.get("input"), self._flags(record), names)}'
     earlier = Outcome(outcome.job, status, record['predictions'], notes=record.get('notes', ()))
     return dataclasses.replace(outcome, earlier=earlier)
 
@@ -174,6 +175,8 @@ class Ledger:
     """Whether a record is of all that this run would make of a job whose input has this digest."""
     is_complex = self._jobs[name].is_complex
     assert self._keys is not None
+    if not records.is_of_chains(record, self._jobs[name].chain_names):
+      return False
     return records.holds(record, self._options.of(is_complex), digest, self._keys.of(is_complex))
 
   def _flags(self, record: dict[str, Any]) -> dict[str, str]:

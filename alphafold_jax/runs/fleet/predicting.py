@@ -20,7 +20,18 @@ from alphafold_jax.output import record
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.painter import Painter
 from alphafold_jax.runs import work
-from alphafold_jax.runs.files import DONE, ELSEWHERE, FAILED, PARTIAL, Failure, JobFiles, Outcome, Removals, told
+from alphafold_jax.runs.files import (
+  DONE,
+  ELSEWHERE,
+  FAILED,
+  PARTIAL,
+  Failure,
+  JobFiles,
+  Outcome,
+  Removals,
+  Unwritten,
+  told,
+)
 from alphafold_jax.runs.fleet.beside import Ahead, Lanes
 from alphafold_jax.runs.fleet.computing import CannotWrite, OnDevice, Protein, Which
 from alphafold_jax.runs.fleet.lengths import Lengths
@@ -81,6 +92,7 @@ class Predictor:
 
     self._ahead = Ahead(load)
     self._lanes, self._removals, self._painter = Lanes(), Removals(), Painter()
+    self._unwritten = Unwritten()
 
   def __enter__(self) -> 'Predictor':
     return self
@@ -90,6 +102,7 @@ class Predictor:
     self._lanes.close()
     self._painter.close()
     self._removals.close()
+    self._unwritten.close()
 
   def together(self, job: Job, count: int) -> int:
     """How many proteins of the padded length of one are to be run together, of so many that there are."""
@@ -120,7 +133,7 @@ class Predictor:
     """A protein that is about to be predicted; None if its input cannot be read."""
     job = assignment.job
     options, keys = self._options.of(job.is_complex), self._keys.of(job.is_complex)
-    files = JobFiles(self._out, job, options, keys, self._removals, self._painter)
+    files = JobFiles(self._out, job, options, keys, self._removals, self._painter, self._unwritten)
     progress = self._progress.beside() if with_others else self._progress
     left = {(name, seed): self._num_passes[name] for name in options.models for seed in options.seeds}
     protein = Protein(assignment, files, self._lanes.next(job.num_res), progress, left)

@@ -4,10 +4,12 @@
 inputs     proteins found and put in order
 loading    read, and made features of
 searching  homologues and templates for bare sequences
+guesses    whether a first guess is of them
 templates  the sources of templates; complex_templates: of whole complexes; template_sources: which one is taken
 keys       digests of content: what makes two predictions the same
 """
 
+from alphafold_jax.runs.work.guesses import with_guess
 from alphafold_jax.runs.work.inputs import Inputs, Job, depth, find, in_order
 from alphafold_jax.runs.work.keys import Keys, of_input, of_run
 from alphafold_jax.runs.work.loading import LoadedJob, load
@@ -17,4 +19,5 @@ from alphafold_jax.runs.work.template_sources import TemplateSource, template_so
 __all__ = [
   'Inputs', 'Job', 'Keys', 'LoadedJob', 'Searches', 'TemplateSource', 'depth', 'find', 'found_text', 'in_order',
   'is_bare', 'load', 'of_input', 'of_run', 'search_for', 'template_source', 'try_to_keep',
+  'with_guess',
 ]  # fmt: skip

@@ -26,6 +26,7 @@ from alphafold_jax.data.alignment_files import as_a3m
 from alphafold_jax.data.jobnames import safe_name, unique_job_names
 from alphafold_jax.data.padding import msa_depth_bucket, residue_bucket
 from alphafold_jax.data.queries import FailedQuery, Query, Scan, scan_queries
+from alphafold_jax.data.query_formats.fasta import is_joined
 from alphafold_jax.data.records import read_bytes, read_errors, refuse_special
 from alphafold_jax.errors import InputError
 
@@ -152,6 +153,7 @@ class Inputs:
   jobs: tuple[Job, ...]
   failures: tuple[FailedQuery, ...]
   notes: tuple[str, ...]
+  warnings: tuple[str, ...] = ()  # what was asked for and has no effect
 
   @property
   def kinds(self) -> tuple[bool, ...]:
@@ -192,7 +194,17 @@ def find(
       jobs.append(Job(name, item, features, contents=contents))
   if not jobs:
     raise InputError(_nothing_to_run(failures))
-  return Inputs(tuple(jobs), tuple(failures), scan.notes)
+  return Inputs(tuple(jobs), tuple(failures), scan.notes, _without_effect(scan) if complex else ())
+
+
+def _without_effect(scan: Scan) -> tuple[str, ...]:
+  """That nothing was joined though the chains of complexes were to be."""
+  if any(map(is_joined, scan)):
+    return ()
+  return (
+    '--complex has no effect: it joins the records of a FASTA file, and there is none of several records; each protein '
+    'is predicted as it is given',
+  )
 
 
 def _nothing_to_run(failures: Sequence[FailedQuery]) -> str:

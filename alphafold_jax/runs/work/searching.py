@@ -166,11 +166,8 @@ def found_text(job: Job, found: FoundComplex, options: SearchOptions) -> str:
   alignment = complexes.alignment_of(query.chains, found, options.pair_mode, options.pair_strategy)
   for note in alignment.notes:
     _log.warning('%s: %s', job.name, note)
-  grouped = [chain for chain in query.chains.distinct for other in query.chains.sequences if other == chain]
-  if grouped != list(query.chains.sequences):
-    said = '%s: copies stand apart among its chains, which its A3M file cannot say: given as INPUT it has them together'
-    _log.info(said, job.name)
-  return as_text(alignment, query.chains)
+  as_deepmind = options.mode == 'hmmer'  # else its rows would come back where the file is given as INPUT
+  return as_text(dataclasses.replace(alignment, drop_repeats=as_deepmind), query.chains)
 
 
 def try_to_keep(
