@@ -3,24 +3,23 @@
 
 import gzip
 import itertools
-import os
 import re
-import subprocess
-import sys
-import textwrap
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from msa_server import Answer, Waits, pair_rows, serving
-from test_search_cache import Engine
+from small_searches import ChainEngine, Engine, found_pairs, process
 
+from alphafold_jax.data.complexes import parse
+from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import SearchError
 from alphafold_jax.search import complexes, databases, fasta, finding, pairing
 from alphafold_jax.search.cache import SearchCache, key_of
 from alphafold_jax.search.databases import FASTA, Database
 from alphafold_jax.search.finding import Search
-from alphafold_jax.search.found import Found, FoundPairs, NoPairs, Rows
+from alphafold_jax.search.found import FoundPairs, NoPairs
 from alphafold_jax.search.server import pairs as server_pairs
 from alphafold_jax.search.server.engine import Server
 from alphafold_jax.search.server.host import Host
@@ -38,15 +37,6 @@ def cache(tmp_path):
   with_folder = SearchCache(tmp_path / 'searches')
   yield with_folder
   with_folder.close()
-
-
-def found_pairs(engine, cache, asked):
-  """What is found for each complex, in their order."""
-  search = Search(Engine(), None, cache, lambda: engine)
-  told = []
-  results = dict(search.find_pairs(asked, lambda fraction, text: told.append(fraction)))
-  assert told == sorted(told)
-  return [results[index] for index in range(len(asked))]
 
 
 def rows_of(a3m):
@@ -89,6 +79,14 @@ def test_a_real_answer_gives_its_rows_side_by_side(host, cache, name, depth):
     assert text == f'>query\n{sequence}\n{host.pairs[sequence]}'
   first, second = pairing.alignments(found)
   assert (first.query, second.query) == chains and len(first.names) == len(second.names) == depth + 1
+
+
+def test_a_real_answer_is_the_paired_rows_of_colabfolds_own_file(host, cache):
+  host.pairs = blocks_of(recorded('3g5o.a3m'))
+  chains, alignment = parse(read_text(RECORDED.parent / 'complexes' / '3g5o.a3m.gz'), 'x')
+  (found,) = found_pairs(server(host), cache, [chains.distinct])
+  for own, theirs in zip(pairing.alignments(found), alignment.paired, strict=True):
+    np.testing.assert_array_equal(own.tokens, theirs.tokens)
 
 
 @pytest.mark.parametrize(
@@ -224,32 +222,6 @@ def test_recorded_files_are_read_to_the_letter(name):
 # ------------------------------------------------------------------------------------------ one search for a chain
 
 
-class ChainEngine:
-  """Finds two taxa for every chain, as an engine does that searches for chains alone."""
-
-  name, strategy = 'fake', 'greedy'
-
-  def __init__(self, failing=(), strategy='greedy'):
-    self.failing, self.asked, self.strategy = failing, [], strategy
-
-  def identity(self):
-    return {'database': 'abc'}
-
-  def parts(self, chains):
-    return tuple(chains)
-
-  def search(self, parts, watch):
-    self.asked += parts
-    for index, chain in enumerate(parts):
-      watch(index / len(parts), 'fake')
-      text = f'>query\n{chain}\n>a TaxID=7\n{chain}\n>b TaxID=5\n{chain}\n'
-      yield index, SearchError('refused') if chain in self.failing else Found((Rows('db', text, 2),))
-
-  def pairs(self, chains, found):
-    paired = pairing.by_taxon([one.rows[0].a3m for one in found], self.strategy)
-    return FoundPairs(tuple(f'>query\n{chain}\n{rows}' for chain, rows in zip(chains, paired, strict=True)))
-
-
 ALL_PAIRS = list(itertools.combinations(PROTEINS, 2))
 
 
@@ -305,7 +277,7 @@ def test_the_key_of_a_single_chain_is_that_of_its_search_and_a_complexs_has_all_
 
 def test_little_is_kept_in_memory_and_the_rest_is_read_again(cache, monkeypatch):
   whole = found_pairs(ChainEngine(), cache, ALL_PAIRS)
-  monkeypatch.setattr(finding, '_RECENT', 1)
+  monkeypatch.setattr(finding, 'RECENT', 1)
   assert found_pairs(ChainEngine(), cache, ALL_PAIRS) == whole
   engine = ChainEngine()
   results = Search(Engine(), None, cache, lambda: engine).find_pairs([(ONE, TWO)], lambda *_: None)
@@ -366,31 +338,11 @@ def test_without_pairs_the_chains_go_on_alone_and_a_reason_is_said(cache):
   assert found == FoundPairs(bare, notes=('found no pairs because of the weather; goes on unpaired',))
 
 
-PROCESS = textwrap.dedent("""
-    import sys, time
-    sys.path.insert(0, sys.argv[1])
-    import test_search_pairs as t
-    class Slow(t.ChainEngine):
-      def search(self, parts, watch):
-        print('searching', *parts, flush=True)
-        time.sleep(float(sys.argv[3]))
-        yield from super().search(parts, watch)
-    cache = t.SearchCache(sys.argv[2])
-    print('found', *(one.num_rows for one in t.found_pairs(Slow(), cache, [sys.argv[4:]])), flush=True)
-""")
-
-
 @pytest.mark.slow
 def test_two_processes_at_once_search_for_a_chain_once(cache):
-  here = os.path.dirname(os.path.abspath(__file__))
-
-  def process(seconds, *chains):
-    command = [sys.executable, '-c', PROCESS, here, str(cache.folder), str(seconds), *chains]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-  first = process(2.0, 'MKV', 'AAA')
+  first = process('pairs', cache, 2.0, 'MKV', 'AAA')
   assert first.stdout.readline() == 'searching MKV AAA\n'
-  second = process(0, 'AAA', 'GGG')
+  second = process('pairs', cache, 0, 'AAA', 'GGG')
   out, _ = second.communicate(timeout=60)
   assert out == 'searching GGG\nfound (3, 3)\n'
   assert first.communicate(timeout=60)[0] == 'found (3, 3)\n'
