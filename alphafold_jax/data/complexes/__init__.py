@@ -8,7 +8,7 @@ merging     all of them side by side: the one alignment that features are made o
 texts       of A3M texts that are given chain by chain
 """
 
-from alphafold_jax.data.complexes.a3m import as_text, parse, parse_pairs
+from alphafold_jax.data.complexes.a3m import as_text, parse
 from alphafold_jax.data.complexes.alignments import ComplexAlignment, bare
 from alphafold_jax.data.complexes.merging import COLABFOLD, DEEPMIND, FOR_MONOMER_MODELS, Merging, merge
 from alphafold_jax.data.complexes.pairing import paired_by_species, species
@@ -27,6 +27,5 @@ __all__ = [
   'of_texts',
   'paired_by_species',
   'parse',
-  'parse_pairs',
   'species',
 ]
