@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import score_cases
 from complex_cases import COMPLEXES, compared, disturbed, moved, octahedron, octamers, placed, write
+from scipy.spatial.transform import Rotation
 
 from alphafold_jax import cli, errors, evaluation
 from alphafold_jax.constants import residues
@@ -70,6 +71,16 @@ def test_twenty_four_copies_find_their_partners():
   best = mapping.best_assignment(one)  # or one of its images: the reference is symmetric
   assert len(one.interfaces) >= 24 and sorted(best) == list(range(24))
   assert one.total(best) >= one.total(tuple(np.argsort(order).tolist())) - 1e-6
+
+
+def test_as_many_superpositions_as_copies_tell_equal_assignments_of_a_ring_apart():
+  angles = np.arange(9) * 40
+  turns = [Rotation.from_euler('z', angle, degrees=True).as_matrix() for angle in angles]
+  true = [small(turn @ (21, 0, 0), name, turn) for turn, name in zip(turns, 'ABCDEFGHI', strict=True)]
+  one = compared(moved(true), true)
+  best = mapping.best_assignment(one)
+  assert one.total(best) == pytest.approx(len(one.interfaces)) and one.in_space(best) == pytest.approx(9 * 31)
+  assert one.nearness.cache_info().misses == 9
 
 
 def test_a_dimer_finds_the_copy_that_it_fits_best():

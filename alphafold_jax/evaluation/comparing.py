@@ -50,10 +50,11 @@ class ChainComparison:
     return sum(self.dockq(r, s, m, n).score for r, s, m, n in placed if m >= 0 and n >= 0)
 
   def in_space(self, assignment: Assignment) -> float:
-    """How well all chains lie together: the highest `nearness` with one of them superposed."""
-    partners = [(r, m) for r, m in enumerate(assignment) if m >= 0]
-    rows, columns = np.array(partners).T
-    return max(float(self.nearness(r, m)[rows, columns].sum()) for r, m in partners)
+    """How well all chains lie together: the highest sum of TM-score's terms with one of them superposed."""
+    placed = [self.stand_in(r, m) for r, m in enumerate(assignment) if m >= 0]
+    predicted, true = map(np.concatenate, zip(*(one.ca() for one in placed)))
+    motions = (one.motion for one in placed)
+    return max((float(self._terms(motion, predicted, true).sum()) for motion in motions if motion), default=0.0)
 
   def _heavy_atoms(self, m: int) -> dockq.HeavyAtoms:
     return dockq.heavy_atoms(self.predicted[m].atom_positions, self.predicted[m].atom_mask)
@@ -79,11 +80,20 @@ class ChainComparison:
     It is 0 for chains that may not stand for one another.
     """
     near = np.zeros(self.allowed.shape)
-    if (motion := self.stand_in(r, m).motion) is None:
-      return near
-    rotation, translation = motion
-    for s, n in np.argwhere(self.allowed):
-      predicted, true = self.stand_in(int(s), int(n)).ca()
-      squared = np.sum((predicted @ rotation.T + translation - true) ** 2, axis=-1)
-      near[s, n] = np.sum(1 / (1 + squared / self._d0**2))
+    if (motion := self.stand_in(r, m).motion) is not None:
+      pair, predicted, true = self._all_ca
+      near[self.allowed] = np.bincount(pair, self._terms(motion, predicted, true), self.allowed.sum())
     return near
+
+  @functools.cached_property
+  def _all_ca(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The CA atoms of all allowed pairs of chains: of which pair each is [P], predicted and true positions [P, 3]."""
+    both = [self.stand_in(int(s), int(n)).ca() for s, n in np.argwhere(self.allowed)]
+    predicted, true = map(np.concatenate, zip(*both))
+    return np.repeat(np.arange(len(both)), [len(own) for own, _ in both]), predicted, true
+
+  def _terms(self, motion: dockq.Motion, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:  # [P] of [P, 3] twice
+    """TM-score's term of each pair of atoms, when what is predicted is moved."""
+    rotation, translation = motion
+    squared = np.sum((predicted @ rotation.T + translation - true) ** 2, axis=-1)
+    return 1 / (1 + squared / self._d0**2)
