@@ -356,9 +356,9 @@ WRITERS = {
 @pytest.mark.parametrize(
   ('field', 'index', 'message'),
   [
-    ('atom_positions', (2, 1, 0), 'residue 3 of chain 1: atom CA'),
-    ('plddt', 3, 'residue 4 of chain 1: pLDDT is'),
-    ('pae', (1, 2), 'residue 2 of chain 1: pae is'),
+    ('atom_positions', (2, 1, 0), 'residue 3 of chain A: atom CA'),
+    ('plddt', 3, 'residue 4 of chain A: pLDDT is'),
+    ('pae', (1, 2), 'residue 2 of chain A: pae is'),
   ],
 )
 @pytest.mark.parametrize('writer', WRITERS)
@@ -367,6 +367,13 @@ def test_numbers_that_are_not_finite_are_refused_with_their_place(writer, field,
   getattr(prediction, field)[index] = value
   with pytest.raises(errors.NumericalError, match=message):
     WRITERS[writer](prediction)
+
+
+def test_the_place_of_a_number_that_is_not_finite_names_its_chain():
+  prediction = _changed(_made_up('MKTAYIAK', [5, 3]), chain_names=('heavy', 'light'))
+  prediction.plddt[6] = np.nan
+  with pytest.raises(errors.NumericalError, match='residue 2 of chain light: pLDDT is nan'):
+    scores.scores_json(prediction)
 
 
 def test_ptm_that_is_nan_is_refused():
@@ -779,7 +786,7 @@ def test_pdb_refuses_names_of_chains_that_are_not_one_letter_and_mmcif_takes_the
   with pytest.raises(errors.InputError, match="chain 'AB'"):
     pdb.to_pdb(_changed(prediction, chain_names=('A', 'AB', 'C')))
   names = [chain.name for chain in _gemmi_mmcif(mmcif.to_mmcif(prediction, 'test'))[0]]
-  assert names == ['heavy_chain', 'AB', 'heavy_chain_1']
+  assert names == ['heavy_chain_1', 'AB', 'heavy_chain']  # of which one was given
   whole = _changed(_made_up('G' * 30, [1] * 30), chain_names=tuple(map(record.chain_name, range(30))))
   assert pdb.to_pdb(whole) == pdb.to_pdb(_changed(whole, chain_names=()))  # the names that nobody gave
 
