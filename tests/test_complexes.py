@@ -18,7 +18,16 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data import complexes, features
 from alphafold_jax.data.alignment import Alignment, parse_a3m, single_sequence
 from alphafold_jax.data.chains import Chains
-from alphafold_jax.data.complexes import COLABFOLD, DEEPMIND, FOR_MONOMER_MODELS, ComplexAlignment, Merging, merge
+from alphafold_jax.data.complexes import (
+  COLABFOLD,
+  DEEPMIND,
+  FOR_MONOMER_MODELS,
+  ComplexAlignment,
+  Merging,
+  merge,
+  merging,
+  texts,
+)
 from alphafold_jax.data.complexes.alignments import rows_of
 from alphafold_jax.data.complexes.pairing import pairs
 from alphafold_jax.data.records import read_text
@@ -179,6 +188,14 @@ def test_only_species_of_all_chains_are_paired_completely():
   assert (found.paired[1].tokens[2] == residues.GAP).all() and len(found.paired[0].tokens) == 3 and found.notes == ()
 
 
+@pytest.mark.parametrize(('num_rows', 'num_pairs'), [(600, 1), (601, 0)])
+def test_a_species_of_more_than_600_rows_is_not_paired(num_rows, num_pairs):
+  rows = ''.join(f'>sp|P{i:05}|A_HUMAN\n{a}{b}\n' for i, (a, b) in enumerate(itertools.product(LETTERS, repeat=2)))
+  many = parse_a3m(f'>q\nWW\n{rows}{rows}', 'x', drop_duplicates=False)
+  many, one = rows_of(many, slice(1 + num_rows)), parse_a3m('>q\nGSH\n>sp|P00001|A_HUMAN\nGAH\n', 'x')
+  assert len(pairs([many, one], (1, 1))) == len(pairs([one, many], (1, 1))) == 1 + num_pairs
+
+
 def test_the_order_of_pairs_of_many_chains_does_not_overflow():
   rows = ''.join(f'>sp|P{i:05}|A_S{i}\nMKT\n' for i in range(3))
   deep = parse_a3m(f'>q\nMKT\n{rows}', 'x', drop_duplicates=False)
@@ -256,6 +273,32 @@ def only(kept: str, alignment: ComplexAlignment) -> ComplexAlignment:
 def assert_rows(merged, rows):
   assert [''.join(residues.MSA_ALPHABET[token] for token in row) for row in merged.tokens] == rows
   assert len(merged.names) == len(rows) and merged.names[0] == '101\t102'
+
+
+def test_a_row_that_repeats_a_paired_one_is_left_out_though_that_is_not_taken():
+  text = '#3,2\t1,1\n>101\t102\nMKTAY\n>a\tb\nM-TA-\n>101\nMKT--\n>u\nM-T--\n>v\nMKW--\n'
+  few = dataclasses.replace(DEEPMIND, max_paired=1)
+  assert_rows(merge(complexes.parse(text, 'x')[1], Chains(('MKT', 'AY')), few), ['MKTAY', 'MKW--'])
+
+
+def test_of_too_many_rows_each_chain_has_its_share(monkeypatch):
+  monkeypatch.setattr(merging, 'MAX_ROWS', 5)  # after three paired ones
+  merged = merge(small_complex(), Chains(('MKT', 'AY', 'MKT')))
+  assert_rows(merged, ['MKTAYMKT', 'M-TA-M-T', 'MMMYYMMM', 'MKT--MKT', '---AY---'])
+
+
+def test_what_was_noted_of_a_chains_alignment_is_noted_of_the_whole():
+  noted = dataclasses.replace(parse_a3m('>q\nMKT\n', 'x'), notes=('one row left out',))
+  alignment = ComplexAlignment((noted, single_sequence('AY')), complexes.bare(('MKT', 'AY')).paired, ('not paired',))
+  assert merge(alignment, Chains(('MKT', 'AY'))).notes == ('not paired', 'one row left out')
+
+
+def test_a_hundred_copies_are_as_deep_as_one_and_side_by_side():
+  chain = parse_a3m('>q\nMKT\n>a\nM-T\n', 'x')
+  alignment = ComplexAlignment((chain,), complexes.bare(('MKT',)).paired)
+  merged = merge(alignment, Chains(('MKT',) * 100), DEEPMIND)
+  np.testing.assert_array_equal(merged.tokens, np.tile(chain.tokens, 100))
+  assert merge(alignment, Chains(('MKT',) * 100), FOR_MONOMER_MODELS).tokens.shape == (201, 300)
 
 
 def test_chains_without_homologues_are_three_rows_as_in_colabfold_and_one_as_in_alphafold():
@@ -377,3 +420,34 @@ def test_a_homo_oligomer_has_no_pairs_and_a_file_may_lack_rows_of_a_chain():
 def test_a_line_that_does_not_fit_its_rows_is_refused_with_its_place(text, message):
   with pytest.raises(InputError, match=message):
     complexes.parse(text, 'f.a3m')
+
+
+def test_a_paired_row_with_one_name_is_called_so_in_all_chains():
+  alignment = complexes.parse('#3,2\t1,1\n>101\t102\nMKTAY\n>both\nM-TA-\n>a\tb\nMMMYY\n', 'x')[1]
+  assert [one.names[1:] for one in alignment.paired] == [('both', 'a'), ('both', 'b')]
+
+
+def test_a_row_of_gaps_of_a_single_chain_stays():
+  alignment = complexes.parse('#3\t2\n>101\nMKT\n>a\n---\n', 'x')[1]
+  assert len(alignment.unpaired[0].tokens) == 2 and alignment.notes == ()
+
+
+def test_a_name_with_line_ends_stays_one_line():
+  row = dataclasses.replace(parse_a3m('>q\nMKT\n>a\nM-T\n', 'x'), names=('q', 'a\r\n>b\0c'))
+  text = complexes.as_text(ComplexAlignment((row,), complexes.bare(('MKT',)).paired), Chains(('MKT', 'MKT')))
+  assert text == '#3\t2\n>101\nMKT\n>101\nMKT\n>a >b c\nM-T\n'
+
+
+def test_alignments_of_other_chains_are_not_written():
+  with pytest.raises(InputError, match='alignments of 1 chains, and a complex of 2 others'):
+    complexes.as_text(complexes.bare(('MKT',)), Chains(('MKT', 'AY')))
+
+
+@pytest.mark.parametrize(
+  ('unpaired', 'is_noted'), [(None, False), ('', False), ('>q\nMKT\n>a\nMKA\n', False), ('>q\nMKT\n>b\nMKW\n', True)]
+)
+def test_of_copies_the_first_ones_alignment_counts_and_that_others_differ_is_noted(unpaired, is_noted):
+  first = texts.ChainTexts('MKT', 1, 'chain A', '>q\nMKT\n>a\nMKA\n')
+  found = complexes.of_texts([first, first._replace(place='chain B', unpaired=unpaired)])
+  note = 'chain B: its alignment not used, that of the same sequence before is'
+  assert found.notes == ((note,) if is_noted else ()) and found.unpaired[0].names == ('q', 'a')

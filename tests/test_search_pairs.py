@@ -12,6 +12,7 @@ import pytest
 from msa_server import Answer, Waits, pair_rows, serving
 from small_searches import ChainEngine, Engine, found_pairs, process
 
+from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complexes import parse
 from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import SearchError
@@ -19,7 +20,7 @@ from alphafold_jax.search import complexes, databases, fasta, finding, pairing
 from alphafold_jax.search.cache import SearchCache, key_of
 from alphafold_jax.search.databases import FASTA, Database
 from alphafold_jax.search.finding import Search
-from alphafold_jax.search.found import FoundPairs, NoPairs
+from alphafold_jax.search.found import Found, FoundComplex, FoundPairs, NoPairs, Rows
 from alphafold_jax.search.server import pairs as server_pairs
 from alphafold_jax.search.server.engine import Server
 from alphafold_jax.search.server.host import Host
@@ -246,7 +247,12 @@ def test_all_pairs_of_six_proteins_at_a_server_take_one_search_each_and_a_ticket
 
 
 def test_single_chains_and_complexes_of_a_run_share_their_searches(cache):
-  engine, chain_engine = Engine(), ChainEngine()
+  class Telling(Engine):
+    def search(self, sequences, watch):
+      yield from super().search(sequences, watch)
+      watch(1.0, 'done')
+
+  engine, chain_engine = Telling(), ChainEngine()
   search = Search(engine, None, cache, lambda: chain_engine)
   told: list[float] = []
   asked = [(ONE,), (ONE, TWO), (ONE,), (TWO, SIX), (SIX, ONE)]
@@ -256,6 +262,18 @@ def test_single_chains_and_complexes_of_a_run_share_their_searches(cache):
     assert [one.rows[0].a3m.split('\n')[1] for one in found[index].chains] == list(chains)
     assert found[index].pairs.num_rows == ((1,) if len(chains) == 1 else (3, 3))
   assert engine.asked == [[ONE, TWO, SIX]] and chain_engine.asked == [ONE, TWO, SIX]
+
+
+@pytest.mark.parametrize(('mode', 'depth'), [('unpaired_paired', 2), ('paired', 1)])
+def test_of_pairs_alone_the_chains_stand_alone_beside_them_but_copies_keep_their_rows(mode, depth):
+  rows = {chain: f'>query\n{chain}\n>a\nW{chain[1:]}\n' for chain in (ONE, TWO)}
+  one, two = (Found((Rows('db', text, 2),)) for text in rows.values())
+  both = FoundComplex((one, two), FoundPairs((rows[ONE], rows[TWO])))
+  alignment = complexes.alignment_of(Chains((ONE, TWO)), both, mode, 'greedy')
+  assert [len(one.tokens) for one in alignment.unpaired] == [depth, depth]
+  assert [len(one.tokens) for one in alignment.paired] == [2, 2]
+  copies = complexes.alignment_of(Chains((ONE, ONE)), FoundComplex((one,), FoundPairs.none([ONE])), mode, 'greedy')
+  assert [len(one.tokens) for one in (*copies.unpaired, *copies.paired)] == [2, 1]
 
 
 def test_of_a_run_those_fail_whose_chain_fails(cache):
