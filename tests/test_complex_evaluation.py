@@ -3,6 +3,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import string
 
@@ -81,6 +82,15 @@ def test_as_many_superpositions_as_copies_tell_equal_assignments_of_a_ring_apart
   best = mapping.best_assignment(one)
   assert one.total(best) == pytest.approx(len(one.interfaces)) and one.in_space(best) == pytest.approx(9 * 31)
   assert one.nearness.cache_info().misses == 9
+
+
+def test_an_assignment_is_better_than_another_if_its_total_is_higher():
+  true = row_of_three()
+  one = compared([disturbed(chain, 0.5 + i) for i, chain in enumerate(moved(true))], true)
+  ways = list(itertools.permutations((0, 1, 2, -1), 3))
+  for way, other in itertools.product(ways, ways):
+    for margin in (1e-6, 0.5):
+      assert one.is_better(way, other, margin) == (one.total(way) > one.total(other) + margin)
 
 
 def test_a_dimer_finds_the_copy_that_it_fits_best():

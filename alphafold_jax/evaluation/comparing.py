@@ -37,6 +37,7 @@ class ChainComparison:
     pairs = itertools.combinations(range(len(true)), 2)
     met = {(r, s): dockq.true_interface(atoms[r], atoms[s]) for r, s in pairs}
     self.interfaces = {pair: interface for pair, interface in met.items() if interface is not None}
+    self._interfaces_of = {r: [pair for pair in self.interfaces if r in pair] for r in range(len(true))}
     self._d0 = tm_scale(sum(row[0].resolved for row in self.matched))
     self._atoms = functools.cache(self._heavy_atoms)
     self._contacts = functools.cache(self._touching)
@@ -46,8 +47,26 @@ class ChainComparison:
 
   def total(self, assignment: Assignment) -> float:
     """The sum of DockQ over the interfaces between chains that have a partner."""
-    placed = ((r, s, assignment[r], assignment[s]) for r, s in self.interfaces)
-    return sum(self.dockq(r, s, m, n).score for r, s, m, n in placed if m >= 0 and n >= 0)
+    return sum(self._score(assignment, pair) for pair in self.interfaces)
+
+  def _score(self, assignment: Assignment, pair: tuple[int, int]) -> float:
+    """DockQ of an interface, 0 where a chain has no partner."""
+    (r, s), (m, n) = pair, (assignment[chain] for chain in pair)
+    return self.dockq(r, s, m, n).score if m >= 0 and n >= 0 else 0.0
+
+  def is_better(self, assignment: Assignment, other: Assignment, margin: float) -> bool:
+    """Whether the `total` of an assignment is higher than that of another by more than a margin.
+
+    Interfaces that are the same in both are not looked at, and others only until the answer is certain.
+    """
+    moved = [r for r, (m, n) in enumerate(zip(assignment, other, strict=True)) if m != n]
+    changed = list(dict.fromkeys(pair for r in moved for pair in self._interfaces_of[r]))
+    missing = margin + sum(self._score(other, pair) for pair in changed)
+    for left, pair in zip(range(len(changed) - 1, -1, -1), changed, strict=True):
+      missing -= self._score(assignment, pair)
+      if missing < 0 or missing >= left:  # the others may add 0 to 1 each
+        break
+    return missing < 0
 
   def in_space(self, assignment: Assignment) -> float:
     """How well all chains lie together: the highest sum of TM-score's terms with one of them superposed."""
