@@ -78,3 +78,11 @@ def chain_name(index: int) -> str:
     index, letter = divmod(index - 1, 26)
     name += chr(ord('A') + letter)
   return name
+
+
+def pair_name(one: str, other: str) -> str:
+  """('A', 'B') -> 'A-B', as ColabFold names pairs of chains; where a name has a dash itself 'A-1 - B'.
+
+  Names have no white space, so that two pairs of chains never have one name.
+  """
+  return (' - ' if '-' in one + other else '-').join((one, other))

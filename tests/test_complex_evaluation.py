@@ -3,6 +3,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import string
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import score_cases
 from complex_cases import COMPLEXES, compared, disturbed, moved, octahedron, octamers, placed, write
+from scipy.spatial.transform import Rotation
 
 from alphafold_jax import cli, errors, evaluation
 from alphafold_jax.constants import residues
@@ -70,6 +72,25 @@ def test_twenty_four_copies_find_their_partners():
   best = mapping.best_assignment(one)  # or one of its images: the reference is symmetric
   assert len(one.interfaces) >= 24 and sorted(best) == list(range(24))
   assert one.total(best) >= one.total(tuple(np.argsort(order).tolist())) - 1e-6
+
+
+def test_as_many_superpositions_as_copies_tell_equal_assignments_of_a_ring_apart():
+  angles = np.arange(9) * 40
+  turns = [Rotation.from_euler('z', angle, degrees=True).as_matrix() for angle in angles]
+  true = [small(turn @ (21, 0, 0), name, turn) for turn, name in zip(turns, 'ABCDEFGHI', strict=True)]
+  one = compared(moved(true), true)
+  best = mapping.best_assignment(one)
+  assert one.total(best) == pytest.approx(len(one.interfaces)) and one.in_space(best) == pytest.approx(9 * 31)
+  assert one.nearness.cache_info().misses == 9
+
+
+def test_an_assignment_is_better_than_another_if_its_total_is_higher():
+  true = row_of_three()
+  one = compared([disturbed(chain, 0.5 + i) for i, chain in enumerate(moved(true))], true)
+  ways = list(itertools.permutations((0, 1, 2, -1), 3))
+  for way, other in itertools.product(ways, ways):
+    for margin in (1e-6, 0.5):
+      assert one.is_better(way, other, margin) == (one.total(way) > one.total(other) + margin)
 
 
 def test_a_dimer_finds_the_copy_that_it_fits_best():

@@ -18,7 +18,17 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data import complexes, features
 from alphafold_jax.data.alignment import Alignment, parse_a3m, single_sequence
 from alphafold_jax.data.chains import Chains
-from alphafold_jax.data.complexes import COLABFOLD, DEEPMIND, FOR_MONOMER_MODELS, ComplexAlignment, Merging, merge
+from alphafold_jax.data.complexes import (
+  COLABFOLD,
+  DEEPMIND,
+  FOR_MONOMER_MODELS,
+  ComplexAlignment,
+  Merging,
+  merge,
+  merging,
+  texts,
+)
+from alphafold_jax.data.complexes.alignments import rows_of
 from alphafold_jax.data.complexes.pairing import pairs
 from alphafold_jax.data.records import read_text
 from alphafold_jax.data.stockholm import stockholm_to_a3m
@@ -175,7 +185,15 @@ def test_only_species_of_all_chains_are_paired_completely():
   assert pairs([first, second, third], (1, 1, 1), 'greedy').tolist() == [[0, 0, 0], [1, 1, 1], [2, -1, 2]]
   assert pairs([first, second, third], (1, 1, 1), 'complete').tolist() == [[0, 0, 0], [1, 1, 1]]
   found = complexes.paired_by_species([first, second, third], [first, second, third], (1, 1, 1))
-  assert (found.paired[1].tokens[2] == residues.GAP).all() and found.num_paired == 2 and found.notes == ()
+  assert (found.paired[1].tokens[2] == residues.GAP).all() and len(found.paired[0].tokens) == 3 and found.notes == ()
+
+
+@pytest.mark.parametrize(('num_rows', 'num_pairs'), [(600, 1), (601, 0)])
+def test_a_species_of_more_than_600_rows_is_not_paired(num_rows, num_pairs):
+  rows = ''.join(f'>sp|P{i:05}|A_HUMAN\n{a}{b}\n' for i, (a, b) in enumerate(itertools.product(LETTERS, repeat=2)))
+  many = parse_a3m(f'>q\nWW\n{rows}{rows}', 'x', drop_duplicates=False)
+  many, one = rows_of(many, slice(1 + num_rows)), parse_a3m('>q\nGSH\n>sp|P00001|A_HUMAN\nGAH\n', 'x')
+  assert len(pairs([many, one], (1, 1))) == len(pairs([one, many], (1, 1))) == 1 + num_pairs
 
 
 def test_the_order_of_pairs_of_many_chains_does_not_overflow():
@@ -226,16 +244,61 @@ def test_chains_may_come_in_any_order():
   [
     (COLABFOLD, ['MKTAY', 'M-TA-', 'MMMYY', 'MKT--', 'MKW--', '---AY', '---WY']),
     (DEEPMIND, ['MKTAY', 'M-TA-', 'MMMYY', 'MKW--', '---WY']),
-    (Merging('paired'), ['MKTAY', 'M-TA-', 'MMMYY', 'MKT--', '---AY']),
-    (Merging('paired', drop_repeats=True), ['MKTAY', 'M-TA-', 'MMMYY']),
-    (Merging('unpaired'), ['MKTAY', 'MKT--', 'MKW--', '---AY', '---WY']),
     (Merging(max_paired=2, max_rows=3), ['MKTAY', 'M-TA-', 'MKT--', '---AY']),
   ],
 )
-def test_each_mode_takes_its_rows(merging, rows):
-  merged = merge(small_complex(), Chains(('MKT', 'AY')), merging)
+def test_rows_are_taken_as_is_asked(merging, rows):
+  assert_rows(merge(small_complex(), Chains(('MKT', 'AY')), merging), rows)
+
+
+@pytest.mark.parametrize(
+  ('kept', 'merging', 'rows'),
+  [
+    ('paired', COLABFOLD, ['MKTAY', 'M-TA-', 'MMMYY', 'MKT--', '---AY']),
+    ('paired', DEEPMIND, ['MKTAY', 'M-TA-', 'MMMYY']),
+    ('unpaired', COLABFOLD, ['MKTAY', 'MKT--', 'MKW--', '---AY', '---WY']),
+  ],
+)
+def test_paired_rows_or_unpaired_ones_may_be_the_chains_alone(kept, merging, rows):
+  assert_rows(merge(only(kept, small_complex()), Chains(('MKT', 'AY')), merging), rows)
+
+
+def only(kept: str, alignment: ComplexAlignment) -> ComplexAlignment:
+  """The alignments of which the paired rows, or the unpaired ones, are the chains alone."""
+  other = {'paired': 'unpaired', 'unpaired': 'paired'}.get(kept)
+  alone = {other: tuple(rows_of(one, slice(1)) for one in getattr(alignment, other))} if other else {}
+  return dataclasses.replace(alignment, **alone)
+
+
+def assert_rows(merged, rows):
   assert [''.join(residues.MSA_ALPHABET[token] for token in row) for row in merged.tokens] == rows
   assert len(merged.names) == len(rows) and merged.names[0] == '101\t102'
+
+
+def test_a_row_that_repeats_a_paired_one_is_left_out_though_that_is_not_taken():
+  text = '#3,2\t1,1\n>101\t102\nMKTAY\n>a\tb\nM-TA-\n>101\nMKT--\n>u\nM-T--\n>v\nMKW--\n'
+  few = dataclasses.replace(DEEPMIND, max_paired=1)
+  assert_rows(merge(complexes.parse(text, 'x')[1], Chains(('MKT', 'AY')), few), ['MKTAY', 'MKW--'])
+
+
+def test_of_too_many_rows_each_chain_has_its_share(monkeypatch):
+  monkeypatch.setattr(merging, 'MAX_ROWS', 5)  # after three paired ones
+  merged = merge(small_complex(), Chains(('MKT', 'AY', 'MKT')))
+  assert_rows(merged, ['MKTAYMKT', 'M-TA-M-T', 'MMMYYMMM', 'MKT--MKT', '---AY---'])
+
+
+def test_what_was_noted_of_a_chains_alignment_is_noted_of_the_whole():
+  noted = dataclasses.replace(parse_a3m('>q\nMKT\n', 'x'), notes=('one row left out',))
+  alignment = ComplexAlignment((noted, single_sequence('AY')), complexes.bare(('MKT', 'AY')).paired, ('not paired',))
+  assert merge(alignment, Chains(('MKT', 'AY'))).notes == ('not paired', 'one row left out')
+
+
+def test_a_hundred_copies_are_as_deep_as_one_and_side_by_side():
+  chain = parse_a3m('>q\nMKT\n>a\nM-T\n', 'x')
+  alignment = ComplexAlignment((chain,), complexes.bare(('MKT',)).paired)
+  merged = merge(alignment, Chains(('MKT',) * 100), DEEPMIND)
+  np.testing.assert_array_equal(merged.tokens, np.tile(chain.tokens, 100))
+  assert merge(alignment, Chains(('MKT',) * 100), FOR_MONOMER_MODELS).tokens.shape == (201, 300)
 
 
 def test_chains_without_homologues_are_three_rows_as_in_colabfold_and_one_as_in_alphafold():
@@ -255,8 +318,6 @@ def test_alignments_that_do_not_fit_are_refused():
     merge(complexes.bare(('MKT',)), Chains(('MKT', 'AY')))
   with pytest.raises(InputError, match='alignments of chains that the complex lacks'):
     merge(complexes.bare(('MKT', 'AY')), Chains(('MKT', 'MKT')))
-  with pytest.raises(InputError, match="pair_mode='both': must be one of unpaired_paired, paired, unpaired"):
-    Merging('both')
   with pytest.raises(InputError, match="pair_strategy='best': must be one of greedy, complete"):
     pairs([one, two], (1, 1), 'best')
 
@@ -271,22 +332,22 @@ def digest(tokens: np.ndarray, deletions: np.ndarray) -> str:
   return state.hexdigest()[:16]
 
 
-COLABFOLDS = (  # file, which rows, number of rows and digest of ColabFold's own features
-  (TOXIN, COLABFOLD, 175, '7cd18d68af05f9ab'),
-  (TOXIN, Merging('unpaired'), 161, '3c7190853ee8b258'),
-  (TOXIN, Merging('paired'), 17, 'ee780b1e79cc0561'),
-  (TOXIN, FOR_MONOMER_MODELS, 175, '7cd18d68af05f9ab'),
-  (HAEMOGLOBIN, COLABFOLD, 231, '417f08747d053b31'),
-  (HAEMOGLOBIN, Merging('unpaired'), 81, '0b5d77fb2619f5ca'),
-  (HAEMOGLOBIN, Merging('paired'), 153, '2874abe264a0910c'),
-  (HAEMOGLOBIN, FOR_MONOMER_MODELS, 311, '89564bd63ccb62ac'),
-  (HOMODIMER, COLABFOLD, 3, '0dfbcc2a939e01f3'),
-  (HOMODIMER, FOR_MONOMER_MODELS, 7, '3d3034ef57221515'),
+COLABFOLDS = (  # file, which rows, how, number of rows and digest of ColabFold's own features
+  (TOXIN, 'both', COLABFOLD, 175, '7cd18d68af05f9ab'),
+  (TOXIN, 'unpaired', COLABFOLD, 161, '3c7190853ee8b258'),
+  (TOXIN, 'paired', COLABFOLD, 17, 'ee780b1e79cc0561'),
+  (TOXIN, 'both', FOR_MONOMER_MODELS, 175, '7cd18d68af05f9ab'),
+  (HAEMOGLOBIN, 'both', COLABFOLD, 231, '417f08747d053b31'),
+  (HAEMOGLOBIN, 'unpaired', COLABFOLD, 81, '0b5d77fb2619f5ca'),
+  (HAEMOGLOBIN, 'paired', COLABFOLD, 153, '2874abe264a0910c'),
+  (HAEMOGLOBIN, 'both', FOR_MONOMER_MODELS, 311, '89564bd63ccb62ac'),
+  (HOMODIMER, 'both', COLABFOLD, 3, '0dfbcc2a939e01f3'),
+  (HOMODIMER, 'both', FOR_MONOMER_MODELS, 7, '3d3034ef57221515'),
 )
 
 
-@pytest.mark.parametrize(('file', 'merging', 'num_rows', 'recorded'), COLABFOLDS)
-def test_the_features_of_a_file_equal_colabfolds(file, merging, num_rows, recorded):
+@pytest.mark.parametrize(('file', 'kept', 'merging', 'num_rows', 'recorded'), COLABFOLDS)
+def test_the_features_of_a_file_equal_colabfolds(file, kept, merging, num_rows, recorded):
   """Recorded with colabfold 1.6.3 (installed with --no-deps beside alphafold-colabfold 2.3.20).
 
       from colabfold.batch import generate_input_feature, unserialize_msa
@@ -299,7 +360,7 @@ def test_the_features_of_a_file_equal_colabfolds(file, merging, num_rows, record
   'alphafold2_ptm', whose tokens were put into the network's order and whose first row, the chains once more, left out.
   """
   chains, alignment = complexes.parse(read_text(file) if isinstance(file, Path) else file, 'x')
-  merged = merge(alignment, chains, merging)
+  merged = merge(only(kept, alignment), chains, merging)
   assert (len(merged.tokens), digest(merged.tokens, merged.deletions)) == (num_rows, recorded)
 
 
@@ -389,7 +450,7 @@ def test_nul_bytes_wrapped_lines_and_repeated_records_change_nothing():
 
 def test_a_homo_oligomer_has_no_pairs_and_a_file_may_lack_rows_of_a_chain():
   chains, alignment = complexes.parse('#3\t2\n>101\nMKT\n>101\nMKT\n>a\nM-T\n', 'x')
-  assert chains.sequences == ('MKT', 'MKT') and alignment.num_paired == 0
+  assert chains.sequences == ('MKT', 'MKT') and len(alignment.paired[0].tokens) == 1
   assert merge(alignment, chains).tokens.shape == (2, 6)
   chains, alignment = complexes.parse('#3,2\t1,1\n>101\t102\nMKTAY\n>a\tb\nM--A-\n', 'x')
   assert [len(one.tokens) for one in (*alignment.unpaired, *alignment.paired)] == [1, 1, 2, 2]
@@ -417,14 +478,32 @@ def test_a_line_that_does_not_fit_its_rows_is_refused_with_its_place(text, messa
     complexes.parse(text, 'f.a3m')
 
 
-def test_a_servers_pairs_are_read_by_chain(tmp_path):
-  text = read_text(DATA / '3g5o_pair.a3m')
-  chains, alignment = complexes.parse(read_text(TOXIN), 'x')
-  found = complexes.parse_pairs(text, chains.distinct, 'pair.a3m')
-  assert [len(one.tokens) for one in found] == [15, 15]
-  for own, theirs in zip(found, alignment.paired, strict=True):
-    np.testing.assert_array_equal(own.tokens, theirs.tokens)
-  twice = complexes.parse_pairs(text + '\0' + text, chains.distinct, 'pair.a3m')
-  assert [len(one.tokens) for one in twice] == [29, 29]
-  with pytest.raises(InputError, match='pair.a3m: no block of paired rows under the header 103'):
-    complexes.parse_pairs(text, (*chains.distinct, 'MKT'), 'pair.a3m')
+def test_a_paired_row_with_one_name_is_called_so_in_all_chains():
+  alignment = complexes.parse('#3,2\t1,1\n>101\t102\nMKTAY\n>both\nM-TA-\n>a\tb\nMMMYY\n', 'x')[1]
+  assert [one.names[1:] for one in alignment.paired] == [('both', 'a'), ('both', 'b')]
+
+
+def test_a_row_of_gaps_of_a_single_chain_stays():
+  alignment = complexes.parse('#3\t2\n>101\nMKT\n>a\n---\n', 'x')[1]
+  assert len(alignment.unpaired[0].tokens) == 2 and alignment.notes == ()
+
+
+def test_a_name_with_line_ends_stays_one_line():
+  row = dataclasses.replace(parse_a3m('>q\nMKT\n>a\nM-T\n', 'x'), names=('q', 'a\r\n>b\0c'))
+  text = complexes.as_text(ComplexAlignment((row,), complexes.bare(('MKT',)).paired), Chains(('MKT', 'MKT')))
+  assert text == '#3\t2\n>101\nMKT\n>101\nMKT\n>a >b c\nM-T\n'
+
+
+def test_alignments_of_other_chains_are_not_written():
+  with pytest.raises(InputError, match='alignments of 1 chains, and a complex of 2 others'):
+    complexes.as_text(complexes.bare(('MKT',)), Chains(('MKT', 'AY')))
+
+
+@pytest.mark.parametrize(
+  ('unpaired', 'is_noted'), [(None, False), ('', False), ('>q\nMKT\n>a\nMKA\n', False), ('>q\nMKT\n>b\nMKW\n', True)]
+)
+def test_of_copies_the_first_ones_alignment_counts_and_that_others_differ_is_noted(unpaired, is_noted):
+  first = texts.ChainTexts('MKT', 1, 'chain A', '>q\nMKT\n>a\nMKA\n')
+  found = complexes.of_texts([first, first._replace(place='chain B', unpaired=unpaired)])
+  note = 'chain B: its alignment not used, that of the same sequence before is'
+  assert found.notes == ((note,) if is_noted else ()) and found.unpaired[0].names == ('q', 'a')

@@ -118,7 +118,9 @@ def test_an_interface_without_error_scores_one_and_a_wrong_one_nothing():
   assert sure.matrix('lia')[0, 1] == 30 * 40 and not sure.matrix('clia').any()
 
 
-def test_the_length_scales_are_those_of_near_residues_of_chains_and_of_domains():
+@pytest.mark.parametrize('at_once', [pairs._AT_ONCE, 1])
+def test_the_length_scales_are_those_of_near_residues_of_chains_and_of_domains(monkeypatch, at_once):
+  monkeypatch.setattr(pairs, '_AT_ONCE', at_once)
   # 40 of B are near to each of the first ten residues of A; to the others none is
   errors = np.full((70, 70), 20.0)
   errors[:10, 30:] = 6.0
@@ -152,6 +154,14 @@ def test_estimates_of_dockq_follow_from_contacts_plddt_and_error():
   assert one.matrix('pdockq2')[0, 1] == round(1.31 / (1 + np.exp(-0.075 * (x - 84.733))) + 0.005, 4)
   assert not one.matrix('clia').any()  # 8 Å are no contact there
   assert not flat([3, 3], 5.0).matrix('pdockq').any() and not flat([3, 3], 5.0).matrix('pdockq2').any()
+
+
+def test_contacts_count_for_clis_where_the_error_is_small():
+  positions = np.zeros((6, 37, 3))
+  for error, share, number in ((5.0, 1 - 5 / 12, 9), (12.0, 0, 0)):
+    one = flat([3, 3], error, positions=positions)
+    assert (one.matrix('clis')[0, 1], one.matrix('clia')[0, 1]) == (round(share, 4), number)
+    assert one.matrix('contacts')[0, 1] == 9
 
 
 def test_a_residue_without_a_place_touches_nothing_and_its_error_counts():
@@ -188,6 +198,17 @@ def test_a_chain_on_top_of_another_clashes():
   assert one.clashes.has_clash and not apart.clashes.has_clash
   assert one.clashes.between.tolist() == [[0, 240], [240, 0]] and one.by_pair('AB')['A-B']['clashes'] == 480
   assert not two_chains(1.0, 30).clashes.between[0, 0] and two_chains(1.0, 30).clashes.has_clash  # all of few atoms
+
+
+@pytest.mark.parametrize(
+  ('num_res', 'clashing', 'is_clash'), [(300, 50, False), (300, 51, True), (40, 20, False), (40, 21, True)]
+)
+def test_more_than_a_hundred_atoms_or_half_of_them_are_a_clash(num_res, clashing, is_clash):
+  one = two_chains(1.0, num_res)
+  positions = one.positions.copy()
+  positions[num_res + clashing :] += [0, 0, 10]  # each residue has two atoms
+  one = dataclasses.replace(one, positions=positions)
+  assert one.clashes.between[0, 1] == 2 * clashing and one.clashes.has_clash == is_clash
 
 
 def test_neighbours_in_a_chain_may_be_near_and_others_not():

@@ -27,7 +27,7 @@ from random_complexes import prediction_of
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
 from alphafold_jax.interfaces import SCORES
-from alphafold_jax.output import drawing, files, mmcif, pdb, plots, record, scores
+from alphafold_jax.output import chain_marks, drawing, files, mmcif, pdb, plots, record, scores
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
 from alphafold_jax.version import __version__
@@ -369,9 +369,9 @@ WRITERS = {
 @pytest.mark.parametrize(
   ('field', 'index', 'message'),
   [
-    ('atom_positions', (2, 1, 0), 'residue 3 of chain 1: atom CA'),
-    ('plddt', 3, 'residue 4 of chain 1: pLDDT is'),
-    ('pae', (1, 2), 'residue 2 of chain 1: pae is'),
+    ('atom_positions', (2, 1, 0), 'residue 3 of chain A: atom CA'),
+    ('plddt', 3, 'residue 4 of chain A: pLDDT is'),
+    ('pae', (1, 2), 'residue 2 of chain A: pae is'),
   ],
 )
 @pytest.mark.parametrize('writer', WRITERS)
@@ -380,6 +380,13 @@ def test_numbers_that_are_not_finite_are_refused_with_their_place(writer, field,
   getattr(prediction, field)[index] = value
   with pytest.raises(errors.NumericalError, match=message):
     WRITERS[writer](prediction)
+
+
+def test_the_place_of_a_number_that_is_not_finite_names_its_chain():
+  prediction = _changed(_made_up('MKTAYIAK', [5, 3]), chain_names=('heavy', 'light'))
+  prediction.plddt[6] = np.nan
+  with pytest.raises(errors.NumericalError, match='residue 2 of chain light: pLDDT is nan'):
+    scores.scores_json(prediction)
 
 
 def test_ptm_that_is_nan_is_refused():
@@ -777,6 +784,14 @@ def test_chains_have_the_names_that_they_were_given():
   assert list(_changed(prediction_of('two'), chain_names=('heavy', 'L')).interfaces) == ['heavy-L']
 
 
+def test_no_two_pairs_of_chains_have_one_key_whatever_their_names():
+  named = _changed(prediction_of('many short'), chain_names=('A', 'B-C', 'A-B', 'C'))
+  read = _strict(scores.scores_json(named))
+  pairs = ['A - B-C', 'A - A-B', 'A-C', 'B-C - A-B', 'B-C - C', 'A-B - C']
+  assert list(read['pdockq']) == list(read['interfaces']) == list(named.interfaces) == pairs
+  assert len(read['ipsae']) == 12 and read['per_chain_ptm'].keys() == set(named.chains)
+
+
 def test_pdb_refuses_names_of_chains_that_are_not_one_letter_and_mmcif_takes_them():
   prediction = _changed(CASES['homodimer and another'], chain_names=('heavy chain', 'AB', 'heavy_chain'))
   with pytest.raises(errors.InputError, match="chain 'heavy chain': its name is not one letter.*write mmCIF"):
@@ -784,7 +799,7 @@ def test_pdb_refuses_names_of_chains_that_are_not_one_letter_and_mmcif_takes_the
   with pytest.raises(errors.InputError, match="chain 'AB'"):
     pdb.to_pdb(_changed(prediction, chain_names=('A', 'AB', 'C')))
   names = [chain.name for chain in _gemmi_mmcif(mmcif.to_mmcif(prediction, 'test'))[0]]
-  assert names == ['heavy_chain', 'AB', 'heavy_chain_1']
+  assert names == ['heavy_chain_1', 'AB', 'heavy_chain']  # of which one was given
   whole = _changed(_made_up('G' * 30, [1] * 30), chain_names=tuple(map(record.chain_name, range(30))))
   assert pdb.to_pdb(whole) == pdb.to_pdb(_changed(whole, chain_names=()))  # the names that nobody gave
 
@@ -813,6 +828,29 @@ def test_rows_of_a_complex_are_grouped_by_the_chains_that_they_cover():
   shown = np.nan_to_num(rows.identity, nan=-1).round().tolist()
   assert shown == [[100.0] * 5, [83] * 5, [100, 100, -1, -1, -1], [50, 50, -1, -1, -1], [-1, -1, 100, 100, 100]]
   assert plots.grouped_rows(tokens, [5]).ends == [] and plots.grouped_rows(tokens, ()).ends == []
+
+
+@pytest.mark.parametrize('down', [False, True])
+def test_names_of_chains_stand_apart_however_many_there_are(down):
+  panel = drawing.Panel(drawing.Sheet(300, 300, 72), (30, 30, 290, 290), (0.5, 1400.5), (0.5, 1400.5))
+  for lengths in ([20] * 70, [1] * 1400, [1, 1000, 398, 1], [700, 700]):
+    names = [record.chain_name(i) for i in range(len(lengths))]
+    found = chain_marks.named_ticks(panel, lengths, names, 8, down)
+    places = panel.places(np.array([*found]), np.array([*found]))[:, int(down)]
+    sizes = np.array([8 if down else panel.sheet.width(text, 8) for text in found.values()])
+    assert (np.diff(places) >= (sizes[1:] + sizes[:-1]) / 2).all() and len(found) >= min(len(lengths), 10) / 2
+    middles = dict(zip(names, np.cumsum(lengths) - (np.array(lengths) - 1) / 2))
+    assert found == {middles[name]: name for name in found.values()}
+  assert {'B', 'C'} <= set(chain_marks.named_ticks(panel, [1, 1000, 398, 1], 'ABCD', 8, down).values())
+
+
+def test_lines_between_chains_never_hide_a_picture():
+  for count in (2, 70, 300, 1400):
+    sheet = drawing.Sheet(300, 300, 72)
+    panel = drawing.Panel(sheet, (30, 30, 290, 290), (0.5, 1400.5), (0.5, 1400.5))
+    chain_marks.divide(panel, [1400 // count] * count, across=True)
+    dark = np.mean(np.asarray(sheet.image.convert('L')) < 128)
+    assert dark < 0.5 and (dark > 0) == (count < 300)
 
 
 def test_a_picture_names_chains_where_there_is_room_and_a_single_one_nowhere():

@@ -162,6 +162,26 @@ def test_an_untrained_prediction_keeps_the_order():
     np.testing.assert_array_equal(choose_copies(batch, ca), np.maximum(batch.sym_id - 1, 0))
 
 
+def test_the_anchor_is_of_the_entity_with_the_fewest_copies_and_of_these_the_most_resolved():
+  counts = np.array([[40, 40, 0, 0], [40, 35, 0, 0], [9, 0, 0, 0], [12, 0, 0, 0]], np.float32)
+  anchor, candidates = permutation._anchor(counts, np.array([0, 1, 0, 0]), np.array([1, 1, 2, 3]))
+  assert int(anchor) == 3 and np.asarray(candidates).tolist() == [False, False, False, True]
+  few = counts * (counts > 20)  # nothing can be laid upon the single chains
+  anchor, candidates = permutation._anchor(few, np.array([0, 1, 0, 0]), np.array([1, 1, 2, 3]))
+  assert int(anchor) == 0 and np.asarray(candidates).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize('mirror', [1, -1])
+def test_a_superposition_is_a_motion_and_never_a_mirror_image(mirror):
+  rng = np.random.default_rng(0)
+  points, weights = rng.normal(size=(12, 3)).astype(np.float32), (rng.random(12) < 0.7).astype(np.float32)
+  onto = (points * (1, 1, mirror) + 0.1 * rng.normal(size=(12, 3)) + (5, -3, 1)).astype(np.float32)
+  turn, shift = permutation._superposition(points, onto, weights)
+  rotation, translation = superposition.kabsch(points[weights > 0], onto[weights > 0])
+  np.testing.assert_allclose(turn, rotation, atol=1e-4)
+  np.testing.assert_allclose(shift, translation, atol=1e-4)
+
+
 def test_a_single_chain_stays_as_it_is():
   batch = small_targets.gap_batch()
   assert permutation.nearest_copies(batch, batch.targets.atom_positions[:, CA]) is batch

@@ -6,45 +6,16 @@ import gzip
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 
 import pytest
+from small_searches import HIT, SETTINGS, Engine, find, found, process
 
 from alphafold_jax import atomic, cli
 from alphafold_jax.errors import ResourceError, SearchError
 from alphafold_jax.search import cache as caches
-from alphafold_jax.search.finding import Search, alignment_text
-from alphafold_jax.search.found import Found, Rows, TemplateHit
-
-HIT = TemplateHit('4zey', 'A', 'MKV', ((0, 0), (2, 1)), start=4, description='x', evalue=1e-9)
-SETTINGS = {'engine': 'one', 'database': 'abc'}
-
-
-def found(sequence, *, rows=1):
-  text = f'>query\n{sequence}\n' + f'>hit\n{sequence}\n' * rows
-  return Found((Rows('uniref90', text, rows),), (HIT,), ('a note',))
-
-
-class Engine:
-  """Finds every sequence once, except those that it is told to fail on."""
-
-  name = 'fake'
-
-  def __init__(self, settings=SETTINGS, failing=(), silent=()):
-    self.settings, self.failing, self.silent, self.asked = settings, failing, silent, []
-
-  def identity(self):
-    return self.settings
-
-  def search(self, sequences, watch):
-    self.asked.append(list(sequences))
-    for index, sequence in reversed(list(enumerate(sequences))):
-      watch(0.5, 'half')
-      if sequence not in self.silent:
-        yield index, SearchError('refused') if sequence in self.failing else found(sequence)
+from alphafold_jax.search.finding import alignment_text
+from alphafold_jax.search.found import Found, Rows
 
 
 @pytest.fixture
@@ -52,10 +23,6 @@ def cache(tmp_path):
   with_folder = caches.SearchCache(tmp_path / 'searches')
   yield with_folder
   with_folder.close()
-
-
-def find(engine, cache, sequences, templates=None):
-  return dict(Search(engine, templates, cache).find(sequences, lambda fraction, text: None))
 
 
 def test_what_is_kept_comes_back_as_it_was(cache):
@@ -150,43 +117,19 @@ def test_a_full_disk_is_said_and_leaves_no_half_entry(cache, monkeypatch):
   assert find(Engine(), cache, ['MKV'])[0] == found('MKV')
 
 
-PROCESS = textwrap.dedent("""
-    import sys, time
-    sys.path.insert(0, sys.argv[1])
-    import test_search_cache as t
-    class Slow(t.Engine):
-      def search(self, sequences, watch):
-        print('searching', *sequences, flush=True)
-        time.sleep(float(sys.argv[3]))
-        yield from super().search(sequences, watch)
-    cache = t.caches.SearchCache(sys.argv[2])
-    results = t.find(Slow(), cache, sys.argv[4:])
-    print('found', len(results), flush=True)
-""")
-
-
-def process(cache, seconds, *sequences):
-  here = os.path.dirname(os.path.abspath(__file__))
-  return subprocess.Popen(
-    [sys.executable, '-c', PROCESS, here, str(cache.folder), str(seconds), *sequences],
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-
-
 def test_two_processes_at_once_make_a_search_once(cache):
-  first = process(cache, 1.5, 'MKV', 'AAA')
+  first = process('sequences', cache, 1.5, 'MKV', 'AAA')
   assert first.stdout.readline() == 'searching MKV AAA\n'
-  second = process(cache, 0, 'AAA', 'GGG')
+  second = process('sequences', cache, 0, 'AAA', 'GGG')
   out, _ = second.communicate(timeout=60)
   assert out == 'searching GGG\nfound 2\n'
   assert first.communicate(timeout=60)[0] == 'found 2\n'
 
 
 def test_the_search_of_a_killed_process_is_made_by_the_one_that_waits(cache):
-  first = process(cache, 600, 'MKV')
+  first = process('sequences', cache, 600, 'MKV')
   assert first.stdout.readline() == 'searching MKV\n'
-  second = process(cache, 0, 'MKV')
+  second = process('sequences', cache, 0, 'MKV')
   time.sleep(0.5)
   assert second.poll() is None  # it waits
   first.send_signal(signal.SIGKILL)

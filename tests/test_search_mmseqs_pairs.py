@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from test_search_cache import Engine
+from small_searches import Engine
 
 from alphafold_jax.search import databases
 from alphafold_jax.search.cache import SearchCache

@@ -3,24 +3,24 @@
 
 import gzip
 import itertools
-import os
 import re
-import subprocess
-import sys
-import textwrap
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from msa_server import Answer, Waits, pair_rows, serving
-from test_search_cache import Engine
+from small_searches import ChainEngine, Engine, found_pairs, process
 
+from alphafold_jax.data.chains import Chains
+from alphafold_jax.data.complexes import parse
+from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import SearchError
 from alphafold_jax.search import complexes, databases, fasta, finding, pairing
 from alphafold_jax.search.cache import SearchCache, key_of
 from alphafold_jax.search.databases import FASTA, Database
 from alphafold_jax.search.finding import Search
-from alphafold_jax.search.found import Found, FoundPairs, NoPairs, Rows
+from alphafold_jax.search.found import Found, FoundComplex, FoundPairs, NoPairs, Rows
 from alphafold_jax.search.server import pairs as server_pairs
 from alphafold_jax.search.server.engine import Server
 from alphafold_jax.search.server.host import Host
@@ -38,15 +38,6 @@ def cache(tmp_path):
   with_folder = SearchCache(tmp_path / 'searches')
   yield with_folder
   with_folder.close()
-
-
-def found_pairs(engine, cache, asked):
-  """What is found for each complex, in their order."""
-  search = Search(Engine(), None, cache, lambda: engine)
-  told = []
-  results = dict(search.find_pairs(asked, lambda fraction, text: told.append(fraction)))
-  assert told == sorted(told)
-  return [results[index] for index in range(len(asked))]
 
 
 def rows_of(a3m):
@@ -89,6 +80,14 @@ def test_a_real_answer_gives_its_rows_side_by_side(host, cache, name, depth):
     assert text == f'>query\n{sequence}\n{host.pairs[sequence]}'
   first, second = pairing.alignments(found)
   assert (first.query, second.query) == chains and len(first.names) == len(second.names) == depth + 1
+
+
+def test_a_real_answer_is_the_paired_rows_of_colabfolds_own_file(host, cache):
+  host.pairs = blocks_of(recorded('3g5o.a3m'))
+  chains, alignment = parse(read_text(RECORDED.parent / 'complexes' / '3g5o.a3m.gz'), 'x')
+  (found,) = found_pairs(server(host), cache, [chains.distinct])
+  for own, theirs in zip(pairing.alignments(found), alignment.paired, strict=True):
+    np.testing.assert_array_equal(own.tokens, theirs.tokens)
 
 
 @pytest.mark.parametrize(
@@ -224,32 +223,6 @@ def test_recorded_files_are_read_to_the_letter(name):
 # ------------------------------------------------------------------------------------------ one search for a chain
 
 
-class ChainEngine:
-  """Finds two taxa for every chain, as an engine does that searches for chains alone."""
-
-  name, strategy = 'fake', 'greedy'
-
-  def __init__(self, failing=(), strategy='greedy'):
-    self.failing, self.asked, self.strategy = failing, [], strategy
-
-  def identity(self):
-    return {'database': 'abc'}
-
-  def parts(self, chains):
-    return tuple(chains)
-
-  def search(self, parts, watch):
-    self.asked += parts
-    for index, chain in enumerate(parts):
-      watch(index / len(parts), 'fake')
-      text = f'>query\n{chain}\n>a TaxID=7\n{chain}\n>b TaxID=5\n{chain}\n'
-      yield index, SearchError('refused') if chain in self.failing else Found((Rows('db', text, 2),))
-
-  def pairs(self, chains, found):
-    paired = pairing.by_taxon([one.rows[0].a3m for one in found], self.strategy)
-    return FoundPairs(tuple(f'>query\n{chain}\n{rows}' for chain, rows in zip(chains, paired, strict=True)))
-
-
 ALL_PAIRS = list(itertools.combinations(PROTEINS, 2))
 
 
@@ -274,7 +247,12 @@ def test_all_pairs_of_six_proteins_at_a_server_take_one_search_each_and_a_ticket
 
 
 def test_single_chains_and_complexes_of_a_run_share_their_searches(cache):
-  engine, chain_engine = Engine(), ChainEngine()
+  class Telling(Engine):
+    def search(self, sequences, watch):
+      yield from super().search(sequences, watch)
+      watch(1.0, 'done')
+
+  engine, chain_engine = Telling(), ChainEngine()
   search = Search(engine, None, cache, lambda: chain_engine)
   told: list[float] = []
   asked = [(ONE,), (ONE, TWO), (ONE,), (TWO, SIX), (SIX, ONE)]
@@ -284,6 +262,18 @@ def test_single_chains_and_complexes_of_a_run_share_their_searches(cache):
     assert [one.rows[0].a3m.split('\n')[1] for one in found[index].chains] == list(chains)
     assert found[index].pairs.num_rows == ((1,) if len(chains) == 1 else (3, 3))
   assert engine.asked == [[ONE, TWO, SIX]] and chain_engine.asked == [ONE, TWO, SIX]
+
+
+@pytest.mark.parametrize(('mode', 'depth'), [('unpaired_paired', 2), ('paired', 1)])
+def test_of_pairs_alone_the_chains_stand_alone_beside_them_but_copies_keep_their_rows(mode, depth):
+  rows = {chain: f'>query\n{chain}\n>a\nW{chain[1:]}\n' for chain in (ONE, TWO)}
+  one, two = (Found((Rows('db', text, 2),)) for text in rows.values())
+  both = FoundComplex((one, two), FoundPairs((rows[ONE], rows[TWO])))
+  alignment = complexes.alignment_of(Chains((ONE, TWO)), both, mode, 'greedy')
+  assert [len(one.tokens) for one in alignment.unpaired] == [depth, depth]
+  assert [len(one.tokens) for one in alignment.paired] == [2, 2]
+  copies = complexes.alignment_of(Chains((ONE, ONE)), FoundComplex((one,), FoundPairs.none([ONE])), mode, 'greedy')
+  assert [len(one.tokens) for one in (*copies.unpaired, *copies.paired)] == [2, 1]
 
 
 def test_of_a_run_those_fail_whose_chain_fails(cache):
@@ -305,7 +295,7 @@ def test_the_key_of_a_single_chain_is_that_of_its_search_and_a_complexs_has_all_
 
 def test_little_is_kept_in_memory_and_the_rest_is_read_again(cache, monkeypatch):
   whole = found_pairs(ChainEngine(), cache, ALL_PAIRS)
-  monkeypatch.setattr(finding, '_RECENT', 1)
+  monkeypatch.setattr(finding, 'RECENT', 1)
   assert found_pairs(ChainEngine(), cache, ALL_PAIRS) == whole
   engine = ChainEngine()
   results = Search(Engine(), None, cache, lambda: engine).find_pairs([(ONE, TWO)], lambda *_: None)
@@ -366,31 +356,11 @@ def test_without_pairs_the_chains_go_on_alone_and_a_reason_is_said(cache):
   assert found == FoundPairs(bare, notes=('found no pairs because of the weather; goes on unpaired',))
 
 
-PROCESS = textwrap.dedent("""
-    import sys, time
-    sys.path.insert(0, sys.argv[1])
-    import test_search_pairs as t
-    class Slow(t.ChainEngine):
-      def search(self, parts, watch):
-        print('searching', *parts, flush=True)
-        time.sleep(float(sys.argv[3]))
-        yield from super().search(parts, watch)
-    cache = t.SearchCache(sys.argv[2])
-    print('found', *(one.num_rows for one in t.found_pairs(Slow(), cache, [sys.argv[4:]])), flush=True)
-""")
-
-
 @pytest.mark.slow
 def test_two_processes_at_once_search_for_a_chain_once(cache):
-  here = os.path.dirname(os.path.abspath(__file__))
-
-  def process(seconds, *chains):
-    command = [sys.executable, '-c', PROCESS, here, str(cache.folder), str(seconds), *chains]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-  first = process(2.0, 'MKV', 'AAA')
+  first = process('pairs', cache, 2.0, 'MKV', 'AAA')
   assert first.stdout.readline() == 'searching MKV AAA\n'
-  second = process(0, 'AAA', 'GGG')
+  second = process('pairs', cache, 0, 'AAA', 'GGG')
   out, _ = second.communicate(timeout=60)
   assert out == 'searching GGG\nfound (3, 3)\n'
   assert first.communicate(timeout=60)[0] == 'found (3, 3)\n'

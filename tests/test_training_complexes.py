@@ -13,7 +13,7 @@ import small_cache
 from alphafold_jax import cli, fields
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import encode
-from alphafold_jax.data.training import assembled, assemblies, complex_examples, complexes
+from alphafold_jax.data.training import assembled, assemblies, complex_examples, complex_making, complexes
 from alphafold_jax.data.training.cache import open_cache
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.data.training.complex_examples import whole_complex
@@ -198,6 +198,12 @@ def test_a_cache_from_before_has_no_complexes(tmp_path):
     TrainingSet([cache], SPEC, seed=0, batch_size=2)
 
 
+def test_of_two_complexes_of_one_name_the_second_is_told_and_left_out(cache):
+  both = [assemblies.ChainAssembly('twin', ('a', other), ((), ()), f'line {i}') for i, other in ((1, 'b'), (2, 'a2'))]
+  made, skipped = complex_making.make_complexes(cache, both)
+  assert [one.chains for one in made] == [('a', 'b')] and skipped == [('line 2', 'complex twin was taken already')]
+
+
 # Examples
 
 
@@ -207,6 +213,39 @@ def test_a_share_of_the_examples_are_complexes_that_may_be_trained_on(cache):
   assert set(names) == {'a', 'b', 'a2', 'lone', 'a2b', 'A+B'}  # not x, which holds a test chain
   assert abs(np.mean([name in ('a2b', 'A+B') for name in names]) - 0.5) < 0.1
   assert examples.complexes.removed == {'split test': 1}
+
+
+def test_complexes_of_one_cluster_share_its_probability_and_long_ones_are_accepted_more(cache):
+  pool = complex_examples.ComplexPool([cache], SPEC)
+  a2b, pair = (pool.entries.index(complexes_of(cache)[name]) for name in ('a2b', 'A+B'))
+  assert pool.num_clusters == 1 and np.diff(pool._cumulative, prepend=0)[[a2b, pair]].tolist() == [0.5, 0.5]
+  other = dataclasses.replace(complexes_of(cache)['a2b'], id='other', cluster='c')
+  spec = dataclasses.replace(SPEC, length_cap=100)  # 52 of 100 residues beside 82 of them twice
+  wider = complex_examples.ComplexPool([StandIn(cache, (*cache.complexes, other))], spec)
+  shares = dict(zip([one.id for one in wider.entries], np.diff(wider._cumulative, prepend=0)))
+  weights = {'a2b': 0.82 / 2, 'A+B': 0.52 / 2, 'other': 0.82}
+  assert shares == pytest.approx({name: weight / sum(weights.values()) for name, weight in weights.items()})
+
+
+class StandIn:
+  """A cache with other complexes or entries."""
+
+  def __init__(self, cache, complexes, entries=None):
+    self.entries, self.places, self.complexes = entries or cache.entries, cache.places, complexes
+
+
+def test_complexes_with_a_predicted_chain_are_not_trained_on(cache):
+  entries = [dataclasses.replace(one, is_distillation=one.id == 'a2') for one in cache.entries]
+  pool = complex_examples.ComplexPool([StandIn(cache, cache.complexes, entries)], SPEC)
+  assert [one.id for one in pool.entries] == ['A+B'] and pool.removed['predicted structure'] == 1
+
+
+def test_the_resolution_of_a_complex_is_that_of_its_worst_chain(cache, monkeypatch):
+  whole = assembled.assemble(complexes_of(cache)['a2b'], lambda name: cache[cache.places[name]])
+  records = [dataclasses.replace(one, resolution=value) for one, value in zip(whole.records, (1.5, 3.5, 2.5))]
+  changed = dataclasses.replace(whole, records=tuple(records))
+  monkeypatch.setattr(complex_examples, 'assemble', lambda *_: changed)
+  assert whole_complex(cache, 0, SPEC, 1).targets.resolution == 3.5
 
 
 def test_without_complexes_the_examples_are_as_before(cache):

@@ -31,7 +31,7 @@ from alphafold_jax.screen import number
 MAX_ROWS = 40_960  # that go to the device
 _NO_LETTER = re.compile('[^A-Za-z]')
 _CONSENSUS = re.compile(r'(.*[_|.-])?consensus(/\d+-\d+)?', re.IGNORECASE)  # as HH-suite and alignment viewers name it
-_DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
+_NO_COLUMN = str.maketrans('', '', string.ascii_lowercase + '.')
 
 _TOKENS = np.full(256, residues.UNKNOWN, np.int32)
 _TOKENS[[ord(letter) for letter in residues.LETTER_TO_TOKEN]] = list(residues.LETTER_TO_TOKEN.values())
@@ -211,12 +211,17 @@ def _query_letters(record: FastaRecord, source: str) -> tuple[str, list[str]]:
   return letters.upper(), [] if letters.isupper() else [note]
 
 
+def in_columns(row: str) -> str:
+  """The letters of an A3M row that stand in the query's columns: without dots and insertions, which are lower case."""
+  return row.translate(_NO_COLUMN)
+
+
 def _aligned_rows(records: list[FastaRecord], query: str, source: str) -> tuple[list[str], list[str]]:
   """Each record's letters without '.', and those in the query's columns: upper case or '-', as many as residues."""
   rows, aligned = [query], [query]
   for record in records[1:]:
     row = record.text.replace('.', '')
-    letters = row.translate(_DROP_LOWER)
+    letters = in_columns(row)
     if (width := len(letters)) != len(query):
       hint = ' (lower-case letters are insertions and do not count)' if len(row) != width else ''
       raise InputError(

@@ -75,7 +75,7 @@ class Chains:
     lengths = tuple(lengths) or (len(sequence),)
     if not all(is_whole(length, 0) for length in lengths):
       raise wrong('lengths', lengths, 'must be the residues of each chain, whole numbers')
-    if sum(lengths) != len(sequence) or min(lengths) < 0:
+    if sum(lengths) != len(sequence):
       raise InputError(f'chains of {_sum(lengths)} residues; the sequence has {len(sequence)}')
     return cls(tuple(sequence[span] for span in spans(lengths)), tuple(names))
 

@@ -19,10 +19,8 @@ from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import align
 from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.structures import Chain, read_chains
-from alphafold_jax.data.templates import Template, stack_templates, template_from_chain
+from alphafold_jax.data.templates import MIN_COVERAGE, MIN_IDENTITY, Template, stack_templates, template_from_chain
 from alphafold_jax.errors import InputError
-
-MIN_IDENTITY, MIN_COVERAGE = 0.25, 0.1  # of a chain placed by sequence alone, as for single templates
 
 
 class PlacedComplex(NamedTuple):

@@ -8,9 +8,9 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data.chains import Chains
-from alphafold_jax.data.complex_templates import MIN_COVERAGE, MIN_IDENTITY, place_complex
+from alphafold_jax.data.complex_templates import place_complex
 from alphafold_jax.data.structures import read_chains
-from alphafold_jax.data.templates import Template, template_from_structure
+from alphafold_jax.data.templates import MIN_COVERAGE, MIN_IDENTITY, Template, template_from_structure
 from alphafold_jax.errors import InputError
 
 _log = logging.getLogger(__name__)

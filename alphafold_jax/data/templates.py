@@ -28,7 +28,8 @@ from alphafold_jax.one_line import one_line
 _log = logging.getLogger(__name__)
 _MIN_ALIGNED = 10  # residues with a CA atom
 _MIN_SAME = 0.9  # identity at which the sequence in an alignment and that in the file are one protein
-_DOUBTFUL_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess, and given pairs may be shifted
+MIN_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess, and given pairs may be shifted
+MIN_COVERAGE = 0.1  # of the query, by a structure that is aligned by sequence alone
 _MAX_CA_STEP = 150.0  # Å between consecutive residues, as in AlphaFold: beyond, the file is nonsense
 ResidueMap = Mapping[int, int] | Sequence[tuple[int, int]]  # query index and index in the chain's sequence, from 0
 
@@ -82,7 +83,7 @@ def template_from_structure(
     found, pairs = _best_chain(query_sequence, path, chain)
   name = f'{Path(path).name.split(".")[0]}_{found.id}'
   template = template_from_chain(query_sequence, found, pairs, name=name, source=str(path))
-  if template.identity < _DOUBTFUL_IDENTITY:
+  if template.identity < MIN_IDENTITY:
     is_given = residue_map is not None or alignment is not None
     advice = 'check that its indices count from 0 in the sequence of the chain' if is_given else 'give an alignment'
     what = 'residues given for' if is_given else 'residues aligned to'

@@ -132,7 +132,7 @@ def _improved(comparison: ChainComparison, start: Assignment) -> Assignment:
   """Exchanges the partners of two chains, or a partner with a chain that is left over, until nothing is gained."""
   num_true, num_predicted = comparison.allowed.shape
   places = [*start, *(m for m in range(num_predicted) if m not in start)]  # the last ones are left over
-  total, gained = comparison.total(start), True
+  gained = True
   while gained:
     gained = False
     for i, j in itertools.combinations(range(len(places)), 2):
@@ -140,8 +140,8 @@ def _improved(comparison: ChainComparison, start: Assignment) -> Assignment:
       changed[i], changed[j] = places[j], places[i]
       if not _is_allowed(comparison.allowed, changed, (i, j)):
         continue
-      if (new := comparison.total(tuple(changed[:num_true]))) > total + _EQUAL:
-        places, total, gained = changed, new, True
+      if comparison.is_better(tuple(changed[:num_true]), tuple(places[:num_true]), _EQUAL):
+        places, gained = changed, True
   return tuple(places[:num_true])
 
 

@@ -14,6 +14,7 @@ from alphafold_jax.interfaces import expected
 from alphafold_jax.interfaces.clashes import Clashes, find_clashes
 from alphafold_jax.interfaces.layout import ChainLayout
 from alphafold_jax.interfaces.pairs import PAE_CUTOFF, ChainPairs, chain_pairs
+from alphafold_jax.naming import pair_name
 from alphafold_jax.one_line import one_line
 
 _CA, _CB = residues.ATOM_INDEX['CA'], residues.ATOM_INDEX['CB']
@@ -78,10 +79,10 @@ class Interfaces:
     return row.join(both, both.T).round(row.digits)
 
   def by_direction(self, name: str, chains: Sequence[str]) -> dict[str, float]:
-    """A score by names of the aligned and the scored chain: 'A-B', and 'B-A' if that may differ."""
+    """A score by names of the aligned and the scored chain: 'A-B', and 'B-A' if that may differ (`pair_name`)."""
     matrix, row = self.matrix(name), SCORES[name]
     pairs = [(i, j) for i in range(len(chains)) for j in range(len(chains)) if i < j or i > j and row.is_directed]
-    return {f'{chains[i]}-{chains[j]}': float(matrix[i, j]) for i, j in pairs}
+    return {pair_name(chains[i], chains[j]): float(matrix[i, j]) for i, j in pairs}
 
   def by_pair(self, chains: Sequence[str]) -> dict[str, dict[str, float]]:
     """All scores of each pair of chains by their names, such as 'A-B', one value for both directions."""
@@ -89,7 +90,7 @@ class Interfaces:
     columns = {name: self.joined(name)[upper].tolist() for name in SCORES}
     columns |= {name: list(map(int, columns[name])) for name, row in SCORES.items() if not row.digits}
     pairs, rows = itertools.combinations(chains, 2), zip(*columns.values(), strict=True)
-    return {f'{first}-{second}': dict(zip(columns, row)) for (first, second), row in zip(pairs, rows, strict=True)}
+    return {pair_name(*pair): dict(zip(columns, row)) for pair, row in zip(pairs, rows, strict=True)}
 
   def best(self, name: str) -> float:
     """A score of the best interface."""

@@ -10,7 +10,7 @@ import collections
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from alphafold_jax.naming import listed
+from alphafold_jax.naming import listed, pair_name
 from alphafold_jax.output.tables import aligned, csv_text, decimals
 from alphafold_jax.screen import number
 
@@ -96,7 +96,7 @@ def _rows(target: Any) -> Iterator[dict[str, Any]]:
 
 
 def _joined(chains: Sequence[str] | None) -> str:
-  return '' if chains is None else '-'.join(chains)
+  return '' if chains is None else pair_name(*chains)
 
 
 def _shown(row: dict[str, Any], name: str) -> str:

@@ -143,12 +143,17 @@ def _asym_units(chains: list[list[Residue]], ids: Sequence[str], description: st
 
 
 def _identifiers(names: Sequence[str]) -> list[str]:
-  """Names of chains as a CIF code: other characters are replaced, and what is then there twice is numbered."""
-  found: list[str] = []
-  for name in names:
-    code = re.sub(r'[^A-Za-z0-9_-]', '_', name)
-    found.append(next(one for i in itertools.count() if (one := f'{code}_{i}' if i else code) not in found))
-  return found
+  """Names of chains as CIF codes: those that are one stay, others get other characters and a number where one is taken.
+
+  ('a_b', 'a b', 'β') -> ['a_b', 'a_b_1', '_'].
+  """
+  codes = [re.sub(r'[^A-Za-z0-9_-]', '_', name) for name in names]
+  taken = {name for name, code in zip(names, codes) if name == code}
+  for i, (name, code) in enumerate(zip(names, codes)):
+    if name != code:
+      codes[i] = next(one for k in itertools.count() if (one := f'{code}_{k}' if k else code) not in taken)
+      taken.add(codes[i])
+  return codes
 
 
 def _protocol(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from alphafold_jax import errors
 from alphafold_jax.interfaces import score_matrix
+from alphafold_jax.output import chain_marks
 from alphafold_jax.output.alignment_rows import covered as covered
 from alphafold_jax.output.alignment_rows import grouped_rows
 from alphafold_jax.output.alignment_rows import ranked_rows as ranked_rows
@@ -70,18 +71,18 @@ def coverage(
   sheet = Sheet(576, 324, dpi)
   left = 28 + sheet.width(str(num_seq), 10)
   heading = _heading(title, f'alignment of {num_seq:,} sequence{"s" * (num_seq != 1)}')
-  top = _head(sheet, heading, (left + 500) / 2) + _room(chain_names)
+  top = _head(sheet, heading, (left + 500) / 2) + chain_marks.height(chain_names)
   panel = Panel(sheet, (left, top, 500, 266), (0.5, num_res + 0.5), (1.04 * num_seq, 0))
   fields = np.where(np.isnan(rows)[..., None], np.uint8(255), coloured(np.nan_to_num(rows), 'viridis', 100))
   sheet.paint((left, panel.places(0, num_seq)[1], 500, 266), fields)
   line = panel.places(np.repeat(np.arange(num_res + 1) + 0.5, 2)[1:-1], np.repeat(depth, 2))
   sheet.steps(line, 3, 'white')
   sheet.steps(line, 1.2, 'black')
-  panel.divide(_borders(chain_lengths))
+  chain_marks.divide(panel, chain_lengths)
   for end in ends if len(ends) <= MAX_GROUPS else ():
     _, y = panel.places(0, num_seq - end)
     sheet.rule(left, y, 500, y)
-  _name_chains(panel, chain_lengths, chain_names)
+  chain_marks.write_above(panel, chain_lengths, chain_names)
   panel.border()
   panel.label_x('Position', ticks(1, num_res, 10))
   panel.label_y('Sequences', ticks(0, num_seq, 9))
@@ -100,14 +101,14 @@ def plddt(
   legend_rows = -(-len(shown) // 2) + (hidden > 0)
   sheet = Sheet(684, 312 + 12 * legend_rows, dpi)
   names, lengths = several_chains(predictions[0]), chain_lengths(predictions[0])
-  top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341) + _room(names)
+  top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341) + chain_marks.height(names)
   panel = Panel(sheet, (44, top, 638, 266), (0.5, num_res + 0.5), (100, 0))
   for low, high, colour, name in PLDDT_BANDS:
     (_, upper), (_, lower) = panel.places(0, high), panel.places(0, low)
     sheet.fill((44, upper, 638, lower), _paled(colour))
     sheet.write(642, (upper + lower) / 2 - 5, f'{name}\n{low}–{high}', 8, 'lm', '#404040')
-  panel.divide(_borders(lengths))
-  _name_chains(panel, lengths, names)
+  chain_marks.divide(panel, lengths)
+  chain_marks.write_above(panel, lengths, names)
   colours = [_hex(colour_map('plasma')[int(i)]) for i in np.linspace(0, 204, max(len(predictions), 2))]
   lines = [(text, colour, 1.1) for text, colour in zip(shown, colours)]
   lines[0] = (*lines[0][:2], 1.6)
@@ -140,7 +141,7 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
     panel = _pae_panel(sheet, (left, top, left + side, top + side), prediction, label)
     numbers = ticks(1, len(prediction.aatype), 5)
     panel.label_x('Scored residue', numbers, 7)
-    chains = _chain_ticks(panel, chain_lengths(prediction), several_chains(prediction), 7)
+    chains = chain_marks.named_ticks(panel, chain_lengths(prediction), several_chains(prediction), 7, down=True)
     panel.label_y('' if i % columns else 'Aligned residue', chains or numbers, 7)
   middle, half = head + 26 + (rows * (side + 60) - 60) / 2, 0.38 * min(rows * side, 2 * side)
   right = 44 + columns * (side + 34) - 22
@@ -184,10 +185,9 @@ def _interface_panel(
   panel.border()
   _label_panel(panel, label)
   names, ones = several_chains(prediction), [1] * len(scores)
-  ticks_of_chains, cell = _chain_ticks(panel, ones, names, 7), (box[2] - box[0]) / len(scores)
-  panel.label_y('', ticks_of_chains, 7)
-  panel.label_x('', {place: name for place, name in ticks_of_chains.items() if sheet.width(name, 7) < cell}, 7)
-  if cell >= 20:
+  panel.label_y('', chain_marks.named_ticks(panel, ones, names, 7, down=True), 7)
+  panel.label_x('', chain_marks.named_ticks(panel, ones, names, 7), 7)
+  if (box[2] - box[0]) / len(scores) >= 20:
     for i, j in np.ndindex(*scores.shape):
       x, y = panel.places(j + 1, i + 1)
       sheet.write(x, y, f'{scores[i, j]:.2f}', 7, colour='white' if scores[i, j] > 0.55 else 'black')
@@ -219,7 +219,7 @@ def _pae_panel(sheet: Sheet, box: tuple[float, float, float, float], prediction:
   edges = 0.5, len(values) + 0.5
   panel = Panel(sheet, box, edges, edges)
   sheet.paint(box, coloured(_shrink(values), 'Greens_r', MAX_PAE))
-  panel.divide(_borders(chain_lengths(prediction)), across=True)
+  chain_marks.divide(panel, chain_lengths(prediction), across=True)
   panel.border()
   _label_panel(panel, label)
   return panel
@@ -295,32 +295,6 @@ def several_chains(prediction: PredictionRecord) -> tuple[str, ...]:
   """The names of the chains; none of a single one, which is named nowhere in a picture."""
   names = prediction.chains
   return names if len(names) > 1 else ()
-
-
-def _room(names: Sequence[str]) -> float:
-  """What names of chains above a panel take."""
-  return 10 if names else 0
-
-
-def _name_chains(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float = 8) -> None:
-  """Writes the names of chains above a panel, those for which there is room."""
-  ends = panel.places(np.cumsum([0, *lengths]) + 0.5, 0)[:, 0]
-  for name, start, end in zip(names, ends, ends[1:]):
-    if panel.sheet.width(name, size) < end - start:
-      panel.sheet.write((start + end) / 2, panel.box[1] - 6, name, size)
-
-
-def _chain_ticks(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float) -> dict[float, str]:
-  """The names of chains at the left of their middles, those for which there is room; none of a single chain."""
-  ends = np.cumsum([0, *lengths]) + 0.5
-  heights = np.diff(panel.places(0, ends)[:, 1])
-  rows = zip(names, (ends[1:] + ends[:-1]) / 2, heights)
-  return {float(middle): panel.sheet.fitted(name, size, 26) for name, middle, height in rows if height > size}
-
-
-def _borders(lengths: Sequence[int]) -> list[float]:
-  """Positions between chains."""
-  return [float(border) + 0.5 for border in np.cumsum(lengths)[:-1]]
 
 
 def _paled(colour: str) -> str:

@@ -307,7 +307,9 @@ def _check_scores(prediction: PredictionRecord, name: str, values: Any) -> None:
 
 
 def _not_finite(prediction: PredictionRecord, i: Any, what: str, value: Any) -> errors.NumericalError:
+  asym_id = np.asarray(prediction.asym_id).tolist()
+  chain = prediction.chains[list(dict.fromkeys(asym_id)).index(asym_id[i])]
   return errors.NumericalError(
-    f'residue {int(prediction.residue_index[i]) + 1} of chain {int(prediction.asym_id[i])}: {what} is {value}, '
-    'not a finite number; nothing was written; run again in float32'
+    f'residue {int(prediction.residue_index[i]) + 1} of chain {chain}: {what} is {value}, not a finite number; nothing '
+    'was written; run again in float32'
   )

@@ -16,11 +16,10 @@ from alphafold_jax.data.chains import Chains
 from alphafold_jax.data.complexes import ComplexAlignment
 from alphafold_jax.search import pairing
 from alphafold_jax.search.cache import key_of
-from alphafold_jax.search.finding import Search, alignment_text
+from alphafold_jax.search.finding import RECENT, Search, alignment_text
 from alphafold_jax.search.found import ComplexResult, Found, FoundComplex, FoundPairs, Watch
 
 _CHAINS_SHARE = 0.5  # of the time, where there are pairs to be found as well
-_RECENT = 8  # results for chains that are kept in memory while complexes are put together
 
 
 def key(search: Search, chains: Sequence[str]) -> str:
@@ -70,7 +69,7 @@ def _paired(
 ) -> Iterator[ComplexResult]:
   """The results for some of the complexes, whose chains were searched for."""
 
-  @functools.lru_cache(_RECENT)
+  @functools.lru_cache(RECENT)
   def again(chain: str) -> Found:
     ((_, found),) = search.find([chain], lambda done, text: None)  # kept a moment ago
     if not isinstance(found, Found):

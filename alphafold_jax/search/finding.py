@@ -27,7 +27,7 @@ from alphafold_jax.search.found import (
 )
 
 _ENGINE_SHARE = 0.8  # of the time, where templates are searched for as well
-_RECENT = 8  # results for chains that are kept in memory while complexes are put together
+RECENT = 8  # results for chains that are kept in memory while complexes are put together
 
 
 class Search:
@@ -239,7 +239,7 @@ class _PairSearch:
       return
     self._recent[name] = found
     self._recent.move_to_end(name)
-    while len(self._recent) > _RECENT:
+    while len(self._recent) > RECENT:
       self._recent.popitem(last=False)
 
 

@@ -6,16 +6,14 @@ of it, in the order of the taxon's number. The taxon is said in a row's name: 'U
 """
 
 import re
-import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from alphafold_jax.choices import COMPLETE
-from alphafold_jax.data.alignment import Alignment, parse_a3m
+from alphafold_jax.data.alignment import Alignment, in_columns, parse_a3m
 from alphafold_jax.search.found import FoundPairs
 
 _TAXON = re.compile(r' TaxID=(\d+)$')
-_NO_COLUMN = str.maketrans('', '', string.ascii_lowercase + '.')
 
 
 def with_taxon(name: str, taxon: int) -> str:
@@ -77,7 +75,7 @@ def distinct(sequence: str, alignments: Iterable[str], most: int | None = None) 
   seen, kept = {sequence}, [f'query\n{sequence}']
   for record in records[: most and most - 1]:
     name, _, row = record.partition('\n')
-    letters = row.translate(_NO_COLUMN)
+    letters = in_columns(row)
     if letters not in seen:
       seen.add(letters)
       kept.append(f'{name}\n{row}')

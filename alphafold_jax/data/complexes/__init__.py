@@ -9,7 +9,7 @@ merging     all of them side by side: the one alignment that features are made o
 texts       of A3M texts that are given chain by chain
 """
 
-from alphafold_jax.data.complexes.a3m import as_text, parse, parse_pairs
+from alphafold_jax.data.complexes.a3m import as_text, parse
 from alphafold_jax.data.complexes.alignments import ComplexAlignment, bare
 from alphafold_jax.data.complexes.arrays import from_arrays, to_arrays
 from alphafold_jax.data.complexes.merging import COLABFOLD, DEEPMIND, FOR_MONOMER_MODELS, Merging, merge
@@ -30,7 +30,6 @@ __all__ = [
   'of_texts',
   'paired_by_species',
   'parse',
-  'parse_pairs',
   'species',
   'to_arrays',
 ]

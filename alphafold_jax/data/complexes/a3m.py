@@ -17,7 +17,6 @@ chain that has no rows of its own the sequence alone is its unpaired alignment.
 """
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -86,42 +85,6 @@ def _own_names(alignment: Alignment, index: int, num_chains: int) -> Alignment:
   headers = [name.split('\t') for name in alignment.names]
   names = (parts[index] if len(parts) >= num_chains else ' '.join(parts) for parts in headers)
   return dataclasses.replace(alignment, names=tuple(names))
-
-
-def parse_pairs(text: str, queries: Sequence[str], source: str) -> tuple[Alignment, ...]:
-  """Reads paired rows that stand in a block for each chain, as a server answers: row k of one beside row k of others.
-
-  Args:
-    text: A3M blocks divided by NUL, each under the chain's own sequence; several blocks of a chain are joined.
-    queries: the distinct chains in their order; their blocks are headed 101, 102, ...
-    source: names the text in messages.
-
-  Raises:
-    InputError: a chain has no block, or its rows are not aligned to it.
-  """
-  blocks: dict[str, list[Alignment]] = {}
-  for block in filter(str.strip, text.split('\0')):
-    alignment, _ = parse_rows(block, source, None)
-    blocks.setdefault(alignment.names[0], []).append(alignment)
-  found = []
-  for id, query in enumerate(queries, start=FIRST_ID):
-    parts = blocks.get(str(id), [])
-    if not parts or any(part.query != query for part in parts):
-      raise InputError(f'{source}: no block of paired rows under the header {id} and the sequence {query[:30]}...')
-    parts = [parts[0], *(rows_of(part, slice(1, None)) for part in parts[1:])]
-    found.append(_joined(parts))
-  return tuple(found)
-
-
-def _joined(parts: Sequence[Alignment]) -> Alignment:
-  """The rows of several alignments of a chain, one behind the other."""
-  return Alignment(
-    names=tuple(itertools.chain.from_iterable(part.names for part in parts)),
-    tokens=np.concatenate([part.tokens for part in parts]),
-    deletions=np.concatenate([part.deletions for part in parts]),
-    query=parts[0].query,
-    notes=tuple(dict.fromkeys(itertools.chain.from_iterable(part.notes for part in parts))),
-  )
 
 
 # ------------------------------------------------------------------------------------------ writing

@@ -53,11 +53,6 @@ class ComplexAlignment:
     """The sequence of each distinct chain."""
     return tuple(alignment.query for alignment in self.unpaired)
 
-  @property
-  def num_paired(self) -> int:
-    """Paired rows, without that of the chains themselves."""
-    return len(self.paired[0].tokens) - 1
-
 
 def bare(queries: Iterable[str]) -> ComplexAlignment:
   """The alignments of distinct chains without homologues."""

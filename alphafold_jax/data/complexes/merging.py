@@ -17,7 +17,6 @@ import dataclasses
 import numpy as np
 
 from alphafold_jax.arguments import is_whole, wrong
-from alphafold_jax.choices import PAIR_MODES
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import MAX_ROWS, Alignment, encode
 from alphafold_jax.data.chains import Chains
@@ -30,7 +29,6 @@ from alphafold_jax.naming import listed
 class Merging:
   """Which rows of a complex's alignments are taken."""
 
-  mode: str = 'unpaired_paired'  # one of PAIR_MODES; what is left out leaves the chains themselves
   drop_repeats: bool | None = None  # unpaired rows that a paired row of the chain repeats, taken or not, are left out;
   # None: if the alignments say so
   max_paired: int = 1024  # the first ones; AlphaFold's MSA_CROP_SIZE / 2
@@ -38,8 +36,6 @@ class Merging:
   dense: bool = True  # copies of a chain share its unpaired rows; else each copy has them alone, one below the other
 
   def __post_init__(self) -> None:
-    if self.mode not in PAIR_MODES:
-      raise wrong('pair_mode', self.mode, f'must be one of {", ".join(PAIR_MODES)}')
     for name in ('max_paired', 'max_rows'):
       if not is_whole(getattr(self, name), 1):
         raise wrong(name, getattr(self, name), 'must be a whole number, 1 or more')
@@ -97,7 +93,7 @@ def _num_pairs(pairs: list[Alignment], chains: Chains, merging: Merging) -> int:
   """How many paired rows are taken, with that of the chains themselves; none where their unpaired rows are dense."""
   if len(pairs) == 1:
     return 0 if merging.dense or len(chains) == 1 else 1
-  return 1 if merging.mode == 'unpaired' else min(len(pairs[0].tokens), merging.max_paired)
+  return min(len(pairs[0].tokens), merging.max_paired)
 
 
 def _groups(chains: Chains, dense: bool) -> list[tuple[int, list[slice]]]:
@@ -130,11 +126,8 @@ def _key(sequence: str) -> bytes:
 
 def _unpaired(block: Alignment, pair: Alignment, num_pairs: int, merging: Merging) -> Alignment:
   """The rows of a chain that go below the first `num_pairs` paired ones."""
-  if merging.mode == 'paired':
-    block = rows_of(block, slice(1))
   if num_pairs and merging.drop_repeats:
-    shown = pair.tokens[:1] if merging.mode == 'unpaired' else pair.tokens
-    there = set(_keys(shown))
+    there = set(_keys(pair.tokens))
     block = rows_of(block, [i for i, key in enumerate(_keys(block.tokens)) if key not in there])
   with_residue = int(np.any(pair.tokens[:num_pairs] != residues.GAP, axis=1).sum())
   return rows_of(block, slice(max(merging.max_rows - with_residue, 0)))

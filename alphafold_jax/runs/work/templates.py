@@ -74,8 +74,6 @@ class _FromFiles:
 class GivenStructures(_FromFiles):
   """Structures given by a person, for every protein of the run."""
 
-  MIN_IDENTITY = 0.25  # below, an alignment by sequence alone is a guess
-  MIN_COVERAGE = 0.1  # of the query
   _KINDS = ('.cif', '.mmcif', '.pdb', '.ent')
 
   def __init__(self, path: str | Path):
@@ -115,11 +113,11 @@ class GivenStructures(_FromFiles):
       except InputError as error:
         skipped.append(f'template {file.name} skipped: {error}')
         continue
-      if template.identity < self.MIN_IDENTITY or template.coverage < self.MIN_COVERAGE:
+      if template.identity < templates.MIN_IDENTITY or template.coverage < templates.MIN_COVERAGE:
         skipped.append(
           f'template {template.name} skipped: {template.identity:.0%} of the aligned residues are identical (needed '
-          f'{self.MIN_IDENTITY:.0%}), {template.coverage:.0%} of the protein is covered (needed '
-          f'{self.MIN_COVERAGE:.0%})'
+          f'{templates.MIN_IDENTITY:.0%}), {template.coverage:.0%} of the protein is covered (needed '
+          f'{templates.MIN_COVERAGE:.0%})'
         )
       else:
         found.append(template)

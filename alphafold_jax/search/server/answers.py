@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a server's answers say: the state of a ticket, and the rows of an alignment."""
 
-import string
 from collections.abc import Sequence
 
 from alphafold_jax import untrusted
+from alphafold_jax.data.alignment import in_columns
 from alphafold_jax.data.records import FastaRecord, split_records
 from alphafold_jax.errors import InputError, SearchError
 from alphafold_jax.search.server.client import PassingError
@@ -17,7 +17,6 @@ WAITING = {
 }
 _STATES = (*WAITING, 'UNKNOWN', 'COMPLETE', 'ERROR')
 _REWRITTEN = frozenset('BJOUXZ')  # letters that MMseqs2 may give back as others
-_NO_COLUMN = str.maketrans('', '', string.ascii_lowercase + '.')
 
 
 def state_of(answer: bytes) -> tuple[str, str | None]:
@@ -63,7 +62,7 @@ def rows_of(records: Sequence[FastaRecord], sequence: str, source: str) -> list[
   if len(query) != len(sequence) or any(a != b and a not in _REWRITTEN for a, b in zip(sequence, query, strict=True)):
     raise SearchError(f'{source}: the alignment of {sequence[:30]}... is that of another sequence, {query[:30]}...')
   for record in records:
-    if len(record.text.translate(_NO_COLUMN)) != len(sequence):
+    if len(in_columns(record.text)) != len(sequence):
       raise SearchError(
         f'{source}: row {record.id!r} of the alignment of {sequence[:30]}... has another number of '
         f'columns than the {len(sequence)} of the query'

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that find known structures by an alignment, behind one interface."""
 
-import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from alphafold_jax import installed
+from alphafold_jax.data.alignment import in_columns
 from alphafold_jax.search import databases
 from alphafold_jax.search.databases import FASTA, HHSUITE, Database
 from alphafold_jax.search.finding import alignment_text
 from alphafold_jax.search.found import Found, TemplateEngine, TemplateHit, Watch
 from alphafold_jax.search.templates import hhsearch, hmmsearch
-
-_DROP_LOWER = str.maketrans('', '', string.ascii_lowercase)
 
 
 class _Engine:
@@ -35,7 +33,7 @@ def _distinct(a3m: str) -> str:
   """An alignment without the rows that repeat the columns of an earlier one."""
   first: dict[str, str] = {}  # record by its letters in the query's columns
   for record in ('\n' + a3m.strip()).split('\n>')[1:]:
-    first.setdefault(record.partition('\n')[2].translate(_DROP_LOWER), f'>{record}\n')
+    first.setdefault(in_columns(record.partition('\n')[2]), f'>{record}\n')
   return ''.join(first.values())
 
 
