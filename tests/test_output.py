@@ -252,8 +252,8 @@ def test_pdb_refuses_63_chains_and_mmcif_names_them_all():
 @pytest.mark.parametrize(
   ('given', 'written'),
   [
-    (('A*', 'A_', 'A+'), ['A_', 'A__1', 'A__2']),
-    (('A*', 'A__1', 'A_'), ['A_', 'A__1', 'A__2']),
+    (('A*', 'A_', 'A+'), ['A__1', 'A_', 'A__2']),
+    (('A*', 'A__1', 'A_'), ['A__2', 'A__1', 'A_']),
     (('\u03b1', '\u03b2'), ['_', '__1']),
     (('A-1', 'a-1'), ['A-1', 'a-1']),
   ],
