@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training on complexes, from a file to an interface: a small network learns a heterodimer and a homodimer by heart.
 
-The homodimer is two neighbours in a ring, each of which meets the other with a side of its own: in which order its
-chains are called first and second makes two complexes of it. The orders take turns as targets, so nothing could be
-learnt unless the copies were put right.
+The homodimer is two neighbours in a ring, each of which meets the other with a side of its own: which of them is called
+the first makes two complexes of it, 9.8 Å apart. (Those of a dimer about a twofold axis, such as 1A2K, are the same.)
+The two take turns as targets, so that little would be learnt unless the copies were put right: without copies to choose
+from, the same program came to DockQ 0.16 in 1,000 steps.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import small_experiment
 from complex_cases import AXIS, FOURFOLD, placed
-from test_overfitting import QUICKER, compiled_fast
+from learning import QUICKER, compiled_fast
 
 from alphafold_jax import config as configs
 from alphafold_jax import experiments
@@ -25,7 +26,7 @@ from alphafold_jax.data.structures import Chain
 from alphafold_jax.data.training import cache, feeding, training_set
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.geometry import superposition
-from alphafold_jax.train import complex_validation, specs
+from alphafold_jax.train import complex_validation, specs, validation
 from alphafold_jax.train import step as steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -33,7 +34,7 @@ LENGTH = 20  # of each chain
 _NO_LOSS = ('chain_centres', 'masked_msa', 'plddt', 'experimentally_resolved', 'pae', 'violation')
 CHANGES = {
   'model.templates': None,
-  'model.extra_msa.num_block': 0,  # half of what is left compiles
+  'model.extra_msa.num_block': 0,  # a third less to compile
   'model.c_s': 32,
   'model.embedder.c_z': 32,
   'model.structure.c_s': 32,
@@ -146,6 +147,6 @@ def test_a_homodimer_whose_copies_change_their_order_is_learnt_to_dockq_above_0_
 
   state = learnt(fresh, some_steps, orders, config)
   assert min(score(state, order, config) for order in orders) > 0.8, int(state.step)
-  predicted, _ = complex_validation.validation.fold(specs.make_validation_spec(config), state.ema, batch, 1)
+  predicted, _ = validation.fold(specs.make_validation_spec(config), state.ema, batch, 1)
   as_numbered = [complex_validation.score_interfaces(order, predicted)[0].score for order in orders]
   assert max(as_numbered) > 0.8 and min(as_numbered) < 0.23  # one of the two was learnt, not their mean
