@@ -43,5 +43,10 @@ _RUN = {
 }
 
 
+def sizes():
+  """The changes that make any experiment such a run."""
+  return SIZES | _RUN
+
+
 def get_config():
-  return config.changed(experiments.experiment_config('train_mini', 'model_3_ptm'), SIZES | _RUN)
+  return config.changed(experiments.experiment_config('train_mini', 'model_3_ptm'), sizes())

@@ -16,6 +16,7 @@ import small_experiment
 from alphafold.model import config as official_config
 from alphafold.model import data as official_data
 from alphafold.model import model as official_model
+from parity import complexes
 from parity.case import relative_error
 
 from alphafold_jax import cli, experiments, prediction, schema
@@ -114,6 +115,26 @@ def test_the_averaged_parameters_are_exported(wide_run, averaged, tmp_path):
   assert sorted(arrays) == sorted(averaged)
   for name, array in arrays.items():
     np.testing.assert_array_equal(array, averaged[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_an_exported_network_of_complexes_gives_the_same_prediction_in_alphafold_colabfold(tmp_path):
+  case = complexes.CASES[0]  # whose programs the tests of parity compile as well
+  network = complexes.our_configuration(case)
+  changes = {key: case.num_block for key in DEPTH} | {key: network.sampling[key.split('.')[1]] for key in ROWS}
+  config = experiments.experiment_config('train_multimer', case.model)
+  config = configs.changed(config, {f'model.{key}': value for key, value in changes.items()})
+  averaged = official.from_official(random_official(network, seed=6), config.model)
+  state = steps.initial_state(specs.make_step_spec(config), jax.random.key(0), random_params(config.model, seed=4))
+  run = save(tmp_path / 'run', config, dataclasses.replace(state, ema=averaged))
+  (tmp_path / 'params').mkdir()
+  export(run, tmp_path / 'params' / f'params_{case.model}.npz')
+
+  theirs = official_data.get_model_haiku_params(case.model, str(tmp_path))
+  (found,) = complexes.errors_with(case, averaged, theirs, num_pass=1)
+  assert {'positions', 'pLDDT', 'PAE', 'pTM', 'ipTM'} <= set(found)
+  for name, error in found.items():
+    assert error <= 1e-4, name
 
 
 # ------------------------------------------------------------------------------------------ there and back

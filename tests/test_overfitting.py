@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole of training, from a file to a structure: a small network learns one protein by heart."""
 
-import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_experiment
+from learning import QUICKER, compiled_fast
 
 from alphafold_jax import config as configs
 from alphafold_jax.data.training import cache, feeding, training_set
@@ -37,15 +37,6 @@ CHANGES = {
   'step.max_passes': 1,
 }
 STEPS_AT_ONCE, MOST_STEPS = 50, 1000
-QUICKER = {'xla_backend_optimization_level': 1}  # for steps that run hundreds of times: as fast, compiled in less time
-
-
-@contextlib.contextmanager
-def compiled_fast():
-  """For programs that run a few times."""
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])

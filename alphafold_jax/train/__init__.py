@@ -6,6 +6,7 @@ step        one step: recycling, the loss, its gradient, the update
 sharding    the step over a mesh of devices, or under `jax.pmap`
 checkpoints the state of a run, saved and restored
 validation  whole chains predicted and scored during the run
+complex_validation  whole complexes likewise, by DockQ
 watch       metrics.csv, TensorBoard events, the log
 curves      the same numbers as a picture
 specs       the specs of the parts, from an experiment's configuration

@@ -42,8 +42,9 @@ def draw(directory: Path) -> Path:
   terms.set_title('its terms, unweighted')
   terms.legend(fontsize='small', ncols=2)
   if validation:
-    for name, label in (('lddt_ca', 'lDDT-Cα'), ('tm', 'TM-score')):
-      scores.plot(validation['samples'], validation[name], marker='.', label=label)
+    for name, label in (('lddt_ca', 'lDDT-Cα'), ('tm', 'TM-score'), ('dockq', 'DockQ')):
+      if name in validation:  # runs on single chains have no DockQ
+        scores.plot(validation['samples'], validation[name], marker='.', label=label)
     scores.plot(validation['samples'], validation['plddt'] / 100, linestyle=':', label='pLDDT / 100')
     scores.set_ylim(0, 1)
     scores.legend()

@@ -19,7 +19,7 @@ from alphafold_jax import atomic, compiled_once, sharing
 from alphafold_jax.data.training import cache, feeding, phased, training_set
 from alphafold_jax.errors import InputError, NumericalError
 from alphafold_jax.screen import Display, Screen, number, reporting
-from alphafold_jax.train import parameters, phases, sharding, specs, validation, watch
+from alphafold_jax.train import complex_validation, parameters, phases, sharding, specs, validation, watch
 from alphafold_jax.train import step as steps
 from alphafold_jax.train.checkpoints import Checkpoints
 from alphafold_jax.train.step import Metrics, TrainState
@@ -101,6 +101,11 @@ class Run:
     self.unvalidated = ''  # why, where validation is asked for
     if wanted and not self.validation:
       self.unvalidated = validation.describe_absence(caches, *chosen)
+    self.validation_complexes, self.no_complex = [], ''  # and why there are none, where complexes are trained on
+    if self.validation and any(phase.data.complex_fraction for phase in self.phases):
+      self.validation_complexes = complex_validation.choose_complexes(caches, self.phases[0].data, wanted, *chosen)
+      if not self.validation_complexes:
+        self.no_complex = complex_validation.describe_absence(caches, *chosen)
 
     self.num_steps = self.run.num_samples // self.spec.batch_size
     if self.run.num_samples and not self.num_steps:
@@ -241,6 +246,10 @@ class Run:
       _log.warning('no validation: %s; or leave it out: run.validate_every=0', self.unvalidated)
     else:
       _log.info(number(len(self.validation), 'validation chain'))
+    if self.validation_complexes:
+      _log.info('complexes to validate with: %d', len(self.validation_complexes))
+    if self.no_complex:
+      _log.warning('no validation of complexes: %s', self.no_complex)
     what = 'going on after' if self.first_step else 'from'
     _log.info(
       '%s step %d, to step %d (%s)', what, self.first_step, self.num_steps, number(self.run.num_samples, 'sample')
@@ -286,7 +295,8 @@ class Run:
     params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.ema)
     passes = phases.at(self.phases, step - 1).step.max_passes
     scored = validation.score_chains(self.validation_spec, params, self.validation, passes)
-    means = validation.mean_scores(scored)
+    docked = complex_validation.score_complexes(self.validation_spec, params, self.validation_complexes, passes)
+    means = validation.mean_scores(scored) | complex_validation.mean_scores(docked)
     self.watch.validation(step, step * self.spec.batch_size, means)
     return means['lddt_ca']
 

@@ -80,41 +80,48 @@ def describe_absence(caches: Sequence[TrainingCache], max_length: int, split: st
 
 
 @functools.cache
-def folder(spec: AlphaFoldSpec, num_passes: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
-  """Compiles the prediction of one chain: (params, key, batch) -> C-alpha positions [N, 3] Å, pLDDT [N]."""
+def _folder(spec: AlphaFoldSpec, num_passes: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+  """Compiles a prediction: (params, key, batch) -> atom positions [N, 37, 3] Å, pLDDT [N]."""
   network = alphafold.network(spec)
 
   def fold(params, key, batch):
     context = network.prepare(params, key, batch)
     outputs = recycling.recycle(network, params, key, batch, context, num_passes)
-    return outputs.structure.atom_positions[:, _CA], confidence.plddt(outputs.logits.plddt)
+    return outputs.structure.atom_positions, confidence.plddt(outputs.logits.plddt)
 
   return jax.jit(fold)
+
+
+def fold(spec: AlphaFoldSpec, params: Any, batch: schema.Batch, num_passes: int) -> tuple[np.ndarray, np.ndarray]:
+  """Predicts a chain or a complex; those of equal padded size share a compilation.
+
+  Args:
+    spec: of the network, as it predicts
+    params: the averaged parameters
+    batch: unpadded, N residues
+    num_passes: of the network
+
+  Returns:
+    atom positions [N, 37, 3] Å, and pLDDT [N], 0..100
+  """
+  devices.start()
+  num_res = len(batch.aatype)
+  if batch.targets is not None:  # the network looks at none; without copies all batches are of one form
+    batch = dataclasses.replace(batch, targets=dataclasses.replace(batch.targets, copy_positions=None, copy_mask=None))
+  sizes = {'num_res': padding.residue_bucket(num_res), 'num_seq': padding.msa_depth_bucket(len(batch.msa.tokens))}
+  padded = jax.tree.map(jnp.asarray, padding.pad_batch(batch, sizes))
+  positions, plddt = jax.device_get(_folder(spec, num_passes)(params, jax.random.key(0), padded))
+  return positions[:num_res], plddt[:num_res]
 
 
 def score_chains(
   spec: AlphaFoldSpec, params: Any, chains: Sequence[tuple[str, schema.Batch]], num_passes: int
 ) -> list[ChainScore]:
-  """Predicts and scores chains one after another; those of equal padded size share a compilation.
-
-  Args:
-    spec: of the network, as it predicts
-    params: the averaged parameters
-    chains: from `choose_chains`
-    num_passes: of the network, per chain
-  """
-  devices.start()
-  fold = folder(spec, num_passes)
-  key = jax.random.key(0)
+  """Predicts and scores chains, from `choose_chains`, one after another; the other arguments are those of `fold`."""
   results = []
   for name, batch in chains:
-    sizes = {
-      'num_res': padding.residue_bucket(len(batch.aatype)),
-      'num_seq': padding.msa_depth_bucket(len(batch.msa.tokens)),
-    }
-    padded = jax.tree.map(jnp.asarray, padding.pad_batch(batch, sizes))
-    ca, plddt = jax.device_get(fold(params, key, padded))
-    results.append(_score(name, batch, ca[: len(batch.aatype)], plddt[: len(batch.aatype)]))
+    positions, plddt = fold(spec, params, batch, num_passes)
+    results.append(_score(name, batch, positions[:, _CA], plddt))
   return results
 
 

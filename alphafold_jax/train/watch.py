@@ -156,11 +156,12 @@ class Watch:
     _log.info(text, extra=LIVE)
 
   def validation(self, step: int, samples: int, means: Mapping[str, float]) -> None:
-    """Writes and logs the mean scores of the validation chains, as `validation.mean_scores` gives them."""
+    """Writes and logs mean scores of validation: those of chains and, where there are some, of complexes."""
     self._write(VALIDATION, 'validation', {'step': step, 'samples': samples, **means})
     _log.info(
       f'step {step}: validation lDDT-CA {means["lddt_ca"]:.3f}, TM {means["tm"]:.3f}, pLDDT {means["plddt"]:.1f} '
       f'(correlation with lDDT {means["plddt_pearson"]:.2f})'
+      + (f', DockQ {means["dockq"]:.3f}' if 'dockq' in means else '')
     )
 
   def _write(self, table: str, group: str, line: Mapping[str, float]) -> None:

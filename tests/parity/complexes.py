@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import oracle_complexes
+from ml_collections import config_dict
 
 from alphafold_jax import confidence, schema
 from alphafold_jax import config as configs
@@ -113,15 +114,26 @@ def _profile(tokens: np.ndarray) -> np.ndarray:
   return np.eye(22, dtype=np.float32)[tokens].mean(axis=0)
 
 
-def errors(case: Case, num_pass: int = 3) -> list[dict[str, float]]:
-  """For each pass the error of each output."""
+def our_configuration(case: Case) -> config_dict.ConfigDict:
+  """Ours of a case, which masks nothing."""
   sizes = {'sampling__num_msa': _NUM_MSA, 'sampling__num_extra': _NUM_EXTRA, 'sampling__masked_fraction': 0.0}
-  ours = oracle.our_configuration(case.model, case.num_block, **sizes)
-  theirs = oracle_complexes.configuration(case.model, case.num_block, _NUM_MSA, _NUM_EXTRA)
-  arrays = _arrays(case.model, case.num_block)
-  params = jax.tree.map(jnp.asarray, official.from_official(arrays, ours, strict=True))
-  their_params = oracle.haiku_params(arrays, '')
+  return oracle.our_configuration(case.model, case.num_block, **sizes)
 
+
+def errors(case: Case, num_pass: int = 3) -> list[dict[str, float]]:
+  """For each pass the error of each output, with random parameters."""
+  arrays = _arrays(case.model, case.num_block)
+  params = official.from_official(arrays, our_configuration(case), strict=True)
+  return errors_with(case, params, oracle.haiku_params(arrays, ''), num_pass)
+
+
+def errors_with(
+  case: Case, params: alphafold.Params, their_params: Mapping[str, Any], num_pass: int
+) -> list[dict[str, float]]:
+  """For each pass the error of each output with these parameters, ours and those of the oracle."""
+  ours = our_configuration(case)
+  theirs = oracle_complexes.configuration(case.model, case.num_block, _NUM_MSA, _NUM_EXTRA)
+  params = jax.tree.map(jnp.asarray, params)
   batch = make_batch(case)
   fields = oracle_complexes.make_features(batch)
   batch = jax.tree.map(jnp.asarray, batch)
