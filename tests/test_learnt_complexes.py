@@ -55,7 +55,7 @@ CHANGES = {
   'step.max_passes': 1,
 }
 STEPS_AT_ONCE, MOST_STEPS = 50, 600
-STARTS = 4  # seeds; of five the heterodimer got stuck with two, its two helices folded the wrong way
+STARTS = 4  # seeds; with two of five the heterodimer got stuck
 
 
 @pytest.fixture(scope='module')
