@@ -237,9 +237,8 @@ class Run:
         )
     if (pool := self.examples.complexes) is not None:
       removed = ', '.join(f'{count} by {why}' for why, count in pool.removed.items())
-      _log.info(
-        '%d complexes in %s; left out: %s', len(pool.entries), number(pool.num_clusters, 'cluster'), removed or 'none'
-      )
+      count, kinds = len(pool.entries), number(pool.num_clusters, 'cluster')
+      _log.info('%d complex%s in %s; left out: %s', count, 'es' * (count != 1), kinds, removed or 'none')
     for line in self.idle:
       _log.warning('%s', line)
     if self.unvalidated:
