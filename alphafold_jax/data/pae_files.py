@@ -32,7 +32,7 @@ _STRUCTURE = re.compile(r'(.+?)\.(?:pdb|ent|cif|mmcif)(?:\.gz)?', re.IGNORECASE)
 _RANKED = re.compile(r'ranked_(\d+)')  # of AlphaFold; ranking_debug.json says which model it is
 _RANKING = 'ranking_debug.json'
 _SCHEMES: tuple[tuple[str, tuple[str, ...]], ...] = (  # a structure's name without ending -> names of its PAE file
-  (r'(.+)_(?:un)?relaxed_(rank_\d+_.+)', (r'\1_scores_\2.json',)),  # here and ColabFold
+  (r'(.+)_(?:un)?relaxed_(.+)', (r'\1_scores_\2.json',)),  # here and ColabFold
   (r'(.+)_(?:un)?relaxed_rank_0*1_.+',
    (r'\1_predicted_aligned_error_v1.json', r'\1_predicted_aligned_error_afdb.json')),  # which are of the best model
   (r'(AF-.+)-model_(v\d+)', (r'\1-predicted_aligned_error_\2.json',)),  # AlphaFold DB
