@@ -62,7 +62,7 @@ FLOORS = (
     'together',
   ),
   ('runs', 'jobs', 'train', 'evaluation', 'checking'),
-  ('doctor', 'notebook', 'training_notebook', 'cli', '__main__'),
+  ('doctor', 'notebook', 'training_notebook', 'evaluation_notebook', 'cli', '__main__'),
 )
 STAND_ON_ONE_ANOTHER = (  # floors of single files; packages side by side do not see one another
   0,
