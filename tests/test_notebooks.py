@@ -187,7 +187,7 @@ def test_a_form_as_it_was_before_has_the_folder_that_it_had():
 
 
 def test_many_inputs_have_a_folder_by_their_content(tmp_path):
-  many = fasta = tmp_path / 'many'
+  many = tmp_path / 'many'
   many.mkdir()
   fasta = many / 'p.fasta'
   fasta.write_text('>p\nMKT\n')
