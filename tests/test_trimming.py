@@ -205,7 +205,7 @@ def test_a_model_that_says_it_is_one_is_no_experiment(tmp_path):
 
 
 def test_where_nothing_is_left_the_message_says_how_near_it_was(tmp_path):
-  refused(structure(tmp_path / 'p.pdb', [60] * 12 + [65]), 'nothing is left: 0 residues of 13 .*highest pLDDT is 65.0')
+  refused(structure(tmp_path / 'p.pdb', [60] * 12 + [65]), 'nothing is left: 0 of 13 residues have a pLDDT above 70 .the highest is 65.0.')
 
 
 def test_a_pae_of_another_protein_is_refused_by_both_names(tmp_path):

@@ -71,7 +71,8 @@ def merged(domains: Sequence[np.ndarray], pae: np.ndarray, most: int) -> tuple[l
   Returns:
     the domains by their first residue, and the mean PAE of each merger, Å.
   """
-  errors, left, between = symmetric(pae), list(domains), []
+  errors, left = symmetric(pae), list(domains)
+  between: list[float] = []
   while len(left) > most:
     means = {(i, j): float(errors[np.ix_(left[i], left[j])].mean()) for j in range(len(left)) for i in range(j)}
     i, j = min(means, key=lambda pair: means[pair])

@@ -14,7 +14,6 @@ import numpy as np
 
 from alphafold_jax.arguments import is_number, is_whole, wrong
 from alphafold_jax.errors import InputError
-from alphafold_jax.naming import listed
 from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 from alphafold_jax.trimming import bfactors
@@ -156,7 +155,7 @@ def trimmed(
     else:
       left.append(kept)
   if not left:
-    raise InputError(_nothing_left(model, settings))
+    raise InputError(_nothing_left(model, pae, settings))
   if pae is not None and settings.domains != NONE and settings.max_domains and len(left) > settings.max_domains:
     before = len(left)
     left, between = merged(left, pae, settings.max_domains)
@@ -176,9 +175,10 @@ def _account(start: TrimmedModel, why: np.ndarray, left: Sequence[np.ndarray], f
     domain_of[group] = i
   b_factors = bfactors.FORMULAS[start.settings.b_factors](np.nan_to_num(model.plddt))
   fates = []
-  for i, place in enumerate(zip(model.chain_of, model.numbering, letters, strict=True)):
-    values = (round(float(model.plddt[i]), 2), round(float(b_factors[i]), 2))
-    fates.append(ResidueFate(*place, *(values if why[i] != NO_CA else (None, None)), int(domain_of[i]), why[i]))
+  for i, (chain, residue, letter) in enumerate(zip(model.chain_of, model.numbering, letters, strict=True)):
+    known = why[i] != NO_CA
+    plddt, b_factor = (round(float(values[i]), 2) if known else None for values in (model.plddt, b_factors))
+    fates.append(ResidueFate(chain, residue, letter, plddt, b_factor, int(domain_of[i]), why[i]))
 
   def named(found: np.ndarray) -> Stretch:
     numbers = [fates[i].number for i in found if fates[i].number]
@@ -238,13 +238,14 @@ def _groups(
   return groups, [f'no PAE, so no domains were looked for: {_ONE_CHAIN_ONE_DOMAIN}; --pae FILE names the PAE file']
 
 
-def _nothing_left(model: PredictedModel, settings: TrimSettings) -> str:
+def _nothing_left(model: PredictedModel, pae: np.ndarray | None, settings: TrimSettings) -> str:
   """The message where no residue is kept."""
   known = model.plddt[np.isfinite(model.plddt)]
   above, rules = int(np.sum(known > settings.min_plddt)), settings.rules
+  by_pae = pae is not None and settings.domains != NONE
+  remedy = ', or --domains none, which looks for no domains in the PAE' if by_pae and above >= rules.min_domain else ''
   return (
-    f'{model.path}: nothing is left: {number(above, "residue")} of {len(model.plddt)} (chain '
-    f'{listed(chain.id for chain in model.chains)}) above a pLDDT of {settings.min_plddt:g}, in no stretch of '
-    f'{rules.min_fragment} and domain of {rules.min_domain} residues; the highest pLDDT is {known.max():.1f}; choose a '
-    'lower --min-plddt, or give a file whose B-factors are pLDDT'
+    f'{model.path}: nothing is left: {above} of {number(len(model.plddt), "residue")} have a pLDDT above '
+    f'{settings.min_plddt:g} (the highest is {known.max():.1f}), and there is no domain of {rules.min_domain} of them '
+    f'in stretches of {rules.min_fragment} or more; choose a lower --min-plddt{remedy}'
   )
