@@ -81,7 +81,9 @@ class Form:
     if self.use_templates and self.msa_mode != SERVER:
       raise wrong('use_templates', self.use_templates, f'templates are searched for with msa_mode={SERVER!r} only')
     if self.use_templates and self.templates:
-      raise wrong('templates', self.templates, 'templates come from one place; switch use_templates off, or leave it empty')
+      raise wrong(
+        'templates', self.templates, 'templates come from one place; switch use_templates off, or leave it empty'
+      )
     if self.templates and not folders.expanded(self.templates).exists():
       raise wrong('templates', self.templates, 'no such file or folder; give mmCIF or PDB files that are here')
 
@@ -262,7 +264,9 @@ def reports(ranked: Sequence[Path], height: int = 900) -> list[Any]:
 
   jobs = dict.fromkeys(path.with_name(path.name.rpartition('_unrelaxed_rank_')[0]) for path in ranked)
   pages = [path for job in jobs if (path := job.with_name(f'{job.name}.html')).is_file()]
-  frame = '<iframe srcdoc="{}" width="100%" height="{}" style="border:0"></iframe>'  # its scripts and styles are its own
+  frame = (
+    '<iframe srcdoc="{}" width="100%" height="{}" style="border:0"></iframe>'  # its scripts and styles are its own
+  )
   return [HTML(frame.format(html.escape(page.read_text(encoding='utf-8')), height)) for page in pages]
 
 

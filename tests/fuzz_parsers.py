@@ -173,7 +173,9 @@ PARSERS = (
   _path('PAE', inputs.sometimes_packed(inputs.of_json(*seeds.PAE)), pae_files.read_pae),
   _path('PAE arrays', inputs.of_npz({'pae': seeds.PAE_MATRIX, 'plddt': np.ones(2)}), pae_files.read_pae),
   _path('prediction to trim', _STRUCTURE, predicted.read_predicted),
-  _path('record of a trimming', inputs.of_json({'files': ['x_a.pdb', 'x_b.pdb']}), lambda path: writing._listed(path, 'x')),
+  _path(
+    'record of a trimming', inputs.of_json({'files': ['x_a.pdb', 'x_b.pdb']}), lambda path: writing._listed(path, 'x')
+  ),
   _path('table of pairs', inputs.of_bytes('prediction,reference,chain\na,b,A\nc,d,\n'), readers.pairs),
   _path('table of chains', inputs.of_bytes(seeds.CHAINS), lambda path: source_table.read_table(path, {})),
   _path('clusters', inputs.of_bytes('1abc_A\t1abc_A\n1abc_A\t2abc_B\n'), source_table.read_clusters),

@@ -29,7 +29,9 @@ def linked() -> Prediction:
   arrays = {
     'aatype': np.array([residues.LETTER_TO_TOKEN[letter] for letter in _letters(first, second, seen)]),
     'atom_positions': np.concatenate([first.atom_positions, second.atom_positions[seen] + np.float32([_SHIFT, 0, 0])]),
-    'atom_mask': np.concatenate([first.atom_mask, second.atom_mask[seen]]),
+    'atom_mask': np.concatenate(
+      [first.atom_mask * (np.arange(37) != residues.ATOM_INDEX['OXT']), second.atom_mask[seen]]
+    ),
     'plddt': plddt.astype(np.float32),
     'residue_index': np.arange(len(plddt)),
     'asym_id': np.ones(len(plddt), int),

@@ -51,7 +51,7 @@ def test_all_that_is_written_here_comes_back(tmp_path):
 
 
 BESIDE = {
-  'job_unrelaxed_rank_002_alphafold2_ptm_model_1_seed_000.pdb': 'job_scores_rank_002_alphafold2_ptm_model_1_seed_000.json',
+  'job_unrelaxed_rank_002_alphafold2_ptm_model_1_seed_0.pdb': 'job_scores_rank_002_alphafold2_ptm_model_1_seed_0.json',
   'job_relaxed_rank_001_mini_model_1_seed_000.cif': 'job_scores_rank_001_mini_model_1_seed_000.json',
   'a_unrelaxed_rank_001_alphafold2_ptm_model_3_seed_000.pdb': 'a_predicted_aligned_error_v1.json',
   'AF-P01112-F1-model_v4.cif.gz': 'AF-P01112-F1-predicted_aligned_error_v4.json',
@@ -92,7 +92,7 @@ DAMAGED = {
   'negative': ({'pae': [[1, 2], [-3, 1]]}, 'residue 1 aligned on residue 2 is -3.0'),
   'without PAE': ({'plddt': [1], 'ptm': 0.5}, 'no PAE in it: .*it holds plddt, ptm; give the PAE file'),
   'several': ([FORMS['ColabFold']] * 2, 'no PAE in it'),
-  'a pair missing': ([{'residue1': [1, 1, 2], 'residue2': [1, 2, 1], 'distance': [0, 1, 2]}], '2 residues have 4 pairs'),
+  'a pair missing': ([{'residue1': [1, 1, 2], 'residue2': [1, 2, 1], 'distance': [0, 1, 2]}], 'have 4 pairs'),
   'a pair twice': ([{'residue1': [1, 1, 2, 2], 'residue2': [1, 2, 1, 1], 'distance': [0, 1, 2, 3]}], 'is nan'),
   'numbered from 0': ([{'residue1': [0, 0, 1, 1], 'residue2': [0, 1, 0, 1], 'distance': [0, 1, 2, 3]}], '1 residues'),
   'empty': ({'pae': []}, 'not square'),

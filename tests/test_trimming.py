@@ -68,7 +68,9 @@ def test_a_b_factor_is_the_square_of_an_error():
   assert np.allclose(bfactors.phenix(plddt) / bfactors.expected_rmsd(plddt) ** 2, 8 * math.pi**2 / 3)
 
 
-@pytest.mark.parametrize(('plddt', 'b_factor'), [(30, 657.97), (50, 657.97), (51, 538.444), (70, 80.5345), (100, 9.47482)])
+@pytest.mark.parametrize(
+  ('plddt', 'b_factor'), [(30, 657.97), (50, 657.97), (51, 538.456), (70, 80.5345), (100, 9.47482)]
+)
 def test_b_factors_of_mrparse_are_flat_up_to_a_plddt_of_50(plddt, b_factor):
   assert bfactors.mrparse(plddt) == pytest.approx(b_factor, rel=1e-5)
 
@@ -154,7 +156,9 @@ def test_a_jump_in_the_numbers_ends_a_stretch(tmp_path):
 def test_without_a_pae_each_chain_is_a_domain_and_that_is_said(tmp_path):
   trimmed = trimming.trim(structure(tmp_path / 'p.pdb', [[90] * 12, [80] * 11], chain=['A', 'B']))
   assert [len(domain.residues) for domain in trimmed.domains] == [12, 11]
-  assert trimmed.notes == ('no PAE, so no domains were looked for: each chain is one domain; --pae FILE names the PAE file',)
+  assert trimmed.notes == (
+    'no PAE, so no domains were looked for: each chain is one domain; --pae FILE names the PAE file',
+  )
   assert trimming.trim(tmp_path / 'p.pdb', domains='none').notes == ()
 
 
@@ -169,7 +173,10 @@ def test_a_domain_of_a_complex_may_have_parts_of_several_chains(tmp_path):
 
 
 def test_more_domains_than_wanted_are_merged_and_that_is_said(tmp_path):
-  model, pae = structure(tmp_path / 'p.pdb', [90] * 47 + [80]), pae_file(tmp_path / 'p_pae.json', blocks(12, 12, 12, 12))
+  model, pae = (
+    structure(tmp_path / 'p.pdb', [90] * 47 + [80]),
+    pae_file(tmp_path / 'p_pae.json', blocks(12, 12, 12, 12)),
+  )
   assert pae.exists() and len(trimming.trim(model, max_domains=0).domains) == 4
   merged = trimming.trim(model)
   assert [len(domain.residues) for domain in merged.domains] == [24, 12, 12]
@@ -205,7 +212,10 @@ def test_a_model_that_says_it_is_one_is_no_experiment(tmp_path):
 
 
 def test_where_nothing_is_left_the_message_says_how_near_it_was(tmp_path):
-  refused(structure(tmp_path / 'p.pdb', [60] * 12 + [65]), 'nothing is left: 0 of 13 residues have a pLDDT above 70 .the highest is 65.0.')
+  refused(
+    structure(tmp_path / 'p.pdb', [60] * 12 + [65]),
+    'nothing is left: 0 of 13 residues have a pLDDT above 70 .the highest is 65.0.',
+  )
 
 
 def test_a_pae_of_another_protein_is_refused_by_both_names(tmp_path):

@@ -6,8 +6,8 @@
     trimmed = afj.trim('prediction.pdb', 'trimmed/')
     trimmed.domains[0].vrms, trimmed.residues[0].why, trimmed.files
 
-Residues of low pLDDT are left out, the rest is split into domains by the predicted aligned error, and B-factors are made
-of pLDDT, by the formulas and numbers of published programs.
+Residues of low pLDDT are left out, the rest is split into domains by the predicted aligned error, and B-factors are
+made of pLDDT, by the formulas and numbers of published programs.
 
 predicted  a prediction of any program with its pLDDT; what is none is refused
 bfactors   expected errors and B-factors from pLDDT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of a trimmed prediction: its PAE with the domains as blocks, and pLDDT with the residues that are kept."""
+"""The picture of a trimmed prediction: its PAE with the domains as blocks, and pLDDT with what is kept."""
 
 import itertools
 from collections.abc import Sequence

@@ -113,7 +113,9 @@ def _scale(values: np.ndarray, path: str | Path) -> float:
       'program wrote it'
     )
   if low == high and len(values) > 1:
-    raise InputError(f'{path}: all B-factors are {low:g}, so they are no pLDDT; give a prediction as its program wrote it')
+    raise InputError(
+      f'{path}: all B-factors are {low:g}, so they are no pLDDT; give a prediction as its program wrote it'
+    )
   return 100.0 if high <= 1 else 1.0
 
 

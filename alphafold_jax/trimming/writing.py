@@ -53,7 +53,9 @@ def write(trimmed: TrimmedModel, folder: str | Path, *, overwrite: bool = False)
   gone = [folder / name for name in _listed(last, trimmed.name) if name not in texts and (folder / name).is_file()]
   changed = [path for name, text in texts.items() if (path := folder / name).exists() and not _has(path, text)]
   if (there := changed + [path for path in gone if path.suffix != '.png']) and not overwrite:
-    raise InputError(f'{there[0]}: is there already, with other content; --overwrite replaces it, or choose another OUT')
+    raise InputError(
+      f'{there[0]}: is there already, with other content; --overwrite replaces it, or choose another OUT'
+    )
   drawn = folder / f'{trimmed.name}_trim.png'
   *first, json_name = texts
   for name in first:
