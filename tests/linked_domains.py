@@ -15,14 +15,14 @@ from alphafold_jax.output.record import Pass
 
 DATA = Path(__file__).parent / 'data'
 FIRST, SECOND = 'AF-P01112-F1-model_v4.cif.gz', '4zey.cif.gz'
-BORDER = 189  # residues before the second domain
+BORDER = 189  # residues of the first domain and the linker
 LOOP = range(20, 32)  # residues of the second domain that are not sure
 APART = 22.0  # Å of PAE
 _SHIFT = 60.0  # Å
 
 
-def linked() -> Prediction:
-  """The prediction."""
+def linked(begin: int = 0) -> Prediction:
+  """The prediction, without so many residues at its beginning."""
   first, second = (next(iter(read_chains(DATA / name).values())) for name in (FIRST, SECOND))
   seen = second.atom_mask[:, residues.ATOM_INDEX['CA']] > 0
   plddt = np.concatenate([first.b_factors, np.where(np.isin(np.arange(seen.sum()), LOOP), 55.0, 91.0)])
@@ -37,6 +37,7 @@ def linked() -> Prediction:
     'asym_id': np.ones(len(plddt), int),
     'pae': _pae(plddt),
   }
+  arrays = {name: values[begin:] for name, values in arrays.items()} | {'pae': arrays['pae'][begin:, begin:]}
   return Prediction(
     'linked', 'linked', 'model_1_ptm', 0, float(plddt.mean()), 0.5, (Pass(0, 80.0, 0.5, 1.0, 2.0),), arrays
   )

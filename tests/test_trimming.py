@@ -253,11 +253,14 @@ def test_a_setting_that_cannot_be_is_named(settings, message):
 # ------------------------------------------------------------------------------------------ files
 
 
+BEGIN = 100  # a smaller protein, which takes less time
+
+
 @pytest.fixture(scope='module')
 def linked(tmp_path_factory):
   """A prediction of two domains, trimmed by the command; its folder, what it says, and the files that were made."""
   folder = tmp_path_factory.mktemp('linked')
-  linked_domains.linked().save(folder, job='linked', formats=('pdb', 'scores'))
+  linked_domains.linked(BEGIN).save(folder, job='linked', formats=('pdb', 'scores'))
   assert cli.main(['trim', str(folder), str(folder / 'out')]) == 0
   (path,) = (folder / 'out').glob('*_trim.json')
   return folder, path, json.loads(path.read_text())
@@ -265,10 +268,10 @@ def linked(tmp_path_factory):
 
 def test_two_domains_on_a_linker_are_found_and_written(linked):
   folder, path, account = linked
-  border = linked_domains.BORDER
+  border = linked_domains.BORDER  # numbers begin behind what is left out
   first, second = account['domains']
   kept = [row for row in account['residues'] if row['why'] == KEPT]
-  assert account['residues_kept'] == len(kept) > 200 and account['pae'].startswith('linked_scores_')
+  assert account['residues_kept'] == len(kept) > 140 and account['pae'].startswith('linked_scores_')
   assert {row['domain'] for row in kept if int(row['number']) <= border} == {1}
   assert {row['domain'] for row in kept if int(row['number']) > border} == {2}
   for domain in (first, second):

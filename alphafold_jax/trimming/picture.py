@@ -13,7 +13,7 @@ from alphafold_jax.trimming.trimmed import TrimmedDomain, TrimmedModel, stretche
 
 _COLOURS = ('#D55E00', '#0072B2', '#CC79A7', '#E69F00', '#56B4E9', '#000000')  # of domains; apart for all eyes
 _LEFT, _SIDE, _TOP = 52, 300, 30  # points
-_PLDDT_HEIGHT, _BAR = 110, 6
+_RIGHT, _PLDDT_HEIGHT, _BAR = 150, 110, 6
 _PALE = 0.22  # of a band's colour behind the line
 _MOST_NAMED = 20  # domains in the legend
 
@@ -21,18 +21,18 @@ _MOST_NAMED = 20  # domains in the legend
 def draw(trimmed: TrimmedModel, dpi: int = 150) -> Image.Image:
   """The picture at a resolution in dots per inch; without PAE the lower panel alone."""
   top = _TOP + (0 if trimmed.pae is None else _SIDE + 24)
-  sheet = Sheet(_LEFT + _SIDE + 190, top + _PLDDT_HEIGHT + 50, dpi)
+  sheet = Sheet(_LEFT + _SIDE + _RIGHT, top + _PLDDT_HEIGHT + 50, dpi)
   title = f'{trimmed.name}: {trimmed.num_kept} of {len(trimmed.residues)} residues kept'
-  sheet.write((_LEFT + _SIDE + 190) / 2, 11, sheet.fitted(title, 11, _LEFT + _SIDE + 170), 11)
+  sheet.write((_LEFT + _SIDE + _RIGHT) / 2, 11, sheet.fitted(title, 11, _LEFT + _SIDE + _RIGHT - 20), 11)
   edges = 0.5, len(trimmed.residues) + 0.5
   borders = np.cumsum([len(chain.sequence) for chain in trimmed.model.chains])[:-1] + 0.5
   if trimmed.pae is not None:
     panel = Panel(sheet, (_LEFT, _TOP, _LEFT + _SIDE, _TOP + _SIDE), edges, edges)
     sheet.paint(panel.box, coloured(_shrunk(trimmed.pae), 'Greens_r', MAX_PAE))
     panel.divide(borders.tolist(), across=True)
+    panel.border()
     for domain in trimmed.domains:
       _block(panel, trimmed, domain)
-    panel.border()
     panel.label_y('Aligned residue', ticks(1, len(trimmed.residues), 8), 8)
     bar = _LEFT + _SIDE + 12, _TOP, _LEFT + _SIDE + 21, _TOP + 120
     colour_bar(sheet, bar, 'Greens_r', 'Expected position error (Å)', range(0, MAX_PAE + 1, 10), 8)

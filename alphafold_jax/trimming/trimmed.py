@@ -8,7 +8,7 @@ residues, then domains of which few are left.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class TrimSettings:
   def rules(self) -> DomainRules:
     """The set of rules with the least sizes that are used; without domains those of Phenix."""
     rules = RULES.get(self.domains, RULES['phenix'])
-    sizes: dict[str, int | None] = {'min_fragment': self.min_fragment, 'min_domain': self.min_domain}
+    sizes: dict[str, Any] = {'min_fragment': self.min_fragment, 'min_domain': self.min_domain}
     return dataclasses.replace(rules, **{name: size for name, size in sizes.items() if size is not None})
 
 

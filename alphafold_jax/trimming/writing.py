@@ -117,6 +117,7 @@ def _pdb(trimmed: TrimmedModel, kept: np.ndarray, *remarks: str) -> str:
   ]
   options = gemmi.PdbWriteOptions(minimal=True)
   options.cryst1_record = False
+  options.end_record = True
   options.ter_ignores_type = True
   text = _structure(trimmed, set(kept.tolist())).make_pdb_string(options)
   return ''.join(f'{line.encode("ascii", "replace").decode()}\n' for line in lines) + text
