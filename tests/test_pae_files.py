@@ -43,7 +43,7 @@ def test_arrays_are_read_and_no_pickle(tmp_path):
 
 
 def test_all_that_is_written_here_comes_back(tmp_path):
-  prediction = prediction_of('two')
+  prediction = prediction_of('many short')
   written = {'a': scores.scores_json, 'b': scores.pae_json, 'c': scores.pae_json_afdb}
   for name, render in written.items():
     (tmp_path / name).write_text(render(prediction))
