@@ -158,6 +158,8 @@ def _of_pairs(content: Mapping[str, Any], path: str | Path) -> np.ndarray:
 def _matrix(values: Any, path: str | Path) -> np.ndarray:
   """A square matrix of finite errors, or InputError."""
   try:
+    if isinstance(values, np.ndarray) and np.iscomplexobj(values):
+      raise TypeError('complex numbers')
     with np.errstate(over='ignore'):
       matrix = np.array(values, np.float32)
   except (ValueError, TypeError, OverflowError) as error:
