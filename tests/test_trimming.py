@@ -87,7 +87,7 @@ def test_the_sets_of_parameters_are_the_published_ones():
     'phenix_alt': (4.0, 2.0, 4.0, 20, 10),
     'croll': (5.0, 1.0, 1.0, 10, 5),
   }
-  assert TrimSettings() == TrimSettings(min_plddt=70, b_factors='phenix', domains='phenix', max_domains=3)
+  assert TrimSettings() == TrimSettings(min_plddt=70, b_factors='phenix', domains='phenix', max_domains=0)
 
 
 def test_the_names_of_the_command_are_those_of_the_tables():
@@ -177,8 +177,8 @@ def test_more_domains_than_wanted_are_merged_and_that_is_said(tmp_path):
     structure(tmp_path / 'p.pdb', [90] * 47 + [80]),
     pae_file(tmp_path / 'p_pae.json', blocks(12, 12, 12, 12)),
   )
-  assert pae.exists() and len(trimming.trim(model, max_domains=0).domains) == 4
-  merged = trimming.trim(model)
+  assert pae.exists() and len(trimming.trim(model).domains) == 4
+  merged = trimming.trim(model, max_domains=3)
   assert [len(domain.residues) for domain in merged.domains] == [24, 12, 12]
   assert '4 domains were merged to 3' in merged.notes[0] and '20.0 Å' in merged.notes[0]
 
@@ -315,7 +315,7 @@ def test_the_picture_shows_each_domain_in_its_colour(tmp_path):
 
 def test_the_reasons_name_every_number_and_its_source(linked):
   settings = linked[2]['settings']
-  numbers = {'min_plddt': 70.0, 'max_domains': 3, 'min_fragment': 5, 'min_domain': 10, 'min_removed': 15}
+  numbers = {'min_plddt': 70.0, 'max_domains': 0, 'min_fragment': 5, 'min_domain': 10, 'min_removed': 15}
   numbers |= {'pae_cutoff': 5.0, 'pae_power': 1.0, 'resolution': 0.5}
   assert {name: settings[name] for name in numbers} == numbers and 'process_predicted_model' in settings['source']
 

@@ -111,8 +111,7 @@ _ARGUMENTS: Flags = {
     default='phenix',
   ),
   '--max-domains': count(
-    'merge those of smallest PAE between them until there are so many; 0: as many as there are (default: %(default)s)',
-    default=3,
+    'merge those of smallest PAE between them until there are so many (default: as many as there are)', default=0
   ),
   '--min-fragment': count('leave out stretches of fewer residues (default: 5; with phenix_alt 10)'),
   '--min-domain': count('leave out domains of fewer residues (default: 10; with phenix_alt 20)'),

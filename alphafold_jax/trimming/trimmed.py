@@ -39,7 +39,7 @@ class TrimSettings:
   min_plddt: float = 70.0  # residues must be above; Phenix, where it is an error of 1.5 Å
   b_factors: str = 'phenix'  # a formula of bfactors.FORMULAS
   domains: str = 'phenix'  # a set of domains.RULES, or 'none'
-  max_domains: int = 3  # more are merged; 0: as many as there are; Phenix, maximum_domains
+  max_domains: int = 0  # more are merged; 0: as many as there are, as Phenix does where it has a PAE
   min_fragment: int | None = None  # residues; None: as the rules of domains have it
   min_domain: int | None = None  # residues; None: as the rules have it
 
@@ -162,7 +162,7 @@ def trimmed(
     means = ', '.join(f'{mean:.1f} Å' for mean in between)
     notes.append(
       f'{before} domains were merged to {settings.max_domains}, those of smallest PAE between them ({means}); '
-      '--max-domains 0 keeps them apart'
+      'a larger --max-domains keeps them apart'
     )
   return _account(TrimmedModel(name, model, settings, pae, pae_file, (), (), (), tuple(notes)), why, left, follows)
 
