@@ -58,6 +58,7 @@ BESIDE = {
   'relaxed_model_1_ptm_pred_0.pdb': 'pae_model_1_ptm_pred_0.json',
   'fold_x_model.cif': 'fold_x_confidences.json',
   'fold_x_model_0.cif': 'fold_x_full_data_0.json',
+  'boltz_model_0.cif': 'pae_boltz_model_0.npz',
   'mine.pdb': 'mine_pae.json.gz',
 }
 

@@ -31,6 +31,7 @@ def draw(trimmed: TrimmedModel, dpi: int = 150) -> Image.Image:
     sheet.paint(panel.box, coloured(_shrunk(trimmed.pae), 'Greens_r', MAX_PAE))
     panel.divide(borders.tolist(), across=True)
     panel.border()
+    _name_chains(panel, trimmed, borders.tolist())
     for domain in trimmed.domains:
       _block(panel, trimmed, domain)
     panel.label_y('Aligned residue', ticks(1, len(trimmed.residues), 8), 8)
@@ -48,6 +49,15 @@ def _shrunk(pae: np.ndarray) -> np.ndarray:
     return pae
   image = Image.fromarray(np.asarray(pae, np.float32))
   return np.asarray(image.resize((MAX_PIXELS, MAX_PIXELS), Image.Resampling.BOX))
+
+
+def _name_chains(panel: Panel, trimmed: TrimmedModel, borders: Sequence[float]) -> None:
+  """Writes the names of several chains above a panel, those for which there is room."""
+  edges = (panel.x_range[0], *borders, panel.x_range[1])
+  for chain, start, end in zip(trimmed.model.chains, edges, edges[1:]):
+    (left, top), (right, _) = panel.places(start, 0.5), panel.places(end, 0.5)
+    if len(trimmed.model.chains) > 1 and panel.sheet.width(chain.id, 8) < right - left:
+      panel.sheet.write((left + right) / 2, top - 6, chain.id, 8)
 
 
 def _block(panel: Panel, trimmed: TrimmedModel, domain: TrimmedDomain) -> None:
