@@ -32,6 +32,7 @@ REQUIRES = [
   'ihm>=2.6',  # with modelcif: writes ModelCIF files
   'matplotlib>=3.8',
   'modelcif>=1.4',
+  'networkx>=3.2',  # domains of a prediction; pure Python, needs nothing else
   'pillow>=10',
   'rich>=13.7',
   'scipy>=1.11',  # neighbours in space; JAX needs it as well

@@ -36,6 +36,7 @@ _WHERE = {  # public name -> its module, and its name there where that is anothe
   'read_queries': 'data.queries',
   'single_sequence': 'data.query',
   'with_sequence': 'data.soft_sequence',
+  'trim': 'trimming',
 }
 _MODULES = (
   'coevolution',
@@ -52,6 +53,7 @@ _MODULES = (
   'schema',
   'search',
   'train',
+  'trimming',
   'weights',
 )
 

@@ -68,6 +68,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_official.py': 'names_and_shapes',
   'test_output.py': '',
   'test_packaging.py': 'page|package$|ci_|commits|name_in_the_tables|by_a_name|style|citation|pyproject',
+  'test_pae_files.py': '',
   'test_padding.py': '',
   'test_params_check.py': 'of_a_file|as_published|does_not_use|is_not_what|truncated|summary|on_a_terminal',
   'test_phases.py': '^(?!.*(changes_phase|muon))',
@@ -100,6 +101,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_together.py': 'cpus|accelerator|parameters_once|give_way|other_programs|wrong',
   'test_torsion_loss.py': '',
   'test_training_run.py': 'another_end|best_by_validation|without_its_data|without_a_training_set',
+  'test_trimming.py': '',
   'test_tuning.py': '',
   'test_violation_counts.py': '',
 }

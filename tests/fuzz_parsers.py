@@ -16,10 +16,11 @@ from random import Random
 import fuzz_inputs as inputs
 import fuzz_readers as readers
 import fuzz_seeds as seeds
+import numpy as np
 from fuzz_inputs import Make
 
 from alphafold_jax import dtypes, tuning
-from alphafold_jax.data import features, queries, structures, templates
+from alphafold_jax.data import features, pae_files, queries, structures, templates
 from alphafold_jax.data.training import cache, deposition, source_table
 from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.runs.files import changes
@@ -28,6 +29,7 @@ from alphafold_jax.search.mmseqs import making
 from alphafold_jax.search.server import answers
 from alphafold_jax.search.server.client import PassingError
 from alphafold_jax.search.templates import hhsearch, hmmsearch, library
+from alphafold_jax.trimming import predicted, writing
 
 LONGEST_MESSAGE = 4000  # characters; more floods a terminal
 
@@ -168,6 +170,12 @@ PARSERS = (
   _path('kept hits', inputs.of_json(seeds.HITS), work_templates._read_hits),
   Parser('names.json', inputs.of_json({'a_1': 'a|1', 'b': 'b'}), readers.names),
   _path('scores', inputs.of_json(seeds.SCORES), readers.scores),
+  _path('PAE', inputs.sometimes_packed(inputs.of_json(*seeds.PAE)), pae_files.read_pae),
+  _path('PAE arrays', inputs.of_npz({'pae': seeds.PAE_MATRIX, 'plddt': np.ones(2)}), pae_files.read_pae),
+  _path('prediction to trim', _STRUCTURE, predicted.read_predicted),
+  _path(
+    'record of a trimming', inputs.of_json({'files': ['x_a.pdb', 'x_b.pdb']}), lambda path: writing._listed(path, 'x')
+  ),
   _path('table of pairs', inputs.of_bytes('prediction,reference,chain\na,b,A\nc,d,\n'), readers.pairs),
   _path('table of chains', inputs.of_bytes(seeds.CHAINS), lambda path: source_table.read_table(path, {})),
   _path('clusters', inputs.of_bytes('1abc_A\t1abc_A\n1abc_A\t2abc_B\n'), source_table.read_clusters),

@@ -259,6 +259,12 @@ COMMAND = {
   'flags': {'--num-recycle': '--num-recycle 3'}, 'state': 'running',
 }  # fmt: skip
 SCORES = {'plddt': [50.0, 60.5], 'ptm': 0.5, 'max_pae': 30.0, 'pae': [[0.0, 1.0], [1.0, 0.0]]}
+PAE_MATRIX = np.array([[0.25, 3.5], [4.5, 0.25]], np.float32)
+PAE = (
+  [{'predicted_aligned_error': PAE_MATRIX.tolist(), 'max_predicted_aligned_error': 31.75}],
+  {'predicted_aligned_error': PAE_MATRIX.tolist()},
+  [{'residue1': [1, 1, 2, 2], 'residue2': [1, 2, 1, 2], 'distance': [0, 1, 2, 3]}],
+)
 CACHE = {'format': 'alphafold_jax training cache', 'version': 1, 'num_records': 2, 'num_bytes': 100, 'settings': {}}
 _CHECKPOINT = {'step': 7, 'score': 0.3, 'feed': {'step': 7}, 'config': {'name': 'mine', 'step': {'batch_size': 4}}}
 RUN = {

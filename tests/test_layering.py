@@ -47,7 +47,7 @@ FLOORS = (
     'transfer',
   ),
   ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
-  ('model', 'losses', 'search'),
+  ('model', 'losses', 'search', 'trimming'),
   (
     'batches',
     'costs',
@@ -62,7 +62,7 @@ FLOORS = (
     'together',
   ),
   ('runs', 'jobs', 'train', 'evaluation', 'checking'),
-  ('doctor', 'notebook', 'training_notebook', 'cli', '__main__'),
+  ('doctor', 'notebook', 'training_notebook', 'evaluation_notebook', 'cli', '__main__'),
 )
 STAND_ON_ONE_ANOTHER = (  # floors of single files; packages side by side do not see one another
   0,
@@ -104,6 +104,7 @@ WITHOUT_JAX = (
   'data.query_formats',
   'data.alignment_files',
   'data.not_a_file',
+  'data.pae_files',
   'data.alignment',
   'data.chains',
   'data.complexes',
@@ -132,6 +133,7 @@ WITHOUT_JAX = (
   'search.templates.engines',
   'search.download',
   'evaluation',
+  'trimming',
   'experiments',
 )
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, SIBLINGS = 350, 60, 6

@@ -5,7 +5,9 @@ import http.server
 import importlib.metadata
 import re
 import subprocess
+import sys
 import threading
+import types
 import zipfile
 from pathlib import Path
 
@@ -14,11 +16,12 @@ import nbformat
 import pytest
 import small_experiment
 
-from alphafold_jax import errors, training_notebook
+from alphafold_jax import errors, evaluation_notebook, training_notebook
 from alphafold_jax import notebook as helpers
 from alphafold_jax.constants import residues
 
 NAME = """it's "x"; touch harmed $(touch harmed) `touch harmed` /.."""
+MANY = {'one': 'PIAQIHILEGRSDEQKE', 'two': 'GSAQIHILEGRSDEQWW'}
 NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
 SMALL = {
   'num_models': 1,
@@ -77,14 +80,18 @@ def outputs(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
 
 @pytest.fixture(scope='module')
 def ran(tmp_path_factory):
-  """One session of the notebook: two proteins of one name, one that fails, and one with a name of a shell's words."""
+  """One session: two proteins of one name, one that fails, one with a name of a shell's words, a folder of two."""
   folder = tmp_path_factory.mktemp('notebook')
   (folder / 'mine.a3m').write_text('>q\nPIAQIHILEGRSDEQKE\n')  # one row, so that all share one compilation
+  (folder / 'many').mkdir()
+  for name, sequence in MANY.items():
+    (folder / 'many' / f'{name}.a3m').write_text(f'>q\n{sequence}\n')
   proteins = (
     {'sequence': 'PIAQIHILEGRSDEQKE', 'job_name': 'first'},
     {'sequence': 'GSAQIHILEGRSDEQWW', 'job_name': 'first'},
     {'sequence': 'PIAQIHILEGRSDEQKE', 'job_name': 'fails', 'parameters': 'mine.a3m'},
     {'msa_mode': 'upload', 'alignment': 'mine.a3m', 'job_name': NAME, 'sequence': ''},
+    {'msa_mode': 'upload', 'inputs': 'many', 'job_name': 'many', 'sequence': ''},
   )
   notebook = execute(folder, *proteins)
   size = len(notebook.cells) // len(proteins)
@@ -94,7 +101,7 @@ def ran(tmp_path_factory):
 
 def sequence_shown(part: nbformat.NotebookNode) -> str:
   """The residues of the structure that a viewer was given."""
-  (shown,) = [html for html in outputs(part, 'text/html') if 'addModel' in html]
+  (shown,) = [html for html in outputs(part, 'text/html') if 'addModel' in html and '<iframe' not in html]
   names = re.findall(r'ATOM +\d+ +CA +(\w{3})', shown)
   return ''.join(residues.RESTYPE_3TO1[name] for name in names)
 
@@ -107,21 +114,29 @@ def test_two_proteins_of_one_name_are_shown_each_as_itself(ran):
 
 
 def test_a_run_that_fails_shows_its_reason_and_no_earlier_protein(ran):
-  _, (_, _, failed, _) = ran
+  _, (_, _, failed, *_) = ran
   assert 'predict ended with exit code 2; the messages above say why' in failures(failed)[0]
-  assert all('nothing was predicted' in said for said in failures(failed)[1:]) and len(failures(failed)) == 4
+  assert all('nothing was predicted' in said for said in failures(failed)[1:]) and len(failures(failed)) == 5
   assert not outputs(failed, 'image/png') and not outputs(failed, 'text/html')
   said = ''.join(output.text for cell in failed.cells for output in cell.get('outputs', []) if 'text' in output)
   assert 'mine.a3m' in said and 'Error' not in said.split('$ alphafold-jax', 1)[0]
 
 
 def test_a_name_of_quotes_and_commands_is_a_name(ran):
-  folder, (*_, quoted) = ran
+  folder, (*_, quoted, _) = ran
   assert failures(quoted) == [] and sequence_shown(quoted) == 'PIAQIHILEGRSDEQKE'
   assert not (folder / 'harmed').exists()
   (archive,) = [path for path in folder.glob('*.zip') if 'touch' in path.name]
   with zipfile.ZipFile(archive) as packed:
     assert any(name.endswith('.pdb') for name in packed.namelist())
+
+
+def test_of_many_proteins_each_is_shown(ran):
+  _, (*_, many) = ran
+  assert failures(many) == []
+  shown = [html for html in outputs(many, 'text/html') if 'addModel' in html and '<iframe' not in html]
+  names = [re.findall(r'ATOM +\d+ +CA +(\w{3})', html) for html in shown]
+  assert [''.join(residues.RESTYPE_3TO1[name] for name in one) for one in names] == list(MANY.values())
 
 
 FORM = {'sequence': 'MKT', 'job_name': 'p', 'msa_mode': 'single_sequence'}
@@ -143,6 +158,12 @@ FORM = {'sequence': 'MKT', 'job_name': 'p', 'msa_mode': 'single_sequence'}
     ({'parameters': 'nowhere'}, "parameters='nowhere': no such file"),
     ({'more_flags': '--rank "ptm'}, 'more_flags.*not a list of flags'),
     ({'msa_mode': 'upload', 'alignment': 'nowhere.a3m'}, "alignment='nowhere.a3m'.*must be the path"),
+    ({'inputs': 'nowhere'}, "inputs='nowhere': no such file or folder"),
+    ({'inputs': __file__, 'msa_mode': 'upload', 'alignment': __file__}, 'alignment=.*without inputs'),
+    ({'templates': 'nowhere.cif'}, "templates='nowhere.cif': no such file or folder"),
+    ({'templates': __file__, 'use_templates': True, 'msa_mode': 'server'}, 'templates=.*from one place'),
+    ({'rank': 'best'}, "rank='best': unknown; choose from auto"),
+    ({'num_relax': -1}, 'num_relax=-1'),
   ],
 )
 def test_a_field_of_the_form_that_cannot_be_used_is_named(tmp_path, change, message):
@@ -157,6 +178,63 @@ def test_a_folder_is_of_the_whole_content_of_the_form(tmp_path):
   assert len({job.folder for job in jobs}) == len(jobs)
   assert helpers.prepare(tmp_path, **(FORM | {'sequence': ' M K T* '})).query.read_text() == '>p\nMKT\n'
   assert helpers.prepare(tmp_path, **(FORM | {'sequence': 'MKT: AC'})).query.read_text() == '>p\nMKT:AC\n'
+
+
+def test_a_form_as_it_was_before_has_the_folder_that_it_had():
+  form = helpers.Form(**FORM)
+  assert not {'inputs', 'templates', 'rank', 'num_relax'} & form.settings().keys() and len(form.settings()) == 10
+  assert helpers.Form(**FORM | {'rank': 'ptm'}).settings()['rank'] == 'ptm'
+
+
+def test_many_inputs_have_a_folder_by_their_content(tmp_path):
+  many = tmp_path / 'many'
+  many.mkdir()
+  fasta = many / 'p.fasta'
+  fasta.write_text('>p\nMKT\n')
+  first = helpers.prepare(tmp_path, **FORM | {'inputs': str(many), 'sequence': ''})
+  fasta.write_text('>p\nMKA\n')
+  second = helpers.prepare(tmp_path, **FORM | {'inputs': str(many), 'sequence': ''})
+  assert first.query == second.query == many and first.folder != second.folder
+
+
+def test_relaxation_is_asked_for_where_openmm_is_there(monkeypatch):
+  monkeypatch.setattr(helpers.importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(errors.InputError, match=r'num_relax=2: relaxation needs openmm: run `pip install .*relax'):
+    helpers.Form(**FORM | {'num_relax': 2})
+  monkeypatch.setattr(helpers.importlib.util, 'find_spec', lambda name: name)
+  chosen = {'num_relax': 2, 'rank': 'plddt', 'templates': __file__}
+  flags = helpers.Form(**FORM | chosen).flags()
+  assert ' '.join(flags).endswith('--rank plddt --amber --num-relax 2')
+  assert flags[flags.index('--custom-template-path') + 1] == __file__ and '--amber' not in helpers.Form(**FORM).flags()
+
+
+def test_of_each_protein_the_rank_is_shown_relaxed_where_it_was_relaxed(tmp_path):
+  names = [f'{job}_unrelaxed_rank_00{rank}_x.pdb' for job in 'ab' for rank in (1, 2)]
+  for name in (*names, 'b_relaxed_rank_001_x.pdb', 'a.html'):
+    (tmp_path / name).write_text('<b>"page"</b>')
+  ranked = [tmp_path / name for name in names]
+  assert [path.name for path in helpers.chosen(ranked)] == [names[0], 'b_relaxed_rank_001_x.pdb']
+  assert [path.name for path in helpers.chosen(ranked, 2)] == [names[1], names[3]]
+  (page,) = helpers.reports(ranked)
+  assert 'srcdoc="&lt;b&gt;&quot;page&quot;&lt;/b&gt;"' in page.data
+
+
+def test_uploaded_files_lie_in_a_folder_of_their_own(tmp_path):
+  folder = Path(helpers.uploaded({'../a.fasta': b'>a\nMK\n', 'b.fasta': b'>b\nMK\n'}, tmp_path))
+  assert folder.parent == tmp_path and sorted(path.name for path in folder.iterdir()) == ['a.fasta', 'b.fasta']
+  with pytest.raises(errors.InputError, match='no file was chosen'):
+    helpers.uploaded({}, tmp_path)
+
+
+def test_results_go_to_google_drive_in_colab_only(monkeypatch):
+  assert helpers.drive_place('') == Path('.')
+  with pytest.raises(errors.InputError, match="drive_folder='mine': Google Drive is there in Colab only"):
+    helpers.drive_place('mine')
+  mounted: list[str] = []
+  colab = types.ModuleType('google.colab')
+  colab.drive = types.SimpleNamespace(mount=mounted.append)
+  monkeypatch.setitem(sys.modules, 'google.colab', colab)
+  assert helpers.drive_place('mine') == Path('/content/drive/MyDrive/mine') and mounted == ['/content/drive']
 
 
 def test_a_tilde_is_the_home_and_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
@@ -178,11 +256,11 @@ def test_each_residue_has_the_colour_of_its_band():
   }  # fmt: skip
 
 
-EXTRAS = {'predict': 'notebook', 'train': 'notebook,train'}  # that each notebook installs
-both = pytest.mark.parametrize('name', EXTRAS)
+EXTRAS = {'predict': 'notebook,relax', 'train': 'notebook,train', 'evaluate': 'notebook'}  # that each installs
+each = pytest.mark.parametrize('name', EXTRAS)
 
 
-def install(monkeypatch, name: str, folder: Path) -> list[str]:
+def install(monkeypatch, name: str, folder: Path, source: str = '') -> list[str]:
   """Runs an install cell in a folder where alphafold_jax is not installed; what it would give to pip."""
   cell = next(cell for cell in read(name).cells if "'pip', 'install'" in cell.source)
   installed: list[str] = []
@@ -194,17 +272,17 @@ def install(monkeypatch, name: str, folder: Path) -> list[str]:
   monkeypatch.setattr(subprocess, 'run', pip)
   monkeypatch.setattr(importlib.metadata, 'distributions', lambda **_: [])
   monkeypatch.chdir(folder)
-  exec(cell.source, {})
+  exec(cell.source.replace("source = ''", f'source = {source!r}', 1), {})
   return installed
 
 
-@both
+@each
 def test_the_notebook_installs_the_clone_it_is_in(monkeypatch, name):
   root = NOTEBOOKS.parent
   assert install(monkeypatch, name, NOTEBOOKS) == install(monkeypatch, name, root) == [f'{root}[{EXTRAS[name]}]']
 
 
-@both
+@each
 def test_the_notebook_installs_a_clone_beside_it_and_asks_for_one_where_there_is_none(monkeypatch, name, tmp_path):
   with pytest.raises(FileNotFoundError, match='git clone.*upload'):
     install(monkeypatch, name, tmp_path)
@@ -213,22 +291,74 @@ def test_the_notebook_installs_a_clone_beside_it_and_asks_for_one_where_there_is
   assert install(monkeypatch, name, tmp_path) == [f'{tmp_path / "clone"}[{EXTRAS[name]}]']
 
 
-@both
+@each
+def test_the_notebook_installs_a_wheel_beside_it_and_what_its_variable_names(monkeypatch, name, tmp_path):
+  extra, wheel = EXTRAS[name], tmp_path / 'alphafold_jax-1.0-py3-none-any.whl'
+  wheel.touch()
+  assert install(monkeypatch, name, tmp_path) == [f'{wheel}[{extra}]']
+  sources = {
+    'other/clone': f'other/clone[{extra}]',
+    'https://host/group/code.git': f'alphafold-jax[{extra}] @ git+https://host/group/code.git',
+    'git+ssh://host/code.git@v1': f'alphafold-jax[{extra}] @ git+ssh://host/code.git@v1',
+    'https://host/a.whl': f'alphafold-jax[{extra}] @ https://host/a.whl',
+  }
+  for source, given in sources.items():
+    assert install(monkeypatch, name, tmp_path, source) == [given]
+
+
+@each
 def test_the_notebook_is_kept_without_outputs(name):
   notebook = read(name)
   assert not any(cell.get('outputs') or cell.get('execution_count') for cell in notebook.cells)
 
 
-@both
+@each
 def test_the_notebook_gives_no_shell_what_a_person_typed(name):
   notebook = read(name)
   assert not [cell.source for cell in notebook.cells if re.search(r'^\s*[!%]|shell=True', cell.source, re.MULTILINE)]
 
 
-@both
+@each
 def test_the_notebook_defines_nothing(name):
   notebook = read(name)
   assert not [cell.source for cell in notebook.cells if re.search(r'^\s*(def|class) ', cell.source, re.MULTILINE)]
+
+
+# ------------------------------------------------------------------------------------------ evaluation
+
+
+@pytest.mark.slow
+def test_the_evaluation_notebook_scores_and_shows(tmp_path):
+  data = Path(__file__).parent / 'data'
+  form = {'predictions': str(data / 'AF-P01112-F1-model_v4.cif.gz'), 'references': str(data / '1ctq_A.cif.gz')}
+  notebook = executed(filled('evaluate', form), tmp_path)
+  assert failures(notebook) == [] and len(outputs(notebook, 'image/png')) == 1
+  (table,) = outputs(notebook, 'text/html')
+  (folder,) = tmp_path.glob('evaluation_*')
+  assert '<th>lddt_ca</th>' in table and '<td>scored</td>' in table and (folder / 'evaluation.json').is_file()
+
+
+def test_the_table_of_an_evaluation_has_what_there_is_and_is_no_markup(tmp_path):
+  (tmp_path / 'evaluation.csv').write_text('target,lddt,dockq,status\n<b>,0.98765,,scored\nq,,,InputError\n')
+  assert evaluation_notebook.table(tmp_path) == (
+    '<table><tr><th>target</th><th>lddt</th><th>status</th></tr>'
+    '<tr><td>&lt;b&gt;</td><td>0.988</td><td>scored</td></tr><tr><td>q</td><td></td><td>InputError</td></tr></table>'
+  )
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'predictions': ''}, "predictions='': no such file or folder"),
+    ({'references': 'nowhere'}, "references='nowhere': no such file or folder"),
+    ({'pairs': 'nowhere.csv'}, "pairs='nowhere.csv'"),
+    ({'more_flags': '"'}, 'more_flags=.*not a list of flags'),
+  ],
+)
+def test_a_field_of_the_evaluation_form_that_cannot_be_used_is_named(tmp_path, change, message):
+  with pytest.raises(errors.InputError, match=message):
+    evaluation_notebook.evaluate(tmp_path, **{'predictions': __file__, 'references': __file__} | change)
+  assert not list(tmp_path.iterdir())
 
 
 # ------------------------------------------------------------------------------------------ training
