@@ -34,13 +34,15 @@ class PageFacts(NamedTuple):
 
 def gathered(report: Report) -> PageFacts:
   """All that the scripts show of a protein."""
-  best, models, packed = report.best, [], dict[str, str]()
+  best = report.best
+  models: list[dict[str, Any]] = []
+  packed: dict[str, str] = {}
   positions, count = packing.laid_on_best(report.predictions), len(report.predictions)
   for i, (prediction, tag) in enumerate(zip(report.predictions, report.tags, strict=True)):
     of_model, arrays = _model(prediction, positions[i], count, report.pae_cutoff)
     models.append({'tag': tag, **of_model})
     packed |= {f'{name}-{i}': text for name, text in arrays.items()}
-  facts = {
+  facts: dict[str, Any] = {
     'job': report.job,
     'chains': [{'name': name, 'length': length} for name, length in zip(best.chains, chain_lengths(best), strict=True)],
     'sequence': best.sequence,
@@ -74,7 +76,7 @@ def _model(
   """What is given of one prediction of so many."""
   atoms = packing.atoms(prediction, positions)
   arrays = {'atoms': packing.as_text(atoms.data)}
-  facts = {
+  facts: dict[str, Any] = {
     'title': f'{prediction.model_name}, seed {prediction.seed}',
     'mean_plddt': round(prediction.mean_plddt, 2),
     'plddt': np.round(np.asarray(prediction.plddt, np.float64), 2).tolist(),

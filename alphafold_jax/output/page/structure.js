@@ -13,11 +13,25 @@ const KEYS = {
   '+': (viewer) => viewer.zoom(1.2),
   '=': (viewer) => viewer.zoom(1.2),
   '-': (viewer) => viewer.zoom(1 / 1.2),
-  0: (viewer) => viewer.zoomTo(),
+  0: (viewer) => showAll(viewer),
 };
 
-const colourOfChain = (chain) =>
-  CHAIN_COLOURS[chain] ?? `hsl(${Math.round(chain * 137.5) % 360}, 45%, ${45 + 15 * (chain % 2)}%)`;
+// Shows the whole structure, which the library fits to the height, also where there is less width.
+function showAll(viewer) {
+  const {clientWidth, clientHeight} = viewer.container;
+  viewer.zoomTo();
+  if (clientWidth < clientHeight) viewer.zoom(clientWidth / clientHeight);
+}
+
+// The colours in their order, then lighter, then darker.
+function colourOfChain(chain) {
+  const round = Math.floor(chain / CHAIN_COLOURS.length) % 3, towards = round === 1 ? 255 : 0;
+  const mixed = CHAIN_COLOURS[chain % CHAIN_COLOURS.length].match(/[0-9a-f]{2}/g).map((pair) => {
+    const channel = parseInt(pair, 16);
+    return Math.round(channel + (round ? 0.4 : 0) * (towards - channel)).toString(16).padStart(2, '0');
+  });
+  return `#${mixed.join('')}`;
+}
 
 // The library, which is in the page or in a file beside it; an error says what is missing.
 async function loadLibrary() {
@@ -55,7 +69,7 @@ class Structure {
     try {
       if (!hasWebGL()) throw new Error('The structure is not shown: this browser has no WebGL. All else is below.');
       await loadLibrary();
-      this.viewer = $3Dmol.createViewer(this.place, {backgroundAlpha: 0});
+      this.viewer = $3Dmol.createViewer(this.place, {backgroundAlpha: 0, cartoonQuality: numResidues > 1500 ? 5 : 10});
     } catch (error) {
       this.place.replaceChildren(element('p', {class: 'instead'}, `${error.message ?? error}`));
       for (const control of document.querySelectorAll('#structure-controls :is(input, button)')) control.disabled = true;
@@ -64,7 +78,7 @@ class Structure {
     this.place.addEventListener('pointermove', (event) => this.hover(event));
     this.place.addEventListener('pointerleave', () => this.page.change({residue: null}));
     this.place.addEventListener('keydown', (event) => this.typed(event));
-    find('whole').addEventListener('click', () => this.viewer.zoomTo());
+    find('whole').addEventListener('click', () => showAll(this.viewer));
     find('picture').addEventListener('click', () => this.save());
   }
 
@@ -88,7 +102,7 @@ class Structure {
     this.viewer.removeAllModels();
     this.viewer.addModel().addAtoms(atoms);
     this.paint();
-    if (isFirst) this.viewer.zoomTo();
+    if (isFirst) showAll(this.viewer);
   }
 
   colourOf(residue) {

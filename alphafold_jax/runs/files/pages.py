@@ -82,8 +82,7 @@ def write_index(summary: Summary, options: Options, jobs: Sequence[Job]) -> None
     _log.warning('%s is the page of the protein %s, so that there is no overview of the run', INDEX, taken[0])
     return
   beside = [SUMMARY, CITATIONS, *(summary.path(name).name for name in (CONFIG, FAILURES, LOG))]
-  title = f'Predictions in {summary.out.absolute().name}'
-  text = render_index(title, rows, [note.text for note in summary.notes], [name for name in beside if name in there])
+  text = render_index('Predicted proteins', rows, [note.text for note in summary.notes], [name for name in beside if name in there])
   atomic.write_text(summary.out / INDEX, text)
 
 
