@@ -97,4 +97,6 @@ def hostile() -> Report:
   found = [dataclasses.replace(one, name=HOSTILE, notes=(HOSTILE,)) for one in of_complex().predictions]
   found = [dataclasses.replace(one, chain_names=(HOSTILE, '<b>', "B' onclick='x")) for one in found]
   origin = Origin({HOSTILE: HOSTILE}, {HOSTILE: HOSTILE}, HOSTILE, (HOSTILE, 'javascript:alert(3)'), HOSTILE)
-  return dataclasses.replace(_report(found), files=[Path('javascript:alert(4).pdb'), Path('a#b?c%d.cif')], origin=origin)
+  return dataclasses.replace(
+    _report(found), files=[Path('javascript:alert(4).pdb'), Path('a#b?c%d.cif')], origin=origin
+  )

@@ -113,7 +113,9 @@ def test_a_page_may_run_its_own_scripts_only_and_loads_nothing(viewer_name):
   others = [markup.digest(viewer.code())] if viewer_name is None else ["'self'", 'file:']
   assert allowed['script-src'].split() == [*hashed, *others]
   assert allowed['style-src'] == markup.digest(elements.of('style')[0][1])
-  loaded = [value for _, attributes, _ in elements.found for name, value in attributes.items() if name in ('src', 'data')]
+  loaded = [
+    value for _, attributes, _ in elements.found for name, value in attributes.items() if name in ('src', 'data')
+  ]
   assert loaded == [] and not elements.of('link') and not elements.of('iframe')
   assert 'url(' not in markup.style() and '@import' not in markup.style()
   written = '\n'.join(path.read_text() for path in SCRIPTS) + markup.asset('page.html') + markup.asset('page.css')
@@ -225,7 +227,9 @@ def test_a_prediction_that_is_not_finite_has_no_page():
   bad = np.full(len(small_pages.recorded().plddt), np.nan)
   one = small_pages.recorded()
   with pytest.raises(errors.NumericalError, match='pLDDT is nan'):
-    page.render(small_pages.of_single(predictions=[dataclasses.replace(one, arrays=one.arrays | {'plddt': bad})], tags=['t']))
+    page.render(
+      small_pages.of_single(predictions=[dataclasses.replace(one, arrays=one.arrays | {'plddt': bad})], tags=['t'])
+    )
 
 
 def test_predictions_at_hand_become_a_page(tmp_path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs and their pages: each protein has one, also when it is resumed, and the overview leads to those that are there."""
+"""Runs and their pages: each protein has one, also when it is resumed, and the overview leads to all of them."""
 
 import zipfile
 
@@ -28,8 +28,12 @@ def test_each_protein_has_a_page_and_the_overview_leads_to_it(tmp_path, monkeypa
   assert not list(out.glob('*.html'))
   computed = count_predictions(monkeypatch)
   assert predict(source, out, *FLAGS) == 1 and not computed  # the new files of earlier results
-  assert {path.name for path in out.glob('*.html')} == {'p.html', 'q.html', page.INDEX} and page.VIEWER not in names(out)
-  assert {'p.html', 'q.html', 'summary.csv', 'config.json', 'cite.bibtex', 'failures.json', 'log.txt'} == links(out / page.INDEX)
+  assert {path.name for path in out.glob('*.html')} == {'p.html', 'q.html', page.INDEX} and page.VIEWER not in names(
+    out
+  )
+  assert {'p.html', 'q.html', 'summary.csv', 'config.json', 'cite.bibtex', 'failures.json', 'log.txt'} == links(
+    out / page.INDEX
+  )
   text = (out / page.INDEX).read_text()
   assert 'RANDOM WEIGHTS: NOT A PREDICTION' in text and 'failed' in text
   assert links(out / 'p.html') <= names(out) and {'p.a3m', page.INDEX} <= links(out / 'p.html')

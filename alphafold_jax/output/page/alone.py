@@ -32,8 +32,8 @@ def report(
     the path.
 
   Raises:
-    InputError: there is no prediction, they are of several sequences, the alignment is not theirs, or the file cannot be
-      written.
+    InputError: there is no prediction, they are of several sequences, the alignment is not theirs, or the file cannot
+      be written.
     NumericalError: a prediction holds NaN or infinity.
     ResourceError: the disk is full.
   """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text as HTML. All that a person or a file gave goes through `escaped`, `linked` or `as_json` on its way into a page."""
+"""Text as HTML. What a person or a file gave goes through `escaped`, `linked` or `as_json` on its way into a page."""
 
 import base64
 import functools

@@ -44,6 +44,7 @@ def render_index(title: str, rows: Sequence[IndexRow], notes: Iterable[str] = ()
   script = markup.script('overview.js')
   shown = [name for name in _SCORES if any(row.best.get(name) is not None for row in rows)]
   has_remarks = any(row.remark for row in rows)
+  counted = f'{len(rows):,} protein{"" if len(rows) == 1 else "s"}'
   heading = ['Protein', 'Status', 'Residues', 'Models', *(_SCORES[name][0] for name in shown)]
   return markup.filled(
     'overview.html',
@@ -51,10 +52,13 @@ def render_index(title: str, rows: Sequence[IndexRow], notes: Iterable[str] = ()
     program=f'alphafold_jax {__version__}',
     style=markup.style(),
     title=escaped(title),
-    summary=f'{len(rows):,} protein{"" if len(rows) == 1 else "s"}, {sum(row.page is not None for row in rows):,} with a page',
+    summary=f'{counted}, {sum(row.page is not None for row in rows):,} with a page',
     notes=markup.notes(notes),
     table=markup.table(
-      'Proteins', [*heading, *(['Remarks'] if has_remarks else [])], [_cells(row, shown, has_remarks) for row in rows], 'proteins'
+      'Proteins',
+      [*heading, *(['Remarks'] if has_remarks else [])],
+      [_cells(row, shown, has_remarks) for row in rows],
+      'proteins',
     ),
     files=markup.items(map(linked, files), 'files'),
     script=script,

@@ -130,7 +130,9 @@ def _depth(tokens: Any) -> str:
   if len(tokens) == 1:
     return 'The sequence alone: no homologues were given.'
   depth = alignment_rows.covered(np.asarray(tokens))
-  covered = f'a position is covered by {depth.min():,} to {depth.max():,} of them, the median is {np.median(depth):,.0f}'
+  covered = (
+    f'a position is covered by {depth.min():,} to {depth.max():,} of them, the median is {np.median(depth):,.0f}'
+  )
   return f'{_number(len(tokens), "sequence")}, the query included; {covered}.'
 
 

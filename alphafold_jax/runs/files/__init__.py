@@ -36,6 +36,6 @@ from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'has_config', 'settle_config', 'Unwritten', 'told', 'drop_index', 'share_viewer',
-  'write_citations', 'write_config', 'write_names',
+  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'has_config', 'settle_config', 'Unwritten', 'told',
+  'drop_index', 'share_viewer', 'write_citations', 'write_config', 'write_names',
 ]  # fmt: skip

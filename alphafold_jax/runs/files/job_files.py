@@ -10,7 +10,6 @@ import datetime
 import json
 import logging
 import os
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

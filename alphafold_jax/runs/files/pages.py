@@ -82,7 +82,9 @@ def write_index(summary: Summary, options: Options, jobs: Sequence[Job]) -> None
     _log.warning('%s is the page of the protein %s, so that there is no overview of the run', INDEX, taken[0])
     return
   beside = [SUMMARY, CITATIONS, *(summary.path(name).name for name in (CONFIG, FAILURES, LOG))]
-  text = render_index('Predicted proteins', rows, [note.text for note in summary.notes], [name for name in beside if name in there])
+  text = render_index(
+    'Predicted proteins', rows, [note.text for note in summary.notes], [name for name in beside if name in there]
+  )
   atomic.write_text(summary.out / INDEX, text)
 
 
