@@ -8,13 +8,13 @@ const texts = rows.map((row) => row.textContent.toLowerCase());
 const sought = document.getElementById('sought');
 
 function filter() {
-  const words = sought.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = sought.value.trim().toLowerCase();
   let count = 0;
   rows.forEach((row, i) => {
-    row.hidden = !words.every((word) => texts[i].includes(word));
+    row.hidden = !texts[i].includes(wanted);
     count += !row.hidden;
   });
-  document.getElementById('found').textContent = words.length ? `${count} of ${rows.length}` : '';
+  document.getElementById('found').textContent = wanted ? `${count} of ${rows.length}` : '';
 }
 
 // Numbers by size, the largest first; text by letters; what is empty comes last.

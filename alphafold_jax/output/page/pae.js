@@ -82,8 +82,8 @@ class PaeMap extends Sheet {
     if (block) {
       const [left, right] = [this.x(block.scored[0]), this.x(block.scored[1] + 1)];
       const [top, bottom] = [this.y(block.aligned[0]), this.y(block.aligned[1] + 1)];
-      pen.strokeStyle = '#000000';
-      pen.lineWidth = 4;
+      pen.strokeStyle = '#ffffff';
+      pen.lineWidth = 5;
       pen.strokeRect(left, top, right - left, bottom - top);
       rule(pen, left, top, right, top, themed('scored'), 2);
       rule(pen, left, bottom, right, bottom, themed('scored'), 2);
@@ -94,7 +94,7 @@ class PaeMap extends Sheet {
     }
     if (this.cross) {
       const [x, y] = [this.x(this.cross[1] + 0.5), this.y(this.cross[0] + 0.5)];
-      for (const [colour, width] of [['#ffffff', 3], ['#000000', 1]]) {
+      for (const [colour, width] of [['#ffffff', 2], ['#000000', 0.8]]) {
         rule(pen, x, TOP, x, TOP + side, colour, width);
         rule(pen, LEFT, y, LEFT + side, y, colour, width);
       }

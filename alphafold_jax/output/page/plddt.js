@@ -59,7 +59,7 @@ class PlddtChart extends Sheet {
   overlay(pen) {
     const {block, residue} = this.page.state, below = this.y(0);
     if (block) {
-      [['scored', 24], ['aligned', 30]].forEach(([which, down]) => {
+      [['scored', 21], ['aligned', 27]].forEach(([which, down]) => {
         pen.fillStyle = themed(which);
         const [first, last] = block[which];
         pen.fillRect(this.x(first), below + down, Math.max(2, this.x(last + 1) - this.x(first)), 4);

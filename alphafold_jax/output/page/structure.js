@@ -4,7 +4,9 @@
 const CHAIN_COLOURS = ['#3b76b8', '#e08a1e', '#3f9b57', '#c94f4f', '#8a63b8', '#8c6248', '#d478b4', '#7a7f87', '#a9a52c', '#2fa7b3'];
 const FOLDS = {H: 'h', E: 's', '-': 'c'};
 const PALE = '#c3c8cf', BOTH = '#7a4fd0';
-const NEAR = 14;  // pixels from the pointer to a residue
+const NEAR = 14, REACH = 3;  // pixels, or Å where that is more, from the pointer to a residue
+const BEHIND = 6;  // Å that a residue may lie behind another that is less near
+const CAMERA = 150, VIEW_ANGLE = Math.PI / 9;  // of the library: how far its eye is, in Å, and how wide it sees
 const KEYS = {
   ArrowLeft: (viewer) => viewer.rotate(-12, 'y'),
   ArrowRight: (viewer) => viewer.rotate(12, 'y'),
@@ -75,6 +77,7 @@ class Structure {
       for (const control of document.querySelectorAll('#structure-controls :is(input, button)')) control.disabled = true;
       return;
     }
+    this.place.querySelector('canvas').setAttribute('aria-label', 'The structure');
     this.place.addEventListener('pointermove', (event) => this.hover(event));
     this.place.addEventListener('pointerleave', () => this.page.change({residue: null}));
     this.place.addEventListener('keydown', (event) => this.typed(event));
@@ -149,7 +152,7 @@ class Structure {
     if (!this.viewer) return;
     if (this.marked) this.viewer.removeShape(this.marked);
     const alpha = this.alphaOf(this.page.state.residue);
-    this.marked = alpha && this.viewer.addSphere({center: alpha, radius: 1.7, color: themed('text'), opacity: 0.55});
+    this.marked = alpha && this.viewer.addSphere({center: alpha, radius: 1.2, color: themed('text')});
     this.viewer.render();
   }
 
@@ -173,18 +176,20 @@ class Structure {
     });
   }
 
-  // The residue in front at the pointer. By where CA atoms are on the screen: a tenth of the time that the library's own
-  // search through all triangles takes, and of surfaces as well.
+  // The residue at the pointer. By where CA atoms are on the screen: a tenth of the time that the library's own search
+  // through all triangles takes, and of surfaces as well.
   residueAt(event) {
-    const [, , , , x, y, z, w] = this.viewer.getView();
-    let found = null, front = -Infinity;
+    const [, , , away, x, y, z, w] = this.viewer.getView();
+    const near = Math.max(NEAR, REACH * this.place.clientHeight / (2 * Math.tan(VIEW_ANGLE / 2) * (CAMERA - away)));
+    const towardsEye = [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)];  // in the structure's own axes
+    const found = [];
     this.viewer.modelToScreen(this.alphas).forEach((place, i) => {
-      if (Math.hypot(place.x - event.pageX, place.y - event.pageY) > NEAR) return;
-      const alpha = this.alphas[i];
-      const depth = 2 * (x * z - w * y) * alpha.x + 2 * (y * z + w * x) * alpha.y + (1 - 2 * (x * x + y * y)) * alpha.z;
-      if (depth > front) [found, front] = [alpha.residue, depth];
+      const distance = Math.hypot(place.x - event.pageX, place.y - event.pageY) / near;
+      const {residue, ...alpha} = this.alphas[i];
+      const depth = towardsEye[0] * alpha.x + towardsEye[1] * alpha.y + towardsEye[2] * alpha.z;
+      if (distance < 1) found.push({residue, rank: distance * BEHIND - depth});
     });
-    return found;
+    return found.length ? found.reduce((best, one) => (one.rank < best.rank ? one : best)).residue : null;
   }
 
   typed(event) {
