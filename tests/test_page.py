@@ -167,7 +167,7 @@ def test_structures_wider_than_16_bits_of_a_hundredth_are_packed_coarser():
 def test_errors_are_packed_in_eighths_of_an_angstrom():
   values = np.asarray(small_pages.recorded().pae)
   packed = packing.pae(values)
-  read = np.cumsum(np.frombuffer(packed.data, np.uint8).reshape(packed.side, -1), axis=1, dtype=np.uint8)
+  read = np.cumsum(np.frombuffer(packed.data, np.uint8).reshape(packed.side, -1), axis=0, dtype=np.uint8)
   assert packed.block == 1 and np.abs(read * packing.PAE_STEP - values).max() <= packing.PAE_STEP / 2
 
 
@@ -175,7 +175,7 @@ def test_many_models_of_a_long_protein_share_a_budget_by_averaging_blocks(monkey
   monkeypatch.setattr(packing, 'MAX_PAIRS', 50)
   values = np.arange(25.0).reshape(5, 5)
   packed = packing.pae(values, num_models=5)
-  read = np.cumsum(np.frombuffer(packed.data, np.uint8).reshape(packed.side, -1), axis=1, dtype=np.uint8)
+  read = np.cumsum(np.frombuffer(packed.data, np.uint8).reshape(packed.side, -1), axis=0, dtype=np.uint8)
   assert (packed.side, packed.block) == (3, 2)
   assert np.array_equal(read * packing.PAE_STEP, [[3, 5, 6.5], [13, 15, 16.5], [20.5, 22.5, 24]])
 

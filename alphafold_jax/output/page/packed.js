@@ -45,9 +45,7 @@ async function readErrors(index) {
   const found = facts.models[index].pae;
   if (!found) return null;
   const units = await unpacked(`pae-${index}`);
-  for (let row = 0; row < found.side; row++) {
-    for (let i = row * found.side + 1, end = (row + 1) * found.side; i < end; i++) units[i] += units[i - 1];
-  }
+  for (let i = found.side; i < units.length; i++) units[i] += units[i - found.side];  // of 8 bits, which go round
   const at = (aligned, scored) =>
     units[Math.floor(aligned / found.block) * found.side + Math.floor(scored / found.block)] * facts.pae_step;
   return {...found, units, at};
