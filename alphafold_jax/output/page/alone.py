@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax import atomic
-from alphafold_jax.arguments import check_kind
+from alphafold_jax.arguments import check_kind, wrong
 from alphafold_jax.errors import InputError
 from alphafold_jax.output import record
 from alphafold_jax.output.page import page
@@ -38,8 +38,8 @@ def report(
     ResourceError: the disk is full.
   """
   found = [predictions] if isinstance(predictions, PredictionRecord) else list(predictions)
-  for one in found or [None]:
-    check_kind('predictions', one, PredictionRecord, 'must be from afj.predict, or a list of these')
+  if not found or not all(isinstance(one, PredictionRecord) for one in found):
+    raise wrong('predictions', predictions, 'must be from afj.predict, or a list of these')
   check_kind('path', path, (str, os.PathLike), 'must be the name of a file')
   if len(sequences := {one.sequence for one in found}) > 1:
     raise InputError(f'predictions: are of {len(sequences)} sequences; a page shows one protein')

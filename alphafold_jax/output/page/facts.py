@@ -29,7 +29,8 @@ class PageFacts(NamedTuple):
   facts: dict[str, Any]
   packed: dict[str, str]  # by the id of the element that holds it
 
-  __repr__ = one_line
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 def gathered(report: Report) -> PageFacts:

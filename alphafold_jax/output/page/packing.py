@@ -33,7 +33,8 @@ class PackedAtoms(NamedTuple):
   step: float  # Å, one unit of a coordinate
   data: bytes  # [N_res] pattern of each residue; x, y and z [N_atom] each as differences from the atom before
 
-  __repr__ = one_line
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 class PackedPae(NamedTuple):
@@ -43,7 +44,8 @@ class PackedPae(NamedTuple):
   block: int  # residues that a row, or a column, stands for
   data: bytes  # [side, side] differences from the byte above, in units of PAE_STEP
 
-  __repr__ = one_line
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 class PackedAlignment(NamedTuple):
@@ -53,7 +55,8 @@ class PackedAlignment(NamedTuple):
   ends: list[float]  # where groups of rows end, as a share of all rows
   data: bytes  # [rows, N_res] identity of the row to the query in %, or GAP
 
-  __repr__ = one_line
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 def as_text(data: bytes) -> str:
