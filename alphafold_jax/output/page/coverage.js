@@ -39,7 +39,7 @@ class Coverage extends Sheet {
       pen.stroke();
     }
     for (const start of firstOfChain.slice(1)) rule(pen, x(start), this.top, x(start), below, text);
-    for (const [place, label] of axisLabels(pen, right - this.left, Math.floor(this.width / 90))) {
+    for (const [place, label] of axisLabels(pen, right - this.left, Math.floor(this.width / 60))) {
       write(pen, label, x(place), hasChains ? this.top - 9 : below + 13, text);
     }
     for (const count of ticks(0, numRows, 6)) write(pen, count.toLocaleString('en'), this.left - 6, y(count), text, 'right');

@@ -2,6 +2,7 @@
 'use strict';
 
 const LEFT = 58, RIGHT = 14, TOP = 8, BELOW = 46, WIDEST = 560;  // CSS pixels
+const SCORED = '#d6157f', ALIGNED = '#3b3bd6';  // on the map, which is as light in the dark
 
 class PaeMap extends Sheet {
   constructor(page) {
@@ -85,10 +86,8 @@ class PaeMap extends Sheet {
       pen.strokeStyle = '#ffffff';
       pen.lineWidth = 5;
       pen.strokeRect(left, top, right - left, bottom - top);
-      rule(pen, left, top, right, top, themed('scored'), 2);
-      rule(pen, left, bottom, right, bottom, themed('scored'), 2);
-      rule(pen, left, top, left, bottom, themed('aligned'), 2);
-      rule(pen, right, top, right, bottom, themed('aligned'), 2);
+      for (const y of [top, bottom]) rule(pen, left, y, right, y, SCORED, 3);
+      for (const x of [left, right]) rule(pen, x, top, x, bottom, ALIGNED, 3);
       rule(pen, left, TOP + side + 2, right, TOP + side + 2, themed('scored'), 4);
       rule(pen, LEFT - 2, top, LEFT - 2, bottom, themed('aligned'), 4);
     }

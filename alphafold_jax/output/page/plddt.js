@@ -31,7 +31,7 @@ class PlddtChart extends Sheet {
     facts.models.forEach((model, i) => { if (i !== chosen) this.line(pen, model.plddt, themed('faint'), 0.7, 0.45); });
     this.line(pen, facts.models[chosen].plddt, text, 1.5, 1);
     for (const start of firstOfChain.slice(1)) rule(pen, this.x(start), this.top, this.x(start), this.y(0), text);
-    for (const [place, label] of axisLabels(pen, right - this.left, Math.floor(this.width / 90))) {
+    for (const [place, label] of axisLabels(pen, right - this.left, Math.floor(this.width / 60))) {
       if (hasChains) write(pen, label, this.x(place), this.top - 9, text);
       else write(pen, label, this.x(place), this.y(0) + 13, text);
     }

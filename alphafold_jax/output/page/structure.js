@@ -3,7 +3,7 @@
 
 const CHAIN_COLOURS = ['#3b76b8', '#e08a1e', '#3f9b57', '#c94f4f', '#8a63b8', '#8c6248', '#d478b4', '#7a7f87', '#a9a52c', '#2fa7b3'];
 const FOLDS = {H: 'h', E: 's', '-': 'c'};
-const PALE = '#c3c8cf', BOTH = '#7a4fd0';
+const PALE = '#c3c8cf', BOTH = '#12a5a5';
 const NEAR = 14, REACH = 3;  // pixels, or Å where that is more, from the pointer to a residue
 const BEHIND = 6;  // Å that a residue may lie behind another that is less near
 const CAMERA = 150, VIEW_ANGLE = Math.PI / 9;  // of the library: how far its eye is, in Å, and how wide it sees
