@@ -137,7 +137,7 @@ class Structure {
     const made = this.viewer.addSurface($3Dmol.SurfaceType.VDW, {colorfunc, opacity: 1});
     this.surface = made.surfid;
     made.then(
-      () => { said.textContent = ''; if (this.surface === made.surfid) this.paint(); },
+      () => { this.page.tell(); if (this.surface === made.surfid) this.paint(); },
       () => { said.textContent = 'The surface could not be computed.'; },
     );
   }
