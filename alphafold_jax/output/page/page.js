@@ -109,7 +109,7 @@ class Page {
 new Page().open().catch((error) => {
   const trouble = find('trouble');
   trouble.textContent = typeof DecompressionStream === 'undefined'
-    ? 'This browser is too old for the pictures (it has no DecompressionStream): Chromium 80, Firefox 113, Safari 16.4 or later.'
+    ? 'This browser is too old for the pictures (it has no DecompressionStream): Chromium 105, Firefox 121, Safari 16.4 or later.'
     : `The page could not be shown: ${error.message}`;
   trouble.hidden = false;
 });
