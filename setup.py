@@ -62,6 +62,7 @@ TEST = [
   'ipykernel',
   'nbclient',
   'nbformat',
+  'playwright>=1.49',  # drives a Chromium that is there; its own is not downloaded
   'pytest>=8',
   'pytest-timeout>=2.3',  # a limit on every test; pyproject.toml has it
   'pytest-xdist>=3.5',
@@ -112,7 +113,10 @@ setuptools.setup(
   ],
   packages=setuptools.find_packages(include=['alphafold_jax', 'alphafold_jax.*']),
   package_data={
-    'alphafold_jax': ['**/*.bib', '**/*.csv', '**/*.json', '**/*.npz', '**/*.html', '**/*.txt', 'py.typed']
+    'alphafold_jax': [
+      *('**/*.bib', '**/*.csv', '**/*.json', '**/*.npz', '**/*.txt', 'py.typed'),
+      *('**/*.html', '**/*.css', '**/*.js', '**/*.js.gz'),  # of pages
+    ]
   },
   include_package_data=False,
   python_requires='>=3.11',

@@ -34,6 +34,7 @@ _WHERE = {  # public name -> its module, and its name there where that is anothe
   'Alignment': 'data.alignment',
   'Query': 'data.queries',
   'read_queries': 'data.queries',
+  'report': 'output.page',
   'single_sequence': 'data.query',
   'with_sequence': 'data.soft_sequence',
   'trim': 'trimming',

@@ -27,7 +27,7 @@ RANKINGS: Mapping[str, Callable[[Any], float]] = {  # scores of a prediction or 
 }
 RANKS = ('auto', *RANKINGS)
 SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
-SKIPPABLE = ('msa', 'plots', 'pae_json')
+SKIPPABLE = ('msa', 'plots', 'pae_json', 'report')
 B_FACTORS = ('phenix', 'mrparse', 'keep')  # of trimmed predictions: trimming.bfactors.FORMULAS
 DOMAINS = ('phenix', 'phenix_alt', 'croll', 'none')  # trimming.domains.RULES, and none
 PARAMETERS = '2022-12-06'  # the published archive that is installed by default

@@ -844,7 +844,7 @@ def test_what_killed_runs_left_half_written_is_removed_when_old(tmp_path):
   for name in ('.a.part', '.b.part', 'c.part'):
     (tmp_path / name).write_text('')
   os.utime(tmp_path / '.a.part', (1, 1))
-  job_files.tidied_names(tmp_path)
+  records.tidied_names(tmp_path)
   assert {path.name for path in tmp_path.iterdir()} == {'.b.part', 'c.part'}
 
 

@@ -146,6 +146,7 @@ MANY_PARTS = (  # whose subject is all parts of their folder
   'search.options',  # a table of engines
   'train.loop',  # the story of a training run
   'losses.total',  # a table of losses
+  'output.files',  # a table of formats
   'data.training.chain_reading',  # a file's chains with all that belongs to them
 )
 

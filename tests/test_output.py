@@ -578,6 +578,7 @@ def test_files_have_colabfolds_names(tmp_path):
     'job_pae.png',
     'job_ext_metrics.png',
     'job.a3m',
+    'job.html',
     'job.result.zip',
   }
   for rank in ranks:

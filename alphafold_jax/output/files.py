@@ -18,12 +18,12 @@ import numpy as np
 from alphafold_jax import atomic, errors
 from alphafold_jax.arguments import check_kind, check_names
 from alphafold_jax.choices import SKIPPABLE
-from alphafold_jax.output import mmcif, painter, pdb, plots, scores
+from alphafold_jax.output import mmcif, page, painter, pdb, plots, scores
 from alphafold_jax.output.painter import Picture
 from alphafold_jax.output.record import OF_CHAINS, PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
 
 _log = logging.getLogger(__name__)
-PASS, PREDICTION, PROTEIN, ARCHIVE = 'pass', 'prediction', 'protein', 'archive'
+PASS, PREDICTION, PROTEIN, PAGE, ARCHIVE = 'pass', 'prediction', 'protein', 'page', 'archive'
 Content = str | bytes | Callable[[IO[bytes]], Any] | Picture  # third: what writes it to an open file
 _SMALL = 8 << 20  # bytes of arrays that may be sent to another process
 
@@ -86,8 +86,8 @@ def unless_skipped(word: str) -> Callable[[Any], bool]:
 class Format:
   """A kind of file.
 
-  `scope` is what there is one file of: each PASS or PREDICTION, the whole PROTEIN, or an ARCHIVE, which takes the
-  place of all other files.
+  `scope` is what there is one file of: each PASS or PREDICTION, the whole PROTEIN; a PAGE, which names those before it,
+  or an ARCHIVE, which takes the place of all others.
   """
 
   pattern: str  # of the file name, with {job}, of a prediction {tag}, of a pass {index}
@@ -172,7 +172,7 @@ def _put(path: Path, content: str | bytes | Callable[[IO[bytes]], Any]) -> None:
 def _parts(format_name: str, report: Report) -> Iterator[tuple[str, Report]]:
   """The files of a format, each with its part of the report: a pass, a prediction, or all of it."""
   scope = FORMATS[format_name].scope
-  if scope in (PROTEIN, ARCHIVE):
+  if scope in (PROTEIN, PAGE, ARCHIVE):
     yield file_name(format_name, report.job), report
     return
   for prediction, tag in zip(report.predictions, report.tags, strict=True):
@@ -266,5 +266,6 @@ FORMATS = {
   'pae_plot': Format('{job}_pae.png', _pae_plot, PROTEIN, needs=('pae',), wanted=unless_skipped('plots')),
   'interfaces_plot': Format('{job}_ext_metrics.png', _interfaces_plot, PROTEIN, needs=OF_CHAINS,
                             wanted=unless_skipped('plots')),
+  'page': Format('{job}.html', page.render, PAGE, wanted=unless_skipped('report')),
   'zip': Format('{job}.result.zip', _zip, ARCHIVE, wanted=where('zip')),
 }  # fmt: skip

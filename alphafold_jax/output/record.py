@@ -191,6 +191,18 @@ class PredictionRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class Origin:
+  """What a page says of the run that made the predictions: texts, and names of files beside the page."""
+
+  settings: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by name, as a person would write them
+  versions: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of programs
+  citations: str = ''  # BibTeX
+  beside: tuple[str, ...] = ()  # files of the whole run
+  overview: str | None = None  # the page over all proteins
+  viewer: str | None = None  # of structures, where many pages share one; None: the page has its own
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
   """What a file is made from: predictions of one protein, best first, and what belongs to the protein."""
 
@@ -199,8 +211,9 @@ class Report:
   tags: Sequence[str]  # one for each prediction
   msa_tokens: np.ndarray | None = None  # [N_seq, N_res] row 0 the query
   alignment: Callable[[], str] | None = None  # makes the alignment as A3M text
-  files: Sequence[Path] = ()  # of the protein that are written already, for archives
+  files: Sequence[Path] = ()  # of the protein that are written already, for its page and archive
   pae_cutoff: float = PAE_CUTOFF  # Å, of ipSAE
+  origin: Origin = Origin()
 
   __repr__ = one_line
 

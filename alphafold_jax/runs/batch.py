@@ -180,6 +180,8 @@ class _Run:
   def _predict(self, own: Sequence[Job], others: Sequence[Job], console: Any) -> None:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
     files.drop_rows(self.out, {job.name for job in (*own, *others)})
+    files.drop_index(self.out)
+    files.share_viewer(self.out, len(self.found.jobs), self.options)
     files.write_citations(self.out, self.options.search, True in self.found.kinds)
     self._warn_of_little_room(own)
     if len(self.found.jobs) > 1:

@@ -10,7 +10,6 @@ import datetime
 import json
 import logging
 import os
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import numpy as np
 
 from alphafold_jax import atomic, untrusted
 from alphafold_jax.output import files, record
-from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
+from alphafold_jax.output.files import ARCHIVE, FORMATS, PAGE, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.painter import Painter, here
 from alphafold_jax.output.record import PASS_ARRAYS, Report
-from alphafold_jax.runs.files import records, stored
+from alphafold_jax.runs.files import pages, records, stored
 from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, Unwritten, move, unranked, why
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, Keys, LoadedJob
@@ -31,17 +30,6 @@ from alphafold_jax.sharing import HIDDEN
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
-_STALE = 3600  # seconds after which a temporary file belongs to no running process
-
-
-def tidied_names(out: Path) -> set[str]:
-  """The names in the output folder, after removing what killed runs left half-written."""
-  names = set(os.listdir(out))
-  for name in [name for name in names if name.startswith('.') and name.endswith('.part')]:
-    with contextlib.suppress(OSError):
-      if time.time() - (out / name).stat().st_mtime > _STALE:
-        (out / name).unlink()
-  return names
 
 
 class JobFiles:
@@ -163,13 +151,9 @@ class JobFiles:
     for one, tag in zip(order, tags, strict=True):
       names += self._taken(one, tag, made[one.tag]) if one in others else self._renamed(one, tag)
     self._tell_lacking(others)
-    report = Report(self.job.name, order, tags, np.asarray(loaded.batch.msa.tokens), loaded.alignment_text)
-    names += self._write_whole(report, PROTEIN)
-    report = dataclasses.replace(report, files=[self._change.new / name for name in names])
-    if packed := self._write_whole(report, ARCHIVE):
-      what = number(len(names), 'file'), ', '.join(packed)
-      _log.info('%s: %s packed into %s', self.job.name, *what, extra=LOG_ONLY)
-      names = packed
+    origin = pages.origin(self.out, self.options, self.job.is_complex)
+    tokens = np.asarray(loaded.batch.msa.tokens)
+    names = self._with_whole(Report(self.job.name, order, tags, tokens, loaded.alignment_text, origin=origin), names)
     content = {
       'job': self.job.name,
       'name': self.job.query.name,
@@ -234,6 +218,16 @@ class JobFiles:
         count = number(len(lacking), 'prediction')
         said = '%s: no files of "%s" of %s of earlier runs, which did not keep their arrays; ask for those seeds too'
         _log.info(said, self.job.name, name, count)
+
+  def _with_whole(self, report: Report, names: Sequence[str]) -> list[str]:
+    """Writes the files that there is one of for the whole job; returns the names of all its files."""
+    names = [*names, *self._write_whole(report, PROTEIN)]
+    names += self._write_whole(dataclasses.replace(report, files=[self._change.new / name for name in names]), PAGE)
+    whole = dataclasses.replace(report, files=[self._change.new / name for name in names])
+    if packed := self._write_whole(whole, ARCHIVE):
+      what = number(len(names), 'file'), ', '.join(packed)
+      _log.info('%s: %s packed into %s', self.job.name, *what, extra=LOG_ONLY)
+    return packed or names
 
   def _write_whole(self, report: Report, scope: str) -> list[str]:
     """Writes the files that there is one of for the whole job; returns their names."""

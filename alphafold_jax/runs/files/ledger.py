@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.runs.files import records, report
+from alphafold_jax.runs.files import pages, records, report
 from alphafold_jax.runs.files.changes import lasting, why
-from alphafold_jax.runs.files.job_files import JobFiles, tidied_names
+from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.report import EARLIER, ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, Keys, Searches, TemplateSource, depth, of_input
@@ -100,7 +100,7 @@ class Ledger:
 
   def without_done(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are not finished with this very content, settings and files; the others are put on record."""
-    there = tidied_names(self._out)
+    there = records.tidied_names(self._out)
     if self._options.overwrite_existing_results:
       before = [job for job in jobs if records.path(self._out, job.name).name in there]
       if before:
@@ -201,6 +201,7 @@ class Ledger:
     if self._options.shard and any(one.status == NOT_RUN and not one.ours for one in outcomes):
       return  # stopped before it had looked at the others' proteins: another shard will write it
     report.write_summary(self._summary)
+    pages.write_index(self._summary, self._options, self._found.jobs)
     elsewhere = {outcome.job for outcome in outcomes if outcome.status == ELSEWHERE}
     jobs = [job for job in self._found.jobs if job.name in elsewhere] if self._options.shard else []
     finished = [(job, record) for job in jobs if (record := self.record(job)) is not None]

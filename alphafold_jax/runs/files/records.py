@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record of a protein, OUT/{job}.done.txt: what its files are of. It is there only while they are whole."""
 
+import contextlib
 import itertools
 import os
+import time
 import types
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +17,23 @@ from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Keys
 
 _ENDING = '.done.txt'
+_STALE = 3600  # seconds after which a temporary file belongs to no running process
 OF_BEST_INTERFACE = ('ipsae', 'pdockq', 'pdockq2', 'ilis')  # scores of `interfaces` in the record and in summary.csv
 
 
 def path(out: Path, job: str) -> Path:
   """Where the record of a protein is."""
   return out / f'{job}{_ENDING}'
+
+
+def tidied_names(out: Path) -> set[str]:
+  """The names in the output folder, after removing what killed runs left half-written."""
+  names = set(os.listdir(out))
+  for name in [name for name in names if name.startswith('.') and name.endswith('.part')]:
+    with contextlib.suppress(OSError):
+      if time.time() - (out / name).stat().st_mtime > _STALE:
+        (out / name).unlink()
+  return names
 
 
 def jobs(out: Path) -> list[str]:

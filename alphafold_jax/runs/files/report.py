@@ -39,7 +39,7 @@ _MMSEQS = ('Steinegger2017', 'Mirdita2022')
 _CITED = {  # in cite.bib, by mode of the search
   SINGLE: (), 'hmmer': ('Eddy2011', 'Larralde2023'), 'mmseqs2': _MMSEQS, **dict.fromkeys(SERVER_MODES, _MMSEQS),
 }  # fmt: skip
-_PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython')
+PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,15 +169,20 @@ def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
     atomic.write_text(out / NAMES, _dump(known | renamed))
 
 
-def write_citations(out: Path, search: SearchOptions | None, has_complexes: bool = False) -> None:
-  """Writes cite.bibtex: the works behind a run's predictions and searches."""
+def citations(search: SearchOptions | None, has_complexes: bool = False) -> str:
+  """The works behind predictions and searches, as BibTeX."""
   cited = ['Jumper2021', *(['Evans2021'] if has_complexes else []), *(_CITED[search.mode] if search else ())]
   if search and search.templates and not search.uses_server:
     database = search.template_database
     cited += ['Steinegger2019' if database and database.kind == HHSUITE else 'Eddy2011', 'Lassmann2020']
   text = Path(__file__).with_name('cite.bib').read_text(encoding='utf-8')
   entries = dict(re.findall(r'^(?=@\w+\{(\w+),)(.*?^\}\n)', text, re.MULTILINE | re.DOTALL))
-  atomic.write_text(out / CITATIONS, '\n'.join(entries[key] for key in dict.fromkeys(cited)))
+  return '\n'.join(entries[key] for key in dict.fromkeys(cited))
+
+
+def write_citations(out: Path, search: SearchOptions | None, has_complexes: bool = False) -> None:
+  """Writes cite.bibtex: the works behind a run's predictions and searches."""
+  atomic.write_text(out / CITATIONS, citations(search, has_complexes))
 
 
 def write_config(
@@ -230,7 +235,7 @@ def write_config(
     'device': dict(device or before.get('device', {})),
     'python': platform.python_version(),
     'platform': platform.platform(),
-    'packages': {name: installed.version(name) for name in _PACKAGES},
+    'packages': {name: installed.version(name) for name in PACKAGES},
     'jobs': _job_facts(summary.out, jobs, before.get('jobs', ())),
   }
   atomic.write_text(summary.path(CONFIG), _dump(content))
