@@ -27,7 +27,10 @@ RANKINGS: Mapping[str, Callable[[Any], float]] = {  # scores of a prediction or 
 }
 RANKS = ('auto', *RANKINGS)
 SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
-SKIPPABLE = ('msa', 'plots', 'pae_json')
+SKIPPABLE = ('msa', 'plots', 'pae_json', 'viewers')
+PLOT_FORMATS = PNG, SVG, PDF = ('png', 'svg', 'pdf')
+NAMINGS = COLABFOLD_NAMES, AFDB_NAMES = ('colabfold', 'afdb')  # of files: colabfold_batch's, AlphaFold DB's
+ORIGINS = NATURAL, DESIGNED = ('natural', 'designed')  # of proteins
 PARAMETERS = '2022-12-06'  # the published archive that is installed by default
 
 SINGLE = 'single_sequence'

@@ -27,7 +27,7 @@ from random_complexes import prediction_of
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
 from alphafold_jax.interfaces import SCORES
-from alphafold_jax.output import drawing, files, mmcif, pdb, plots, record, scores
+from alphafold_jax.output import drawing, files, mmcif, mmcif_targets, pdb, plots, record, scores
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
 from alphafold_jax.version import __version__
@@ -259,7 +259,7 @@ def test_pdb_refuses_63_chains_and_mmcif_names_them_all():
   ],
 )
 def test_names_of_chains_that_mmcif_cannot_hold_stay_different(given, written):
-  assert mmcif._identifiers(given) == written
+  assert mmcif_targets.identifiers(given) == written
 
 
 def test_pdb_refuses_more_atoms_than_it_can_number(monkeypatch):

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pictures of a job: depth of the alignment, pLDDT along the sequence, PAE of each model, and its interfaces.
 
-Each function draws an image at a resolution, which a notebook can show; `png` makes the file.
+Each function draws an image at a resolution, which a notebook can show; `png` makes the file. Drawn on a sheet of
+`vectors` it is a figure that becomes SVG or PDF.
 """
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,9 @@ from alphafold_jax.interfaces import score_matrix
 from alphafold_jax.output.alignment_rows import covered as covered
 from alphafold_jax.output.alignment_rows import grouped_rows
 from alphafold_jax.output.alignment_rows import ranked_rows as ranked_rows
+from alphafold_jax.output.chain_marks import chain_lengths as chain_lengths
+from alphafold_jax.output.chain_marks import divide, name_above, room_above, ticks_beside
+from alphafold_jax.output.chain_marks import several_chains as several_chains
 from alphafold_jax.output.drawing import Panel, Sheet, colour_bar, colour_map, coloured, indexed, ticks
 from alphafold_jax.output.record import PredictionRecord
 
@@ -42,6 +46,7 @@ _SCALES = {
   'pTM': 'Greys',
   'actifpTM': 'Blues',
 }  # above, on and below the diagonal, as ColabFold draws them
+NewSheet = Callable[[float, float, int], Any]  # width, height, resolution -> a `drawing.Sheet`, or one of vectors
 _NO_PAE = 'none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm'
 _ONE_CHAIN = 'only predictions of several chains, by a model with an aligned error (PAE), have scores of interfaces'
 
@@ -52,6 +57,7 @@ def coverage(
   chain_lengths: Sequence[int] = (),
   chain_names: Sequence[str] = (),
   dpi: int = 150,
+  on: NewSheet = Sheet,
 ) -> Image.Image:
   """The alignment's rows, most similar to the query on top, coloured by identity, with the number covering each column.
 
@@ -63,25 +69,26 @@ def coverage(
     chain_lengths: of a complex.
     chain_names: of a complex.
     dpi: dots per inch.
+    on: makes the sheet to draw on.
   """
   tokens = np.asarray(tokens)
   num_seq, num_res = tokens.shape
   (rows, ends), depth = grouped_rows(tokens, chain_lengths), covered(tokens)
-  sheet = Sheet(576, 324, dpi)
+  sheet = on(576, 324, dpi)
   left = 28 + sheet.width(str(num_seq), 10)
   heading = _heading(title, f'alignment of {num_seq:,} sequence{"s" * (num_seq != 1)}')
-  top = _head(sheet, heading, (left + 500) / 2) + _room(chain_names)
+  top = _head(sheet, heading, (left + 500) / 2) + room_above(chain_names)
   panel = Panel(sheet, (left, top, 500, 266), (0.5, num_res + 0.5), (1.04 * num_seq, 0))
   fields = np.where(np.isnan(rows)[..., None], np.uint8(255), coloured(np.nan_to_num(rows), 'viridis', 100))
   sheet.paint((left, panel.places(0, num_seq)[1], 500, 266), fields)
   line = panel.places(np.repeat(np.arange(num_res + 1) + 0.5, 2)[1:-1], np.repeat(depth, 2))
   sheet.steps(line, 3, 'white')
   sheet.steps(line, 1.2, 'black')
-  panel.divide(_borders(chain_lengths))
+  divide(panel, chain_lengths)
   for end in ends if len(ends) <= MAX_GROUPS else ():
     _, y = panel.places(0, num_seq - end)
     sheet.rule(left, y, 500, y)
-  _name_chains(panel, chain_lengths, chain_names)
+  name_above(panel, chain_lengths, chain_names)
   panel.border()
   panel.label_x('Position', ticks(1, num_res, 10))
   panel.label_y('Sequences', ticks(0, num_seq, 9))
@@ -91,23 +98,27 @@ def coverage(
 
 
 def plddt(
-  predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150
+  predictions: Sequence[PredictionRecord],
+  labels: Sequence[str],
+  title: str = '',
+  dpi: int = 150,
+  on: NewSheet = Sheet,
 ) -> Image.Image:
   """pLDDT along the sequence, one line per model, on AlphaFold DB's bands of confidence."""
   hidden = len(predictions) - LEGEND_ROWS
   shown = [f'{label}, mean {one.mean_plddt:.1f}' for one, label in zip(predictions[:LEGEND_ROWS], labels)]
   num_res = max(len(prediction.plddt) for prediction in predictions)
   legend_rows = -(-len(shown) // 2) + (hidden > 0)
-  sheet = Sheet(684, 312 + 12 * legend_rows, dpi)
+  sheet = on(684, 312 + 12 * legend_rows, dpi)
   names, lengths = several_chains(predictions[0]), chain_lengths(predictions[0])
-  top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341) + _room(names)
+  top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341) + room_above(names)
   panel = Panel(sheet, (44, top, 638, 266), (0.5, num_res + 0.5), (100, 0))
   for low, high, colour, name in PLDDT_BANDS:
     (_, upper), (_, lower) = panel.places(0, high), panel.places(0, low)
     sheet.fill((44, upper, 638, lower), _paled(colour))
     sheet.write(642, (upper + lower) / 2 - 5, f'{name}\n{low}–{high}', 8, 'lm', '#404040')
-  panel.divide(_borders(lengths))
-  _name_chains(panel, lengths, names)
+  divide(panel, lengths)
+  name_above(panel, lengths, names)
   colours = [_hex(colour_map('plasma')[int(i)]) for i in np.linspace(0, 204, max(len(predictions), 2))]
   lines = [(text, colour, 1.1) for text, colour in zip(shown, colours)]
   lines[0] = (*lines[0][:2], 1.6)
@@ -125,7 +136,13 @@ def plddt(
   return sheet.image
 
 
-def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150) -> Image.Image:
+def pae(
+  predictions: Sequence[PredictionRecord],
+  labels: Sequence[str],
+  title: str = '',
+  dpi: int = 150,
+  on: NewSheet = Sheet,
+) -> Image.Image:
   """Predicted aligned error, one panel per model, best first; models without it are left out."""
   shown = with_pae(predictions, labels)
   columns = min(len(shown), PANELS_PER_ROW)
@@ -133,14 +150,14 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
   side = 228 if len(shown) == 1 else 134
   heading = _heading(title, 'predicted aligned error')
   head = 20 + 14 * heading.count('\n')
-  sheet = Sheet(52 + columns * (side + 34) + 36, head + rows * (side + 60), dpi)
+  sheet = on(52 + columns * (side + 34) + 36, head + rows * (side + 60), dpi)
   _head(sheet, heading, 44 + (columns * (side + 34) - 34) / 2)
   for i, (prediction, label) in enumerate(shown):
     left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
     panel = _pae_panel(sheet, (left, top, left + side, top + side), prediction, label)
     numbers = ticks(1, len(prediction.aatype), 5)
     panel.label_x('Scored residue', numbers, 7)
-    chains = _chain_ticks(panel, chain_lengths(prediction), several_chains(prediction), 7)
+    chains = ticks_beside(panel, chain_lengths(prediction), several_chains(prediction), 7)
     panel.label_y('' if i % columns else 'Aligned residue', chains or numbers, 7)
   middle, half = head + 26 + (rows * (side + 60) - 60) / 2, 0.38 * min(rows * side, 2 * side)
   right = 44 + columns * (side + 34) - 22
@@ -150,7 +167,11 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
 
 
 def interfaces(
-  predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150
+  predictions: Sequence[PredictionRecord],
+  labels: Sequence[str],
+  title: str = '',
+  dpi: int = 150,
+  on: NewSheet = Sheet,
 ) -> Image.Image:
   """Scores of chains and of their pairs, one panel per model: ipTM above, pTM on the diagonal, actifpTM below."""
   shown = with_interfaces(predictions, labels)
@@ -158,7 +179,7 @@ def interfaces(
   rows, side = -(-len(shown) // columns), 228 if len(shown) == 1 else 134
   heading = _heading(title, 'scores of chains and interfaces')
   head = 20 + 14 * heading.count('\n')
-  sheet = Sheet(52 + columns * (side + 34) + 3 * _BAR, head + rows * (side + 60), dpi)
+  sheet = on(52 + columns * (side + 34) + 3 * _BAR, head + rows * (side + 60), dpi)
   _head(sheet, heading, 44 + (columns * (side + 34) - 34) / 2)
   for i, (prediction, label) in enumerate(shown):
     left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
@@ -184,7 +205,7 @@ def _interface_panel(
   panel.border()
   _label_panel(panel, label)
   names, ones = several_chains(prediction), [1] * len(scores)
-  ticks_of_chains, cell = _chain_ticks(panel, ones, names, 7), (box[2] - box[0]) / len(scores)
+  ticks_of_chains, cell = ticks_beside(panel, ones, names, 7), (box[2] - box[0]) / len(scores)
   panel.label_y('', ticks_of_chains, 7)
   panel.label_x('', {place: name for place, name in ticks_of_chains.items() if sheet.width(name, 7) < cell}, 7)
   if cell >= 20:
@@ -219,7 +240,7 @@ def _pae_panel(sheet: Sheet, box: tuple[float, float, float, float], prediction:
   edges = 0.5, len(values) + 0.5
   panel = Panel(sheet, box, edges, edges)
   sheet.paint(box, coloured(_shrink(values), 'Greens_r', MAX_PAE))
-  panel.divide(_borders(chain_lengths(prediction)), across=True)
+  divide(panel, chain_lengths(prediction), across=True)
   panel.border()
   _label_panel(panel, label)
   return panel
@@ -282,45 +303,6 @@ def _legend(sheet: Sheet, lines: Sequence[tuple[str, str, float]], middle: float
       sheet.rule(x, y + 12 * i, x + 18, y + 12 * i, thickness, colour)
       sheet.write(x + 24, y + 12 * i, text, size, 'lm')
     x += width
-
-
-def chain_lengths(prediction: PredictionRecord) -> list[int]:
-  """The number of residues of each chain, in their order."""
-  asym_id = np.asarray(prediction.asym_id)
-  starts = np.flatnonzero(np.diff(asym_id, prepend=asym_id[0] - 1))
-  return np.diff(starts, append=len(asym_id)).tolist()
-
-
-def several_chains(prediction: PredictionRecord) -> tuple[str, ...]:
-  """The names of the chains; none of a single one, which is named nowhere in a picture."""
-  names = prediction.chains
-  return names if len(names) > 1 else ()
-
-
-def _room(names: Sequence[str]) -> float:
-  """What names of chains above a panel take."""
-  return 10 if names else 0
-
-
-def _name_chains(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float = 8) -> None:
-  """Writes the names of chains above a panel, those for which there is room."""
-  ends = panel.places(np.cumsum([0, *lengths]) + 0.5, 0)[:, 0]
-  for name, start, end in zip(names, ends, ends[1:]):
-    if panel.sheet.width(name, size) < end - start:
-      panel.sheet.write((start + end) / 2, panel.box[1] - 6, name, size)
-
-
-def _chain_ticks(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float) -> dict[float, str]:
-  """The names of chains at the left of their middles, those for which there is room; none of a single chain."""
-  ends = np.cumsum([0, *lengths]) + 0.5
-  heights = np.diff(panel.places(0, ends)[:, 1])
-  rows = zip(names, (ends[1:] + ends[:-1]) / 2, heights)
-  return {float(middle): panel.sheet.fitted(name, size, 26) for name, middle, height in rows if height > size}
-
-
-def _borders(lengths: Sequence[int]) -> list[float]:
-  """Positions between chains."""
-  return [float(border) + 0.5 for border in np.cumsum(lengths)[:-1]]
 
 
 def _paled(colour: str) -> str:

@@ -48,7 +48,11 @@ def run(
   """
   options = options or Options()
   found = work.find(
-    source, takes_bare=options.search is not None, prefix=options.jobname_prefix, complex=options.complex
+    source,
+    takes_bare=options.search is not None,
+    prefix=options.jobname_prefix,
+    complex=options.complex,
+    naming=options.naming,
   )
   templates = work.template_source(options, found)
   found = work.with_guess(options.initial_guess, found)

@@ -7,10 +7,10 @@ Which files there are is the table of `output.files`; here no format is known by
 import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import logging
 import os
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,18 @@ from alphafold_jax import atomic, untrusted
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.painter import Painter, here
+from alphafold_jax.output.provenance import Provenance
 from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.runs.files import records, stored
 from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, Unwritten, move, unranked, why
+from alphafold_jax.runs.files.changes import tidied_names as tidied_names
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import Job, Keys, LoadedJob
+from alphafold_jax.runs.work import Job, Keys, LoadedJob, of_job
 from alphafold_jax.screen import LOG_ONLY, number
 from alphafold_jax.sharing import HIDDEN
 from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
-_STALE = 3600  # seconds after which a temporary file belongs to no running process
-
-
-def tidied_names(out: Path) -> set[str]:
-  """The names in the output folder, after removing what killed runs left half-written."""
-  names = set(os.listdir(out))
-  for name in [name for name in names if name.startswith('.') and name.endswith('.part')]:
-    with contextlib.suppress(OSError):
-      if time.time() - (out / name).stat().st_mtime > _STALE:
-        (out / name).unlink()
-  return names
 
 
 class JobFiles:
@@ -78,6 +69,7 @@ class JobFiles:
     self._place, self._store = out, self.folder  # of files that have no rank yet, and of predictions kept on disk
     self._input_key = ''
     self._known: frozenset[str] = frozenset()  # names of files that are the job's
+    self._renamed_best: Collection[str] = ()  # names that its files have not, since they have others
     self._made: Mapping[str, str | None] = {}  # of what predictions the whole files of an earlier run are: key by tag
     self._before: Mapping[str, Any] = {}  # the record of an earlier run, where the journal says nothing of it
     self._wanted = files.wanted(options)
@@ -126,11 +118,16 @@ class JobFiles:
 
   def _write(self, report: Report, formats: Iterable[str], folder: Path) -> list[str]:
     """Writes files; returns their names, and logs which could not be had."""
-    report = dataclasses.replace(report, pae_cutoff=self.options.pae_cutoff)
+    known = {'pae_cutoff': self.options.pae_cutoff, 'naming': self.options.naming, 'provenance': self._provenance}
+    report = dataclasses.replace(report, **known)
     written = files.write(report, folder, formats, self._begin)
     for name, reason in written.skipped.items():
       self._unwritten.tell(self.job.name, name, reason)
     return [path.name for path in written.paths]
+
+  @functools.cached_property
+  def _provenance(self) -> Provenance:
+    return of_job(self.job, self.options)
 
   def _names(self, tag: str, num_passes: int, *scopes: str) -> list[str]:
     """The names of all files of one prediction, in the order of the table."""
@@ -163,6 +160,7 @@ class JobFiles:
     for one, tag in zip(order, tags, strict=True):
       names += self._taken(one, tag, made[one.tag]) if one in others else self._renamed(one, tag)
     self._tell_lacking(others)
+    names = self._without_renamed(names, tags[0])
     report = Report(self.job.name, order, tags, np.asarray(loaded.batch.msa.tokens), loaded.alignment_text)
     names += self._write_whole(report, PROTEIN)
     report = dataclasses.replace(report, files=[self._change.new / name for name in names])
@@ -243,6 +241,13 @@ class JobFiles:
     wanted = [one for name, one in formats.items() if not self._is_the_input(self.out / name)]
     return self._write(report, wanted, self._change.new)
 
+  def _without_renamed(self, names: Sequence[str], tag: str) -> list[str]:
+    """The new files without those of the best prediction that it has under other names, which are removed."""
+    self._renamed_best = {files.file_name(name, self.job.name, tag) for name in files.renamed(self.options)}
+    for name in self._renamed_best:
+      (self._change.new / name).unlink(missing_ok=True)
+    return [name for name in names if name not in self._renamed_best]
+
   def _replace(self, names: Sequence[str], made: Mapping[str, str | None], content: Mapping[str, Any]) -> None:
     """Puts the new files in the place of all others of the job, and tells what is removed by that."""
     flags = self.options.flags()
@@ -250,7 +255,7 @@ class JobFiles:
     gone = {
       name for name in (self._known | self._journal.files) - set(names) if not self._is_the_input(self.out / name)
     }
-    lost = self._lost({unranked(name) for name in names}, made)
+    lost = self._lost({unranked(name) for name in (*names, *self._renamed_best)}, made)
     done = json.dumps(content, indent=1) + '\n' if content['key'] is not None else None
     made_of = {'made': made, 'flags': flags} | (
       {'chains': list(names_of)} if (names_of := self.job.chain_names) else {}
