@@ -6,7 +6,6 @@ Which files there are is the table of `output.files`; here no format is known by
 
 import contextlib
 import dataclasses
-import datetime
 import functools
 import json
 import logging
@@ -25,12 +24,10 @@ from alphafold_jax.output.provenance import Provenance
 from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.runs.files import records, stored
 from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, Unwritten, move, unranked, why
-from alphafold_jax.runs.files.changes import tidied_names as tidied_names
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, Keys, LoadedJob, of_job
 from alphafold_jax.screen import LOG_ONLY, number
 from alphafold_jax.sharing import HIDDEN
-from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -169,14 +166,7 @@ class JobFiles:
       _log.info('%s: %s packed into %s', self.job.name, *what, extra=LOG_ONLY)
       names = packed
     content = {
-      'job': self.job.name,
-      'name': self.job.query.name,
-      'source': self.job.query.source,
-      'num_res': self.job.num_res,
-      'num_rows': loaded.num_rows,
-      'version': __version__,
-      'finished': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
-      'notes': list(order[0].notes),
+      **records.heading(self.job, loaded.num_rows, order[0].notes),
       'key': self._keys.job(self._input_key) if complete else None,
       'formats': self._keys.formats,
       'input': self._input_key,

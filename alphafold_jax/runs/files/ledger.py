@@ -8,8 +8,8 @@ from typing import Any
 
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.files import records, report
-from alphafold_jax.runs.files.changes import lasting, why
-from alphafold_jax.runs.files.job_files import JobFiles, tidied_names
+from alphafold_jax.runs.files.changes import lasting, tidied_names, why
+from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.report import EARLIER, ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, Keys, Searches, TemplateSource, depth, of_input
