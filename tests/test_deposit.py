@@ -25,7 +25,7 @@ from alphafold_jax.output.record import Pass
 DATA = Path(__file__).parent / 'data'
 AFDB = DATA / 'AF-P01112-F1-model_v4.cif.gz'
 RAS = 'sp|P01112|RASH_HUMAN GTPase HRas OS=Homo sapiens OX=9606 GN=HRAS PE=1 SV=1'
-TRYPSIN = "tr|Q8N2U3|Q8N2U3_HUMAN 5'-\"odd\" protein OS=Homo sapiens (Human) OX=9606 PE=2 SV=1"
+TRYPSIN = 'tr|Q8N2U3|Q8N2U3_HUMAN 5\'-"odd" protein OS=Homo sapiens (Human) OX=9606 PE=2 SV=1'
 STEPS = (
   EarlierStep(
     'alignment',
@@ -232,7 +232,12 @@ def test_chains_end_where_they_are_said_to_end(ras):
   ('header', 'identifier', 'entry', 'gene'),
   [
     (RAS, 'P01112', 'RASH_HUMAN', 'HRAS'),
-    ('sp|P01112-2|RASH_HUMAN Isoform 2 of GTPase HRas OS=Homo sapiens OX=9606 GN=HRAS', 'P01112-2', 'RASH_HUMAN', 'HRAS'),
+    (
+      'sp|P01112-2|RASH_HUMAN Isoform 2 of GTPase HRas OS=Homo sapiens OX=9606 GN=HRAS',
+      'P01112-2',
+      'RASH_HUMAN',
+      'HRAS',
+    ),
     ('tr|A0A024R161|A0A024R161_HUMAN Guanine nucleotide-binding protein', 'A0A024R161', 'A0A024R161_HUMAN', None),
     ('sp|P01112|RASH_HUMAN', 'P01112', 'RASH_HUMAN', None),
   ],

@@ -24,6 +24,7 @@ FLOORS = (
     'locks',
     'installed',
     'naming',
+    'headers',
     'atomic',
     'fields',
     'one_line',
@@ -88,6 +89,7 @@ WITHOUT_JAX = (
   'locks',
   'installed',
   'naming',
+  'headers',
   'atomic',
   'fields',
   'one_line',
@@ -119,6 +121,7 @@ WITHOUT_JAX = (
   'output.files',
   'output.cartoon',
   'output.painter',
+  'output.vectors',
   'output.evaluated',
   'geometry.scores',
   'interfaces',
@@ -144,6 +147,7 @@ MANY_PARTS = (  # whose subject is all parts of their folder
   'search.options',  # a table of engines
   'train.loop',  # the story of a training run
   'losses.total',  # a table of losses
+  'output.files',  # a table of formats
   'data.training.chain_reading',  # a file's chains with all that belongs to them
 )
 

@@ -40,7 +40,9 @@ def test_the_best_model_has_the_names_of_alphafold_db_whatever_is_ranked_beside_
   ours = ['AF-P01112-F1-model_v4.cif', 'AF-P01112-F1-model_v4.pdb']
   assert structures(out) == ours and load_json(out / 'names.json') == {'P01112': HEADER}
   assert {f'AF-P01112-F1-{name}_v4.json' for name in ('confidence', 'predicted_aligned_error')} < names(out)
-  assert f'P01112_scores_rank_001_{SEED}0.json' in names(out) and 'P01112_predicted_aligned_error_v1.json' not in names(out)
+  assert f'P01112_scores_rank_001_{SEED}0.json' in names(out) and 'P01112_predicted_aligned_error_v1.json' not in names(
+    out
+  )
   first = (out / ours[0]).read_text()
   assert 'P01112' in first and 'RASH_HUMAN' in first
   computed = count_predictions(monkeypatch)

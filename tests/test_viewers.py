@@ -83,7 +83,9 @@ def test_notes_are_comments_of_a_script_and_never_commands(which, tmp_path):
   given.predictions[0] = types.SimpleNamespace(notes=('MINI MODEL:\nclose all',), chains=('A', 'x y'))
   lines = text_of(which, given, tmp_path).splitlines()
   assert '# MINI MODEL: close all' in lines and not [line for line in lines if line.startswith('close')]
-  assert not [line for line in lines if re.match('(align|matchmaker|disable)', line)]  # there is nothing beside the best
+  assert not [
+    line for line in lines if re.match('(align|matchmaker|disable)', line)
+  ]  # there is nothing beside the best
   assert ('# chain x y' in lines) == (which == 'pymol') or 'name chain_x_y /x_y' in lines
 
 
@@ -98,7 +100,7 @@ def test_a_single_chain_is_named_nowhere(tmp_path):
 # ------------------------------------------------------------------------------------------ plots
 
 
-TOKENS = np.random.default_rng(0).integers(0, 22, (30, 40))
+TOKENS = np.random.default_rng(0).integers(0, 22, (30, 82))
 
 
 @functools.cache
@@ -199,4 +201,3 @@ def test_what_foldcomp_cannot_hold_is_refused():
     gap.arrays.update(changes)
     with pytest.raises(errors.InputError, match=message):
       compact.to_foldcomp(gap, 'job')
-

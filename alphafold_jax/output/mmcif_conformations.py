@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Helices, strands and sheets in mmCIF, from the hydrogen bonds of the backbone.
 
-Strands stand twice, since programs look for them in one place or the other: as `STRN` in `_struct_conf`, as in the files
-of AlphaFold DB, and in `_struct_sheet_range`, as in those of the PDB.
+Strands stand twice, since programs look for them in one place or the other: as `STRN` in `_struct_conf`, as in files of
+AlphaFold DB, and in `_struct_sheet_range`, as in those of the PDB.
 """
 
 import dataclasses

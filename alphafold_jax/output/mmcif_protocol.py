@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model came to be, in ModelCIF: the search for homologues and for templates, and the prediction, with programs."""
+"""How a model came to be, in ModelCIF: searches for homologues and templates, and the prediction, with programs."""
 
 from collections.abc import Sequence
 

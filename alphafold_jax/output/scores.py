@@ -57,7 +57,7 @@ def pae_json(prediction: PredictionRecord) -> str:
 
 
 def pae_json_afdb(prediction: PredictionRecord, whole: bool = False) -> str:
-  """AlphaFold's and AlphaFold DB's form: a list of one object, errors to one decimal, or in whole Å as the latter has."""
+  """AlphaFold's form, a list of one object, errors to one decimal; or AlphaFold DB's, errors in whole Å."""
   pae = _checked_pae(prediction)
   content = {
     'predicted_aligned_error': np.rint(pae).astype(int).tolist() if whole else _rounded(pae, 1),

@@ -124,7 +124,8 @@ class Options:
       'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
       'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
       'plot_format': (
-        self.plot_format and set(self.plot_format) <= set(PLOT_FORMATS), f'choose among {", ".join(PLOT_FORMATS)}'
+        self.plot_format and set(self.plot_format) <= set(PLOT_FORMATS),
+        f'choose among {", ".join(PLOT_FORMATS)}',
       ),
       'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
       'batch': (self.batch is None or is_whole(self.batch, 1, MAX_TOGETHER), f'must be 1 to {MAX_TOGETHER}, or auto'),

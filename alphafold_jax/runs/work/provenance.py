@@ -54,7 +54,9 @@ def _alignment(job: Job, options: Options) -> Iterator[EarlierStep]:
   search = options.search
   if job.hits is None or search is None:
     if job.file is not None:
-      yield EarlierStep('alignment', 'an alignment that was given' if job.features is None else 'features that were given')
+      yield EarlierStep(
+        'alignment', 'an alignment that was given' if job.features is None else 'features that were given'
+      )
     return
   if search.uses_server:
     sequences = UsedDatabase(f'the databases of {search.host_url}, which does not state them', url=search.host_url)
