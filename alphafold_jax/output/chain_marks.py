@@ -8,9 +8,10 @@ import numpy as np
 from alphafold_jax.output.drawing import Panel
 from alphafold_jax.output.record import PredictionRecord
 
-_NARROW = 8.0  # points from one chain to the next, below which the lines between them give way to what they divide
-_TOO_NARROW = 2.5  # where they would hide it
+_NARROW = 12.0  # points from one chain to the next, below which the lines between them give way to what they divide
+_TOO_NARROW = 4.0  # where they would hide it
 _THIN, _PALE = 0.4, '#808080'
+_MANY = 24  # names in a row, beyond which one in so many is written
 
 
 def chain_lengths(prediction: PredictionRecord) -> list[int]:
@@ -32,15 +33,18 @@ def room_above(names: Sequence[str]) -> float:
 
 
 def name_above(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float = 8) -> None:
-  """Writes the names of chains above a panel: those for which there is room, of very many every so many."""
+  """Writes the names of chains above a panel: those for which there is room, of very many one in so many."""
   ends = panel.places(np.cumsum([0, *lengths]) + 0.5, 0)[:, 0]
-  last = -np.inf  # where the name before ends
-  for name, start, end in zip(names, ends, ends[1:]):
-    middle, half = (start + end) / 2, panel.sheet.width(name, size) / 2
-    is_many = len(names) > 2 * (panel.box[2] - panel.box[0]) / (6 * size)
-    if 2 * half < end - start or (is_many and middle - half > last + size / 2):
-      panel.sheet.write(middle, panel.box[1] - 6, name, size)
-      last = middle + half
+  middles, widths = (ends[1:] + ends[:-1]) / 2, np.array([panel.sheet.width(name, size) for name in names])
+  shown = np.flatnonzero(widths < np.diff(ends)) if len(names) <= _MANY else _spread(middles, widths + size / 2)
+  for i in shown:
+    panel.sheet.write(middles[i], panel.box[1] - 6, names[i], size)
+
+
+def _spread(middles: np.ndarray, widths: np.ndarray) -> np.ndarray:
+  """Every so many names, as many as do not touch."""
+  every = (np.arange(0, len(middles), step) for step in range(1, len(middles) + 1))
+  return next(i for i in every if (np.diff(middles[i]) > (widths[i][1:] + widths[i][:-1]) / 2).all())
 
 
 def ticks_beside(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float) -> dict[float, str]:

@@ -229,12 +229,12 @@ def _plddt_plot(report: Report) -> Picture:
 
 def _pae_plot(report: Report) -> Picture:
   plots.with_pae(report.predictions, report.tags)
-  return _picture(plots.pae, report, 'pae', 'aatype', 'asym_id')
+  return _panels(_picture(plots.pae, report, 'pae', 'aatype', 'asym_id'), report)
 
 
 def _interfaces_plot(report: Report) -> Picture:
   plots.with_interfaces(report.predictions, report.tags)
-  return _picture(plots.interfaces, report, 'chain_tm', 'asym_id')
+  return _panels(_picture(plots.interfaces, report, 'chain_tm', 'asym_id'), report)
 
 
 def _picture(draw: Callable[..., Any], report: Report, *names: str) -> Picture:
@@ -244,6 +244,11 @@ def _picture(draw: Callable[..., Any], report: Report, *names: str) -> Picture:
   if is_small := num_bytes < _SMALL:
     predictions = [one.alone(names) for one in predictions]
   return Picture(functools.partial(draw, predictions, report.tags, report.title), is_small)
+
+
+def _panels(picture: Picture, report: Report) -> Picture:
+  """A picture with a panel for each prediction, whose rows may each take what a picture may, so that many are legible."""
+  return dataclasses.replace(picture, max_bytes=plots.MAX_BYTES * plots.num_rows(len(report.predictions)))
 
 
 def _plots(name: str, stem: str, render: Callable[[Report], Picture], needs: tuple[str, ...] = ()) -> dict[str, Format]:

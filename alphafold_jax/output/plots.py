@@ -145,8 +145,7 @@ def pae(
 ) -> Image.Image:
   """Predicted aligned error, one panel per model, best first; models without it are left out."""
   shown = with_pae(predictions, labels)
-  columns = min(len(shown), PANELS_PER_ROW)
-  rows = -(-len(shown) // columns)
+  columns, rows = min(len(shown), PANELS_PER_ROW), num_rows(len(shown))
   side = 228 if len(shown) == 1 else 134
   heading = _heading(title, 'predicted aligned error')
   head = 20 + 14 * heading.count('\n')
@@ -176,7 +175,7 @@ def interfaces(
   """Scores of chains and of their pairs, one panel per model: ipTM above, pTM on the diagonal, actifpTM below."""
   shown = with_interfaces(predictions, labels)
   columns = min(len(shown), PANELS_PER_ROW)
-  rows, side = -(-len(shown) // columns), 228 if len(shown) == 1 else 134
+  rows, side = num_rows(len(shown)), 228 if len(shown) == 1 else 134
   heading = _heading(title, 'scores of chains and interfaces')
   head = 20 + 14 * heading.count('\n')
   sheet = on(52 + columns * (side + 34) + 3 * _BAR, head + rows * (side + 60), dpi)
@@ -189,6 +188,11 @@ def interfaces(
     right = 44 + columns * (side + 34) - 22 + i * _BAR
     colour_bar(sheet, (right, middle - half, right + 9, middle + half), colours, label, {0: '0', 0.5: '0.5', 1: '1'}, 7)
   return sheet.image
+
+
+def num_rows(panels: int) -> int:
+  """Rows of so many panels."""
+  return -(-panels // PANELS_PER_ROW)
 
 
 def _interface_panel(
