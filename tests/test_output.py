@@ -561,7 +561,8 @@ def test_files_have_colabfolds_names(tmp_path):
   report = _report(
     best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10), alignment=lambda: '>q\nA\n', files=[Path(__file__)]
   )
-  written = files.write(report, tmp_path / 'out', files.FORMATS)
+  names = [name for name in files.FORMATS if name != 'foldcomp']  # which takes one chain
+  written = files.write(report, tmp_path / 'out', names)
   ranks = ['rank_001_alphafold2_ptm_model_1_seed_007', 'rank_002_alphafold2_ptm_model_2_seed_007']
   expected = {
     'job_predicted_aligned_error_v1.json',
@@ -571,8 +572,13 @@ def test_files_have_colabfolds_names(tmp_path):
     'job_pae.png',
     'job_ext_metrics.png',
     'job.a3m',
+    'job.cxc',
+    'job.pml',
     'job.result.zip',
   }
+  expected |= {f'job_{plot}.{kind}' for plot in ('coverage', 'plddt', 'pae', 'ext_metrics') for kind in ('svg', 'pdf')}
+  expected |= {f'AF-job-F1-model_v4.{kind}' for kind in ('pdb', 'cif')}
+  expected |= {f'AF-job-F1-{what}_v4.json' for what in ('confidence', 'predicted_aligned_error')}
   for rank in ranks:
     expected |= {
       f'job_all_{rank}.npz',

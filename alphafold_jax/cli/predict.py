@@ -156,7 +156,7 @@ _GROUPS: dict[str, Flags] = {
     ),
     '--naming': choice(
       choices.NAMINGS,
-      "of files: afdb gives the best model AlphaFold Database's names (AF-ID-F1-model_v4.cif and so on) and its form of "
+      "of files: afdb gives the best model AlphaFold Database's names (AF-ID-F1-model_v4.cif, ...) and its form of "
       'PAE; ID is the accession of a header of UniProt, else the name (default: %(default)s)',
       default=choices.COLABFOLD_NAMES,
     ),

@@ -34,6 +34,8 @@ def room_above(names: Sequence[str]) -> float:
 
 def name_above(panel: Panel, lengths: Sequence[int], names: Sequence[str], size: float = 8) -> None:
   """Writes the names of chains above a panel: those for which there is room, of very many one in so many."""
+  if not names:
+    return
   ends = panel.places(np.cumsum([0, *lengths]) + 0.5, 0)[:, 0]
   middles, widths = (ends[1:] + ends[:-1]) / 2, np.array([panel.sheet.width(name, size) for name in names])
   shown = np.flatnonzero(widths < np.diff(ends)) if len(names) <= _MANY else _spread(middles, widths + size / 2)

@@ -247,7 +247,7 @@ def _picture(draw: Callable[..., Any], report: Report, *names: str) -> Picture:
 
 
 def _panels(picture: Picture, report: Report) -> Picture:
-  """A picture with a panel for each prediction, whose rows may each take what a picture may, so that many are legible."""
+  """A picture of panels: each row of them may take as many bytes as a picture, so that all are legible."""
   return dataclasses.replace(picture, max_bytes=plots.MAX_BYTES * plots.num_rows(len(report.predictions)))
 
 
