@@ -65,7 +65,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_labels.py': '',
   'test_layering.py': '',
   'test_lengths.py': '',
-  'test_naming.py': 'key_of|missing|version_that|in_an_alignment',
+  'test_naming.py': 'key_of|missing|version_that|header',
   'test_npz.py': '',
   'test_official.py': 'names_and_shapes',
   'test_output.py': '',

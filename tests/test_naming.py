@@ -8,7 +8,7 @@ import pytest
 from small_runs import ALONE, OTHER, SEQUENCE, count_predictions, load_json, names, predict
 
 from alphafold_jax import installed, runs
-from alphafold_jax.data.queries import Query
+from alphafold_jax.data.queries import Query, read_queries
 from alphafold_jax.runs.work import inputs, keys, provenance
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
 
@@ -82,14 +82,10 @@ def test_what_was_done_gets_other_kinds_of_plots_and_viewers_without_computing(t
   assert {'p_pae.pdf'} <= names(out) and not {'p_pae.png', 'p_pae.svg'} & names(out)
 
 
-@pytest.mark.slow
-def test_chains_of_a_complex_keep_the_entries_of_their_records(tmp_path):
+def test_chains_of_a_complex_keep_the_headers_of_their_records(tmp_path):
   other = 'sp|P02070|HBB_BOVIN Hemoglobin subunit beta OS=Bos taurus OX=9913 GN=HBB PE=1 SV=1'
-  source, out = source_of(tmp_path, (HEADER, SEQUENCE), (other, OTHER)), tmp_path / 'out'
-  assert predict(source, out, *ALONE, '--complex', '--model-type', 'alphafold2_ptm', '--origin', 'natural') == 0
-  (path,) = out.glob('*.cif')
-  block = gemmi.cif.read(str(path)).sole_block()
-  assert list(block.find_values('_ma_target_ref_db_details.db_accession')) == ['P01112', 'P02070']
+  (query,) = read_queries(source_of(tmp_path, (HEADER, SEQUENCE), (other, OTHER)), complex=True)
+  assert provenance.of_job(inputs.Job('p', query), runs.Options(params='random')).headers == (HEADER, other)
 
 
 def test_names_plots_and_origins_change_no_key_of_a_prediction():

@@ -40,7 +40,7 @@ def name_above(panel: Panel, lengths: Sequence[int], names: Sequence[str], size:
   middles, widths = (ends[1:] + ends[:-1]) / 2, np.array([panel.sheet.width(name, size) for name in names])
   shown = np.flatnonzero(widths < np.diff(ends)) if len(names) <= _MANY else _spread(middles, widths + size / 2)
   for i in shown:
-    panel.sheet.write(middles[i], panel.box[1] - 6, names[i], size)
+    panel.sheet.write(middles[i], panel.box[1] - 6, names[int(i)], size)
 
 
 def _spread(middles: np.ndarray, widths: np.ndarray) -> np.ndarray:

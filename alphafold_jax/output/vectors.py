@@ -28,7 +28,12 @@ _FINE = 10  # pixels for a point, in which text is measured
 _UNPRINTABLE = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')  # what XML cannot hold
 _ALIGNED = {'l': 'left', 'm': 'center', 'r': 'right'}
 _NO_DATE = {'svg': {'Date': None}, 'pdf': {'CreationDate': None}}  # the same picture is the same file
-_STYLE = {'svg.fonttype': 'none', 'svg.hashsalt': 'alphafold_jax', 'pdf.fonttype': 42, 'font.family': ['DejaVu Sans']}
+_STYLE: Any = {
+  'svg.fonttype': 'none',
+  'svg.hashsalt': 'alphafold_jax',
+  'pdf.fonttype': 42,
+  'font.family': ['DejaVu Sans'],
+}
 _STYLING = threading.Lock()  # the style is matplotlib's global state, and several threads write files
 
 
@@ -85,7 +90,7 @@ class VectorSheet(Sheet):
 
   def line(self, points: np.ndarray, width: float, colour: str) -> None:
     """As `Sheet.line`."""
-    dot = {'marker': 'o', 'markersize': 3 * width, 'markeredgewidth': 0} if len(points) == 1 else {}
+    dot: Any = {'marker': 'o', 'markersize': 3 * width, 'markeredgewidth': 0} if len(points) == 1 else {}
     self._add(Line2D(*points.T, linewidth=width, color=colour, solid_joinstyle='round', **dot))
 
   def _above_baseline(self, size: float, vertical: str) -> float:

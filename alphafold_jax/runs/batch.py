@@ -47,7 +47,7 @@ def run(
     WeightsError: parameters are missing or are not the models'.
   """
   options = options or Options()
-  named = {'prefix': options.jobname_prefix, 'complex': options.complex, 'naming': options.naming}
+  named: dict[str, Any] = {'prefix': options.jobname_prefix, 'complex': options.complex, 'naming': options.naming}
   found = work.find(source, takes_bare=options.search is not None, **named)
   templates = work.template_source(options, found)
   found = work.with_guess(options.initial_guess, found)

@@ -32,7 +32,8 @@ class SecondaryStructure(NamedTuple):
   kinds: np.ndarray  # HELIX, STRAND or LOOP
   sheets: np.ndarray  # number of the sheet that a strand is in, from 1; 0 elsewhere
 
-  __repr__ = one_line
+  def __repr__(self) -> str:
+    return one_line(self)
 
 
 def assign(positions: np.ndarray, mask: np.ndarray) -> np.ndarray:

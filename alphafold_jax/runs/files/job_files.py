@@ -115,7 +115,11 @@ class JobFiles:
 
   def _write(self, report: Report, formats: Iterable[str], folder: Path) -> list[str]:
     """Writes files; returns their names, and logs which could not be had."""
-    known = {'pae_cutoff': self.options.pae_cutoff, 'naming': self.options.naming, 'provenance': self._provenance}
+    known: dict[str, Any] = {
+      'pae_cutoff': self.options.pae_cutoff,
+      'naming': self.options.naming,
+      'provenance': self._provenance,
+    }
     report = dataclasses.replace(report, **known)
     written = files.write(report, folder, formats, self._begin)
     for name, reason in written.skipped.items():

@@ -91,7 +91,10 @@ class Keys:
     # auto is plddt of one chain; of complexes the record says what ranks them
     plain = options.as_json() | {'rank': 'plddt' if options.rank == 'auto' else options.rank}
     wanted = [name for name in files.wanted(options) if name not in _OF_COMPLEXES]
-    later = {'formats': [name for name in wanted if name not in _FORMATS], 'ipsae_cutoff': options.ipsae_cutoff}
+    later: dict[str, Any] = {
+      'formats': [name for name in wanted if name not in _FORMATS],
+      'ipsae_cutoff': options.ipsae_cutoff,
+    }
     later |= {'plot_format': [] if plain['plot_format'] == [PNG] else plain['plot_format']}
     later |= {'origin': None if options.origin == NATURAL else options.origin}
     later = {name: value for name, value in later.items() if value not in (None, [])}
