@@ -56,7 +56,7 @@ CLUSTER = ['ray>=2.50; sys_platform != "darwin" or platform_machine == "arm64"']
 
 HHSEARCH = ['colabfold-binaries>=0.1']  # the program hhsearch (GPL)
 
-FOLDCOMP = ['foldcomp>=1.0; python_version < "3.14"']  # structures in a tenth of the size, MIT
+FOLDCOMP = ['foldcomp>=1.0']  # structures in a tenth of the size, MIT
 
 TEST = [
   'alphafold-colabfold==2.3.20',  # DeepMind's own modules, without TensorFlow: the oracle of the parity tests
