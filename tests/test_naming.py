@@ -9,6 +9,7 @@ from small_runs import ALONE, OTHER, SEQUENCE, count_predictions, load_json, nam
 
 from alphafold_jax import installed, runs
 from alphafold_jax.data.queries import Query, read_queries
+from alphafold_jax.evaluation import finding
 from alphafold_jax.runs.work import inputs, keys, provenance
 from alphafold_jax.search.databases import FASTA, HHSUITE, MMSEQS, Database
 
@@ -48,6 +49,7 @@ def test_the_best_model_has_the_names_of_alphafold_db_whatever_is_ranked_beside_
   computed = count_predictions(monkeypatch)
   assert predict(source, out, *NAMED) == 0 and not computed
   assert predict(source, out, *NAMED, '--num-seeds', '3') == 0 and len(computed) == 2
+  assert 'out/AF-*-F1-model_v4.pdb; all scores' in (out / 'log.txt').read_text()
   tag, plddt = best(out)
   block = gemmi.cif.read(str(out / ours[0])).sole_block()
   assert float(block.find_values('_ma_qa_metric_global.metric_value')[0]) == pytest.approx(plddt, abs=0.01)
@@ -61,6 +63,7 @@ def test_the_best_model_has_the_names_of_alphafold_db_whatever_is_ranked_beside_
 def test_proteins_of_one_accession_keep_apart_and_are_packed_under_their_names(tmp_path):
   source, out = source_of(tmp_path, (HEADER, SEQUENCE), (f'{HEADER} mutant', OTHER)), tmp_path / 'out'
   assert predict(source, out, *NAMED, '--zip') == 0
+  assert 'AF-*-F1-model_v4.pdb in each of' in (out / 'log.txt').read_text()
   for job in ('P01112', 'P01112_2'):
     with zipfile.ZipFile(out / f'{job}.result.zip') as archive:
       assert {f'AF-{job}-F1-model_v4.cif', f'AF-{job}-F1-model_v4.pdb', f'{job}.a3m'} < set(archive.namelist())
@@ -141,3 +144,12 @@ def test_the_header_in_an_alignment_is_that_of_its_protein(tmp_path):
   assert provenance.of_job(job, options).headers == ('p',)
   bare = provenance.of_job(inputs.Job('p', Query(HEADER, SEQUENCE)), options)
   assert (bare.headers, bare.steps) == ((HEADER,), ())
+
+
+def test_an_evaluation_takes_the_best_model_under_its_other_name(tmp_path):
+  names_of_run = ['AF-P01112-F1-model_v4.cif', f'P01112_unrelaxed_rank_002_{SEED}1.cif', 'AF-Q9Y6K9-F1-model_v4.cif']
+  for name in (*names_of_run, f'P01112_scores_rank_001_{SEED}0.json'):
+    (tmp_path / name).write_text('')
+  ours, downloaded = sorted(finding.find_predictions(tmp_path), key=lambda one: one.rank is None)
+  assert (ours.id, ours.rank, ours.path.name) == ('P01112', 1, names_of_run[0]) and ours.scores is not None
+  assert (downloaded.id, downloaded.rank) == ('AF-Q9Y6K9-F1-model_v4', None)

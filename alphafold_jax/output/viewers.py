@@ -32,7 +32,8 @@ def chimerax(report: Report, files: Sequence[str]) -> str:
     if _PLAIN.fullmatch(code):
       lines += [f'# chain {_one_line(name)}', f'name chain_{code} /{code}']
   if len(files) > 1:
-    lines += [f'matchmaker #2-{len(files)} to #1', f'hide #2-{len(files)} models']
+    others = '#2' if len(files) == 2 else f'#2-{len(files)}'
+    lines += [f'matchmaker {others} to #1', f'hide {others} models']
   return '\n'.join([*lines, 'view']) + '\n'
 
 
