@@ -196,9 +196,14 @@ def test_what_foldcomp_cannot_hold_is_refused():
   with pytest.raises(errors.InputError, match='2 chains: Foldcomp holds one chain'):
     compact.to_foldcomp(prediction_of('two'), 'job')
   one = chain()
+  short = one.alone(one.arrays)
+  short.arrays.update({name: array[:2] for name, array in one.arrays.items()})
+  with pytest.raises(errors.InputError, match='fewer than 3 residues'):  # of one the package crashes
+    compact.to_foldcomp(short, 'job')
   for changes, message in (
     ({'residue_index': one.residue_index + (one.residue_index > 4)}, 'residue 7 follows 5'),
-    ({'atom_mask': one.atom_mask * (np.arange(len(one.plddt)) != 3)[:, None]}, 'residue 4 has no atoms'),
+    ({'atom_positions': one.atom_positions * 1.3}, 'would come back .* Å off, as bonds are not of usual lengths'),
+    ({'atom_mask': one.atom_mask * (np.arange(len(one.plddt)) != 3)[:, None]}, 'residue 4 has no atom C'),
   ):
     gap = one.alone(one.arrays)
     gap.arrays.update(changes)
