@@ -57,6 +57,8 @@ CLUSTER = ['ray>=2.50; sys_platform != "darwin" or platform_machine == "arm64"']
 
 HHSEARCH = ['colabfold-binaries>=0.1']  # the program hhsearch (GPL)
 
+FOLDCOMP = ['foldcomp>=1.0']  # structures in a tenth of the size, MIT
+
 TEST = [
   'alphafold-colabfold==2.3.20',  # DeepMind's own modules, without TensorFlow: the oracle of the parity tests
   'ipykernel',
@@ -67,6 +69,7 @@ TEST = [
   'pytest-timeout>=2.3',  # a limit on every test; pyproject.toml has it
   'pytest-xdist>=3.5',
   *CLUSTER,
+  *FOLDCOMP,
   *HHSEARCH,
   *NOTEBOOK,
   *SEARCH,
@@ -85,6 +88,7 @@ EXTRAS = {
   'notebook': NOTEBOOK,
   'search': SEARCH,
   'hhsearch': HHSEARCH,
+  'foldcomp': FOLDCOMP,
   'train': TRAIN,
   'test': TEST,
   'dev': [*TEST, 'mypy>=1.15', 'pre-commit>=4', 'ruff==0.17.*'],  # another 0.x of ruff may format otherwise

@@ -27,9 +27,12 @@ RANKINGS: Mapping[str, Callable[[Any], float]] = {  # scores of a prediction or 
 }
 RANKS = ('auto', *RANKINGS)
 SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
-SKIPPABLE = ('msa', 'plots', 'pae_json', 'report')
+SKIPPABLE = ('msa', 'plots', 'pae_json', 'report', 'viewers')
 B_FACTORS = ('phenix', 'mrparse', 'keep')  # of trimmed predictions: trimming.bfactors.FORMULAS
 DOMAINS = ('phenix', 'phenix_alt', 'croll', 'none')  # trimming.domains.RULES, and none
+PLOT_FORMATS = PNG, SVG, PDF = ('png', 'svg', 'pdf')
+NAMINGS = COLABFOLD_NAMES, AFDB_NAMES = ('colabfold', 'afdb')  # of files: colabfold_batch's, AlphaFold DB's
+ORIGINS = NATURAL, DESIGNED = ('natural', 'designed')  # of proteins
 PARAMETERS = '2022-12-06'  # the published archive that is installed by default
 
 SINGLE = 'single_sequence'

@@ -50,6 +50,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_constants.py': '',
   'test_couplings_input.py': 'no_model|from_before|come_back|in_memory|experiments',
   'test_download.py': '',
+  'test_deposit.py': '',
   'test_dockq.py': '',
   'test_dtypes.py': '^(?!.*(small_programs|without_the_unit|whole_run))',
   'test_environment.py': '^(?!.*forked)',
@@ -64,6 +65,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_labels.py': '',
   'test_layering.py': '',
   'test_lengths.py': '',
+  'test_naming.py': 'key_of|missing|version_that|header',
   'test_npz.py': '',
   'test_official.py': 'names_and_shapes',
   'test_output.py': '',
@@ -104,6 +106,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_training_run.py': 'another_end|best_by_validation|without_its_data|without_a_training_set',
   'test_trimming.py': '',
   'test_tuning.py': '',
+  'test_viewers.py': '',
   'test_violation_counts.py': '',
 }
 

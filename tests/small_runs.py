@@ -23,7 +23,7 @@ NETWORK = (
   '--config',
   'structure.num_layer=2',
 )
-SMALL = ('--params', 'random', *NETWORK, '--num-recycle', '0', '--skip-output', 'plots,report')
+SMALL = ('--params', 'random', *NETWORK, '--num-recycle', '0', '--skip-output', 'plots,report,viewers')
 ALONE = (*SMALL, '--msa-mode', 'single_sequence', '--num-models', '1')
 A3M = f'>q\n{SEQUENCE}\n' + ''.join(f'>{i}\n{SEQUENCE[:i]}{"-" * 4}{SEQUENCE[i + 4 :]}\n' for i in range(12))
 

@@ -41,7 +41,7 @@ from alphafold_jax.data import features
 from alphafold_jax.data.alignment import parse_a3m, single_sequence
 from alphafold_jax.data.queries import Query
 from alphafold_jax.output.record import Pass
-from alphafold_jax.runs.files import ending, job_files, records, report, stored
+from alphafold_jax.runs.files import changes, ending, job_files, records, report, stored
 from alphafold_jax.runs.fleet import models, progress
 from alphafold_jax.runs.work import inputs, keys, loading
 from alphafold_jax.weights import official, store
@@ -844,7 +844,7 @@ def test_what_killed_runs_left_half_written_is_removed_when_old(tmp_path):
   for name in ('.a.part', '.b.part', 'c.part'):
     (tmp_path / name).write_text('')
   os.utime(tmp_path / '.a.part', (1, 1))
-  records.tidied_names(tmp_path)
+  changes.tidied_names(tmp_path)
   assert {path.name for path in tmp_path.iterdir()} == {'.b.part', 'c.part'}
 
 

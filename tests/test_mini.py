@@ -30,7 +30,7 @@ CONFIG = configs.model_config('mini')
 SEQUENCE = 'MKTAYIAKQRQISFVK'
 A3M = f'>q\n{SEQUENCE}\n>1\n{SEQUENCE[:10]}------\n'
 NOTE = store.MINI.text
-QUICK = ('--num-recycle', '0', '--skip-output', 'plots')
+QUICK = ('--num-recycle', '0', '--skip-output', 'plots,viewers')
 
 
 def stand_in(path: Path, seed: int = 0) -> Path:

@@ -85,7 +85,17 @@ def test_the_command_shows_it_the_structures_of_a_folder(with_templates, query, 
   (tmp_path / 'p.a3m').write_text(f'>q\n{query}\n')
   (tmp_path / 'folder').mkdir()
   (tmp_path / 'folder' / STRUCTURE.name).symlink_to(STRUCTURE)
-  flags = ('--model-type', 'mini', '--params', 'random', *NETWORK, '--num-recycle', '0', '--skip-output', 'plots')
+  flags = (
+    '--model-type',
+    'mini',
+    '--params',
+    'random',
+    *NETWORK,
+    '--num-recycle',
+    '0',
+    '--skip-output',
+    'plots,viewers',
+  )
   given = (tmp_path / 'p.a3m', tmp_path / 'out', *flags, '--custom-template-path', str(tmp_path / 'folder'))
   assert predict(*given) == 0
   told = (tmp_path / 'out' / 'log.txt').read_text()

@@ -27,7 +27,7 @@ from random_complexes import prediction_of
 from alphafold_jax import errors
 from alphafold_jax.constants import residues
 from alphafold_jax.interfaces import SCORES
-from alphafold_jax.output import chain_marks, drawing, files, mmcif, pdb, plots, record, scores
+from alphafold_jax.output import chain_marks, drawing, files, mmcif, mmcif_targets, pdb, plots, record, scores
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.output.record import Pass
 from alphafold_jax.version import __version__
@@ -259,7 +259,7 @@ def test_pdb_refuses_63_chains_and_mmcif_names_them_all():
   ],
 )
 def test_names_of_chains_that_mmcif_cannot_hold_stay_different(given, written):
-  assert mmcif._identifiers(given) == written
+  assert mmcif_targets.identifiers(given) == written
 
 
 def test_pdb_refuses_more_atoms_than_it_can_number(monkeypatch):
@@ -568,7 +568,8 @@ def test_files_have_colabfolds_names(tmp_path):
   report = _report(
     best, _changed(best, ptm=0.01), msa_tokens=_alignment(5, 10), alignment=lambda: '>q\nA\n', files=[Path(__file__)]
   )
-  written = files.write(report, tmp_path / 'out', files.FORMATS)
+  names = [name for name in files.FORMATS if name != 'foldcomp']  # which takes one chain
+  written = files.write(report, tmp_path / 'out', names)
   ranks = ['rank_001_alphafold2_ptm_model_1_seed_007', 'rank_002_alphafold2_ptm_model_2_seed_007']
   expected = {
     'job_predicted_aligned_error_v1.json',
@@ -579,8 +580,13 @@ def test_files_have_colabfolds_names(tmp_path):
     'job_ext_metrics.png',
     'job.a3m',
     'job.html',
+    'job.cxc',
+    'job.pml',
     'job.result.zip',
   }
+  expected |= {f'job_{plot}.{kind}' for plot in ('coverage', 'plddt', 'pae', 'ext_metrics') for kind in ('svg', 'pdf')}
+  expected |= {f'AF-job-F1-model_v4.{kind}' for kind in ('pdb', 'cif')}
+  expected |= {f'AF-job-F1-{what}_v4.json' for what in ('confidence', 'predicted_aligned_error')}
   for rank in ranks:
     expected |= {
       f'job_all_{rank}.npz',

@@ -39,6 +39,7 @@ def _options(given: argparse.Namespace) -> 'Options':
     'config': dict(given.config),
     'params': given.params or given.data,
     'skip_output': frozenset(part for parts in given.skip_output for part in parts),
+    'plot_format': frozenset(part for parts in given.plot_format for part in parts) or frozenset({choices.PNG}),
     'compilation_cache': not given.no_compilation_cache,
   }
   return runs.Options(**_same(given, runs.Options) | others)
@@ -147,6 +148,22 @@ _GROUPS: dict[str, Flags] = {
       f'leave out {", ".join(choices.SKIPPABLE[:-1])} or {choices.SKIPPABLE[-1]}; repeat, or separate by commas',
       type=flags.words,
     ),
+    '--plot-format': several(
+      'KIND',
+      f'kind of the plots, {", ".join(choices.PLOT_FORMATS[:-1])} or {choices.PLOT_FORMATS[-1]}, several at once by '
+      f'commas: {choices.SVG} and {choices.PDF} can be enlarged and edited (default: {choices.PNG})',
+      type=flags.words,
+    ),
+    '--naming': choice(
+      choices.NAMINGS,
+      "of files: afdb gives the best model AlphaFold Database's names (AF-ID-F1-model_v4.cif, ...) and its form of "
+      'PAE; ID is the accession of a header of UniProt, else the name (default: %(default)s)',
+      default=choices.COLABFOLD_NAMES,
+    ),
+    '--origin': choice(
+      choices.ORIGINS, 'of the proteins, for the mmCIF files (default: %(default)s)', default=choices.NATURAL
+    ),
+    '--foldcomp': switch('write each structure as .fcz too, a tenth of the size (single chains; extra foldcomp)'),
     '--ipsae-cutoff': number('PAE below which pairs of residues count in ipSAE of complexes, Å (default: 15)'),
     '--overwrite-existing-results': switch('compute everything again'),
     '--zip': switch("pack each protein's files into {name}.result.zip"),

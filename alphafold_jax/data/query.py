@@ -53,6 +53,7 @@ class Query:
   templates: tuple[OwnTemplate, ...] | None = None  # its own, perhaps none at all; None: nothing is said
   lengths: tuple[int, ...] = ()  # residues of each chain of a complex, in the given order; none: a single chain
   chain_names: tuple[str, ...] = ()  # of a complex; none: A, B, ...
+  titles: tuple[str, ...] = dataclasses.field(default=(), repr=False)  # headers of its chains, if each had its own
 
   def __post_init__(self) -> None:
     if not isinstance(self.name, str):
@@ -220,6 +221,7 @@ class Reading(NamedTuple):
   templates: tuple[OwnTemplate, ...] | None = None
   lengths: tuple[int, ...] = ()
   chain_names: tuple[str, ...] = ()
+  titles: tuple[str, ...] = ()
 
   def __repr__(self) -> str:
     return one_line(self)
@@ -271,6 +273,7 @@ def query_of(name: str, source: str, read: Callable[..., Reading], *arguments: A
       templates=content.templates,
       lengths=content.lengths,
       chain_names=content.chain_names,
+      titles=content.titles,
     )
   except InputError as error:
     return FailedQuery(name, source, str(error))

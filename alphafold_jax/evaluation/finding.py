@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds the files of predictions and references, and pairs them.
 
-Predictions: a results folder of `alphafold-jax predict` or ColabFold ({job}_unrelaxed_rank_001_{tag}.pdb or .cif; of
-relaxed and unrelaxed the relaxed one, of PDB and mmCIF the mmCIF), any folder of structure files, or one file.
-A prediction's id is its job, or its file's name without extension.
+Predictions: a results folder of `alphafold-jax predict` or ColabFold ({job}_unrelaxed_rank_001_{tag}.pdb or .cif, or
+the first as AF-{job}-F1-model_v4; of relaxed and unrelaxed the relaxed one, of PDB and mmCIF the mmCIF), any folder of
+structure files, or one file. A prediction's id is its job, or its file's name without extension.
 
 References: the same, chosen in the same way: a results folder (its best model of each protein), any folder of structure
 files, or one file, which then serves every prediction. Upper and lower case count as equal, and 'pdb1abc.ent' is 1abc.
@@ -21,6 +21,7 @@ matches nothing is a prediction that cannot be scored.
 
 import collections
 import dataclasses
+import glob
 import itertools
 import os
 import re
@@ -35,6 +36,7 @@ from alphafold_jax.screen import number
 
 _STRUCTURE = re.compile(r'(?P<stem>.+?)\.(pdb|ent|cif|mmcif)(\.gz)?', re.IGNORECASE)
 _RANKED = re.compile(r'(?P<job>.+)_(?P<kind>unrelaxed|relaxed)_(?P<tag>rank_(?P<rank>\d+)_.+)')
+_BEST = re.compile(r'AF-(?P<job>.+)-F1-model_v\d+')  # as `predict --naming afdb` calls the first of a job
 _PASS = re.compile(r'.*_seed_\d+(\.r|_r)\d+')  # the structure after one recycling pass
 _BORDER = '_-.'
 _COLUMNS = ('prediction', 'reference', 'chain')
@@ -132,10 +134,17 @@ def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Pred
 
 def _prediction(file: Path, stem: str, names: Mapping[str, str]) -> PredictionFile:
   """What a file's name says; `names` are the proteins' own by job."""
+  if (best := _BEST.fullmatch(stem)) and (beside := _scores_of_best(file, best['job'])):
+    return PredictionFile(id=best['job'], path=file, rank=1, scores=beside, name=names.get(best['job'], ''))
   if not (ranked := _RANKED.fullmatch(stem)):
     return PredictionFile(id=stem, path=file, name=names.get(stem, ''))
   job, scores = ranked['job'], _beside(file, f'{ranked["job"]}_scores_{ranked["tag"]}.json')
   return PredictionFile(id=job, path=file, rank=int(ranked['rank']), scores=scores, name=names.get(job, ''))
+
+
+def _scores_of_best(file: Path, job: str) -> Path | None:
+  """The scores of a job's first model beside its structure; None of AlphaFold DB's own files, which have none."""
+  return next(iter(sorted(file.parent.glob(f'{glob.escape(job)}_scores_rank_001_*.json'))), None)
 
 
 def find_references(path: str | Path) -> tuple[dict[str, Path], bool, list[str]]:

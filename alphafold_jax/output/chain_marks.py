@@ -10,10 +10,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from alphafold_jax.output.drawing import Panel
+from alphafold_jax.output.record import PredictionRecord
 
 NAME = 26  # points that a name may take, and more where its chain does
 LEAST_ROOM = 2  # points that a chain takes on average; below, lines would hide what they divide
 _WIDTH = 0.9  # points, of a line
+
+
+def chain_lengths(prediction: PredictionRecord) -> list[int]:
+  """The number of residues of each chain, in their order."""
+  asym_id = np.asarray(prediction.asym_id)
+  starts = np.flatnonzero(np.diff(asym_id, prepend=asym_id[0] - 1))
+  return np.diff(starts, append=len(asym_id)).tolist()
+
+
+def several_chains(prediction: PredictionRecord) -> tuple[str, ...]:
+  """The names of the chains; none of a single one, which is named nowhere in a picture."""
+  names = prediction.chains
+  return names if len(names) > 1 else ()
 
 
 def divide(panel: Panel, lengths: Sequence[int], across: bool = False) -> None:

@@ -221,14 +221,14 @@ class Panel:
     widest = max((self.sheet.width(text, size) for text in texts.values()), default=0)
     self.sheet.write_upright(edge + away * (_TICK + 5 + widest + 0.8 * size), (top + bottom) / 2, label, size)
 
-  def divide(self, values: Sequence[float], across: bool = False, width: float = 0.9) -> None:
-    """Draws lines from top to bottom at these values, and if `across` also from left to right."""
+  def divide(self, values: Sequence[float], across: bool = False, width: float = 0.9, colour: str = 'black') -> None:
+    """Draws lines from top to bottom, and from left to right, at these values."""
     left, top, right, bottom = self.box
     for value in values:
       x, y = self.places(value, value)
-      self.sheet.rule(x, top, x, bottom, width)
+      self.sheet.rule(x, top, x, bottom, width, colour)
       if across:
-        self.sheet.rule(left, y, right, y, width)
+        self.sheet.rule(left, y, right, y, width, colour)
 
 
 def _texts(values: Ticks) -> Mapping[float, str]:

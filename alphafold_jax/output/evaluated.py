@@ -159,7 +159,7 @@ def picture(summary: Any, measures: Measures) -> Figure:
   panels = [_draw_scores, _draw_rmsd_curves]
   if summary.calibration is not None:
     panels += [_draw_reliability, _draw_by_target]
-  figure = Figure(figsize=(10, 4.2 * len(panels) // 2), layout='constrained')
+  figure = Figure(figsize=(11.5, 4.2 * len(panels) // 2), layout='constrained')
   num_targets = len(summary.best)
   figure.suptitle(f'{num_targets:,} prediction{"s" * (num_targets != 1)} against experimental structures', fontsize=12)
   for axes, panel in zip(figure.subplots(len(panels) // 2, 2, squeeze=False).flat, panels):
@@ -193,7 +193,7 @@ def _draw_rmsd_curves(axes: Axes, summary: Any, measures: Measures) -> None:
   axes.set(xlim=(0, _WIDEST), ylim=(0, 102), ylabel='Targets below (%)')
   axes.set_xlabel('r.m.s.d.95 (Å); dotted: the limits quoted for CASP14')
   axes.set_title('Distance from the experiment', fontsize=11)
-  axes.legend(frameon=False, loc='lower right', fontsize=9)
+  axes.legend(frameon=False, loc='upper left', bbox_to_anchor=(1.0, 1.0), fontsize=9)  # beside the curves, over none
 
 
 def _draw_reliability(axes: Axes, summary: Any, measures: Measures) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 
 from alphafold_jax import atomic, errors
 from alphafold_jax.arguments import check_kind, check_names
-from alphafold_jax.choices import SKIPPABLE
-from alphafold_jax.output import mmcif, page, painter, pdb, plots, scores
+from alphafold_jax.choices import AFDB_NAMES, COLABFOLD_NAMES, PLOT_FORMATS, PNG, SKIPPABLE
+from alphafold_jax.output import compact, mmcif, page, painter, pdb, plots, scores, viewers
 from alphafold_jax.output.painter import Picture
 from alphafold_jax.output.record import OF_CHAINS, PASS_ARRAYS, REPRESENTATIONS, PredictionRecord, Report
 
@@ -82,6 +82,16 @@ def unless_skipped(word: str) -> Callable[[Any], bool]:
   return lambda options: word not in options.skip_output
 
 
+def named(naming: str) -> Callable[[Any], bool]:
+  """Wanted where files are named so, by choices.NAMINGS."""
+  return lambda options: options.naming == naming
+
+
+def both(*rules: Callable[[Any], bool]) -> Callable[[Any], bool]:
+  """Wanted where all of these rules want it."""
+  return lambda options: all(rule(options) for rule in rules)
+
+
 @dataclasses.dataclass(frozen=True)
 class Format:
   """A kind of file.
@@ -95,6 +105,7 @@ class Format:
   scope: str = PREDICTION
   needs: tuple[str, ...] = ()  # arrays beyond those of every prediction; without them a run leaves the file out
   wanted: Callable[[Any], bool] = always  # by the options of a run
+  of_best: str | None = None  # the row of PREDICTION whose file of the best one this is, under another name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +119,11 @@ class Written:
 def wanted(options: Any) -> list[str]:
   """The names of the formats that the options of a run want."""
   return [name for name, row in FORMATS.items() if row.wanted(options)]
+
+
+def renamed(options: Any) -> list[str]:
+  """The formats whose files of the best prediction have other names, which rows of their own give them."""
+  return [row.of_best for name in wanted(options) if (row := FORMATS[name]).of_best is not None]
 
 
 def needed(options: Any) -> list[str]:
@@ -192,6 +208,12 @@ def _passes(prediction: PredictionRecord) -> Iterator[PredictionRecord]:
 # ------------------------------------------------------------------------------------------ the formats
 
 
+def structures(report: Report) -> list[str]:
+  """The names of the structures of a report, best first, as they are in its folder."""
+  names = [file_name('mmcif', report.job, tag) for tag in report.tags]
+  return [file_name('afdb_mmcif', report.job), *names[1:]] if report.naming == AFDB_NAMES else names
+
+
 def _coverage_plot(report: Report) -> Picture:
   if report.msa_tokens is None:
     raise errors.InputError('no alignment was kept to draw')
@@ -207,12 +229,12 @@ def _plddt_plot(report: Report) -> Picture:
 
 def _pae_plot(report: Report) -> Picture:
   plots.with_pae(report.predictions, report.tags)
-  return _picture(plots.pae, report, 'pae', 'aatype', 'asym_id')
+  return _panels(_picture(plots.pae, report, 'pae', 'aatype', 'asym_id'), report)
 
 
 def _interfaces_plot(report: Report) -> Picture:
   plots.with_interfaces(report.predictions, report.tags)
-  return _picture(plots.interfaces, report, 'chain_tm', 'asym_id')
+  return _panels(_picture(plots.interfaces, report, 'chain_tm', 'asym_id'), report)
 
 
 def _picture(draw: Callable[..., Any], report: Report, *names: str) -> Picture:
@@ -222,6 +244,32 @@ def _picture(draw: Callable[..., Any], report: Report, *names: str) -> Picture:
   if is_small := num_bytes < _SMALL:
     predictions = [one.alone(names) for one in predictions]
   return Picture(functools.partial(draw, predictions, report.tags, report.title), is_small)
+
+
+def _panels(picture: Picture, report: Report) -> Picture:
+  """A picture of panels: each row of them may take as many bytes as a picture, so that all are legible."""
+  return dataclasses.replace(picture, max_bytes=plots.MAX_BYTES * plots.num_rows(len(report.predictions)))
+
+
+def _plots(name: str, stem: str, render: Callable[[Report], Picture], needs: tuple[str, ...] = ()) -> dict[str, Format]:
+  """The rows of a picture, one for each kind of file; that of PNG has the picture's name alone."""
+
+  def drawn(kind: str, report: Report) -> Picture:
+    return dataclasses.replace(render(report), kind=kind)
+
+  def wants(kind: str, options: Any) -> bool:
+    return kind in options.plot_format and unless_skipped('plots')(options)
+
+  return {
+    name if kind == PNG else f'{name}_{kind}': Format(
+      f'{stem}.{kind}', functools.partial(drawn, kind), PROTEIN, needs, functools.partial(wants, kind)
+    )
+    for kind in PLOT_FORMATS
+  }
+
+
+def _mmcif(report: Report) -> str:
+  return mmcif.to_mmcif(report.best, report.job, provenance=report.provenance)
 
 
 def _a3m(report: Report) -> str:
@@ -246,7 +294,7 @@ _EVERYTHING = ('contact_probability', 'distogram', *REPRESENTATIONS)
 
 FORMATS = {
   'pdb': Format('{job}_unrelaxed_{tag}.pdb', lambda report: pdb.to_pdb(report.best)),
-  'mmcif': Format('{job}_unrelaxed_{tag}.cif', lambda report: mmcif.to_mmcif(report.best, report.job)),
+  'mmcif': Format('{job}_unrelaxed_{tag}.cif', _mmcif),
   'scores': Format('{job}_scores_{tag}.json', lambda report: scores.scores_json(report.best, report.pae_cutoff)),
   'single': Format('{job}_single_repr_{tag}.npy', lambda report: scores.npy(report.best, 'single'),
                    needs=('single',), wanted=where('save_single_representations')),
@@ -258,14 +306,28 @@ FORMATS = {
                 needs=_EVERYTHING, wanted=where('save_all')),
   'a3m': Format('{job}.a3m', _a3m, PROTEIN, wanted=unless_skipped('msa')),
   'pae': Format('{job}_predicted_aligned_error_v1.json', lambda report: scores.pae_json(report.best), PROTEIN,
-                needs=('pae',), wanted=unless_skipped('pae_json')),
+                needs=('pae',), wanted=both(named(COLABFOLD_NAMES), unless_skipped('pae_json'))),
   'pae_afdb': Format('{job}_predicted_aligned_error_afdb.json', lambda report: scores.pae_json_afdb(report.best),
                      PROTEIN, needs=('pae',), wanted=on_request),
-  'coverage_plot': Format('{job}_coverage.png', _coverage_plot, PROTEIN, wanted=unless_skipped('plots')),
-  'plddt_plot': Format('{job}_plddt.png', _plddt_plot, PROTEIN, wanted=unless_skipped('plots')),
-  'pae_plot': Format('{job}_pae.png', _pae_plot, PROTEIN, needs=('pae',), wanted=unless_skipped('plots')),
-  'interfaces_plot': Format('{job}_ext_metrics.png', _interfaces_plot, PROTEIN, needs=OF_CHAINS,
-                            wanted=unless_skipped('plots')),
+  **_plots('coverage_plot', '{job}_coverage', _coverage_plot),
+  **_plots('plddt_plot', '{job}_plddt', _plddt_plot),
+  **_plots('pae_plot', '{job}_pae', _pae_plot, ('pae',)),
+  **_plots('interfaces_plot', '{job}_ext_metrics', _interfaces_plot, OF_CHAINS),
+  'chimerax': Format('{job}.cxc', lambda report: viewers.chimerax(report, structures(report)), PROTEIN,
+                     wanted=unless_skipped('viewers')),
+  'pymol': Format('{job}.pml', lambda report: viewers.pymol(report, structures(report)), PROTEIN,
+                  wanted=unless_skipped('viewers')),
+  'foldcomp': Format('{job}_unrelaxed_{tag}.fcz', lambda report: compact.to_foldcomp(report.best, report.job),
+                     wanted=where('foldcomp')),
+  # names of AlphaFold DB, of its version 4, whose forms these are
+  'afdb_pdb': Format('AF-{job}-F1-model_v4.pdb', lambda report: pdb.to_pdb(report.best), PROTEIN,
+                     wanted=named(AFDB_NAMES), of_best='pdb'),
+  'afdb_mmcif': Format('AF-{job}-F1-model_v4.cif', _mmcif, PROTEIN, wanted=named(AFDB_NAMES), of_best='mmcif'),
+  'afdb_confidence': Format('AF-{job}-F1-confidence_v4.json', lambda report: scores.confidence_json(report.best),
+                            PROTEIN, wanted=named(AFDB_NAMES)),
+  'afdb_pae': Format('AF-{job}-F1-predicted_aligned_error_v4.json',
+                     lambda report: scores.pae_json_afdb(report.best, whole=True), PROTEIN, needs=('pae',),
+                     wanted=both(named(AFDB_NAMES), unless_skipped('pae_json'))),
   'page': Format('{job}.html', page.render, PAGE, wanted=unless_skipped('report')),
   'zip': Format('{job}.result.zip', _zip, ARCHIVE, wanted=where('zip')),
 }  # fmt: skip

@@ -2,63 +2,64 @@
 """mmCIF with the ModelCIF extension: the format without limits of size, and with the scores of every residue.
 
 The `modelcif` library writes the categories; here the prediction is put into its objects. Identical chains share one
-entity. Residues without atoms (unknown type) stay in the sequence, so numbering is kept.
+entity. Residues without atoms (unknown type) stay in the sequence, so numbering is kept. Beside this file:
+
+mmcif_targets        entities, with their entries of UniProt, and chains
+mmcif_protocol       the steps and programs that led to the model
+mmcif_conformations  helices, strands and sheets
 """
 
 import datetime
 import io
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 import ihm
 import modelcif
 import modelcif.dumper
 import modelcif.model
-import modelcif.protocol
 import modelcif.qa_metric
 
-from alphafold_jax.output import record
+from alphafold_jax.output import mmcif_conformations, mmcif_protocol, mmcif_targets, record
+from alphafold_jax.output.mmcif_targets import ascii_only
+from alphafold_jax.output.provenance import Provenance
 from alphafold_jax.output.record import PredictionRecord, Residue
-from alphafold_jax.version import __version__
 
 DISCLAIMER = 'Predicted, not observed, coordinates. The B-factor column holds pLDDT, 0 to 100.'
-ALPHAFOLD_2 = dict(
-  title='Highly accurate protein structure prediction with AlphaFold',
-  journal='Nature',
-  volume=596,
-  page_range=(583, 589),
-  year=2021,
-  authors=[],
-  pmid='34265844',
-  doi='10.1038/s41586-021-03819-2',
-)
 
 
-def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | None = None) -> str:
+def to_mmcif(
+  prediction: PredictionRecord,
+  name: str,
+  *,
+  date: datetime.date | None = None,
+  provenance: Provenance | None = None,
+) -> str:
   """The prediction as the text of a ModelCIF file.
 
   Args:
     prediction: what to write; its notes stand where people and programs look: comments, title and disclaimers.
     name: what was predicted; becomes the entry's id, with other characters than letters, digits, `_.-` replaced.
     date: of the entry's only revision; left out by default, so that the same prediction gives the same file.
+    provenance: where the protein is from and what was done before; by default its name is taken for its header.
 
   Raises:
     NumericalError: it holds NaN or infinity.
   """
   chains, notes = record.chains(prediction), prediction.notes
+  provenance = provenance or Provenance((prediction.name,))
   system = modelcif.System(
-    title=': '.join([*notes, f'predicted structure of {_ascii(name)}']),
+    title=': '.join([*notes, f'predicted structure of {ascii_only(name)}']),
     id=re.sub(r'[^A-Za-z0-9_.-]', '_', name) or 'model',
     model_details='. '.join([*notes, DISCLAIMER]),
   )
-  system.comments += [_ascii(note) for note in notes]
-  system.data_usage += [ihm.Disclaimer(_ascii(text)) for text in (*notes, DISCLAIMER)]
+  system.comments += [ascii_only(note) for note in notes]
+  system.data_usage += [ihm.Disclaimer(ascii_only(text)) for text in (*notes, DISCLAIMER)]
   if date is not None:
     system.revisions.append(ihm.Revision('Structure model', major=1, minor=0, date=date))
 
-  software = _software()
-  asym_units = _asym_units(chains, _identifiers(prediction.chains), _ascii(name))
+  software = mmcif_protocol.software()
+  asym_units = mmcif_targets.asym_units(chains, prediction.chains, ascii_only(name), provenance)
   model = _Model(asym_units, chains, f'network {prediction.model_name}')
   for metric in _metrics(prediction, asym_units, chains):
     metric.software = software
@@ -66,10 +67,11 @@ def to_mmcif(prediction: PredictionRecord, name: str, *, date: datetime.date | N
   system.asym_units += asym_units
   system.entities += dict.fromkeys(asym.entity for asym in asym_units)
   system.model_groups.append(modelcif.model.ModelGroup([model], name='Predicted structure'))
-  system.protocols.append(_protocol(model, software, prediction.model_name, map(_ascii, notes)))
+  system.protocols.append(mmcif_protocol.protocol(model, software, prediction, provenance))
+  system.stretches = mmcif_conformations.stretches(prediction, asym_units)
 
-  text = io.StringIO()
-  modelcif.dumper.write(text, [system])
+  text, more = io.StringIO(), [mmcif_conformations.ConformationDumper]
+  modelcif.dumper.write(text, [system], dumpers=more, variant=mmcif_targets.Variant)
   return text.getvalue()
 
 
@@ -126,58 +128,3 @@ def _metrics(
   for asym, chain in zip(asym_units, chains):
     for number, residue in enumerate(chain, start=1):
       yield _LocalPlddt(asym.residue(number), residue.plddt)
-
-
-def _asym_units(chains: list[list[Residue]], ids: Sequence[str], description: str) -> list[modelcif.AsymUnit]:
-  """One unit per chain; chains of one sequence share its entity."""
-  components = {component.id: component for component in ihm.LPeptideAlphabet().values}
-  entities: dict[tuple[str, ...], modelcif.Entity] = {}
-  units = []
-  for chain_id, chain in zip(ids, chains, strict=True):
-    names = tuple(residue.name for residue in chain)
-    if names not in entities:
-      entities[names] = modelcif.Entity([components[name] for name in names], description=description)
-    numbers = {number: residue.number for number, residue in enumerate(chain, start=1)}
-    units.append(modelcif.AsymUnit(entities[names], auth_seq_id_map=numbers, id=chain_id))
-  return units
-
-
-def _identifiers(names: Sequence[str]) -> list[str]:
-  """Names of chains as CIF codes: those that are one stay, others get other characters and a number where one is taken.
-
-  ('a_b', 'a b', 'β') -> ['a_b', 'a_b_1', '_'].
-  """
-  codes = [re.sub(r'[^A-Za-z0-9_-]', '_', name) for name in names]
-  taken = {name for name, code in zip(names, codes) if name == code}
-  for i, (name, code) in enumerate(zip(names, codes)):
-    if name != code:
-      codes[i] = next(one for k in itertools.count() if (one := f'{code}_{k}' if k else code) not in taken)
-      taken.add(codes[i])
-  return codes
-
-
-def _protocol(
-  model: _Model, software: modelcif.Software, model_name: str, notes: Iterable[str]
-) -> modelcif.protocol.Protocol:
-  protocol = modelcif.protocol.Protocol()
-  entities = modelcif.data.DataGroup(dict.fromkeys(asym.entity for asym in model.assembly))
-  step = modelcif.protocol.ModelingStep(entities, model, name='Structure prediction', software=software)
-  step.details = '; '.join([f'network: {model_name}', *notes])
-  protocol.steps.append(step)
-  return protocol
-
-
-def _software() -> modelcif.Software:
-  return modelcif.Software(
-    name='alphafold_jax',
-    classification='model building',
-    description='AlphaFold 2 in JAX and Haiku',
-    location=None,
-    type='package',
-    version=__version__,
-    citation=ihm.Citation(**ALPHAFOLD_2),
-  )
-
-
-def _ascii(text: str) -> str:
-  return ' '.join(text.encode('ascii', 'replace').decode().split())

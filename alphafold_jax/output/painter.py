@@ -44,13 +44,23 @@ _GONE = (OSError, EOFError, pickle.UnpicklingError)  # what a pipe to a dead pro
 class Picture:
   """A picture that is still to be drawn."""
 
-  draw: Callable[..., Image.Image]  # given `dpi`
+  draw: Callable[..., Image.Image]  # given `dpi`, or a sheet of `vectors`
   is_small: bool  # what it is made of is in memory, and can be sent to another process
+  kind: str = 'png'  # of the file: png, or one of `vectors.KINDS`
+  max_bytes: int = plots.MAX_BYTES  # of a PNG
 
 
 def here(picture: Picture) -> Callable[[], bytes]:
-  """What draws a picture as a PNG when it is called."""
-  return functools.partial(plots.png, picture.draw)
+  """What draws a picture and makes its file when it is called."""
+  return functools.partial(_file, picture)
+
+
+def _file(picture: Picture) -> bytes:
+  if picture.kind == 'png':
+    return plots.png(picture.draw, picture.max_bytes)
+  from alphafold_jax.output import vectors  # and with it matplotlib, which takes longer to load than a PNG to draw
+
+  return vectors.written(picture.draw, picture.kind)
 
 
 class Painter:
@@ -74,7 +84,7 @@ class Painter:
     self._is_closed = False
 
   def begin(self, picture: Picture) -> Callable[[], bytes]:
-    """Begins with a picture; returns what waits for the PNG, and raises what went wrong in drawing it."""
+    """Begins with a picture; returns what waits for its file, and raises what went wrong in drawing it."""
     with self._lock:  # several threads write files
       self._left -= 1
       if self._left < 0 and self._pool is None:
@@ -120,7 +130,7 @@ class Painter:
       process = self._idle.get_nowait()
     except queue.Empty:  # those that were there have died
       return here(picture)()
-    answer = process.ask(picture.draw, self._limit)
+    answer = process.ask(picture, self._limit)
     if answer is None:
       with self._lock:
         self._living.discard(process)
@@ -186,7 +196,7 @@ class _Process:
 
 
 def serve() -> None:
-  """Is the process that draws: reads what draws a picture, writes the PNG or the error, until there is no more."""
+  """Is the process that draws: reads a picture, writes its file or the error, until there is no more."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the parent decides
   questions, answers = sys.stdin.buffer, sys.stdout.buffer
   sys.stdout = sys.stderr  # nothing else may get into the answers
@@ -195,10 +205,10 @@ def serve() -> None:
     try:
       answers.write(pickle.dumps(answer))
       answers.flush()
-      draw = pickle.load(questions)
+      picture = pickle.load(questions)
     except _GONE:
       return
     try:
-      answer = plots.png(draw)
+      answer = _file(picture)
     except Exception as error:
       answer = error

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pictures of a job: depth of the alignment, pLDDT along the sequence, PAE of each model, and its interfaces.
 
-Each function draws an image at a resolution, which a notebook can show; `png` makes the file.
+Each function draws an image at a resolution, which a notebook can show; `png` makes the file. Drawn on a sheet of
+`vectors` it is a figure that becomes SVG or PDF.
 """
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +18,8 @@ from alphafold_jax.output import chain_marks
 from alphafold_jax.output.alignment_rows import covered as covered
 from alphafold_jax.output.alignment_rows import grouped_rows
 from alphafold_jax.output.alignment_rows import ranked_rows as ranked_rows
+from alphafold_jax.output.chain_marks import chain_lengths as chain_lengths
+from alphafold_jax.output.chain_marks import several_chains as several_chains
 from alphafold_jax.output.drawing import Panel, Sheet, colour_bar, colour_map, coloured, indexed, ticks
 from alphafold_jax.output.record import PredictionRecord
 
@@ -43,6 +46,7 @@ _SCALES = {
   'pTM': 'Greys',
   'actifpTM': 'Blues',
 }  # above, on and below the diagonal, as ColabFold draws them
+NewSheet = Callable[[float, float, int], Any]  # width, height, resolution -> a `drawing.Sheet`, or one of vectors
 _NO_PAE = 'none of the models predicts an aligned error (PAE); use a _ptm model, such as model_1_ptm'
 _ONE_CHAIN = 'only predictions of several chains, by a model with an aligned error (PAE), have scores of interfaces'
 
@@ -53,6 +57,7 @@ def coverage(
   chain_lengths: Sequence[int] = (),
   chain_names: Sequence[str] = (),
   dpi: int = 150,
+  on: NewSheet = Sheet,
 ) -> Image.Image:
   """The alignment's rows, most similar to the query on top, coloured by identity, with the number covering each column.
 
@@ -64,11 +69,12 @@ def coverage(
     chain_lengths: of a complex.
     chain_names: of a complex.
     dpi: dots per inch.
+    on: makes the sheet to draw on.
   """
   tokens = np.asarray(tokens)
   num_seq, num_res = tokens.shape
   (rows, ends), depth = grouped_rows(tokens, chain_lengths), covered(tokens)
-  sheet = Sheet(576, 324, dpi)
+  sheet = on(576, 324, dpi)
   left = 28 + sheet.width(str(num_seq), 10)
   heading = _heading(title, f'alignment of {num_seq:,} sequence{"s" * (num_seq != 1)}')
   top = _head(sheet, heading, (left + 500) / 2) + chain_marks.height(chain_names)
@@ -92,14 +98,18 @@ def coverage(
 
 
 def plddt(
-  predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150
+  predictions: Sequence[PredictionRecord],
+  labels: Sequence[str],
+  title: str = '',
+  dpi: int = 150,
+  on: NewSheet = Sheet,
 ) -> Image.Image:
   """pLDDT along the sequence, one line per model, on AlphaFold DB's bands of confidence."""
   hidden = len(predictions) - LEGEND_ROWS
   shown = [f'{label}, mean {one.mean_plddt:.1f}' for one, label in zip(predictions[:LEGEND_ROWS], labels)]
   num_res = max(len(prediction.plddt) for prediction in predictions)
   legend_rows = -(-len(shown) // 2) + (hidden > 0)
-  sheet = Sheet(684, 312 + 12 * legend_rows, dpi)
+  sheet = on(684, 312 + 12 * legend_rows, dpi)
   names, lengths = several_chains(predictions[0]), chain_lengths(predictions[0])
   top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341) + chain_marks.height(names)
   panel = Panel(sheet, (44, top, 638, 266), (0.5, num_res + 0.5), (100, 0))
@@ -126,15 +136,20 @@ def plddt(
   return sheet.image
 
 
-def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150) -> Image.Image:
+def pae(
+  predictions: Sequence[PredictionRecord],
+  labels: Sequence[str],
+  title: str = '',
+  dpi: int = 150,
+  on: NewSheet = Sheet,
+) -> Image.Image:
   """Predicted aligned error, one panel per model, best first; models without it are left out."""
   shown = with_pae(predictions, labels)
-  columns = min(len(shown), PANELS_PER_ROW)
-  rows = -(-len(shown) // columns)
+  columns, rows = min(len(shown), PANELS_PER_ROW), num_rows(len(shown))
   side = 228 if len(shown) == 1 else 134
   heading = _heading(title, 'predicted aligned error')
   head = 20 + 14 * heading.count('\n')
-  sheet = Sheet(52 + columns * (side + 34) + 36, head + rows * (side + 60), dpi)
+  sheet = on(52 + columns * (side + 34) + 36, head + rows * (side + 60), dpi)
   _head(sheet, heading, 44 + (columns * (side + 34) - 34) / 2)
   for i, (prediction, label) in enumerate(shown):
     left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
@@ -151,15 +166,19 @@ def pae(predictions: Sequence[PredictionRecord], labels: Sequence[str], title: s
 
 
 def interfaces(
-  predictions: Sequence[PredictionRecord], labels: Sequence[str], title: str = '', dpi: int = 150
+  predictions: Sequence[PredictionRecord],
+  labels: Sequence[str],
+  title: str = '',
+  dpi: int = 150,
+  on: NewSheet = Sheet,
 ) -> Image.Image:
   """Scores of chains and of their pairs, one panel per model: ipTM above, pTM on the diagonal, actifpTM below."""
   shown = with_interfaces(predictions, labels)
   columns = min(len(shown), PANELS_PER_ROW)
-  rows, side = -(-len(shown) // columns), 228 if len(shown) == 1 else 134
+  rows, side = num_rows(len(shown)), 228 if len(shown) == 1 else 134
   heading = _heading(title, 'scores of chains and interfaces')
   head = 20 + 14 * heading.count('\n')
-  sheet = Sheet(52 + columns * (side + 34) + 3 * _BAR, head + rows * (side + 60), dpi)
+  sheet = on(52 + columns * (side + 34) + 3 * _BAR, head + rows * (side + 60), dpi)
   _head(sheet, heading, 44 + (columns * (side + 34) - 34) / 2)
   for i, (prediction, label) in enumerate(shown):
     left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
@@ -169,6 +188,11 @@ def interfaces(
     right = 44 + columns * (side + 34) - 22 + i * _BAR
     colour_bar(sheet, (right, middle - half, right + 9, middle + half), colours, label, {0: '0', 0.5: '0.5', 1: '1'}, 7)
   return sheet.image
+
+
+def num_rows(panels: int) -> int:
+  """Rows of so many panels."""
+  return -(-panels // PANELS_PER_ROW)
 
 
 def _interface_panel(
@@ -282,19 +306,6 @@ def _legend(sheet: Sheet, lines: Sequence[tuple[str, str, float]], middle: float
       sheet.rule(x, y + 12 * i, x + 18, y + 12 * i, thickness, colour)
       sheet.write(x + 24, y + 12 * i, text, size, 'lm')
     x += width
-
-
-def chain_lengths(prediction: PredictionRecord) -> list[int]:
-  """The number of residues of each chain, in their order."""
-  asym_id = np.asarray(prediction.asym_id)
-  starts = np.flatnonzero(np.diff(asym_id, prepend=asym_id[0] - 1))
-  return np.diff(starts, append=len(asym_id)).tolist()
-
-
-def several_chains(prediction: PredictionRecord) -> tuple[str, ...]:
-  """The names of the chains; none of a single one, which is named nowhere in a picture."""
-  names = prediction.chains
-  return names if len(names) > 1 else ()
 
 
 def _paled(colour: str) -> str:

@@ -17,6 +17,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.interfaces import PAE_CUTOFF, Interfaces
 from alphafold_jax.naming import chain_name as chain_name
 from alphafold_jax.one_line import cut, one_line
+from alphafold_jax.output.provenance import Provenance
 
 ARRAYS = ('aatype', 'residue_index', 'asym_id', 'atom_positions', 'atom_mask', 'plddt')  # of every prediction
 PASS_ARRAYS = ('pass_positions', 'pass_plddt')  # the structures after each pass, stacked
@@ -214,6 +215,8 @@ class Report:
   files: Sequence[Path] = ()  # of the protein that are written already, for its page and archive
   pae_cutoff: float = PAE_CUTOFF  # Å, of ipSAE
   origin: Origin = Origin()
+  naming: str = choices.COLABFOLD_NAMES  # of choices.NAMINGS
+  provenance: Provenance | None = None  # None: nothing is known beside the predictions
 
   __repr__ = one_line
 

@@ -56,13 +56,27 @@ def pae_json(prediction: PredictionRecord) -> str:
   return json.dumps(content | _noted(prediction), allow_nan=False)
 
 
-def pae_json_afdb(prediction: PredictionRecord) -> str:
-  """AlphaFold's and AlphaFold DB's form: a list of one object, errors to one decimal."""
+def pae_json_afdb(prediction: PredictionRecord, whole: bool = False) -> str:
+  """AlphaFold's form, a list of one object, errors to one decimal; or AlphaFold DB's, errors in whole Å."""
+  pae = _checked_pae(prediction)
   content = {
-    'predicted_aligned_error': _rounded(_checked_pae(prediction), 1),
+    'predicted_aligned_error': np.rint(pae).astype(int).tolist() if whole else _rounded(pae, 1),
     'max_predicted_aligned_error': AFDB_MAX_PAE,
   }
   return json.dumps([content | _noted(prediction)], allow_nan=False)
+
+
+def confidence_json(prediction: PredictionRecord) -> str:
+  """AlphaFold's and AlphaFold DB's form of pLDDT: numbers of residues, scores, and the letters of their bands."""
+  record.check_finite(prediction)
+  plddt = np.asarray(prediction.plddt, np.float64)
+  letters = np.array(list('DLMH'))[np.searchsorted([50, 70, 90], plddt, side='right')]  # very low to high
+  content = {
+    'residueNumber': (np.asarray(prediction.residue_index) + 1).tolist(),
+    'confidenceScore': _rounded(plddt, 2),
+    'confidenceCategory': letters.tolist(),
+  }
+  return json.dumps(content | _noted(prediction), allow_nan=False)
 
 
 def npy(prediction: PredictionRecord, name: str) -> Callable[[IO[bytes]], Any]:

@@ -47,9 +47,8 @@ def run(
     WeightsError: parameters are missing or are not the models'.
   """
   options = options or Options()
-  found = work.find(
-    source, takes_bare=options.search is not None, prefix=options.jobname_prefix, complex=options.complex
-  )
+  named: dict[str, Any] = {'prefix': options.jobname_prefix, 'complex': options.complex, 'naming': options.naming}
+  found = work.find(source, takes_bare=options.search is not None, **named)
   templates = work.template_source(options, found)
   found = work.with_guess(options.initial_guess, found)
   models = None if options.msa_only else fleet.Models(options, found.kinds)

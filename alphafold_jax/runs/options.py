@@ -11,25 +11,31 @@ from typing import Any
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
-from alphafold_jax import folders
+from alphafold_jax import folders, installed
 from alphafold_jax.arguments import is_number, is_whole
 from alphafold_jax.choices import (
+  COLABFOLD_NAMES,
   FOR_COMPLEXES,
   MAX_SEED,
   MAX_TOGETHER,
   MODEL_TYPES,
+  NAMINGS,
+  NATURAL,
   ORDER,
+  ORIGINS,
   PAIR_MODES,
   PAIR_STRATEGIES,
+  PLOT_FORMATS,
+  PNG,
   RANKS,
   SKIPPABLE,
   SORTS,
   ranking_score,
 )
 from alphafold_jax.data.complexes import COLABFOLD, DEEPMIND, FOR_MONOMER_MODELS, Merging
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import InputError, how_to_install
 from alphafold_jax.interfaces import PAE_CUTOFF
-from alphafold_jax.output import files
+from alphafold_jax.output import compact, files
 from alphafold_jax.output.record import REPRESENTATIONS
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
@@ -43,7 +49,13 @@ _NEVER_IN_FILES = {  # choices that share work out or speed it up; and those tha
   'host_user',
 }  # fmt: skip
 _FLAGS = {'mode': 'msa-mode', 'databases': 'database'}  # of choices that are named otherwise
-_USUAL = {'pair_mode': PAIR_MODES[0], 'pair_strategy': PAIR_STRATEGIES[0]}  # of later choices; not said where it is so
+_USUAL = {  # of later choices; not said where it is so
+  'pair_mode': PAIR_MODES[0], 'pair_strategy': PAIR_STRATEGIES[0],
+  'plot_format': frozenset({PNG}), 'naming': COLABFOLD_NAMES, 'origin': NATURAL,
+}  # fmt: skip
+_CHOICES = {
+  'model_type': MODEL_TYPES, 'rank': RANKS, 'sort_queries_by': SORTS, 'naming': NAMINGS, 'origin': ORIGINS,
+}  # fmt: skip
 _CLUSTER = re.compile(r'auto|[^/]+:\d+')
 _PARAMETER_FILE = re.compile(
   rf'params_(model_[1-5](?:_ptm|_multimer(?:_v[23])?)?)\.npz|(?:params_)?({shipped.MODEL})\.npz'
@@ -81,6 +93,10 @@ class Options:
   save_pair_representations: bool = False
   skip_output: frozenset[str] = frozenset()
   overwrite_existing_results: bool = False
+  plot_format: frozenset[str] = frozenset({PNG})
+  naming: str = COLABFOLD_NAMES  # of files
+  origin: str = NATURAL  # of the proteins, for mmCIF files
+  foldcomp: bool = False
   zip: bool = False
   sort_queries_by: str = 'length'
   shard: tuple[int, int] | None = None  # which one of how many processes that share the output folder, from 1
@@ -90,7 +106,7 @@ class Options:
   compilation_cache: bool = True
 
   def __post_init__(self):
-    for name, choices in (('model_type', MODEL_TYPES), ('rank', RANKS), ('sort_queries_by', SORTS)):
+    for name, choices in _CHOICES.items():
       if getattr(self, name) not in choices:
         shown = ', '.join(choice for choice in choices if choice)
         raise InputError(f'{name}={getattr(self, name)!r}: choose one of {shown}')
@@ -107,6 +123,10 @@ class Options:
       'ipsae_cutoff': (self.ipsae_cutoff is None or is_number(self.ipsae_cutoff, 0, 32), 'must lie between 0 and 32 Å'),
       'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
       'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
+      'plot_format': (
+        self.plot_format and set(self.plot_format) <= set(PLOT_FORMATS),
+        f'choose among {", ".join(PLOT_FORMATS)}',
+      ),
       'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
       'batch': (self.batch is None or is_whole(self.batch, 1, MAX_TOGETHER), f'must be 1 to {MAX_TOGETHER}, or auto'),
       'ray': (_CLUSTER.fullmatch(self.ray or 'auto'), 'must be auto, or HOST:PORT of the cluster, such as head:6379'),
@@ -117,6 +137,7 @@ class Options:
         raise InputError(f'{name}={sorted(value) if isinstance(value, frozenset) else value!r}: {rule}')
     self._check_shard()
     self._check_batch()
+    self._check_packages()
     if owned := {'dtype', 'name'} & set(self.config):
       raise InputError(f'config: {sorted(owned)[0]!r} cannot be changed there; the dtype has a setting of its own')
     sources = {
@@ -143,6 +164,10 @@ class Options:
   def _check_batch(self) -> None:
     if self.settings.num_devices > 1 and (self.batch or 1) > 1:
       raise InputError(f'--batch {self.batch} and --devices do not go together: leave out --batch')
+
+  def _check_packages(self) -> None:
+    if self.foldcomp and installed.version(compact.PACKAGE) is None:
+      raise InputError(f'--foldcomp: the package foldcomp is not installed; {how_to_install(compact.PACKAGE)}')
 
   def _check_shard(self) -> None:
     if self.shard is None:
@@ -279,6 +304,7 @@ class Options:
     plain = dataclasses.asdict(dataclasses.replace(self, search=None)) | {
       'search': search,
       'skip_output': sorted(self.skip_output),
+      'plot_format': sorted(self.plot_format),
       'config': dict(self.config),
     }
     return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items()}

@@ -52,6 +52,7 @@ def is_joined(item: Query | FailedQuery) -> bool:
 def _one_complex(records: list[FastaRecord], path: Path) -> Reading:
   """The chains of all records, in their order."""
   chains: list[str] = []
+  titles: list[str] = []
   notes, named = [], []
   for record in records:
     read = _record(record, path)
@@ -61,8 +62,9 @@ def _one_complex(records: list[FastaRecord], path: Path) -> Reading:
       f'{chain_name(len(chains) + i)} is {record.id or "a record without a name"}' for i in range(len(of_record))
     ]
     chains += of_record
+    titles += [record.name] * len(of_record)
   notes.insert(0, f'one complex of all records: {listed(named, 6)}')
-  return Reading(''.join(chains), tuple(notes), lengths=tuple(map(len, chains)))
+  return Reading(''.join(chains), tuple(notes), lengths=tuple(map(len, chains)), titles=tuple(titles))
 
 
 def _name(record: FastaRecord) -> str:

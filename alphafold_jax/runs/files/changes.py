@@ -18,6 +18,7 @@ import logging
 import os
 import re
 import shutil
+import time
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ from alphafold_jax.sharing import differences
 
 _log = logging.getLogger(__name__)
 NEXT = 'next'
+_STALE = 3600  # seconds after which a temporary file belongs to no running process
 _MAX_SHOWN = 5  # proteins whose removed files are told one by one on the screen
 _RANK = re.compile(r'^(.*)_rank_\d+_(?=.*_seed_\d+\.)', re.DOTALL)  # the last, since a protein may be called so
 _UNION = {'--random-seed', '--num-seeds', '--num-models', '--model-order', '--stop-at-score'}  # these remove nothing
@@ -40,6 +42,16 @@ _INPUT = 'of another sequence, alignment or templates'
 def unranked(name: str) -> str:
   """The name of a prediction's file before it had a rank; other names stay as they are."""
   return _RANK.sub(r'\1_', name)
+
+
+def tidied_names(out: Path) -> set[str]:
+  """The names in the output folder, after removing what killed runs left half-written."""
+  names = set(os.listdir(out))
+  for name in [name for name in names if name.startswith('.') and name.endswith('.part')]:
+    with contextlib.suppress(OSError):
+      if time.time() - (out / name).stat().st_mtime > _STALE:
+        (out / name).unlink()
+  return names
 
 
 # ------------------------------------------------------------------------------------------ what there is

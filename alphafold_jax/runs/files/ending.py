@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The closing table: what there is now and what failed, for a person."""
 
+import contextlib
 import datetime
+import fnmatch
 import io
 import shutil
 import textwrap
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from alphafold_jax.output import files
 from alphafold_jax.runs.files.records import shown
 from alphafold_jax.runs.files.report import (
   DONE,
@@ -113,13 +117,22 @@ def _closing_lines(summary: Summary) -> Iterator[str]:
   if others:
     yield f'of other shards, {_counted(others)}'
   if any(outcome.predictions for outcome in summary.outcomes):
-    packed = all(name.endswith('.zip') for outcome in summary.outcomes for name in outcome.files)
-    has_pdb = packed or any(name.endswith('.pdb') for outcome in summary.outcomes for name in outcome.files)
-    best = f'*_unrelaxed_rank_001_*.{"pdb" if has_pdb else "cif"}'
-    where = f'{best} in each of {summary.out / "*.result.zip"}' if packed else summary.out / best
-    yield f'Best structures: {where}; all scores: {summary.out / SUMMARY}'
+    yield f'Best structures: {_best_structures(summary)}; all scores: {summary.out / SUMMARY}'
   if summary.failures:
     yield f'Failures: {summary.path(FAILURES)}; the same command tries them again and keeps what is done.'
+
+
+def _best_structures(summary: Summary) -> str:
+  """Where they are, as a pattern of file names."""
+  names = [name for outcome in summary.outcomes for name in outcome.files]
+  packed = [name for name in names if name.endswith('.zip')]
+  is_packed = len(packed) == len(names)
+  if is_packed and packed:
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(summary.out / packed[0]) as archive:
+      names = archive.namelist()
+  patterns = [files.file_name(row, '*', 'rank_001_*') for row in ('afdb_pdb', 'afdb_mmcif', 'pdb', 'mmcif')]
+  best = next((pattern for pattern in patterns if fnmatch.filter(names, pattern)), patterns[2])
+  return f'{best} in each of {summary.out / "*.result.zip"}' if is_packed else str(summary.out / best)
 
 
 def _counted(outcomes: Sequence[Outcome]) -> str:

@@ -6,7 +6,7 @@ Which files there are is the table of `output.files`; here no format is known by
 
 import contextlib
 import dataclasses
-import datetime
+import functools
 import json
 import logging
 import os
@@ -20,14 +20,14 @@ from alphafold_jax import atomic, untrusted
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PAGE, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.painter import Painter, here
+from alphafold_jax.output.provenance import Provenance
 from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.runs.files import pages, records, stored
 from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, Unwritten, move, unranked, why
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import Job, Keys, LoadedJob
+from alphafold_jax.runs.work import Job, Keys, LoadedJob, of_job
 from alphafold_jax.screen import LOG_ONLY, number
 from alphafold_jax.sharing import HIDDEN
-from alphafold_jax.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class JobFiles:
     self._place, self._store = out, self.folder  # of files that have no rank yet, and of predictions kept on disk
     self._input_key = ''
     self._known: frozenset[str] = frozenset()  # names of files that are the job's
+    self._renamed_best: Collection[str] = ()  # names that its files have not, since they have others
     self._made: Mapping[str, str | None] = {}  # of what predictions the whole files of an earlier run are: key by tag
     self._before: Mapping[str, Any] = {}  # the record of an earlier run, where the journal says nothing of it
     self._wanted = files.wanted(options)
@@ -114,11 +115,20 @@ class JobFiles:
 
   def _write(self, report: Report, formats: Iterable[str], folder: Path) -> list[str]:
     """Writes files; returns their names, and logs which could not be had."""
-    report = dataclasses.replace(report, pae_cutoff=self.options.pae_cutoff)
+    known: dict[str, Any] = {
+      'pae_cutoff': self.options.pae_cutoff,
+      'naming': self.options.naming,
+      'provenance': self._provenance,
+    }
+    report = dataclasses.replace(report, **known)
     written = files.write(report, folder, formats, self._begin)
     for name, reason in written.skipped.items():
       self._unwritten.tell(self.job.name, name, reason)
     return [path.name for path in written.paths]
+
+  @functools.cached_property
+  def _provenance(self) -> Provenance:
+    return of_job(self.job, self.options)
 
   def _names(self, tag: str, num_passes: int, *scopes: str) -> list[str]:
     """The names of all files of one prediction, in the order of the table."""
@@ -151,18 +161,12 @@ class JobFiles:
     for one, tag in zip(order, tags, strict=True):
       names += self._taken(one, tag, made[one.tag]) if one in others else self._renamed(one, tag)
     self._tell_lacking(others)
+    names = self._without_renamed(names, tags[0])
     origin = pages.origin(self.out, self.options, self.job.is_complex)
     tokens = np.asarray(loaded.batch.msa.tokens)
     names = self._with_whole(Report(self.job.name, order, tags, tokens, loaded.alignment_text, origin=origin), names)
     content = {
-      'job': self.job.name,
-      'name': self.job.query.name,
-      'source': self.job.query.source,
-      'num_res': self.job.num_res,
-      'num_rows': loaded.num_rows,
-      'version': __version__,
-      'finished': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
-      'notes': list(order[0].notes),
+      **records.heading(self.job, loaded.num_rows, order[0].notes),
       'key': self._keys.job(self._input_key) if complete else None,
       'formats': self._keys.formats,
       'input': self._input_key,
@@ -221,11 +225,13 @@ class JobFiles:
 
   def _with_whole(self, report: Report, names: Sequence[str]) -> list[str]:
     """Writes the files that there is one of for the whole job; returns the names of all its files."""
-    names = [*names, *self._write_whole(report, PROTEIN)]
-    names += self._write_whole(dataclasses.replace(report, files=[self._change.new / name for name in names]), PAGE)
-    whole = dataclasses.replace(report, files=[self._change.new / name for name in names])
-    if packed := self._write_whole(whole, ARCHIVE):
-      what = number(len(names), 'file'), ', '.join(packed)
+    names, packed = [*names], []
+    for scope in (PROTEIN, PAGE, ARCHIVE):
+      report = dataclasses.replace(report, files=[self._change.new / name for name in names])
+      packed = self._write_whole(report, scope)
+      names += packed
+    if packed:  # the archive takes the place of all others
+      what = number(len(names) - len(packed), 'file'), ', '.join(packed)
       _log.info('%s: %s packed into %s', self.job.name, *what, extra=LOG_ONLY)
     return packed or names
 
@@ -237,6 +243,13 @@ class JobFiles:
     wanted = [one for name, one in formats.items() if not self._is_the_input(self.out / name)]
     return self._write(report, wanted, self._change.new)
 
+  def _without_renamed(self, names: Sequence[str], tag: str) -> list[str]:
+    """The new files without those of the best prediction that it has under other names, which are removed."""
+    self._renamed_best = {files.file_name(name, self.job.name, tag) for name in files.renamed(self.options)}
+    for name in self._renamed_best:
+      (self._change.new / name).unlink(missing_ok=True)
+    return [name for name in names if name not in self._renamed_best]
+
   def _replace(self, names: Sequence[str], made: Mapping[str, str | None], content: Mapping[str, Any]) -> None:
     """Puts the new files in the place of all others of the job, and tells what is removed by that."""
     flags = self.options.flags()
@@ -244,7 +257,7 @@ class JobFiles:
     gone = {
       name for name in (self._known | self._journal.files) - set(names) if not self._is_the_input(self.out / name)
     }
-    lost = self._lost({unranked(name) for name in names}, made)
+    lost = self._lost({unranked(name) for name in (*names, *self._renamed_best)}, made)
     done = json.dumps(content, indent=1) + '\n' if content['key'] is not None else None
     made_of = {'made': made, 'flags': flags} | (
       {'chains': list(names_of)} if (names_of := self.job.chain_names) else {}

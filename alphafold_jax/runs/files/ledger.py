@@ -8,7 +8,7 @@ from typing import Any
 
 from alphafold_jax.errors import InputError
 from alphafold_jax.runs.files import pages, records, report
-from alphafold_jax.runs.files.changes import lasting, why
+from alphafold_jax.runs.files.changes import lasting, tidied_names, why
 from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.report import EARLIER, ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
@@ -100,7 +100,7 @@ class Ledger:
 
   def without_done(self, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that are not finished with this very content, settings and files; the others are put on record."""
-    there = records.tidied_names(self._out)
+    there = tidied_names(self._out)
     if self._options.overwrite_existing_results:
       before = [job for job in jobs if records.path(self._out, job.name).name in there]
       if before:

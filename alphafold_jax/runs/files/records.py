@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record of a protein, OUT/{job}.done.txt: what its files are of. It is there only while they are whole."""
 
-import contextlib
+import datetime
 import itertools
 import os
-import time
 import types
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,26 +13,16 @@ from alphafold_jax import untrusted
 from alphafold_jax.choices import ranking
 from alphafold_jax.output.files import Prediction
 from alphafold_jax.runs.options import Options
-from alphafold_jax.runs.work import Keys
+from alphafold_jax.runs.work import Job, Keys
+from alphafold_jax.version import __version__
 
 _ENDING = '.done.txt'
-_STALE = 3600  # seconds after which a temporary file belongs to no running process
 OF_BEST_INTERFACE = ('ipsae', 'pdockq', 'pdockq2', 'ilis')  # scores of `interfaces` in the record and in summary.csv
 
 
 def path(out: Path, job: str) -> Path:
   """Where the record of a protein is."""
   return out / f'{job}{_ENDING}'
-
-
-def tidied_names(out: Path) -> set[str]:
-  """The names in the output folder, after removing what killed runs left half-written."""
-  names = set(os.listdir(out))
-  for name in [name for name in names if name.startswith('.') and name.endswith('.part')]:
-    with contextlib.suppress(OSError):
-      if time.time() - (out / name).stat().st_mtime > _STALE:
-        (out / name).unlink()
-  return names
 
 
 def jobs(out: Path) -> list[str]:
@@ -80,6 +69,26 @@ def holds(content: Mapping[str, Any], options: Options, input_key: str, keys: Ke
     if options.score(types.SimpleNamespace(**row)) > options.stop_at_score:
       return True
   return True
+
+
+def heading(job: Job, num_rows: int, notes: Sequence[str]) -> dict[str, Any]:
+  """What the record of a protein begins with.
+
+  Args:
+    job: the protein.
+    num_rows: of its alignment.
+    notes: what must be said of its predictions.
+  """
+  return {
+    'job': job.name,
+    'name': job.query.name,
+    'source': job.query.source,
+    'num_res': job.num_res,
+    'num_rows': num_rows,
+    'version': __version__,
+    'finished': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
+    'notes': list(notes),
+  }
 
 
 def of_complex(best: Prediction, rank: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from alphafold_jax.choices import AFDB_NAMES, COLABFOLD_NAMES
 from alphafold_jax.constants import residues
 from alphafold_jax.data import complexes
 from alphafold_jax.data.alignment import Alignment
@@ -29,6 +30,7 @@ from alphafold_jax.data.queries import FailedQuery, Query, Scan, scan_queries
 from alphafold_jax.data.query_formats.fasta import is_joined
 from alphafold_jax.data.records import read_bytes, read_errors, refuse_special
 from alphafold_jax.errors import InputError
+from alphafold_jax.headers import of_uniprot
 
 _log = logging.getLogger(__name__)
 _FEATURES = '.npz'
@@ -167,6 +169,7 @@ def find(
   takes_bare: bool,
   prefix: str | None = None,
   complex: bool = False,
+  naming: str = COLABFOLD_NAMES,
 ) -> Inputs:
   """Looks for proteins; raises InputError when there is none that can be run.
 
@@ -175,11 +178,12 @@ def find(
     takes_bare: whether a sequence without an alignment is a protein to run; otherwise it is refused.
     prefix: names the jobs PREFIX_0, PREFIX_1, ... instead of after the proteins.
     complex: whether the records of a FASTA file are the chains of one complex.
+    naming: of choices.NAMINGS: whether jobs have their accession in UniProt for a name, where the header has one.
   """
   contents = Contents()
   scan = _items(source, contents, complex)
   jobs, failures = [], []
-  names = unique_job_names([item.name for item in scan])
+  names = unique_job_names([_named(item.name, naming) for item in scan])
   if prefix:
     names = [f'{safe_name(prefix)}_{i:0{len(str(len(names)))}d}' for i in range(len(names))]
   for item, name in zip(scan, names, strict=True):
@@ -195,6 +199,11 @@ def find(
   if not jobs:
     raise InputError(_nothing_to_run(failures))
   return Inputs(tuple(jobs), tuple(failures), scan.notes, _without_effect(scan) if complex else ())
+
+
+def _named(name: str, naming: str) -> str:
+  entry = of_uniprot(name) if naming == AFDB_NAMES else None
+  return name if entry is None else entry.identifier
 
 
 def _without_effect(scan: Scan) -> tuple[str, ...]:

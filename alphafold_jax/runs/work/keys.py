@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from alphafold_jax import folders
+from alphafold_jax.choices import NATURAL, PNG
 from alphafold_jax.config import as_kept, model_type
 from alphafold_jax.data.alignment import Alignment
 from alphafold_jax.data.complexes import ComplexAlignment
@@ -90,11 +91,17 @@ class Keys:
     # auto is plddt of one chain; of complexes the record says what ranks them
     plain = options.as_json() | {'rank': 'plddt' if options.rank == 'auto' else options.rank}
     wanted = [name for name in files.wanted(options) if name not in _OF_COMPLEXES]
-    later = {'formats': [name for name in wanted if name not in _FORMATS], 'ipsae_cutoff': options.ipsae_cutoff}
+    later: dict[str, Any] = {
+      'formats': [name for name in wanted if name not in _FORMATS],
+      'ipsae_cutoff': options.ipsae_cutoff,
+    }
+    later |= {'plot_format': [] if plain['plot_format'] == [PNG] else plain['plot_format']}
+    later |= {'origin': None if options.origin == NATURAL else options.origin}
     later = {name: value for name, value in later.items() if value not in (None, [])}
     self._files = of_json({name: plain[name] for name in _FILE_OPTIONS} | later)
-    cutoff = [] if options.ipsae_cutoff is None else [options.ipsae_cutoff]
-    self.formats = of_json([wanted, plain['rank'], *cutoff])  # which files there are of predictions
+    said = [options.ipsae_cutoff, later.get('origin')]
+    said = [value for value in said if value is not None]
+    self.formats = of_json([wanted, plain['rank'], *said])  # which files there are of predictions
 
   @functools.cached_property
   def _models(self) -> dict[str, str]:
