@@ -15,7 +15,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 SYSTEM = ('apt-get', 'useradd')  # steps that change the image's system: not run here
-FOLDERS = re.compile(r'(?<![\w.}])/(?=(?:opt|work|cache|home)\b)')  # the image's own folders, moved below a test's folder
+FOLDERS = re.compile(r'(?<![\w.}])/(?=(?:opt|work|cache|home)\b)')  # the image's own, moved below a test's folder
 
 
 def instructions():
