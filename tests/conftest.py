@@ -49,7 +49,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_confidence.py': '',
   'test_constants.py': '',
   'test_couplings_input.py': 'no_model|from_before|come_back|in_memory|experiments',
-  'test_docs.py': 'parsed|mark|flag|message|public',
+  'test_docs.py': 'parsed|needs|mark|flag|message|public',
   'test_download.py': '',
   'test_dockq.py': '',
   'test_dtypes.py': '^(?!.*(small_programs|without_the_unit|whole_run))',

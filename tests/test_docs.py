@@ -22,9 +22,18 @@ RUN = (  # pages whose commands are run here as they stand, unless they say what
   'how_to/no_homologues.md', 'how_to/my_own_template.md', 'how_to/a_mutant.md', 'how_to/long_chains.md',
   'how_to/a_cluster.md', 'how_to/training.md', 'how_to/fine_tuning.md',
 )  # fmt: skip
-NEEDS = 'a GPU', 'the network', 'published parameters', 'a cluster', 'docker', 'apptainer', 'hours'
+NEEDS = (
+  'a GPU', 'the network', 'published parameters', 'a cluster', 'docker', 'apptainer', 'hours', 'two minutes',
+  'two machines', 'files of yours', 'a run of yours',
+)  # fmt: skip
+OF_CI = ('pip install', 'python3 -m venv', '. .venv', 'pytest', 'ruff', 'mypy', 'pre-commit', '.ci/run', 'sphinx-build')
 OURS = re.compile(r'alphafold-jax(?:\.sif)? +([a-z][^\n;&|"\']*)')  # in a shell's block: a command and its arguments
+SHELL = ('bash', 'sh')
 API = sorted((DOCS / 'api').glob('*.md'))
+
+
+def name(page: Path) -> str:
+  return page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT).as_posix()
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -34,12 +43,19 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 
 def one_line_each(block: str) -> list[str]:
-  """The commands of a shell's block, those over several lines joined."""
+  """The lines of a shell's block, those that go on joined."""
   return [line for line in re.sub(r'\\\n\s*', '', block).splitlines() if line.strip()]
 
 
-def name(page: Path) -> str:
-  return page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT).as_posix()
+def free_blocks(page: Path) -> list[str]:
+  """The shell's blocks of a page that do not say what they need."""
+  return [block for block in blocks(page, *SHELL) if not re.search('^# needs ', block, re.MULTILINE)]
+
+
+def commands(block: str) -> list[str]:
+  """The commands of a shell's block in one way of writing; the folder that a prediction goes to is the same in all."""
+  parts = [shlex.split(part, comments=True) for line in one_line_each(block) for part in line.split(' && ')]
+  return [shlex.join([*words[:3], 'OUT', *words[4:]] if words[1:2] == ['predict'] else words) for words in parts if words]
 
 
 def refusal(command: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -54,15 +70,21 @@ def refusal(command: str, capsys: pytest.CaptureFixture[str]) -> str:
   return capsys.readouterr().err
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if blocks(page, 'bash', 'sh')], ids=name)
+@pytest.mark.parametrize('page', [page for page in PAGES if blocks(page, *SHELL)], ids=name)
 def test_the_commands_of_a_page_are_parsed_by_the_program(page, capsys):
-  commands = [found for block in blocks(page, 'bash', 'sh') for found in OURS.findall('\n'.join(one_line_each(block)))]
-  assert {command: said for command in commands if (said := refusal(command, capsys))} == {}
+  ours = [found for block in blocks(page, *SHELL) for found in OURS.findall('\n'.join(one_line_each(block)))]
+  assert {command: said for command in ours if (said := refusal(command, capsys))} == {}
 
 
 def test_every_mark_of_a_block_is_one_that_is_known():
-  marks = {mark for page in PAGES for block in blocks(page, 'bash', 'sh') for mark in re.findall('# needs (.*)', block)}
+  marks = {mark for page in PAGES for block in blocks(page, *SHELL) for mark in re.findall('# needs (.*)', block)}
   assert marks - set(NEEDS) == set()
+
+
+def test_every_command_is_run_or_says_what_it_needs():
+  run = {command for page in RUN for block in free_blocks(DOCS / page) for command in commands(block)}
+  others = {command: name(page) for page in PAGES for block in free_blocks(page) for command in commands(block)}
+  assert {command: page for command, page in others.items() if not command.startswith(OF_CI) and command not in run} == {}
 
 
 def test_every_flag_that_the_pages_for_people_name_exists():
@@ -107,9 +129,7 @@ def clone(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize('page', RUN)
 def test_the_commands_of_a_page_run(page, clone):
-  for block in blocks(DOCS / page, 'bash'):
-    if re.search('# needs ', block):
-      continue
+  for block in free_blocks(DOCS / page):
     for line in one_line_each(block):
       words = shlex.split(line, comments=True)
       if words[:1] == ['alphafold-jax']:
