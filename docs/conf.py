@@ -12,8 +12,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sphinx_gallery.sorting import FileNameSortKey
-
 from alphafold_jax.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +29,7 @@ release = version = __version__
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx_gallery.gen_gallery']
 exclude_patterns = ['_build', 'gallery']
 # Pages that are linked to where they exist are named as patterns, which may match nothing.
-suppress_warnings = ['config.cache', 'toc.empty_glob']
+suppress_warnings = ['toc.empty_glob']
 
 myst_heading_anchors = 4
 myst_enable_extensions = ['colon_fence', 'deflist']
@@ -56,7 +54,7 @@ html_copy_source = False
 sphinx_gallery_conf = {
   'examples_dirs': 'gallery',
   'gallery_dirs': 'pictures',
-  'within_subsection_order': FileNameSortKey,
+  'within_subsection_order': 'FileNameSortKey',
   'abort_on_example_error': True,
   'download_all_examples': False,
   'show_memory': False,
