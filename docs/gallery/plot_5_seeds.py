@@ -31,12 +31,7 @@ for one in predictions:
 traces = [one.atom_positions[:, CA] for one in predictions]
 everywhere = np.ones(len(traces[0]))
 agreement = np.mean(
-  [
-    lddt.lddt_ca(one, other, everywhere)
-    for i, one in enumerate(traces)
-    for j, other in enumerate(traces)
-    if i != j
-  ],
+  [lddt.lddt_ca(one, other, everywhere) for i, one in enumerate(traces) for j, other in enumerate(traces) if i != j],
   axis=0,
 )
 figure, axis = plt.subplots(figsize=(8, 3.5), layout='constrained')
