@@ -28,8 +28,6 @@ copyright = 'the alphafold_jax authors, Apache-2.0'
 release = version = __version__
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx_gallery.gen_gallery']
 exclude_patterns = ['_build', 'gallery']
-# Pages that are linked to where they exist are named as patterns, which may match nothing.
-suppress_warnings = ['toc.empty_glob']
 
 myst_heading_anchors = 4
 myst_enable_extensions = ['colon_fence', 'deflist']

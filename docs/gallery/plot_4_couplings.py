@@ -41,9 +41,9 @@ distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
 contacts = (distances < 8) & (known[:, None] * known[None] > 0)
 apart = np.abs(np.subtract.outer(np.arange(len(known)), np.arange(len(known)))) >= 6
 limit = np.sort(found.scores[np.triu(apart)])[-2 * len(known)]
-figure, axis = plt.subplots(figsize=(5.5, 5.5), layout='constrained')
+figure, axis = plt.subplots(figsize=(5.5, 5.8), layout='constrained')
 axis.scatter(*np.nonzero(np.tril(contacts & apart))[::-1], s=8, color='#9aa5b1', label='contact in the crystal')
 axis.scatter(*np.nonzero(np.triu((found.scores >= limit) & apart))[::-1], s=8, color='#0053D6', label='coupled')
 axis.set(xlim=(0, len(known)), ylim=(len(known), 0), xlabel='residue', ylabel='residue', aspect='equal')
-axis.legend(loc='lower left')
+figure.legend(loc='outside lower center', ncols=2)
 plt.show()
