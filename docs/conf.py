@@ -15,11 +15,12 @@ from typing import Any
 from alphafold_jax.version import __version__
 
 ROOT = Path(__file__).parents[1]
-FROM_ROOT = {  # page of the site -> the file that it shows
+SHOWN = {  # page of the site -> the file that it shows
   'changelog': 'CHANGELOG.md',
   'contributing': 'CONTRIBUTING.md',
   'examples': 'examples/README.md',
   'readme': 'README.md',
+  'searching': 'docs/search.md',  # Sphinx has a page `search` of its own
 }
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # the gallery's pictures are of small things
 
@@ -27,7 +28,7 @@ project = 'alphafold_jax'
 copyright = 'the alphafold_jax authors, Apache-2.0'
 release = version = __version__
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx_gallery.gen_gallery']
-exclude_patterns = ['_build', 'gallery']
+exclude_patterns = ['_build', 'gallery', 'search.md']
 
 myst_heading_anchors = 4
 myst_enable_extensions = ['colon_fence', 'deflist']
@@ -63,13 +64,14 @@ sphinx_gallery_conf = {
 
 
 def setup(app: Any) -> None:
-  app.connect('source-read', show_page_of_root)
+  app.connect('source-read', show_files)
   app.connect('autodoc-process-docstring', keep_tables)
 
 
-def show_page_of_root(app: Any, page: str, source: list[str]) -> None:
-  """Fills a page with a file of the repository's root, before it is read."""
-  if name := FROM_ROOT.get(page):
+def show_files(app: Any, page: str, source: list[str]) -> None:
+  """Fills a page with a file from elsewhere in the repository, before it is read, and turns links to search.md."""
+  source[0] = re.sub(r'\]\(((?:\.\./)*)search\.md', r'](\1searching.md', source[0])
+  if name := SHOWN.get(page):
     text = (ROOT / name).read_text(encoding='utf-8')
     folder = posixpath.dirname(name)
     source[0] = re.sub(r'(!?)\[([^][]*)\]\((?!https?:|#)([^)\s]+)\)', lambda link: turned(link, folder), text)
@@ -82,7 +84,7 @@ def turned(link: re.Match[str], folder: str) -> str:
   path = posixpath.normpath(posixpath.join(folder, path))
   if (ROOT / path).is_dir():
     return text
-  pages = {file: f'{page}.md' for page, file in FROM_ROOT.items()}
+  pages = {file: f'{page}.md' for page, file in SHOWN.items()}
   leads = pages.get(path) or posixpath.relpath(path, 'docs')
   return f'{mark}[{text}]({leads}{anchor and f"#{anchor}"})'
 
