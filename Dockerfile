@@ -3,10 +3,11 @@
 # GPU:  docker build -t alphafold-jax .
 # CPU:  docker build -t alphafold-jax --build-arg BASE_IMAGE=python:3.12-slim --build-arg JAX_EXTRA= .
 #
-# Run (parameters and compiled programs stay in the volume):
-#   docker run --rm --gpus all -v alphafold-jax:/cache -v "$PWD:/work" alphafold-jax params download
-#   docker run --rm --gpus all -v alphafold-jax:/cache -v "$PWD:/work" alphafold-jax predict proteins.fasta out
-# Add `--user "$(id -u):$(id -g)"` and a directory of yours at /cache to own the files that are written.
+# Run it as yourself, in the folder of your data; ./cache keeps parameters, searches and compiled programs:
+#   mkdir -p cache
+#   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD/cache:/cache" -v "$PWD:/work" alphafold-jax params download
+#   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD/cache:/cache" -v "$PWD:/work" alphafold-jax predict proteins.fasta out --msa-mode server
+# Without a GPU leave out `--gpus all`. docs/containers.md has more, and a definition for Apptainer.
 
 # JAX brings CUDA's libraries as wheels, so the base needs no more than what meets the driver.
 ARG BASE_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
@@ -39,13 +40,14 @@ COPY alphafold_jax alphafold_jax
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-deps --force-reinstall .
 
-# One volume for parameters and compiled programs, writable for whoever runs the container.
-RUN useradd --create-home --uid 10001 alphafold \
-    && mkdir --parents /cache /work \
-    && chown alphafold /cache /work \
-    && chmod 1777 /cache
-ENV XDG_CACHE_HOME=/cache \
-    MPLCONFIGDIR=/tmp/matplotlib
+# Whoever runs the container, known to it or not (--user), may write here: one volume for parameters, searches and compiled
+# programs, and a home for what packages put there. Sticky, so that nobody removes what is somebody else's.
+RUN mkdir --parents --mode=1777 /cache /home/anyone /work
+RUN useradd --no-create-home --home-dir /home/anyone --uid 10001 alphafold
+ENV HOME=/home/anyone \
+    USER=alphafold \
+    XDG_CACHE_HOME=/cache \
+    MPLCONFIGDIR=/home/anyone/matplotlib
 VOLUME /cache
 USER alphafold
 WORKDIR /work

@@ -76,6 +76,13 @@ TEST = [
   *TRAIN,
 ]
 
+DOCS = [  # the site made of docs/
+  'myst-parser>=4',
+  'sphinx>=8',
+  'sphinx-book-theme>=1.1.4',
+  'sphinx-gallery>=0.18',
+]
+
 EXTRAS = {
   'cuda12': ['jax[cuda12]'],
   'cuda13': ['jax[cuda13]'],
@@ -90,6 +97,7 @@ EXTRAS = {
   'hhsearch': HHSEARCH,
   'foldcomp': FOLDCOMP,
   'train': TRAIN,
+  'docs': DOCS,
   'test': TEST,
   'dev': [*TEST, 'mypy>=1.15', 'pre-commit>=4', 'ruff==0.17.*'],  # another 0.x of ruff may format otherwise
 }

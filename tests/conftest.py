@@ -49,6 +49,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_confidence.py': '',
   'test_constants.py': '',
   'test_couplings_input.py': 'no_model|from_before|come_back|in_memory|experiments',
+  'test_docs.py': 'parsed|needs|mark|flag|message|public',
   'test_download.py': '',
   'test_deposit.py': '',
   'test_dockq.py': '',

@@ -9,12 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 SYSTEM = ('apt-get', 'useradd')  # steps that change the image's system: not run here
-FOLDERS = re.compile(r'(?<![\w.}])/(?=(?:opt|work|cache)\b)')  # the image's own folders, moved below a test's folder
+FOLDERS = re.compile(r'(?<![\w.}])/(?=(?:opt|work|cache|home)\b)')  # the image's own, moved below a test's folder
 
 
 def instructions():
@@ -128,7 +129,7 @@ def test_the_install_steps_give_a_working_command(tmp_path):
   build = Build(tmp_path, {'JAX_EXTRA': ''})
   for word, rest in instructions():
     getattr(build, f'do_{word.lower()}', lambda rest: None)(rest)
-  assert [bool(re.search('pip install', step)) for step in build.ran] == [False, True, True]
+  assert [bool(re.search('pip install', step)) for step in build.ran] == [False, True, True, False]
   entry = shlex.join(json.loads(values('ENTRYPOINT')[0]))
   assert tmp_path in pathlib.Path(build.run(f'command -v {entry}').strip()).parents
   scope = {}
@@ -137,3 +138,74 @@ def test_the_install_steps_give_a_working_command(tmp_path):
   assert 'predict' in build.run(f'{entry} {shlex.join(json.loads(values("CMD")[0]))}')
   where = build.run('python -c "import alphafold_jax; print(alphafold_jax.__file__)"')
   assert where.startswith(f'{tmp_path}/opt/alphafold_jax/lib')
+  _run_as_printed(build, tmp_path)
+
+
+def _run_as_printed(build, folder):
+  """Predicts by the printed `docker run`, in the image's environment, in folders that stand for those it mounts."""
+  names = [item.partition('=')[0] for rest in values('ENV') for item in shlex.split(rest)]
+  image = {name: build.environment[name] for name in names}
+  mine = folder / 'a folder of mine'
+  mounts = {'/work': mine, '/cache': mine / 'cache'}
+  assert mounts.keys() == {mount.rpartition(':')[2] for mount in printed_run('predict').mounts}
+  mounts['/cache'].mkdir(parents=True)
+  (mine / 'proteins.fasta').write_text('>peptide\nGYDPETGTWG\n')
+  words = [*printed_run('predict').arguments, '--num-recycle', '0', '--skip-output', 'plots']
+  words[words.index('server')] = 'single_sequence'  # nothing leaves the machine
+  program = shutil.which('alphafold-jax', path=image['PATH'])
+  image |= {'XDG_CACHE_HOME': str(mounts['/cache'])}
+  step = subprocess.run([program, *words], cwd=mine, env=image, capture_output=True, text=True, timeout=600)
+  assert step.returncode == 0, step.stdout + step.stderr
+  assert list((mine / 'out').glob('peptide_unrelaxed_rank_001_mini*.pdb'))
+  assert list((mounts['/cache'] / 'alphafold_jax').iterdir())
+  assert not [path for path in mine.rglob('*') if path.stat().st_uid != os.getuid()]
+
+
+class PrintedRun(NamedTuple):
+  """A `docker run` as the Dockerfile prints it."""
+
+  mounts: list[str]
+  flags: list[str]
+  arguments: list[str]  # of the program
+
+
+def printed_run(command):
+  """The line that runs a command, as a shell would take it for the user 1000."""
+  text = (ROOT / 'Dockerfile').read_text().replace('$(id -u):$(id -g)', '1000:1000').replace('$PWD', '/data')
+  line = next(line for line in text.splitlines() if 'docker run' in line and f'alphafold-jax {command}' in line)
+  words = shlex.split(line.lstrip('# '))
+  end = words.index('alphafold-jax')
+  mounts = [after for word, after in zip(words, words[1:end]) if word == '-v']
+  return PrintedRun(mounts, words[2:end], words[end + 1 :])
+
+
+def test_the_printed_commands_run_as_the_person_who_types_them():
+  assert values('ENTRYPOINT') == ['["alphafold-jax"]']
+  for command in ('params', 'predict'):
+    run = printed_run(command)
+    assert run.flags[run.flags.index('--user') + 1] == '1000:1000'
+    assert run.mounts == ['/data/cache:/cache', '/data:/work']
+  assert '--msa-mode' in printed_run('predict').arguments  # a bare sequence without it is refused
+
+
+def test_whoever_runs_the_image_may_write_to_its_home_and_cache():
+  (made,) = [step for step in values('RUN') if step.startswith('mkdir')]
+  assert '--mode=1777' in made
+  environment = dict(item.split('=', 1) for rest in values('ENV') for item in shlex.split(rest))
+  assert environment['HOME'] in made and environment['XDG_CACHE_HOME'] in made
+  assert environment['MPLCONFIGDIR'].startswith(environment['HOME']) and 'USER' in environment
+  assert values('VOLUME') == [environment['XDG_CACHE_HOME']]
+
+
+def test_the_apptainer_definition_installs_what_the_dockerfile_does():
+  text = (ROOT / 'docs' / 'apptainer.def').read_text()
+  parts = dict(re.findall(r'^%(\w+)\n(.*?)(?=^%|\Z)', text, re.MULTILINE | re.DOTALL))
+  copied = {line.split()[0] for line in parts['files'].splitlines() if line.strip()}
+  assert copied == {source for rest in values('COPY') for source in without_flags(rest).split()[:-1]} - {
+    'alphafold_jax/version.py'
+  }
+  assert all((ROOT / name).exists() for name in copied)
+  default = next(value for value in values('ARG') if value.startswith('JAX_EXTRA=')).partition('=')[2]
+  assert f'jax_extra={default}\n' in parts['arguments'] and '".[search${extra:+,$extra}]"' in parts['post']
+  assert 'exec alphafold-jax "$@"' in parts['runscript']
+  subprocess.run(['sh', '-n'], input=parts['post'], text=True, check=True)
