@@ -68,7 +68,7 @@ def to_mmcif(
   system.entities += dict.fromkeys(asym.entity for asym in asym_units)
   system.model_groups.append(modelcif.model.ModelGroup([model], name='Predicted structure'))
   system.protocols.append(mmcif_protocol.protocol(model, software, prediction, provenance))
-  system.stretches = mmcif_conformations.stretches(prediction, asym_units)
+  system.conformations = mmcif_conformations.conformations(prediction, asym_units)
 
   text, more = io.StringIO(), [mmcif_conformations.ConformationDumper]
   modelcif.dumper.write(text, [system], dumpers=more, variant=mmcif_targets.Variant)

@@ -28,7 +28,7 @@ _KEYS = [f'{end}_{item}' for end in ('beg', 'end') for item in _OF_AN_END]
 
 
 @dataclasses.dataclass(frozen=True)
-class Stretch:
+class Conformation:
   """Residues of a chain that form a helix or a strand."""
 
   kind: str  # HELIX or STRAND
@@ -38,7 +38,7 @@ class Stretch:
   sheet: int | None = None  # number of the sheet that a strand is in
 
 
-def stretches(prediction: PredictionRecord, asym_units: Sequence[modelcif.AsymUnit]) -> list[Stretch]:
+def conformations(prediction: PredictionRecord, asym_units: Sequence[modelcif.AsymUnit]) -> list[Conformation]:
   """The helices and strands, chain by chain.
 
   Args:
@@ -50,31 +50,31 @@ def stretches(prediction: PredictionRecord, asym_units: Sequence[modelcif.AsymUn
   positions = np.where(is_there[..., None], prediction.atom_positions, 0)  # of other atoms they may be anything
   found = secondary_structure.assign_sheets(positions, is_there, asym_id)
   first = sorted(np.unique(asym_id, return_index=True)[1])
-  of_chains: list[Stretch] = []
+  of_chains: list[Conformation] = []
   for asym, start in zip(asym_units, first, strict=True):
     places = np.flatnonzero(asym_id == asym_id[start])
     of_chains += _of_chain(asym, found.kinds[places], found.sheets[places])
   return of_chains
 
 
-def _of_chain(asym: modelcif.AsymUnit, kinds: np.ndarray, sheets: np.ndarray) -> Iterator[Stretch]:
+def _of_chain(asym: modelcif.AsymUnit, kinds: np.ndarray, sheets: np.ndarray) -> Iterator[Conformation]:
   """Runs of one kind, and of one sheet."""
   number = 1
   for (kind, sheet), run in itertools.groupby(zip(kinds.tolist(), sheets.tolist())):
     length = len(list(run))
     if kind != LOOP:
-      yield Stretch(kind, asym, number, number + length - 1, sheet if kind == STRAND else None)
+      yield Conformation(kind, asym, number, number + length - 1, sheet if kind == STRAND else None)
     number += length
 
 
 class ConformationDumper(ihm.dumper.Dumper):
-  """Writes the stretches that a system has as `stretches`."""
+  """Writes the helices and strands that a system has as `conformations`."""
 
   def dump(self, system: Any, writer: Any) -> None:
     """See `ihm.dumper.Dumper`."""
-    named = list(_named(system.stretches))
+    named = list(_named(system.conformations))
     with writer.loop('_struct_conf_type', ['id', 'criteria', 'reference']) as rows:
-      for kind in sorted({one.kind for one in system.stretches}):
+      for kind in sorted({one.kind for one in system.conformations}):
         rows.write(id=_TYPES[kind], criteria=CRITERIA, reference=ihm.unknown)
     keys = ['conf_type_id', 'id', 'pdbx_PDB_helix_id', *_KEYS]
     with writer.loop('_struct_conf', [*keys, 'pdbx_PDB_helix_class', 'pdbx_PDB_helix_length']) as rows:
@@ -83,9 +83,9 @@ class ConformationDumper(ihm.dumper.Dumper):
         of_helix |= {'pdbx_PDB_helix_length': one.last - one.first + 1} if one.kind == HELIX else {}
         name = f'{_TYPES[one.kind]}{number}'
         rows.write(conf_type_id=_TYPES[one.kind], id=name, **_place(one), **of_helix)
-    self._dump_sheets([one for one in system.stretches if one.sheet is not None], writer)
+    self._dump_sheets([one for one in system.conformations if one.sheet is not None], writer)
 
-  def _dump_sheets(self, strands: Sequence[Stretch], writer: Any) -> None:
+  def _dump_sheets(self, strands: Sequence[Conformation], writer: Any) -> None:
     num_strands = Counter(one.sheet for one in strands)
     with writer.loop('_struct_sheet', ['id', 'number_strands']) as rows:
       for sheet, count in num_strands.items():
@@ -96,7 +96,7 @@ class ConformationDumper(ihm.dumper.Dumper):
           rows.write(sheet_id=sheet, id=number, **_place(one))
 
 
-def _named(found: Sequence[Stretch]) -> Iterator[tuple[Stretch, int]]:
+def _named(found: Sequence[Conformation]) -> Iterator[tuple[Conformation, int]]:
   """Each stretch with its number among those of its kind."""
   numbers = Counter[str]()
   for one in found:
@@ -104,7 +104,7 @@ def _named(found: Sequence[Stretch]) -> Iterator[tuple[Stretch, int]]:
     yield one, numbers[one.kind]
 
 
-def _place(one: Stretch) -> dict[str, Any]:
+def _place(one: Conformation) -> dict[str, Any]:
   """Both ends of a stretch by their keys."""
   values: list[Any] = []
   for number in (one.first, one.last):

@@ -9,14 +9,13 @@ import dataclasses
 import functools
 import json
 import logging
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alphafold_jax import atomic, untrusted
+from alphafold_jax import atomic
 from alphafold_jax.output import files, record
 from alphafold_jax.output.files import ARCHIVE, FORMATS, PAGE, PASS, PREDICTION, PROTEIN, Prediction
 from alphafold_jax.output.painter import Painter, here
@@ -311,8 +310,9 @@ class JobFiles:
     self._input_key, self._known = input_key, self._journal.files
     kept = {record.tag(*which): (which, key) for which, key in stored.keys(self.folder).items()}
     made = self._journal.content.get('made')
-    if made is None and (rows := self._rows_of_earlier_versions()) is not None:
-      made = {tag: kept[tag][1] if tag in kept else None for tag in rows}
+    if made is None and (rows := records.unjournalled(self.done_path)) is not None:
+      self._before, self._known = rows.content, self._known | rows.names
+      made = {tag: kept[tag][1] if tag in kept else None for tag in rows.tags}
     self._made = made or {}
     if made is not None:
       self._place = atomic.make_folder(self._change.new)
@@ -321,17 +321,6 @@ class JobFiles:
       same = [tag for tag, (which, key) in kept.items() if key == self._keys.kin(input_key, *which)]
       self._remove_unfinished({name for name in self._known if not any(f'_{tag}.' in name for tag in same)})
     self._earlier = Earlier(self.out, self._known, files.file_name('zip', self.job.name))
-
-  def _rows_of_earlier_versions(self) -> list[str] | None:
-    """The tags in the record where the journal is lost, or of a version that kept none; None without a record."""
-    try:
-      content = untrusted.from_json(self.done_path.read_text(encoding='utf-8'))
-      self._known = self._known.union(name for name in content['files'] if os.path.basename(name) == name)
-      tags = [row['tag'] for row in content['predictions']]
-    except (OSError, ValueError, KeyError, TypeError):
-      return None
-    self._before = content
-    return tags
 
   def _remove_unfinished(self, names: Collection[str]) -> None:
     """Removes files of a run that did not come to its end, which are not of these settings."""

@@ -7,7 +7,7 @@ import os
 import types
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alphafold_jax import untrusted
 from alphafold_jax.choices import ranking
@@ -43,6 +43,24 @@ def read(path: Path, there: Collection[str] | None = None) -> dict[str, Any] | N
     complete = all((path.parent / name).exists() for name in names) if there is None else set(names) <= set(there)
     return content if complete and all(isinstance(row, dict) for row in rows) else None
   except (OSError, ValueError, KeyError, TypeError):  # of another program, or damaged
+    return None
+
+
+class EarlierRecord(NamedTuple):
+  """What a record says of its files where the journal of these is lost, or of a version that kept none."""
+
+  content: dict[str, Any]
+  names: frozenset[str]  # of the files
+  tags: tuple[str, ...]  # of the predictions
+
+
+def unjournalled(path: Path) -> EarlierRecord | None:
+  """What the record of a protein says of its files, whole or not; None without a record."""
+  try:
+    content = untrusted.from_json(path.read_text(encoding='utf-8'))
+    names = frozenset(name for name in content['files'] if os.path.basename(name) == name)
+    return EarlierRecord(content, names, tuple(row['tag'] for row in content['predictions']))
+  except (OSError, ValueError, KeyError, TypeError):
     return None
 
 
