@@ -28,6 +28,7 @@ RANKINGS: Mapping[str, Callable[[Any], float]] = {  # scores of a prediction or 
 RANKS = ('auto', *RANKINGS)
 SORTS = ('none', 'length', 'longest', 'msa_depth', 'random')
 SKIPPABLE = ('msa', 'plots', 'pae_json')
+RELAX_PROTOCOLS = ('official', 'fast')
 PARAMETERS = '2022-12-06'  # the published archive that is installed by default
 
 SINGLE = 'single_sequence'
