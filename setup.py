@@ -54,6 +54,11 @@ SEARCH = [
 
 CLUSTER = ['ray>=2.50; sys_platform != "darwin" or platform_machine == "arm64"']  # no wheel for Macs with Intel
 
+RELAX = [
+  'openmm>=8.2',  # force fields and minimisation; wheels with CPU and OpenCL, of CUDA by openmm[cuda12]
+  'pdbfixer>=1.11',  # missing atoms and hydrogens
+]
+
 HHSEARCH = ['colabfold-binaries>=0.1']  # the program hhsearch (GPL)
 
 TEST = [
@@ -67,6 +72,7 @@ TEST = [
   *CLUSTER,
   *HHSEARCH,
   *NOTEBOOK,
+  *RELAX,
   *SEARCH,
   *TRAIN,
 ]
@@ -83,6 +89,7 @@ EXTRAS = {
   'notebook': NOTEBOOK,
   'search': SEARCH,
   'hhsearch': HHSEARCH,
+  'relax': RELAX,
   'train': TRAIN,
   'test': TEST,
   'dev': [*TEST, 'mypy>=1.15', 'pre-commit>=4', 'ruff==0.17.*'],  # another 0.x of ruff may format otherwise

@@ -47,7 +47,7 @@ FLOORS = (
     'transfer',
   ),
   ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
-  ('model', 'losses', 'search'),
+  ('model', 'losses', 'search', 'relaxation'),
   (
     'batches',
     'costs',
@@ -131,6 +131,9 @@ WITHOUT_JAX = (
   'search.uniprot',
   'search.templates.engines',
   'search.download',
+  'relaxation',
+  'relaxation.worker',
+  'relaxation.folder',
   'evaluation',
   'experiments',
 )

@@ -25,11 +25,7 @@ class ForeignFlag:
 
 _SPEED = 'concerns the speed there; kernels are chosen by --kernels here, by default the fastest'
 _MEMORY = 'concerns the memory there; what fits is planned here before anything runs'
-_RELAXED = (
-  'relaxation is not part of this version; relax the files of OUT with another program, such as colabfold_relax'
-)
 _CONTACTS = 'actifpTM of counted contacts is not part of this version; here they are weighted by their probability'
-_NO_RELAXATION = 'nothing is relaxed'
 _PROFILE = 'hiding the profiles of clusters from the models of complexes is not part of this version; leave it out'
 _HITS = (
   'reading template hits from a file is not part of this version; search with --templates, or give the structures with '
@@ -40,13 +36,6 @@ _JSON = (
   'are written by `alphafold-jax msa`'
 )
 FOREIGN = {
-  '--amber': ForeignFlag(_RELAXED, refused=True, takes=False),
-  '--num-relax': ForeignFlag(_RELAXED, refused=True, default='0'),
-  '--relax-max-iterations': ForeignFlag(_RELAXED, refused=True, default='2000'),
-  '--relax-tolerance': ForeignFlag(_RELAXED, refused=True, default='2.39'),
-  '--relax-stiffness': ForeignFlag(_RELAXED, refused=True, default='10'),
-  '--relax-max-outer-iterations': ForeignFlag(_RELAXED, refused=True, default='3'),
-  '--use-gpu-relax': ForeignFlag(_NO_RELAXATION, takes=False),
   '--calc-extra-ptm': ForeignFlag('the files of complexes always have these scores here', takes=False),
   '--no-use-probs-extra': ForeignFlag(_CONTACTS, refused=True, takes=False),
   '--disable-cluster-profile': ForeignFlag(_PROFILE, refused=True, takes=False),

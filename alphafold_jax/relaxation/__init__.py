@@ -4,6 +4,8 @@
 protocols   how: the official protocol and a faster one, as numbers with their sources
 relaxing    the door: structures relaxed in processes of their own, several at once, each with a time limit
 worker      such a process: one structure in, one out
+forms       PDB or mmCIF, by the name of a file
+folder      a folder of relaxed structures: names, what is done, records
 starting    a structure file as what is relaxed; what cannot be relaxed is refused with the reason
 preparing   atoms that lack, and hydrogens, by pdbfixer
 minimising  restraints, minimisation, rounds that free residues with violations

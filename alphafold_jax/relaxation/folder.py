@@ -20,7 +20,7 @@ from alphafold_jax.data.records import absent, read_bytes
 from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.relaxation.protocols import Protocol
 from alphafold_jax.relaxation.relaxing import Relaxed, RelaxPlan, relax_all
-from alphafold_jax.relaxation.writing import MMCIF, format_of
+from alphafold_jax.relaxation.forms import MMCIF, format_of
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
@@ -105,6 +105,12 @@ def is_done(out: Path, names: FilesOfRelaxed, key: str) -> bool:
   return record is not None and record.get('key') == key and (out / names.structure).exists()
 
 
+def structure_of(record: str) -> str:
+  """The name of a relaxed structure, without its ending, by that of its record."""
+  named = _RECORD.fullmatch(record)
+  return f'{named["start"]}_relaxed{named["rest"] or ""}' if named else record
+
+
 def read_record(path: Path) -> dict[str, Any] | None:
   """The record of a relaxation; None if there is none, or another file has its name."""
   try:
@@ -171,9 +177,8 @@ def write_metrics(out: Path, others: Mapping[str, Mapping[str, Any]] | None = No
   """Writes relax_metrics.json of all records in a folder, and of others by the name of the relaxed structure."""
   found: dict[str, Mapping[str, Any]] = {}
   for path in sorted(out.glob('*_relax*.json')):
-    named = _RECORD.fullmatch(path.name)
-    if named and path.name != METRICS and (record := read_record(path)) is not None:
-      found[f'{named["start"]}_relaxed{named["rest"] or ""}'] = record
+    if path.name != METRICS and (record := read_record(path)) is not None:
+      found[structure_of(path.name)] = record
   found |= others or {}
   if found:
     atomic.write_text(out / METRICS, dump({name: found[name] for name in sorted(found)}))

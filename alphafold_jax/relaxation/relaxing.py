@@ -7,7 +7,6 @@ import dataclasses
 import importlib.util
 import json
 import logging
-import math
 import os
 import signal
 import subprocess
@@ -23,11 +22,10 @@ from alphafold_jax import atomic, errors, folders, machine
 from alphafold_jax.arguments import check_kind, is_number, is_whole, wrong
 from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError, how_to_install
 from alphafold_jax.one_line import one_line
-from alphafold_jax.output import mmcif, pdb
 from alphafold_jax.output.record import PredictionRecord
 from alphafold_jax.relaxation import protocols
 from alphafold_jax.relaxation.protocols import OFFICIAL, Protocol
-from alphafold_jax.relaxation.writing import MMCIF, PDB
+from alphafold_jax.relaxation.forms import MMCIF, PDB
 
 _log = logging.getLogger(__name__)
 MAX_SECONDS = 3600.0  # of one structure, where nobody says otherwise
@@ -47,7 +45,7 @@ class RelaxPlan:
   workers: int | None = None  # structures at once; None: what the processors are good for, on GPUs one
 
   def __post_init__(self):
-    if not is_number(self.time_limit, 1e-3, math.inf):
+    if not is_number(self.time_limit, 1e-3, 1e9):
       raise wrong('time_limit', self.time_limit, 'must be more than 0 seconds')
     if self.workers is not None and not is_whole(self.workers, 1):
       raise wrong('workers', self.workers, 'must be 1 or more')
@@ -190,6 +188,8 @@ def _file_of(source: str | Path | PredictionRecord, folder: Path) -> Path:
   """The file of a structure; that of a prediction is written."""
   if not isinstance(source, PredictionRecord):
     return folders.expanded(source)
+  from alphafold_jax.output import mmcif, pdb  # slow to load, and not for the worker
+
   try:
     text, form = pdb.to_pdb(source), PDB
   except InputError:  # too long for its columns

@@ -24,6 +24,7 @@ from alphafold_jax.constants import residues
 from alphafold_jax.errors import AlphaFoldError, ResourceError
 from alphafold_jax.geometry.violations import count_violations, violating_residues
 from alphafold_jax.relaxation import starting, writing
+from alphafold_jax.relaxation.forms import format_of
 from alphafold_jax.relaxation.minimising import Minimised, minimise
 from alphafold_jax.relaxation.protocols import Protocol
 from alphafold_jax.relaxation.starting import Start
@@ -57,7 +58,7 @@ def relaxed(source: str | Path, protocol: Protocol, platforms: Sequence[str]) ->
   began, spent = time.monotonic(), time.process_time()
   start = starting.read_start(source)
   found, platform, notes = _on_first_platform(start, protocol, platforms)
-  form = writing.format_of(source)
+  form = format_of(source)
   record = _record(source, start, found, protocol) | {
     'platform': platform,
     'seconds': round(time.monotonic() - began, 2),

@@ -4,7 +4,6 @@
 import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import gemmi
 import numpy as np
@@ -12,18 +11,12 @@ import numpy as np
 from alphafold_jax.constants import residues
 from alphafold_jax.errors import InputError
 from alphafold_jax.output.pdb import MAX_RESIDUE_NUMBER, MAX_SERIAL, REMARK_NUMBER
+from alphafold_jax.relaxation.forms import PDB
 from alphafold_jax.relaxation.minimising import Minimised
 from alphafold_jax.relaxation.starting import Start, chains_of, names_of
 
-PDB, MMCIF = '.pdb', '.cif'
 _TITLE = '_struct.title'
 _Atoms = Mapping[int, Sequence[tuple[str, str, np.ndarray]]]  # by residue: name, element, position in Å
-
-
-def format_of(path: Path | str) -> str:
-  """The format of a structure file by its name: its relaxed structure has the same."""
-  name = str(path).lower().removesuffix('.gz')
-  return MMCIF if name.endswith('cif') else PDB
 
 
 def text_of(start: Start, found: Minimised, form: str, said: Sequence[str]) -> str:

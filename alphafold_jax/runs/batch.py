@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic, sharing
+from alphafold_jax import atomic, relaxation, sharing
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
-from alphafold_jax.runs import files, fleet, work
+from alphafold_jax.runs import files, fleet, relaxing, work
 from alphafold_jax.runs.files import DONE, FAILED, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, TemplateSource
@@ -47,6 +47,8 @@ def run(
     WeightsError: parameters are missing or are not the models'.
   """
   options = options or Options()
+  if options.num_relax != 0:
+    relaxation.check_installed()  # before hours are spent
   found = work.find(
     source, takes_bare=options.search is not None, prefix=options.jobname_prefix, complex=options.complex
   )
@@ -125,6 +127,9 @@ class _Run:
           self._predict(pending, others, console)
         elif not files.has_config(self.summary, self.options):  # lost, or of other settings that made no files
           self._write_config({})
+        if self.options.num_relax != 0:
+          files.write_citations(self.out, self.options, True in self.found.kinds)
+          relaxing.relax_predictions(self.out, self.ledger, self.options.relax, self.options.num_relax)
       complete = True
     finally:
       self.summary.seconds = time.monotonic() - started
@@ -180,7 +185,7 @@ class _Run:
   def _predict(self, own: Sequence[Job], others: Sequence[Job], console: Any) -> None:
     """Runs all models and seeds on the jobs, and on what other shards leave."""
     files.drop_rows(self.out, {job.name for job in (*own, *others)})
-    files.write_citations(self.out, self.options.search, True in self.found.kinds)
+    files.write_citations(self.out, self.options, True in self.found.kinds)
     self._warn_of_little_room(own)
     if len(self.found.jobs) > 1:
       _log.info('padded to %s residues, so that few programs are compiled', ', '.join(map(str, self.lengths.chosen)))

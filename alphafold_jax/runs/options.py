@@ -31,6 +31,7 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.interfaces import PAE_CUTOFF
 from alphafold_jax.output import files
 from alphafold_jax.output.record import REPRESENTATIONS
+from alphafold_jax.relaxation import RelaxPlan
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import shipped, store
@@ -40,7 +41,7 @@ RANDOM = 'random'
 _NEVER_IN_FILES = {  # choices that share work out or speed it up; and those that are made of others
   'settings', 'search', 'config', 'keep_representations', 'overwrite_existing_results', 'sort_queries_by', 'shard',
   'workers', 'batch', 'ray', 'compilation_cache', 'num_devices', 'offline', 'num_threads', 'gpu', 'search_cache',
-  'host_user',
+  'host_user', 'num_relax', 'relax',
 }  # fmt: skip
 _FLAGS = {'mode': 'msa-mode', 'databases': 'database'}  # of choices that are named otherwise
 _USUAL = {'pair_mode': PAIR_MODES[0], 'pair_strategy': PAIR_STRATEGIES[0]}  # of later choices; not said where it is so
@@ -88,6 +89,8 @@ class Options:
   batch: int | None = None  # small proteins in one pass; None: what the device is good for, on CPUs one
   ray: str | None = None  # address of a Ray cluster that they are on, or 'auto'; None: this machine
   compilation_cache: bool = True
+  num_relax: int | None = 0  # of each protein, the best predictions to relax; None: all
+  relax: RelaxPlan = RelaxPlan()
 
   def __post_init__(self):
     for name, choices in (('model_type', MODEL_TYPES), ('rank', RANKS), ('sort_queries_by', SORTS)):
@@ -109,6 +112,7 @@ class Options:
       'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
       'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
       'batch': (self.batch is None or is_whole(self.batch, 1, MAX_TOGETHER), f'must be 1 to {MAX_TOGETHER}, or auto'),
+      'num_relax': (self.num_relax is None or is_whole(self.num_relax, 0), 'must be 0 or more'),
       'ray': (_CLUSTER.fullmatch(self.ray or 'auto'), 'must be auto, or HOST:PORT of the cluster, such as head:6379'),
     }
     for name, (good, rule) in checks.items():

@@ -5,6 +5,7 @@ ledger     what is known of each protein: its input, whether it is done, how it 
 job_files  the files of one protein, ranked; changes: how they take the place of an earlier run's
 stored     its predictions on disk, for resuming
 report     config.json, failures.json, summary.csv and cite.bibtex; ending: the last table on the screen
+relaxed    relaxed structures of a protein
 records    {job}.done.txt: what the files of a protein are of
 """
 
@@ -13,6 +14,7 @@ from alphafold_jax.runs.files.ending import closing
 from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
 from alphafold_jax.runs.files.records import told
+from alphafold_jax.runs.files.relaxed import RelaxedFiles, Unrelaxed, write_relax_metrics
 from alphafold_jax.runs.files.report import (
   DONE,
   ELSEWHERE,
@@ -34,6 +36,6 @@ from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'has_config', 'settle_config', 'Unwritten', 'told',
-  'write_citations', 'write_config', 'write_names',
+  'Outcome', 'RelaxedFiles', 'Removals', 'Summary', 'closing', 'drop_rows', 'has_config', 'settle_config', 'Unrelaxed',
+  'Unwritten', 'told', 'write_citations', 'write_config', 'write_names', 'write_relax_metrics',
 ]  # fmt: skip
