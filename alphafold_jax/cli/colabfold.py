@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flags of `colabfold_batch` that `predict` does not have: accepted where they change no result, else refused.
 
-All others of its flags mean here what they mean there (version 1.6.3). A flag that is given the value which it has
-there by default changes nothing either.
+All others of its flags mean here what they mean there (version 1.6.3).
 """
 
 import argparse
@@ -20,7 +19,6 @@ class ForeignFlag:
   said: str  # why it changes nothing; or what is missing, and our way
   refused: bool = False
   takes: bool = True  # a value
-  default: str | None = None  # there
 
 
 _SPEED = 'concerns the speed there; kernels are chosen by --kernels here, by default the fastest'
@@ -73,16 +71,7 @@ def notes(given: argparse.Namespace) -> list[str]:
     value = getattr(given, flag.removeprefix('--').replace('-', '_'))
     if value is None:
       continue
-    if foreign.refused and not _is_default(value, foreign.default):
+    if foreign.refused:
       raise InputError(f'{flag}: {foreign.said}')
-    said.append(f'{flag}: {"its default there" if foreign.refused else foreign.said}; no result changes')
+    said.append(f'{flag}: {foreign.said}; no result changes')
   return said
-
-
-def _is_default(value: str, default: str | None) -> bool:
-  if default is None:
-    return False
-  try:
-    return float(value) == float(default)
-  except (TypeError, ValueError):
-    return value == default

@@ -67,6 +67,9 @@ def protocol(name: str, **changes: Any) -> Protocol:
   Raises:
     InputError: there is no such protocol, or a value cannot be.
   """
+  fields = [field.name for field in dataclasses.fields(Protocol)]
+  if unknown := [key for key in changes if key not in fields]:
+    raise InputError(f'{unknown[0]}: no setting of a protocol; choose among {", ".join(fields[1:])}')
   if name not in PROTOCOLS:
     raise InputError(f'protocol={name!r}: choose one of {", ".join(PROTOCOLS)}')
   return dataclasses.replace(PROTOCOLS[name], **{key: value for key, value in changes.items() if value is not None})

@@ -77,7 +77,12 @@ def _structure(start: Start, atoms: _Atoms) -> gemmi.Structure:
       chain.add_residue(residue)
     model.add_chain(chain)
   structure.add_model(model)
+  structure.name = 'relaxed'
   structure.setup_entities()
+  for chain in structure[0]:
+    entity = structure.get_entity_of(chain.get_polymer())
+    entity.full_sequence = entity.full_sequence or [residue.name for residue in chain]
+  structure.assign_label_seq_id()
   structure.assign_serial_numbers()
   return structure
 
