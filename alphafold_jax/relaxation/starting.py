@@ -26,7 +26,7 @@ MAX_RESIDUES = 5000  # all pairs of some 80,000 atoms; a minimisation takes hour
 _BOND = 2.5  # Å between C and N that are bonded, whatever their numbers say
 _REACH = 10.0  # Å between C and N of neighbours that can be pulled together
 _SAME = ('MSE',)  # selenomethionine, which the reader takes for methionine
-_N, _CA, _C, _CB = (residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C', 'CB'))
+_N, _CA, _C, _CB, _OXT = (residues.ATOM_INDEX[name] for name in ('N', 'CA', 'C', 'CB', 'OXT'))
 _PARTS = re.compile(r'(-?\d+)(\S*)')
 
 
@@ -152,7 +152,7 @@ def _with_bonds(path: str | Path, start: Start, next_in_file: np.ndarray) -> Sta
   if len(torn):
     shown = listed([f'{start.place(i)} ({apart[i]:.0f} Å)' for i in torn])
     notes.append(f'{number(len(torn), "peptide bond")} torn too far to be closed, left open behind {shown}')
-  found = dataclasses.replace(start, neighbours=neighbours, joined=joined)
+  found = dataclasses.replace(start, mask=_of_residues(start, joined), neighbours=neighbours, joined=joined)
   if alone := [found.place(part[0]) for part in found.segments if len(part) == 1]:
     notes.append(f'{number(len(alone), "residue")} without neighbours left as it was: {listed(alone)}')
   if not any(len(part) > 1 for part in found.segments):
@@ -163,6 +163,13 @@ def _with_bonds(path: str | Path, start: Start, next_in_file: np.ndarray) -> Sta
       f'{listed([found.place(i) for i in mirrored])}'
     )
   return dataclasses.replace(found, notes=tuple(notes))
+
+
+def _of_residues(start: Start, joined: np.ndarray) -> np.ndarray:
+  """The mask [N, 37] without atoms that the residues do not have: a last oxygen is at an end alone."""
+  own = residues.ATOM37_MASK[start.aatype] > 0
+  own[:, _OXT] = ~np.append(joined, False)
+  return start.mask & own
 
 
 def _mirrored(start: Start) -> np.ndarray:
