@@ -96,7 +96,7 @@ def test_mirror_images_are_relaxed_with_a_note(made):
 
 
 def test_dna_alone_and_too_many_residues_are_refused(tmp_path, monkeypatch, made):
-  line = "ATOM      1  P    DA A   1      10.000  10.000  10.000  1.00 20.00           P\n"
+  line = 'ATOM      1  P    DA A   1      10.000  10.000  10.000  1.00 20.00           P\n'
   (tmp_path / 'dna.pdb').write_text(line)
   with pytest.raises(InputError, match='no protein chain; the file holds 1 nucleotide'):
     starting.read_start(tmp_path / 'dna.pdb')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published relaxation as an oracle: alphafold.relax run live on the same starts, on OpenMM's Reference platform."""
+"""The published relaxation as an oracle: alphafold.relax live on the same starts, on the Reference platform."""
 
 import random
 
@@ -99,7 +99,9 @@ def test_a_relaxed_file_has_hydrogens_and_the_names_numbers_and_b_factors_of_its
   for protocol in relaxation.PROTOCOLS:
     found = relaxation.relax(path, protocol)
     read = gemmi.read_pdb_string(found.text)
-    assert [chain.name for chain in read[0]] == ['Q'] and read.raw_remarks[0].split() == 'REMARK 6 MINI MODEL: small'.split()
+    assert [chain.name for chain in read[0]] == ['Q'] and read.raw_remarks[
+      0
+    ].split() == 'REMARK 6 MINI MODEL: small'.split()
     for before, after in zip(one[0][0], read[0][0], strict=True):
       assert (before.name, before.seqid.num) == (after.name, after.seqid.num)
       assert {round(atom.b_iso, 2) for atom in after} == {round(before['CA'][0].b_iso, 2)}

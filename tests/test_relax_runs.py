@@ -25,7 +25,12 @@ def relaxed(monkeypatch):
   def relax_all(paths, plan, ended):
     for i, path in enumerate(paths):
       asked.append(path.name)
-      facts = {'remaining_violations': [0.0], 'remaining_violations_count': 0.0, 'energy_before': 2.0, 'energy_after': 1.0}
+      facts = {
+        'remaining_violations': [0.0],
+        'remaining_violations_count': 0.0,
+        'energy_before': 2.0,
+        'energy_after': 1.0,
+      }
       facts |= {'violating_residues_before': 0, 'violations_before': {'clashes': 0}, 'violations_after': {'clashes': 0}}
       facts |= {'rmsd_heavy_atoms': 0.1, 'seconds': 1.0, 'platform': 'CPU', 'notes': []}
       ended(i, relaxation.Relaxed(path.read_text(), '.pdb', facts))

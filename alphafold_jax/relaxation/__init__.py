@@ -17,11 +17,21 @@ OpenMM and pdbfixer (extra `relax`) are loaded in the worker alone, JAX nowhere.
 from alphafold_jax.relaxation.protocols import PROTOCOLS, Protocol, protocol
 from alphafold_jax.relaxation.relaxing import (
   MAX_SECONDS,
-  RelaxPlan,
   Relaxed,
+  RelaxPlan,
   check_installed,
   relax,
   relax_all,
 )
 
-__all__ = ['MAX_SECONDS', 'PROTOCOLS', 'RelaxPlan', 'Protocol', 'Relaxed', 'check_installed', 'protocol', 'relax', 'relax_all']
+__all__ = [
+  'MAX_SECONDS',
+  'PROTOCOLS',
+  'RelaxPlan',
+  'Protocol',
+  'Relaxed',
+  'check_installed',
+  'protocol',
+  'relax',
+  'relax_all',
+]

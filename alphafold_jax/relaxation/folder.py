@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relaxed structures in a folder: which files are relaxed, what theirs are called, and what was done before.
 
-    {stem}_relaxed.pdb or .cif   the structure; of x_unrelaxed_rank_001_... it is x_relaxed_rank_001_...
-    {stem}_relax.json            its record; likewise x_relax_rank_001_....json
-    relax_metrics.json           the records of all, by the name of the relaxed structure
+{stem}_relaxed.pdb or .cif   the structure; of x_unrelaxed_rank_001_... it is x_relaxed_rank_001_...
+{stem}_relax.json            its record; likewise x_relax_rank_001_....json
+relax_metrics.json           the records of all, by the name of the relaxed structure
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from alphafold_jax import atomic, folders, untrusted
 from alphafold_jax.data.records import absent, read_bytes
 from alphafold_jax.errors import AlphaFoldError, InputError
+from alphafold_jax.relaxation.forms import MMCIF, format_of
 from alphafold_jax.relaxation.protocols import Protocol
 from alphafold_jax.relaxation.relaxing import Relaxed, RelaxPlan, relax_all
-from alphafold_jax.relaxation.forms import MMCIF, format_of
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
@@ -194,4 +194,3 @@ def dump(content: Any) -> str:
 def closing(files: Sequence[Path], failures: Sequence[AlphaFoldError], out: Path) -> str:
   """How it ended, in a line."""
   return f'{len(files) - len(failures)} of {number(len(files), "structure")} relaxed. Files are in {out}'
-

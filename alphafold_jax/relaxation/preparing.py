@@ -106,9 +106,10 @@ def _pdb_lines(start: Start, positions: np.ndarray, mask: np.ndarray) -> Iterato
       for column in np.flatnonzero(mask[i]):
         serial += 1
         name = residues.ATOM_TYPES[column]
+        named = name if len(name) == 4 else f' {name:<3}'
         x, y, z = positions[i, column]
         yield (
-          f'ATOM  {serial % 100_000:>5} {name if len(name) == 4 else f" {name:<3}"} {names[i]} A{place % 9999 + 1:>4}    '
+          f'ATOM  {serial % 100_000:>5} {named} {names[i]} A{place % 9999 + 1:>4}    '
           f'{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {name[0]:>2}'
         )
     yield 'TER'

@@ -24,8 +24,8 @@ from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError, how_
 from alphafold_jax.one_line import one_line
 from alphafold_jax.output.record import PredictionRecord
 from alphafold_jax.relaxation import protocols
-from alphafold_jax.relaxation.protocols import OFFICIAL, Protocol
 from alphafold_jax.relaxation.forms import MMCIF, PDB
+from alphafold_jax.relaxation.protocols import OFFICIAL, Protocol
 
 _log = logging.getLogger(__name__)
 MAX_SECONDS = 3600.0  # of one structure, where nobody says otherwise
@@ -76,7 +76,7 @@ class Relaxed:
     before, after = of['violating_residues_before'], int(of['remaining_violations_count'])
     clashes = of['violations_before']['clashes'], of['violations_after']['clashes']
     return (
-      f'{of["energy_before"]:,.0f} -> {of["energy_after"]:,.0f} kcal/mol, residues with violations {before} -> {after}, '
+      f'{of["energy_before"]:,.0f} -> {of["energy_after"]:,.0f} kcal/mol, violating residues {before} -> {after}, '
       f'clashes {clashes[0]} -> {clashes[1]}, moved {of["rmsd_heavy_atoms"]:.2f} Å, {of["seconds"]:.0f} s on '
       f'{of["platform"]}'
     )
@@ -125,7 +125,9 @@ def relax(
 
 
 def relax_all(
-  sources: Sequence[str | Path | PredictionRecord], plan: RelaxPlan = RelaxPlan(), ended: Ended = lambda index, found: None
+  sources: Sequence[str | Path | PredictionRecord],
+  plan: RelaxPlan = RelaxPlan(),
+  ended: Ended = lambda index, found: None,
 ) -> 'list[Relaxed | AlphaFoldError]':
   """Relaxes structures, several at once; what went wrong with one stands in its place, and ends no other.
 
@@ -213,10 +215,13 @@ def _answered(
   said = folder / 'said.txt'
   with open(said, 'wb') as output:
     try:
-      code = processes.run([sys.executable, '-m', 'alphafold_jax.relaxation.worker', str(request)], output, plan, threads)
+      code = processes.run(
+        [sys.executable, '-m', 'alphafold_jax.relaxation.worker', str(request)], output, plan, threads
+      )
     except subprocess.TimeoutExpired:
       raise ResourceError(
-        f'{path}: not relaxed within {plan.time_limit:g} s; allow more time, fewer iterations, or take the fast protocol'
+        f'{path}: not relaxed within {plan.time_limit:g} s; '
+        'allow more time or fewer iterations, or take the fast protocol'
       ) from None
   if not answer.exists():
     raise _Died(_how(code, said.read_text(encoding='utf-8', errors='replace')))
@@ -278,9 +283,7 @@ class _Processes:
         process.wait()
 
   @contextlib.contextmanager
-  def _started(
-    self, command: Sequence[str], output: Any, environment: Mapping[str, str]
-  ) -> Iterator[subprocess.Popen]:
+  def _started(self, command: Sequence[str], output: Any, environment: Mapping[str, str]) -> Iterator[subprocess.Popen]:
     with self._lock:
       if self._is_over:
         raise ResourceError('stopped')

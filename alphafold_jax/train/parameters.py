@@ -62,9 +62,7 @@ def starting_params(source: Path, model: dict[str, Any], fresh: alphafold.Params
   return official.from_official(published, model, name)
 
 
-def _extended(
-  published: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], name: str
-) -> dict[str, np.ndarray]:
+def _extended(published: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
   """Published arrays with fresh ones beside them where they lack some; says how many."""
   new = sorted(fresh.keys() - published.keys())
   if new:
