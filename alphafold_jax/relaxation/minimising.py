@@ -6,6 +6,7 @@ the next, and the others are held where this round left them. N residues of the 
 """
 
 import dataclasses
+import random
 import time
 from collections.abc import Collection
 from typing import Any
@@ -21,6 +22,7 @@ from alphafold_jax.relaxation.starting import Start
 
 KCAL = 4.184  # kJ
 _GROUP = 31  # of the restraints among OpenMM's groups of forces
+_SEED = 0  # of where hydrogens begin, which OpenMM draws from Python's generator
 ATTEMPTS = 3  # with hydrogens that begin elsewhere
 
 
@@ -57,13 +59,14 @@ def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:
     NumericalError: energies were not finite, whatever the hydrogens.
     openmm.OpenMMException: the platform failed.
   """
+  random.seed(_SEED)
   heavy, mask, freed = start.positions, start.mask, np.zeros(len(start), bool)
   molecule, positions, rounds = None, None, []
   while not rounds or (rounds[-1].violating and len(rounds) < protocol.max_outer_iterations):
     began = time.monotonic()
     for attempt in range(ATTEMPTS):
       if molecule is None or protocol.fresh_hydrogens or attempt:
-        new = preparing.molecule_of(start, heavy, mask, platform, seed=attempt)
+        new = preparing.molecule_of(start, heavy, mask, platform)
         molecule = new if molecule is None else dataclasses.replace(new, added=molecule.added)
         positions = molecule.positions
       found = _minimised(molecule, positions, protocol, np.flatnonzero(freed), platform)

@@ -7,7 +7,6 @@ ends; a residue alone, for which there are no parameters, is left out.
 
 import dataclasses
 import io
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +17,8 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.relaxation.starting import Start, names_of
 
 _PH = 7.0
+_DIGITS = 4  # of nm, as in a PDB file, into which the published program writes the atoms here
+_SEED = 0  # of the dynamics that part new atoms from others
 _WIDEST = 900.0  # Å from the origin, within which coordinates stay as they are
 _COLUMN = 9999.0  # Å that the columns of a PDB file hold
 
@@ -32,7 +33,7 @@ class Molecule:
   added: dict[str, int]  # heavy atoms that lacked, by name of atom; OXT of the ends among them
 
 
-def molecule_of(start: Start, positions: np.ndarray, mask: np.ndarray, platform: Any, seed: int) -> Molecule:
+def molecule_of(start: Start, positions: np.ndarray, mask: np.ndarray, platform: Any) -> Molecule:
   """The start with all heavy atoms and hydrogens.
 
   Args:
@@ -40,26 +41,24 @@ def molecule_of(start: Start, positions: np.ndarray, mask: np.ndarray, platform:
     positions: [N, 37, 3] Å, perhaps of an earlier round.
     mask: [N, 37] bool.
     platform: of OpenMM, which eases the new atoms.
-    seed: of where hydrogens begin.
 
   Raises:
     InputError: the structure is too large for the columns of a PDB file, which pdbfixer reads.
   """
   import pdbfixer
 
-  random.seed(seed)  # OpenMM draws the first places of hydrogens from Python's generator
   shift = _shift(positions, mask)
   fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(_pdb(start, positions - shift, mask)), platform=platform)
   fixer.findMissingResidues()
   fixer.findMissingAtoms()
   lacking = [atom.name for atoms in fixer.missingAtoms.values() for atom in atoms]
   lacking += [name for names in fixer.missingTerminals.values() for name in names]
-  fixer.addMissingAtoms(seed=seed)
+  fixer.addMissingAtoms(seed=_SEED)
   fixer.addMissingHydrogens(_PH)
   index = np.array([i for part in start.segments if len(part) > 1 for i in part])
   return Molecule(
     topology=fixer.topology,
-    positions=_in_nm(fixer.positions) + shift / 10,
+    positions=np.round(_in_nm(fixer.positions), _DIGITS) + shift / 10,
     residues=index,
     added={name: lacking.count(name) for name in sorted(set(lacking))},
   )
