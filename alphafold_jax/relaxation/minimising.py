@@ -61,13 +61,14 @@ def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:
   """
   random.seed(_SEED)
   heavy, mask, freed = start.positions, start.mask, np.zeros(len(start), bool)
-  molecule, positions, rounds = None, None, []
+  molecule = preparing.molecule_of(start, heavy, mask, platform)
+  positions, added = molecule.positions, molecule.added
+  rounds: list[Round] = []
   while not rounds or (rounds[-1].violating and len(rounds) < protocol.max_outer_iterations):
     began = time.monotonic()
     for attempt in range(ATTEMPTS):
-      if molecule is None or protocol.fresh_hydrogens or attempt:
-        new = preparing.molecule_of(start, heavy, mask, platform)
-        molecule = new if molecule is None else dataclasses.replace(new, added=molecule.added)
+      if attempt or (rounds and protocol.fresh_hydrogens):
+        molecule = dataclasses.replace(preparing.molecule_of(start, heavy, mask, platform), added=added)
         positions = molecule.positions
       found = _minimised(molecule, positions, protocol, np.flatnonzero(freed), platform)
       if np.isfinite([found.before, found.after]).all():
@@ -84,7 +85,6 @@ def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:
                 attempt + 1, time.monotonic() - began)  # fmt: skip
     rounds.append(one)
     freed = freed | violating
-  assert molecule is not None and positions is not None
   return Minimised(molecule, positions, heavy, mask, violating, tuple(rounds))
 
 

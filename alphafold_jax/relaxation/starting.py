@@ -55,7 +55,7 @@ class Start:
     cuts = [0, *(np.flatnonzero(~self.joined) + 1).tolist(), len(self)]
     return [range(first, last) for first, last in zip(cuts, cuts[1:])]
 
-  def place(self, i: int) -> str:
+  def place(self, i: int | np.integer) -> str:
     """'A 12'."""
     return f'{self.chains[i]} {self.numbers[i]}{self.insertions[i]}'
 

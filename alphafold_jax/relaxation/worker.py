@@ -73,7 +73,7 @@ def _on_first_platform(start: Start, protocol: Protocol, names: Sequence[str]) -
   """Relaxes on the first platform that can; notes on those that could not."""
   import openmm
 
-  notes = []
+  notes: list[str] = []
   for name in names:
     try:
       return minimise(start, protocol, openmm.Platform.getPlatformByName(name)), name, notes

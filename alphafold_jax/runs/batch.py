@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import atomic, relaxation, sharing
+from alphafold_jax import atomic, sharing
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.runs import files, fleet, relaxing, work
@@ -47,8 +47,7 @@ def run(
     WeightsError: parameters are missing or are not the models'.
   """
   options = options or Options()
-  if options.num_relax != 0:
-    relaxation.check_installed()  # before hours are spent
+  relaxing.check(options)
   found = work.find(
     source, takes_bare=options.search is not None, prefix=options.jobname_prefix, complex=options.complex
   )

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.output import record
-from alphafold_jax.relaxation import Relaxed, RelaxPlan, folder, relax_all
+from alphafold_jax.relaxation import Relaxed, RelaxPlan, check_installed, folder, relax_all
 from alphafold_jax.runs import files
 from alphafold_jax.runs.files import Ledger
+from alphafold_jax.runs.options import Options
 from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
@@ -23,6 +24,12 @@ class _ToRelax(NamedTuple):
   key: str
   source: files.Unrelaxed
   place: files.RelaxedFiles
+
+
+def check(options: Options) -> None:
+  """Refuses a run that is to relax where OpenMM is missing, before hours are spent: InputError with the remedy."""
+  if options.num_relax != 0:
+    check_installed()
 
 
 def relax_predictions(out: Path, ledger: Ledger, plan: RelaxPlan, count: int | None) -> None:
