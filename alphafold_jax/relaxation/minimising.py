@@ -2,7 +2,7 @@
 """Restrained minimisation, in rounds that free the residues with violations from their restraints (Suppl. 1.8.6).
 
 A round ends with the geometry counted as the published program counts it; the residues that are out of it are free in
-the next, and the others are held where this round left them. N residues of the start, M atoms of the force field.
+the next. The others are held where this round left them; where hydrogens are placed once, at the places of the start. N residues of the start, M atoms of the force field.
 """
 
 import dataclasses
@@ -103,12 +103,12 @@ class _Found:
 def _minimised(
   molecule: Molecule, positions: np.ndarray, protocol: Protocol, freed: Collection[int], platform: Any
 ) -> _Found:
-  """Minimises from these positions [M, 3] nm, with springs to them but for freed residues of the start."""
+  """Minimises from these positions [M, 3] nm, with springs to those of the molecule but for freed residues."""
   import openmm
 
   system = _system(molecule, protocol)
   held = _held(molecule, freed) if protocol.stiffness > 0 else []
-  springs = _springs(held, positions)
+  springs = _springs(held, molecule.positions)
   system.addForce(springs)
   context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
   context.setPositions(positions)
@@ -119,7 +119,7 @@ def _minimised(
     tolerance = protocol.tolerance * KCAL * 10  # kJ/mol/nm
     openmm.LocalEnergyMinimizer.minimize(context, tolerance, protocol.max_iterations)
   after = np.array(context.getState(getPositions=True).getPositions(asNumpy=True)._value)
-  moved = after[held] - positions[held]
+  moved = after[held] - molecule.positions[held]
   rmsd = 10 * float(np.sqrt(np.mean(np.sum(moved**2, axis=-1)))) if held else 0.0
   return _Found(before, _energy(context), _energy(context, {_GROUP}), after, rmsd)
 
@@ -139,7 +139,25 @@ def _system(molecule: Molecule, protocol: Protocol) -> Any:
       'nonbondedMethod': app.CutoffNonPeriodic,
       'nonbondedCutoff': protocol.cutoff * unit.angstrom,
     }
-  return app.ForceField(*protocol.force_field).createSystem(molecule.topology, **settings)
+  system = app.ForceField(*protocol.force_field).createSystem(molecule.topology, **settings)
+  if protocol.implicit_solvent:
+    _add_solvent(system, molecule.topology)
+  return system
+
+
+def _add_solvent(system: Any, topology: Any) -> None:
+  """Adds OBC2 as OpenMM's own force; that of implicit/obc2.xml is interpreted term by term, many times slower."""
+  import openmm
+  from openmm.app.internal import customgbforces
+
+  charges = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
+  charges.setReactionFieldDielectric(1)  # the solvent screens
+  solvent = openmm.GBSAOBCForce()
+  for i, (radius, scale) in enumerate(customgbforces.GBSAOBC2Force.getStandardParameters(topology)):
+    solvent.addParticle(charges.getParticleParameters(i)[0], radius, scale)
+  solvent.setNonbondedMethod(charges.getNonbondedMethod())
+  solvent.setCutoffDistance(charges.getCutoffDistance())
+  system.addForce(solvent)
 
 
 def _held(molecule: Molecule, freed: Collection[int]) -> list[int]:
