@@ -13,15 +13,15 @@ if typing.TYPE_CHECKING:
 PROTOCOL: Flags = {
   '--relax-protocol': choice(
     RELAX_PROTOCOLS,
-    'official is that of AlphaFold (Amber99SB in vacuum); fast has weak restraints first, and an implicit solvent '
+    'official is that of AlphaFold (Amber99SB in vacuum); fast has a cut-off, and weak restraints before stiff ones '
     '(default: %(default)s)',
     default=RELAX_PROTOCOLS[0],
   ),
   '--relax-max-iterations': count(
     'steps of each minimisation at most; 0 is no limit, as AlphaFold has it (default: 2000; of fast 500)'
   ),
-  '--relax-tolerance': number('kcal/mol/Å: the force at which a minimisation ends (default: 2.39)'),
-  '--relax-stiffness': number('kcal/mol/Å²: of the restraints on heavy atoms (default: 10)'),
+  '--relax-tolerance': number('kcal/mol/Å: the force at which a minimisation ends (default: 2.39; of fast 1)'),
+  '--relax-stiffness': number('kcal/mol/Å²: of the restraints on heavy atoms (default: 10; fast begins with a fifth)'),
   '--relax-max-outer-iterations': count(
     'rounds at most, each of which frees the residues with violations that are left (default: 3)'
   ),

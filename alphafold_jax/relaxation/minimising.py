@@ -2,7 +2,8 @@
 """Restrained minimisation, in rounds that free the residues with violations from their restraints (Suppl. 1.8.6).
 
 A round ends with the geometry counted as the published program counts it; the residues that are out of it are free in
-the next. The others are held where this round left them; where hydrogens are placed once, at the places of the start. N residues of the start, M atoms of the force field.
+the next. The others are held where this round left them; where hydrogens are placed once, at the places of the start.
+N residues of the start, M atoms of the force field.
 """
 
 import dataclasses

@@ -38,7 +38,7 @@ _MMSEQS = ('Steinegger2017', 'Mirdita2022')
 _CITED = {  # in cite.bib, by mode of the search
   SINGLE: (), 'hmmer': ('Eddy2011', 'Larralde2023'), 'mmseqs2': _MMSEQS, **dict.fromkeys(SERVER_MODES, _MMSEQS),
 }  # fmt: skip
-_FORCE_FIELDS = {'official': ('Hornak2006',), 'fast': ('Maier2015', 'Onufriev2004')}  # by protocol
+_FORCE_FIELDS = {'official': ('Hornak2006',), 'fast': ('Maier2015',)}  # by protocol
 _PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython')
 
 
