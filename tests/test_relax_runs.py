@@ -97,6 +97,15 @@ def test_in_an_archive_the_relaxed_are_with_the_others(tmp_path, relaxed):
   assert len(relaxed) == 1 and STRUCTURE not in names(out) and folder.METRICS in names(out)
 
 
+def test_shards_relax_each_prediction_once(tmp_path, relaxed):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=SEQUENCE[::-1]), tmp_path / 'out'
+  for shard in ('1/2', '2/2'):
+    assert predict(source, out, *ALONE, '--amber', '--shard', shard) == 0
+  assert sorted(relaxed) == [f'{job}_unrelaxed_{TAG}.pdb' for job in 'pq']
+  assert {STRUCTURE, STRUCTURE.replace('p_', 'q_', 1)} <= names(out)
+  assert len(load_json(out / folder.METRICS)) == 2
+
+
 def test_a_prediction_is_relaxed_for_real(tmp_path):
   source, out = fasta(tmp_path / 'p.fasta', p='GSHMKELAAR'), tmp_path / 'out'
   flags = '--msa-mode', 'single_sequence', '--model-type', 'mini', '--num-recycle', '0', '--skip-output', 'plots'

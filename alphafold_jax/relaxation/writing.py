@@ -38,7 +38,9 @@ def text_of(start: Start, found: Minimised, form: str, said: Sequence[str]) -> s
   if form == PDB:
     lines = [line for text in said for line in textwrap.wrap(text.encode('ascii', 'replace').decode(), 68)]
     remarks = [f'REMARK {REMARK_NUMBER:>3} {line}'.ljust(80) for line in lines]
-    return ''.join(f'{line}\n' for line in remarks) + structure.make_pdb_string(gemmi.PdbWriteOptions(minimal=True))
+    return ''.join(f'{line}\n' for line in remarks) + structure.make_pdb_string(
+      gemmi.PdbWriteOptions(minimal=True, cryst1_record=False, end_record=True)
+    )
   structure.info[_TITLE] = '; '.join(said)
   return structure.make_mmcif_document().as_string()
 
