@@ -2,14 +2,16 @@
 """Relaxation at the end of a run: it depends on the predictions, and they never on it."""
 
 import gemmi
+import numpy as np
 import pytest
 import small_structures
 from small_runs import ALONE, SEQUENCE, count_predictions, fasta, load_json, names, predict
 
+import alphafold_jax as afj
 from alphafold_jax import cli, relaxation
 from alphafold_jax.errors import ResourceError
 from alphafold_jax.output import record
-from alphafold_jax.relaxation import folder, relaxing
+from alphafold_jax.relaxation import folder, relaxing, starting
 from alphafold_jax.runs import relaxing as stage
 
 pytestmark = pytest.mark.slow
@@ -129,6 +131,19 @@ def test_the_command_relaxes_files_and_says_which_it_could_not(tmp_path, capsys)
   (tmp_path / 'bad.pdb').unlink()
   assert cli.main(command) == 0
   assert 'done already: 1 structure' in capsys.readouterr().out
+
+
+def test_a_prediction_at_hand_is_relaxed_with_its_notes_also_in_an_implicit_solvent(tmp_path):
+  path = small_structures.write(small_structures.structure('1aie_A', 0, 5), tmp_path / 'x.pdb')
+  start = starting.read_start(path)
+  arrays = {'aatype': start.aatype, 'residue_index': np.arange(5), 'asym_id': np.ones(5, int)}
+  arrays |= {'atom_positions': start.positions, 'atom_mask': start.mask.astype(float), 'plddt': np.linspace(40, 90, 5)}
+  scores = {'mean_plddt': 65.0, 'ptm': None, 'passes': (), 'notes': ('MINI MODEL: small',)}
+  one = afj.Prediction(name='x', job='x', model_name='model_1_ptm', seed=0, arrays=arrays, **scores)
+  found = afj.relax(one, protocol='fast', implicit_solvent=True)
+  assert found.record['energy_after'] < found.record['energy_before'] and 'MINI MODEL: small' in found.text
+  b_factors = [residue['CA'][0].b_iso for residue in gemmi.read_pdb_string(found.text)[0][0]]
+  np.testing.assert_allclose(b_factors, arrays['plddt'], atol=0.005)
 
 
 def test_a_driver_that_takes_the_process_with_it_leaves_the_work_to_cpus(tmp_path, monkeypatch):
