@@ -27,10 +27,22 @@ def crooked(first, last, size, *pushes):
   return one
 
 
+def dimer():
+  one = small_structures.structure('1aie_A', 0, 6)
+  copy = one[0][0].clone()
+  copy.name = 'B'
+  for residue in copy:
+    for atom in residue:
+      atom.pos = atom.pos + gemmi.Position(9, 4, 0)
+  one[0].add_chain(copy)
+  return one
+
+
 STARTS = {  # a good structure, one with clashes, one with bonds that are out of geometry
   'good': lambda: crooked(0, 8, 0.0),
   'clashes': lambda: crooked(0, 14, 0.02, (3, 11, 0.6)),
   'bent': lambda: crooked(4, 14, 0.18),
+  'two chains': dimer,
 }
 
 
