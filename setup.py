@@ -55,6 +55,11 @@ SEARCH = [
 
 CLUSTER = ['ray>=2.50; sys_platform != "darwin" or platform_machine == "arm64"']  # no wheel for Macs with Intel
 
+RELAX = [
+  'openmm>=8.2',  # force fields and minimisation; wheels with CPU and OpenCL, of CUDA by openmm[cuda12]
+  'pdbfixer>=1.11',  # missing atoms and hydrogens
+]
+
 HHSEARCH = ['colabfold-binaries>=0.1']  # the program hhsearch (GPL)
 
 FOLDCOMP = ['foldcomp>=1.0']  # structures in a tenth of the size, MIT
@@ -72,6 +77,7 @@ TEST = [
   *FOLDCOMP,
   *HHSEARCH,
   *NOTEBOOK,
+  *RELAX,
   *SEARCH,
   *TRAIN,
 ]
@@ -96,6 +102,7 @@ EXTRAS = {
   'search': SEARCH,
   'hhsearch': HHSEARCH,
   'foldcomp': FOLDCOMP,
+  'relax': RELAX,
   'train': TRAIN,
   'docs': DOCS,
   'test': TEST,

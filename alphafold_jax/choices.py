@@ -33,6 +33,7 @@ DOMAINS = ('phenix', 'phenix_alt', 'croll', 'none')  # trimming.domains.RULES, a
 PLOT_FORMATS = PNG, SVG, PDF = ('png', 'svg', 'pdf')
 NAMINGS = COLABFOLD_NAMES, AFDB_NAMES = ('colabfold', 'afdb')  # of files: colabfold_batch's, AlphaFold DB's
 ORIGINS = NATURAL, DESIGNED = ('natural', 'designed')  # of proteins
+RELAX_PROTOCOLS = ('official', 'fast')
 PARAMETERS = '2022-12-06'  # the published archive that is installed by default
 
 SINGLE = 'single_sequence'

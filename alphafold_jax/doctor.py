@@ -226,6 +226,19 @@ def _databases(data: str | None) -> Iterator[Line]:
     yield _NOTE, 'database', f'none in {folder}; {remedy}'
 
 
+def _relaxation(data: str | None) -> Iterator[Line]:
+  versions = {name: installed.version(name) for name in ('openmm', 'pdbfixer')}
+  if missing := [name for name, version in versions.items() if version is None]:
+    yield _NOTE, 'relaxation', f'no {" and no ".join(missing)} (--amber, relax): {how_to_install("relax")}'
+  elif why := installed.fault('openmm'):
+    yield _POOR, 'relaxation', f'openmm cannot be loaded ({why}); run `pip install --force-reinstall openmm`'
+  else:
+    from openmm import Platform
+
+    names = [Platform.getPlatform(i).getName() for i in range(Platform.getNumPlatforms())]
+    yield _GOOD, 'relaxation', f'OpenMM {versions["openmm"]} on {", ".join(names)}; pdbfixer {versions["pdbfixer"]}'
+
+
 PARTS: dict[str, Part] = {
   'packages': _program,
   'home': _home,
@@ -233,6 +246,7 @@ PARTS: dict[str, Part] = {
   'parameters': _parameters,
   'search': _search,
   'database': _databases,
+  'relaxation': _relaxation,
   'disk, here': _disk_here,
   'disk, parameters': _disk_of_parameters,
 }

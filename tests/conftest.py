@@ -81,6 +81,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_query_formats.py': '',
   'test_queue.py': 'claim|shares|helps|gpus|written|ahead',
   'test_runs_together.py': 'wrong|single_sequences',
+  'test_relax.py': '',
   'test_sampling.py': '',
   'test_scores.py': '',
   'test_search_cache.py': '',

@@ -88,16 +88,15 @@ OURS = (
   'num-models', 'model-type', 'model-order', 'use-dropout', 'max-seq', 'max-extra-seq', 'max-msa', 'data', 'rank',
   'stop-at-score', 'jobname-prefix', 'save-all', 'save-recycles', 'save-single-representations',
   'save-pair-representations', 'skip-output', 'overwrite-existing-results', 'zip', 'sort-queries-by', 'host-url',
-  'debug-logging', 'pair-mode', 'pair-strategy', 'initial-guess',
+  'debug-logging', 'pair-mode', 'pair-strategy', 'initial-guess', 'amber', 'num-relax', 'relax-max-iterations',
+  'relax-tolerance', 'relax-stiffness', 'relax-max-outer-iterations', 'use-gpu-relax',
 )  # fmt: skip
 ACCEPTED = (
   ('use-fast-kernels',), ('kernel-backend', 'pallas'), ('compile-mode', 'fast'), ('recompile-padding', '0'),
-  ('disable-unified-memory',), ('use-gpu-relax',), ('calc-extra-ptm',),
-  ('custom-template-cache-path', 'cache'), ('num-relax', '0'), ('relax-tolerance', '2.39'),
+  ('disable-unified-memory',), ('calc-extra-ptm',), ('custom-template-cache-path', 'cache'),
 )  # fmt: skip
 REFUSED = (
-  ('amber',), ('num-relax', '5'), ('relax-max-iterations', '0'), ('relax-tolerance', '1'), ('relax-stiffness', '1'),
-  ('relax-max-outer-iterations', '1'), ('no-use-probs-extra',), ('disable-cluster-profile',),
+  ('no-use-probs-extra',), ('disable-cluster-profile',),
   ('pdb-hit-file', 'x.m8'), ('pdb-hit-file',), ('af3-json',),
 )  # fmt: skip
 
@@ -197,7 +196,7 @@ def test_an_empty_text_is_never_taken_for_a_path(words, capsys):
 
 
 @pytest.mark.parametrize(
-  'command', ['predict', 'msa', 'db', 'evaluate', 'trim', 'train', 'dataset', 'params', 'doctor', 'cache']
+  'command', ['predict', 'msa', 'db', 'evaluate', 'relax', 'trim', 'train', 'dataset', 'params', 'doctor', 'cache']
 )
 def test_help_fits_a_terminal_of_80_columns(command, capsys, monkeypatch):
   monkeypatch.setenv('COLUMNS', '80')

@@ -48,7 +48,7 @@ FLOORS = (
     'transfer',
   ),
   ('geometry', 'data', 'output', 'weights', 'confidence', 'tuning'),
-  ('model', 'losses', 'search', 'trimming'),
+  ('model', 'losses', 'search', 'relaxation', 'trimming'),
   (
     'batches',
     'costs',
@@ -135,6 +135,9 @@ WITHOUT_JAX = (
   'search.uniprot',
   'search.templates.engines',
   'search.download',
+  'relaxation',
+  'relaxation.worker',
+  'relaxation.folder',
   'evaluation',
   'trimming',
   'experiments',

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flags of `colabfold_batch` that `predict` does not have: accepted where they change no result, else refused.
 
-All others of its flags mean here what they mean there (version 1.6.3). A flag that is given the value which it has
-there by default changes nothing either.
+All others of its flags mean here what they mean there (version 1.6.3).
 """
 
 import argparse
@@ -20,16 +19,11 @@ class ForeignFlag:
   said: str  # why it changes nothing; or what is missing, and our way
   refused: bool = False
   takes: bool = True  # a value
-  default: str | None = None  # there
 
 
 _SPEED = 'concerns the speed there; kernels are chosen by --kernels here, by default the fastest'
 _MEMORY = 'concerns the memory there; what fits is planned here before anything runs'
-_RELAXED = (
-  'relaxation is not part of this version; relax the files of OUT with another program, such as colabfold_relax'
-)
 _CONTACTS = 'actifpTM of counted contacts is not part of this version; here they are weighted by their probability'
-_NO_RELAXATION = 'nothing is relaxed'
 _PROFILE = 'hiding the profiles of clusters from the models of complexes is not part of this version; leave it out'
 _HITS = (
   'reading template hits from a file is not part of this version; search with --templates, or give the structures with '
@@ -40,13 +34,6 @@ _JSON = (
   'are written by `alphafold-jax msa`'
 )
 FOREIGN = {
-  '--amber': ForeignFlag(_RELAXED, refused=True, takes=False),
-  '--num-relax': ForeignFlag(_RELAXED, refused=True, default='0'),
-  '--relax-max-iterations': ForeignFlag(_RELAXED, refused=True, default='2000'),
-  '--relax-tolerance': ForeignFlag(_RELAXED, refused=True, default='2.39'),
-  '--relax-stiffness': ForeignFlag(_RELAXED, refused=True, default='10'),
-  '--relax-max-outer-iterations': ForeignFlag(_RELAXED, refused=True, default='3'),
-  '--use-gpu-relax': ForeignFlag(_NO_RELAXATION, takes=False),
   '--calc-extra-ptm': ForeignFlag('the files of complexes always have these scores here', takes=False),
   '--no-use-probs-extra': ForeignFlag(_CONTACTS, refused=True, takes=False),
   '--disable-cluster-profile': ForeignFlag(_PROFILE, refused=True, takes=False),
@@ -84,16 +71,7 @@ def notes(given: argparse.Namespace) -> list[str]:
     value = getattr(given, flag.removeprefix('--').replace('-', '_'))
     if value is None:
       continue
-    if foreign.refused and not _is_default(value, foreign.default):
+    if foreign.refused:
       raise InputError(f'{flag}: {foreign.said}')
-    said.append(f'{flag}: {"its default there" if foreign.refused else foreign.said}; no result changes')
+    said.append(f'{flag}: {foreign.said}; no result changes')
   return said
-
-
-def _is_default(value: str, default: str | None) -> bool:
-  if default is None:
-    return False
-  try:
-    return float(value) == float(default)
-  except (TypeError, ValueError):
-    return value == default

@@ -7,7 +7,7 @@ import typing
 from typing import Any
 
 from alphafold_jax import choices
-from alphafold_jax.cli import colabfold, flags, searching
+from alphafold_jax.cli import colabfold, flags, relaxing, searching
 from alphafold_jax.cli.flags import Flags, choice, command, count, number, several, switch, value
 
 if typing.TYPE_CHECKING:
@@ -41,6 +41,8 @@ def _options(given: argparse.Namespace) -> 'Options':
     'skip_output': frozenset(part for parts in given.skip_output for part in parts),
     'plot_format': frozenset(part for parts in given.plot_format for part in parts) or frozenset({choices.PNG}),
     'compilation_cache': not given.no_compilation_cache,
+    'num_relax': None if given.amber and not given.num_relax else given.num_relax or 0,
+    'relax': relaxing.plan_of(given),
   }
   return runs.Options(**_same(given, runs.Options) | others)
 
@@ -138,6 +140,7 @@ _GROUPS: dict[str, Flags] = {
       default='auto',
     ),
   },
+  'relaxation': {**relaxing.AMBER, **relaxing.PROTOCOL},
   'output': {
     '--save-all': switch('all arrays of each prediction as .npz, with representations and distogram'),
     '--save-recycles': switch('the structure after every pass'),

@@ -13,7 +13,7 @@ from typing import Any
 from alphafold_jax import atomic, sharing
 from alphafold_jax.data.queries import Query
 from alphafold_jax.errors import AlphaFoldError, InputError
-from alphafold_jax.runs import files, fleet, work
+from alphafold_jax.runs import files, fleet, relaxing, work
 from alphafold_jax.runs.files import DONE, FAILED, Failure, Outcome, Summary
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Inputs, Job, TemplateSource
@@ -47,6 +47,7 @@ def run(
     WeightsError: parameters are missing or are not the models'.
   """
   options = options or Options()
+  relaxing.check(options)
   named: dict[str, Any] = {'prefix': options.jobname_prefix, 'complex': options.complex, 'naming': options.naming}
   found = work.find(source, takes_bare=options.search is not None, **named)
   templates = work.template_source(options, found)
@@ -124,6 +125,9 @@ class _Run:
           self._predict(pending, others, console)
         elif not files.has_config(self.summary, self.options):  # lost, or of other settings that made no files
           self._write_config({})
+        if self.options.num_relax != 0:
+          files.write_citations(self.out, self.options, True in self.found.kinds)
+          relaxing.relax_predictions(self.out, self.ledger, self.options.relax, self.options.num_relax)
       complete = True
     finally:
       self.summary.seconds = time.monotonic() - started
@@ -181,7 +185,7 @@ class _Run:
     files.drop_rows(self.out, {job.name for job in (*own, *others)})
     files.drop_index(self.out)
     files.share_viewer(self.out, len(self.found.jobs), self.options)
-    files.write_citations(self.out, self.options.search, True in self.found.kinds)
+    files.write_citations(self.out, self.options, True in self.found.kinds)
     self._warn_of_little_room(own)
     if len(self.found.jobs) > 1:
       _log.info('padded to %s residues, so that few programs are compiled', ', '.join(map(str, self.lengths.chosen)))

@@ -37,6 +37,7 @@ from alphafold_jax.errors import InputError, how_to_install
 from alphafold_jax.interfaces import PAE_CUTOFF
 from alphafold_jax.output import compact, files
 from alphafold_jax.output.record import REPRESENTATIONS
+from alphafold_jax.relaxation import RelaxPlan
 from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.settings import Settings
 from alphafold_jax.weights import shipped, store
@@ -46,16 +47,14 @@ RANDOM = 'random'
 _NEVER_IN_FILES = {  # choices that share work out or speed it up; and those that are made of others
   'settings', 'search', 'config', 'keep_representations', 'overwrite_existing_results', 'sort_queries_by', 'shard',
   'workers', 'batch', 'ray', 'compilation_cache', 'num_devices', 'offline', 'num_threads', 'gpu', 'search_cache',
-  'host_user',
+  'host_user', 'num_relax', 'relax',
 }  # fmt: skip
 _FLAGS = {'mode': 'msa-mode', 'databases': 'database'}  # of choices that are named otherwise
 _USUAL = {  # of later choices; not said where it is so
   'pair_mode': PAIR_MODES[0], 'pair_strategy': PAIR_STRATEGIES[0],
   'plot_format': frozenset({PNG}), 'naming': COLABFOLD_NAMES, 'origin': NATURAL,
 }  # fmt: skip
-_CHOICES = {
-  'model_type': MODEL_TYPES, 'rank': RANKS, 'sort_queries_by': SORTS, 'naming': NAMINGS, 'origin': ORIGINS,
-}  # fmt: skip
+_CHOICES = {'model_type': MODEL_TYPES, 'rank': RANKS, 'sort_queries_by': SORTS, 'naming': NAMINGS, 'origin': ORIGINS}
 _CLUSTER = re.compile(r'auto|[^/]+:\d+')
 _PARAMETER_FILE = re.compile(
   rf'params_(model_[1-5](?:_ptm|_multimer(?:_v[23])?)?)\.npz|(?:params_)?({shipped.MODEL})\.npz'
@@ -104,6 +103,8 @@ class Options:
   batch: int | None = None  # small proteins in one pass; None: what the device is good for, on CPUs one
   ray: str | None = None  # address of a Ray cluster that they are on, or 'auto'; None: this machine
   compilation_cache: bool = True
+  num_relax: int | None = 0  # of each protein, the best predictions to relax; None: all
+  relax: RelaxPlan = RelaxPlan()
 
   def __post_init__(self):
     for name, choices in _CHOICES.items():
@@ -123,12 +124,10 @@ class Options:
       'ipsae_cutoff': (self.ipsae_cutoff is None or is_number(self.ipsae_cutoff, 0, 32), 'must lie between 0 and 32 Å'),
       'stop_at_score': (0 <= self.stop_at_score <= 100, 'must lie between 0 and 100'),
       'skip_output': (set(self.skip_output) <= set(SKIPPABLE), f'choose among {", ".join(SKIPPABLE)}'),
-      'plot_format': (
-        self.plot_format and set(self.plot_format) <= set(PLOT_FORMATS),
-        f'choose among {", ".join(PLOT_FORMATS)}',
-      ),
+      'plot_format': (set() < set(self.plot_format) <= set(PLOT_FORMATS), f'choose among {", ".join(PLOT_FORMATS)}'),
       'workers': (self.workers is None or self.workers >= 1, 'must be 1 or more'),
       'batch': (self.batch is None or is_whole(self.batch, 1, MAX_TOGETHER), f'must be 1 to {MAX_TOGETHER}, or auto'),
+      'num_relax': (self.num_relax is None or is_whole(self.num_relax, 0), 'must be 0 or more'),
       'ray': (_CLUSTER.fullmatch(self.ray or 'auto'), 'must be auto, or HOST:PORT of the cluster, such as head:6379'),
     }
     for name, (good, rule) in checks.items():

@@ -6,6 +6,7 @@ job_files  the files of one protein, ranked; changes: how they take the place of
 stored     its predictions on disk, for resuming
 report     config.json, failures.json, summary.csv and cite.bibtex; ending: the last table on the screen
 pages      what the page of a protein says of the run; index.html over all pages
+relaxed    relaxed structures of a protein
 records    {job}.done.txt: what the files of a protein are of
 """
 
@@ -15,6 +16,7 @@ from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
 from alphafold_jax.runs.files.pages import drop_index, share_viewer
 from alphafold_jax.runs.files.records import told
+from alphafold_jax.runs.files.relaxed import RelaxedFiles, Unrelaxed, write_relax_metrics
 from alphafold_jax.runs.files.report import (
   DONE,
   ELSEWHERE,
@@ -36,6 +38,7 @@ from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'Removals', 'Summary', 'closing', 'drop_rows', 'has_config', 'settle_config', 'Unwritten', 'told',
-  'drop_index', 'share_viewer', 'write_citations', 'write_config', 'write_names',
+  'Outcome', 'RelaxedFiles', 'Removals', 'Summary', 'closing', 'drop_index', 'drop_rows', 'has_config', 'settle_config',
+  'share_viewer', 'Unrelaxed', 'Unwritten', 'told', 'write_citations', 'write_config', 'write_names',
+  'write_relax_metrics',
 ]  # fmt: skip

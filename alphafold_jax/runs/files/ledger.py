@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.runs.files import pages, records, report
 from alphafold_jax.runs.files.changes import lasting, tidied_names, why
 from alphafold_jax.runs.files.job_files import JobFiles
@@ -122,6 +122,11 @@ class Ledger:
   def fail(self, job: Job, stage: str, error: str, message: str) -> None:
     """Puts a protein on record as failed."""
     self.end(Outcome(job.name, FAILED), [Failure(job.name, job.query.name, job.query.source, stage, error, message)])
+
+  def not_relaxed(self, name: str, model: str, seed: int, error: AlphaFoldError) -> None:
+    """Puts on record that a prediction of a protein could not be relaxed; the protein is done all the same."""
+    query, kind = self._jobs[name].query, type(error).__name__
+    self._summary.failures.append(Failure(name, query.name, query.source, 'relax', kind, str(error), model, seed))
 
   def failures_of(self, name: str) -> list[Failure]:
     """The failures of one protein."""

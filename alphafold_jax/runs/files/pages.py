@@ -46,7 +46,7 @@ def origin(out: Path, options: Options, is_complex: bool) -> Origin:
   return Origin(
     settings={flag.removeprefix('--'): value for flag, value in settings.items()},
     versions=_versions(),
-    citations=citations(options.search, is_complex),
+    citations=citations(options, is_complex),
     beside=() if is_alone else (name_of_shard(CONFIG, options.shard), SUMMARY, CITATIONS),
     overview=None if is_alone else INDEX,
     viewer=None if is_alone or not (out / VIEWER).exists() else VIEWER,

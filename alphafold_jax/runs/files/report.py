@@ -22,7 +22,6 @@ from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job
 from alphafold_jax.screen import name_of_shard
 from alphafold_jax.search.databases import HHSUITE
-from alphafold_jax.search.options import SearchOptions
 from alphafold_jax.version import __version__
 from alphafold_jax.weights.store import Note
 
@@ -39,6 +38,7 @@ _MMSEQS = ('Steinegger2017', 'Mirdita2022')
 _CITED = {  # in cite.bib, by mode of the search
   SINGLE: (), 'hmmer': ('Eddy2011', 'Larralde2023'), 'mmseqs2': _MMSEQS, **dict.fromkeys(SERVER_MODES, _MMSEQS),
 }  # fmt: skip
+_FORCE_FIELDS = {'official': ('Hornak2006',), 'fast': ('Maier2015',)}  # by protocol
 PACKAGES = ('jax', 'jaxlib', 'dm-haiku', 'numpy', 'ml-collections', 'biopython')
 
 
@@ -49,7 +49,7 @@ class Failure:
   job: str
   name: str
   source: str
-  stage: str  # 'input', 'search', 'predict' or 'output'
+  stage: str  # 'input', 'search', 'predict', 'output' or 'relax'
   error: str  # the exception's type
   message: str
   model: str | None = None
@@ -169,20 +169,23 @@ def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
     atomic.write_text(out / NAMES, _dump(known | renamed))
 
 
-def citations(search: SearchOptions | None, has_complexes: bool = False) -> str:
-  """The works behind predictions and searches, as BibTeX."""
+def citations(options: Options, has_complexes: bool = False) -> str:
+  """The works behind a run's predictions, searches and relaxation, as BibTeX."""
+  search = options.search
   cited = ['Jumper2021', *(['Evans2021'] if has_complexes else []), *(_CITED[search.mode] if search else ())]
   if search and search.templates and not search.uses_server:
     database = search.template_database
     cited += ['Steinegger2019' if database and database.kind == HHSUITE else 'Eddy2011', 'Lassmann2020']
+  if options.num_relax != 0:
+    cited += ['Eastman2024', *_FORCE_FIELDS[options.relax.protocol.name]]
   text = Path(__file__).with_name('cite.bib').read_text(encoding='utf-8')
   entries = dict(re.findall(r'^(?=@\w+\{(\w+),)(.*?^\}\n)', text, re.MULTILINE | re.DOTALL))
   return '\n'.join(entries[key] for key in dict.fromkeys(cited))
 
 
-def write_citations(out: Path, search: SearchOptions | None, has_complexes: bool = False) -> None:
-  """Writes cite.bibtex: the works behind a run's predictions and searches."""
-  atomic.write_text(out / CITATIONS, citations(search, has_complexes))
+def write_citations(out: Path, options: Options, has_complexes: bool = False) -> None:
+  """Writes cite.bibtex: the works behind what a run leaves."""
+  atomic.write_text(out / CITATIONS, citations(options, has_complexes))
 
 
 def write_config(

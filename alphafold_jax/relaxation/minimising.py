@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Restrained minimisation, in rounds that free the residues with violations from their restraints (Suppl. 1.8.6).
+
+A round ends with the geometry counted as the published program counts it; the residues that are out of it are free in
+the next. The others are held where this round left them; where hydrogens are placed once, at the places of the start.
+N residues of the start, M atoms of the force field.
+"""
+
+import dataclasses
+import random
+import time
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from alphafold_jax.errors import NumericalError
+from alphafold_jax.geometry.violations import violating_residues
+from alphafold_jax.relaxation import preparing
+from alphafold_jax.relaxation.preparing import Molecule
+from alphafold_jax.relaxation.protocols import Protocol
+from alphafold_jax.relaxation.starting import Start
+
+KCAL = 4.184  # kJ
+_GROUP = 31  # of the restraints among OpenMM's groups of forces
+_SEED = 0  # of where hydrogens begin, which OpenMM draws from Python's generator
+ATTEMPTS = 3  # with hydrogens that begin elsewhere
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+  """How one round went; energies in kcal/mol."""
+
+  energy_before: float
+  energy_after: float  # with that of the restraints, as the published program has it
+  restraint_energy: float
+  freed: int  # residues without restraints
+  violating: int  # residues with violations after it
+  rmsd: float  # Å, of the restrained atoms against their places
+  attempts: int
+  seconds: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Minimised:
+  """A relaxed structure."""
+
+  molecule: Molecule
+  positions: np.ndarray  # [M, 3] nm
+  heavy: np.ndarray  # [N, 37, 3] Å
+  mask: np.ndarray  # [N, 37] bool
+  violating: np.ndarray  # [N] bool
+  rounds: tuple[Round, ...]
+
+
+def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:
+  """Relaxes a structure on one of OpenMM's platforms.
+
+  Raises:
+    NumericalError: energies were not finite, whatever the hydrogens.
+    openmm.OpenMMException: the platform failed.
+  """
+  random.seed(_SEED)
+  heavy, mask, freed = start.positions, start.mask, np.zeros(len(start), bool)
+  molecule = preparing.molecule_of(start, heavy, mask, platform)
+  positions, added = molecule.positions, molecule.added
+  rounds: list[Round] = []
+  while not rounds or (rounds[-1].violating and len(rounds) < protocol.max_outer_iterations):
+    began = time.monotonic()
+    for attempt in range(ATTEMPTS):
+      if attempt or (rounds and protocol.fresh_hydrogens):
+        molecule = dataclasses.replace(preparing.molecule_of(start, heavy, mask, platform), added=added)
+        positions = molecule.positions
+      found = _minimised(molecule, positions, protocol, np.flatnonzero(freed), platform)
+      if np.isfinite([found.before, found.after]).all():
+        break
+    else:
+      raise NumericalError(
+        f'the energy is {found.before:.3g} kcal/mol before and {found.after:.3g} after minimisation, in {ATTEMPTS} '
+        'attempts: atoms lie on top of one another; relax a less broken model'
+      )
+    positions = found.positions
+    heavy, mask = preparing.heavy_atoms(start, molecule, positions)
+    violating = violating_residues(start.aatype, heavy, mask, start.neighbours)
+    one = Round(found.before, found.after, found.restraint, int(freed.sum()), int(violating.sum()), found.rmsd,
+                attempt + 1, time.monotonic() - began)  # fmt: skip
+    rounds.append(one)
+    freed = freed | violating
+  return Minimised(molecule, positions, heavy, mask, violating, tuple(rounds))
+
+
+# ------------------------------------------------------------------------------------------ one minimisation
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Found:
+  before: float  # kcal/mol
+  after: float
+  restraint: float
+  positions: np.ndarray  # [M, 3] nm
+  rmsd: float  # Å
+
+
+def _minimised(
+  molecule: Molecule, positions: np.ndarray, protocol: Protocol, freed: Collection[int], platform: Any
+) -> _Found:
+  """Minimises from these positions [M, 3] nm, with springs to those of the molecule but for freed residues."""
+  import openmm
+
+  system = _system(molecule, protocol)
+  held = _held(molecule, freed) if protocol.stiffness > 0 else []
+  springs = _springs(held, molecule.positions)
+  system.addForce(springs)
+  context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+  context.setPositions(positions)
+  context.setParameter('stiffness', protocol.stiffness * KCAL * 100)  # kJ/mol/nm²
+  before = _energy(context)
+  for share in protocol.ramp:
+    context.setParameter('stiffness', share * protocol.stiffness * KCAL * 100)
+    tolerance = protocol.tolerance * KCAL * 10  # kJ/mol/nm
+    openmm.LocalEnergyMinimizer.minimize(context, tolerance, protocol.max_iterations)
+  after = np.array(context.getState(getPositions=True).getPositions(asNumpy=True)._value)
+  moved = after[held] - molecule.positions[held]
+  rmsd = 10 * float(np.sqrt(np.mean(np.sum(moved**2, axis=-1)))) if held else 0.0
+  return _Found(before, _energy(context), _energy(context, {_GROUP}), after, rmsd)
+
+
+def _energy(context: Any, groups: set[int] | int = -1) -> float:
+  """kcal/mol."""
+  return context.getState(getEnergy=True, groups=groups).getPotentialEnergy()._value / KCAL
+
+
+def _system(molecule: Molecule, protocol: Protocol) -> Any:
+  """The force field on the molecule."""
+  from openmm import app, unit
+
+  settings: dict[str, Any] = {'constraints': app.HBonds if protocol.rigid_hydrogens else None}
+  if protocol.cutoff is not None:
+    settings |= {
+      'nonbondedMethod': app.CutoffNonPeriodic,
+      'nonbondedCutoff': protocol.cutoff * unit.angstrom,
+    }
+  system = app.ForceField(*protocol.force_field).createSystem(molecule.topology, **settings)
+  if protocol.implicit_solvent:
+    _add_solvent(system, molecule.topology)
+  return system
+
+
+def _add_solvent(system: Any, topology: Any) -> None:
+  """Adds OBC2 as OpenMM's own force; that of implicit/obc2.xml is interpreted term by term, many times slower."""
+  import openmm
+  from openmm.app.internal import customgbforces
+
+  charges = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
+  charges.setReactionFieldDielectric(1)  # the solvent screens
+  solvent = openmm.GBSAOBCForce()
+  for i, (radius, scale) in enumerate(customgbforces.GBSAOBC2Force.getStandardParameters(topology)):
+    solvent.addParticle(charges.getParticleParameters(i)[0], radius, scale)
+  solvent.setNonbondedMethod(charges.getNonbondedMethod())
+  solvent.setCutoffDistance(charges.getCutoffDistance())
+  system.addForce(solvent)
+
+
+def _held(molecule: Molecule, freed: Collection[int]) -> list[int]:
+  """The heavy atoms of residues that are not free."""
+  free = set(freed)
+  return [
+    atom.index
+    for atom in molecule.topology.atoms()
+    if atom.element.symbol != 'H' and molecule.residues[atom.residue.index] not in free
+  ]
+
+
+def _springs(held: list[int], positions: np.ndarray) -> Any:
+  """A spring from each of these atoms to its place."""
+  import openmm
+
+  force = openmm.CustomExternalForce('0.5 * stiffness * ((x - a)^2 + (y - b)^2 + (z - c)^2)')
+  force.addGlobalParameter('stiffness', 0.0)
+  for name in 'abc':
+    force.addPerParticleParameter(name)
+  for i in held:
+    force.addParticle(i, positions[i].tolist())
+  force.setForceGroup(_GROUP)
+  return force

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The relaxed structures of a protein: beside its other files, or with them in its archive.
+
+    OUT/.results/{job}/relaxed/{key}.json   a relaxed structure with its record, by all that made it
+
+So they are relaxed once, whatever becomes of the ranks. The record of the protein does not name them: its predictions
+are done without.
+"""
+
+import contextlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alphafold_jax import atomic, untrusted
+from alphafold_jax.errors import InputError
+from alphafold_jax.output import files
+from alphafold_jax.relaxation import Relaxed, folder
+from alphafold_jax.runs.files.changes import Journal
+from alphafold_jax.sharing import HIDDEN
+
+_UNRELAXED = ('pdb', 'mmcif')  # rows of the table of formats, in the order in which they are looked for
+_NAME = re.compile(r'.*_relax(ed)?_rank_\d+_.*_seed_\d+\.(pdb|cif|json)', re.DOTALL)
+_ARCHIVE = '*.result.zip'
+
+
+def is_of_relaxation(name: str) -> bool:
+  """Whether a file of a protein is of a relaxed structure."""
+  return bool(_NAME.fullmatch(name))
+
+
+class Unrelaxed(NamedTuple):
+  """The file of a prediction."""
+
+  name: str
+  content: bytes
+  is_packed: bool  # in the archive
+
+
+class RelaxedFiles:
+  """The relaxed structures of one protein."""
+
+  def __init__(self, out: Path, job: str):
+    """Writes nothing yet."""
+    self._out, self._job = out, job
+    self._archive = out / files.file_name('zip', job)
+    self._store = out / HIDDEN / job / 'relaxed'
+    self._journal = out / HIDDEN / job / 'files.json'
+
+  def unrelaxed(self, tag: str) -> Unrelaxed:
+    """The structure of a prediction by its tag with rank; InputError: there is none any more."""
+    names = [files.file_name(form, self._job, tag) for form in _UNRELAXED]
+    for name in names:
+      if (path := self._out / name).is_file():
+        return Unrelaxed(name, path.read_bytes(), is_packed=False)
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(self._archive) as archive:
+      for name in names:
+        if name in archive.namelist():
+          return Unrelaxed(name, archive.read(name), is_packed=True)
+    raise InputError(f'{self._out / names[0]}: the structure is not there any more; run again without --num-relax')
+
+  def kept(self, key: str) -> Relaxed | None:
+    """What was relaxed before; None if there is nothing of this content."""
+    try:
+      content = untrusted.from_json((self._store / f'{key}.json').read_text(encoding='utf-8'))
+      return Relaxed(content['text'], content['form'], dict(content['record']))
+    except (OSError, ValueError, KeyError, TypeError):
+      return None
+
+  def keep(self, key: str, found: Relaxed) -> None:
+    """Keeps a relaxed structure."""
+    content = {'text': found.text, 'form': found.form, 'record': dict(found.record)}
+    atomic.write_text(atomic.make_folder(self._store) / f'{key}.json', json.dumps(content))
+
+  def put(self, source: Unrelaxed, key: str, found: Relaxed) -> None:
+    """Puts a relaxed structure and its record where that of the prediction is, unless they are there."""
+    names = folder.names_of(Path(source.name))
+    if source.is_packed:
+      record = folder.dump(dict(found.record) | {'key': key})
+      self._pack({names.structure: found.text, names.record: record})
+    elif not folder.is_done(self._out, names, key):
+      Journal(self._journal).add(names)
+      folder.save(found, self._out, names, key)
+
+  def _pack(self, texts: Mapping[str, str]) -> None:
+    """Puts texts into the archive, which is written anew."""
+    with zipfile.ZipFile(self._archive) as old:
+      known = set(old.namelist())
+      if all(name in known and old.read(name) == text.encode(**atomic.TEXT) for name, text in texts.items()):
+        return
+      with atomic.replacing(self._archive) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as new:
+        for one in old.infolist():
+          if one.filename not in texts:
+            new.writestr(one, old.read(one), zipfile.ZIP_DEFLATED)
+        for name, text in texts.items():
+          new.writestr(name, text.encode(**atomic.TEXT))
+
+
+def write_relax_metrics(out: Path) -> None:
+  """Writes relax_metrics.json of all relaxed structures of a folder, those in archives too."""
+  folder.write_metrics(out, dict(_packed(out)))
+
+
+def _packed(out: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+  """The records in archives, by the name of the relaxed structure."""
+  for path in sorted(out.glob(_ARCHIVE)):
+    with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError), zipfile.ZipFile(path) as archive:
+      for name in archive.namelist():
+        if _NAME.fullmatch(name) and name.endswith('.json'):
+          yield folder.structure_of(name), untrusted.from_json(archive.read(name))
