@@ -19,7 +19,8 @@ DOCS, PACKAGE = ROOT / 'docs', ROOT / 'alphafold_jax'
 OF_ROOT = 'README.md', 'CONTRIBUTING.md', 'examples/README.md'
 PAGES = [page for page in sorted(DOCS.rglob('*.md')) if '_build' not in page.parts] + [ROOT / name for name in OF_ROOT]
 RUN = (  # pages whose commands are run here as they stand, unless they say what they need
-  'first_steps.md', 'evaluation.md', 'how_to/one_protein.md', 'how_to/a_thousand.md', 'how_to/a_complex.md',
+  'first_steps.md', 'evaluation.md', 'relaxation.md', 'trimming.md',
+  'how_to/one_protein.md', 'how_to/a_thousand.md', 'how_to/a_complex.md',
   'how_to/no_homologues.md', 'how_to/my_own_template.md', 'how_to/a_mutant.md', 'how_to/training.md',
 )  # fmt: skip
 NEEDS = (

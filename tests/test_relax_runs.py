@@ -99,6 +99,15 @@ def test_in_an_archive_the_relaxed_are_with_the_others(tmp_path, relaxed):
   assert len(relaxed) == 1 and STRUCTURE not in names(out) and folder.METRICS in names(out)
 
 
+def test_the_best_is_relaxed_under_its_rank_where_it_has_the_name_of_the_database(tmp_path, relaxed):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  assert predict(source, out, *ALONE, '--naming', 'afdb', '--amber') == 0
+  assert relaxed == [f'p_unrelaxed_{TAG}.pdb'] and {STRUCTURE, RECORD, 'AF-p-F1-model_v4.pdb'} <= names(out)
+  assert (out / STRUCTURE).read_text() == (out / 'AF-p-F1-model_v4.pdb').read_text()
+  assert predict(source, out, *ALONE, '--naming', 'afdb', '--amber', '--zip') == 0
+  assert len(relaxed) == 1 and 'p.result.zip' in names(out) and 'failures.json' not in names(out)
+
+
 def test_shards_relax_each_prediction_once(tmp_path, relaxed):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=SEQUENCE[::-1]), tmp_path / 'out'
   for shard in ('1/2', '2/2'):

@@ -23,6 +23,7 @@ from alphafold_jax.runs.files.changes import Journal
 from alphafold_jax.sharing import HIDDEN
 
 _UNRELAXED = ('pdb', 'mmcif')  # rows of the table of formats, in the order in which they are looked for
+_OF_BEST = {row.of_best: form for form, row in files.FORMATS.items() if row.of_best}  # with --naming afdb
 _NAME = re.compile(r'.*_relax(ed)?_rank_\d+_.*_seed_\d+\.(pdb|cif|json)', re.DOTALL)
 _ARCHIVE = '*.result.zip'
 
@@ -51,15 +52,18 @@ class RelaxedFiles:
     self._journal = out / HIDDEN / job / 'files.json'
 
   def unrelaxed(self, tag: str) -> Unrelaxed:
-    """The structure of a prediction by its tag with rank; InputError: there is none any more."""
+    """The structure of a prediction by its tag with rank, whatever the best is called; InputError: none any more."""
     names = [files.file_name(form, self._job, tag) for form in _UNRELAXED]
-    for name in names:
-      if (path := self._out / name).is_file():
+    places = {name: name for name in names}
+    if tag.startswith('rank_001_'):
+      places |= {files.file_name(_OF_BEST[form], self._job): name for form, name in zip(_UNRELAXED, names, strict=True)}
+    for place, name in places.items():
+      if (path := self._out / place).is_file():
         return Unrelaxed(name, path.read_bytes(), is_packed=False)
     with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(self._archive) as archive:
-      for name in names:
-        if name in archive.namelist():
-          return Unrelaxed(name, archive.read(name), is_packed=True)
+      for place, name in places.items():
+        if place in archive.namelist():
+          return Unrelaxed(name, archive.read(place), is_packed=True)
     raise InputError(f'{self._out / names[0]}: the structure is not there any more; run again without --num-relax')
 
   def kept(self, key: str) -> Relaxed | None:
