@@ -13,7 +13,7 @@ import small_structures
 
 from alphafold_jax import cli, relaxation
 from alphafold_jax.errors import InputError, ResourceError
-from alphafold_jax.relaxation import folder, relaxing, starting
+from alphafold_jax.relaxation import folder, minimising, relaxing, starting
 
 
 @pytest.fixture
@@ -175,6 +175,14 @@ def test_a_process_that_dies_is_no_answer(tmp_path, monkeypatch):
   found = relaxation.relax_all([tmp_path / 'x.pdb', tmp_path / 'y.pdb'], relaxing.RelaxPlan(workers=2))
   assert [type(one) for one in found] == [ResourceError] * 2
   assert [str(one) for one in found] == [f'{tmp_path}/{name}.pdb: its process ended with exit code 1' for name in 'xy']
+
+
+@pytest.mark.parametrize(
+  ('before', 'after', 'good'),
+  [(5e4, -9e3, True), (-9e3, -9e3 + 1e-6, True), (1e19, 7e20, False), (1e3, np.nan, False), (np.inf, 0, False)],
+)
+def test_a_minimisation_after_which_the_energy_has_risen_is_none(before, after, good):
+  assert minimising._Found(before, after, 0, np.zeros((1, 3)), 0).descended == good
 
 
 def test_metrics_hold_all_records_and_nothing_else(tmp_path):

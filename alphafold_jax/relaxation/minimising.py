@@ -57,7 +57,7 @@ def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:
   """Relaxes a structure on one of OpenMM's platforms.
 
   Raises:
-    NumericalError: energies were not finite, whatever the hydrogens.
+    NumericalError: energies were not finite or rose, whatever the hydrogens.
     openmm.OpenMMException: the platform failed.
   """
   random.seed(_SEED)
@@ -72,12 +72,12 @@ def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:
         molecule = dataclasses.replace(preparing.molecule_of(start, heavy, mask, platform), added=added)
         positions = molecule.positions
       found = _minimised(molecule, positions, protocol, np.flatnonzero(freed), platform)
-      if np.isfinite([found.before, found.after]).all():
+      if found.descended:
         break
     else:
       raise NumericalError(
         f'the energy is {found.before:.3g} kcal/mol before and {found.after:.3g} after minimisation, in {ATTEMPTS} '
-        'attempts: atoms lie on top of one another; relax a less broken model'
+        f'attempts: atoms lie on top of one another; relax a less broken model, or by another protocol'
       )
     positions = found.positions
     heavy, mask = preparing.heavy_atoms(start, molecule, positions)
@@ -99,6 +99,11 @@ class _Found:
   restraint: float
   positions: np.ndarray  # [M, 3] nm
   rmsd: float  # Å
+
+  @property
+  def descended(self) -> bool:
+    """Whether minimising did what it is for; where atoms lie on top of one another numbers overflow instead."""
+    return bool(np.isfinite([self.before, self.after]).all()) and self.after <= self.before + 1e-3 * abs(self.before)
 
 
 def _minimised(

@@ -80,7 +80,7 @@ def _on_first_platform(start: Start, protocol: Protocol, names: Sequence[str]) -
     except AlphaFoldError:
       if name == names[-1]:
         raise
-      notes.append(f'{name} gave no finite energies')
+      notes.append(f'{name} gave no finite energies that fall')
     except Exception as error:  # of a driver that is not there, or fails
       if name == names[-1]:
         raise
