@@ -35,6 +35,7 @@ def out(tmp_path_factory):
 def test_every_file_of_a_complex_is_there(out):
   job = 'haemoglobin'
   expected = {f'{job}.a3m', f'{job}.done.txt', f'{job}_predicted_aligned_error_v1.json'}
+  expected |= {f'{job}.html', 'index.html', f'{job}.cxc', f'{job}.pml'}
   expected |= {f'{job}_{plot}.png' for plot in ('coverage', 'plddt', 'pae', 'ext_metrics')}
   expected |= {f'{job}_unrelaxed_rank_001_{NAME}.{kind}' for kind in ('pdb', 'cif')}
   expected |= {f'{job}_scores_rank_001_{NAME}.json', 'config.json', 'cite.bibtex', 'log.txt', 'summary.csv'}
