@@ -99,6 +99,19 @@ def test_in_an_archive_the_relaxed_are_with_the_others(tmp_path, relaxed):
   assert len(relaxed) == 1 and STRUCTURE not in names(out) and folder.METRICS in names(out)
 
 
+@pytest.mark.parametrize('packed', [(), ('--zip',)])
+def test_the_best_is_relaxed_under_names_of_alphafold_db_too(tmp_path, relaxed, packed):
+  import zipfile
+
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  for _ in range(2):
+    assert predict(source, out, *ALONE, '--naming', 'afdb', '--num-relax', '1', *packed) == 0
+    assert len(relaxed) == 1 and 'failures.json' not in names(out)
+    there = names(out) if not packed else set(zipfile.ZipFile(out / 'p.result.zip').namelist())
+    assert {STRUCTURE, RECORD, 'AF-p-F1-model_v4.pdb'} <= there
+  assert list(load_json(out / folder.METRICS)) == [STRUCTURE.removesuffix('.pdb')]
+
+
 def test_shards_relax_each_prediction_once(tmp_path, relaxed):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=SEQUENCE[::-1]), tmp_path / 'out'
   for shard in ('1/2', '2/2'):

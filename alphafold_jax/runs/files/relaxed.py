@@ -23,6 +23,7 @@ from alphafold_jax.runs.files.changes import Journal
 from alphafold_jax.sharing import HIDDEN
 
 _UNRELAXED = ('pdb', 'mmcif')  # rows of the table of formats, in the order in which they are looked for
+_OF_BEST = {row.of_best: name for name, row in files.FORMATS.items() if row.of_best is not None}  # under other names
 _NAME = re.compile(r'.*_relax(ed)?_rank_\d+_.*_seed_\d+\.(pdb|cif|json)', re.DOTALL)
 _ARCHIVE = '*.result.zip'
 
@@ -38,6 +39,7 @@ class Unrelaxed(NamedTuple):
   name: str
   content: bytes
   is_packed: bool  # in the archive
+  relaxed: folder.FilesOfRelaxed  # the names of what is made of it, whatever its own
 
 
 class RelaxedFiles:
@@ -50,17 +52,27 @@ class RelaxedFiles:
     self._store = out / HIDDEN / job / 'relaxed'
     self._journal = out / HIDDEN / job / 'files.json'
 
-  def unrelaxed(self, tag: str) -> Unrelaxed:
-    """The structure of a prediction by its tag with rank; InputError: there is none any more."""
-    names = [files.file_name(form, self._job, tag) for form in _UNRELAXED]
+  def unrelaxed(self, tag: str, *, is_best: bool) -> Unrelaxed:
+    """The structure of a prediction by its tag with rank; InputError: there is none any more.
+
+    Args:
+      tag: of the prediction.
+      is_best: whether it is the first, whose files `--naming` may give names of their own.
+    """
+    rows = [row for form in _UNRELAXED for row in (form, _OF_BEST[form] if is_best else form)]
+    names = list(dict.fromkeys(files.file_name(row, self._job, tag) for row in rows))
     for name in names:
       if (path := self._out / name).is_file():
-        return Unrelaxed(name, path.read_bytes(), is_packed=False)
+        return Unrelaxed(name, path.read_bytes(), is_packed=False, relaxed=self._relaxed(tag, name))
     with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(self._archive) as archive:
       for name in names:
         if name in archive.namelist():
-          return Unrelaxed(name, archive.read(name), is_packed=True)
+          return Unrelaxed(name, archive.read(name), is_packed=True, relaxed=self._relaxed(tag, name))
     raise InputError(f'{self._out / names[0]}: the structure is not there any more; run again without --num-relax')
+
+  def _relaxed(self, tag: str, name: str) -> folder.FilesOfRelaxed:
+    """What the files of a prediction's relaxation are called; `name` is that of its structure."""
+    return folder.names_for(self._job, f'_{tag}', folder.format_of(Path(name)))
 
   def kept(self, key: str) -> Relaxed | None:
     """What was relaxed before; None if there is nothing of this content."""
@@ -77,7 +89,7 @@ class RelaxedFiles:
 
   def put(self, source: Unrelaxed, key: str, found: Relaxed) -> None:
     """Puts a relaxed structure and its record where that of the prediction is, unless they are there."""
-    names = folder.names_of(Path(source.name))
+    names = source.relaxed
     if source.is_packed:
       record = folder.dump(dict(found.record) | {'key': key})
       self._pack({names.structure: found.text, names.record: record})
