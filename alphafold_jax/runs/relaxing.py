@@ -77,8 +77,8 @@ def _relax(left: list[_ToRelax], ledger: Ledger, plan: RelaxPlan) -> None:
 
   def ended(index: int, found: Relaxed | AlphaFoldError) -> None:
     one = left[index]
-    if isinstance(found, AlphaFoldError):
-      _fail(ledger, one.job, one.row, found)
+    if isinstance(found, AlphaFoldError):  # told by the file's name: its folder is gone when somebody reads it
+      _fail(ledger, one.job, one.row, type(found)(str(found).replace(f'{scratch}/', '')))
       return
     try:
       one.place.keep(one.key, found)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from alphafold_jax import atomic, untrusted
 from alphafold_jax.errors import InputError
 from alphafold_jax.output import files
+from alphafold_jax.output.page import with_relaxed
 from alphafold_jax.relaxation import Relaxed, folder
 from alphafold_jax.runs.files.changes import Journal
 from alphafold_jax.sharing import HIDDEN
@@ -93,14 +94,22 @@ class RelaxedFiles:
     if source.is_packed:
       record = folder.dump(dict(found.record) | {'key': key})
       self._pack({names.structure: found.text, names.record: record})
-    elif not folder.is_done(self._out, names, key):
+      return
+    if not folder.is_done(self._out, names, key):
       Journal(self._journal).add(names)
       folder.save(found, self._out, names, key)
+    if (path := self._out / files.file_name('page', self._job)).is_file():
+      text = path.read_bytes().decode(**atomic.TEXT)
+      if (linking := with_relaxed(text, names)) != text:
+        atomic.write_text(path, linking)
 
   def _pack(self, texts: Mapping[str, str]) -> None:
-    """Puts texts into the archive, which is written anew."""
+    """Puts texts into the archive, which is written anew; its page links them."""
+    page = files.file_name('page', self._job)
     with zipfile.ZipFile(self._archive) as old:
       known = set(old.namelist())
+      if page in known:
+        texts = {**texts, page: with_relaxed(old.read(page).decode(**atomic.TEXT), texts)}
       if all(name in known and old.read(name) == text.encode(**atomic.TEXT) for name, text in texts.items()):
         return
       with atomic.replacing(self._archive) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as new:
@@ -114,6 +123,12 @@ class RelaxedFiles:
 def write_relax_metrics(out: Path) -> None:
   """Writes relax_metrics.json of all relaxed structures of a folder, those in archives too."""
   folder.write_metrics(out, dict(_packed(out)))
+
+
+def forget_relax_metrics(out: Path) -> None:
+  """Takes what a run without relaxation has removed out of relax_metrics.json, if there is one."""
+  if (out / folder.METRICS).exists():
+    write_relax_metrics(out)
 
 
 def _packed(out: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
