@@ -166,6 +166,15 @@ def test_without_openmm_nothing_begins(tmp_path, monkeypatch, capsys):
   assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+  'flag', [('--relax-protocol', 'fast'), ('--relax-time-limit', '60'), ('--relax-tolerance', '1')]
+)
+def test_flags_of_a_relaxation_that_nothing_asks_for_are_refused(tmp_path, capsys, flag):
+  assert cli.main(['predict', 'no.fasta', str(tmp_path / 'out'), *flag]) == 2
+  assert f'{flag[0]}: of use only with --amber or --num-relax N' in capsys.readouterr().err
+  assert not (tmp_path / 'out').exists()
+
+
 def test_an_openmm_that_cannot_be_loaded_is_told_with_the_remedy(tmp_path, monkeypatch):
   def broken(name):
     raise ImportError(f'lib{name}.so: wrong ELF class')
