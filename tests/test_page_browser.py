@@ -227,3 +227,15 @@ def test_the_overview_is_searched_and_sorted(chromium, tmp_path):
   tab.click('thead button:has-text("pLDDT")')
   assert tab.locator('tbody tr').first.locator('td').first.text_content() == 'protein 0'
   tab.close()
+
+
+def test_the_overview_shows_the_whole_reason_of_a_failure(chromium, tmp_path):
+  path = tmp_path / 'index.html'
+  reason = f'InputError: {"/folder" * 20}/bad.a3m, line 3: ' + 'expected 24 columns; ' * 12
+  done = page.IndexRow('ok', 'ok', 'already done', 24, 1, {'mean_plddt': 42.84, 'ptm': 0.15})
+  path.write_text(page.render_index('run', [done, page.IndexRow('bad', 'bad', 'failed', remark=reason)]))
+  tab = chromium.new_page(viewport={'width': 1000, 'height': 700})
+  tab.goto(path.as_uri())
+  assert tab.evaluate("[...document.querySelectorAll('.scrolling')].every(one => one.scrollWidth <= one.clientWidth)")
+  assert tab.locator('tbody tr').first.bounding_box()['height'] < 40  # numbers and words stay on their line
+  tab.close()

@@ -39,6 +39,7 @@ def test_each_protein_has_a_page_and_the_overview_leads_to_it(tmp_path, monkeypa
   assert links(out / 'p.html') <= names(out) and {'p.a3m', page.INDEX} <= links(out / 'p.html')
   protein = (out / 'p.html').read_text()
   assert 'RANDOM WEIGHTS: NOT A PREDICTION' in protein and 'Jumper2021' in protein and '<dt>num-recycle</dt>' in protein
+  assert 'host-url' not in protein  # nothing was sent to a server
   assert predict(source, out, *FLAGS, '--random-seed', '1') == 1 and len(computed) == 2
   assert len(facts_of((out / 'p.html').read_text())['models']) == 2
 

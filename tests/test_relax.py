@@ -2,6 +2,7 @@
 """What is relaxed and what is refused, names and records, time limits; without a force field."""
 
 import gzip
+import importlib
 import importlib.util
 import json
 import sys
@@ -13,7 +14,7 @@ import small_structures
 
 from alphafold_jax import cli, relaxation
 from alphafold_jax.errors import InputError, ResourceError
-from alphafold_jax.relaxation import folder, minimising, relaxing, starting
+from alphafold_jax.relaxation import folder, minimising, relaxing, starting, worker
 
 
 @pytest.fixture
@@ -163,6 +164,24 @@ def test_without_openmm_nothing_begins(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert 'alphafold-jax[relax]; openmm is not installed' in shown and "pip install '.[relax]'" in shown
   assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+  'flag', [('--relax-protocol', 'fast'), ('--relax-time-limit', '60'), ('--relax-tolerance', '1')]
+)
+def test_flags_of_a_relaxation_that_nothing_asks_for_are_refused(tmp_path, capsys, flag):
+  assert cli.main(['predict', 'no.fasta', str(tmp_path / 'out'), *flag]) == 2
+  assert f'{flag[0]}: of use only with --amber or --num-relax N' in capsys.readouterr().err
+  assert not (tmp_path / 'out').exists()
+
+
+def test_an_openmm_that_cannot_be_loaded_is_told_with_the_remedy(tmp_path, monkeypatch):
+  def broken(name):
+    raise ImportError(f'lib{name}.so: wrong ELF class')
+
+  monkeypatch.setattr(importlib, 'import_module', broken)
+  with pytest.raises(ResourceError, match='openmm is installed, but cannot be loaded .*ELF class.*relax.* anew'):
+    worker.relaxed(tmp_path / 'x.pdb', relaxation.protocol('fast'), ['CPU'])
 
 
 def test_a_time_limit_ends_what_never_ends(tmp_path):

@@ -15,6 +15,7 @@ from alphafold_jax.relaxation import folder, relaxing, starting
 from alphafold_jax.runs import relaxing as stage
 
 pytestmark = pytest.mark.slow
+PAGED = tuple(one.replace('report,', '') for one in ALONE)
 TAG = record.tag('model_1_ptm', 0, 1)
 STRUCTURE, RECORD = f'p_relaxed_{TAG}.pdb', f'p_relax_{TAG}.json'
 
@@ -47,7 +48,7 @@ def broken(monkeypatch):
 
   def relax_all(paths, plan, ended):
     for i, path in enumerate(paths):
-      ended(i, ResourceError(f'{path.name}: not relaxed within 1 s'))
+      ended(i, ResourceError(f'{path}: not relaxed within 1 s'))
 
   monkeypatch.setattr(stage, 'relax_all', relax_all)
 
@@ -74,7 +75,7 @@ def test_the_best_are_relaxed_kept_and_relaxed_no_second_time(tmp_path, relaxed,
     assert (out / name).read_text() == (out / name.replace('_relaxed_', '_unrelaxed_')).read_text()
   # a run that relaxes nothing leaves none under ranks that are not theirs any more
   assert predict(source, out, *ALONE, '--num-seeds', '3') == 0
-  assert not [name for name in names(out) if '_relaxed_' in name]
+  assert not [name for name in names(out) if '_relaxed_' in name] and folder.METRICS not in names(out)
 
 
 def test_what_cannot_be_relaxed_is_a_failure_and_the_predictions_stay(tmp_path, broken, capsys):
@@ -84,6 +85,7 @@ def test_what_cannot_be_relaxed_is_a_failure_and_the_predictions_stay(tmp_path, 
   failed = sorted((one['job'], one['stage'], one['error'], one['model'], one['seed']) for one in failures)
   assert failed == [(job, 'relax', 'ResourceError', 'model_1_ptm', 0) for job in 'pq']
   assert f'p_unrelaxed_{TAG}.pdb' in names(out) and 'p.done.txt' in names(out)
+  assert {one['message'] for one in failures} == {f'{job}_unrelaxed_{TAG}.pdb: not relaxed within 1 s' for job in 'pq'}
   assert 'not relaxed within 1 s' in capsys.readouterr().out
   assert predict(source, out, *ALONE) == 0 and 'failures.json' not in names(out)
 
@@ -99,13 +101,35 @@ def test_in_an_archive_the_relaxed_are_with_the_others(tmp_path, relaxed):
   assert len(relaxed) == 1 and STRUCTURE not in names(out) and folder.METRICS in names(out)
 
 
-def test_the_best_is_relaxed_under_its_rank_where_it_has_the_name_of_the_database(tmp_path, relaxed):
+@pytest.mark.parametrize('packed', [(), ('--zip',)])
+def test_the_best_is_relaxed_under_names_of_alphafold_db_too(tmp_path, relaxed, packed):
+  import zipfile
+
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
-  assert predict(source, out, *ALONE, '--naming', 'afdb', '--amber') == 0
-  assert relaxed == [f'p_unrelaxed_{TAG}.pdb'] and {STRUCTURE, RECORD, 'AF-p-F1-model_v4.pdb'} <= names(out)
-  assert (out / STRUCTURE).read_text() == (out / 'AF-p-F1-model_v4.pdb').read_text()
-  assert predict(source, out, *ALONE, '--naming', 'afdb', '--amber', '--zip') == 0
-  assert len(relaxed) == 1 and 'p.result.zip' in names(out) and 'failures.json' not in names(out)
+  for _ in range(2):
+    assert predict(source, out, *ALONE, '--naming', 'afdb', '--num-relax', '1', *packed) == 0
+    assert len(relaxed) == 1 and 'failures.json' not in names(out)
+    there = names(out) if not packed else set(zipfile.ZipFile(out / 'p.result.zip').namelist())
+    assert {STRUCTURE, RECORD, 'AF-p-F1-model_v4.pdb'} <= there
+  assert list(load_json(out / folder.METRICS)) == [STRUCTURE.removesuffix('.pdb')]
+
+
+def test_the_page_of_a_protein_links_what_is_relaxed_after_it(tmp_path, relaxed):
+  import zipfile
+
+  def linked(text):
+    return {name for name in (STRUCTURE, RECORD) if text.count(f'href="./{name}"') == 1}
+
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  assert predict(source, out, *PAGED) == 0 and not linked((out / 'p.html').read_text())
+  for _ in range(2):
+    assert predict(source, out, *PAGED, '--amber') == 0
+    assert linked((out / 'p.html').read_text()) == {STRUCTURE, RECORD}
+  for _ in range(2):
+    assert predict(source, out, *PAGED, '--amber', '--zip') == 0
+    with zipfile.ZipFile(out / 'p.result.zip') as archive:
+      assert linked(archive.read('p.html').decode()) == {STRUCTURE, RECORD}
+  assert predict(source, out, *PAGED, '--num-seeds', '2') == 0 and not linked((out / 'p.html').read_text())
 
 
 def test_shards_relax_each_prediction_once(tmp_path, relaxed):

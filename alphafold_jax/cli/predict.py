@@ -33,6 +33,7 @@ def _options(given: argparse.Namespace) -> 'Options':
   from alphafold_jax import runs
   from alphafold_jax.settings import Settings
 
+  relaxing.check_used(given)
   others = {
     'search': searching.options_of(given),
     'settings': Settings(**_same(given, Settings), num_devices=given.devices),

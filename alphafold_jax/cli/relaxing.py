@@ -6,6 +6,7 @@ import typing
 
 from alphafold_jax.choices import RELAX_PROTOCOLS
 from alphafold_jax.cli.flags import Flags, choice, count, number, switch
+from alphafold_jax.errors import InputError
 
 if typing.TYPE_CHECKING:
   from alphafold_jax.relaxation import RelaxPlan
@@ -33,6 +34,19 @@ AMBER: Flags = {
   '--amber': switch('relax the predictions in the Amber force field; needs the extra relax'),
   '--num-relax': count('of each protein, the best predictions to relax (default: none; with --amber alone all)'),
 }
+
+
+_HARMLESS = '--use-gpu-relax'  # which scripts for colabfold_batch give whether they relax or not
+
+
+def check_used(given: argparse.Namespace) -> None:
+  """Refuses flags of `predict` that say how to relax where nothing says that: InputError names the first."""
+  if given.amber or given.num_relax is not None:
+    return
+  for flag, row in PROTOCOL.items():
+    chosen = getattr(given, flag.removeprefix('--').replace('-', '_'))
+    if flag != _HARMLESS and chosen not in (None, row.get('default')):
+      raise InputError(f'{flag}: of use only with --amber or --num-relax N')
 
 
 def plan_of(given: argparse.Namespace) -> 'RelaxPlan':

@@ -56,6 +56,8 @@ def relaxed(source: str | Path, protocol: Protocol, platforms: Sequence[str]) ->
     AlphaFoldError: it cannot be relaxed.
   """
   began, spent = time.monotonic(), time.process_time()
+  for name in ('openmm', 'pdbfixer'):
+    installed.module(name, 'relax', ResourceError)  # says what to do where one is broken
   start = starting.read_start(source)
   found, platform, notes = _on_first_platform(start, protocol, platforms)
   form = format_of(source)

@@ -128,6 +128,8 @@ class _Run:
         if self.options.num_relax != 0:
           files.write_citations(self.out, self.options, True in self.found.kinds)
           relaxing.relax_predictions(self.out, self.ledger, self.options.relax, self.options.num_relax)
+        elif pending:
+          files.forget_relax_metrics(self.out)
       complete = True
     finally:
       self.summary.seconds = time.monotonic() - started

@@ -64,7 +64,8 @@ def _wanted(out: Path, ledger: Ledger, plan: RelaxPlan, count: int | None) -> It
     place = files.RelaxedFiles(out, outcome.job)
     for row in outcome.predictions[:count] if outcome.ours else ():
       try:
-        source = place.unrelaxed(record.tag(row['model'], row['seed'], row['rank']))
+        tag = record.tag(row['model'], row['seed'], row['rank'])
+        source = place.unrelaxed(tag, is_best=row['rank'] == 1)
       except AlphaFoldError as error:
         _fail(ledger, outcome.job, row, error)
         continue
@@ -76,8 +77,8 @@ def _relax(left: list[_ToRelax], ledger: Ledger, plan: RelaxPlan) -> None:
 
   def ended(index: int, found: Relaxed | AlphaFoldError) -> None:
     one = left[index]
-    if isinstance(found, AlphaFoldError):
-      _fail(ledger, one.job, one.row, found)
+    if isinstance(found, AlphaFoldError):  # told by the file's name: its folder is gone when somebody reads it
+      _fail(ledger, one.job, one.row, type(found)(str(found).replace(f'{scratch}/', '')))
       return
     try:
       one.place.keep(one.key, found)
@@ -87,7 +88,7 @@ def _relax(left: list[_ToRelax], ledger: Ledger, plan: RelaxPlan) -> None:
       return
     for note in found.record['notes']:
       _log.warning('%s: %s', one.source.name, note)
-    _log.info('%s: %s', folder.names_of(Path(one.source.name)).structure, found.told)
+    _log.info('%s: %s', one.source.relaxed.structure, found.told)
 
   with tempfile.TemporaryDirectory(prefix='unrelaxed-', ignore_cleanup_errors=True) as scratch:
     paths = [_file(Path(scratch), one) for one in left]

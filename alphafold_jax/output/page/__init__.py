@@ -13,7 +13,9 @@ What is drawn is drawn by the scripts beside them, each of one part of the page.
 
 from alphafold_jax.output.page.alone import report
 from alphafold_jax.output.page.overview import INDEX, OVERVIEW, IndexRow, render_index
-from alphafold_jax.output.page.page import render
+from alphafold_jax.output.page.page import render, with_relaxed
 from alphafold_jax.output.page.viewer import VIEWER, shared_file
 
-__all__ = ['INDEX', 'OVERVIEW', 'VIEWER', 'IndexRow', 'render', 'render_index', 'report', 'shared_file']
+__all__ = [
+  'INDEX', 'OVERVIEW', 'VIEWER', 'IndexRow', 'render', 'render_index', 'report', 'shared_file', 'with_relaxed',
+]  # fmt: skip

@@ -70,4 +70,8 @@ def _cells(row: IndexRow, shown: Sequence[str], has_remarks: bool) -> list[str]:
   numbers = ['' if score is None else f'{score:.{digits}f}' for score, digits in scores]
   name = escaped(row.name) if row.page is None else linked(row.page, row.name)
   counts = ['' if row.num_res is None else f'{row.num_res:,}', str(row.num_models) if row.num_models else '']
-  return [name, escaped(row.status), *counts, *numbers, *([escaped(row.remark)] if has_remarks else [])]
+  return [name, escaped(row.status), *counts, *numbers, *([_remark(row)] if has_remarks else [])]
+
+
+def _remark(row: IndexRow) -> str:
+  return f'<span class="remark">{escaped(row.remark)}</span>' if row.remark else ''

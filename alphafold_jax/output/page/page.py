@@ -2,8 +2,9 @@
 """The page of a protein: what is known of its predictions, in one HTML file that needs nothing else."""
 
 import dataclasses
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ _KINDS = {  # of files, by suffix
   'Pictures': ('.png', '.svg', '.pdf'),
   'Scripts for viewers': ('.cxc', '.pml'),
 }
+_RELAXED = re.compile('<!-- relaxed -->(.*?)<!-- end of relaxed -->', re.DOTALL)  # what people give has no such mark
 _OTHERS, _OF_RUN = 'Others', 'Of the whole run'
 
 
@@ -76,6 +78,21 @@ def render(report: Report) -> str:
     packed=''.join(f'<script type="text/plain" id="{name}">{text}</script>\n' for name, text in packed.items()),
     script=script,
   )
+
+
+def with_relaxed(text: str, names: Iterable[str]) -> str:
+  """A page that links relaxed structures and their records too, which are made after it.
+
+  Args:
+    text: the page; one without a place for them, of an earlier version, stays as it is.
+    names: of the files, beside the page.
+  """
+
+  def listed(there: re.Match[str]) -> str:
+    links = sorted({*re.findall('<li>(.*?)</li>', there[1]), *map(linked, names)})
+    return f'<!-- relaxed --><h3>Relaxed</h3>{markup.items(links, "files")}<!-- end of relaxed -->'
+
+  return _RELAXED.sub(listed, text, count=1)
 
 
 def _summary(best: PredictionRecord) -> str:

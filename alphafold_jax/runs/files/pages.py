@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alphafold_jax import atomic, installed
+from alphafold_jax.choices import SERVER_MODES
 from alphafold_jax.data.jobnames import original_names
 from alphafold_jax.output import files
 from alphafold_jax.output.page import INDEX, OVERVIEW, VIEWER, IndexRow, render_index, shared_file
@@ -43,6 +44,8 @@ def origin(out: Path, options: Options, is_complex: bool) -> Origin:
   """
   is_alone = options.zip  # what is unpacked elsewhere has no neighbours
   settings = {flag: text.removeprefix(flag).strip(' =') or 'yes' for flag, text in options.flags().items()}
+  if settings.get('--msa-mode') not in SERVER_MODES:
+    settings.pop('--host-url', None)  # nothing was sent there
   return Origin(
     settings={flag.removeprefix('--'): value for flag, value in settings.items()},
     versions=_versions(),

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 from alphafold_jax import atomic, untrusted
 from alphafold_jax.errors import InputError
 from alphafold_jax.output import files
+from alphafold_jax.output.page import with_relaxed
 from alphafold_jax.relaxation import Relaxed, folder
 from alphafold_jax.runs.files.changes import Journal
 from alphafold_jax.sharing import HIDDEN
 
 _UNRELAXED = ('pdb', 'mmcif')  # rows of the table of formats, in the order in which they are looked for
-_OF_BEST = {row.of_best: form for form, row in files.FORMATS.items() if row.of_best}  # with --naming afdb
+_OF_BEST = {row.of_best: name for name, row in files.FORMATS.items() if row.of_best is not None}  # under other names
 _NAME = re.compile(r'.*_relax(ed)?_rank_\d+_.*_seed_\d+\.(pdb|cif|json)', re.DOTALL)
 _ARCHIVE = '*.result.zip'
 
@@ -39,6 +40,7 @@ class Unrelaxed(NamedTuple):
   name: str
   content: bytes
   is_packed: bool  # in the archive
+  relaxed: folder.FilesOfRelaxed  # the names of what is made of it, whatever its own
 
 
 class RelaxedFiles:
@@ -51,20 +53,27 @@ class RelaxedFiles:
     self._store = out / HIDDEN / job / 'relaxed'
     self._journal = out / HIDDEN / job / 'files.json'
 
-  def unrelaxed(self, tag: str) -> Unrelaxed:
-    """The structure of a prediction by its tag with rank, whatever the best is called; InputError: none any more."""
-    names = [files.file_name(form, self._job, tag) for form in _UNRELAXED]
-    places = {name: name for name in names}
-    if tag.startswith('rank_001_'):
-      places |= {files.file_name(_OF_BEST[form], self._job): name for form, name in zip(_UNRELAXED, names, strict=True)}
-    for place, name in places.items():
-      if (path := self._out / place).is_file():
-        return Unrelaxed(name, path.read_bytes(), is_packed=False)
+  def unrelaxed(self, tag: str, *, is_best: bool) -> Unrelaxed:
+    """The structure of a prediction by its tag with rank; InputError: there is none any more.
+
+    Args:
+      tag: of the prediction.
+      is_best: whether it is the first, whose files `--naming` may give names of their own.
+    """
+    rows = [row for form in _UNRELAXED for row in (form, _OF_BEST[form] if is_best else form)]
+    names = list(dict.fromkeys(files.file_name(row, self._job, tag) for row in rows))
+    for name in names:
+      if (path := self._out / name).is_file():
+        return Unrelaxed(name, path.read_bytes(), is_packed=False, relaxed=self._relaxed(tag, name))
     with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(self._archive) as archive:
-      for place, name in places.items():
-        if place in archive.namelist():
-          return Unrelaxed(name, archive.read(place), is_packed=True)
+      for name in names:
+        if name in archive.namelist():
+          return Unrelaxed(name, archive.read(name), is_packed=True, relaxed=self._relaxed(tag, name))
     raise InputError(f'{self._out / names[0]}: the structure is not there any more; run again without --num-relax')
+
+  def _relaxed(self, tag: str, name: str) -> folder.FilesOfRelaxed:
+    """What the files of a prediction's relaxation are called; `name` is that of its structure."""
+    return folder.names_for(self._job, f'_{tag}', folder.format_of(Path(name)))
 
   def kept(self, key: str) -> Relaxed | None:
     """What was relaxed before; None if there is nothing of this content."""
@@ -81,18 +90,26 @@ class RelaxedFiles:
 
   def put(self, source: Unrelaxed, key: str, found: Relaxed) -> None:
     """Puts a relaxed structure and its record where that of the prediction is, unless they are there."""
-    names = folder.names_of(Path(source.name))
+    names = source.relaxed
     if source.is_packed:
       record = folder.dump(dict(found.record) | {'key': key})
       self._pack({names.structure: found.text, names.record: record})
-    elif not folder.is_done(self._out, names, key):
+      return
+    if not folder.is_done(self._out, names, key):
       Journal(self._journal).add(names)
       folder.save(found, self._out, names, key)
+    if (path := self._out / files.file_name('page', self._job)).is_file():
+      text = path.read_bytes().decode(**atomic.TEXT)
+      if (linking := with_relaxed(text, names)) != text:
+        atomic.write_text(path, linking)
 
   def _pack(self, texts: Mapping[str, str]) -> None:
-    """Puts texts into the archive, which is written anew."""
+    """Puts texts into the archive, which is written anew; its page links them."""
+    page = files.file_name('page', self._job)
     with zipfile.ZipFile(self._archive) as old:
       known = set(old.namelist())
+      if page in known:
+        texts = {**texts, page: with_relaxed(old.read(page).decode(**atomic.TEXT), texts)}
       if all(name in known and old.read(name) == text.encode(**atomic.TEXT) for name, text in texts.items()):
         return
       with atomic.replacing(self._archive) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as new:
@@ -106,6 +123,12 @@ class RelaxedFiles:
 def write_relax_metrics(out: Path) -> None:
   """Writes relax_metrics.json of all relaxed structures of a folder, those in archives too."""
   folder.write_metrics(out, dict(_packed(out)))
+
+
+def forget_relax_metrics(out: Path) -> None:
+  """Takes what a run without relaxation has removed out of relax_metrics.json, if there is one."""
+  if (out / folder.METRICS).exists():
+    write_relax_metrics(out)
 
 
 def _packed(out: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
