@@ -16,6 +16,7 @@ import numpy as np
 
 from alphafold_jax.errors import NumericalError
 from alphafold_jax.geometry.violations import violating_residues
+from alphafold_jax.one_line import one_line
 from alphafold_jax.relaxation import preparing
 from alphafold_jax.relaxation.preparing import Molecule
 from alphafold_jax.relaxation.protocols import Protocol
@@ -51,6 +52,8 @@ class Minimised:
   mask: np.ndarray  # [N, 37] bool
   violating: np.ndarray  # [N] bool
   rounds: tuple[Round, ...]
+
+  __repr__ = one_line
 
 
 def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:

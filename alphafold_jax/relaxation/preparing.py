@@ -14,6 +14,7 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.errors import InputError
+from alphafold_jax.one_line import one_line
 from alphafold_jax.relaxation.starting import Start, names_of
 
 _PH = 7.0
@@ -31,6 +32,8 @@ class Molecule:
   positions: np.ndarray  # [M, 3] nm
   residues: np.ndarray  # residue of the start, by that of the topology
   added: dict[str, int]  # heavy atoms that lacked, by name of atom; OXT of the ends among them
+
+  __repr__ = one_line
 
 
 def molecule_of(start: Start, positions: np.ndarray, mask: np.ndarray, platform: Any) -> Molecule:

@@ -20,6 +20,7 @@ from alphafold_jax.data.left_out import LeftOut
 from alphafold_jax.data.records import read_text
 from alphafold_jax.errors import InputError
 from alphafold_jax.naming import listed
+from alphafold_jax.one_line import one_line
 from alphafold_jax.screen import number
 
 MAX_RESIDUES = 5000  # all pairs of some 80,000 atoms; a minimisation takes hours
@@ -45,6 +46,8 @@ class Start:
   joined: np.ndarray  # [N - 1] bool
   remarks: tuple[str, ...]  # what the file says of the structure
   notes: tuple[str, ...]  # what is not relaxed, or was read otherwise than it is written
+
+  __repr__ = one_line
 
   def __len__(self) -> int:
     return len(self.aatype)
