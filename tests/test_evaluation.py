@@ -265,6 +265,13 @@ def test_mmcif_and_relaxed_structures_are_preferred(tmp_path):
   assert found == {'x': f'x_unrelaxed_{tag}.cif', 'y': f'y_relaxed_{tag}.pdb'}
 
 
+def test_what_was_relaxed_beside_its_start_is_no_second_protein(tmp_path):
+  for name in ('x.cif', 'x_relaxed.pdb', 'y_relaxed.pdb'):
+    (tmp_path / name).write_text('')
+  found = {one.id: one.path.name for one in finding.find_predictions(tmp_path)}
+  assert found == {'x': 'x_relaxed.pdb', 'y_relaxed': 'y_relaxed.pdb'}
+
+
 # ------------------------------------------------------------------------------------------ which residue is which
 
 

@@ -204,6 +204,10 @@ def test_a_minimisation_after_which_the_energy_has_risen_is_none(before, after, 
   assert minimising._Found(before, after, 0, np.zeros((1, 3)), 0).descended == good
 
 
+def test_energies_are_said_in_as_many_digits_as_mean_something():
+  assert [relaxing._energy(value) for value in (-9130.4, 1.7483e19)] == ['-9,130', '1.7e+19']
+
+
 def test_metrics_hold_all_records_and_nothing_else(tmp_path):
   record = {'remaining_violations': [0.0, 1.0], 'remaining_violations_count': 1.0, 'energy_after': -1.0}
   (tmp_path / 'a_relax.json').write_text(json.dumps(record))

@@ -3,7 +3,8 @@
 
 Predictions: a results folder of `alphafold-jax predict` or ColabFold ({job}_unrelaxed_rank_001_{tag}.pdb or .cif, or
 the first as AF-{job}-F1-model_v4; of relaxed and unrelaxed the relaxed one, of PDB and mmCIF the mmCIF), any folder of
-structure files, or one file. A prediction's id is its job, or its file's name without extension.
+structure files (of x and x_relaxed the latter), or one file. A prediction's id is its job, or its file's name without
+extension.
 
 References: the same, chosen in the same way: a results folder (its best model of each protein), any folder of structure
 files, or one file, which then serves every prediction. Upper and lower case count as equal, and 'pdb1abc.ent' is 1abc.
@@ -38,6 +39,7 @@ _STRUCTURE = re.compile(r'(?P<stem>.+?)\.(pdb|ent|cif|mmcif)(\.gz)?', re.IGNOREC
 _RANKED = re.compile(r'(?P<job>.+)_(?P<kind>unrelaxed|relaxed)_(?P<tag>rank_(?P<rank>\d+)_.+)')
 _BEST = re.compile(r'AF-(?P<job>.+)-F1-model_v\d+')  # as `predict --naming afdb` calls the first of a job
 _PASS = re.compile(r'.*_seed_\d+(\.r|_r)\d+')  # the structure after one recycling pass
+_RELAXED = '_relaxed'
 _BORDER = '_-.'
 _COLUMNS = ('prediction', 'reference', 'chain')
 
@@ -116,12 +118,15 @@ def find_predictions(path: str | Path, *, every_rank: bool = False) -> list[Pred
   path = Path(path)
   best: dict[tuple[str, int | None], tuple[tuple[bool, ...], PredictionFile]] = {}
   names = original_names(path)
-  for file, stem in _structure_files(path):
+  structures = _structure_files(path)
+  stems = {stem for _, stem in structures}
+  for file, stem in structures:
     if _PASS.fullmatch(stem):
       continue
-    one = _prediction(file, stem, names)
-    ranked = _RANKED.fullmatch(stem)
-    preference = (ranked is not None and ranked['kind'] == 'relaxed', *_preference(file))
+    before = stem.removesuffix(_RELAXED)  # as `alphafold-jax relax` calls it beside its start
+    ranked, is_relaxed = _RANKED.fullmatch(stem), before != stem and before in stems
+    one = _prediction(file, before if is_relaxed else stem, names)
+    preference = (is_relaxed or (ranked is not None and ranked['kind'] == 'relaxed'), *_preference(file))
     if (one.id, one.rank) not in best or preference > best[one.id, one.rank][0]:
       best[one.id, one.rank] = preference, one
   jobs = {job for job, rank in best if rank is not None}
@@ -179,7 +184,8 @@ def _left_out(path: Path, taken: Iterable[Path]) -> list[str]:
   rest = [name for name in rest if not _PASS.fullmatch(name.split('.')[0])]
   if not rest:
     return []
-  return [f'{path}: of files of one name mmCIF is taken before PDB, plain ones before packed; left out: {listed(rest)}']
+  rule = 'of files of one name the relaxed is taken, mmCIF is taken before PDB, plain ones before packed'
+  return [f'{path}: {rule}; left out: {listed(rest)}']
 
 
 def _structure_files(path: Path) -> list[tuple[Path, str]]:

@@ -73,15 +73,20 @@ class Relaxed:
   def told(self) -> str:
     """How it went, in a line."""
     of = self.record
-    before, after = of['violating_residues_before'], int(of['remaining_violations_count'])
+    out = of['violating_residues_before'], int(of['remaining_violations_count'])
     clashes = of['violations_before']['clashes'], of['violations_after']['clashes']
     return (
-      f'{of["energy_before"]:,.0f} -> {of["energy_after"]:,.0f} kcal/mol, violating residues {before} -> {after}, '
-      f'clashes {clashes[0]} -> {clashes[1]}, moved {of["rmsd_heavy_atoms"]:.2f} Å, {of["seconds"]:.0f} s on '
-      f'{of["platform"]}'
+      f'{_energy(of["energy_before"])} -> {_energy(of["energy_after"])} kcal/mol, '
+      f'violating residues {out[0]} -> {out[1]}, clashes {clashes[0]} -> {clashes[1]}, '
+      f'moved {of["rmsd_heavy_atoms"]:.2f} Å, {of["seconds"]:.0f} s on {of["platform"]}'
     )
 
   __repr__ = one_line
+
+
+def _energy(value: float) -> str:
+  """'-9,130', or '1.7e+19' where atoms lie on top of one another."""
+  return f'{value:,.0f}' if abs(value) < 1e7 else f'{value:.1e}'
 
 
 def check_installed() -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alphafold_jax.output import files
+from alphafold_jax.output import files, page
 from alphafold_jax.runs.files.records import shown
 from alphafold_jax.runs.files.report import (
   DONE,
@@ -103,7 +103,11 @@ def _failures_table(summary: Summary, live: bool) -> 'Table':
   grid.add_column('At', no_wrap=True)
   grid.add_column('Why', overflow='fold')
   for failure in summary.failures[: _MAX_ROWS // 3]:
-    grid.add_row(failure.job, failure.model or failure.stage, Text(f'{failure.error}: {failure.message}'))
+    grid.add_row(
+      failure.job,
+      failure.model if failure.model and failure.stage == 'predict' else failure.stage,
+      Text(f'{failure.error}: {failure.message}'),
+    )
   if len(summary.failures) > _MAX_ROWS // 3:
     grid.add_row('...', '', f'{len(summary.failures) - _MAX_ROWS // 3} more, see {summary.path(FAILURES).name}')
   return grid
@@ -118,6 +122,8 @@ def _closing_lines(summary: Summary) -> Iterator[str]:
     yield f'of other shards, {_counted(others)}'
   if any(outcome.predictions for outcome in summary.outcomes):
     yield f'Best structures: {_best_structures(summary)}; all scores: {summary.out / SUMMARY}'
+    if (overview := summary.out / page.INDEX).is_file():
+      yield f'To look at them: {overview}'
   if summary.failures:
     yield f'Failures: {summary.path(FAILURES)}; the same command tries them again and keeps what is done.'
 
