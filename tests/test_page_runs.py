@@ -25,7 +25,7 @@ def links(path):
 def test_each_protein_has_a_page_and_the_overview_leads_to_it(tmp_path, monkeypatch):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE, q=OTHER, bad='MK1!'), tmp_path / 'out'
   assert predict(source, out, *FLAGS, '--skip-output', 'report') == 1
-  assert not list(out.glob('*.html'))
+  assert not list(out.glob('*.html')) and 'To look at' not in (out / 'log.txt').read_text()
   computed = count_predictions(monkeypatch)
   assert predict(source, out, *FLAGS) == 1 and not computed  # the new files of earlier results
   assert {path.name for path in out.glob('*.html')} == {'p.html', 'q.html', page.INDEX} and page.VIEWER not in names(
@@ -34,6 +34,7 @@ def test_each_protein_has_a_page_and_the_overview_leads_to_it(tmp_path, monkeypa
   assert {'p.html', 'q.html', 'summary.csv', 'config.json', 'cite.bibtex', 'failures.json', 'log.txt'} == links(
     out / page.INDEX
   )
+  assert f'To look at them: {out / page.INDEX}' in (out / 'log.txt').read_text()
   text = (out / page.INDEX).read_text()
   assert 'RANDOM WEIGHTS: NOT A PREDICTION' in text and 'failed' in text
   assert links(out / 'p.html') <= names(out) and {'p.a3m', page.INDEX} <= links(out / 'p.html')
