@@ -108,7 +108,9 @@ def test_every_file_says_what_made_it(finished):
   assert len(texts) == 15  # 2 x (3 PDB, mmCIF, scores), PAE, config.json and these
   assert not [name for name, text in texts.items() if NOTE not in text]
   assert f'Predictions ({NOTE})' in texts['log.txt'].splitlines()
-  assert texts['log.txt'].splitlines()[-3].startswith(f'{NOTE}. ')
+  closing = texts['log.txt'].splitlines()
+  done = next(row for row, line in enumerate(closing) if line.startswith('1 protein: 1 done.'))
+  assert closing[done - 1].startswith(f'{NOTE}. ')
 
 
 def test_scores_hold_confidence_and_aligned_error(finished):
