@@ -44,6 +44,7 @@ TRAIN = [
   'array_record>=0.8; sys_platform != "win32"',  # the training set's file: compressed records at random places
   'grain>=0.2.18',  # examples made ahead by threads
   'orbax-checkpoint>=0.11.20',  # checkpoints
+  'parasail>=1.3.4',  # scores of all pairs of a training set's sequences, by vector instructions
   'tensorboardX>=2.6',  # TensorBoard events without TensorFlow
 ]
 

@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import small_cache
+from Bio.Align import PairwiseAligner, substitution_matrices
 
 from alphafold_jax import cli
+from alphafold_jax.data import alignment
 from alphafold_jax.data.training import homologs, template_finding, template_hits
 from alphafold_jax.data.training.cache import TrainingCache, open_cache
 from alphafold_jax.data.training.template_finding import TemplateFinder, find_templates
@@ -118,6 +120,17 @@ def test_near_relatives_do_not_crowd_out_far_ones(monkeypatch):
   found = TemplateFinder(sequences, range(1, 5)).hits(0)
   assert [hit.chain for hit in found] == [1, 3, 4]
   assert found[0].identity > 0.95 > found[1].identity > 0.4 > found[2].identity
+
+
+def test_scores_are_those_of_biopythons_alignments():
+  rng = np.random.default_rng(0)
+  sequences = [HBA, HBB, MYO, 'X' * 9, 'W', 'GG', 'W' * 3_000]  # the last scores more than 16 bits hold
+  sequences += [small_cache.random_sequence(rng, length) for length in (7, 33, 150, 420)]
+  aligner = PairwiseAligner(mode='global', substitution_matrix=substitution_matrices.load('BLOSUM62'))
+  aligner.open_gap_score, aligner.extend_gap_score, aligner.end_gap_score = -11, -1, 0
+  for query in sequences:
+    expected = [aligner.score(query, other) for other in sequences]
+    assert alignment.scores(query, sequences).tolist() == expected
 
 
 def test_what_chance_would_score_is_no_hit(monkeypatch):

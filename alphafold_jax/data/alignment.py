@@ -13,11 +13,12 @@ import dataclasses
 import functools
 import re
 import string
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from alphafold_jax import installed
 from alphafold_jax.arguments import wrong
 from alphafold_jax.constants import residues
 from alphafold_jax.data import chain_table, symbols
@@ -33,6 +34,7 @@ _NO_LETTER = re.compile('[^A-Za-z]')
 _CONSENSUS = re.compile(r'(.*[_|.-])?consensus(/\d+-\d+)?', re.IGNORECASE)  # as HH-suite and alignment viewers name it
 _NO_COLUMN = str.maketrans('', '', string.ascii_lowercase + '.')
 
+_OPEN_GAP, _EXTEND_GAP = -11, -1  # of alignments of two sequences, as BLAST has them with BLOSUM62
 _TOKENS = np.full(256, residues.UNKNOWN, np.int32)
 _TOKENS[[ord(letter) for letter in residues.LETTER_TO_TOKEN]] = list(residues.LETTER_TO_TOKEN.values())
 
@@ -276,9 +278,19 @@ def paired(row: str, other: str) -> Iterator[tuple[int, int]]:
     i, j = i + (a != '-'), j + (b != '-')
 
 
-def score(query: str, template: str) -> float:
-  """The score of the best alignment of two sequences of canonical letters; quicker than the alignment itself."""
-  return _aligner().score(query, template)
+def scores(query: str, others: Sequence[str]) -> np.ndarray:  # [num] int
+  """The scores of the best alignments of a sequence, as `align` has them, to each of others; all of canonical letters.
+
+  By vector instructions, so that a training set can be aligned to itself.
+
+  Raises:
+    InputError: parasail is not installed.
+  """
+  parasail = installed.module('parasail', 'train', InputError)  # only training sets align all to all
+  profile = parasail.profile_create_32(query, parasail.blosum62)
+  align = parasail.sg_striped_profile_32  # gaps at the ends are free; 32 bits hold the score of any two proteins
+  found = np.array([align(profile, other, -_OPEN_GAP, -_EXTEND_GAP).score for other in others], int)
+  return np.maximum(found, 0)  # to align no residue is an alignment too
 
 
 def canonical(sequence: str) -> str:
@@ -299,6 +311,6 @@ def _aligner() -> Any:
 
   aligner = PairwiseAligner(mode='global')
   aligner.substitution_matrix = substitution_matrices.load('BLOSUM62')
-  aligner.open_gap_score, aligner.extend_gap_score = -11, -1
+  aligner.open_gap_score, aligner.extend_gap_score = _OPEN_GAP, _EXTEND_GAP
   aligner.end_gap_score = 0
   return aligner

@@ -73,7 +73,7 @@ class TemplateFinder:
     own = self._sequences[query]
     near = self._candidates[self._words.nearest(own, _MOST_ALIGNED)].tolist()
     near = [i for i in near if self._sequences[i] not in own and own not in self._sequences[i]]
-    scores = np.array([alignment.score(own, self._sequences[i]) for i in near])
+    scores = alignment.scores(own, [self._sequences[i] for i in near])
     expected = _K * len(own) * self._num_res * np.exp(-_LAMBDA * scores)
     found: list[ChainHit] = []
     room = [_KEPT] * len(_BANDS)
