@@ -184,6 +184,28 @@ def test_an_openmm_that_cannot_be_loaded_is_told_with_the_remedy(tmp_path, monke
     worker.relaxed(tmp_path / 'x.pdb', relaxation.protocol('fast'), ['CPU'])
 
 
+def test_a_broken_openmm_is_met_before_anything_is_predicted(tmp_path, monkeypatch, capsys):
+  package = tmp_path / 'packages' / 'openmm'
+  package.mkdir(parents=True)
+  (package / '__init__.py').write_text('raise ImportError("libOpenMM.so: wrong ELF class")\n')
+  monkeypatch.setenv('PYTHONPATH', str(package.parent))
+  for command in (['predict', 'no.fasta', tmp_path / 'out', '--amber'], ['relax', 'no.pdb', tmp_path / 'out']):
+    assert cli.main([str(part) for part in command]) == 2
+    shown = capsys.readouterr().err
+    assert 'cannot be loaded (ImportError: libOpenMM.so: wrong ELF class); run `pip' in shown
+  assert not (tmp_path / 'out').exists()
+  (package / '__init__.py').write_text('import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n')
+  with pytest.raises(InputError, match='a process that loads them was ended by SIGSEGV.*relax.* anew'):
+    relaxation.check_installed(tried=True)
+
+
+def test_an_openmm_without_its_platforms_is_broken(tmp_path, monkeypatch):
+  relaxation.check_installed(tried=True)  # that of this machine is whole
+  monkeypatch.setenv('OPENMM_PLUGIN_DIR', str(tmp_path))
+  with pytest.raises(InputError, match=f'its platform CPU cannot be loaded .nothing is in {tmp_path}.; run `pip'):
+    relaxation.check_installed(tried=True)
+
+
 def test_a_time_limit_ends_what_never_ends(tmp_path):
   with pytest.raises(ResourceError, match='x.pdb: not relaxed within 0.01 s; allow more time'):
     relaxation.relax(tmp_path / 'x.pdb', time_limit=0.01)

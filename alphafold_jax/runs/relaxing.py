@@ -27,9 +27,9 @@ class _ToRelax(NamedTuple):
 
 
 def check(options: Options) -> None:
-  """Refuses a run that is to relax where OpenMM is missing, before hours are spent: InputError with the remedy."""
+  """Refuses a run that is to relax where OpenMM is missing or broken, before hours are spent: InputError."""
   if options.num_relax != 0:
-    check_installed()
+    check_installed(tried=True)
 
 
 def relax_predictions(out: Path, ledger: Ledger, plan: RelaxPlan, count: int | None) -> None:
