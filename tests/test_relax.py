@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is relaxed and what is refused, names and records, time limits; without a force field."""
 
+import functools
 import gzip
 import importlib
 import importlib.util
 import json
+import re
 import sys
 
 import gemmi
@@ -204,6 +206,27 @@ def test_an_openmm_without_its_platforms_is_broken(tmp_path, monkeypatch):
   monkeypatch.setenv('OPENMM_PLUGIN_DIR', str(tmp_path))
   with pytest.raises(InputError, match=f'its platform CPU cannot be loaded .nothing is in {tmp_path}.; run `pip'):
     relaxation.check_installed(tried=True)
+
+
+@pytest.mark.parametrize(
+  ('flag', 'value', 'rule'),
+  [
+    ('--relax-max-iterations', '-1', 'must be a whole number; 0 is no limit'),
+    ('--relax-tolerance', '0.0', 'must be more than 0 kcal/mol/Å'),
+    ('--relax-stiffness', '-1.0', 'must be 0 kcal/mol/Å² or more'),
+    ('--relax-max-outer-iterations', '0', 'must be a whole number, 1 or more'),
+    ('--relax-time-limit', '0.0', 'must be more than 0 seconds'),
+    ('--relax-workers', '0', 'must be 1 or more'),
+  ],
+)
+def test_a_wrong_number_is_told_by_its_flag_and_to_programs_by_its_field(tmp_path, capsys, flag, value, rule):
+  for command in (['predict', 'no.fasta', '--amber'], ['relax', 'no.pdb']):
+    assert cli.main([*command[:2], str(tmp_path / 'out'), *command[2:], flag, value]) == 2
+    assert f'error: {flag} {value}: {rule}' in capsys.readouterr().err
+  field = flag.removeprefix('--relax-').replace('-', '_')
+  kind = relaxing.RelaxPlan if field in ('time_limit', 'workers') else functools.partial(relaxation.protocol, 'fast')
+  with pytest.raises(InputError, match=f'^{field}={value}: {re.escape(rule)}'):
+    kind(**{field: float(value) if '.' in value else int(value)})
 
 
 def test_a_time_limit_ends_what_never_ends(tmp_path):

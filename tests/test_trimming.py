@@ -388,7 +388,7 @@ def test_of_a_results_folder_the_best_model_of_each_protein_is_trimmed(tmp_path,
   ('arguments', 'message'),
   [
     (['out'], 'out: give FILES and OUT'),
-    (['p.pdb', 'out', '--min-plddt', '170'], 'min_plddt=170.0: must be a number from 0 to 100'),
+    (['p.pdb', 'out', '--min-plddt', '170'], '--min-plddt 170.0: must be a number from 0 to 100'),
     (['p.pdb', 'out', '--domains', 'phenx'], 'did you mean phenix?'),
     (['p.pdb', 'q.pdb', 'out', '--pae', 'x.json'], '--pae x.json: the PAE of one structure, but there are 2'),
   ],
