@@ -153,6 +153,15 @@ def test_a_jump_in_the_numbers_ends_a_stretch(tmp_path):
   assert why(trimmed) == [KEPT] * 14 + [SHORT] * 4 and str(trimmed.domains[0].stretches[0]) == 'A 1-13'
 
 
+def test_of_many_ranges_the_screen_shows_the_first_and_the_json_all(tmp_path, capsys):
+  path = structure(tmp_path / 'p.pdb', ([90] * 6 + [50] * 2) * 12)
+  assert cli.main(['trim', str(path), str(tmp_path)]) == 0
+  shown = capsys.readouterr().out
+  assert 'A 1-6, A 9-14, ' in shown and 'A 57-62 and 4 more\n' in shown and 'A 65-70' not in shown
+  (domain,) = json.loads((tmp_path / 'p_trim.json').read_text())['domains']
+  assert domain['ranges'] == [f'A {8 * i + 1}-{8 * i + 6}' for i in range(12)]
+
+
 def test_without_a_pae_each_chain_is_a_domain_and_that_is_said(tmp_path):
   trimmed = trimming.trim(structure(tmp_path / 'p.pdb', [[90] * 12, [80] * 11], chain=['A', 'B']))
   assert [len(domain.residues) for domain in trimmed.domains] == [12, 11]
