@@ -14,6 +14,7 @@ from typing import Any
 
 from alphafold_jax.output.drawing import colour_map
 from alphafold_jax.output.plots import PLDDT_BANDS
+from alphafold_jax.version import __version__
 
 PAE_COLOURS, IDENTITY_COLOURS = 'Greens_r', 'viridis'
 
@@ -113,6 +114,19 @@ def policy(scripts: Iterable[str], **others: str) -> str:
   rules |= {name.replace('_', '-'): sources for name, sources in others.items()}
   rules |= {'base-uri': "'none'", 'form-action': "'none'"}
   return escaped('; '.join(f'{name} {sources}' for name, sources in rules.items()))
+
+
+def document(body: str, *, title: str, policy: str, **parts: str) -> str:
+  """A whole page: the frame that all have, around a body.
+
+  Args:
+    body: its template.
+    title: HTML.
+    policy: from `policy`.
+    **parts: of the body, HTML.
+  """
+  shared = {'title': title, 'program': f'alphafold_jax {__version__}'}
+  return filled('frame.html', **shared, policy=policy, style=style(), body=filled(body, **shared, **parts))
 
 
 def filled(template: str, **parts: str) -> str:

@@ -51,12 +51,10 @@ def render(report: Report) -> str:
   viewer_from = ["'self'", 'file:'] if origin.viewer else [markup.digest(viewer.code())]
   files, alignment = _files(report.files, origin), _depth(report.msa_tokens)
   has_interfaces = any(model['interfaces'] for model in facts['models'])
-  return markup.filled(
+  return markup.document(
     'page.html',
     policy=markup.policy([markup.digest(script), *viewer_from], img_src='data: blob:', worker_src='blob:'),
-    program=f'alphafold_jax {__version__}',
-    style=markup.style(),
-    name=escaped(best.name),
+    title=escaped(best.name),
     up=linked(origin.overview, 'All proteins of this run') if origin.overview else '',
     notes=markup.notes(dict.fromkeys(note for one in report.predictions for note in one.notes)),
     summary=escaped(_summary(best)),
