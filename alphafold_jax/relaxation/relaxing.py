@@ -23,6 +23,7 @@ from alphafold_jax.output.record import PredictionRecord
 from alphafold_jax.relaxation import engine, protocols
 from alphafold_jax.relaxation.forms import MMCIF, PDB
 from alphafold_jax.relaxation.protocols import OFFICIAL, Protocol
+from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
 MAX_SECONDS = 3600.0  # of one structure, where nobody says otherwise
@@ -75,6 +76,15 @@ class Relaxed:
       f'{_energy(of["energy_before"])} -> {_energy(of["energy_after"])} kcal/mol, '
       f'violating residues {out[0]} -> {out[1]}, clashes {clashes[0]} -> {clashes[1]}, '
       f'moved {of["rmsd_heavy_atoms"]:.2f} Å, {of["seconds"]:.0f} s on {of["platform"]}'
+    )
+
+  @property
+  def how(self) -> str:
+    """How it was made, in a line: protocol, force field, engine, rounds."""
+    of, by = self.record, protocols.from_json(self.record['protocol'])
+    rounds = f'{number(len(of["rounds"]), "round")} of at most {by.max_outer_iterations}'
+    return (
+      f'{by.name} protocol: {by.said}; {rounds}; OpenMM {of["openmm"]}, pdbfixer {of["pdbfixer"]}, {of["platform"]}'
     )
 
   __repr__ = one_line

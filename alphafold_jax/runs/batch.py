@@ -129,7 +129,7 @@ class _Run:
           files.write_citations(self.out, self.options, True in self.found.kinds)
           relaxing.relax_predictions(self.out, self.ledger, self.options.relax, self.options.num_relax)
         elif pending:
-          files.forget_relax_metrics(self.out)
+          files.renew_relax_metrics(self.out)
       complete = True
     finally:
       self.summary.seconds = time.monotonic() - started

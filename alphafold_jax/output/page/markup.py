@@ -48,6 +48,9 @@ def terms(pairs: Mapping[str, str]) -> str:
   return f'<dl>{rows}</dl>' if rows else ''
 
 
+TERM = re.compile('<dt>(.*?)</dt><dd>(.*?)</dd>', re.DOTALL)  # of `terms`
+
+
 def table(label: str, heading: Sequence[str], rows: Iterable[Sequence[str]], table_id: str) -> str:
   """A table that scrolls sideways where it is too wide.
 
