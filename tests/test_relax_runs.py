@@ -2,6 +2,7 @@
 """Relaxation at the end of a run: it depends on the predictions, and they never on it."""
 
 import dataclasses
+import re
 import zipfile
 
 import gemmi
@@ -136,6 +137,26 @@ def test_of_two_protocols_the_last_stays(tmp_path, relaxed):
   (out / 'p.html').unlink()
   assert predict(source, out, *PAGED) == 0 and len(relaxed) == 2
   assert load_json(out / RECORD)['protocol']['name'] == 'official'
+
+
+def test_the_closing_lines_count_what_was_relaxed(tmp_path, relaxed, monkeypatch, capsys):
+  def closing():
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line.split() for line in lines if re.match('p +1 +model_1_ptm', line))
+    said = next((line for line in lines if line.startswith('Relaxed: ')), None)
+    return said, int(row[row.index('s') + 1])  # behind the seconds: the number of files
+
+  source, out, metrics = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', folder.METRICS
+  assert predict(source, out, *ALONE, '--num-seeds', '2') == 0
+  said, alone = closing()
+  assert said is None
+  assert predict(source, out, *ALONE, '--num-seeds', '2', '--num-relax', '1') == 0
+  assert closing() == (f'Relaxed: 1 of 1 prediction; 1 left unrelaxed; energies: {out / metrics}', alone + 2)
+  assert predict(source, out, *ALONE, '--num-seeds', '2', '--amber') == 0
+  assert closing() == (f'Relaxed: 2 of 2 predictions, 1 of them earlier; energies: {out / metrics}', alone + 4)
+  monkeypatch.setattr(stage, 'relax_all', lambda paths, plan, ended: ended(0, ResourceError('no')))
+  assert predict(source, out, *ALONE, '--num-seeds', '3', '--amber') == 1
+  assert closing()[0] == f'Relaxed: 2 of 3 predictions, 2 of them earlier; 1 failed; energies: {out / metrics}'
 
 
 def test_what_cannot_be_relaxed_is_a_failure_and_the_predictions_stay(tmp_path, broken, capsys):
