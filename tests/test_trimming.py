@@ -319,7 +319,6 @@ def test_the_picture_shows_each_domain_in_its_colour(tmp_path):
     shown = {colour for _, colour in picture.draw(trimmed, dpi=72).getcolors(1 << 20)}
     for domain in trimmed.domains:
       assert tuple(bytes.fromhex(picture._colour(domain)[1:])) in shown
-  assert picture._shrunk(np.zeros((1500, 1500), np.float32)).shape == (1000, 1000)
 
 
 def test_the_reasons_name_every_number_and_its_source(linked):
