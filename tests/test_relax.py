@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is relaxed and what is refused, names and records, time limits; without a force field."""
 
+import dataclasses
 import functools
 import gzip
 import importlib
@@ -16,7 +17,7 @@ import small_structures
 
 from alphafold_jax import cli, relaxation
 from alphafold_jax.errors import InputError, ResourceError
-from alphafold_jax.relaxation import folder, minimising, relaxing, starting, worker
+from alphafold_jax.relaxation import folder, minimising, protocols, relaxing, starting, worker
 
 
 @pytest.fixture
@@ -156,6 +157,20 @@ def test_protocols_are_the_published_numbers():
       relaxation.protocol('official', **wrong)
   with pytest.raises(InputError, match='choose one of official, fast'):
     relaxation.protocol('slow')
+
+
+def test_a_protocol_says_its_numbers():
+  official, fast = (relaxation.protocol(name) for name in ('official', 'fast'))
+  assert official.said == (
+    'force field amber99sb, all pairs in vacuum; restraints of 10 kcal/mol/Å²; to a force of 2.39 kcal/mol/Å, at most '
+    '2,000 steps'
+  )
+  assert 'protein.ff14SB, pairs within 10 Å, beyond them the reaction field of water' in fast.said
+  assert 'restraints of 2, then 14 kcal/mol/Å²' in fast.said and 'at most 500 steps' in fast.said
+  other = relaxation.protocol('fast', implicit_solvent=True, max_iterations=0, stiffness=5.0)
+  assert 'pairs within 10 Å in the implicit solvent OBC2; restraints of 1, then 7 ' in other.said
+  assert other.said.endswith(', no limit of steps')
+  assert protocols.from_json(json.loads(json.dumps(dataclasses.asdict(other)))) == other
 
 
 def test_without_openmm_nothing_begins(tmp_path, monkeypatch, capsys):

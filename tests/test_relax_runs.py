@@ -23,7 +23,7 @@ PAGED = tuple(one.replace('report,', '') for one in ALONE)
 TAG = record.tag('model_1_ptm', 0, 1)
 STRUCTURE, RECORD = f'p_relaxed_{TAG}.pdb', f'p_relax_{TAG}.json'
 HOW = (
-  'force field amber99sb in vacuum, all pairs; restraints of 10 kcal/mol/Å²; to a force of 2.39 kcal/mol/Å, at most '
+  'force field amber99sb, all pairs in vacuum; restraints of 10 kcal/mol/Å²; to a force of 2.39 kcal/mol/Å, at most '
   '2,000 steps; 1 round of at most 3; OpenMM 8.2, pdbfixer 1.9, CPU'
 )
 

@@ -27,14 +27,17 @@ class Protocol:
 
   @property
   def said(self) -> str:
-    """Its numbers in a line: 'force field amber99sb in vacuum, all pairs; ...'."""
+    """Its numbers in a line: 'force field amber99sb, all pairs in vacuum; ...'."""
     fields = ' and '.join(name.removesuffix('.xml') for name in self.force_field)
-    around = 'in the implicit solvent OBC2' if self.implicit_solvent else 'in vacuum'
     pairs = 'all pairs' if self.cutoff is None else f'pairs within {self.cutoff:g} Å'
+    if self.implicit_solvent:
+      around = f'{pairs} in the implicit solvent OBC2'
+    else:
+      around = f'{pairs} in vacuum' if self.cutoff is None else f'{pairs}, beyond them the reaction field of water'
     springs = ', then '.join(f'{share * self.stiffness:g}' for share in self.ramp)
     steps = f'at most {self.max_iterations:,} steps' if self.max_iterations else 'no limit of steps'
     return (
-      f'force field {fields} {around}, {pairs}; restraints of {springs} kcal/mol/Å²; to a force of '
+      f'force field {fields}, {around}; restraints of {springs} kcal/mol/Å²; to a force of '
       f'{self.tolerance:g} kcal/mol/Å, {steps}'
     )
 
