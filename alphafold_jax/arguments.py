@@ -7,12 +7,15 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from alphafold_jax.errors import InputError
-from alphafold_jax.one_line import brief
+from alphafold_jax.one_line import brief, cut
 
 
 def wrong(name: str, value: Any, rule: str) -> InputError:
   """The error to raise: "num_recycle='3': must be a whole number, 0 or more"."""
-  return InputError(f'{name}={brief(value)}: {rule}')
+  is_plain = isinstance(value, list | tuple) and all(isinstance(one, str | int | float) for one in value)
+  error = InputError(f'{name}={cut(repr(value)) if is_plain else brief(value)}: {rule}')
+  error.argument = name
+  return error
 
 
 def is_whole(value: Any, least: int, most: float = math.inf) -> bool:

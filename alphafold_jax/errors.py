@@ -16,6 +16,8 @@ class AlphaFoldError(Exception):
 class InputError(AlphaFoldError, ValueError):
   """A sequence, alignment, template or settings value that cannot be used."""
 
+  argument: str | None = None  # whose value is refused, if the message begins with it: `argument=value: ...`
+
 
 class WeightsError(AlphaFoldError, ValueError):
   """A parameter file that is missing, unreadable, or does not fit the model."""

@@ -9,13 +9,12 @@ import dataclasses
 import hashlib
 import html
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic, folders
-from alphafold_jax.arguments import check_kind, wrong
-from alphafold_jax.notebook import run
+from alphafold_jax.arguments import wrong
+from alphafold_jax.notebook import check_texts, flags_in, run
 from alphafold_jax.output.evaluated import PICTURE, TARGETS
 
 _SHOWN = ('target', 'lddt', 'lddt_ca', 'gdt_ts', 'tm_score', 'ca_rmsd_95', 'mean_plddt', 'dockq', 'status', 'reason')
@@ -33,9 +32,7 @@ class EvaluationForm:
   more_flags: str = ''  # of `alphafold-jax evaluate`
 
   def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      if field.type is str:
-        check_kind(field.name, getattr(self, field.name), str, 'must be text')
+    check_texts(self)
     for name in ('predictions', 'references', *(['pairs'] if self.pairs else [])):
       given = getattr(self, name)
       if not given or not folders.expanded(given).exists():
@@ -44,12 +41,8 @@ class EvaluationForm:
 
   def flags(self) -> list[str]:
     """The flags of `alphafold-jax evaluate`."""
-    try:
-      more = shlex.split(self.more_flags)
-    except ValueError as error:
-      raise wrong('more_flags', self.more_flags, f'not a list of flags ({error})') from None
     pairs = ['--pairs', str(folders.expanded(self.pairs))] if self.pairs else []
-    return [*pairs, *(['--every-rank'] if self.every_rank else []), *more]
+    return [*pairs, *(['--every-rank'] if self.every_rank else []), *flags_in(self.more_flags)]
 
 
 def evaluate(place: Path | str = '.', **form: Any) -> Path:

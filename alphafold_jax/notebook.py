@@ -38,6 +38,21 @@ class RunFailed(AlphaFoldError, RuntimeError):
   """A command of the notebook that did not end well; its own messages say why."""
 
 
+def check_texts(form: Any) -> None:
+  """Raises InputError where a field of a form that is for text holds something else."""
+  for field in dataclasses.fields(form):
+    if field.type is str:
+      check_kind(field.name, getattr(form, field.name), str, 'must be text')
+
+
+def flags_in(more_flags: str) -> list[str]:
+  """The flags that a person wrote into a form, as a shell would part them; InputError: a quote is not closed."""
+  try:
+    return shlex.split(more_flags)
+  except ValueError as error:
+    raise wrong('more_flags', more_flags, f'not a list of flags ({error})') from None
+
+
 @dataclasses.dataclass(frozen=True)
 class Form:
   """The notebook's form as it was filled in, checked."""
@@ -58,9 +73,7 @@ class Form:
   more_flags: str = ''
 
   def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      if field.type is str:
-        check_kind(field.name, getattr(self, field.name), str, 'must be text')
+    check_texts(self)
     if self.msa_mode not in MSA_MODES:
       raise wrong('msa_mode', self.msa_mode, f'choose one of {", ".join(MSA_MODES)}')
     check_whole('num_models', self.num_models, 1, 5)
@@ -116,10 +129,6 @@ class Form:
 
   def flags(self) -> list[str]:
     """The flags of `alphafold-jax predict`."""
-    try:
-      more = shlex.split(self.more_flags)
-    except ValueError as error:
-      raise wrong('more_flags', self.more_flags, f'not a list of flags ({error})') from None
     flags = {'num-models': self.num_models, 'num-recycle': self.num_recycle, 'num-seeds': self.num_seeds}
     return [
       *([] if self.msa_mode == UPLOAD else ['--msa-mode', self.msa_mode]),
@@ -129,7 +138,7 @@ class Form:
       *(text for flag, value in flags.items() if value >= 0 for text in (f'--{flag}', str(value))),
       *(['--rank', self.rank] if self.rank != 'auto' else []),
       *(['--amber', '--num-relax', str(self.num_relax)] if self.num_relax else []),
-      *more,
+      *flags_in(self.more_flags),
     ]
 
   def settings(self) -> dict[str, Any]:

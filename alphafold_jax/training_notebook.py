@@ -9,7 +9,6 @@ import csv
 import dataclasses
 import hashlib
 import os
-import shlex
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from alphafold_jax import atomic, folders
-from alphafold_jax.arguments import check_kind, check_whole, wrong
+from alphafold_jax.arguments import check_whole, wrong
 from alphafold_jax.errors import AlphaFoldError
-from alphafold_jax.notebook import RunFailed, run
+from alphafold_jax.notebook import RunFailed, check_texts, flags_in, run
 from alphafold_jax.transfer import fetch
 from alphafold_jax.weights import shipped
 
@@ -55,9 +54,7 @@ class TrainingForm:
   more_flags: str = ''  # of `alphafold-jax train`
 
   def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      if field.type is str:
-        check_kind(field.name, getattr(self, field.name), str, 'must be text')
+    check_texts(self)
     check_whole('num_chains', self.num_chains, 20, len(_listed('train')))
     for name in ('minutes', 'own_minutes'):
       check_whole(name, getattr(self, name), 1, 10_000)
@@ -69,10 +66,7 @@ class TrainingForm:
 
   def flags(self) -> list[str]:
     """The flags of a person's own."""
-    try:
-      return shlex.split(self.more_flags)
-    except ValueError as error:
-      raise wrong('more_flags', self.more_flags, f'not a list of flags ({error})') from None
+    return flags_in(self.more_flags)
 
 
 @dataclasses.dataclass(frozen=True)

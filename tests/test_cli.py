@@ -253,15 +253,15 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [
-    (['--num-models', '9'], 'num_models=9: must be 1 to 5'),
+    (['--num-models', '9'], '--num-models 9: must be 1 to 5'),
     (['--model-order', '1,1'], 'each at most once'),
     (['--model-type', 'alphafold2', '--rank', 'ptm'], 'give no pTM'),
     (['--model-type', 'alphafold2', '--rank', 'multimer'], 'give no pTM and no ipTM'),
-    (['--ipsae-cutoff', '40'], 'ipsae_cutoff=40.0: must lie between 0 and 32'),
+    (['--ipsae-cutoff', '40'], '--ipsae-cutoff 40.0: must lie between 0 and 32'),
     (['--max-msa', '0:5'], 'such as 512:1024'),
     (['--max-msa', '8:8', '--max-seq', '4'], 'leave out max_seq'),
-    (['--num-recycle', '-1'], 'num_recycle=-1'),
-    (['--random-seed', '-3'], 'random_seed=-3'),
+    (['--num-recycle', '-1'], '--num-recycle -1: must'),
+    (['--random-seed', '-3'], '--random-seed -3: seeds must'),
     (['--stop-at-score', '101'], 'between 0 and 100'),
     (['--skip-output', 'pdb'], 'msa, plots, pae_json'),
     (['--config', 'evoformer.blocks=1'], "no setting 'evoformer.blocks'"),
@@ -270,7 +270,7 @@ def test_a_bare_sequence_is_refused_with_the_choices(tmp_path, capsys):
     (['--config', 'dtype=float16'], 'cannot be changed there'),
     (['--config', 'evoformer.pair.order=("sideways",)'], 'there is no network'),
     (['--kernels', 'fastest'], "kernel 'fastest' is not one of"),
-    (['--devices', '0'], 'num_devices=0: must be a whole number, 1 or more'),
+    (['--devices', '0'], '--devices 0: must be a whole number, 1 or more'),
     (['--custom-template-path', 'nowhere'], 'nowhere: no such file or folder of templates'),
   ],
 )

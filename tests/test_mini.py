@@ -194,7 +194,7 @@ def test_a_file_of_its_parameters_is_known_by_its_name(machine, tmp_path):
 
 
 def test_a_single_model_has_no_order(machine):
-  with pytest.raises(errors.InputError, match='mini is a single model; leave out model_order'):
+  with pytest.raises(errors.InputError, match='mini is a single model; leave this out'):
     runs.Options(model_type='mini', model_order=(3,))
 
 

@@ -543,7 +543,7 @@ def test_pictures_are_drawn_without_loading_matplotlib():
 
 def test_large_pae_is_averaged_over_blocks():
   matrix = np.random.default_rng(0).uniform(0, 30, (2501, 2501))
-  shrunk = plots._shrink(matrix)
+  shrunk = plots.shrunk(matrix)
   assert shrunk.shape == (834, 834)
   assert shrunk[0, 0] == pytest.approx(matrix[:3, :3].mean())
   assert shrunk[-1, -1] == pytest.approx(matrix[2499:, 2499:].mean())

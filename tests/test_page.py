@@ -223,6 +223,18 @@ def test_a_page_names_no_more_models_than_it_holds_and_counts_the_others():
   assert len(facts_of(text)['models']) == MAX_MODELS and '2 further models' in text
 
 
+def test_what_is_relaxed_later_is_linked_and_said_once_whatever_its_name():
+  text, name = page.render(small_pages.of_single()), f'p_{HOSTILE}.pdb'
+  assert not [text for _, text in Elements(text).of('h3') if text.startswith('Relax')]
+  for how in ('slow <protocol>', 'fast'):
+    text = page.with_relaxed(text, [name, 'p.json'], {name: how})
+    found = Elements(text)
+    assert [text for _, text in found.of('dt')].count(name) == [text for _, text in found.of('a')].count(name) == 1
+    assert [text for _, text in found.of('dd')][-1] == how
+  assert HOSTILE not in text and page.with_relaxed(text, [name, 'p.json'], {name: how}) == text
+  assert page.with_relaxed('a page of an earlier version', [name], {name: how}) == 'a page of an earlier version'
+
+
 def test_a_prediction_that_is_not_finite_has_no_page():
   bad = np.full(len(small_pages.recorded().plddt), np.nan)
   one = small_pages.recorded()

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is relaxed and what is refused, names and records, time limits; without a force field."""
 
+import dataclasses
+import functools
 import gzip
 import importlib
 import importlib.util
 import json
+import re
 import sys
 
 import gemmi
@@ -14,7 +17,7 @@ import small_structures
 
 from alphafold_jax import cli, relaxation
 from alphafold_jax.errors import InputError, ResourceError
-from alphafold_jax.relaxation import folder, minimising, relaxing, starting, worker
+from alphafold_jax.relaxation import folder, minimising, protocols, relaxing, starting, worker
 
 
 @pytest.fixture
@@ -156,6 +159,20 @@ def test_protocols_are_the_published_numbers():
     relaxation.protocol('slow')
 
 
+def test_a_protocol_says_its_numbers():
+  official, fast = (relaxation.protocol(name) for name in ('official', 'fast'))
+  assert official.said == (
+    'force field amber99sb, all pairs in vacuum; restraints of 10 kcal/mol/Å²; to a force of 2.39 kcal/mol/Å, at most '
+    '2,000 steps'
+  )
+  assert 'protein.ff14SB, pairs within 10 Å, beyond them the reaction field of water' in fast.said
+  assert 'restraints of 2, then 14 kcal/mol/Å²' in fast.said and 'at most 500 steps' in fast.said
+  other = relaxation.protocol('fast', implicit_solvent=True, max_iterations=0, stiffness=5.0)
+  assert 'pairs within 10 Å in the implicit solvent OBC2; restraints of 1, then 7 ' in other.said
+  assert other.said.endswith(', no limit of steps')
+  assert protocols.from_json(json.loads(json.dumps(dataclasses.asdict(other)))) == other
+
+
 def test_without_openmm_nothing_begins(tmp_path, monkeypatch, capsys):
   find = importlib.util.find_spec
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *rest: None if name == 'openmm' else find(name, *rest))
@@ -182,6 +199,49 @@ def test_an_openmm_that_cannot_be_loaded_is_told_with_the_remedy(tmp_path, monke
   monkeypatch.setattr(importlib, 'import_module', broken)
   with pytest.raises(ResourceError, match='openmm is installed, but cannot be loaded .*ELF class.*relax.* anew'):
     worker.relaxed(tmp_path / 'x.pdb', relaxation.protocol('fast'), ['CPU'])
+
+
+def test_a_broken_openmm_is_met_before_anything_is_predicted(tmp_path, monkeypatch, capsys):
+  package = tmp_path / 'packages' / 'openmm'
+  package.mkdir(parents=True)
+  (package / '__init__.py').write_text('raise ImportError("libOpenMM.so: wrong ELF class")\n')
+  monkeypatch.setenv('PYTHONPATH', str(package.parent))
+  for command in (['predict', 'no.fasta', tmp_path / 'out', '--amber'], ['relax', 'no.pdb', tmp_path / 'out']):
+    assert cli.main([str(part) for part in command]) == 2
+    shown = capsys.readouterr().err
+    assert 'cannot be loaded (ImportError: libOpenMM.so: wrong ELF class); run `pip' in shown
+  assert not (tmp_path / 'out').exists()
+  (package / '__init__.py').write_text('import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n')
+  with pytest.raises(InputError, match='a process that loads them was ended by SIGSEGV.*relax.* anew'):
+    relaxation.check_installed(tried=True)
+
+
+def test_an_openmm_without_its_platforms_is_broken(tmp_path, monkeypatch):
+  relaxation.check_installed(tried=True)  # that of this machine is whole
+  monkeypatch.setenv('OPENMM_PLUGIN_DIR', str(tmp_path))
+  with pytest.raises(InputError, match=f'its platform CPU cannot be loaded .nothing is in {tmp_path}.; run `pip'):
+    relaxation.check_installed(tried=True)
+
+
+@pytest.mark.parametrize(
+  ('flag', 'value', 'rule'),
+  [
+    ('--relax-max-iterations', '-1', 'must be a whole number; 0 is no limit'),
+    ('--relax-tolerance', '0.0', 'must be more than 0 kcal/mol/Å'),
+    ('--relax-stiffness', '-1.0', 'must be 0 kcal/mol/Å² or more'),
+    ('--relax-max-outer-iterations', '0', 'must be a whole number, 1 or more'),
+    ('--relax-time-limit', '0.0', 'must be more than 0 seconds'),
+    ('--relax-workers', '0', 'must be 1 or more'),
+  ],
+)
+def test_a_wrong_number_is_told_by_its_flag_and_to_programs_by_its_field(tmp_path, capsys, flag, value, rule):
+  for command in (['predict', 'no.fasta', '--amber'], ['relax', 'no.pdb']):
+    assert cli.main([*command[:2], str(tmp_path / 'out'), *command[2:], flag, value]) == 2
+    assert f'error: {flag} {value}: {rule}' in capsys.readouterr().err
+  field = flag.removeprefix('--relax-').replace('-', '_')
+  kind = relaxing.RelaxPlan if field in ('time_limit', 'workers') else functools.partial(relaxation.protocol, 'fast')
+  with pytest.raises(InputError, match=f'^{field}={value}: {re.escape(rule)}'):
+    kind(**{field: float(value) if '.' in value else int(value)})
 
 
 def test_a_time_limit_ends_what_never_ends(tmp_path):

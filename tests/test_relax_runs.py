@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relaxation at the end of a run: it depends on the predictions, and they never on it."""
 
+import dataclasses
+import re
+import zipfile
+
 import gemmi
 import numpy as np
 import pytest
@@ -18,10 +22,20 @@ pytestmark = pytest.mark.slow
 PAGED = tuple(one.replace('report,', '') for one in ALONE)
 TAG = record.tag('model_1_ptm', 0, 1)
 STRUCTURE, RECORD = f'p_relaxed_{TAG}.pdb', f'p_relax_{TAG}.json'
+HOW = (
+  'force field amber99sb, all pairs in vacuum; restraints of 10 kcal/mol/Å²; to a force of 2.39 kcal/mol/Å, at most '
+  '2,000 steps; 1 round of at most 3; OpenMM 8.2, pdbfixer 1.9, CPU'
+)
 
 
 @pytest.fixture
-def relaxed(monkeypatch):
+def installed(monkeypatch):
+  """Does not look for OpenMM."""
+  monkeypatch.setattr(stage, 'check_installed', lambda *, tried: None)
+
+
+@pytest.fixture
+def relaxed(monkeypatch, installed):
   """Puts what is unrelaxed in the place of what is relaxed; a list of what was asked for, by name."""
   asked = []
 
@@ -36,6 +50,7 @@ def relaxed(monkeypatch):
       }
       facts |= {'violating_residues_before': 0, 'violations_before': {'clashes': 0}, 'violations_after': {'clashes': 0}}
       facts |= {'rmsd_heavy_atoms': 0.1, 'seconds': 1.0, 'platform': 'CPU', 'notes': []}
+      facts |= {'protocol': dataclasses.asdict(plan.protocol), 'rounds': [{}], 'openmm': '8.2', 'pdbfixer': '1.9'}
       ended(i, relaxation.Relaxed(path.read_text(), '.pdb', facts))
 
   monkeypatch.setattr(stage, 'relax_all', relax_all)
@@ -43,7 +58,7 @@ def relaxed(monkeypatch):
 
 
 @pytest.fixture
-def broken(monkeypatch):
+def broken(monkeypatch, installed):
   """Nothing can be relaxed."""
 
   def relax_all(paths, plan, ended):
@@ -73,9 +88,75 @@ def test_the_best_are_relaxed_kept_and_relaxed_no_second_time(tmp_path, relaxed,
   assert {name for name in names(out) if '_relaxed_' in name} == ranked and len(ranked) == 2
   for name in ranked:
     assert (out / name).read_text() == (out / name.replace('_relaxed_', '_unrelaxed_')).read_text()
-  # a run that relaxes nothing leaves none under ranks that are not theirs any more
+  # so it does in a run that relaxes nothing, and the third stays as it is
   assert predict(source, out, *ALONE, '--num-seeds', '3') == 0
-  assert not [name for name in names(out) if '_relaxed_' in name] and folder.METRICS not in names(out)
+  moved = [name for name in names(out) if '_relaxed_' in name]
+  assert len(moved) == 2 and {name.removesuffix('.pdb') for name in moved} == load_json(out / folder.METRICS).keys()
+  for name in moved:
+    assert (out / name).read_text() == (out / name.replace('_relaxed_', '_unrelaxed_')).read_text()
+
+
+@pytest.mark.parametrize('packed', [(), ('--zip',)])
+def test_files_made_anew_without_relaxation_keep_what_was_relaxed(tmp_path, relaxed, packed, capsys):
+  def texts():
+    if not packed:
+      return {name: (out / name).read_bytes() for name in names(out)}
+    with zipfile.ZipFile(out / 'p.result.zip') as archive:
+      return {name: archive.read(name) for name in archive.namelist()}
+
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  assert predict(source, out, *PAGED, '--num-seeds', '2', '--amber', *packed) == 0
+  before, metrics = texts(), (out / folder.METRICS).read_bytes()
+  (out / ('p.result.zip' if packed else 'p.html')).unlink()
+  capsys.readouterr()
+  assert predict(source, out, *PAGED, '--num-seeds', '2', *packed) == 0 and len(relaxed) == 2
+  assert 'removed' not in capsys.readouterr().out and (out / folder.METRICS).read_bytes() == metrics
+  of_relaxation = {name for name in before if '_relax' in name} - {folder.METRICS}
+  after = texts()
+  assert len(of_relaxation) == 4 and {name: before[name] for name in of_relaxation}.items() <= after.items()
+  assert all(after['p.html'].decode().count(f'href="./{name}"') == 1 for name in of_relaxation)
+
+
+def test_what_was_relaxed_of_other_predictions_goes_for_the_true_reason(tmp_path, relaxed, capsys):
+  out = tmp_path / 'out'
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *ALONE, '--amber') == 0
+  capsys.readouterr()
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE[::-1]), out, *ALONE) == 0
+  shown = ' '.join(capsys.readouterr().out.split())
+  assert 'of an earlier run of another sequence, alignment or templates' in shown and '--amber' not in shown
+  assert not [name for name in names(out) if '_relax' in name]
+  # the other protein again: its predictions are computed anew, and are those that were relaxed
+  assert predict(fasta(tmp_path / 'p.fasta', p=SEQUENCE), out, *ALONE) == 0
+  assert {STRUCTURE, RECORD} <= names(out) and len(relaxed) == 1
+
+
+def test_of_two_protocols_the_last_stays(tmp_path, relaxed):
+  source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
+  for protocol in ('official', 'fast', 'official'):
+    assert predict(source, out, *PAGED, '--amber', '--relax-protocol', protocol) == 0
+  (out / 'p.html').unlink()
+  assert predict(source, out, *PAGED) == 0 and len(relaxed) == 2
+  assert load_json(out / RECORD)['protocol']['name'] == 'official'
+
+
+def test_the_closing_lines_count_what_was_relaxed(tmp_path, relaxed, monkeypatch, capsys):
+  def closing():
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line.split() for line in lines if re.match('p +1 +model_1_ptm', line))
+    said = next((line for line in lines if line.startswith('Relaxed: ')), None)
+    return said, int(row[row.index('s') + 1])  # behind the seconds: the number of files
+
+  source, out, metrics = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', folder.METRICS
+  assert predict(source, out, *ALONE, '--num-seeds', '2') == 0
+  said, alone = closing()
+  assert said is None
+  assert predict(source, out, *ALONE, '--num-seeds', '2', '--num-relax', '1') == 0
+  assert closing() == (f'Relaxed: 1 of 1 prediction; 1 left unrelaxed; energies: {out / metrics}', alone + 2)
+  assert predict(source, out, *ALONE, '--num-seeds', '2', '--amber') == 0
+  assert closing() == (f'Relaxed: 2 of 2 predictions, 1 of them earlier; energies: {out / metrics}', alone + 4)
+  monkeypatch.setattr(stage, 'relax_all', lambda paths, plan, ended: ended(0, ResourceError('no')))
+  assert predict(source, out, *ALONE, '--num-seeds', '3', '--amber') == 1
+  assert closing()[0] == f'Relaxed: 2 of 3 predictions, 2 of them earlier; 1 failed; energies: {out / metrics}'
 
 
 def test_what_cannot_be_relaxed_is_a_failure_and_the_predictions_stay(tmp_path, broken, capsys):
@@ -91,8 +172,6 @@ def test_what_cannot_be_relaxed_is_a_failure_and_the_predictions_stay(tmp_path, 
 
 
 def test_in_an_archive_the_relaxed_are_with_the_others(tmp_path, relaxed):
-  import zipfile
-
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   for _ in range(2):
     assert predict(source, out, *ALONE, '--zip', '--amber') == 0
@@ -103,8 +182,6 @@ def test_in_an_archive_the_relaxed_are_with_the_others(tmp_path, relaxed):
 
 @pytest.mark.parametrize('packed', [(), ('--zip',)])
 def test_the_best_is_relaxed_under_names_of_alphafold_db_too(tmp_path, relaxed, packed):
-  import zipfile
-
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   for _ in range(2):
     assert predict(source, out, *ALONE, '--naming', 'afdb', '--num-relax', '1', *packed) == 0
@@ -115,10 +192,10 @@ def test_the_best_is_relaxed_under_names_of_alphafold_db_too(tmp_path, relaxed, 
 
 
 def test_the_page_of_a_protein_links_what_is_relaxed_after_it(tmp_path, relaxed):
-  import zipfile
-
   def linked(text):
-    return {name for name in (STRUCTURE, RECORD) if text.count(f'href="./{name}"') == 1}
+    names = {name for name in (STRUCTURE, RECORD) if text.count(f'href="./{name}"') == 1}
+    assert text.count(f'<dt>{STRUCTURE}</dt><dd>official protocol: {HOW}</dd>') == bool(names)
+    return names
 
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   assert predict(source, out, *PAGED) == 0 and not linked((out / 'p.html').read_text())
@@ -129,7 +206,12 @@ def test_the_page_of_a_protein_links_what_is_relaxed_after_it(tmp_path, relaxed)
     assert predict(source, out, *PAGED, '--amber', '--zip') == 0
     with zipfile.ZipFile(out / 'p.result.zip') as archive:
       assert linked(archive.read('p.html').decode()) == {STRUCTURE, RECORD}
-  assert predict(source, out, *PAGED, '--num-seeds', '2') == 0 and not linked((out / 'p.html').read_text())
+  # of all models that are there now, those that were relaxed are named by their new ranks
+  assert predict(source, out, *PAGED, '--num-seeds', '2') == 0
+  text, (moved,) = (out / 'p.html').read_text(), out.glob('p_relaxed_*.pdb')
+  assert moved.name.partition('_model_')[2] == STRUCTURE.partition('_model_')[2]
+  assert text.count(f'<dt>{moved.name}</dt>') == text.count(f'href="./{moved.name}"') == 1
+  assert text.count('_relaxed_rank') == 3  # name, address and words of the link
 
 
 def test_shards_relax_each_prediction_once(tmp_path, relaxed):

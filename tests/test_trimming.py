@@ -153,6 +153,15 @@ def test_a_jump_in_the_numbers_ends_a_stretch(tmp_path):
   assert why(trimmed) == [KEPT] * 14 + [SHORT] * 4 and str(trimmed.domains[0].stretches[0]) == 'A 1-13'
 
 
+def test_of_many_ranges_the_screen_shows_the_first_and_the_json_all(tmp_path, capsys):
+  path = structure(tmp_path / 'p.pdb', ([90] * 6 + [50] * 2) * 12)
+  assert cli.main(['trim', str(path), str(tmp_path)]) == 0
+  shown = capsys.readouterr().out
+  assert 'A 1-6, A 9-14, ' in shown and 'A 57-62 and 4 more\n' in shown and 'A 65-70' not in shown
+  (domain,) = json.loads((tmp_path / 'p_trim.json').read_text())['domains']
+  assert domain['ranges'] == [f'A {8 * i + 1}-{8 * i + 6}' for i in range(12)]
+
+
 def test_without_a_pae_each_chain_is_a_domain_and_that_is_said(tmp_path):
   trimmed = trimming.trim(structure(tmp_path / 'p.pdb', [[90] * 12, [80] * 11], chain=['A', 'B']))
   assert [len(domain.residues) for domain in trimmed.domains] == [12, 11]
@@ -310,7 +319,6 @@ def test_the_picture_shows_each_domain_in_its_colour(tmp_path):
     shown = {colour for _, colour in picture.draw(trimmed, dpi=72).getcolors(1 << 20)}
     for domain in trimmed.domains:
       assert tuple(bytes.fromhex(picture._colour(domain)[1:])) in shown
-  assert picture._shrunk(np.zeros((1500, 1500), np.float32)).shape == (1000, 1000)
 
 
 def test_the_reasons_name_every_number_and_its_source(linked):
@@ -388,7 +396,7 @@ def test_of_a_results_folder_the_best_model_of_each_protein_is_trimmed(tmp_path,
   ('arguments', 'message'),
   [
     (['out'], 'out: give FILES and OUT'),
-    (['p.pdb', 'out', '--min-plddt', '170'], 'min_plddt=170.0: must be a number from 0 to 100'),
+    (['p.pdb', 'out', '--min-plddt', '170'], '--min-plddt 170.0: must be a number from 0 to 100'),
     (['p.pdb', 'out', '--domains', 'phenx'], 'did you mean phenix?'),
     (['p.pdb', 'q.pdb', 'out', '--pae', 'x.json'], '--pae x.json: the PAE of one structure, but there are 2'),
   ],

@@ -202,7 +202,14 @@ def test_what_foldcomp_cannot_hold_is_refused():
     compact.to_foldcomp(short, 'job')
   for changes, message in (
     ({'residue_index': one.residue_index + (one.residue_index > 4)}, 'residue 7 follows 5'),
-    ({'atom_positions': one.atom_positions * 1.3}, 'would come back .* Å off, as bonds are not of usual lengths'),
+    (
+      {'atom_positions': one.atom_positions * 1.3},
+      r'CA atoms would come back \d+\.\d\d Å off .*more than 0.3 Å, .* lengths and angles: take the PDB or mmCIF file',
+    ),
+    (
+      {'atom_positions': one.atom_positions + 9.0 * (np.arange(len(one.plddt)) > 9)[:, None, None]},
+      r'broken in 1 place, widest behind residue 10 \(1\d\.\d Å from C to N, 1.33 in a bond\): .*--amber',
+    ),
     ({'atom_mask': one.atom_mask * (np.arange(len(one.plddt)) != 3)[:, None]}, 'residue 4 has no atom C'),
   ):
     gap = one.alone(one.arrays)

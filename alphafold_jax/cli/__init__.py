@@ -72,7 +72,8 @@ def _run(arguments: Sequence[str], options: argparse.Namespace) -> int:
   except SystemExit as leaving:  # --help, --version or wrong usage
     return int(leaving.code or 0)
   options.command_line = [PROGRAM, *arguments]
-  return options.run(options)
+  with flags.by_flag(parser.chosen(arguments).flags):
+    return options.run(options)
 
 
 def _separated(argument: str) -> tuple[str, ...]:

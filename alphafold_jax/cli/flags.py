@@ -9,13 +9,16 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
+
+from alphafold_jax.errors import InputError
 
 PROGRAM = 'alphafold-jax'
 Flag = dict[str, Any]  # settings of argparse's add_argument
 Flags = Mapping[str, Flag]  # by name, in the order of --help
 _LONGEST_HEADING = 60  # letters
+_OTHERWISE = {'num_devices': '--devices'}  # arguments of programs whose flags are named otherwise
 
 
 def value(metavar: str, help: str | None = None, **settings: Any) -> Flag:
@@ -171,6 +174,24 @@ def say(text: str) -> None:
   """Writes to standard error; on a terminal in lines that end between words."""
   with contextlib.suppress(OSError):  # there is no other place to say it
     print(wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def by_flag(known: Collection[str], prefix: str = '--') -> Iterator[None]:
+  """Tells of a wrong value by its flag, as a person gave it, where programs are told the name of an argument.
+
+  Args:
+    known: the flags of the command; values of other arguments are told as they are.
+    prefix: of these flags, before the name of the argument.
+  """
+  try:
+    yield
+  except InputError as error:
+    argument = error.argument or ''
+    flag = _OTHERWISE.get(argument, f'{prefix}{argument.replace("_", "-")}')
+    if flag not in known:
+      raise
+    raise InputError(f'{flag} {str(error).removeprefix(f"{argument}=")}') from error
 
 
 def command(

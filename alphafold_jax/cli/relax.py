@@ -16,7 +16,7 @@ def run(given: argparse.Namespace) -> int:
   from alphafold_jax.screen import LOG, Screen, reporting
 
   plan = plan_of(given)
-  relaxation.check_installed()
+  relaxation.check_installed(tried=True)
   files = folder.find(given.files)
   out = atomic.make_folder(given.output, tried=True)
   with reporting(out / LOG, Screen.of_stdout(quiet=given.quiet, debug=given.debug_logging)):

@@ -5,7 +5,7 @@ import argparse
 import typing
 
 from alphafold_jax.choices import RELAX_PROTOCOLS
-from alphafold_jax.cli.flags import Flags, choice, count, number, switch
+from alphafold_jax.cli.flags import Flags, by_flag, choice, count, number, switch
 from alphafold_jax.errors import InputError
 
 if typing.TYPE_CHECKING:
@@ -53,12 +53,13 @@ def plan_of(given: argparse.Namespace) -> 'RelaxPlan':
   """The flags as a plan; InputError: a value that cannot be."""
   from alphafold_jax import relaxation
 
-  protocol = relaxation.protocol(
-    given.relax_protocol,
-    max_iterations=given.relax_max_iterations,
-    tolerance=given.relax_tolerance,
-    stiffness=given.relax_stiffness,
-    max_outer_iterations=given.relax_max_outer_iterations,
-  )
   limit = relaxation.MAX_SECONDS if given.relax_time_limit is None else given.relax_time_limit
-  return relaxation.RelaxPlan(protocol, given.use_gpu_relax, limit, given.relax_workers)
+  with by_flag(PROTOCOL, '--relax-'):
+    protocol = relaxation.protocol(
+      given.relax_protocol,
+      max_iterations=given.relax_max_iterations,
+      tolerance=given.relax_tolerance,
+      stiffness=given.relax_stiffness,
+      max_outer_iterations=given.relax_max_outer_iterations,
+    )
+    return relaxation.RelaxPlan(protocol, given.use_gpu_relax, limit, given.relax_workers)

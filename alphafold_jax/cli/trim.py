@@ -12,11 +12,13 @@ from alphafold_jax import choices
 from alphafold_jax.cli import flags
 from alphafold_jax.cli.flags import PROGRAM, Flags, choice, command, count, number, switch, value
 from alphafold_jax.errors import AlphaFoldError, InputError
+from alphafold_jax.naming import listed
 
 if typing.TYPE_CHECKING:
   from alphafold_jax.trimming import TrimmedModel
 
 _SETTINGS = ('min_plddt', 'b_factors', 'domains', 'max_domains', 'min_fragment', 'min_domain')
+_MOST_RANGES = 8  # of a domain that are shown; the JSON has all
 _OURS = re.compile(r'.+_(?:trimmed|domain_\d+)')  # files of an earlier trimming in a folder
 
 
@@ -76,10 +78,9 @@ def _account(trimmed: 'TrimmedModel') -> str:
   source = f', PAE of {pae.name}' if pae else ''
   lines = [f'{trimmed.name}: {trimmed.num_kept} of {total} residues kept, {domains}{source}']
   for domain in trimmed.domains:
-    ranges = ', '.join(map(str, domain.stretches))
     lines.append(
       f'  domain {domain.number}: {len(domain.residues)} residues, mean pLDDT {domain.mean_plddt:.1f}, '
-      f'Vrms {domain.vrms:.2f} Å: {ranges}'
+      f'Vrms {domain.vrms:.2f} Å: {listed(map(str, domain.stretches), _MOST_RANGES)}'
     )
   return '\n'.join([*lines, *(f'  note: {note}' for note in (*trimmed.model.labels, *trimmed.notes))])
 

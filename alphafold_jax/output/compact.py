@@ -3,20 +3,26 @@
 
 Its package (extra `foldcomp`) compresses the text of a PDB file. Coordinates of a chain with usual
 bonds come back within about 0.1 Å, and pLDDT in 256 steps over its range. It holds one chain without gaps; what it
-cannot hold is refused here, since the package may crash on it, and so is a structure that does not come back.
+cannot hold is refused here, since the package may crash on it, and so is a structure that does not come back: it keeps
+torn bonds and bent angles as usual ones.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from alphafold_jax import errors, installed
 from alphafold_jax.output import pdb, record
-from alphafold_jax.output.record import PredictionRecord
+from alphafold_jax.output.record import PredictionRecord, Residue
+from alphafold_jax.screen import number
 
 PACKAGE = 'foldcomp'  # and the extra that installs it
 _LEAST = 3  # residues
 _BACKBONE = {'N', 'CA', 'C'}
 _MOST = 0.3  # Å, r.m.s.d. of the CA atoms that come back
-_REMEDY = 'Foldcomp holds one chain without gaps; there are the PDB and mmCIF files'
+_REMEDY = 'Foldcomp holds one chain without gaps; take the PDB or mmCIF file'
+_BOND = 1.33  # Å between C and N of neighbours
+_TORN = 2.0  # Å, beyond which they are not bonded
 
 
 def to_foldcomp(prediction: PredictionRecord, name: str) -> bytes:
@@ -45,9 +51,25 @@ def to_foldcomp(prediction: PredictionRecord, name: str) -> bytes:
   deviation = _ca(foldcomp.decompress(packed)[1]) - _ca(text)
   if (off := float(np.sqrt(np.mean(np.sum(deviation**2, axis=-1))))) > _MOST:
     raise errors.InputError(
-      f'its CA atoms would come back {off:.2f} Å off, as bonds are not of usual lengths: {_REMEDY}'
+      f'its CA atoms would come back {off:.2f} Å off (r.m.s.d.), more than {_MOST} Å, as Foldcomp takes all bonds to '
+      f'be of usual lengths and angles{_torn(chains[0])}: take the PDB or mmCIF file, or relax the structure '
+      '(--amber) and pack that by the program foldcomp'
     )
   return packed
+
+
+def _torn(chain: Sequence[Residue]) -> str:
+  """Where neighbours are not bonded, for a message; '' where all are."""
+  places = [{atom.name: np.array(atom.position) for atom in residue.atoms} for residue in chain]
+  apart = [float(np.linalg.norm(one['C'] - other['N'])) for one, other in zip(places, places[1:])]
+  torn = [i for i, distance in enumerate(apart) if distance > _TORN]
+  if not torn:
+    return ''
+  widest = max(torn, key=lambda i: apart[i])
+  return (
+    f', and its chain is broken in {number(len(torn), "place")}, widest behind residue {chain[widest].number} '
+    f'({apart[widest]:.1f} Å from C to N, {_BOND} in a bond)'
+  )
 
 
 def _ca(text: str) -> np.ndarray:  # [N_res, 3] Å

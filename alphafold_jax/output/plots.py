@@ -113,10 +113,9 @@ def plddt(
   names, lengths = several_chains(predictions[0]), chain_lengths(predictions[0])
   top = _head(sheet, _heading(title, 'predicted lDDT per residue'), 341) + chain_marks.height(names)
   panel = Panel(sheet, (44, top, 638, 266), (0.5, num_res + 0.5), (100, 0))
-  for low, high, colour, name in PLDDT_BANDS:
-    (_, upper), (_, lower) = panel.places(0, high), panel.places(0, low)
-    sheet.fill((44, upper, 638, lower), _paled(colour))
-    sheet.write(642, (upper + lower) / 2 - 5, f'{name}\n{low}–{high}', 8, 'lm', '#404040')
+  paint_bands(panel)
+  for low, high, _, name in PLDDT_BANDS:
+    sheet.write(642, panel.places(0, (low + high) / 2)[1] - 5, f'{name}\n{low}–{high}', 8, 'lm', '#404040')
   chain_marks.divide(panel, lengths)
   chain_marks.write_above(panel, lengths, names)
   colours = [_hex(colour_map('plasma')[int(i)]) for i in np.linspace(0, 204, max(len(predictions), 2))]
@@ -145,24 +144,15 @@ def pae(
 ) -> Image.Image:
   """Predicted aligned error, one panel per model, best first; models without it are left out."""
   shown = with_pae(predictions, labels)
-  columns, rows = min(len(shown), PANELS_PER_ROW), num_rows(len(shown))
-  side = 228 if len(shown) == 1 else 134
-  heading = _heading(title, 'predicted aligned error')
-  head = 20 + 14 * heading.count('\n')
-  sheet = on(52 + columns * (side + 34) + 36, head + rows * (side + 60), dpi)
-  _head(sheet, heading, 44 + (columns * (side + 34) - 34) / 2)
-  for i, (prediction, label) in enumerate(shown):
-    left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
-    panel = _pae_panel(sheet, (left, top, left + side, top + side), prediction, label)
+  grid = _Grid(len(shown), _heading(title, 'predicted aligned error'), 36, on, dpi)
+  for i, ((prediction, label), box) in enumerate(zip(shown, grid.boxes)):
+    panel = _pae_panel(grid.sheet, box, prediction, label)
     numbers = ticks(1, len(prediction.aatype), 5)
     panel.label_x('Scored residue', numbers, 7)
     chains = chain_marks.named_ticks(panel, chain_lengths(prediction), several_chains(prediction), 7, down=True)
-    panel.label_y('' if i % columns else 'Aligned residue', chains or numbers, 7)
-  middle, half = head + 26 + (rows * (side + 60) - 60) / 2, 0.38 * min(rows * side, 2 * side)
-  right = 44 + columns * (side + 34) - 22
-  box = right, middle - half, right + 9, middle + half
-  colour_bar(sheet, box, 'Greens_r', 'Expected position error (Å)', range(0, MAX_PAE + 1, 5), 7)
-  return sheet.image
+    panel.label_y('' if i % PANELS_PER_ROW else 'Aligned residue', chains or numbers, 7)
+  colour_bar(grid.sheet, grid.scale(), 'Greens_r', 'Expected position error (Å)', range(0, MAX_PAE + 1, 5), 7)
+  return grid.sheet.image
 
 
 def interfaces(
@@ -174,20 +164,33 @@ def interfaces(
 ) -> Image.Image:
   """Scores of chains and of their pairs, one panel per model: ipTM above, pTM on the diagonal, actifpTM below."""
   shown = with_interfaces(predictions, labels)
-  columns = min(len(shown), PANELS_PER_ROW)
-  rows, side = num_rows(len(shown)), 228 if len(shown) == 1 else 134
-  heading = _heading(title, 'scores of chains and interfaces')
-  head = 20 + 14 * heading.count('\n')
-  sheet = on(52 + columns * (side + 34) + 3 * _BAR, head + rows * (side + 60), dpi)
-  _head(sheet, heading, 44 + (columns * (side + 34) - 34) / 2)
-  for i, (prediction, label) in enumerate(shown):
-    left, top = 44 + (i % columns) * (side + 34), head + 26 + (i // columns) * (side + 60)
-    _interface_panel(sheet, (left, top, left + side, top + side), prediction, label)
-  middle, half = head + 26 + (rows * (side + 60) - 60) / 2, 0.38 * min(rows * side, 2 * side)
+  grid = _Grid(len(shown), _heading(title, 'scores of chains and interfaces'), 3 * _BAR, on, dpi)
+  for (prediction, label), box in zip(shown, grid.boxes):
+    _interface_panel(grid.sheet, box, prediction, label)
   for i, (label, colours) in enumerate(_SCALES.items()):
-    right = 44 + columns * (side + 34) - 22 + i * _BAR
-    colour_bar(sheet, (right, middle - half, right + 9, middle + half), colours, label, {0: '0', 0.5: '0.5', 1: '1'}, 7)
-  return sheet.image
+    colour_bar(grid.sheet, grid.scale(i), colours, label, {0: '0', 0.5: '0.5', 1: '1'}, 7)
+  return grid.sheet.image
+
+
+class _Grid:
+  """Square panels, one for each model, in rows below a heading, and scales on their right; all in points."""
+
+  def __init__(self, count: int, heading: str, room: float, on: NewSheet, dpi: int):
+    """Makes the sheet for so many panels, with room for the scales."""
+    columns, rows, side = min(count, PANELS_PER_ROW), num_rows(count), 228 if count == 1 else 134
+    across, down, head = side + 34, side + 60, 20 + 14 * heading.count('\n')
+    self.sheet = on(52 + columns * across + room, head + rows * down, dpi)
+    _head(self.sheet, heading, 44 + (columns * across - 34) / 2)
+    corners = [(44 + i % columns * across, head + 26 + i // columns * down) for i in range(count)]
+    self.boxes = [(left, top, left + side, top + side) for left, top in corners]
+    middle, half = head + 26 + (rows * down - 60) / 2, 0.38 * min(rows * side, 2 * side)
+    self._scale = 44 + columns * across - 22, middle - half, middle + half
+
+  def scale(self, place: int = 0) -> tuple[float, float, float, float]:
+    """The box of a scale, by its place from the left."""
+    left, top, bottom = self._scale
+    left += place * _BAR
+    return left, top, left + 9, bottom
 
 
 def num_rows(panels: int) -> int:
@@ -242,7 +245,7 @@ def _pae_panel(sheet: Sheet, box: tuple[float, float, float, float], prediction:
   values = np.asarray(prediction.arrays['pae'], np.float32)  # of one prediction at a time
   edges = 0.5, len(values) + 0.5
   panel = Panel(sheet, box, edges, edges)
-  sheet.paint(box, coloured(_shrink(values), 'Greens_r', MAX_PAE))
+  sheet.paint(box, coloured(shrunk(values), 'Greens_r', MAX_PAE))
   chain_marks.divide(panel, chain_lengths(prediction), across=True)
   panel.border()
   _label_panel(panel, label)
@@ -308,6 +311,14 @@ def _legend(sheet: Sheet, lines: Sequence[tuple[str, str, float]], middle: float
     x += width
 
 
+def paint_bands(panel: Panel) -> None:
+  """The bands of confidence, pale, behind a panel of pLDDT."""
+  left, _, right, _ = panel.box
+  for low, high, colour, _ in PLDDT_BANDS:
+    (_, upper), (_, lower) = panel.places(0, high), panel.places(0, low)
+    panel.sheet.fill((left, upper, right, lower), _paled(colour))
+
+
 def _paled(colour: str) -> str:
   return _hex([round(255 - _PALE * (255 - channel)) for channel in bytes.fromhex(colour[1:])])
 
@@ -316,7 +327,7 @@ def _hex(colour: Sequence[int] | np.ndarray) -> str:
   return '#' + ''.join(f'{channel:02x}' for channel in colour)
 
 
-def _shrink(matrix: np.ndarray) -> np.ndarray:
+def shrunk(matrix: np.ndarray) -> np.ndarray:
   """Averages blocks until a side has at most MAX_PIXELS; a ragged last block averages what it has."""
   block = -(-len(matrix) // MAX_PIXELS)
   if block == 1:

@@ -2,6 +2,7 @@
 """How structures are relaxed: protocols as numbers with their sources, by name in PROTOCOLS."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from alphafold_jax.arguments import is_number, is_whole, wrong
@@ -23,6 +24,22 @@ class Protocol:
   tolerance: float = 2.39  # kcal/mol/Å, of the root mean square force at which a minimisation ends
   max_iterations: int = 2000  # of L-BFGS in a round; 0: no limit, as AlphaFold; 2000: ColabFold
   max_outer_iterations: int = 3  # rounds; each frees the residues with violations that the one before left
+
+  @property
+  def said(self) -> str:
+    """Its numbers in a line: 'force field amber99sb, all pairs in vacuum; ...'."""
+    fields = ' and '.join(name.removesuffix('.xml') for name in self.force_field)
+    pairs = 'all pairs' if self.cutoff is None else f'pairs within {self.cutoff:g} Å'
+    if self.implicit_solvent:
+      around = f'{pairs} in the implicit solvent OBC2'
+    else:
+      around = f'{pairs} in vacuum' if self.cutoff is None else f'{pairs}, beyond them the reaction field of water'
+    springs = ', then '.join(f'{share * self.stiffness:g}' for share in self.ramp)
+    steps = f'at most {self.max_iterations:,} steps' if self.max_iterations else 'no limit of steps'
+    return (
+      f'force field {fields}, {around}; restraints of {springs} kcal/mol/Å²; to a force of '
+      f'{self.tolerance:g} kcal/mol/Å, {steps}'
+    )
 
   def __post_init__(self):
     checks = {
@@ -64,6 +81,12 @@ FAST = Protocol(
 )
 
 PROTOCOLS = {one.name: one for one in (OFFICIAL, FAST)}
+
+
+def from_json(fields: Mapping[str, Any]) -> Protocol:
+  """The protocol of a record or request; JSON knows lists alone."""
+  given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+  return Protocol(**given)
 
 
 def protocol(name: str, **changes: Any) -> Protocol:

@@ -4,11 +4,9 @@
 import concurrent.futures
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,21 +15,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import alphafold_jax
 from alphafold_jax import atomic, errors, folders, machine
 from alphafold_jax.arguments import check_kind, is_number, is_whole, wrong
-from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError, how_to_install
+from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError
 from alphafold_jax.one_line import one_line
 from alphafold_jax.output.record import PredictionRecord
-from alphafold_jax.relaxation import protocols
+from alphafold_jax.relaxation import engine, protocols
 from alphafold_jax.relaxation.forms import MMCIF, PDB
 from alphafold_jax.relaxation.protocols import OFFICIAL, Protocol
+from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
 MAX_SECONDS = 3600.0  # of one structure, where nobody says otherwise
 _GPUS = ('CUDA', 'HIP', 'OpenCL')  # tried in this order, then CPU
 _THREADS = 4  # of one structure, at most: more gain little
-_PACKAGES = ('openmm', 'pdbfixer')
 Ended = Callable[[int, 'Relaxed | AlphaFoldError'], None]
 
 
@@ -81,22 +78,21 @@ class Relaxed:
       f'moved {of["rmsd_heavy_atoms"]:.2f} Å, {of["seconds"]:.0f} s on {of["platform"]}'
     )
 
+  @property
+  def how(self) -> str:
+    """How it was made, in a line: protocol, force field, engine, rounds."""
+    of, by = self.record, protocols.from_json(self.record['protocol'])
+    rounds = f'{number(len(of["rounds"]), "round")} of at most {by.max_outer_iterations}'
+    return (
+      f'{by.name} protocol: {by.said}; {rounds}; OpenMM {of["openmm"]}, pdbfixer {of["pdbfixer"]}, {of["platform"]}'
+    )
+
   __repr__ = one_line
 
 
 def _energy(value: float) -> str:
   """'-9,130', or '1.7e+19' where atoms lie on top of one another."""
   return f'{value:,.0f}' if abs(value) < 1e7 else f'{value:.1e}'
-
-
-def check_installed() -> None:
-  """Refuses to begin where OpenMM or pdbfixer is missing: InputError with what to install."""
-  if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
-    verb = 'is' if len(missing) == 1 else 'are'
-    raise InputError(
-      f'relaxation needs {" and ".join(_PACKAGES)}, the extra alphafold-jax[relax]; {" and ".join(missing)} {verb} not '
-      f'installed; {how_to_install("relax")}'
-    )
 
 
 def relax(
@@ -144,7 +140,7 @@ def relax_all(
   Raises:
     InputError: OpenMM or pdbfixer is not installed.
   """
-  check_installed()
+  engine.check_installed()
   found: list[Relaxed | AlphaFoldError] = [ResourceError('not begun')] * len(sources)
   at_once = _at_once(plan, len(sources))
   threads = max(1, min(_THREADS, machine.num_processors() // at_once))
@@ -220,30 +216,19 @@ def _answered(
   said = folder / 'said.txt'
   with open(said, 'wb') as output:
     try:
-      code = processes.run(
-        [sys.executable, '-m', 'alphafold_jax.relaxation.worker', str(request)], output, plan, threads
-      )
+      code = processes.run([sys.executable, '-m', engine.WORKER, str(request)], output, plan, threads)
     except subprocess.TimeoutExpired:
       raise ResourceError(
         f'{path}: not relaxed within {plan.time_limit:g} s; '
         'allow more time or fewer iterations, or take the fast protocol'
       ) from None
   if not answer.exists():
-    raise _Died(_how(code, said.read_text(encoding='utf-8', errors='replace')))
+    raise _Died(engine.how_it_ended(code, said.read_text(encoding='utf-8', errors='replace')))
   content = json.loads(answer.read_text(encoding='utf-8'))
   if 'error' in content:
     message = content['message'] if str(path) in content['message'] else f'{path}: {content["message"]}'
     raise getattr(errors, content['error'])(message)
   return Relaxed(**content)
-
-
-def _how(code: int, said: str) -> str:
-  """'was ended by SIGKILL (...)', or 'ended with exit code 1: the last line that it said'."""
-  if code < 0:
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'
-    return f'was ended by {name} (memory that ran out, somebody, or a driver)'
-  lines = [line.strip() for line in said.splitlines() if line.strip()]
-  return f'ended with exit code {code}{f": {lines[-1][:300]}" if lines else ""}'
 
 
 class _Processes:
@@ -274,13 +259,7 @@ class _Processes:
 
   def run(self, command: Sequence[str], output: Any, plan: RelaxPlan, threads: int) -> int:
     """Runs a process to its end, or to the time limit, and returns its exit code."""
-    above = str(Path(alphafold_jax.__file__).parents[1])
-    known = os.environ.get('PYTHONPATH')
-    environment = os.environ | {
-      'PYTHONPATH': f'{above}{os.pathsep}{known}' if known else above,
-      'OPENMM_CPU_THREADS': os.environ.get('OPENMM_CPU_THREADS', str(threads)),
-    }
-    with self._started(command, output, environment) as process:
+    with self._started(command, output, engine.environment(threads)) as process:
       try:
         return process.wait(plan.time_limit)
       finally:

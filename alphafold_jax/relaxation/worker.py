@@ -3,7 +3,7 @@
 
 The request names the structure, the protocol, the platforms to try and the file for the answer, which is written whole:
 the relaxed structure with its record, or what went wrong. A minimisation that never ends, or a driver that takes the
-process with it, ends no more than this process.
+process with it, ends no more than this process. Without a request it tries whether it could, and prints why not.
 """
 
 import dataclasses
@@ -21,9 +21,10 @@ import numpy as np
 
 from alphafold_jax import atomic, installed
 from alphafold_jax.constants import residues
-from alphafold_jax.errors import AlphaFoldError, ResourceError
+from alphafold_jax.errors import AlphaFoldError, ResourceError, how_to_install
 from alphafold_jax.geometry.violations import count_violations, violating_residues
-from alphafold_jax.relaxation import starting, writing
+from alphafold_jax.relaxation import protocols, starting, writing
+from alphafold_jax.relaxation.engine import PACKAGES
 from alphafold_jax.relaxation.forms import format_of
 from alphafold_jax.relaxation.minimising import Minimised, minimise
 from alphafold_jax.relaxation.protocols import Protocol
@@ -38,15 +39,42 @@ def main(arguments: Sequence[str]) -> int:
   """Answers a request; returns the exit code, which is 0 also where the answer is an error that was foreseen."""
   threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
   warnings.simplefilter('ignore')
+  if not arguments:
+    return _tried()
   request = json.loads(Path(arguments[0]).read_text(encoding='utf-8'))
   try:
-    answer: dict[str, Any] = relaxed(request['source'], Protocol(**_tuples(request['protocol'])), request['platforms'])
+    answer: dict[str, Any] = relaxed(request['source'], protocols.from_json(request['protocol']), request['platforms'])
   except Exception as error:  # whatever OpenMM or pdbfixer says
     own = isinstance(error, AlphaFoldError)
     said = str(error) if own else f'{type(error).__name__}: {error}'
     answer = {'error': type(error).__name__ if own else 'AlphaFoldError', 'message': said}
   atomic.write_text(request['answer'], json.dumps(answer))
   return 0
+
+
+def _tried() -> int:
+  """0, or 1 with the reason why nothing can be relaxed."""
+  try:
+    _check_engine(['CPU'])
+    return 0
+  except AlphaFoldError as error:
+    print(error)
+    return 1
+
+
+def _check_engine(platforms: Sequence[str]) -> None:
+  """Raises ResourceError, the remedy, where OpenMM or pdbfixer is broken, or OpenMM has none of these platforms."""
+  for name in PACKAGES:
+    installed.module(name, 'relax', ResourceError)
+  from openmm import Platform
+
+  known = {Platform.getPlatform(i).getName() for i in range(Platform.getNumPlatforms())}
+  if known.isdisjoint(platforms):
+    faults = '; '.join(Platform.getPluginLoadFailures()) or f'nothing is in {Platform.getDefaultPluginsDirectory()}'
+    raise ResourceError(
+      f'openmm is installed, but its platform {platforms[-1]} cannot be loaded ({" ".join(faults.split())[:400]}); '
+      f'{how_to_install("relax")} anew, and unset OPENMM_PLUGIN_DIR'
+    )
 
 
 def relaxed(source: str | Path, protocol: Protocol, platforms: Sequence[str]) -> dict[str, Any]:
@@ -56,8 +84,7 @@ def relaxed(source: str | Path, protocol: Protocol, platforms: Sequence[str]) ->
     AlphaFoldError: it cannot be relaxed.
   """
   began, spent = time.monotonic(), time.process_time()
-  for name in ('openmm', 'pdbfixer'):
-    installed.module(name, 'relax', ResourceError)  # says what to do where one is broken
+  _check_engine(platforms)
   start = starting.read_start(source)
   found, platform, notes = _on_first_platform(start, protocol, platforms)
   form = format_of(source)
@@ -120,11 +147,6 @@ def _record(source: str | Path, start: Start, found: Minimised, protocol: Protoc
     'largest_shift': float(moved[start.mask].max()),
     'rounds': [dataclasses.asdict(one) for one in found.rounds],
   }
-
-
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-  """Fields of a specification that came through JSON, which knows lists alone."""
-  return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _end_with_parent(parent: int) -> None:

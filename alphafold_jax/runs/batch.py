@@ -127,9 +127,10 @@ class _Run:
           self._write_config({})
         if self.options.num_relax != 0:
           files.write_citations(self.out, self.options, True in self.found.kinds)
-          relaxing.relax_predictions(self.out, self.ledger, self.options.relax, self.options.num_relax)
+          plan, count = self.options.relax, self.options.num_relax
+          self.summary.relaxed = relaxing.relax_predictions(self.out, self.ledger, plan, count)
         elif pending:
-          files.forget_relax_metrics(self.out)
+          files.renew_relax_metrics(self.out)
       complete = True
     finally:
       self.summary.seconds = time.monotonic() - started

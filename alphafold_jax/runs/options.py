@@ -12,7 +12,7 @@ from ml_collections import config_dict
 
 from alphafold_jax import config as configs
 from alphafold_jax import folders, installed
-from alphafold_jax.arguments import is_number, is_whole
+from alphafold_jax.arguments import is_number, is_whole, wrong
 from alphafold_jax.choices import (
   COLABFOLD_NAMES,
   FOR_COMPLEXES,
@@ -110,7 +110,7 @@ class Options:
     for name, choices in _CHOICES.items():
       if getattr(self, name) not in choices:
         shown = ', '.join(choice for choice in choices if choice)
-        raise InputError(f'{name}={getattr(self, name)!r}: choose one of {shown}')
+        raise wrong(name, getattr(self, name), f'choose one of {shown}')
     last = self.random_seed + self.num_seeds - 1
     order = self.model_order
     order_is_good = order and set(order) <= set(ORDER) and len(set(order)) == len(order)
@@ -133,7 +133,7 @@ class Options:
     for name, (good, rule) in checks.items():
       if not good:
         value = getattr(self, name)
-        raise InputError(f'{name}={sorted(value) if isinstance(value, frozenset) else value!r}: {rule}')
+        raise wrong(name, sorted(value) if isinstance(value, frozenset) else value, rule)
     self._check_shard()
     self._check_batch()
     self._check_packages()
@@ -154,9 +154,8 @@ class Options:
     if self.settings.max_msa is not None and (self.max_seq or self.max_extra_seq):
       raise InputError('max_msa sets both numbers of rows; leave out max_seq and max_extra_seq')
     if self.rank not in ('auto', 'plddt') and any(configs.model_type(name) == 'alphafold2' for name in self.models):
-      raise InputError(
-        f'rank={self.rank!r}: the alphafold2 models give no pTM and no ipTM; rank by plddt, or choose alphafold2_ptm'
-      )
+      rule = 'the alphafold2 models give no pTM and no ipTM; rank by plddt, or choose alphafold2_ptm'
+      raise wrong('rank', self.rank, rule)
     for name in self.models:
       self.model_config(name)  # InputError: no such setting
 
@@ -213,7 +212,7 @@ class Options:
       order = (number,)
     if self.family in configs.OWN_MODELS:
       if self.model_order != ORDER:
-        raise InputError(f'model_order={self.model_order}: {self.family} is a single model; leave out model_order')
+        raise wrong('model_order', self.model_order, f'{self.family} is a single model; leave this out')
       return (self.family,)
     if not named and self._is_one_file() and min(len(order), self.num_models) > 1:
       raise InputError(

@@ -11,7 +11,7 @@ from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.output import record
 from alphafold_jax.relaxation import Relaxed, RelaxPlan, check_installed, folder, relax_all
 from alphafold_jax.runs import files
-from alphafold_jax.runs.files import Ledger
+from alphafold_jax.runs.files import Ledger, RelaxCounts
 from alphafold_jax.runs.options import Options
 from alphafold_jax.screen import number
 
@@ -27,12 +27,12 @@ class _ToRelax(NamedTuple):
 
 
 def check(options: Options) -> None:
-  """Refuses a run that is to relax where OpenMM is missing, before hours are spent: InputError with the remedy."""
+  """Refuses a run that is to relax where OpenMM is missing or broken, before hours are spent: InputError."""
   if options.num_relax != 0:
-    check_installed()
+    check_installed(tried=True)
 
 
-def relax_predictions(out: Path, ledger: Ledger, plan: RelaxPlan, count: int | None) -> None:
+def relax_predictions(out: Path, ledger: Ledger, plan: RelaxPlan, count: int | None) -> RelaxCounts:
   """Relaxes the best predictions of each protein that this process answers for; what fails is put on record.
 
   Args:
@@ -40,22 +40,27 @@ def relax_predictions(out: Path, ledger: Ledger, plan: RelaxPlan, count: int | N
     ledger: how the proteins ended.
     plan: how to relax.
     count: predictions of each protein; None: all.
+
+  Returns:
+    how many of them were relaxed, and how many not.
   """
-  left: list[_ToRelax] = []
-  known = 0
+  ours = [len(outcome.predictions) for outcome in ledger.outcomes.values() if outcome.ours]
+  asked = sum(ours) if count is None else sum(min(one, count) for one in ours)
+  counts, left = RelaxCounts(left=sum(ours) - asked), list[_ToRelax]()
   for one in _wanted(out, ledger, plan, count):
     if (found := one.place.kept(one.key)) is not None:
       one.place.put(one.source, one.key, found)
-      known += 1
+      counts.before += 1
     else:
       left.append(one)
-  if known:
-    _log.info('relaxed already: %s', number(known, 'prediction'))
+  if counts.before:
+    _log.info('relaxed already: %s', number(counts.before, 'prediction'))
   if left:
     _log.info('relaxing %s, %s protocol', number(len(left), 'prediction'), plan.protocol.name)
-    _relax(left, ledger, plan)
-  if known or left:
-    files.write_relax_metrics(out)
+    counts.now = _relax(left, ledger, plan)
+  counts.failed = asked - counts.before - counts.now
+  files.write_relax_metrics(out)
+  return counts
 
 
 def _wanted(out: Path, ledger: Ledger, plan: RelaxPlan, count: int | None) -> Iterator[_ToRelax]:
@@ -72,10 +77,12 @@ def _wanted(out: Path, ledger: Ledger, plan: RelaxPlan, count: int | None) -> It
       yield _ToRelax(outcome.job, row, folder.key_of(source.content, plan.protocol), source, place)
 
 
-def _relax(left: list[_ToRelax], ledger: Ledger, plan: RelaxPlan) -> None:
-  """Relaxes predictions, and writes each as it is done."""
+def _relax(left: list[_ToRelax], ledger: Ledger, plan: RelaxPlan) -> int:
+  """Relaxes predictions, and writes each as it is done; returns how many were relaxed."""
+  done = 0
 
   def ended(index: int, found: Relaxed | AlphaFoldError) -> None:
+    nonlocal done
     one = left[index]
     if isinstance(found, AlphaFoldError):  # told by the file's name: its folder is gone when somebody reads it
       _fail(ledger, one.job, one.row, type(found)(str(found).replace(f'{scratch}/', '')))
@@ -86,6 +93,7 @@ def _relax(left: list[_ToRelax], ledger: Ledger, plan: RelaxPlan) -> None:
     except AlphaFoldError as error:
       _fail(ledger, one.job, one.row, error)
       return
+    done += 1
     for note in found.record['notes']:
       _log.warning('%s: %s', one.source.name, note)
     _log.info('%s: %s', one.source.relaxed.structure, found.told)
@@ -93,6 +101,7 @@ def _relax(left: list[_ToRelax], ledger: Ledger, plan: RelaxPlan) -> None:
   with tempfile.TemporaryDirectory(prefix='unrelaxed-', ignore_cleanup_errors=True) as scratch:
     paths = [_file(Path(scratch), one) for one in left]
     relax_all(paths, plan, ended)
+  return done
 
 
 def _file(scratch: Path, one: _ToRelax) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphafold_jax import folders, machine
+from alphafold_jax.arguments import wrong
 from alphafold_jax.choices import (
   ENV_PAIRS,
   GREEDY,
@@ -63,9 +64,9 @@ class SearchOptions:
     for name, choices in (('mode', MSA_MODES), ('pair_mode', PAIR_MODES), ('pair_strategy', PAIR_STRATEGIES)):
       if (value := getattr(self, name)) not in choices:
         shown = 'msa_mode' if name == 'mode' else name
-        raise InputError(f'{shown}={value!r}: choose one of {", ".join(choices)}')
+        raise wrong(shown, value, f'choose one of {", ".join(choices)}')
     if self.num_threads is not None and self.num_threads < 1:
-      raise InputError(f'num_threads={self.num_threads}: must be 1 or more')
+      raise wrong('num_threads', self.num_threads, 'must be 1 or more')
     self._check_use()
     if self.offline and self.uses_server:
       raise InputError(
@@ -147,7 +148,7 @@ class SearchOptions:
     if not self.uses_server and not any(path.is_file() for path in self.structures.rglob('*')):
       raise InputError(f'--local-pdb-path {self.structures}: there is no file in it; it holds the structures')
     if self.max_template_hits < 1:
-      raise InputError(f'max_template_hits={self.max_template_hits}: must be 1 or more')
+      raise wrong('max_template_hits', self.max_template_hits, 'must be 1 or more')
 
   @property
   def wants_pairs(self) -> bool:

@@ -8,13 +8,12 @@ import numpy as np
 from PIL import Image
 
 from alphafold_jax.output.drawing import Panel, Sheet, colour_bar, coloured, ticks
-from alphafold_jax.output.plots import MAX_PAE, MAX_PIXELS, PLDDT_BANDS
+from alphafold_jax.output.plots import MAX_PAE, paint_bands, shrunk
 from alphafold_jax.trimming.trimmed import TrimmedDomain, TrimmedModel, stretches
 
 _COLOURS = ('#D55E00', '#0072B2', '#CC79A7', '#E69F00', '#56B4E9', '#000000')  # of domains; apart for all eyes
 _LEFT, _SIDE, _TOP = 52, 300, 30  # points
 _RIGHT, _PLDDT_HEIGHT, _BAR = 150, 110, 6
-_PALE = 0.22  # of a band's colour behind the line
 _MOST_NAMED = 20  # domains in the legend
 
 
@@ -28,7 +27,7 @@ def draw(trimmed: TrimmedModel, dpi: int = 150) -> Image.Image:
   borders = np.cumsum([len(chain.sequence) for chain in trimmed.model.chains])[:-1] + 0.5
   if trimmed.pae is not None:
     panel = Panel(sheet, (_LEFT, _TOP, _LEFT + _SIDE, _TOP + _SIDE), edges, edges)
-    sheet.paint(panel.box, coloured(_shrunk(trimmed.pae), 'Greens_r', MAX_PAE))
+    sheet.paint(panel.box, coloured(shrunk(trimmed.pae), 'Greens_r', MAX_PAE))
     panel.divide(borders.tolist(), across=True)
     panel.border()
     _name_chains(panel, trimmed, borders.tolist())
@@ -41,14 +40,6 @@ def draw(trimmed: TrimmedModel, dpi: int = 150) -> Image.Image:
   _plddt(panel, trimmed, borders.tolist())
   _legend(sheet, trimmed, top if trimmed.pae is None else _TOP + 150)
   return sheet.image
-
-
-def _shrunk(pae: np.ndarray) -> np.ndarray:
-  """A matrix of at most MAX_PIXELS a side, by means of blocks."""
-  if len(pae) <= MAX_PIXELS:
-    return pae
-  image = Image.fromarray(np.asarray(pae, np.float32))
-  return np.asarray(image.resize((MAX_PIXELS, MAX_PIXELS), Image.Resampling.BOX))
 
 
 def _name_chains(panel: Panel, trimmed: TrimmedModel, borders: Sequence[float]) -> None:
@@ -74,10 +65,8 @@ def _block(panel: Panel, trimmed: TrimmedModel, domain: TrimmedDomain) -> None:
 
 def _plddt(panel: Panel, trimmed: TrimmedModel, borders: Sequence[float]) -> None:
   """pLDDT on its bands, the threshold, and below it what is kept, in the colours of the domains."""
-  left, top, right, bottom = panel.box
-  for low, high, colour, _ in PLDDT_BANDS:
-    (_, upper), (_, lower) = panel.places(0, high), panel.places(0, low)
-    panel.sheet.fill((left, upper, right, lower), _paled(colour))
+  left, _, right, bottom = panel.box
+  paint_bands(panel)
   panel.divide(borders)
   _, threshold = panel.places(0, trimmed.settings.min_plddt)
   panel.sheet.rule(left, threshold, right, threshold, 0.7, '#606060')
@@ -113,7 +102,3 @@ def _runs(trimmed: TrimmedModel, domain: TrimmedDomain) -> list[np.ndarray]:
 
 def _colour(domain: TrimmedDomain) -> str:
   return _COLOURS[(domain.number - 1) % len(_COLOURS)]
-
-
-def _paled(colour: str) -> str:
-  return '#' + ''.join(f'{round(255 - _PALE * (255 - channel)):02x}' for channel in bytes.fromhex(colour[1:]))

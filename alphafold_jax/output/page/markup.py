@@ -14,6 +14,7 @@ from typing import Any
 
 from alphafold_jax.output.drawing import colour_map
 from alphafold_jax.output.plots import PLDDT_BANDS
+from alphafold_jax.version import __version__
 
 PAE_COLOURS, IDENTITY_COLOURS = 'Greens_r', 'viridis'
 
@@ -45,6 +46,9 @@ def terms(pairs: Mapping[str, str]) -> str:
   """Names with their values, both plain text."""
   rows = ''.join(f'<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>' for name, value in pairs.items())
   return f'<dl>{rows}</dl>' if rows else ''
+
+
+TERM = re.compile('<dt>(.*?)</dt><dd>(.*?)</dd>', re.DOTALL)  # of `terms`
 
 
 def table(label: str, heading: Sequence[str], rows: Iterable[Sequence[str]], table_id: str) -> str:
@@ -113,6 +117,19 @@ def policy(scripts: Iterable[str], **others: str) -> str:
   rules |= {name.replace('_', '-'): sources for name, sources in others.items()}
   rules |= {'base-uri': "'none'", 'form-action': "'none'"}
   return escaped('; '.join(f'{name} {sources}' for name, sources in rules.items()))
+
+
+def document(body: str, *, title: str, policy: str, **parts: str) -> str:
+  """A whole page: the frame that all have, around a body.
+
+  Args:
+    body: its template.
+    title: HTML.
+    policy: from `policy`.
+    **parts: of the body, HTML.
+  """
+  shared = {'title': title, 'program': f'alphafold_jax {__version__}'}
+  return filled('frame.html', **shared, policy=policy, style=style(), body=filled(body, **shared, **parts))
 
 
 def filled(template: str, **parts: str) -> str:

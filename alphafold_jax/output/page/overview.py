@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from alphafold_jax.output.page import markup
 from alphafold_jax.output.page.markup import escaped, linked
-from alphafold_jax.version import __version__
 
 INDEX = 'index.html'
 OVERVIEW = '<body class="overview">'  # what tells this page from others of its name
@@ -46,11 +45,9 @@ def render_index(title: str, rows: Sequence[IndexRow], notes: Iterable[str] = ()
   has_remarks = any(row.remark for row in rows)
   counted = f'{len(rows):,} protein{"" if len(rows) == 1 else "s"}'
   heading = ['Protein', 'Status', 'Residues', 'Models', *(_SCORES[name][0] for name in shown)]
-  return markup.filled(
+  return markup.document(
     'overview.html',
     policy=markup.policy([markup.digest(script)]),
-    program=f'alphafold_jax {__version__}',
-    style=markup.style(),
     title=escaped(title),
     summary=f'{counted}, {sum(row.page is not None for row in rows):,} with a page',
     notes=markup.notes(notes),

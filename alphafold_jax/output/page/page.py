@@ -2,9 +2,10 @@
 """The page of a protein: what is known of its predictions, in one HTML file that needs nothing else."""
 
 import dataclasses
+import html
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _KINDS = {  # of files, by suffix
   'Pictures': ('.png', '.svg', '.pdf'),
   'Scripts for viewers': ('.cxc', '.pml'),
 }
-_RELAXED = re.compile('<!-- relaxed -->(.*?)<!-- end of relaxed -->', re.DOTALL)  # what people give has no such mark
+_LATER = re.compile(r'<!-- (relaxed|relaxation) -->(.*?)<!-- end of \1 -->', re.DOTALL)  # people's texts have none
 _OTHERS, _OF_RUN = 'Others', 'Of the whole run'
 
 
@@ -51,12 +52,10 @@ def render(report: Report) -> str:
   viewer_from = ["'self'", 'file:'] if origin.viewer else [markup.digest(viewer.code())]
   files, alignment = _files(report.files, origin), _depth(report.msa_tokens)
   has_interfaces = any(model['interfaces'] for model in facts['models'])
-  return markup.filled(
+  return markup.document(
     'page.html',
     policy=markup.policy([markup.digest(script), *viewer_from], img_src='data: blob:', worker_src='blob:'),
-    program=f'alphafold_jax {__version__}',
-    style=markup.style(),
-    name=escaped(best.name),
+    title=escaped(best.name),
     up=linked(origin.overview, 'All proteins of this run') if origin.overview else '',
     notes=markup.notes(dict.fromkeys(note for one in report.predictions for note in one.notes)),
     summary=escaped(_summary(best)),
@@ -80,19 +79,27 @@ def render(report: Report) -> str:
   )
 
 
-def with_relaxed(text: str, names: Iterable[str]) -> str:
-  """A page that links relaxed structures and their records too, which are made after it.
+def with_relaxed(text: str, names: Iterable[str], how: Mapping[str, str]) -> str:
+  """A page that links relaxed structures and their records too, which are made after it, and says how they were made.
 
   Args:
-    text: the page; one without a place for them, of an earlier version, stays as it is.
+    text: the page; one without places for them, of an earlier version, stays as it is.
     names: of the files, beside the page.
+    how: each structure was relaxed, by its name.
   """
 
-  def listed(there: re.Match[str]) -> str:
-    links = sorted({*re.findall('<li>(.*?)</li>', there[1]), *map(linked, names)})
-    return f'<!-- relaxed --><h3>Relaxed</h3>{markup.items(links, "files")}<!-- end of relaxed -->'
+  def links(there: str) -> str:
+    return markup.items(sorted({*re.findall('<li>(.*?)</li>', there), *map(linked, names)}), 'files')
 
-  return _RELAXED.sub(listed, text, count=1)
+  def terms(there: str) -> str:
+    known = {html.unescape(name): html.unescape(said) for name, said in markup.TERM.findall(there)}
+    return markup.terms(dict(sorted({**known, **how}.items())))
+
+  def filled(place: re.Match[str]) -> str:
+    heading, part = {'relaxed': ('Relaxed', links), 'relaxation': ('Relaxation', terms)}[place[1]]
+    return f'<!-- {place[1]} --><h3>{heading}</h3>{part(place[2])}<!-- end of {place[1]} -->'
+
+  return _LATER.sub(filled, text)
 
 
 def _summary(best: PredictionRecord) -> str:

@@ -16,7 +16,7 @@ from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.ledger import Ledger
 from alphafold_jax.runs.files.pages import drop_index, share_viewer
 from alphafold_jax.runs.files.records import told
-from alphafold_jax.runs.files.relaxed import RelaxedFiles, Unrelaxed, forget_relax_metrics, write_relax_metrics
+from alphafold_jax.runs.files.relaxed import RelaxedFiles, Unrelaxed, renew_relax_metrics, write_relax_metrics
 from alphafold_jax.runs.files.report import (
   DONE,
   ELSEWHERE,
@@ -26,6 +26,7 @@ from alphafold_jax.runs.files.report import (
   PARTIAL,
   Failure,
   Outcome,
+  RelaxCounts,
   Summary,
   drop_rows,
   has_config,
@@ -38,7 +39,7 @@ from alphafold_jax.sharing import HIDDEN
 
 __all__ = [
   'DONE', 'ELSEWHERE', 'FAILED', 'HIDDEN', 'KEPT', 'NOT_RUN', 'PARTIAL', 'Failure', 'JobFiles', 'Ledger',
-  'Outcome', 'RelaxedFiles', 'Removals', 'Summary', 'closing', 'drop_index', 'drop_rows', 'has_config', 'settle_config',
-  'share_viewer', 'Unrelaxed', 'Unwritten', 'told', 'write_citations', 'write_config', 'write_names',
-  'forget_relax_metrics', 'write_relax_metrics',
+  'Outcome', 'RelaxCounts', 'RelaxedFiles', 'Removals', 'Summary', 'closing', 'drop_index', 'drop_rows', 'has_config',
+  'renew_relax_metrics', 'settle_config', 'share_viewer', 'Unrelaxed', 'Unwritten', 'told', 'write_citations',
+  'write_config', 'write_names', 'write_relax_metrics',
 ]  # fmt: skip

@@ -10,9 +10,11 @@ import textwrap
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphafold_jax.output import files, page
+from alphafold_jax.relaxation.folder import METRICS
 from alphafold_jax.runs.files.records import shown
 from alphafold_jax.runs.files.report import (
   DONE,
@@ -24,6 +26,7 @@ from alphafold_jax.runs.files.report import (
   PARTIAL,
   SUMMARY,
   Outcome,
+  RelaxCounts,
   Summary,
 )
 from alphafold_jax.screen import number
@@ -124,8 +127,20 @@ def _closing_lines(summary: Summary) -> Iterator[str]:
     yield f'Best structures: {_best_structures(summary)}; all scores: {summary.out / SUMMARY}'
     if (overview := summary.out / page.INDEX).is_file():
       yield f'To look at them: {overview}'
+  if summary.relaxed is not None:
+    yield _relaxed(summary.relaxed, summary.out)
   if summary.failures:
     yield f'Failures: {summary.path(FAILURES)}; the same command tries them again and keeps what is done.'
+
+
+def _relaxed(counts: RelaxCounts, out: Path) -> str:
+  """'Relaxed: 3 of 4 predictions, 1 of them earlier; 1 failed; 2 left unrelaxed; energies: FILE'."""
+  done = counts.now + counts.before
+  earlier = f', {counts.before} of them earlier' if counts.before else ''
+  others = {'failed': counts.failed, 'left unrelaxed': counts.left}
+  said = [f'{done} of {number(done + counts.failed, "prediction")}{earlier}']
+  said += [f'{count} {what}' for what, count in others.items() if count]
+  return f'Relaxed: {"; ".join([*said, *([f"energies: {out / METRICS}"] if done else [])])}'
 
 
 def _best_structures(summary: Summary) -> str:

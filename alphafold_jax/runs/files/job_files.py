@@ -23,7 +23,7 @@ from alphafold_jax.output.provenance import Provenance
 from alphafold_jax.output.record import PASS_ARRAYS, Report
 from alphafold_jax.runs.files import pages, records, stored
 from alphafold_jax.runs.files.changes import NEXT, Change, Earlier, Journal, Removals, Unwritten, move, unranked, why
-from alphafold_jax.runs.files.relaxed import is_of_relaxation
+from alphafold_jax.runs.files.relaxed import RelaxedFiles
 from alphafold_jax.runs.options import Options
 from alphafold_jax.runs.work import Job, Keys, LoadedJob, of_job
 from alphafold_jax.screen import LOG_ONLY, number
@@ -175,7 +175,8 @@ class JobFiles:
       'predictions': [records.row(rank, one, made[one.tag], self.options) for rank, one in enumerate(order, 1)],
       'files': sorted(names),
     }
-    self._replace(names, made, content)
+    again = RelaxedFiles(self.out, self.job.name, self._change.new).put_again(tags)
+    self._replace([*names, *again], made, content)
     if complete:
       for one in order:
         stored.drop_extras(self.folder, one.tag)
@@ -275,8 +276,6 @@ class JobFiles:
     same = {tag for tag, key in self._made.items() if key is not None and made.get(tag) == key}
     lost = []
     for name in self._earlier.names if self._place != self.out else ():
-      if self.options.num_relax != 0 and is_of_relaxation(name):
-        continue  # kept by content, and put in its new place
       tags = [tag for tag in self._made if f'_{tag}.' in name]
       stays = same.issuperset(tags) if tags else bool(same)
       lost += [] if stays and unranked(name) in new else [name]

@@ -3,11 +3,12 @@
 
 import dataclasses
 import logging
+import os
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from alphafold_jax.errors import AlphaFoldError, InputError
-from alphafold_jax.runs.files import pages, records, report
+from alphafold_jax.runs.files import pages, records, relaxed, report
 from alphafold_jax.runs.files.changes import lasting, tidied_names, why
 from alphafold_jax.runs.files.job_files import JobFiles
 from alphafold_jax.runs.files.report import EARLIER, ELSEWHERE, FAILED, KEPT, NOT_RUN, Failure, Outcome, Summary
@@ -155,9 +156,11 @@ class Ledger:
       self._write_summary()
 
   def _enter_outcomes(self) -> None:
-    """Enters how each protein ended into the summary, in the order of the input."""
+    """Enters how each protein ended into the summary, in the order of the input, relaxed files with the others."""
     names = [*(job.name for job in self._found.jobs), *(failure.job for failure in self._found.failures)]
     known = [self.outcomes.get(name) or Outcome(name, NOT_RUN, ours=name in self.ours) for name in names]
+    more = relaxed.by_protein(os.listdir(self._out))
+    known = [dataclasses.replace(one, files=[*one.files, *more[one.job]]) if one.predictions else one for one in known]
     self._summary.outcomes = [self._with_earlier(one) for one in known]
 
   def _with_earlier(self, outcome: Outcome) -> Outcome:

@@ -3,15 +3,17 @@
 
     OUT/.results/{job}/relaxed/{key}.json   a relaxed structure with its record, by all that made it
 
-So they are relaxed once, whatever becomes of the ranks. The record of the protein does not name them: its predictions
-are done without.
+So they are relaxed once, whatever becomes of the ranks, and follow their predictions wherever these go, also in a run
+that relaxes nothing. The record of the protein does not name them: its predictions are done without.
 """
 
 import contextlib
 import json
+import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +21,23 @@ from alphafold_jax import atomic, untrusted
 from alphafold_jax.errors import InputError
 from alphafold_jax.output import files
 from alphafold_jax.output.page import with_relaxed
-from alphafold_jax.relaxation import Relaxed, folder
+from alphafold_jax.relaxation import Protocol, Relaxed, folder, protocols
 from alphafold_jax.runs.files.changes import Journal
 from alphafold_jax.sharing import HIDDEN
 
 _UNRELAXED = ('pdb', 'mmcif')  # rows of the table of formats, in the order in which they are looked for
 _OF_BEST = {row.of_best: name for name, row in files.FORMATS.items() if row.of_best is not None}  # under other names
-_NAME = re.compile(r'.*_relax(ed)?_rank_\d+_.*_seed_\d+\.(pdb|cif|json)', re.DOTALL)
+_NAME = re.compile(r'(?P<job>.*)_relax(ed)?_rank_\d+_.*_seed_\d+\.(pdb|cif|json)', re.DOTALL)
 _ARCHIVE = '*.result.zip'
 
 
-def is_of_relaxation(name: str) -> bool:
-  """Whether a file of a protein is of a relaxed structure."""
-  return bool(_NAME.fullmatch(name))
+def by_protein(names: Iterable[str]) -> defaultdict[str, list[str]]:
+  """Those of these files that are of relaxed structures, by the name of the protein."""
+  found = defaultdict(list)
+  for name in names:
+    if of := _NAME.fullmatch(name):
+      found[of['job']].append(name)
+  return found
 
 
 class Unrelaxed(NamedTuple):
@@ -46,10 +52,16 @@ class Unrelaxed(NamedTuple):
 class RelaxedFiles:
   """The relaxed structures of one protein."""
 
-  def __init__(self, out: Path, job: str):
-    """Writes nothing yet."""
-    self._out, self._job = out, job
-    self._archive = out / files.file_name('zip', job)
+  def __init__(self, out: Path, job: str, place: Path | None = None):
+    """Writes nothing yet.
+
+    Args:
+      out: the output folder.
+      job: the protein.
+      place: where its files are put together, before they are in the output folder; None: they are there.
+    """
+    self._place, self._job, self._is_in_place = place or out, job, place is None
+    self._archive = self._place / files.file_name('zip', job)
     self._store = out / HIDDEN / job / 'relaxed'
     self._journal = out / HIDDEN / job / 'files.json'
 
@@ -62,14 +74,14 @@ class RelaxedFiles:
     """
     rows = [row for form in _UNRELAXED for row in (form, _OF_BEST[form] if is_best else form)]
     names = list(dict.fromkeys(files.file_name(row, self._job, tag) for row in rows))
-    for name in names:
-      if (path := self._out / name).is_file():
-        return Unrelaxed(name, path.read_bytes(), is_packed=False, relaxed=self._relaxed(tag, name))
     with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(self._archive) as archive:
       for name in names:
         if name in archive.namelist():
           return Unrelaxed(name, archive.read(name), is_packed=True, relaxed=self._relaxed(tag, name))
-    raise InputError(f'{self._out / names[0]}: the structure is not there any more; run again without --num-relax')
+    for name in names:
+      if (path := self._place / name).is_file():
+        return Unrelaxed(name, path.read_bytes(), is_packed=False, relaxed=self._relaxed(tag, name))
+    raise InputError(f'{self._place / names[0]}: the structure is not there any more; run again without --num-relax')
 
   def _relaxed(self, tag: str, name: str) -> folder.FilesOfRelaxed:
     """What the files of a prediction's relaxation are called; `name` is that of its structure."""
@@ -79,7 +91,8 @@ class RelaxedFiles:
     """What was relaxed before; None if there is nothing of this content."""
     try:
       content = untrusted.from_json((self._store / f'{key}.json').read_text(encoding='utf-8'))
-      return Relaxed(content['text'], content['form'], dict(content['record']))
+      found = Relaxed(content['text'], content['form'], dict(content['record']))
+      return found if found.how else None
     except (OSError, ValueError, KeyError, TypeError):
       return None
 
@@ -88,28 +101,61 @@ class RelaxedFiles:
     content = {'text': found.text, 'form': found.form, 'record': dict(found.record)}
     atomic.write_text(atomic.make_folder(self._store) / f'{key}.json', json.dumps(content))
 
+  def put_again(self, tags: Sequence[str]) -> list[str]:
+    """Puts what was relaxed of these very predictions where they are now, of several protocols the last.
+
+    Args:
+      tags: of the predictions with their ranks, the best first.
+
+    Returns:
+      the names of the files; none of those that are in the archive.
+    """
+    known, names = self._known(), list[str]()
+    for tag in tags if known else ():
+      try:
+        source = self.unrelaxed(tag, is_best=tag == tags[0])
+      except InputError:  # no file of its structure is wanted
+        continue
+      keys = {folder.key_of(source.content, protocol) for protocol in set(known.values())}
+      key = next((key for key in known if key in keys), None)
+      if key is not None and (found := self.kept(key)) is not None:
+        self.put(source, key, found)
+        names += () if source.is_packed else source.relaxed
+    return names
+
+  def _known(self) -> dict[str, Protocol]:
+    """How structures were relaxed, by the keys under which they are kept, the last first."""
+    found = {}
+    for path in sorted(self._store.glob('*.json'), key=lambda path: path.stat().st_mtime, reverse=True):
+      if (one := self.kept(path.stem)) is not None:
+        found[path.stem] = protocols.from_json(one.record['protocol'])
+    return found
+
   def put(self, source: Unrelaxed, key: str, found: Relaxed) -> None:
     """Puts a relaxed structure and its record where that of the prediction is, unless they are there."""
-    names = source.relaxed
+    names, how = source.relaxed, {source.relaxed.structure: found.how}
+    with contextlib.suppress(OSError):
+      os.utime(self._store / f'{key}.json')  # the last of several
     if source.is_packed:
       record = folder.dump(dict(found.record) | {'key': key})
-      self._pack({names.structure: found.text, names.record: record})
+      self._pack({names.structure: found.text, names.record: record}, how)
       return
-    if not folder.is_done(self._out, names, key):
-      Journal(self._journal).add(names)
-      folder.save(found, self._out, names, key)
-    if (path := self._out / files.file_name('page', self._job)).is_file():
+    if not folder.is_done(self._place, names, key):
+      if self._is_in_place:
+        Journal(self._journal).add(names)
+      folder.save(found, self._place, names, key)
+    if (path := self._place / files.file_name('page', self._job)).is_file():
       text = path.read_bytes().decode(**atomic.TEXT)
-      if (linking := with_relaxed(text, names)) != text:
+      if (linking := with_relaxed(text, names, how)) != text:
         atomic.write_text(path, linking)
 
-  def _pack(self, texts: Mapping[str, str]) -> None:
-    """Puts texts into the archive, which is written anew; its page links them."""
+  def _pack(self, texts: Mapping[str, str], how: Mapping[str, str]) -> None:
+    """Puts texts into the archive, which is written anew; its page links them, and says how they were made."""
     page = files.file_name('page', self._job)
     with zipfile.ZipFile(self._archive) as old:
       known = set(old.namelist())
       if page in known:
-        texts = {**texts, page: with_relaxed(old.read(page).decode(**atomic.TEXT), texts)}
+        texts = {**texts, page: with_relaxed(old.read(page).decode(**atomic.TEXT), texts, how)}
       if all(name in known and old.read(name) == text.encode(**atomic.TEXT) for name, text in texts.items()):
         return
       with atomic.replacing(self._archive) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as new:
@@ -125,8 +171,8 @@ def write_relax_metrics(out: Path) -> None:
   folder.write_metrics(out, dict(_packed(out)))
 
 
-def forget_relax_metrics(out: Path) -> None:
-  """Takes what a run without relaxation has removed out of relax_metrics.json, if there is one."""
+def renew_relax_metrics(out: Path) -> None:
+  """Writes relax_metrics.json anew, if there is one: ranks change, and files go, also where nothing is relaxed."""
   if (out / folder.METRICS).exists():
     write_relax_metrics(out)
 

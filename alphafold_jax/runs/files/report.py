@@ -70,6 +70,16 @@ class Outcome:
 
 
 @dataclasses.dataclass
+class RelaxCounts:
+  """What became of the predictions of a run that relaxes."""
+
+  now: int = 0
+  before: int = 0  # by an earlier run
+  failed: int = 0
+  left: int = 0  # beyond the number of each protein that was asked for
+
+
+@dataclasses.dataclass
 class Summary:
   """How a run ended."""
 
@@ -81,6 +91,7 @@ class Summary:
   notes: tuple[Note, ...] = ()  # what must be said of all predictions
   models: tuple[str, ...] = ()  # that are run
   seconds: float = 0.0
+  relaxed: RelaxCounts | None = None  # None: nothing was to be relaxed
 
   @property
   def exit_code(self) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from alphafold_jax import installed
+from alphafold_jax.arguments import wrong
 from alphafold_jax.data.alignment import encode, paired
 from alphafold_jax.data.structures import Chain, read_chains
 from alphafold_jax.data.templates import Template, template_from_chain
@@ -42,7 +43,7 @@ class TemplateLimits:
       try:
         datetime.date.fromisoformat(self.max_date if _DATE.fullmatch(self.max_date) else '')
       except ValueError:
-        raise InputError(f'max_template_date={self.max_date!r}: write a date as YYYY-MM-DD') from None
+        raise wrong('max_template_date', self.max_date, 'write a date as YYYY-MM-DD') from None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
