@@ -488,3 +488,18 @@ def test_a_gpu_that_jax_does_not_use_is_pointed_out(monkeypatch):
 def test_durations_and_counts_read_well():
   assert screen.duration(3725.4) == '1:02:05' and screen.duration(None) == '-'
   assert screen.number(1, 'row') == '1 row' and screen.number(2, 'row') == '2 rows'
+
+
+@pytest.mark.parametrize(
+  ('program', 'said'),
+  [
+    ('def get_config(:\n', r'SyntaxError: invalid syntax \(mine.py, line 1\)'),
+    ('import math\n\nx = math.no\n', 'mine.py, line 3: AttributeError'),
+    ('def get_config():\n  return {}[1]\n', 'mine.py, line 2: KeyError: 1'),
+    ('x = 1\n', r'mine.py: it defines no get_config\(\)'),
+  ],
+)
+def test_an_experiment_of_ones_own_that_fails_is_told_with_its_line(program, said, tmp_path, capsys):
+  (tmp_path / 'mine.py').write_text(program)
+  assert cli.main(['train', str(tmp_path / 'run'), '--data', str(tmp_path), '--config', str(tmp_path / 'mine.py')]) == 2
+  assert re.search(said, capsys.readouterr().err)

@@ -4,13 +4,14 @@
 import argparse
 import importlib.util
 import pathlib
+import traceback
 import typing
 from typing import Any
 
 from alphafold_jax import choices
 from alphafold_jax.cli import flags
 from alphafold_jax.cli.flags import PROGRAM, Flags, choice, command, several, switch, value
-from alphafold_jax.errors import InputError
+from alphafold_jax.errors import AlphaFoldError, InputError
 
 if typing.TYPE_CHECKING:
   from ml_collections import ConfigDict
@@ -82,10 +83,23 @@ def _from_file(text: str) -> 'ConfigDict':
   if spec is None or spec.loader is None or not pathlib.Path(path).is_file():
     raise InputError(f'--config {path}: no such Python file; give FILE.py or KEY=VALUE')
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, 'get_config'):
-    raise InputError(f'--config {path}: it defines no get_config()')
-  return module.get_config(*([argument] if argument else []))
+  try:
+    spec.loader.exec_module(module)
+    if not hasattr(module, 'get_config'):
+      raise InputError(f'--config {path}: it defines no get_config()')
+    return module.get_config(*([argument] if argument else []))
+  except AlphaFoldError:
+    raise
+  except Exception as error:  # whatever a person's own program fails of
+    raise InputError(f'--config {path}{_line_in(path, error)}: {type(error).__name__}: {error}') from error
+
+
+def _line_in(path: str, error: Exception) -> str:
+  """', line 7', the last one of a file that an error passed through; '' if it passed through none."""
+  if isinstance(error, SyntaxError):
+    return ''  # its message says where
+  lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+  return f', line {lines[-1]}' if lines else ''
 
 
 def _file_or_change(text: str) -> str | tuple[str, Any]:

@@ -14,6 +14,7 @@ from ml_collections import config_dict
 from alphafold_jax import atomic
 from alphafold_jax.errors import InputError
 from alphafold_jax.model import alphafold
+from alphafold_jax.naming import listed
 from alphafold_jax.screen import number
 from alphafold_jax.train import step as steps
 from alphafold_jax.train.checkpoints import Checkpoints
@@ -67,8 +68,8 @@ def _extended(published: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarra
   new = sorted(fresh.keys() - published.keys())
   if new:
     modules = {array.split('//')[0].removeprefix(official.PREFIX) for array in new}
-    parts = ', '.join(sorted(one for one in modules if not any(one.startswith(f'{other}/') for other in modules)))
-    _log.info('%s lacks %s, taken from a new run: %s', name, number(len(new), 'array'), parts)
+    parts = sorted(one for one in modules if not any(one.startswith(f'{other}/') for other in modules))
+    _log.info('%s lacks %s, taken from a new run: %s', name, number(len(new), 'array'), listed(parts))
   return {**fresh, **published}
 
 
