@@ -15,7 +15,7 @@ class Protocol:
 
   name: str
   force_field: tuple[str, ...]  # files of OpenMM
-  implicit_solvent: bool  # OBC2 (Onufriev, Bashford, Case 2004); else none within the cut-off
+  implicit_solvent: bool  # energies and one more, short minimisation in OBC2 (Onufriev, Bashford, Case 2004)
   ramp: tuple[float, ...]  # shares of the stiffness, one minimisation after the other
   cutoff: float | None  # Å, of non-bonded terms; None: all pairs
   rigid_hydrogens: bool  # bonds to hydrogens keep their lengths
@@ -67,7 +67,8 @@ OFFICIAL = Protocol(
 
 # Amber ff14SB (Maier et al. 2015), pairs within 10 Å and beyond them the reaction field of water (OpenMM's way of a
 # cut-off). Weak springs first, so that clashes give way at once; then stiff ones, which bring the atoms back. Hydrogens
-# are placed once. OBC2 (`implicit_solvent`) costs three times what all pairs in vacuum cost on CPUs, so it is a choice.
+# are placed once. OBC2 (`implicit_solvent`) costs ten times as much an evaluation on CPUs, and even some steps of it in
+# each round make a torn structure take as long as by the official protocol, so it is a choice.
 FAST = Protocol(
   name='fast',
   force_field=('amber14/protein.ff14SB.xml',),

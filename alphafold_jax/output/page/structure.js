@@ -124,6 +124,7 @@ class Structure {
     const colorfunc = (atom) => colours[atom.properties.residue];
     const isSurface = this.page.state.shape === 'surface';
     this.viewer.setBackgroundColor(themed('panel'), 0);  // what is far away fades into it
+    this.viewer.getRenderer().setClearColorHex(0, 0);  // nothing behind it: Firefox would add a colour to the page's
     this.viewer.setStyle({}, isSurface ? {} : {cartoon: {colorfunc, arrows: true}});
     if (!isSurface) this.forgetSurface();
     else if (this.surface === null) this.makeSurface(colorfunc);
