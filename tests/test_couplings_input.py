@@ -243,11 +243,25 @@ def test_an_example_without_its_alignment_has_no_couplings(cache):
   assert not any(examples.example(index)[1].couplings.any() for index in range(5))
 
 
-def test_a_set_without_couplings_cannot_be_trained_on_with_them(cache):
-  with pytest.raises(InputError, match='data.couplings_fraction is 1, but no chain here has couplings.*--couplings'):
+def test_a_set_without_the_couplings_that_its_alignments_give_cannot_be_trained_on_with_them(cache):
+  said = 'data.couplings_fraction is 1, but no chain here has couplings, though 2 alignments.*--couplings.*fraction=0'
+  with pytest.raises(InputError, match=said):
     TrainingSet([without(cache)], SPEC, seed=0, batch_size=4)
   examples = TrainingSet([without(cache), cache], SPEC, seed=0, batch_size=4)  # of two sets one may have them
   assert {bool(examples.example(index)[1].couplings.any()) for index in range(20)} == {True, False}
+
+
+def test_a_set_whose_alignments_are_too_shallow_for_couplings_is_trained_on_without(tmp_path):
+  for depth in (1, 5):
+    shallow = small_cache.make_cache(tmp_path / str(depth), SEQUENCES, depth)
+    examples = TrainingSet([shallow], SPEC, seed=0, batch_size=4)
+    assert not examples.has_couplings and not examples.example(0)[1].couplings.any()
+
+
+def test_a_chain_too_long_for_couplings_is_not_asked_for_any(cache, monkeypatch):
+  assert TrainingSet([cache], SPEC, seed=0, batch_size=4).has_couplings
+  monkeypatch.setattr(coevolution.inputs, 'MAX_RES', 20)
+  assert not TrainingSet([without(cache)], SPEC, seed=0, batch_size=4).has_couplings
 
 
 def test_the_command_says_how_many_have_couplings_and_why_others_do_not(tmp_path, capsys):
