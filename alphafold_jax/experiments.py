@@ -220,6 +220,14 @@ def experiment_config(name: str, model: str | None = None) -> config_dict.Config
   result = _base()
   result.name, result.model = name, trained
   changes = {'loss.pae': 0.1 if trained.heads.num_pae_bins else 0.0}  # Suppl. 1.9.7
-  if trained.templates is None:
+  return config.changed(result, changes | dict(EXPERIMENTS[name]) | _missing_inputs(trained))
+
+
+def _missing_inputs(model: config_dict.ConfigDict) -> dict[str, Any]:
+  """The settings by which examples have nothing of an input that a model lacks."""
+  changes: dict[str, Any] = {}
+  if model.templates is None:
     changes['data.num_templates'] = 0
-  return config.changed(result, changes | dict(EXPERIMENTS[name]))
+  if not model.embedder.couplings:
+    changes['data.couplings_fraction'] = 0.0
+  return changes
