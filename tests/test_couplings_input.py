@@ -14,7 +14,7 @@ import small_experiment
 import small_network
 import small_predictions
 
-from alphafold_jax import cli, coevolution, experiments, fields, prediction, schema
+from alphafold_jax import cli, coevolution, fields, prediction, schema
 from alphafold_jax import config as configs
 from alphafold_jax.constants.couplings import CHANNELS, NUM_CHANNELS
 from alphafold_jax.data import features, padding
@@ -40,8 +40,8 @@ DEPTH = 40
 # ------------------------------------------------------------------------------------------ published models
 
 
-@pytest.mark.parametrize('name', [*configs.MODELS, *configs.OWN_MODELS])
-def test_no_model_that_exists_takes_couplings_and_its_settings_are_kept_as_before(name):
+@pytest.mark.parametrize('name', configs.MODELS)
+def test_no_published_model_takes_couplings_and_its_settings_are_kept_as_before(name):
   config = configs.model_config(name)
   assert not config.embedder.couplings
   assert 'couplings' not in configs.as_kept(config)['embedder']
@@ -53,7 +53,7 @@ def test_no_model_that_exists_takes_couplings_and_its_settings_are_kept_as_befor
 
 
 def test_a_configuration_from_before_makes_the_same_network():
-  config = configs.model_config('mini')
+  config = configs.model_config('model_3')
   before = configs.as_kept(config)
   assert alphafold.make_spec(before) == alphafold.make_spec(config)
   assert official.official_shapes(before) == official.official_shapes(config)
@@ -273,9 +273,3 @@ def test_the_command_says_how_many_have_couplings_and_why_others_do_not(tmp_path
   assert cli.main(['dataset', *flags, '--msas', str(msas)]) == 0
   assert '2 with an alignment, 0 with couplings' in capsys.readouterr().out
   assert 'no couplings: 5 rows are fewer than the 32' in (tmp_path / 'c' / 'skipped.csv').read_text()
-
-
-def test_experiments_leave_them_out():
-  for name in experiments.EXPERIMENTS:
-    config = experiments.experiment_config(name)
-    assert not config.model.embedder.couplings and config.data.couplings_fraction == 0
