@@ -14,7 +14,7 @@ import small_experiment
 import small_network
 import small_predictions
 
-from alphafold_jax import cli, coevolution, fields, prediction, schema
+from alphafold_jax import cli, coevolution, experiments, fields, prediction, schema
 from alphafold_jax import config as configs
 from alphafold_jax.constants.couplings import CHANNELS, NUM_CHANNELS
 from alphafold_jax.data import features, padding
@@ -273,3 +273,15 @@ def test_the_command_says_how_many_have_couplings_and_why_others_do_not(tmp_path
   assert cli.main(['dataset', *flags, '--msas', str(msas)]) == 0
   assert '2 with an alignment, 0 with couplings' in capsys.readouterr().out
   assert 'no couplings: 5 rows are fewer than the 32' in (tmp_path / 'c' / 'skipped.csv').read_text()
+
+
+def test_only_the_small_model_is_trained_with_them():
+  for name in experiments.EXPERIMENTS:
+    config = experiments.experiment_config(name)
+    assert config.model.embedder.couplings == (config.data.couplings_fraction > 0) == (name == 'train_mini')
+
+
+@pytest.mark.parametrize(('model', 'num_templates'), [('model_3_ptm', 0), ('model_1_ptm', 2)])
+def test_a_model_that_lacks_an_input_is_trained_by_the_recipe_of_one_that_has_it(model, num_templates):
+  config = experiments.experiment_config('train_mini', model)
+  assert (config.data.couplings_fraction, config.data.num_templates) == (0, num_templates)

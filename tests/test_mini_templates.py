@@ -14,10 +14,11 @@ from small_runs import NETWORK, predict
 
 import alphafold_jax as afj
 from alphafold_jax import config as configs
-from alphafold_jax import planning
+from alphafold_jax import experiments, planning
 from alphafold_jax.data import features, structures, templates
 from alphafold_jax.model import alphafold
 from alphafold_jax.model.templates import TemplateEmbedder, TemplatePointwiseAttention
+from alphafold_jax.train import specs
 from alphafold_jax.weights import official, random, shipped
 
 STRUCTURE = Path(__file__).parent / 'data' / '4zey.cif.gz'
@@ -34,6 +35,13 @@ def query() -> str:
 @pytest.fixture(scope='module')
 def placed(query):
   return templates.stack_templates([templates.template_from_structure(query, STRUCTURE, 'A')])
+
+
+def test_its_experiment_trains_both():
+  experiment = experiments.experiment_config('train_mini')
+  network = specs.make_step_spec(experiment).network
+  assert network.templates.c_t == 32 and not network.templates.remat and network.templates.pair.dropout == 0
+  assert network.embedder.couplings and experiment.data.num_templates and experiment.data.couplings_fraction
 
 
 def test_a_template_changes_a_prediction_and_without_any_it_is_that_of_a_network_that_knows_of_none(query, placed):
