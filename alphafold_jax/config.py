@@ -36,6 +36,7 @@ _TEMPLATES = {
   'min_distance': 3.25,  # Å, Suppl. Table 1
   'max_distance': 50.75,  # Å, Suppl. Table 1
   'remat': False,
+  'skip_empty': False,  # whether slots without a template are left out of Alg. 16; changes no result
   'aggregation': 'attention',  # Alg. 17
   'rows': 'torsions',  # Alg. 2 line 7
 }
@@ -174,44 +175,35 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 
 # The model that ships with the package, trained by its own experiment `train_mini`; not of the paper.
 _MINI_PAIR = {'num_head': 4, 'c_triangle': 32, 'transition_factor': 2}
-_MINI = (
-  _NO_TEMPLATES
-  | _PTM
-  | {
-    'sampling.num_msa': 32,
-    'sampling.num_extra': 64,
-    'embedder.c_m': 64,
-    'embedder.c_z': 64,
-    'embedder.c_extra': 32,
-    'c_s': 128,
-    'extra_msa.num_block': 1,
-    'extra_msa.num_head': 4,
-    'extra_msa.c_outer': 16,
-    'extra_msa.transition_factor': 2,
-    **{f'extra_msa.pair.{key}': value for key, value in _MINI_PAIR.items()},
-    'evoformer.num_block': 6,
-    'evoformer.num_head': 4,
-    'evoformer.c_outer': 16,
-    'evoformer.transition_factor': 2,
-    **{f'evoformer.pair.{key}': value for key, value in _MINI_PAIR.items()},
-    'structure.c_s': 128,
-    'structure.num_head': 8,
-    'structure.c_angle': 64,
-    'heads.c_plddt': 64,
-  }
-)
-OWN_MODELS: Mapping[str, Mapping[str, Any]] = {choices.MINI: _MINI}
-
-# Templates for the small model, a change of its configuration; they become part of _MINI with the parameters that ship.
-MINI_TEMPLATES: Mapping[str, Any] = {
-  'templates': {
-    **_TEMPLATES,
-    'c_t': 32,
-    'num_block': 1,
-    'skip_empty': True,
-    'pair': {**_PAIR, **_MINI_PAIR, 'num_head': 2, 'order': _ATTENTION_FIRST},
-  },
+_MINI = _PTM | {
+  'sampling.num_msa': 32,
+  'sampling.num_extra': 64,
+  'embedder.c_m': 64,
+  'embedder.c_z': 64,
+  'embedder.c_extra': 32,
+  'embedder.couplings': True,  # of all rows, of which the network itself sees few
+  'templates.c_t': 32,
+  'templates.num_block': 1,
+  'templates.skip_empty': True,  # most examples of its training have fewer templates than slots
+  **{f'templates.pair.{key}': value for key, value in _MINI_PAIR.items()},
+  'templates.pair.num_head': 2,
+  'c_s': 128,
+  'extra_msa.num_block': 1,
+  'extra_msa.num_head': 4,
+  'extra_msa.c_outer': 16,
+  'extra_msa.transition_factor': 2,
+  **{f'extra_msa.pair.{key}': value for key, value in _MINI_PAIR.items()},
+  'evoformer.num_block': 6,
+  'evoformer.num_head': 4,
+  'evoformer.c_outer': 16,
+  'evoformer.transition_factor': 2,
+  **{f'evoformer.pair.{key}': value for key, value in _MINI_PAIR.items()},
+  'structure.c_s': 128,
+  'structure.num_head': 8,
+  'structure.c_angle': 64,
+  'heads.c_plddt': 64,
 }
+OWN_MODELS: Mapping[str, Mapping[str, Any]] = {choices.MINI: _MINI}
 
 # Dropout rates of Suppl. 1.11.6, for training and for sampling several structures.
 DROPOUT = {
@@ -229,6 +221,7 @@ LATER: Mapping[str, Any] = {
   'embedder.break_flag': True,
   'embedder.max_relative_chain': 0,
   'sampling.clusters': 'nearest',
+  'templates.skip_empty': False,
   'templates.aggregation': 'attention',
   'templates.rows': 'torsions',
   'extra_msa.outer_product_first': False,

@@ -152,7 +152,7 @@ def to_task(
   batch = batches.to_batch(query, templates, model.takes_couplings, merging)
   if np.any(np.asarray(batch.templates.mask)) and not planning.takes_templates(model.config, batch):
     of_chains = model.config.templates is not None
-    takers = 'models of complexes take those of several chains' if of_chains else 'model_1 and model_2 take them'
+    takers = 'models of complexes take those of several chains' if of_chains else 'model_1, model_2 and mini take them'
     warnings.warn(f'templates are not used by {model.name}; {takers}', stacklevel=3)
   name = name or getattr(query, 'name', None) or 'query'
   names = tuple(chain_names or getattr(query, 'chain_names', ()))

@@ -33,13 +33,16 @@ _EVERY = 10  # of one's own files one in so many is for validation
 _RECIPE = {  # the small model's, for chains without alignments, until it is stopped
   'data.alignment_fraction': 0.0,
   'data.single_sequence_fraction': 0.0,
+  'data.couplings_fraction': 0.0,
+  'data.num_templates': 0,  # each chain is a cluster of its own here, and has no relatives
+  'optimizer.cooldown_samples': 0,  # nobody knows when it ends
   'run.num_samples': 1_000_000,
   'run.log_every': 50,
   'run.checkpoint_every': 200,
   'run.validate_every': 200,
 }
 _SIDE_BY_SIDE = {'step.examples_at_once': 4}  # on a GPU, which one small example does not fill
-_TUNING = {'optimizer.learning_rate': 3e-4, 'optimizer.warmup_samples': 200}
+_TUNING = {'optimizer.learning_rate': 3e-4, 'optimizer.warmup_samples': 200, 'step.max_passes': 3}
 
 
 @dataclasses.dataclass(frozen=True)

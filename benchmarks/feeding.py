@@ -24,7 +24,9 @@ from alphafold_jax.data.training.training_set import DataSpec, TrainingSet
 
 TEST_DATA = Path(__file__).parents[1] / 'tests' / 'data'
 SPECS = {  # the data sections of experiments.py
-  'train_mini': DataSpec(crop_size=64, num_rows=128, num_templates=0, single_sequence_fraction=0.15),
+  'train_mini': DataSpec(
+    crop_size=64, num_rows=128, num_templates=2, single_sequence_fraction=0.15, couplings_fraction=0.9
+  ),
   'train_initial': DataSpec(crop_size=256, num_rows=2048, num_templates=4),
   'train_initial, no templates': DataSpec(crop_size=256, num_rows=2048, num_templates=0),
   'train_finetune, no templates': DataSpec(crop_size=384, num_rows=10_240, num_templates=0),
@@ -34,7 +36,7 @@ SPECS = {  # the data sections of experiments.py
 def small_cache(folder: Path) -> TrainingCache:
   """Two real chains, one with a real alignment."""
   structures = [TEST_DATA / '4zey.cif.gz', TEST_DATA / '1u5y_D.cif.gz']
-  build_cache(structures, folder / 'cache', alignments=TEST_DATA / '4zey_A.a3m.gz', processes=1)
+  build_cache(structures, folder / 'cache', alignments=TEST_DATA / '4zey_A.a3m.gz', couplings=True, processes=1)
   return open_cache(folder / 'cache')
 
 

@@ -199,7 +199,7 @@ def train_mini(given: argparse.Namespace) -> None:
   with tempfile.TemporaryDirectory() as folder:
     data, run = Path(folder, 'data'), Path(folder, 'run')
     structures = str(turns.ROOT / 'tests' / 'data')
-    _alphafold_jax(['dataset', structures, str(data), '--msas', structures, '--quiet'])
+    _alphafold_jax(['dataset', structures, str(data), '--msas', structures, '--couplings', '--quiet'])
     settings = ['run.log_every=5', 'run.validate_every=0', *given.settings]
     command = [sys.executable, '-m', 'alphafold_jax', 'train', str(run), '--data', str(data), '--quiet']
     command += ['--experiment', 'train_mini', *(word for one in settings for word in ('--config', one))]

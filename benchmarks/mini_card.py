@@ -69,7 +69,7 @@ def run_table(run: Path) -> str:
     'samples seen': f'{int(last["samples"]):,} in {int(last["step"]):,} steps of {size}{missing(logged)}',
     'hardware': f'{os.cpu_count()} cores of {_processor()}, shared with other work; {hours(logged):.1f} hours of steps',
     'examples': f'crops of {config["data"]["crop_size"]} residues; {rows["num_msa"]} clusters and '
-    f'{rows["num_extra"]} extra rows; 1 to {config["step"]["max_passes"]} passes',
+    f'{rows["num_extra"]} extra rows; {passes(config["step"]["max_passes"])}',
     **{f'from {samples:,} samples on': text for samples, text in phases(config)},
     'optimiser': f'{adam.get("method", "adam").capitalize()}, {rates(adam, int(last["samples"]))}; averaged with decay '
     f'{adam["ema_decay"]}',
@@ -79,6 +79,11 @@ def run_table(run: Path) -> str:
     f'best {float(best["lddt_ca"]):.3f} at {int(best["samples"]):,}, the checkpoint that ships',
   }
   return '\n'.join(['| training | |', '|:--|:--|', *(f'| {name} | {text} |' for name, text in table.items())])
+
+
+def passes(most: int) -> str:
+  """How many passes an example has, in words."""
+  return f'1 to {most} passes' if most > 1 else '1 pass'
 
 
 def hours(logged: list[dict[str, str]]) -> float:

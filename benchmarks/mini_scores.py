@@ -73,6 +73,7 @@ Predictor = Callable[[Target], Predicted]
 
 def targets(training: cache.TrainingCache, spec: training_set.DataSpec, most: int | None = None) -> list[Target]:
   """The first chain of each validation cluster, or of the first so many."""
+  spec = dataclasses.replace(spec, num_templates=0)  # where there are none a prediction has no slots
   found: dict[str, Target] = {}
   for place, entry in enumerate(training.entries):
     if entry.split == 'validation' and entry.cluster not in found and len(found) != most:
@@ -120,8 +121,8 @@ def network(model: Model, *, alone: bool = False, templates: cache.TrainingCache
   def predict(target: Target) -> Predicted:
     batch = target.alone if alone else target.aligned
     if templates is not None:
-      slots = len(batch.templates.mask)
-      batch = dataclasses.replace(batch, templates=homologs.best_templates(templates, target.place, slots))
+      found = homologs.best_templates(templates, target.place, model.config.max_templates)
+      batch = dataclasses.replace(batch, templates=found)
     prediction = afj.predict(model, batch, seed=0)
     return Predicted(prediction.atom_positions, prediction.atom_mask, prediction.plddt)
 

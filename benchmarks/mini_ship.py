@@ -4,7 +4,7 @@
   python benchmarks/mini_ship.py RUN_DIR
 
 Takes the averaged parameters of the checkpoint that is best by validation, of a run of `train_mini` that began from
-nothing.
+nothing, or from the parameters that ship.
 """
 
 import argparse

@@ -40,6 +40,7 @@ _RUN = {
   'run.max_validation_length': 256,
   'run.max_skipped': 2,
   'run.num_workers': 1,
+  'phases': {},
 }
 
 

@@ -40,8 +40,8 @@ DEPTH = 40
 # ------------------------------------------------------------------------------------------ published models
 
 
-@pytest.mark.parametrize('name', [*configs.MODELS, *configs.OWN_MODELS])
-def test_no_model_that_exists_takes_couplings_and_its_settings_are_kept_as_before(name):
+@pytest.mark.parametrize('name', configs.MODELS)
+def test_no_published_model_takes_couplings_and_its_settings_are_kept_as_before(name):
   config = configs.model_config(name)
   assert not config.embedder.couplings
   assert 'couplings' not in configs.as_kept(config)['embedder']
@@ -53,7 +53,7 @@ def test_no_model_that_exists_takes_couplings_and_its_settings_are_kept_as_befor
 
 
 def test_a_configuration_from_before_makes_the_same_network():
-  config = configs.model_config('mini')
+  config = configs.model_config('model_3')
   before = configs.as_kept(config)
   assert alphafold.make_spec(before) == alphafold.make_spec(config)
   assert official.official_shapes(before) == official.official_shapes(config)
@@ -243,11 +243,25 @@ def test_an_example_without_its_alignment_has_no_couplings(cache):
   assert not any(examples.example(index)[1].couplings.any() for index in range(5))
 
 
-def test_a_set_without_couplings_cannot_be_trained_on_with_them(cache):
-  with pytest.raises(InputError, match='data.couplings_fraction is 1, but no chain here has couplings.*--couplings'):
+def test_a_set_without_the_couplings_that_its_alignments_give_cannot_be_trained_on_with_them(cache):
+  said = 'data.couplings_fraction is 1, but no chain here has couplings, though 2 alignments.*--couplings.*fraction=0'
+  with pytest.raises(InputError, match=said):
     TrainingSet([without(cache)], SPEC, seed=0, batch_size=4)
   examples = TrainingSet([without(cache), cache], SPEC, seed=0, batch_size=4)  # of two sets one may have them
   assert {bool(examples.example(index)[1].couplings.any()) for index in range(20)} == {True, False}
+
+
+def test_a_set_whose_alignments_are_too_shallow_for_couplings_is_trained_on_without(tmp_path):
+  for depth in (1, 5):
+    shallow = small_cache.make_cache(tmp_path / str(depth), SEQUENCES, depth)
+    examples = TrainingSet([shallow], SPEC, seed=0, batch_size=4)
+    assert not examples.has_couplings and not examples.example(0)[1].couplings.any()
+
+
+def test_a_chain_too_long_for_couplings_is_not_asked_for_any(cache, monkeypatch):
+  assert TrainingSet([cache], SPEC, seed=0, batch_size=4).has_couplings
+  monkeypatch.setattr(coevolution.inputs, 'MAX_RES', 20)
+  assert not TrainingSet([without(cache)], SPEC, seed=0, batch_size=4).has_couplings
 
 
 def test_the_command_says_how_many_have_couplings_and_why_others_do_not(tmp_path, capsys):
@@ -261,7 +275,13 @@ def test_the_command_says_how_many_have_couplings_and_why_others_do_not(tmp_path
   assert 'no couplings: 5 rows are fewer than the 32' in (tmp_path / 'c' / 'skipped.csv').read_text()
 
 
-def test_experiments_leave_them_out():
+def test_only_the_small_model_is_trained_with_them():
   for name in experiments.EXPERIMENTS:
     config = experiments.experiment_config(name)
-    assert not config.model.embedder.couplings and config.data.couplings_fraction == 0
+    assert config.model.embedder.couplings == (config.data.couplings_fraction > 0) == (name == 'train_mini')
+
+
+@pytest.mark.parametrize(('model', 'num_templates'), [('model_3_ptm', 0), ('model_1_ptm', 2)])
+def test_a_model_that_lacks_an_input_is_trained_by_the_recipe_of_one_that_has_it(model, num_templates):
+  config = experiments.experiment_config('train_mini', model)
+  assert (config.data.couplings_fraction, config.data.num_templates) == (0, num_templates)

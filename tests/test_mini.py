@@ -140,12 +140,6 @@ def test_a_run_is_resumed_by_the_content_of_the_parameters(machine, alignment, m
   assert computed == [('p', 'mini', 0)] * 2
 
 
-def test_templates_are_said_to_be_of_no_use_to_it(machine, alignment, finished, tmp_path):
-  structure = next(finished.glob('p_unrelaxed_rank_001_*_seed_00?.pdb'))
-  assert predict(alignment, tmp_path / 'out', *QUICK, '--custom-template-path', str(structure)) == 0
-  assert 'templates are not used by mini' in (tmp_path / 'out' / 'log.txt').read_text()
-
-
 # ------------------------------------------------------------------------------------------ which model is chosen
 
 

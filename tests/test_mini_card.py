@@ -145,6 +145,7 @@ def test_the_course_of_a_run_is_told_from_its_configuration():
   optimizer = {'learning_rate': 2e-3, 'warmup_samples': 1000, 'decay_samples': 16_000, 'decay_factor': 0.3}
   assert mini_card.rates(optimizer, 20_000).endswith('after 1,000 samples, from 16,000 samples on times 0.3')
   assert '16,000' not in mini_card.rates(optimizer, 10_000)
+  assert [mini_card.passes(most) for most in (1, 3)] == ['1 pass', '1 to 3 passes']
   phases = {'late': {'samples': 9, 'data': {'crop_size': 128}, 'loss': {'violation': 0.1}}, 'early': {'samples': 5}}
   assert mini_card.phases({'phases': phases}) == [(5, ''), (9, 'data.crop_size 128, loss.violation 0.1')]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small model with templates: a change of its configuration that everything takes, from training to the command."""
+"""The templates and couplings of the small model, from its configuration to the command; training plays no part."""
 
 import dataclasses
 import functools
@@ -22,14 +22,9 @@ from alphafold_jax.train import specs
 from alphafold_jax.weights import official, random, shipped
 
 STRUCTURE = Path(__file__).parent / 'data' / '4zey.cif.gz'
-MODEL = {**configs.OWN_MODELS['mini'], **configs.MINI_TEMPLATES}
-
-
-@pytest.fixture
-def with_templates(monkeypatch):
-  """The small model as it will be once it ships with templates."""
-  monkeypatch.setattr(configs, 'OWN_MODELS', {'mini': MODEL})
-  return configs.model_config('mini')
+CONFIG = configs.model_config('mini')
+FEW = configs.changed(CONFIG, {'evoformer.num_block': 1, 'structure.num_layer': 1})
+HOW = {'num_recycle': 0, 'dtype': 'float32'}
 
 
 @pytest.fixture(scope='module')
@@ -37,51 +32,58 @@ def query() -> str:
   return structures.read_chain(STRUCTURE, 'A').sequence[30:50]
 
 
-def test_the_model_that_ships_has_none():
-  assert configs.model_config('mini').templates is None
+@pytest.fixture(scope='module')
+def placed(query):
+  return templates.stack_templates([templates.template_from_structure(query, STRUCTURE, 'A')])
 
 
-def test_templates_are_added_by_a_change(with_templates):
-  added = configs.changed(configs.changed(with_templates, {'templates': None}), configs.MINI_TEMPLATES)
-  assert alphafold.make_spec(added) == alphafold.make_spec(with_templates)
-  assert added.templates.c_t == 32 and added.templates.pair.num_head == 2
-  assert configs.changed(added, {'templates.num_block': 2}).templates.num_block == 2
-
-
-def test_an_experiment_takes_the_change():
+def test_its_experiment_trains_both():
   experiment = experiments.experiment_config('train_mini')
-  changes = {f'model.{key}': value for key, value in configs.MINI_TEMPLATES.items()}
-  spec = specs.make_step_spec(configs.changed(experiment, changes | {'data.num_templates': 2}))
-  assert spec.network.templates.c_t == 32 and not spec.network.templates.remat
+  network = specs.make_step_spec(experiment).network
+  assert network.templates.c_t == 32 and not network.templates.remat and network.templates.pair.dropout == 0
+  assert network.embedder.couplings and experiment.data.num_templates and experiment.data.couplings_fraction
 
 
-def test_its_parameters_come_back_from_the_published_layout(with_templates):
-  few = configs.changed(with_templates, {'evoformer.num_block': 1, 'structure.num_layer': 1})
+def test_a_template_changes_a_prediction_and_without_any_it_is_that_of_a_network_that_knows_of_none(query, placed):
+  model = afj.Model('mini', FEW, random.random_params(FEW), 'random')
+  plain = configs.changed(FEW, {'templates': None, 'embedder.couplings': False})
+  added = {name for name in model.params if name.startswith(('template_', 'couplings_'))}
+  assert set(model.params) - added == set(random.random_params(plain)) and len(added) > 5
+  before = afj.Model('mini', plain, {name: model.params[name] for name in set(model.params) - added}, 'random')
+  alone = afj.single_sequence(query)
+  bare, first, guided = (
+    afj.predict(one, alone, templates=given, **HOW) for one, given in ((model, None), (before, None), (model, placed))
+  )
+  np.testing.assert_allclose(bare.atom_positions, first.atom_positions, atol=1e-3)
+  np.testing.assert_allclose(bare.plddt, first.plddt, atol=1e-3)
+  assert np.abs(guided.atom_positions - bare.atom_positions).max() > 0.1
+
+
+def test_its_parameters_come_back_from_the_published_layout():
   batch, rng = features.make_batch('ACDEFGHIKL', num_templates=1), np.random.default_rng(0)
-  shapes = jax.eval_shape(alphafold.network(alphafold.make_spec(few)).init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(alphafold.network(alphafold.make_spec(FEW)).init, jax.random.key(0), batch)
   params = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), dict(shapes))
-  back = official.from_official(official.to_official(params, few), few, strict=True)
+  back = official.from_official(official.to_official(params, FEW), FEW, strict=True)
   assert any(name.startswith('template_embedder') for name in params)
   assert jax.tree.structure(back) == jax.tree.structure(params)
   jax.tree.map(np.testing.assert_array_equal, back, params)
 
 
-def test_a_file_of_its_parameters_ships_and_loads(with_templates, tmp_path):
-  size = shipped.store(random.random_params(with_templates), with_templates, tmp_path / 'mini.npz')
+def test_a_file_of_its_parameters_ships_and_loads(tmp_path):
+  size = shipped.store(random.random_params(CONFIG), CONFIG, tmp_path / 'mini.npz')
   assert size < shipped.MAX_BYTES / 2
   model = afj.load_model('mini', tmp_path / 'mini.npz', strict=True)
   assert model.spec.templates is not None and model.params['template_attention']['q'].shape == (64, 4, 8)
 
 
-def test_its_slots_are_planned_where_there_are_templates(with_templates, query):
-  placed = templates.stack_templates([templates.template_from_structure(query, STRUCTURE, 'A')])
+def test_its_slots_are_planned_where_there_are_templates(query, placed):
   for given, slots in ((placed, 4), (None, 0)):
-    sizes = planning.padded_sizes(with_templates, features.make_batch(query, templates=given))
+    sizes = planning.padded_sizes(CONFIG, features.make_batch(query, templates=given))
     assert sizes['num_templ'] == slots
-    assert (planning.reduced(with_templates, sizes).templates is None) == (slots == 0)
+    assert (planning.reduced(CONFIG, sizes).templates is None) == (slots == 0)
 
 
-def test_the_command_shows_it_the_structures_of_a_folder(with_templates, query, tmp_path):
+def test_the_command_shows_it_the_structures_of_a_folder(query, tmp_path):
   (tmp_path / 'p.a3m').write_text(f'>q\n{query}\n')
   (tmp_path / 'folder').mkdir()
   (tmp_path / 'folder' / STRUCTURE.name).symlink_to(STRUCTURE)
@@ -102,7 +104,7 @@ def test_the_command_shows_it_the_structures_of_a_folder(with_templates, query, 
   assert 'template 4zey_A: 100% identical' in told and '1 template' in told and 'are not used' not in told
 
 
-def test_skipping_empty_slots_changes_no_result(with_templates, query):
+def test_skipping_empty_slots_changes_no_result(query):
   placed = templates.stack_templates([templates.template_from_structure(query, STRUCTURE, 'A')], 2)
   batch = jax.tree.map(jnp.asarray, features.make_batch(query, templates=placed))
   z = jnp.asarray(np.random.default_rng(0).normal(size=(20, 20, 64)), jnp.float32)
@@ -113,7 +115,7 @@ def test_skipping_empty_slots_changes_no_result(with_templates, query):
 
   found = []
   for skip in (True, False):
-    spec = dataclasses.replace(alphafold.make_spec(with_templates).templates, skip_empty=skip)
+    spec = dataclasses.replace(alphafold.make_spec(CONFIG).templates, skip_empty=skip)
     part = hk.transform(functools.partial(update, spec))
     params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), jax.eval_shape(part.init, jax.random.key(0)))
     found.append(jax.jit(part.apply)(params, jax.random.key(0)))

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import small_experiment
 
-from alphafold_jax import cli, config
+from alphafold_jax import cli, config, experiments
 from alphafold_jax.data.training import training_set
 from alphafold_jax.data.training.cache import open_cache
 from alphafold_jax.data.training.cache_building import build_cache
 from alphafold_jax.data.training.phased import PhasedSet
 from alphafold_jax.data.training.training_set import DataSpec
 from alphafold_jax.errors import InputError
-from alphafold_jax.train import checkpoints, phases, validation, watch
+from alphafold_jax.train import checkpoints, optimizer, phases, validation, watch
 from alphafold_jax.train import step as steps
 
 DATA = Path(__file__).parent / 'data'
@@ -48,6 +48,17 @@ def test_phases_follow_one_another_and_keep_what_those_before_them_set():
 def test_a_step_belongs_to_the_phase_that_began_last():
   made = phases.make_phases(experiment(**LATER))
   assert [phases.at(made, step).name for step in range(6)] == ['', '', 'longer', 'longer', 'physical', 'physical']
+
+
+def test_the_small_model_is_shown_more_residues_after_a_third_and_how_chains_are_built_in_the_last_tenth():
+  recipe = experiments.experiment_config('train_mini')
+  made, samples = phases.make_phases(recipe), recipe.run.num_samples
+  assert [phase.first_step * recipe.step.batch_size / samples for phase in made] == [0, 0.3, 0.9]
+  assert [phase.data.crop_size for phase in made] == [64, 96, 96]
+  assert [phase.step.max_passes for phase in made] == [1, 3, 3]
+  assert [dict(phase.step.loss.weights).get('violation') for phase in made] == [None, None, 0.03]
+  rates = [float(optimizer.learning_rate(made[0].step.optimizer, n)) for n in (2_000, 50_000, 84_999, 95_000, samples)]
+  np.testing.assert_allclose(rates, [2e-3, 2e-3, 2e-3, 2e-3 / 3, 0], atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class _Run:
     models = self.models.names if self.models else self.options.models
     if self.templates and all(self.options.model_config(name).templates is None for name in models):
       _log.warning(
-        'templates are not used by %s; models 1 and 2 of AlphaFold 2 take them, and those of complexes',
+        'templates are not used by %s; mini, models 1 and 2 of AlphaFold 2, and those of complexes take them',
         ', '.join(models),
       )
     if self.models and True in self.found.kinds and not self.options.has_models_of_complexes:

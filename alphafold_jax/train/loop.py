@@ -239,6 +239,8 @@ class Run:
       removed = ', '.join(f'{count} by {why}' for why, count in pool.removed.items())
       count, kinds = len(pool.entries), number(pool.num_clusters, 'cluster')
       _log.info('%d complex%s in %s; left out: %s', count, 'es' * (count != 1), kinds, removed or 'none')
+    if self.examples.spec.couplings_fraction and not self.examples.has_couplings:
+      _log.info('no couplings: no chain has an alignment that is deep enough, and short enough')
     for line in self.idle:
       _log.warning('%s', line)
     if self.unvalidated:

@@ -28,6 +28,7 @@ from alphafold_jax.data.training.homologs import MAX_HITS, sample_templates
 from alphafold_jax.data.training.packing import ChainRecord, without_alignment
 from alphafold_jax.data.training.sampling import crop_start, delete_blocks, random_rows
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
 _KINDS = ('experimental', 'predicted')  # of structures
@@ -73,7 +74,8 @@ class TrainingSet:
       batch_size: examples of a global mini-batch, all of which clamp the FAPE or none.
 
     Raises:
-      InputError: no chain passes the filters, or a file of template hits is damaged.
+      InputError: no chain passes the filters, a file of template hits is damaged, or couplings are to be shown that
+        nobody computed of alignments that give some.
     """
     self.caches, self.spec, self.seed, self.batch_size = tuple(caches), spec, seed, batch_size
     made = [_make_pool(self.caches, spec, is_distillation) for is_distillation in range(len(_KINDS))]
@@ -84,11 +86,7 @@ class TrainingSet:
     for kind, pool, share in zip(_KINDS, self._pools, shares, strict=True):
       if share > 0 and not pool.entries:
         raise InputError(f'no {kind} chain is left to train on: {self.describe()}; check filters and splits')
-    if spec.couplings_fraction and not any(map(self._has_couplings, self._pools)):
-      raise InputError(
-        f'data.couplings_fraction is {spec.couplings_fraction:g}, but no chain here has couplings; build the '
-        'cache with `alphafold-jax dataset --couplings`'
-      )
+    self.has_couplings = bool(spec.couplings_fraction) and self._find_couplings()
 
   def example(self, index: int) -> tuple[str, schema.Batch]:
     """The id of a chain or complex, and the padded example of a number.
@@ -147,13 +145,23 @@ class TrainingSet:
     which, place = pool.places[chosen]
     return self.caches[which][int(place)]
 
-  def _has_couplings(self, pool: _Pool) -> bool:
-    """Whether the record of any chain has some; where one does not, its chain was too long or its alignment small."""
-    for i, entry in enumerate(pool.entries):
-      if entry.depth_found >= coevolution.MIN_ROWS:
+  def _find_couplings(self) -> bool:
+    """Whether the record of any chain has couplings; InputError if none has, though its alignment gives some."""
+    lacking = 0
+    for pool in self._pools:
+      for i, entry in enumerate(pool.entries):
+        if coevolution.refusal(entry.depth_found, entry.length):
+          continue  # there could be none
         with contextlib.suppress(InputError):  # told when the chain is drawn
           if self._read(pool, i).couplings is not None:
             return True
+          lacking += 1
+    if lacking:
+      raise InputError(
+        f'data.couplings_fraction is {self.spec.couplings_fraction:g}, but no chain here has couplings, though '
+        f'{number(lacking, "alignment")} would give some; build the cache with `alphafold-jax dataset --couplings`, or '
+        'train without: data.couplings_fraction=0'
+      )
     return False
 
   def _make(self, pool: _Pool, chosen: int, rng: np.random.Generator, index: int) -> schema.Batch:
