@@ -14,7 +14,7 @@ from alphafold_jax import choices, interfaces, planning, programs
 from alphafold_jax.data.jobnames import safe_name
 from alphafold_jax.errors import NumericalError
 from alphafold_jax.output.files import Prediction
-from alphafold_jax.output.record import Pass
+from alphafold_jax.output.record import OF_SINGLE_CHAINS, Pass
 from alphafold_jax.tasks import Task
 
 OnPass = Callable[[Pass, Callable[[], Prediction]], None]  # is given a pass, and what fetches the structure so far
@@ -102,14 +102,11 @@ def run(
   return [course.end for course in courses if course.end is not None]
 
 
-_OF_SINGLE_CHAINS = 'MODEL OF SINGLE CHAINS: never trained on complexes'
-
-
 def _notes(task: Task) -> tuple[str, ...]:
   """What every file of a prediction must say."""
   of_model = (task.model.note.text,) if task.model.note else ()
   is_strange = task.has_chains and not task.config.embedder.max_relative_chain
-  return (*of_model, _OF_SINGLE_CHAINS) if is_strange else of_model
+  return (*of_model, OF_SINGLE_CHAINS) if is_strange else of_model
 
 
 def _fetch(task: Task, result: programs.PassResult, of: Callable[[Any], Any], done: tuple[Pass, ...]) -> Prediction:

@@ -892,7 +892,7 @@ def test_a_damaged_features_file_costs_only_itself(tmp_path):
   assert failure['job'] == 'r' and 'r.features.npz' in failure['message'] and (tmp_path / 'out' / 'q.done.txt').exists()
 
 
-def test_templates_that_fit_are_used_and_others_skipped_with_the_reason(tmp_path):
+def test_templates_that_fit_are_used_and_others_skipped_with_the_reason(tmp_path, recwarn):
   source, out = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out'
   assert predict(source, tmp_path / 'plain', *ALONE, '--num-models', '3', '--model-order', '1,3,2') == 0
   folder = tmp_path / 'templates'
@@ -906,6 +906,7 @@ def test_templates_that_fit_are_used_and_others_skipped_with_the_reason(tmp_path
   (folder / 'notes.txt').write_text('not looked at')
   flags = (*ALONE, '--num-models', '2', '--model-order', '1,3', '--custom-template-path', str(folder))
   assert predict(source, out, *flags) == 0
+  assert not [one for one in recwarn if 'templates' in str(one.message)]  # that model 3 takes none is as it should be
   log = (out / 'log.txt').read_text()
   assert 'p: template good_A: 100% identical, covers 100%' in log and '1 template' in log
   assert 'template none.cif skipped' in log and 'template other.pdb skipped' in log and 'notes.txt' not in log

@@ -19,6 +19,7 @@ FORMS = {
   'ColabFold': {'predicted_aligned_error': PAE.tolist(), 'max_predicted_aligned_error': 20.0},
   'AlphaFold DB until 2022': [dict(zip(('residue1', 'residue2', 'distance'), map(list, zip(*PAIRS))))],
   'pairs in another order': [dict(zip(('residue1', 'residue2', 'distance'), map(list, zip(*PAIRS[::-1]))))],
+  'the matrix alone': PAE.tolist(),
   'scores': {'plddt': [90.0, 80.0, 70.0], 'max_pae': 20.0, 'pae': PAE.tolist(), 'ptm': 0.5},
 }
 
@@ -35,9 +36,12 @@ def test_arrays_are_read_and_no_pickle(tmp_path):
   np.savez_compressed(tmp_path / 'pae.npz', pae=PAE, plddt=np.ones(3))
   assert np.array_equal(read_pae(tmp_path / 'pae.npz'), PAE)
   np.savez(tmp_path / 'objects.npz', pae=np.array([{}], object))
+  np.save(tmp_path / 'pae.npy', PAE)
   (tmp_path / 'result.pkl').write_bytes(b'\x80\x04]\x94.')
   with pytest.raises(InputError, match='objects.npz: no readable .npz file'):
     read_pae(tmp_path / 'objects.npz')
+  with pytest.raises(InputError, match='pae.npy: a .npy file is not read; write the matrix as JSON'):
+    read_pae(tmp_path / 'pae.npy')
   with pytest.raises(InputError, match='result.pkl: a pickle, which could run any program, is not read'):
     read_pae(tmp_path / 'result.pkl')
 
@@ -85,13 +89,16 @@ def test_scores_of_a_model_without_pae_are_passed_over(tmp_path):
 
 
 DAMAGED = {
-  'cut off': ('[{"predicted_aligned_error": [[0.2, 3.5', 'not JSON .*damaged or cut off; copy or download it again'),
+  'cut off': ('[{"predicted_aligned_error": [[0.2, 3.5', 'not JSON .*or of another kind; copy or download it again'),
   'not square': ({'predicted_aligned_error': [[1, 2, 3], [4, 5, 6]]}, 'the PAE is 2 x 3 and not square'),
   'ragged': ({'predicted_aligned_error': [[1, 2], [3]]}, 'is no table of numbers'),
   'NaN': ('{"pae": [[1, NaN], [2, 1]]}', 'residue 2 aligned on residue 1 is nan, and must be a number of Å from 0'),
   'null': ('{"pae": [[1, null], [2, 1]]}', 'is no table of numbers|is nan'),
   'negative': ({'pae': [[1, 2], [-3, 1]]}, 'residue 1 aligned on residue 2 is -3.0'),
   'without PAE': ({'plddt': [1], 'ptm': 0.5}, 'no PAE in it: .*it holds plddt, ptm; give the PAE file'),
+  'a list of numbers': ([1.0, 2.0], 'no PAE in it: .*it holds a list; give the PAE file'),
+  'rows of a text': ('0.2 3.5\n4.5 0.2\n', 'not JSON .*or of another kind; .*give JSON or .npz'),
+  'the matrix alone, not square': ([[1, 2, 3], [4, 5, 6]], 'the PAE is 2 x 3 and not square'),
   'several': ([FORMS['ColabFold']] * 2, 'no PAE in it'),
   'a pair missing': ([{'residue1': [1, 1, 2], 'residue2': [1, 2, 1], 'distance': [0, 1, 2]}], 'have 4 pairs'),
   'a pair twice': ([{'residue1': [1, 1, 2, 2], 'residue2': [1, 2, 1, 1], 'distance': [0, 1, 2, 3]}], 'is nan'),

@@ -231,6 +231,10 @@ def test_what_is_relaxed_later_is_linked_and_said_once_whatever_its_name():
     found = Elements(text)
     assert [text for _, text in found.of('dt')].count(name) == [text for _, text in found.of('a')].count(name) == 1
     assert [text for _, text in found.of('dd')][-1] == how
+  assert 'What to cite' in text and 'entries of relaxation' not in text
+  for cited in ('@a{one,\n}\n', '@b{two <b>,\n}\n', '@a{one,\n}\n'):  # each work once
+    text = page.with_relaxed(text, [name, 'p.json'], {name: how}, cited)
+  assert [text.split() for _, text in Elements(text).of('pre')][1] == ['@a{one,', '}', '@b{two', '<b>,', '}']
   assert HOSTILE not in text and page.with_relaxed(text, [name, 'p.json'], {name: how}) == text
   assert page.with_relaxed('a page of an earlier version', [name], {name: how}) == 'a page of an earlier version'
 

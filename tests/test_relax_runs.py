@@ -77,7 +77,8 @@ def test_the_best_are_relaxed_kept_and_relaxed_no_second_time(tmp_path, relaxed,
   assert not computed and relaxed == [f'p_unrelaxed_{TAG}.pdb'] and {STRUCTURE, RECORD} <= names(out)
   assert before.items() <= {name: (out / name).read_bytes() for name in names(out)}.items()
   assert load_json(out / folder.METRICS)[STRUCTURE.removesuffix('.pdb')]['remaining_violations_count'] == 0
-  assert 'Eastman2024' in (out / 'cite.bibtex').read_text()
+  works = ('Jumper2021', 'Eastman2024', 'Hornak2006')
+  assert all((out / 'cite.bibtex').read_text().count(one) == 1 for one in works)
   (out / STRUCTURE).unlink()
   assert predict(source, out, *ALONE, '--num-relax', '1') == 0
   assert len(relaxed) == 1 and STRUCTURE in names(out)
@@ -90,6 +91,7 @@ def test_the_best_are_relaxed_kept_and_relaxed_no_second_time(tmp_path, relaxed,
     assert (out / name).read_text() == (out / name.replace('_relaxed_', '_unrelaxed_')).read_text()
   # so it does in a run that relaxes nothing, and the third stays as it is
   assert predict(source, out, *ALONE, '--num-seeds', '3') == 0
+  assert all((out / 'cite.bibtex').read_text().count(one) == 1 for one in works)  # what they are made with
   moved = [name for name in names(out) if '_relaxed_' in name]
   assert len(moved) == 2 and {name.removesuffix('.pdb') for name in moved} == load_json(out / folder.METRICS).keys()
   for name in moved:
@@ -115,6 +117,7 @@ def test_files_made_anew_without_relaxation_keep_what_was_relaxed(tmp_path, rela
   after = texts()
   assert len(of_relaxation) == 4 and {name: before[name] for name in of_relaxation}.items() <= after.items()
   assert all(after['p.html'].decode().count(f'href="./{name}"') == 1 for name in of_relaxation)
+  assert all(after['p.html'].decode().count(work) == 1 for work in ('Jumper2021', 'Eastman2024', 'Hornak2006'))
 
 
 def test_what_was_relaxed_of_other_predictions_goes_for_the_true_reason(tmp_path, relaxed, capsys):
@@ -148,15 +151,16 @@ def test_the_closing_lines_count_what_was_relaxed(tmp_path, relaxed, monkeypatch
 
   source, out, metrics = fasta(tmp_path / 'p.fasta', p=SEQUENCE), tmp_path / 'out', folder.METRICS
   assert predict(source, out, *ALONE, '--num-seeds', '2') == 0
+  there = f'structures: {out / "*_relaxed_rank_*"}'
   said, alone = closing()
   assert said is None
   assert predict(source, out, *ALONE, '--num-seeds', '2', '--num-relax', '1') == 0
-  assert closing() == (f'Relaxed: 1 of 1 prediction; 1 left unrelaxed; energies: {out / metrics}', alone + 2)
+  assert closing() == (f'Relaxed: 1 of 1 prediction; 1 left unrelaxed; {there}; energies: {out / metrics}', alone + 2)
   assert predict(source, out, *ALONE, '--num-seeds', '2', '--amber') == 0
-  assert closing() == (f'Relaxed: 2 of 2 predictions, 1 of them earlier; energies: {out / metrics}', alone + 4)
+  assert closing() == (f'Relaxed: 2 of 2 predictions, 1 of them earlier; {there}; energies: {out / metrics}', alone + 4)
   monkeypatch.setattr(stage, 'relax_all', lambda paths, plan, ended: ended(0, ResourceError('no')))
   assert predict(source, out, *ALONE, '--num-seeds', '3', '--amber') == 1
-  assert closing()[0] == f'Relaxed: 2 of 3 predictions, 2 of them earlier; 1 failed; energies: {out / metrics}'
+  assert closing()[0] == f'Relaxed: 2 of 3 predictions, 2 of them earlier; 1 failed; {there}; energies: {out / metrics}'
 
 
 def test_what_cannot_be_relaxed_is_a_failure_and_the_predictions_stay(tmp_path, broken, capsys):

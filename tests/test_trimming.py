@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions made ready for molecular replacement: the numbers of published programs, and what is kept and why."""
 
+import dataclasses
 import gzip
 import json
 import math
@@ -359,11 +360,17 @@ def test_a_b_factor_fits_its_column(tmp_path):
 
 
 def test_what_must_be_said_of_a_prediction_is_said_of_its_parts(tmp_path, capsys):
-  model = structure(tmp_path / 'p.pdb', [90] * 12 + [80], header=f'REMARK   6 {store.MINI.text}')
+  single = 'MODEL OF SINGLE CHAINS: never trained on complexes'
+  model = structure(tmp_path / 'p.pdb', [90] * 12 + [80], header=f'REMARK   6 {store.MINI.text}\nREMARK   6 {single}')
   assert cli.main(['trim', str(model), str(tmp_path / 'out')]) == 0
   assert store.MINI.text in (tmp_path / 'out' / 'p_domain_1.pdb').read_text()
-  assert json.loads((tmp_path / 'out' / 'p_trim.json').read_text())['labels'] == [store.MINI.text]
-  assert store.MINI.text in capsys.readouterr().out
+  assert json.loads((tmp_path / 'out' / 'p_trim.json').read_text())['labels'] == [store.MINI.text, single]
+  shown = capsys.readouterr().out
+  assert store.MINI.text in shown and shown.endswith(f'Files are in {tmp_path / "out"}\n')
+  trimmed = trimming.trim(model)
+  plain = dataclasses.replace(trimmed, model=dataclasses.replace(trimmed.model, labels=()))
+  labelled, unlabelled = picture.draw(trimmed, dpi=72), picture.draw(plain, dpi=72)
+  assert labelled.height > unlabelled.height and labelled.width == unlabelled.width  # by a line above the title
 
 
 # ------------------------------------------------------------------------------------------ the command

@@ -49,6 +49,8 @@ def run(given: argparse.Namespace) -> int:
     flags.say(f'{PROGRAM}: error: {failure}')
   if failures and done:
     flags.say(f'{PROGRAM}: {len(failures)} of {len(failures) + done} could not be trimmed; the rest is in {output}')
+  elif done and not given.quiet:
+    print(f'Files are in {output}', flush=True)
   return 0 if not failures else 1 if done else 2
 
 

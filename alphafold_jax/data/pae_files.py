@@ -6,6 +6,7 @@
     AlphaFold DB's first form    [{"residue1": [1, 1, ...], "residue2": [1, 2, ...], "distance": [...], ...}]
     AlphaFold 3                  {"pae": [[...]], ...}
     arrays of NumPy (.npz)       pae, as `--save-all` here and Boltz write them
+    the matrix alone             [[...], [...], ...], as scripts write it
 
 Row i, column j of a matrix is the error of residue j when aligned on residue i, in Å.
 """
@@ -25,7 +26,9 @@ from alphafold_jax.naming import listed
 
 _MATRICES = ('predicted_aligned_error', 'pae')  # keys
 _PAIRS = ('residue1', 'residue2', 'distance')
-_ZIP, _PICKLE = b'PK\x03\x04', b'\x80'  # first bytes
+_ZIP, _PICKLE, _ARRAY = b'PK\x03\x04', b'\x80', b'\x93NUMPY'  # first bytes
+_KINDS = {list: 'a list', str: 'text', type(None): 'null', bool: 'true or false'}  # of JSON
+_AGAIN = 'copy or download it again, or give JSON or .npz'
 _DAMAGED = 'damaged or cut off; copy or download it again'
 _STRUCTURE = re.compile(r'(.+?)\.(?:pdb|ent|cif|mmcif)(?:\.gz)?', re.IGNORECASE)
 _RANKED = re.compile(r'ranked_(\d+)')  # of AlphaFold; ranking_debug.json says which model it is
@@ -100,7 +103,7 @@ class _Absent:
   """What a file holds that has no PAE."""
 
   def __init__(self, content: Any):
-    self.keys = list(map(str, content)) if isinstance(content, Mapping) else [type(content).__name__]
+    self.keys = list(map(str, content)) if isinstance(content, Mapping) else [_KINDS.get(type(content), 'a number')]
 
 
 def _values(path: str | Path) -> Any:
@@ -110,12 +113,16 @@ def _values(path: str | Path) -> Any:
     return _of_arrays(content, path)
   if content.startswith(_PICKLE):
     raise InputError(f'{path}: a pickle, which could run any program, is not read; write the matrix as JSON or .npz')
+  if content.startswith(_ARRAY):
+    raise InputError(f'{path}: a .npy file is not read; write the matrix as JSON, or as pae into a .npz file')
   try:
     found = untrusted.from_json(decode(content, str(path)))
   except InputError:
     raise
   except ValueError as error:
-    raise InputError(f'{path}: not JSON ({error}); {_DAMAGED}') from None
+    raise InputError(f'{path}: not JSON ({error}); damaged, cut off or of another kind; {_AGAIN}') from None
+  if isinstance(found, list) and found and all(isinstance(row, list) for row in found):
+    return found
   if isinstance(found, list) and len(found) == 1:
     found = found[0]
   if isinstance(found, dict):

@@ -23,6 +23,7 @@ ARRAYS = ('aatype', 'residue_index', 'asym_id', 'atom_positions', 'atom_mask', '
 PASS_ARRAYS = ('pass_positions', 'pass_plddt')  # the structures after each pass, stacked
 OF_CHAINS = ('chain_tm',)  # of predictions of several chains with a PAE, see interfaces/expected.py
 REPRESENTATIONS = ('single', 'pair')
+OF_SINGLE_CHAINS = 'MODEL OF SINGLE CHAINS: never trained on complexes'  # what files of complexes by these say
 
 
 class _Array:

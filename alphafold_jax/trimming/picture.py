@@ -14,19 +14,23 @@ from alphafold_jax.trimming.trimmed import TrimmedDomain, TrimmedModel, stretche
 _COLOURS = ('#D55E00', '#0072B2', '#CC79A7', '#E69F00', '#56B4E9', '#000000')  # of domains; apart for all eyes
 _LEFT, _SIDE, _TOP = 52, 300, 30  # points
 _RIGHT, _PLDDT_HEIGHT, _BAR = 150, 110, 6
+_LABEL = 15  # of each line such as 'MINI MODEL: ...' above the title
 _MOST_NAMED = 20  # domains in the legend
 
 
 def draw(trimmed: TrimmedModel, dpi: int = 150) -> Image.Image:
   """The picture at a resolution in dots per inch; without PAE the lower panel alone."""
-  top = _TOP + (0 if trimmed.pae is None else _SIDE + 24)
+  labels = trimmed.model.labels
+  head = _TOP + _LABEL * len(labels)  # where the panels begin
+  top = head + (0 if trimmed.pae is None else _SIDE + 24)
   sheet = Sheet(_LEFT + _SIDE + _RIGHT, top + _PLDDT_HEIGHT + 50, dpi)
   title = f'{trimmed.name}: {trimmed.num_kept} of {len(trimmed.residues)} residues kept'
-  sheet.write((_LEFT + _SIDE + _RIGHT) / 2, 11, sheet.fitted(title, 11, _LEFT + _SIDE + _RIGHT - 20), 11)
+  for i, line in enumerate((*labels, title)):
+    sheet.write((_LEFT + _SIDE + _RIGHT) / 2, 11 + _LABEL * i, sheet.fitted(line, 11, _LEFT + _SIDE + _RIGHT - 20), 11)
   edges = 0.5, len(trimmed.residues) + 0.5
   borders = np.cumsum([len(chain.sequence) for chain in trimmed.model.chains])[:-1] + 0.5
   if trimmed.pae is not None:
-    panel = Panel(sheet, (_LEFT, _TOP, _LEFT + _SIDE, _TOP + _SIDE), edges, edges)
+    panel = Panel(sheet, (_LEFT, head, _LEFT + _SIDE, head + _SIDE), edges, edges)
     sheet.paint(panel.box, coloured(shrunk(trimmed.pae), 'Greens_r', MAX_PAE))
     panel.divide(borders.tolist(), across=True)
     panel.border()
@@ -34,11 +38,11 @@ def draw(trimmed: TrimmedModel, dpi: int = 150) -> Image.Image:
     for domain in trimmed.domains:
       _block(panel, trimmed, domain)
     panel.label_y('Aligned residue', ticks(1, len(trimmed.residues), 8), 8)
-    bar = _LEFT + _SIDE + 12, _TOP, _LEFT + _SIDE + 21, _TOP + 120
+    bar = _LEFT + _SIDE + 12, head, _LEFT + _SIDE + 21, head + 120
     colour_bar(sheet, bar, 'Greens_r', 'Expected position error (Å)', range(0, MAX_PAE + 1, 10), 8)
   panel = Panel(sheet, (_LEFT, top, _LEFT + _SIDE, top + _PLDDT_HEIGHT), edges, (100, 0))
   _plddt(panel, trimmed, borders.tolist())
-  _legend(sheet, trimmed, top if trimmed.pae is None else _TOP + 150)
+  _legend(sheet, trimmed, top if trimmed.pae is None else head + 150)
   return sheet.image
 
 

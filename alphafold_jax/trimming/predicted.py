@@ -20,6 +20,7 @@ from alphafold_jax.data.records import read_text
 from alphafold_jax.data.structures import Chain, read_structure
 from alphafold_jax.errors import InputError
 from alphafold_jax.one_line import one_line
+from alphafold_jax.output.record import OF_SINGLE_CHAINS
 from alphafold_jax.weights import store
 
 MADE = 'B-factors made from pLDDT by alphafold_jax'  # in the files of an earlier trimming
@@ -38,6 +39,7 @@ _LABELS = re.compile(
     [
       re.escape(store.RANDOM.text),
       re.escape(store.MINI.text),
+      re.escape(OF_SINGLE_CHAINS),
       re.escape(store.own_parameters('FILE').text).replace('FILE', r'[^\n:]{1,100}'),
     ]
   )

@@ -31,7 +31,9 @@ _KINDS = {  # of files, by suffix
   'Pictures': ('.png', '.svg', '.pdf'),
   'Scripts for viewers': ('.cxc', '.pml'),
 }
-_LATER = re.compile(r'<!-- (relaxed|relaxation) -->(.*?)<!-- end of \1 -->', re.DOTALL)  # people's texts have none
+_LATER = re.compile(
+  r'<!-- (relaxed|relaxation|cited) -->(.*?)<!-- end of \1 -->', re.DOTALL
+)  # people's texts have none
 _OTHERS, _OF_RUN = 'Others', 'Of the whole run'
 
 
@@ -79,13 +81,14 @@ def render(report: Report) -> str:
   )
 
 
-def with_relaxed(text: str, names: Iterable[str], how: Mapping[str, str]) -> str:
+def with_relaxed(text: str, names: Iterable[str], how: Mapping[str, str], cited: str = '') -> str:
   """A page that links relaxed structures and their records too, which are made after it, and says how they were made.
 
   Args:
     text: the page; one without places for them, of an earlier version, stays as it is.
     names: of the files, beside the page.
     how: each structure was relaxed, by its name.
+    cited: the works behind that, as BibTeX; each is given once.
   """
 
   def links(there: str) -> str:
@@ -95,7 +98,15 @@ def with_relaxed(text: str, names: Iterable[str], how: Mapping[str, str]) -> str
     known = {html.unescape(name): html.unescape(said) for name, said in markup.TERM.findall(there)}
     return markup.terms(dict(sorted({**known, **how}.items())))
 
+  def works(there: str) -> str:
+    known = html.unescape(''.join(re.findall('<pre[^>]*>(.*?)</pre>', there, re.DOTALL)))
+    entries = dict.fromkeys(re.findall(r'^@.*?^\}$', f'{known}\n{cited}', re.MULTILINE | re.DOTALL))
+    joined = '\n\n'.join(entries)
+    return f'<pre tabindex="0" aria-label="BibTeX entries of relaxation">{escaped(joined)}\n</pre>'
+
   def filled(place: re.Match[str]) -> str:
+    if place[1] == 'cited':
+      return f'<!-- cited -->{works(place[2]) if cited else place[2]}<!-- end of cited -->'
     heading, part = {'relaxed': ('Relaxed', links), 'relaxation': ('Relaxation', terms)}[place[1]]
     return f'<!-- {place[1]} --><h3>{heading}</h3>{part(place[2])}<!-- end of {place[1]} -->'
 

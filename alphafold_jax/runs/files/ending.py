@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _MAX_ROWS = 60
 _WIDTH = 100
+_RELAXED = '*_relaxed_rank_*'
 
 
 def closing(summary: Summary, *, live: bool) -> str:
@@ -134,12 +135,17 @@ def _closing_lines(summary: Summary) -> Iterator[str]:
 
 
 def _relaxed(counts: RelaxCounts, out: Path) -> str:
-  """'Relaxed: 3 of 4 predictions, 1 of them earlier; 1 failed; 2 left unrelaxed; energies: FILE'."""
+  """'Relaxed: 3 of 4 predictions, 1 of them earlier; 1 failed; 2 left unrelaxed; structures: PATTERN; energies: FILE'.
+
+  The pattern is not said where they are in archives.
+  """
   done = counts.now + counts.before
   earlier = f', {counts.before} of them earlier' if counts.before else ''
   others = {'failed': counts.failed, 'left unrelaxed': counts.left}
   said = [f'{done} of {number(done + counts.failed, "prediction")}{earlier}']
   said += [f'{count} {what}' for what, count in others.items() if count]
+  if done and next(out.glob(_RELAXED), None) is not None:
+    said.append(f'structures: {out / _RELAXED}')
   return f'Relaxed: {"; ".join([*said, *([f"energies: {out / METRICS}"] if done else [])])}'
 
 

@@ -23,6 +23,7 @@ from alphafold_jax.output import files
 from alphafold_jax.output.page import with_relaxed
 from alphafold_jax.relaxation import Protocol, Relaxed, folder, protocols
 from alphafold_jax.runs.files.changes import Journal
+from alphafold_jax.runs.files.report import citations_of_relaxing
 from alphafold_jax.sharing import HIDDEN
 
 _UNRELAXED = ('pdb', 'mmcif')  # rows of the table of formats, in the order in which they are looked for
@@ -134,11 +135,12 @@ class RelaxedFiles:
   def put(self, source: Unrelaxed, key: str, found: Relaxed) -> None:
     """Puts a relaxed structure and its record where that of the prediction is, unless they are there."""
     names, how = source.relaxed, {source.relaxed.structure: found.how}
+    cited = citations_of_relaxing([found.record['protocol']['name']])
     with contextlib.suppress(OSError):
       os.utime(self._store / f'{key}.json')  # the last of several
     if source.is_packed:
       record = folder.dump(dict(found.record) | {'key': key})
-      self._pack({names.structure: found.text, names.record: record}, how)
+      self._pack({names.structure: found.text, names.record: record}, how, cited)
       return
     if not folder.is_done(self._place, names, key):
       if self._is_in_place:
@@ -146,16 +148,16 @@ class RelaxedFiles:
       folder.save(found, self._place, names, key)
     if (path := self._place / files.file_name('page', self._job)).is_file():
       text = path.read_bytes().decode(**atomic.TEXT)
-      if (linking := with_relaxed(text, names, how)) != text:
+      if (linking := with_relaxed(text, names, how, cited)) != text:
         atomic.write_text(path, linking)
 
-  def _pack(self, texts: Mapping[str, str], how: Mapping[str, str]) -> None:
-    """Puts texts into the archive, which is written anew; its page links them, and says how they were made."""
+  def _pack(self, texts: Mapping[str, str], how: Mapping[str, str], cited: str) -> None:
+    """Puts texts into the archive, written anew; its page links them, says how they were made and cites that."""
     page = files.file_name('page', self._job)
     with zipfile.ZipFile(self._archive) as old:
       known = set(old.namelist())
       if page in known:
-        texts = {**texts, page: with_relaxed(old.read(page).decode(**atomic.TEXT), texts, how)}
+        texts = {**texts, page: with_relaxed(old.read(page).decode(**atomic.TEXT), texts, how, cited)}
       if all(name in known and old.read(name) == text.encode(**atomic.TEXT) for name, text in texts.items()):
         return
       with atomic.replacing(self._archive) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as new:

@@ -16,6 +16,7 @@ from alphafold_jax import atomic, installed, untrusted
 from alphafold_jax.choices import SERVER_MODES, SINGLE
 from alphafold_jax.config import as_kept
 from alphafold_jax.data.jobnames import NAMES, original_names
+from alphafold_jax.relaxation.folder import METRICS
 from alphafold_jax.runs.files import records
 from alphafold_jax.runs.files.changes import lasting
 from alphafold_jax.runs.options import Options
@@ -181,22 +182,41 @@ def write_names(out: Path, jobs: Iterable[tuple[str, str]]) -> None:
 
 
 def citations(options: Options, has_complexes: bool = False) -> str:
-  """The works behind a run's predictions, searches and relaxation, as BibTeX."""
+  """The works behind a run's predictions and searches, as BibTeX."""
   search = options.search
   cited = ['Jumper2021', *(['Evans2021'] if has_complexes else []), *(_CITED[search.mode] if search else ())]
   if search and search.templates and not search.uses_server:
     database = search.template_database
     cited += ['Steinegger2019' if database and database.kind == HHSUITE else 'Eddy2011', 'Lassmann2020']
-  if options.num_relax != 0:
-    cited += ['Eastman2024', *_FORCE_FIELDS[options.relax.protocol.name]]
+  return _bibtex(cited)
+
+
+def citations_of_relaxing(protocols: Iterable[str]) -> str:
+  """The works behind structures that were relaxed by protocols of these names, as BibTeX; empty without any."""
+  cited = [key for name in protocols for key in ('Eastman2024', *_FORCE_FIELDS.get(name, ()))]
+  return _bibtex(cited)
+
+
+def _bibtex(cited: Iterable[str]) -> str:
   text = Path(__file__).with_name('cite.bib').read_text(encoding='utf-8')
   entries = dict(re.findall(r'^(?=@\w+\{(\w+),)(.*?^\}\n)', text, re.MULTILINE | re.DOTALL))
   return '\n'.join(entries[key] for key in dict.fromkeys(cited))
 
 
 def write_citations(out: Path, options: Options, has_complexes: bool = False) -> None:
-  """Writes cite.bibtex: the works behind what a run leaves."""
-  atomic.write_text(out / CITATIONS, citations(options, has_complexes))
+  """Writes cite.bibtex: the works behind what a run leaves, relaxed structures of earlier runs among it."""
+  protocols = [options.relax.protocol.name] if options.num_relax != 0 else []
+  relaxing = citations_of_relaxing([*protocols, *_protocols_before(out)])
+  atomic.write_text(out / CITATIONS, '\n'.join(filter(None, [citations(options, has_complexes), relaxing])))
+
+
+def _protocols_before(out: Path) -> list[str]:
+  """By which protocols the structures that are there were relaxed."""
+  try:
+    kept = untrusted.from_json((out / METRICS).read_text(encoding='utf-8'))
+    return sorted({one['protocol']['name'] for one in kept.values()})
+  except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    return []
 
 
 def write_config(

@@ -4,7 +4,8 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -25,6 +26,14 @@ from alphafold_jax.screen import number
 
 _log = logging.getLogger(__name__)
 Which = tuple[str, int]  # model and seed
+
+
+@contextlib.contextmanager
+def _said_before() -> Iterator[None]:
+  """Silences what a program is told of templates that its model does not take: a run has said it when it began."""
+  with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', 'templates are not used by')
+    yield
 
 
 class CannotWrite(Exception):
@@ -123,7 +132,7 @@ class OnDevice:
     job, (name, seed), size = protein.job, which, self._lengths.of(protein.job.num_res)
     planned = self._models.planned(name, job.name, protein.loaded.batch, size)
     watch = _Watch(protein, which, size, self._num_passes[name], planned.is_new)
-    with watch.begun():
+    with watch.begun(), _said_before():
       predicted = prediction.predict(
         planned.model,
         protein.loaded.batch,
@@ -170,7 +179,7 @@ class OnDevice:
     model, make_room, is_new = self._models.ready_for(name, first.name, input_batches, size, several)
     watches = [_Watch(protein, which, size, self._num_passes[name], is_new) for protein in proteins]
     others = f', with {number(len(proteins) - 1, "other")}' if len(proteins) > 1 else ''
-    with watches[0].begun(others):
+    with watches[0].begun(others), _said_before():
       found = together.predict_together(
         model,
         input_batches,
