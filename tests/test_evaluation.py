@@ -415,7 +415,7 @@ def test_what_cannot_be_evaluated_at_all_says_why(results, tmp_path):
   shutil.copy(EXPERIMENT, tmp_path / 'other' / 'zzz.cif.gz')
   for arguments, said in (
     ((tmp_path / 'nowhere', references, tmp_path / 'out'), 'nowhere: no such file or folder'),
-    ((tmp_path / 'empty', references, tmp_path / 'out'), 'empty: no structure file'),
+    ((tmp_path / 'empty', references, tmp_path / 'out'), 'empty: no structure file.*; it is an empty folder'),
     ((out, tmp_path / 'empty', tmp_path / 'out'), 'empty: no structure file'),
     ((out, tmp_path / 'other', tmp_path / 'out'), 'none of 2 predictions .* has a reference'),
     ((out, references, tmp_path / 'file' / 'out'), 'cannot be written'),

@@ -205,10 +205,9 @@ def _structure_files(path: Path) -> list[tuple[Path, str]]:
     if not file.name.startswith('.') and not os.path.isdir(file) and (named := _STRUCTURE.fullmatch(file.name))
   ]
   if not found:
+    place = f'among {number(len(files), "item")}' if files else 'in it; it is an empty folder'
     hint = '; unpack the .zip files in it' if any(file.suffix == '.zip' for file in files) else ''
-    raise InputError(
-      f'{path}: no structure file (.pdb, .ent, .cif or .mmcif, also .gz) among {number(len(files), "item")}{hint}'
-    )
+    raise InputError(f'{path}: no structure file (.pdb, .ent, .cif or .mmcif, also .gz) {place}{hint}')
   return found
 
 
