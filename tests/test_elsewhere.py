@@ -222,6 +222,8 @@ def test_the_environment_is_not_set_once_jax_runs(monkeypatch):
   [
     (['--for', 'h2000'], 'did you mean h200'),
     (['--for', 'h200', '--experiment', 'train_mini', '--num-res', '64'], '--num-res: of predictions'),
+    (['--for', 'h200', '--num-res', '0'], '--num-res 0: give a whole number above 0'),
+    (['--for', 'h200', '--devices', '-2'], '--devices -2: give'),
     (['--model', 'mini'], '--for'),
   ],
 )
@@ -264,6 +266,19 @@ def test_a_pass_is_lowered_as_it_is_planned(here):
   assert f'24 residues, {depth} alignment rows, float32' in found.what
   assert re.search(r'tensor<24x24x\d+xf32>', found.lowered.as_text())
   assert 0 < found.planned <= found.available == 4 * GIB
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'kernels.implementation': 'palas'}, "kernel 'palas' is not one of"),
+    ({'kernels.implementation': 'cudnn'}, 'it needs an NVIDIA GPU, not a CPU'),
+    ({'evoformer.num_head': 0}, 'there is no such program'),
+  ],
+)
+def test_settings_without_a_program_for_the_machine_are_refused(here, changes, message):
+  with pytest.raises(errors.InputError, match=message):
+    lowering.prediction(here, config.changed(config.model_config('mini'), ONE_BLOCK | changes), 20)
 
 
 def test_a_step_is_lowered_in_the_phase_of_the_largest_crop_and_in_bfloat16(here):

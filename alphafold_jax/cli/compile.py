@@ -20,13 +20,7 @@ def run(given: argparse.Namespace) -> int:
   from alphafold_jax.elsewhere import compilers, targets
 
   target = targets.parse(given.target)
-  if given.experiment:
-    others = [f'--{name.replace("_", "-")}' for name in _OF_PREDICTIONS if getattr(given, name) is not None]
-    if others:
-      raise InputError(
-        f'{others[0]}: of predictions; a step of {given.experiment} is over all devices of {target.name}, and '
-        '--config changes its settings, such as run.model_devices=2'
-      )
+  _check(given)
   if machine.jax_has_begun():  # here; it cannot be told any more that there are no devices
     return _in_another_process(given.command_line[1:])
   compilers.prepare()
@@ -37,23 +31,32 @@ def run(given: argparse.Namespace) -> int:
   return 0
 
 
+def _check(given: argparse.Namespace) -> None:
+  """Refuses flags that do not go together, and numbers that are none of things."""
+  found = {f'--{name.replace("_", "-")}': getattr(given, name) for name in _OF_PREDICTIONS}
+  found = {flag: number for flag, number in found.items() if number is not None}
+  if given.experiment and found:
+    raise InputError(
+      f'{next(iter(found))}: of predictions; a step of {given.experiment} is over all devices of {given.target}, and '
+      '--config changes its settings, such as run.model_devices=2'
+    )
+  for flag in ('--num-res', '--devices'):
+    if found.get(flag, 1) < 1:
+      raise InputError(f'{flag} {found[flag]}: give a whole number above 0')
+
+
 def _work(target: Any, given: argparse.Namespace) -> Any:
   """What is to be compiled, lowered."""
-  from alphafold_jax import config, experiments, planning
+  from alphafold_jax import config, experiments
   from alphafold_jax.elsewhere import lowering
 
   changes = dict(given.config)
   if given.experiment:
     changes |= {'model.kernels.implementation': given.kernels} if given.kernels else {}
     return lowering.training(target, config.changed(experiments.experiment_config(given.experiment), changes))
-  num_res, devices = given.num_res or _NUM_RES, given.devices or 1
-  for flag, number in (('--num-res', num_res), ('--devices', devices)):
-    if number < 1:
-      raise InputError(f'{flag} {number}: give a whole number above 0')
   changes = {'dtype': 'bfloat16'} | ({'kernels.implementation': given.kernels} if given.kernels else {}) | changes
   chosen = config.changed(config.model_config(given.model or _MODEL), changes)
-  planning.check_network(chosen)
-  return lowering.prediction(target, chosen, num_res, devices)
+  return lowering.prediction(target, chosen, given.num_res or _NUM_RES, given.devices or 1)
 
 
 def _in_another_process(arguments: list[str]) -> int:

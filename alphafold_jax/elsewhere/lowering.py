@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pass of a prediction and a step of training, lowered for devices that are not here, as they run on these."""
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,7 +20,7 @@ from alphafold_jax.data import features, padding
 from alphafold_jax.data.training.complex_examples import with_one_copy
 from alphafold_jax.elsewhere.compilers import devices_of
 from alphafold_jax.elsewhere.targets import CUDA, Machine
-from alphafold_jax.errors import ResourceError
+from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.screen import number
 from alphafold_jax.train import phases, sharding, specs, step
@@ -43,6 +45,18 @@ def available(target: Machine, share: float = machine.GPU_SHARE) -> int:
   return int(target.memory * share) if target.platform == CUDA else target.memory
 
 
+@contextlib.contextmanager
+def _settings_refused() -> Iterator[None]:
+  """Around what is traced: whatever that fails of comes from settings, and is told of as such."""
+  try:
+    yield
+  except AlphaFoldError:
+    raise
+  except Exception as error:
+    raise InputError(f'with these settings (--config, --kernels) there is no such program: {error}') from error
+
+
+@_settings_refused()
 def prediction(target: Machine, config: config_dict.ConfigDict, num_res: int, num_devices: int = 1) -> Lowering:
   """A pass of a prediction with all alignment rows that the model samples, and without templates.
 
@@ -55,7 +69,7 @@ def prediction(target: Machine, config: config_dict.ConfigDict, num_res: int, nu
     num_devices: that share the protein.
 
   Raises:
-    InputError, ResourceError: the machine has fewer devices, or there is no compiler for it.
+    InputError, ResourceError: the machine has fewer devices, there is no compiler for it, or none takes the settings.
   """
   mesh = programs.mesh_of(devices_of(target, num_devices))
   batch = features.make_batch('A' * num_res, num_templates=0)
@@ -93,6 +107,7 @@ def _lowered_pass(target: Machine, spec: alphafold.AlphaFoldSpec, mesh: Any, par
   return compiled.one_pass.lower(*_placed(arguments, places), platform=target.platform)
 
 
+@_settings_refused()
 def training(target: Machine, config: config_dict.ConfigDict) -> Lowering:
   """A step of an experiment over all devices of a machine; of several phases the one of the largest crop.
 
