@@ -83,9 +83,14 @@ class Program:
       self.compiled[shapes] = self.compile(*arguments)
     return self.compiled[shapes](*arguments)
 
-  def lower(self, *arguments: Any) -> jax.stages.Lowered:
-    """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`."""
-    return self._jitted.lower(*arguments)
+  def lower(self, *arguments: Any, platform: str | None = None) -> jax.stages.Lowered:
+    """The function traced for arguments of these shapes, which may be given by `jax.ShapeDtypeStruct`.
+
+    Args:
+      arguments: of the function.
+      platform: of the devices that they lie on, if these are not here.
+    """
+    return self._jitted.trace(*arguments).lower(lowering_platforms=(platform,) if platform else None)
 
   def eval_shape(self, *arguments: Any) -> Any:
     """The shapes of what it gives, as that of a function under `jax.jit`."""
@@ -119,6 +124,7 @@ class Programs(NamedTuple):
   one_pass: Callable[..., PassResult]
   everywhere: NamedSharding | None  # where their arguments lie: whole on every device; None: on the default one
   num_proteins: int = 1  # that are computed together
+  of_pass: tuple[Any, ...] = ()  # where each argument of `one_pass` lies among several devices
 
   def stacked(self, trees: Sequence[Any]) -> Any:
     """Arrays of the host for each protein as the programs want them, the last one's as often as some are missing."""
@@ -148,6 +154,7 @@ def compiled(
   keep_distogram: bool = False,
   num_proteins: int = 1,
   has_chains: bool = False,
+  mesh: Mesh | None = None,
 ) -> Programs:
   """The programs of a spec, compiled once per shapes.
 
@@ -158,13 +165,21 @@ def compiled(
     keep_distogram: whether a pass gives it
     num_proteins: of like sizes that one device computes together; they share the bytes of a slice
     has_chains: whether a pass gives what scores of the interfaces of several chains need
+    mesh: the devices that share the protein, of `mesh_of`; None: the first of this process
 
   Raises:
     InputError: there are fewer devices.
   """
   assert num_devices == 1 or num_proteins == 1  # devices share one protein, or a device has several
   kept = _Kept(keep_representations, keep_distogram, has_chains)
-  return _on_one_device(spec, kept, num_proteins) if num_devices == 1 else _on_several(spec, kept, num_devices)
+  if num_devices == 1:
+    return _on_one_device(spec, kept, num_proteins)
+  return _on_several(spec, kept, mesh or mesh_of(devices.first(num_devices)))
+
+
+def mesh_of(found: Sequence[jax.Device]) -> Mesh:
+  """Devices that share one protein."""
+  return Mesh(np.asarray(found), (_MODEL,))
 
 
 class _Kept(NamedTuple):
@@ -278,9 +293,8 @@ def _of_each(function: Callable, num_proteins: int, has_params: bool = False) ->
   return of_all
 
 
-def _on_several(spec: AlphaFoldSpec, kept: _Kept, num_devices: int) -> Programs:
+def _on_several(spec: AlphaFoldSpec, kept: _Kept, mesh: Mesh) -> Programs:
   begin, draw, one_pass = _functions(spec, kept)
-  mesh = Mesh(np.asarray(devices.first(num_devices)), (_MODEL,))
   templates = None if spec.templates is None else axial.partition(TemplateContext, _MODEL)
   context, recycled = alphafold.Context(templates=templates), axial.partition(schema.Recycled, _MODEL)
   rows = P(None, None, _MODEL)
@@ -291,11 +305,13 @@ def _on_several(spec: AlphaFoldSpec, kept: _Kept, num_devices: int) -> Programs:
     change=P(),
     representations=axial.partition(schema.Representations, _MODEL) if kept.representations else None,
   )
+  of_pass = (P(), P(), P(), context, recycled, rows)
   return Programs(
     jax.jit(_shared(begin, mesh, (P(), P(), P()), (context, recycled))),
     jax.jit(_shared(draw, mesh, (P(), P()), (P(), rows)), compiler_options=_QUICKLY),
-    Program(_shared(one_pass, mesh, (P(), P(), P(), context, recycled, rows), result), donate_argnums=4),
+    Program(_shared(one_pass, mesh, of_pass, result), donate_argnums=4),
     everywhere=NamedSharding(mesh, P()),
+    of_pass=jax.tree.map(lambda spec: NamedSharding(mesh, spec), of_pass),
   )
 
 

@@ -196,7 +196,8 @@ def test_an_empty_text_is_never_taken_for_a_path(words, capsys):
 
 
 @pytest.mark.parametrize(
-  'command', ['predict', 'msa', 'db', 'evaluate', 'relax', 'trim', 'train', 'dataset', 'params', 'doctor', 'cache']
+  'command',
+  ['predict', 'msa', 'db', 'evaluate', 'relax', 'trim', 'train', 'dataset', 'params', 'doctor', 'cache', 'compile'],
 )
 def test_help_fits_a_terminal_of_80_columns(command, capsys, monkeypatch):
   monkeypatch.setenv('COLUMNS', '80')

@@ -25,7 +25,7 @@ RUN = (  # pages whose commands are run here as they stand, unless they say what
 )  # fmt: skip
 NEEDS = (
   'a GPU', 'the network', 'published parameters', 'a cluster', 'docker', 'apptainer', 'hours', 'two minutes',
-  'two machines', 'files of yours', 'a run of yours',
+  'two machines', 'files of yours', 'a run of yours', 'a compiler',
 )  # fmt: skip
 OF_CI = ('pip install', 'python3 -m venv', '. .venv', 'pytest', 'ruff', 'mypy', 'pre-commit', '.ci/run', 'sphinx-build')
 # A command and its arguments, in a block of a shell.

@@ -63,7 +63,7 @@ FLOORS = (
     'together',
   ),
   ('runs', 'jobs', 'train', 'evaluation', 'checking'),
-  ('doctor', 'notebook', 'training_notebook', 'evaluation_notebook', 'cli', '__main__'),
+  ('elsewhere', 'doctor', 'notebook', 'training_notebook', 'evaluation_notebook', 'cli', '__main__'),
 )
 STAND_ON_ONE_ANOTHER = (  # floors of single files; packages side by side do not see one another
   0,
@@ -141,6 +141,9 @@ WITHOUT_JAX = (
   'evaluation',
   'trimming',
   'experiments',
+  'elsewhere',
+  'elsewhere.targets',
+  'elsewhere.compilers',
 )
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, SIBLINGS = 350, 60, 6
 TABLES = ('config.base_config', 'experiments._base')  # functions that are lists of numbers with their sources

@@ -21,7 +21,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from alphafold_jax import atomic, machine
-from alphafold_jax.cli import cache, dataset, db, doctor, evaluate, flags, msa, params, predict, relax, train, trim
+from alphafold_jax.cli import (
+  cache,
+  compile,
+  dataset,
+  db,
+  doctor,
+  evaluate,
+  flags,
+  msa,
+  params,
+  predict,
+  relax,
+  train,
+  trim,
+)
 from alphafold_jax.cli.flags import PROGRAM
 from alphafold_jax.errors import AlphaFoldError
 from alphafold_jax.screen import LOG, close_output, name_of_shard, open_streams
@@ -29,7 +43,7 @@ from alphafold_jax.version import __version__
 
 _MOMENT = 0.1  # seconds
 _STOPPED = (130, 143)  # exit codes of a program that was told to end
-COMMANDS = (predict, msa, db, cache, evaluate, relax, trim, train, dataset, params, doctor)
+COMMANDS = (predict, msa, db, cache, evaluate, relax, trim, train, dataset, params, doctor, compile)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

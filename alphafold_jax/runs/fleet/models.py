@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphafold_jax import folders
+from alphafold_jax import folders, machine
 from alphafold_jax.choices import SINGLE
 from alphafold_jax.errors import WeightsError
 from alphafold_jax.runs.options import RANDOM, Options
@@ -21,7 +21,6 @@ from alphafold_jax.transfer import files
 from alphafold_jax.weights import npz, official, store
 
 _log = logging.getLogger(__name__)
-_GPU_SHARE = '0.92'  # of a GPU's memory that JAX takes; its own default is 0.75
 _SHARE = 0.25  # of the free memory that models may take which are not running
 _MAX_PROGRAMS = 24  # compiled programs that are kept in memory
 
@@ -60,7 +59,7 @@ def _digest(path: Path) -> str:
 
 def prepare(options: Options) -> None:
   """Says how JAX is to start, before it does: with what share of a GPU's memory, and whether it keeps programs."""
-  os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', _GPU_SHARE)
+  os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', str(machine.GPU_SHARE))
   import jax
 
   if not options.compilation_cache:

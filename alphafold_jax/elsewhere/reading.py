@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a compiled program says of itself: the memory it reserves, the kernels in it, what devices exchange.
+
+The text of XLA's optimised program (HLO) is a list of computations; one that is the body of a loop runs as often as the
+loop does. Compilers of GPUs and CPUs state how often that is, in those of TPUs it stands in the loop's condition; where
+it is in neither, the body is counted once.
+"""
+
+import collections
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from alphafold_jax.ops import seam
+
+COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute')
+_LIBRARIES = ('__cu',)  # beginnings of the calls of NVIDIA's libraries: cuBLAS, cuDNN
+_HEADING = re.compile(r'^(ENTRY )?%?([\w.\-]+) .*\{\s*$')
+_INSTRUCTION = re.compile(r'^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$')
+_CALLED = re.compile(r'(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)')
+_BRANCHES = re.compile(r'branch_computations=\{([^}]*)\}')
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_TARGET = re.compile(r'custom_call_target="([^"]+)"')
+_ARRAY = re.compile(r'\b([a-z]+\d*[a-z\d]*)\[([\d,]*)\]')
+_LISTED = re.compile(r'replica_groups=\{\{([\d,]+)\}')
+_IOTA = re.compile(r'replica_groups=\[(\d+),(\d+)\]')
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+  """Bytes of one device that a program reserves."""
+
+  arguments: int
+  outputs: int
+  aliased: int  # outputs that take the place of arguments
+  temporaries: int
+
+  @property
+  def reserved(self) -> int:
+    """All that must be free, arguments included."""
+    return self.arguments + self.outputs - self.aliased + self.temporaries
+
+
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+  """The exchanges of one kind."""
+
+  count: int  # in a run of the program
+  bytes: int  # that each device receives in it, if every device passes on what the next one needs
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramContents:
+  """What the text of a program says."""
+
+  kernels: Mapping[str, int]  # calls of our kernels and of libraries, by name, and in how many places
+  collectives: Mapping[str, Exchange]  # by kind, one of COLLECTIVES
+  is_least: bool  # whether loops of unknown length hold some, which are counted once
+
+
+class _Instruction(NamedTuple):
+  name: str
+  shape: str  # the text of its type
+  operation: str
+  rest: str  # operands and attributes
+
+
+def memory_of(compiled: Any) -> Memory:
+  """What `jax.stages.Compiled` reserves on a device."""
+  stats = compiled.memory_analysis()
+  return Memory(
+    stats.argument_size_in_bytes, stats.output_size_in_bytes, stats.alias_size_in_bytes, stats.temp_size_in_bytes
+  )
+
+
+def read(text: str, num_devices: int) -> ProgramContents:
+  """Reads an optimised program.
+
+  Args:
+    text: of its HLO.
+    num_devices: it runs on, which are the group of a collective that names none.
+  """
+  computations = _computations(text)
+  times, unknown = _times(computations)
+  ours = set(seam.custom_calls())
+  kernels: collections.Counter[str] = collections.Counter()
+  counts: collections.Counter[str] = collections.Counter()
+  sizes: collections.Counter[str] = collections.Counter()
+  is_least = False
+  for name, instructions in computations.items():
+    starts = {one.name: one for one in instructions if one.operation.endswith('-start')}
+    for one in instructions:
+      target = _TARGET.search(one.rest) if one.operation == 'custom-call' else None
+      if target and (target[1] in ours or target[1].startswith(_LIBRARIES)):
+        kernels[target[1]] += 1
+      kind = one.operation.removesuffix('-done')
+      if kind in COLLECTIVES and times[name]:
+        begun = next((starts[word] for word in re.findall(r'[\w.\-]+', one.rest) if word in starts), one)
+        counts[kind] += times[name]
+        sizes[kind] += times[name] * _received(kind, num_bytes(one.shape), _group(begun.rest, num_devices))
+        is_least = is_least or name in unknown
+  return ProgramContents(
+    dict(kernels), {kind: Exchange(counts[kind], sizes[kind]) for kind in sorted(counts)}, is_least
+  )
+
+
+def num_bytes(shape: str) -> int:
+  """The bytes of an array or tuple by its type: those of 'bf16[8,4]{1,0}' are 64."""
+  return sum(
+    math.prod(int(side) for side in sides.split(',') if side) * _item_bits(kind) // 8
+    for kind, sides in _ARRAY.findall(shape)
+  )
+
+
+def _item_bits(kind: str) -> int:
+  """32 of 'f32', 8 of 'pred' and of 'f8e4m3fn'."""
+  found = re.search(r'\d+', kind)
+  return int(found[0]) if found else 8 if kind == 'pred' else 0  # a token has none
+
+
+def _received(kind: str, size: int, group: int) -> int:
+  """Bytes that a device receives for a result of a size, when they are passed around a ring."""
+  if kind == 'collective-permute':
+    return size
+  if kind == 'reduce-scatter':
+    return size * (group - 1)
+  return size * (group - 1) // group * (2 if kind == 'all-reduce' else 1)
+
+
+def _group(attributes: str, num_devices: int) -> int:
+  """How many devices take part."""
+  if found := _LISTED.search(attributes):
+    return len(found[1].split(','))
+  if found := _IOTA.search(attributes):
+    return int(found[2])
+  return num_devices
+
+
+def _computations(text: str) -> dict[str, list[_Instruction]]:
+  """The instructions of each computation; the entry's name is ''."""
+  found: dict[str, list[_Instruction]] = {}
+  here: list[_Instruction] = []
+  for line in text.splitlines():
+    if line[:1] not in ('', ' ', '}') and (heading := _HEADING.match(line)):
+      here = found.setdefault('' if heading[1] else heading[2], [])
+    elif instruction := _INSTRUCTION.match(line):
+      here.append(_Instruction(*instruction.groups()))
+  return found
+
+
+def _times(computations: Mapping[str, list[_Instruction]]) -> tuple[collections.Counter[str], set[str]]:
+  """How often each computation runs, and those in loops of unknown length."""
+  times: collections.Counter[str] = collections.Counter()
+  unknown: set[str] = set()
+
+  def run(name: str, count: int, is_known: bool) -> None:
+    times[name] += count
+    if not is_known:
+      unknown.add(name)
+    for called, trips in _calls(computations.get(name, []), computations):
+      run(called, count * (trips or 1), is_known and trips is not None)
+
+  run('', 1, True)
+  return times, unknown
+
+
+def _calls(
+  instructions: list[_Instruction], computations: Mapping[str, list[_Instruction]]
+) -> Iterator[tuple[str, int | None]]:
+  """The computations that these run, and how often each, of branches each; None: it is not known."""
+  for one in instructions:
+    trips = _trips(one, instructions, computations) if one.operation == 'while' else 1
+    names = _CALLED.findall(one.rest)
+    for branches in _BRANCHES.findall(one.rest):
+      names += re.findall(r'[\w.\-]+', branches)
+    yield from ((name, trips) for name in names)
+
+
+def _trips(
+  loop: _Instruction, around: list[_Instruction], computations: Mapping[str, list[_Instruction]]
+) -> int | None:
+  """How often a loop runs: as the compiler says, else by its condition, `counter < end`; JAX's loops count by one."""
+  if found := _TRIPS.search(loop.rest):
+    return int(found[1])
+  condition = re.search(r'condition=%?([\w.\-]+)', loop.rest)
+  inside = {one.name: one for one in computations.get(condition[1] if condition else '', [])}
+  outside = {one.name: one for one in around}
+  last = next(reversed(inside.values()), None)
+  if last is None or last.operation != 'compare' or 'direction=LT' not in last.rest:
+    return None
+  carried = outside.get(_operands(loop)[0])
+
+  def value(name: str) -> int | None:
+    one = inside.get(name)
+    if one is not None and one.operation == 'get-tuple-element' and carried is not None:
+      place = re.search(r'index=(\d+)', one.rest)
+      operands = _operands(carried) if carried.operation == 'tuple' else []
+      name = operands[int(place[1])] if place and int(place[1]) < len(operands) else ''
+      one = outside.get(name)
+      while one is not None and one.operation == 'copy':
+        one = outside.get(_operands(one)[0])
+    number = re.match(r'-?\d+(?=\))', one.rest) if one is not None and one.operation == 'constant' else None
+    return int(number[0]) if number else None
+
+  counter, end = (value(name) for name in _operands(last)[:2])
+  return None if counter is None or end is None else max(0, end - counter)
+
+
+def _operands(one: _Instruction) -> list[str]:
+  """The names of an instruction's operands."""
+  return re.findall(r'[\w.\-]+', re.sub(r'/\*.*?\*/', '', one.rest.split(')', 1)[0])) or ['']

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of a program that was compiled for a machine that is not here: for people, and as one JSON object."""
+
+import dataclasses
+import re
+import time
+from typing import Any
+
+from alphafold_jax.elsewhere import compilers, reading
+from alphafold_jax.elsewhere.lowering import Lowering
+from alphafold_jax.elsewhere.targets import Machine
+from alphafold_jax.errors import InputError
+from alphafold_jax.transfer.files import human_size
+
+_NO_ROOM = re.compile(r'Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm')  # a compiler of TPUs that refuses
+_UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30}
+NOTE = 'compiled, not measured'
+
+
+@dataclasses.dataclass(frozen=True)
+class CompileReport:
+  """A program as its compiler sees it; bytes are those of each device."""
+
+  target: Machine
+  what: str
+  num_devices: int
+  compile_seconds: float
+  available: int  # that JAX may have
+  planned: int | None  # by our estimate, None: there is none
+  reserved: int  # by the compiler
+  memory: reading.Memory | None  # None: it refused, for want of room
+  program: reading.ProgramContents | None
+  versions: dict[str, str]
+
+  @property
+  def fits(self) -> bool:
+    """Whether the compiler gave a program, and JAX may have what that reserves."""
+    return self.memory is not None and self.reserved <= self.available
+
+  def as_json(self) -> dict[str, Any]:
+    """One object for programs; sizes in bytes of one device."""
+    memory, program = self.memory, self.program
+    exchanges = program.collectives if program else {}
+    return {
+      'target': self.target.name,
+      'what': self.what,
+      'note': NOTE,
+      'devices': self.num_devices,
+      'compile_seconds': round(self.compile_seconds, 1),
+      'memory_bytes': self.target.memory,
+      'available_bytes': self.available,
+      'planned_bytes': self.planned,
+      'reserved_bytes': self.reserved,
+      'fits': self.fits,
+      'parts': dataclasses.asdict(memory) if memory else None,
+      'kernels': dict(program.kernels) if program else None,
+      'collectives': {kind: dataclasses.asdict(one) for kind, one in exchanges.items()} if program else None,
+      'collectives_are_at_least': program.is_least if program else None,
+      'versions': self.versions,
+    }
+
+  def __str__(self) -> str:
+    planned = 'there is no estimate' if self.planned is None else f'planned {_size(self.planned)}'
+    verdict = 'fits' if self.fits else 'DOES NOT FIT'
+    lines = [
+      str(self.target),
+      self.what,
+      f'{NOTE}: in {self.compile_seconds:.1f} s by {", ".join(map(" ".join, self.versions.items()))}',
+      f'memory       {_size(self.reserved)} of {_size(self.available)} on each device: {verdict}; {planned}',
+    ]
+    if self.memory:
+      parts = dataclasses.asdict(self.memory).items()
+      lines.append(f'             {", ".join(f"{name} {_size(size)}" for name, size in parts)}')
+    else:
+      lines.append('             its compiler refused the program for want of memory')
+    if self.program:
+      kernels = ', '.join(f'{name} in {count} places' for name, count in self.program.kernels.items())
+      lines.append(f'kernels      {kernels or "none: all by XLA"}')
+      least = ' at least, since loops of unknown length are counted once' if self.program.is_least else ''
+      for kind, one in self.program.collectives.items():
+        lines.append(f'{kind:<18} {one.count:,} times, {_size(one.bytes)} received by each device{least}')
+    return '\n'.join(lines)
+
+
+def _size(num_bytes: int) -> str:
+  """2,893,021,184 -> '2.69 GiB', 8,912,896 -> '8.5 MiB'."""
+  return f'{num_bytes / 2**30:.2f} GiB' if num_bytes >= 2**30 else human_size(num_bytes)
+
+
+def compiled(target: Machine, work: Lowering) -> CompileReport:
+  """Compiles, and says what came of it.
+
+  Raises:
+    InputError: the compiler refuses the program, for another reason than want of memory.
+  """
+  start, memory, program = time.monotonic(), None, None
+  try:
+    done = work.lowered.compile()
+  except Exception as error:  # whatever a compiler leads to
+    used = _NO_ROOM.search(str(error))
+    if not used:
+      raise InputError(f'{target.name}: its compiler refuses the program: {compilers.in_short(error)}') from error
+    seconds, reserved = time.monotonic() - start, int(float(used[1]) * _UNITS[used[2]])
+  else:
+    seconds = time.monotonic() - start
+    memory, program = reading.memory_of(done), reading.read(done.as_text() or '', work.num_devices)
+    reserved = memory.reserved
+  return CompileReport(
+    target=target,
+    what=work.what,
+    num_devices=work.num_devices,
+    compile_seconds=seconds,
+    available=work.available,
+    planned=work.planned,
+    reserved=reserved,
+    memory=memory,
+    program=program,
+    versions=compilers.versions(target.platform),
+  )

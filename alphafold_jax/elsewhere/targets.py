@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machines that programs are compiled for without being there: their published facts, and their names.
+
+Of GPUs the compiler wants the facts itself, as the text of XLA's GpuTargetConfigProto. Loads without JAX.
+"""
+
+import dataclasses
+import difflib
+import re
+from typing import Any, NamedTuple
+
+from alphafold_jax.errors import InputError
+
+TPU, CUDA = 'tpu', 'cuda'
+_GIB, _MIB = 2**30, 2**20
+
+
+class Chip(NamedTuple):
+  """A TPU chip, which is one device of JAX."""
+
+  num_sides: int  # of its topologies
+  memory: int  # bytes
+  peak: float  # bfloat16 operations a second
+  bandwidth: float  # bytes of memory a second
+  source: str
+  has_pairs: bool = False  # of cores, which JAX has as one device
+
+
+class Gpu(NamedTuple):
+  """An NVIDIA GPU as its driver describes it."""
+
+  full_name: str
+  capability: tuple[int, int]  # compute capability
+  memory: int  # bytes, as the driver gives them: a few per cent less than its name says
+  peak: float  # operations a second in bfloat16, without sparsity; of one without bfloat16 in float16
+  bandwidth: float  # bytes of memory a second
+  cores: int  # streaming multiprocessors
+  clock: float  # GHz
+  l2_cache: int  # bytes
+  source: str
+
+
+class Capability(NamedTuple):
+  """What all GPUs of a compute capability share; CUDA C++ Programming Guide, technical specifications."""
+
+  shared_memory: int  # bytes of a multiprocessor
+  shared_memory_of_block: int  # bytes, the most that a block may ask for
+  threads: int  # of a multiprocessor
+  float_units: int  # float32, of a multiprocessor
+
+
+_CLOUD = 'docs.cloud.google.com/tpu/docs/'
+CHIPS: dict[str, Chip] = {
+  'v4': Chip(3, 32 * _GIB, 275e12, 1200e9, f'{_CLOUD}v4', has_pairs=True),
+  'v5e': Chip(2, 16 * _GIB, 197e12, 819e9, f'{_CLOUD}v5e'),
+  'v5p': Chip(3, 95 * _GIB, 459e12, 2765e9, f'{_CLOUD}v5p', has_pairs=True),
+  'v6e': Chip(2, 32 * _GIB, 918e12, 1638e9, f'{_CLOUD}v6e'),
+}
+_XLA = 'xla/backends/gpu/target_config/specs/'  # of github.com/openxla/xla: what drivers say
+_ADA = 'Ada Tuning Guide (cache); nvidia-smi (memory)'
+GPUS: dict[str, Gpu] = {
+  'b200': Gpu(
+    'NVIDIA B200', (10, 0), 191_514_411_008, 2.225e15, 7.672e12, 148, 1.965, 132_644_864, f'{_XLA}b200.txtpb'
+  ),
+  'h200': Gpu('NVIDIA H200', (9, 0), 151_397_597_184, 989e12, 4.8e12, 132, 1.98, 50 * _MIB, f'{_XLA}h200.txtpb'),
+  'h100': Gpu(
+    'NVIDIA H100 80GB HBM3', (9, 0), 84_942_979_072, 989e12, 3.352e12, 132, 1.98, 50 * _MIB, f'{_XLA}h100_sxm.txtpb'
+  ),
+  'a100-80': Gpu(
+    'NVIDIA A100-SXM4-80GB', (8, 0), 85_100_068_864, 312e12, 2.039e12, 108, 1.41, 40 * _MIB, f'{_XLA}a100_sxm_80.txtpb'
+  ),
+  'a100-40': Gpu(
+    'NVIDIA A100-SXM4-40GB', (8, 0), 42_331_013_120, 312e12, 1.555e12, 108, 1.41, 40 * _MIB, f'{_XLA}a100_sxm_40.txtpb'
+  ),
+  'l40s': Gpu('NVIDIA L40S', (8, 9), 46_068 * _MIB, 362e12, 864e9, 142, 2.52, 96 * _MIB, f'datasheet of L40S; {_ADA}'),
+  'l4': Gpu('NVIDIA L4', (8, 9), 23_034 * _MIB, 121e12, 300e9, 58, 2.04, 48 * _MIB, f'datasheet of L4; {_ADA}'),
+  't4': Gpu(
+    'Tesla T4', (7, 5), 15_360 * _MIB, 65e12, 320e9, 40, 1.59, 4 * _MIB, 'datasheet of T4; nvidia-smi (memory)'
+  ),
+}
+CAPABILITIES: dict[tuple[int, int], Capability] = {
+  (7, 5): Capability(65_536, 65_536, 1024, 64),
+  (8, 0): Capability(167_936, 166_912, 2048, 64),
+  (8, 9): Capability(102_400, 101_376, 1536, 128),
+  (9, 0): Capability(233_472, 232_448, 2048, 128),
+  (10, 0): Capability(233_472, 232_448, 2048, 128),
+}
+_CUDNN = (9, 8)  # the version that the compiler is told of: fused attention needs 9
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+  """A machine to compile for."""
+
+  name: str  # 'v5e:2x2', 'h200', 'h200:8'
+  kind: str  # its name in the tables
+  platform: str  # TPU or CUDA
+  num_devices: int
+  memory: int  # bytes of a device
+  peak: float  # operations a second of a device, in bfloat16
+  bandwidth: float  # bytes of memory a second
+  source: str  # of these facts
+  options: dict[str, Any] = dataclasses.field(repr=False, hash=False)  # of jax.experimental.topologies
+
+  def __str__(self) -> str:
+    facts = f'{self.memory / _GIB:.1f} GiB, {self.peak / 1e12:,.0f} TFLOP/s, {self.bandwidth / 1e9:,.0f} GB/s each'
+    return f'{self.name}: {self.num_devices} x {self.kind}, {facts} ({self.source})'
+
+
+def parse(text: str) -> Machine:
+  """Reads `v5e:16x16`, the topology of a TPU, or `h200` or `h200:8`, GPUs of one host.
+
+  Raises:
+    InputError: there is no such machine, or its size has another form.
+  """
+  kind, _, size = text.strip().lower().partition(':')
+  if kind in CHIPS:
+    return _tpu(kind, size)
+  if kind in GPUS:
+    return _gpus(kind, size)
+  names = (*CHIPS, *GPUS)
+  near = difflib.get_close_matches(kind, names, 1, 0.5)
+  meant = f'did you mean {near[0]}? ' if near else ''
+  examples = 'a TPU with its topology such as v5e:2x2, or a GPU such as h200 or h200:8'
+  raise InputError(f'{text}: no such machine; {meant}Known are {", ".join(names)}: give {examples}')
+
+
+def _tpu(kind: str, size: str) -> Machine:
+  chip = CHIPS[kind]
+  if not re.fullmatch('x'.join([r'[1-9]\d*'] * chip.num_sides), size):
+    form, example = 'x'.join('ABC'[: chip.num_sides]), 'x'.join('221'[: chip.num_sides])
+    given = f'has the size {size!r}' if size else 'has no size'
+    raise InputError(f'{kind}: its topology {given}; give {kind}:{form}, such as {kind}:{example}')
+  sides, num_devices = [int(side) for side in size.split('x')], 1
+  for side in sides:
+    num_devices *= side
+  name = f'{kind}:{size}'
+  options: dict[str, Any] = {'topology_name': name}
+  if min(sides[:2]) == 1:  # less than the four chips that a host has otherwise
+    options['chips_per_host_bounds'] = (min(sides[0], 2), min(sides[1], 2), 1)
+  if chip.has_pairs:
+    options['chip_config_name'] = 'megacore'
+  return Machine(name, kind, TPU, num_devices, chip.memory, chip.peak, chip.bandwidth, chip.source, options)
+
+
+def _gpus(kind: str, size: str) -> Machine:
+  gpu = GPUS[kind]
+  if not re.fullmatch(r'([1-9]\d{0,2})?', size):
+    raise InputError(f'{kind}:{size}: {size!r} is no number of GPUs; give {kind}, or {kind}:8 for eight in one host')
+  num_devices = int(size or 1)
+  name = f'{kind}:{num_devices}' if num_devices > 1 else kind
+  options = {'topology_name': kind, 'topology': f'1x{num_devices}x1', 'target_config': gpu_config(gpu)}
+  return Machine(name, kind, CUDA, num_devices, gpu.memory, gpu.peak, gpu.bandwidth, gpu.source, options)
+
+
+def gpu_config(gpu: Gpu) -> str:
+  """The text of XLA's GpuTargetConfigProto for a GPU."""
+  major, minor = gpu.capability
+  each, cudnn = CAPABILITIES[gpu.capability], dict(zip(('major', 'minor'), _CUDNN))
+  info: dict[str, Any] = {
+    'threads_per_block_limit': 1024,
+    'threads_per_warp': 32,
+    'shared_memory_per_block': 49_152,
+    'shared_memory_per_block_optin': each.shared_memory_of_block,
+    'shared_memory_per_core': each.shared_memory,
+    'threads_per_core_limit': each.threads,
+    'registers_per_core_limit': 65_536,
+    'registers_per_block_limit': 65_536,
+    'block_dim_limit_x': 2**31 - 1,
+    'block_dim_limit_y': 65_535,
+    'block_dim_limit_z': 65_535,
+    'core_count': gpu.cores,
+    'fpus_per_core': each.float_units,
+    'clock_rate_ghz': gpu.clock,
+    'l2_cache_size': gpu.l2_cache,
+    'memory_bandwidth': int(gpu.bandwidth),
+    'device_memory_size': gpu.memory,
+    'cuda_compute_capability': {'major': major, 'minor': minor},
+  }
+  config = {
+    'gpu_device_info': info,
+    'platform_name': 'CUDA',
+    'dnn_version_info': cudnn,
+    'device_description_str': gpu.full_name,
+  }
+  return _proto(config)
+
+
+def _proto(fields: dict[str, Any]) -> str:
+  """Fields as the text of a protocol buffer."""
+  parts = []
+  for name, value in fields.items():
+    if isinstance(value, dict):
+      parts.append(f'{name} {{ {_proto(value)} }}')
+    else:
+      parts.append(f'{name}: "{value}"' if isinstance(value, str) else f'{name}: {value}')
+  return ' '.join(parts)

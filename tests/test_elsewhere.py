@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs for machines that are not here: their names and facts, and what a compiled program says of itself."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alphafold_jax import cli, config, errors, experiments, machine
+from alphafold_jax.elsewhere import compilers, lowering, reading, report, targets
+
+GIB = 2**30
+ROOT = Path(__file__).parents[1]
+TOY = Path(__file__).parent / 'data' / 'elsewhere'  # programs of exchanges.py, by what they were compiled for
+SOLD = {  # GiB, by the names of machines or the pages of their makers
+  'v4': 32, 'v5e': 16, 'v5p': 95, 'v6e': 32,
+  'b200': 180, 'h200': 141, 'h100': 80, 'a100-80': 80, 'a100-40': 40, 'l40s': 48, 'l4': 24, 't4': 16,
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------ the machines
+
+
+@pytest.mark.parametrize(
+  'text, platform, num_devices, topology',
+  [
+    ('v5e:2x2', 'tpu', 4, 'v5e:2x2'),
+    ('v5e:16x16', 'tpu', 256, 'v5e:16x16'),
+    ('V4:2x2x4', 'tpu', 16, 'v4:2x2x4'),
+    ('h200', 'cuda', 1, '1x1x1'),
+    ('a100-80:8', 'cuda', 8, '1x8x1'),
+  ],
+)
+def test_a_target_is_a_topology_of_tpus_or_gpus_of_one_host(text, platform, num_devices, topology):
+  target = targets.parse(text)
+  assert (target.platform, target.num_devices) == (platform, num_devices)
+  assert target.options['topology' if platform == 'cuda' else 'topology_name'] == topology
+  assert targets.parse(target.name) == target
+
+
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    ('h2000', 'did you mean h200'),
+    ('v7:2x2', 'no such machine'),
+    ('v5e', 'has no size; give v5e:AxB, such as v5e:2x2'),
+    ('v5e:2x2x2', "has the size '2x2x2'"),
+    ('v4:2x2', 'give v4:AxBxC, such as v4:2x2x1'),
+    ('v5e:0x2', "has the size '0x2'"),
+    ('h200:many', 'no number of GPUs'),
+  ],
+)
+def test_a_wrong_target_is_refused_with_what_may_have_been_meant(text, message):
+  with pytest.raises(errors.InputError, match=message):
+    targets.parse(text)
+
+
+def test_chips_of_two_cores_are_one_device_and_less_than_a_host_is_said_to_be():
+  assert targets.parse('v5p:2x2x1').options['chip_config_name'] == 'megacore'
+  assert 'chip_config_name' not in targets.parse('v5e:2x2').options
+  assert targets.parse('v6e:1x1').options['chips_per_host_bounds'] == (1, 1, 1)
+
+
+def test_every_machine_has_the_memory_it_is_sold_with_and_a_source():
+  rows = targets.CHIPS | targets.GPUS
+  assert set(rows) == set(SOLD)
+  for name, row in rows.items():
+    assert 0.92 * SOLD[name] <= row.memory / GIB <= SOLD[name], name  # drivers keep some
+    assert row.source and row.peak > row.bandwidth > 1e11, name
+
+
+def test_what_a_compiler_is_told_of_a_gpu_names_each_fact_once_in_balanced_braces():
+  for gpu in targets.GPUS.values():
+    text = targets.gpu_config(gpu)
+    assert text.count('{') == text.count('}') == 3
+    names = re.findall(r'(\w+)(?=:| \{)', text)
+    assert len(names) - len(set(names)) == 2  # major and minor, of the GPU and of cuDNN
+    assert f'device_memory_size: {gpu.memory}' in text and f'core_count: {gpu.cores}' in text
+
+
+# ------------------------------------------------------------------------------------------ compiled programs
+
+
+OWN = 64 * 128 * 4  # bytes of a device's part in the toy
+SUM = 2 * OWN * 3 // 4  # what a device receives when four sum such parts
+EXCHANGED = {  # by hand: five times in a loop, the rest once; the last loop's length is not known
+  'all-gather': (5, 5 * 3 * OWN),
+  'all-to-all': (5, 5 * 3 * OWN),
+  'collective-permute': (1, OWN),
+}
+OF_TPU = {'all-reduce': (2, 3 * SUM)}  # which sums whole arrays where parts are wanted, two of them at once
+OF_OTHERS = {'all-reduce': (2, 2 * SUM), 'reduce-scatter': (1, SUM // 2)}
+
+
+def exchanged(found):
+  return {kind: (one.count, one.bytes) for kind, one in found.collectives.items()}
+
+
+@pytest.mark.parametrize('name, others', [('tpu', OF_TPU), ('cuda', OF_OTHERS)])
+def test_exchanges_are_counted_with_the_trips_of_their_loops(name, others):
+  found = reading.read((TOY / f'{name}.txt').read_text(encoding='utf-8'), 4)
+  assert exchanged(found) == EXCHANGED | others
+  assert found.is_least
+
+
+def test_exchanges_of_a_program_that_is_really_compiled_here(tmp_path):
+  text = tmp_path / 'cpu.txt'
+  command = [sys.executable, str(TOY / 'exchanges.py'), 'cpu', str(text)]
+  subprocess.run(command, check=True, env=os.environ | {'PYTHONPATH': str(ROOT)})
+  found = reading.read(text.read_text(encoding='utf-8'), 4)
+  assert exchanged(found) == EXCHANGED | OF_OTHERS
+
+
+def test_bytes_of_types():
+  assert reading.num_bytes('bf16[8,4]{1,0:T(8,128)(2,1)}') == 64
+  assert reading.num_bytes('(f32[3]{0}, /*index=1*/pred[5], s32[])') == 21
+  assert reading.num_bytes('f8e4m3fn[10]') == 10
+  assert reading.num_bytes('token[]') == 0
+
+
+def test_kernels_are_ours_and_those_of_libraries():
+  text = """
+ENTRY %main (p: f32[2]) -> f32[2] {
+  %p = f32[2]{0} parameter(0)
+  %a = f32[2]{0} custom-call(%p), custom_call_target="__gpu$xla.gpu.triton", backend_config={}
+  %b = f32[2]{0} custom-call(%a), custom_call_target="__cudnn$fmhaSoftmax"
+  %c = f32[2]{0} custom-call(%b), custom_call_target="__gpu$xla.gpu.triton", backend_config={}
+  ROOT %d = f32[2]{0} custom-call(%c), custom_call_target="AllocateBuffer"
+}
+"""
+  found = reading.read(text, 1)
+  assert found.kernels == {'__gpu$xla.gpu.triton': 2, '__cudnn$fmhaSoftmax': 1}
+  assert (found.collectives, found.is_least) == ({}, False)
+
+
+class _Refusing:
+  """A lowered program whose compiler has no room, or another reason."""
+
+  def __init__(self, message):
+    self.message = message
+
+  def compile(self):
+    raise RuntimeError(self.message)
+
+
+class _Willing:
+  """A lowered program, and the compiled one."""
+
+  def compile(self):
+    return self
+
+  def as_text(self):
+    return (TOY / 'tpu.txt').read_text(encoding='utf-8')
+
+  def memory_analysis(self):
+    names = ('argument', 'output', 'alias', 'temp')
+    return type('Stats', (), {f'{name}_size_in_bytes': i * GIB for i, name in enumerate(names, 2)})
+
+
+def work(lowered):
+  return lowering.Lowering('a toy', lowered, 4, 8 * GIB, GIB)
+
+
+def test_a_report_has_the_same_for_people_and_for_programs():
+  target = targets.parse('v5e:2x2')
+  found = report.compiled(target, work(_Willing()))
+  said = json.loads(json.dumps(found.as_json()))
+  assert {'target', 'planned_bytes', 'reserved_bytes', 'fits', 'kernels', 'compile_seconds', 'versions'} <= set(said)
+  assert said['reserved_bytes'] == (2 + 3 - 4 + 5) * GIB and said['fits'] is True
+  assert said['collectives']['all-gather'] == {'count': 5, 'bytes': 15 * 64 * 128 * 4}
+  assert said['note'] == 'compiled, not measured' and said['note'] in str(found)
+  assert '6.00 GiB of 8.00 GiB on each device: fits; planned 1.00 GiB' in str(found)
+
+
+def test_a_program_that_the_compiler_has_no_room_for_does_not_fit():
+  message = 'RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.25G of 15.75G hbm. Exceeded by 4.50G.'
+  found = report.compiled(targets.parse('v5e:2x2'), work(_Refusing(message)))
+  assert (found.fits, found.reserved, found.as_json()['kernels']) == (False, int(20.25 * GIB), None)
+  assert 'DOES NOT FIT' in str(found)
+  with pytest.raises(errors.InputError, match='its compiler refuses the program: INVALID_ARGUMENT: no'):
+    report.compiled(targets.parse('v5e:2x2'), work(_Refusing('INVALID_ARGUMENT: no')))
+
+
+def test_of_a_gpu_jax_has_the_share_that_predictions_take():
+  target = targets.parse('h200')
+  assert lowering.available(target) == int(0.92 * target.memory)
+  assert lowering.available(targets.parse('v5e:2x2')) == 16 * GIB
+
+
+# ------------------------------------------------------------------------------------------ what is refused
+
+
+def test_fewer_devices_than_asked_for_are_refused_with_what_has_enough():
+  with pytest.raises(errors.InputError, match='h200: it has 1 device, not 4; give h200:4'):
+    compilers.devices_of(targets.parse('h200'), 4)
+  with pytest.raises(errors.InputError, match='a larger topology'):
+    compilers.devices_of(targets.parse('v5e:2x2'), 8)
+
+
+def test_a_compiler_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+  monkeypatch.setattr(compilers.importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(errors.ResourceError, match=r'TPUs is not installed \(libtpu\); .*\[tpu\].* needs no device'):
+    compilers.devices_of(targets.parse('v5e:2x2'), 1)
+  with pytest.raises(errors.ResourceError, match=r'NVIDIA GPUs is not installed .*\[cuda12\].*\[cuda13\]'):
+    compilers.devices_of(targets.parse('h200'), 1)
+
+
+def test_the_environment_is_not_set_once_jax_runs(monkeypatch):
+  monkeypatch.setattr(machine, 'jax_has_begun', lambda: True)
+  before = dict(os.environ)
+  with pytest.raises(errors.ResourceError, match='process of its own'):
+    compilers.prepare()
+  assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+  'words, message',
+  [
+    (['--for', 'h2000'], 'did you mean h200'),
+    (['--for', 'h200', '--experiment', 'train_mini', '--num-res', '64'], '--num-res: of predictions'),
+    (['--for', 'h200', '--num-res', '0'], '--num-res 0: give a whole number above 0'),
+    (['--for', 'h200', '--devices', '-2'], '--devices -2: give'),
+    (['--model', 'mini'], '--for'),
+  ],
+)
+def test_a_wrong_command_is_refused_by_its_flag(words, message, capsys):
+  assert cli.main(['compile', *words]) == 2
+  assert message in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------ really compiled
+
+_SMALL = '--model mini --num-res 16 --config evoformer.num_block=1 --config extra_msa.num_block=1'
+
+
+@pytest.mark.skipif(not compilers.importlib.util.find_spec('libtpu'), reason='the extra tpu is not installed')
+def test_a_small_pass_is_really_compiled_for_a_chip_that_is_not_here():
+  command = [sys.executable, '-m', 'alphafold_jax', 'compile', '--for', 'v5e:2x2', '--json', *_SMALL.split()]
+  done = subprocess.run(command, capture_output=True, encoding='utf-8', cwd=ROOT, check=True)
+  said = json.loads(done.stdout.splitlines()[-1])
+  assert said['fits'] and 0 < said['reserved_bytes'] < said['planned_bytes'] and said['parts']['aliased'] > 0
+  assert 'libtpu' in said['versions']
+
+
+HERE = targets.Machine('here', 'here', 'cpu', 1, 4 * GIB, 1.0, 1.0, 'none', {})
+ONE_BLOCK = {'evoformer.num_block': 1, 'extra_msa.num_block': 1}
+
+
+@pytest.fixture
+def here(monkeypatch):
+  """A machine whose devices are those of this process."""
+  import jax
+
+  monkeypatch.setattr(lowering, 'devices_of', lambda target, num: jax.devices()[:num])
+  return HERE
+
+
+def test_a_pass_is_lowered_as_it_is_planned(here):
+  chosen = config.changed(config.model_config('mini'), ONE_BLOCK)
+  found = lowering.prediction(here, chosen, 20)
+  depth = chosen.sampling.num_msa + chosen.sampling.num_extra
+  assert f'24 residues, {depth} alignment rows, float32' in found.what
+  assert re.search(r'tensor<24x24x\d+xf32>', found.lowered.as_text())
+  assert 0 < found.planned <= found.available == 4 * GIB
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'kernels.implementation': 'palas'}, "kernel 'palas' is not one of"),
+    ({'kernels.implementation': 'cudnn'}, 'it needs an NVIDIA GPU, not a CPU'),
+    ({'evoformer.num_head': 0}, 'there is no such program'),
+  ],
+)
+def test_settings_without_a_program_for_the_machine_are_refused(here, changes, message):
+  with pytest.raises(errors.InputError, match=message):
+    lowering.prediction(here, config.changed(config.model_config('mini'), ONE_BLOCK | changes), 20)
+
+
+def test_a_step_is_lowered_in_the_phase_of_the_largest_crop_and_in_bfloat16(here):
+  changes = {f'model.{key}': value for key, value in ONE_BLOCK.items()} | {'model.structure.num_layer': 1}
+  chosen = config.changed(experiments.experiment_config('train_mini'), changes)
+  found = lowering.training(here, chosen)
+  assert 'phase longer, crops of 96 residues, 128 rows, batch of 4, bfloat16, mesh 1 x 1' in found.what
+  assert re.search(r'tensor<4x96x21xf32>', found.lowered.as_text())
+  assert found.planned is None
