@@ -75,7 +75,7 @@ def test_what_fails_for_all_is_computed_one_by_one(source, one_by_one, tmp_path,
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [
-    (('--batch', '0'), 'batch=0: must be 1 to 64, or auto'),
+    (('--batch', '0'), '--batch 0: must be 1 to 64, or auto'),
     (('--batch', '4', '--devices', '2'), '--batch 4 and --devices do not go together'),
     (('--batch', 'many'), 'many'),
   ],
