@@ -52,7 +52,7 @@ pictures = {
   'experiment (4ZEY)': cartoon.draw(true.atom_positions, true.atom_mask, cartoon.spectrum(len(seen)), view),
   'mini, by pLDDT': cartoon.draw(placed, prediction.atom_mask, cartoon.confidence(prediction.plddt), view),
 }
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout='constrained')
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout='constrained')
 for axis, (title, picture) in zip(axes, pictures.items()):
   axis.imshow(picture)
   axis.set_title(title)
