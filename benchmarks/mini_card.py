@@ -5,7 +5,8 @@
 
 RUN_DIR is the run that it came from, CACHE the training set of that run. The first chain of every validation cluster
 is predicted by `alphafold_jax.predict` as a person would; where the model takes templates, also with those that
-`alphafold-jax dataset CACHE --templates` found among the training chains. Writes the sections between markers in
+`alphafold-jax dataset CACHE --templates` found among the training chains. Each prediction is kept in RUN_DIR/card, so the
+command may be stopped and given again, and several may share the rows (`--rows`). Writes the sections between markers in
 docs/mini.md, and beside it mini_curves.png and mini_example.png: the prediction of examples/ as a cartoon, beside the
 experimental structure.
 """
@@ -28,6 +29,7 @@ from ml_collections import config_dict
 import alphafold_jax as afj
 from alphafold_jax.data.training import cache, training_set
 from alphafold_jax.train import curves, specs, watch
+from alphafold_jax.transfer.files import digest
 from alphafold_jax.weights import shipped
 
 PAGE = turns.ROOT / 'docs' / 'mini.md'
@@ -139,6 +141,7 @@ def main() -> None:
   parser.add_argument('--data', type=Path, required=True, metavar='CACHE', help='the training set')
   parser.add_argument('--params', type=Path, default=shipped.path(), metavar='FILE', help='default: %(default)s')
   parser.add_argument('--page', type=Path, default=PAGE, metavar='FILE', help='page to write (default: %(default)s)')
+  parser.add_argument('--rows', type=int, nargs='+', metavar='I', help='of the table, from 0 (default: all)')
   parser.add_argument('--quick', type=int, metavar='N', help='only the first N chains; give another --page with it')
   given = parser.parse_args()
   if given.quick and given.page.resolve() == PAGE.resolve():
@@ -148,7 +151,11 @@ def main() -> None:
   training = cache.open_cache(given.data)
   chains = mini_scores.targets(training, specs.make_section(training_set.DataSpec, 'data', config), given.quick)
   mini = afj.load_model('mini', given.params)
-  found, measured = predict_and_score(mini_scores.predictors(mini, config, training), chains)
+  rows = mini_scores.predictors(mini, config, training)
+  folder = given.run_dir / 'card' / digest(given.params)['sha256'][:12]
+  kept = {name: mini_scores.kept(one, folder / str(i)) for i, (name, one) in enumerate(rows.items())}
+  chosen = {name: one for i, (name, one) in enumerate(kept.items()) if given.rows is None or i in given.rows}
+  found, measured = predict_and_score(chosen, chains)
 
   folder = given.page.parent
   shutil.copyfile(curves.draw(given.run_dir), folder / 'mini_curves.png')

@@ -3,6 +3,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from ml_collections import config_dict
 
 import alphafold_jax as afj
 from alphafold_jax import config as configs
-from alphafold_jax import schema
+from alphafold_jax import atomic, prediction, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import alignment
 from alphafold_jax.data.training import cache, homologs, training_set
@@ -23,6 +24,7 @@ LENGTHS = {'at most 64': 64, '65 to 128': 128, '129 to 256': 256, 'more than 256
 DEPTHS = {'none': 1, 'fewer than 100': 99, '100 to 1,000': 1000, 'more than 1,000': np.inf}
 _CA = residues.ATOM_INDEX['CA']
 _MOST_ROWS = 1024  # of an alignment
+_PADDED = (64, 96, 128, 160, 192, 224, 256)  # residues: a process cannot hold the programs of every length
 _BINS = (0, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # pLDDT
 _FEWEST = 50  # residues of a bin that is shown
 
@@ -121,10 +123,29 @@ def network(model: Model, *, alone: bool = False, templates: cache.TrainingCache
   def predict(target: Target) -> Predicted:
     batch = target.alone if alone else target.aligned
     if templates is not None:
-      found = homologs.best_templates(templates, target.place, model.config.max_templates)
-      batch = dataclasses.replace(batch, templates=found)
-    prediction = afj.predict(model, batch, seed=0)
-    return Predicted(prediction.atom_positions, prediction.atom_mask, prediction.plddt)
+      shown = homologs.best_templates(templates, target.place, model.config.max_templates)
+      batch = dataclasses.replace(batch, templates=shown)
+    num_res = next((padded for padded in _PADDED if padded >= len(target.sequence)), None)
+    found = afj.predict(model, batch, seed=0, plan=prediction.make_plan(model, batch, num_res=num_res))
+    return Predicted(found.atom_positions, found.atom_mask, found.plddt)
+
+  return predict
+
+
+def kept(predictor: Predictor, folder: Path) -> Predictor:
+  """The same, which writes each prediction into a folder and reads what is there already."""
+
+  def predict(target: Target) -> Predicted:
+    path = folder / f'{target.id}.npz'
+    if path.exists():
+      with np.load(path) as arrays:
+        return Predicted(arrays['positions'], arrays['mask'], arrays['plddt'] if 'plddt' in arrays else None)
+    found = predictor(target)
+    arrays = {'positions': found.positions, 'mask': found.mask, 'plddt': found.plddt}
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(path) as file:
+      np.savez_compressed(file, **{name: array for name, array in arrays.items() if array is not None})
+    return found
 
   return predict
 
