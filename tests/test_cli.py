@@ -406,7 +406,7 @@ def test_an_unexpected_error_is_one_line_here_and_a_traceback_in_the_log(tmp_pat
   assert 'ERROR: p model_1_ptm, seed 0: ZeroDivisionError: division by zero' in shown and 'Traceback' not in shown
   assert (tmp_path / 'out' / 'log.txt').read_text().count('Traceback') == 2
   failures = load_json(tmp_path / 'out' / 'failures.json')
-  assert [(one['job'], one['stage'], one['error']) for one in failures] == [
+  assert sorted((one['job'], one['stage'], one['error']) for one in failures) == [
     ('p', 'predict', 'ZeroDivisionError'),
     ('q', 'predict', 'ZeroDivisionError'),
   ]
