@@ -5,10 +5,10 @@
 
 RUN_DIR is the run that it came from, CACHE the training set of that run. The first chain of every validation cluster
 is predicted by `alphafold_jax.predict` as a person would; where the model takes templates, also with those that
-`alphafold-jax dataset CACHE --templates` found among the training chains. Each prediction is kept in RUN_DIR/card, so the
-command may be stopped and given again, and several may share the rows (`--rows`). Writes the sections between markers in
-docs/mini.md, and beside it mini_curves.png and mini_example.png: the prediction of examples/ as a cartoon, beside the
-experimental structure.
+`alphafold-jax dataset CACHE --templates` found among the training chains. Each prediction is kept in RUN_DIR/card, so
+the command may be stopped and given again, and several may share the rows (`--rows`). Writes the sections between
+markers in docs/mini.md, and beside it mini_curves.png and mini_example.png: the prediction of examples/ as a cartoon,
+beside the experimental structure.
 """
 
 import argparse
@@ -151,7 +151,7 @@ def main() -> None:
   training = cache.open_cache(given.data)
   chains = mini_scores.targets(training, specs.make_section(training_set.DataSpec, 'data', config), given.quick)
   mini = afj.load_model('mini', given.params)
-  rows = mini_scores.predictors(mini, config, training)
+  rows = mini_scores.predictors(mini, training)
   folder = given.run_dir / 'card' / digest(given.params)['sha256'][:12]
   kept = {name: mini_scores.kept(one, folder / str(i)) for i, (name, one) in enumerate(rows.items())}
   chosen = {name: one for i, (name, one) in enumerate(kept.items()) if given.rows is None or i in given.rows}

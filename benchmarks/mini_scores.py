@@ -5,20 +5,15 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
-from ml_collections import config_dict
 
 import alphafold_jax as afj
-from alphafold_jax import config as configs
 from alphafold_jax import atomic, prediction, schema
 from alphafold_jax.constants import residues
 from alphafold_jax.data import alignment
 from alphafold_jax.data.training import cache, homologs, training_set
 from alphafold_jax.geometry import scores
 from alphafold_jax.prediction import Model
-from alphafold_jax.train import specs
-from alphafold_jax.train import step as steps
 
 LENGTHS = {'at most 64': 64, '65 to 128': 128, '129 to 256': 256, 'more than 256': np.inf}  # the largest of a group
 DEPTHS = {'none': 1, 'fewer than 100': 99, '100 to 1,000': 1000, 'more than 1,000': np.inf}
@@ -94,7 +89,7 @@ def targets(training: cache.TrainingCache, spec: training_set.DataSpec, most: in
 # --- What predicts ---
 
 
-def predictors(model: Model, config: config_dict.ConfigDict, training: cache.TrainingCache) -> dict[str, Predictor]:
+def predictors(model: Model, training: cache.TrainingCache) -> dict[str, Predictor]:
   """What is compared, by its name in the tables; the model with its alignments comes first, the copy last."""
   found = {
     'mini, with the alignment if there is one': network(model),
@@ -105,7 +100,7 @@ def predictors(model: Model, config: config_dict.ConfigDict, training: cache.Tra
       'mini, with templates and the alignment if there is one': network(model, templates=training),
       'mini, sequence and templates': network(model, alone=True, templates=training),
     }
-  return found | {'untrained network': network(untrained(config)), NEAREST: nearest(training)}
+  return found | {NEAREST: nearest(training)}
 
 
 NEAREST = 'nearest training chain by sequence'
@@ -150,19 +145,13 @@ def kept(predictor: Predictor, folder: Path) -> Predictor:
   return predict
 
 
-def untrained(config: config_dict.ConfigDict) -> Model:
-  """The network before training."""
-  state = steps.initial_state(specs.make_step_spec(config), jax.random.key(config.run.seed))
-  return Model(name='mini', config=configs.model_config('mini'), params=state.params, source='untrained')
-
-
 def nearest(training: cache.TrainingCache) -> Predictor:
   """The atoms of the training chain whose sequence aligns best, copied over the alignment."""
   records = [training[place] for place, entry in enumerate(training.entries) if entry.split == 'train']
   sequences = [alignment.canonical(record.sequence) for record in records]
 
   def predict(target: Target) -> Predicted:
-    found = max(range(len(records)), key=lambda i: alignment.score(target.sequence, sequences[i]))
+    found = int(np.argmax(alignment.scores(target.sequence, sequences)))
     pairs = alignment.align(target.sequence, sequences[found])
     positions, mask = (np.zeros_like(part) for part in target.true)
     for mine, theirs in pairs.items():
@@ -223,8 +212,7 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> str:
 
 def group_tables(found: Mapping[str, Sequence[Scored]], chains: Sequence[Target]) -> str:
   """Means over chains of some length, and over those with an alignment of some depth; mini beside the copy."""
-  shown = {name: scored for name, scored in found.items() if not name.startswith('untrained')}
-  header = ['chains', *(f'{short(name)}: lDDT-Cα' for name in shown), *(f'{short(name)}: TM' for name in shown)]
+  header = ['chains', *(f'{short(name)}: lDDT-Cα' for name in found), *(f'{short(name)}: TM' for name in found)]
   tables = []
   for title, groups, sizes in (
     ('residues', LENGTHS, [len(target.sequence) for target in chains]),
@@ -235,7 +223,7 @@ def group_tables(found: Mapping[str, Sequence[Scored]], chains: Sequence[Target]
       means = [
         f'{np.mean([getattr(scored[i], key) for i in members]):.3f}'
         for key in ('lddt_ca', 'tm')
-        for scored in shown.values()
+        for scored in found.values()
       ]
       rows.append([name, len(members), *means])
     tables.append(table([title, *header], rows))

@@ -63,7 +63,7 @@ def structures(folder: Path) -> dict[str, Path]:
     '--quiet',
   ]
   subprocess.run([*command, '--skip-output', 'plots,report'], check=True)
-  found['84 residues by the small model (4ZEY), its chain torn in many places'] = next(out.glob('*_rank_001_*.pdb'))
+  found['84 residues by the small model (4ZEY), which clashes'] = next(out.glob('*_rank_001_*.pdb'))
   return found
 
 

@@ -94,7 +94,6 @@ def test_tables_compare_the_model_with_the_copy_by_length_and_depth():
   copied = [mini_scores.Scored(np.full(9, value), None, tm=value, plddt=None) for value in (0.1, 0.2, 0.3)]
   found = {
     'mini, sequence alone': [scored(0.4, 40), scored(0.6, 60), scored(0.8, 80)],
-    'untrained network': [scored(0.0, 50)] * 3,
     mini_scores.NEAREST: copied,
   }
   text = mini_scores.group_tables(found, chains)
@@ -107,12 +106,12 @@ def test_tables_compare_the_model_with_the_copy_by_length_and_depth():
 
 
 def test_confidence_is_compared_over_chains_residues_and_bins():
-  found = {'mini': [scored(0.50, 60.0), scored(0.70, 66.0), scored(0.9, 84.0)], 'untrained network': [scored(0.0, 50)]}
+  found = {'mini': [scored(0.50, 60.0), scored(0.70, 66.0), scored(0.9, 84.0)], mini_scores.NEAREST: [scored(0.0, 50)]}
   text = mini_scores.confidence_tables(found)
   assert '| mini: chains | 3 | 70.0 | 70.0 | +0.0 | 6.7 | 0.96 |' in text
   assert '| mini: residues | 300 | 70.0 | 70.0 | +0.0 | 6.7 | 0.96 |' in text
   assert mini_scores.reliability(np.full(60, 65.0), np.full(60, 0.6)) == ['', '', '', '', '', '60 (60)', '', '', '']
-  assert 'untrained' not in text
+  assert mini_scores.NEAREST not in text
 
 
 def test_an_experiment_predicted_as_itself_is_drawn_with_full_marks(ras, tmp_path):
