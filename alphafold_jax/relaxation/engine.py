@@ -61,8 +61,8 @@ def _fault() -> str | None:
 
 
 def environment(threads: int) -> dict[str, str]:
-  """The variables of a process that relaxes: it finds this package, and uses so many threads."""
-  paths: Sequence[str | None] = (str(Path(alphafold_jax.__file__).parents[1]), os.environ.get('PYTHONPATH'))
+  """The variables of a process that relaxes: it finds the packages that this one does, and uses so many threads."""
+  paths: Sequence[str | None] = (os.environ.get('PYTHONPATH'), str(Path(alphafold_jax.__file__).parents[1]))
   return os.environ | {
     'PYTHONPATH': os.pathsep.join(filter(None, paths)),
     'OPENMM_CPU_THREADS': os.environ.get('OPENMM_CPU_THREADS', str(threads)),
