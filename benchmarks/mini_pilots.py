@@ -2,9 +2,12 @@
 """Compares short training runs that differ in one thing: the table of pilots in docs/mini.md.
 
   python benchmarks/mini_pilots.py BASE_DIR RUN_DIR...
+  python benchmarks/mini_pilots.py --paired BASE_DIR RUN_DIR...   # runs of one seed: the loss, step by step
 
 The first run is what the others are compared with, by their config.json; lDDT-CA is of their validation.csv, and
-between two validations interpolated; samples per hour are of the steps alone, from their metrics.csv.
+between two validations interpolated; samples per hour are of the steps alone, from their metrics.csv. Runs of one seed
+see the same examples in the same order, so the difference of their losses at the same steps has little chance in it:
+`--paired` gives its mean and standard error over the second half of the steps that both have.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import turns
 from alphafold_jax.train import specs, watch
 
 AT = (2_000, 4_000)  # samples
+TERMS = ('loss', 'loss_backbone_fape', 'loss_distogram', 'loss_side_chain_fape', 'loss_plddt')  # columns
 _NO_RECIPE = ('name', 'origin', 'run.')  # settings that change nothing of what is learnt
 
 
@@ -60,17 +64,41 @@ def row(run: Path, base: Mapping[str, Any]) -> list[str]:
   return [f'{run.name}: {changes}', f'{seen:,}', *scores, f'{seen / mini_card.hours(logged):,.0f}']
 
 
+def paired(base: Path, run: Path) -> list[list[str]]:
+  """The loss and its terms in two runs at the same steps: mean of the first, and the difference of the other."""
+  first, other = ({one['step']: one for one in watch.read(path / watch.METRICS)} for path in (base, run))
+  steps = sorted(first.keys() & other.keys(), key=int)
+  later = steps[len(steps) // 2 :]
+  rows = []
+  for term in TERMS:
+    values, others = (np.array([float(metrics[step][term]) for step in later]) for metrics in (first, other))
+    change = others - values
+    error = change.std(ddof=1) / np.sqrt(len(change))
+    rows.append([term.removeprefix('loss_'), f'{values.mean():.3f}', f'{change.mean():+.3f} ± {error:.3f}'])
+  return [[run.name, f'{int(first[steps[-1]]["samples"]):,}', *row] for row in rows]
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('run_dirs', type=Path, nargs='+', metavar='RUN_DIR', help='folders of runs, the base first')
   parser.add_argument('--page', type=Path, default=mini_card.PAGE, metavar='FILE', help='default: %(default)s')
+  parser.add_argument('--paired', action='store_true', help='compare losses step by step')
   given = parser.parse_args()
+  if given.paired:
+    rows = [row for run in given.run_dirs[1:] for row in paired(given.run_dirs[0], run)]
+    _write('paired', ['run', 'samples', 'loss or term', given.run_dirs[0].name, 'difference'], rows, given.page)
+    return
   base = json.loads((given.run_dirs[0] / 'config.json').read_text())
   header = ['pilot', 'samples', *(f'lDDT-Cα at {at:,}' for at in AT), 'samples per hour']
-  table = mini_scores.table(header, [row(run, base) for run in given.run_dirs])
+  _write('pilots', header, [row(run, base) for run in given.run_dirs], given.page)
+
+
+def _write(section: str, header: list[str], rows: list[list[str]], page: Path) -> None:
+  table = mini_scores.table(header, rows)
   print(table)
-  written = f'Written by `python benchmarks/mini_pilots.py RUN_DIR...` on {datetime.date.today().isoformat()}.'
-  turns.write_section('pilots', f'{table}\n\n{written}', given.page)
+  flag = '--paired ' if section == 'paired' else ''
+  written = f'Written by `python benchmarks/mini_pilots.py {flag}RUN_DIR...` on {datetime.date.today().isoformat()}.'
+  turns.write_section(section, f'{table}\n\n{written}', page)
 
 
 if __name__ == '__main__':

@@ -172,3 +172,14 @@ def test_pilots_are_told_apart_by_what_differs(tmp_path):
   assert mini_pilots.row(base, config) == ['base: as it is', '4,000', '0.200', '0.320', '14,400']
   name, *_ = mini_pilots.row(other, config)
   assert name == 'other: model.templates: None, here a section; optimizer.learning_rate: 0.002, here 0.001'
+
+
+def test_losses_of_two_runs_are_compared_at_the_steps_that_both_have(tmp_path):
+  for name, shift, steps in (('base', 0.0, 8), ('other', 0.5, 6)):
+    (tmp_path / name).mkdir()
+    lines = [','.join(('step', 'samples', *mini_pilots.TERMS))]
+    lines += [','.join(map(str, (i, 4 * i, *[i + shift] * len(mini_pilots.TERMS)))) for i in range(1, steps + 1)]
+    (tmp_path / name / watch.METRICS).write_text('\n'.join(lines))
+  (row, *others) = mini_pilots.paired(tmp_path / 'base', tmp_path / 'other')
+  assert row == ['other', '24', 'loss', '5.000', '+0.500 ± 0.000']  # the mean of steps 4, 5 and 6
+  assert [one[2] for one in others] == ['backbone_fape', 'distogram', 'side_chain_fape', 'plddt']

@@ -9,6 +9,7 @@ from test_page import Elements, facts_of
 
 from alphafold_jax.output import page
 from alphafold_jax.runs.files import pages
+from alphafold_jax.runs.options import Options
 
 FLAGS = (
   *('--params', 'random', *NETWORK, '--num-recycle', '0', '--msa-mode', 'single_sequence', '--num-models', '1'),
@@ -43,6 +44,13 @@ def test_each_protein_has_a_page_and_the_overview_leads_to_it(tmp_path, monkeypa
   assert 'host-url' not in protein  # nothing was sent to a server
   assert predict(source, out, *FLAGS, '--random-seed', '1') == 1 and len(computed) == 2
   assert len(facts_of((out / 'p.html').read_text())['models']) == 2
+
+
+def test_of_a_single_model_no_number_of_models_is_told(tmp_path):
+  chosen = {'num-models', 'model-order'}
+  for model_type, told in (('mini', set()), ('alphafold2_ptm', chosen)):
+    settings = pages.origin(tmp_path, Options(params='random', model_type=model_type), False).settings
+    assert chosen & settings.keys() == told and settings['model-type'] == model_type
 
 
 def test_what_is_packed_has_its_page_inside(tmp_path):

@@ -28,7 +28,7 @@ _GROUP = 31  # of the restraints among OpenMM's groups of forces
 _SEED = 0  # of where hydrogens begin, which OpenMM draws from Python's generator
 ATTEMPTS = 3  # with hydrogens that begin elsewhere
 _SOLVENT_TOLERANCE = 1.5  # kcal/mol/Å, at which the minimisation in the solvent ends, which begins at a minimum without
-_SOLVENT_STEPS = 20  # of it: an evaluation takes ten times as long with OBC2 as without
+_SOLVENT_STEPS = 20  # of it: OBC2 makes an evaluation many times as long
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,8 +67,8 @@ OFFICIAL = Protocol(
 
 # Amber ff14SB (Maier et al. 2015), pairs within 10 Å and beyond them the reaction field of water (OpenMM's way of a
 # cut-off). Weak springs first, so that clashes give way at once; then stiff ones, which bring the atoms back. Hydrogens
-# are placed once. OBC2 (`implicit_solvent`) costs ten times as much an evaluation on CPUs, and even some steps of it in
-# each round make a torn structure take as long as by the official protocol, so it is a choice.
+# are placed once. OBC2 (`implicit_solvent`) makes an evaluation on CPUs many times as long, and even some steps of it
+# in each round take most of the time that is gained where a structure clashes, so it is a choice.
 FAST = Protocol(
   name='fast',
   force_field=('amber14/protein.ff14SB.xml',),

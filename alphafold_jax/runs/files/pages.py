@@ -12,6 +12,7 @@ from pathlib import Path
 
 from alphafold_jax import atomic, installed
 from alphafold_jax.choices import SERVER_MODES
+from alphafold_jax.config import OWN_MODELS
 from alphafold_jax.data.jobnames import original_names
 from alphafold_jax.output import files
 from alphafold_jax.output.page import INDEX, OVERVIEW, VIEWER, IndexRow, render_index, shared_file
@@ -46,6 +47,8 @@ def origin(out: Path, options: Options, is_complex: bool) -> Origin:
   settings = {flag: text.removeprefix(flag).strip(' =') or 'yes' for flag, text in options.flags().items()}
   if settings.get('--msa-mode') not in SERVER_MODES:
     settings.pop('--host-url', None)  # nothing was sent there
+  if options.family in OWN_MODELS:  # a single model, of which none can be chosen
+    settings = {flag: value for flag, value in settings.items() if flag not in ('--num-models', '--model-order')}
   return Origin(
     settings={flag.removeprefix('--'): value for flag, value in settings.items()},
     versions=_versions(),
