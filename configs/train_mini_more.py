@@ -21,6 +21,7 @@ def get_config(samples: str = '10_000'):
   return config.changed(
     experiments.experiment_config('train_mini'),
     {
+      'data.template_drop_fraction': 0.25,  # what they show is learnt slowly
       'optimizer.warmup_samples': 200,  # Adam begins without its moments
       'optimizer.cooldown_start': start,
       'optimizer.cooldown_samples': total - start,
