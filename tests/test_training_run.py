@@ -275,6 +275,7 @@ def test_a_killed_run_goes_on(cache, tmp_path):
   shared = 2 if machine.num_processors() > 1 else 1  # the batch is of two examples
   assert f'{shared} device' in log.splitlines()[0]
   assert 'going on after step' in log and f'run.num_samples: 1000000 there, {2 * (logged + 2)} now' in log
+  assert json.loads((run / 'config.json').read_text())['run']['num_samples'] == 2 * (logged + 2)
   assert [int(line['step']) for line in lines(run / 'metrics.csv')] == list(range(1, logged + 3))
 
 

@@ -152,15 +152,19 @@ class Run:
     state = steps.initial_state(self.spec, key, params)
     state = sharding.on_every_device(state, self.mesh)
     if latest is None:
-      self.config[parameters.ORIGIN] = parameters.origin(init_from)
-      if self.first_host:
-        atomic.write_text(self.directory / 'config.json', json.dumps(self.config, indent=2) + '\n')
+      self._keep_config(parameters.origin(init_from))
       return state, None
     saved = self.checkpoints.config(latest)
     for change in specs.check_same(saved, self.config, self.directory):
       _log.info('changed since the checkpoint: %s', change)
-    self.config[parameters.ORIGIN] = saved.get(parameters.ORIGIN, parameters.FRESH)
+    self._keep_config(saved.get(parameters.ORIGIN, parameters.FRESH))
     return self.checkpoints.restore(latest, state)
+
+  def _keep_config(self, origin: str) -> None:
+    """Writes config.json, whose schedule may have changed where a run goes on."""
+    self.config[parameters.ORIGIN] = origin
+    if self.first_host:
+      atomic.write_text(self.directory / 'config.json', json.dumps(self.config, indent=2) + '\n')
 
   def go(self, asked_to_stop: Sequence[int]) -> int:
     """Trains until the last step, or until `asked_to_stop` holds a signal; returns the exit code, as `train` does."""
