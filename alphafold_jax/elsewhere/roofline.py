@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long a run of a compiled program should take on a machine that is not here: a range, expected and not measured.
+
+The low end is the longest of what the program cannot do without: its matrix products at the peak, its traffic at the
+memory's bandwidth, its exchanges at the links', each hiding the others. At the high end nothing hides anything, each
+reaches a share of what is published, and short steps take as long as it takes to begin one.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from alphafold_jax.elsewhere.counting import WorkCount
+from alphafold_jax.elsewhere.reading import ProgramContents
+from alphafold_jax.elsewhere.targets import CUDA, Machine
+from alphafold_jax.screen import number
+
+NOTE = 'expected, not measured'
+SHARE_OF_PEAK = 0.4  # products of 32 to 256 summed channels do not fill matrix units that large ones fill to 0.6 or 0.8
+SHARE_OF_BANDWIDTH = 0.6  # plain copies reach 0.9, on an H200; transposes and sums over rows less
+SHARE_OF_LINKS = 0.4  # exchanges of a few MiB; large sums reach 0.8
+SECONDS_OF_A_STEP = {CUDA: 5e-6}  # to launch a kernel, while the one before runs; on TPUs programs run by themselves
+_SECONDS_ELSEWHERE = 1e-6
+FIELDS = (  # of a report
+  'expected_seconds', 'bound', 'parts_of_high_end', 'flops', 'traffic_bytes', 'steps', 'kernels_without_count',
+  'assumptions',
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectation:
+  """Seconds of a run of a program."""
+
+  low: float
+  high: float
+  parts: Mapping[str, float]  # what the high end is the sum of: compute, memory, links, steps
+  work: WorkCount
+
+  @property
+  def bound(self) -> str:
+    """The largest part."""
+    return max(self.parts, key=lambda name: self.parts[name])
+
+  def __str__(self) -> str:
+    work, parts = self.work, sorted(self.parts.items(), key=lambda part: -part[1])
+    products = ' and '.join(f'{flops / 1e12:,.3g} TFLOP in {dtype}' for dtype, flops in work.flops.items())
+    lines = [
+      f'expected     {_seconds(self.low)} to {_seconds(self.high)} a run, not measured; at the high end '
+      + ', '.join(f'{_seconds(seconds)} of {name}' for name, seconds in parts if seconds),
+      f'             {products or "no products"}, {work.traffic / 1e9:,.3g} GB of traffic, {work.launches:,} steps',
+    ]
+    if work.unknown:
+      kernels = ', '.join(f'{name} in {number(places, "place")}' for name, places in work.unknown.items())
+      lines.append(f'             products not counted of {kernels}')
+    if work.is_least:
+      lines.append('             loops of unknown length counted once')
+    return '\n'.join(lines)
+
+  def as_json(self) -> dict[str, Any]:
+    """The fields of a report."""
+    work = self.work
+    return {
+      'expected_seconds': [_rounded(self.low), _rounded(self.high)],
+      'bound': self.bound,
+      'parts_of_high_end': {name: _rounded(seconds) for name, seconds in self.parts.items()},
+      'flops': dict(work.flops),
+      'traffic_bytes': work.traffic,
+      'steps': work.launches,
+      'kernels_without_count': dict(work.unknown),
+      'assumptions': {
+        'note': NOTE,
+        'share_of_peak': SHARE_OF_PEAK,
+        'share_of_bandwidth': SHARE_OF_BANDWIDTH,
+        'share_of_links': SHARE_OF_LINKS,
+        'loops_of_unknown_length_run_once': work.is_least,
+      },
+    }
+
+
+def _seconds(seconds: float) -> str:
+  """0.00123 -> '1.2 ms', 12.34 -> '12 s'."""
+  scale, unit = (1, 's') if seconds >= 1 else (1e3, 'ms')
+  return f'{float(f"{seconds * scale:.2g}"):,g} {unit}'
+
+
+def _rounded(seconds: float) -> float:
+  return float(f'{seconds:.4g}')
+
+
+def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Expectation:
+  """The range for one device's work on a machine, exchanges with others included."""
+  exact = work.flops.get('float32', 0) + work.flops.get('float64', 0)
+  rounded = sum(work.flops.values()) - exact
+  received = sum(one.bytes for one in contents.collectives.values())
+  low = {
+    'compute': rounded / machine.peak + exact / machine.peak_float32,
+    'memory': work.traffic / machine.bandwidth,
+    'links': received / machine.link,
+  }
+  to_begin = SECONDS_OF_A_STEP.get(machine.platform, _SECONDS_ELSEWHERE)
+  bandwidth = machine.bandwidth * SHARE_OF_BANDWIDTH
+  parts = {
+    'compute': (rounded / machine.peak + exact / machine.exact_float32) / SHARE_OF_PEAK,
+    'memory': low['memory'] / SHARE_OF_BANDWIDTH,
+    'links': low['links'] / SHARE_OF_LINKS,
+    'steps': sum(max(0.0, step.times * to_begin - step.traffic / bandwidth) for step in work.steps),
+  }
+  return Expectation(max(low.values()), sum(parts.values()), parts, work)
