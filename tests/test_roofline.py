@@ -235,10 +235,10 @@ def test_the_low_end_is_the_longest_and_the_high_end_the_sum(flops, traffic, rec
   assert found.high == pytest.approx(high + received / roofline.SHARE_OF_LINKS)
 
 
-def test_steps_that_move_little_take_as_long_as_it_takes_to_begin_them():
+def test_what_moves_little_takes_as_long_as_its_launch():
   steps = [counting.ProgramStep('a', 'fusion', '', 'f32[]', 3, size) for size in (60, 0)]
   found = roofline.expected(MACHINE, counting.WorkCount({}, {}, tuple(steps), False), exchanging(0))
-  assert found.parts['steps'] == pytest.approx(3 * roofline.SECONDS_OF_A_STEP['cuda'])
+  assert found.parts['launches'] == pytest.approx(3 * roofline.SECONDS_OF_A_LAUNCH['cuda'])
   assert found.parts['memory'] == pytest.approx(10)
 
 
@@ -249,8 +249,8 @@ def test_an_expectation_says_that_it_is_none_of_measurements():
   assert set(said) == set(roofline.FIELDS)
   assert said['assumptions']['note'] == 'expected, not measured' and said['assumptions']['share_of_peak'] == 0.4
   assert said['expected_seconds'] == [1e10, 2.5e10]
-  for words in ('not measured', 'not counted of kernel in 2 places', 'counted once', '1 TFLOP in bfloat16'):
-    assert words in str(found)
+  for words in ('not measured', 'not counted of kernel in 2 places', 'counted once', '1 TFLOP in bfloat16', 'a pass'):
+    assert words in found.said('a pass')
 
 
 def test_links_and_rates_of_float32_are_those_published():

@@ -13,6 +13,7 @@ import numpy as np
 
 from alphafold_jax.elsewhere import reading
 from alphafold_jax.elsewhere.reading import Instruction, operands
+from alphafold_jax.ops import pallas_platforms
 
 _DTYPES = {'bf16': 'bfloat16', 'f16': 'float16', 'f32': 'float32', 'f64': 'float64'}
 _CONTRACTED = re.compile(r'lhs_contracting_(?:dims=\{|dimensions":\[)([\d,"]*)')
@@ -95,8 +96,23 @@ def _meetings(outputs: int, length: int, inputs: int, axis: int, window: Mapping
   return int(np.sum((place >= 0) & (place <= (inputs - 1) * apart) & (place % apart == 0)))
 
 
+def _ours(one: Instruction, given: Arrays, results: Arrays) -> int | None:
+  """A kernel of ours, told by what it takes and gives: a transition, attention or one of its three gradients."""
+  shapes = [array.shape for array in given]
+  if [len(shape) for shape in shapes] == [2] * 5 and shapes[1] == shapes[3][::-1]:
+    return 4 * math.prod(shapes[0]) * shapes[1][1]
+  if [len(shape) for shape in shapes[:3]] != [4] * 3 or shapes[1] != shapes[2]:
+    return None
+  each = 2 * math.prod(shapes[0]) * shapes[1][2]  # [B, H, Q, D] and [B, H, S, D]
+  given_back = [array.shape for array in results]
+  if len(given_back) == 2:
+    return each * (2 if given_back[1][-1] == 1 else 4)  # outputs and sums; gradients to keys and values
+  return each * (3 if given_back == shapes[:1] else 2)  # the gradient to queries; that to the bias
+
+
 _RULES: dict[str, Callable[[Instruction, Arrays, Arrays], int | None]] = {'dot': _dot, 'convolution': _convolution}
 _KERNELS: dict[str, Callable[[Instruction, Arrays, Arrays], int | None]] = {
   '__cublas$gemm': _dot,
   '__cublas$lt$matmul': _dot,
+  **dict.fromkeys(pallas_platforms.CUSTOM_CALLS, _ours),
 }

@@ -82,7 +82,7 @@ class CompileReport:
       for kind, one in self.program.collectives.items():
         lines.append(f'{kind:<18} {one.count:,} times, {_size(one.bytes)} received by each device{least}')
     if self.expectation:
-      lines.append(str(self.expectation))
+      lines.append(self.expectation.said(' '.join(self.what.split()[:2])))  # 'a pass', 'a step'
     return '\n'.join(lines)
 
 

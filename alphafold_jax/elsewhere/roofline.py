@@ -3,7 +3,7 @@
 
 The low end is the longest of what the program cannot do without: its matrix products at the peak, its traffic at the
 memory's bandwidth, its exchanges at the links', each hiding the others. At the high end nothing hides anything, each
-reaches a share of what is published, and short steps take as long as it takes to begin one.
+reaches a share of what is published, and short instructions take as long as it takes to launch one.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ NOTE = 'expected, not measured'
 SHARE_OF_PEAK = 0.4  # products of 32 to 256 summed channels do not fill matrix units that large ones fill to 0.6 or 0.8
 SHARE_OF_BANDWIDTH = 0.6  # plain copies reach 0.9, on an H200; transposes and sums over rows less
 SHARE_OF_LINKS = 0.4  # exchanges of a few MiB; large sums reach 0.8
-SECONDS_OF_A_STEP = {CUDA: 5e-6}  # to launch a kernel, while the one before runs; on TPUs programs run by themselves
-_SECONDS_ELSEWHERE = 1e-6
+SECONDS_OF_A_LAUNCH = {CUDA: 5e-6}  # to launch a kernel, while the one before runs; on TPUs programs run by themselves
+_ELSEWHERE = 1e-6
 FIELDS = (  # of a report
-  'expected_seconds', 'bound', 'parts_of_high_end', 'flops', 'traffic_bytes', 'steps', 'kernels_without_count',
+  'expected_seconds', 'bound', 'parts_of_high_end', 'flops', 'traffic_bytes', 'launches', 'kernels_without_count',
   'assumptions',
 )  # fmt: skip
 
@@ -33,7 +33,7 @@ class Expectation:
 
   low: float
   high: float
-  parts: Mapping[str, float]  # what the high end is the sum of: compute, memory, links, steps
+  parts: Mapping[str, float]  # what the high end is the sum of: compute, memory, links, launches
   work: WorkCount
 
   @property
@@ -41,13 +41,15 @@ class Expectation:
     """The largest part."""
     return max(self.parts, key=lambda name: self.parts[name])
 
-  def __str__(self) -> str:
+  def said(self, run: str) -> str:
+    """Lines for people; `run` is what is run: 'a pass', 'a step'."""
     work, parts = self.work, sorted(self.parts.items(), key=lambda part: -part[1])
     products = ' and '.join(f'{flops / 1e12:,.3g} TFLOP in {dtype}' for dtype, flops in work.flops.items())
+    sums = ', '.join(f'{name} {_seconds(seconds)}' for name, seconds in parts if seconds)
     lines = [
-      f'expected     {_seconds(self.low)} to {_seconds(self.high)} a run, not measured; at the high end '
-      + ', '.join(f'{_seconds(seconds)} of {name}' for name, seconds in parts if seconds),
-      f'             {products or "no products"}, {work.traffic / 1e9:,.3g} GB of traffic, {work.launches:,} steps',
+      f'expected     {_seconds(self.low)} to {_seconds(self.high)} {run}, not measured: bound by {self.bound}; at most '
+      f'{sums}',
+      f'             {products or "no products"}, {_bytes(work.traffic)} of traffic, {work.launches:,} launches',
     ]
     if work.unknown:
       kernels = ', '.join(f'{name} in {number(places, "place")}' for name, places in work.unknown.items())
@@ -65,7 +67,7 @@ class Expectation:
       'parts_of_high_end': {name: _rounded(seconds) for name, seconds in self.parts.items()},
       'flops': dict(work.flops),
       'traffic_bytes': work.traffic,
-      'steps': work.launches,
+      'launches': work.launches,
       'kernels_without_count': dict(work.unknown),
       'assumptions': {
         'note': NOTE,
@@ -83,6 +85,12 @@ def _seconds(seconds: float) -> str:
   return f'{float(f"{seconds * scale:.2g}"):,g} {unit}'
 
 
+def _bytes(size: int) -> str:
+  """17329100000000 -> '17.3 TB'."""
+  scale, unit = (1e12, 'TB') if size >= 1e12 else (1e9, 'GB') if size >= 1e9 else (1e6, 'MB')
+  return f'{size / scale:.3g} {unit}'
+
+
 def _rounded(seconds: float) -> float:
   return float(f'{seconds:.4g}')
 
@@ -97,12 +105,12 @@ def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Ex
     'memory': work.traffic / machine.bandwidth,
     'links': received / machine.link,
   }
-  to_begin = SECONDS_OF_A_STEP.get(machine.platform, _SECONDS_ELSEWHERE)
+  to_launch = SECONDS_OF_A_LAUNCH.get(machine.platform, _ELSEWHERE)
   bandwidth = machine.bandwidth * SHARE_OF_BANDWIDTH
   parts = {
     'compute': (rounded / machine.peak + exact / machine.exact_float32) / SHARE_OF_PEAK,
     'memory': low['memory'] / SHARE_OF_BANDWIDTH,
     'links': low['links'] / SHARE_OF_LINKS,
-    'steps': sum(max(0.0, step.times * to_begin - step.traffic / bandwidth) for step in work.steps),
+    'launches': sum(max(0.0, step.times * to_launch - step.traffic / bandwidth) for step in work.steps),
   }
   return Expectation(max(low.values()), sum(parts.values()), parts, work)
