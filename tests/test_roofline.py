@@ -116,6 +116,30 @@ def test_products_of_cublas_by_its_configuration_without_its_room():
   assert found.traffic == 2 * 4 * (64 * 32 + 32 * 16) + 4 * 4 * 64 * 16
 
 
+Q, K, SUMS = 'bf16[2,4,64,32]', 'bf16[2,4,48,32]', 'f32[2,4,64,1]'  # [B, H, Q, D], [B, H, S, D], [B, H, Q, 1]
+ONE_PRODUCT = 2 * (2 * 4) * 64 * 48 * 32
+OF_GRADIENTS = (Q, K, K, 'f32[2,1,48]', 'bf16[4,64,48]', Q, SUMS, SUMS)
+
+
+@pytest.mark.parametrize(
+  'takes, gives, flops',
+  [
+    ((Q, K, K, 'f32[2,1,48]', 'bf16[4,64,48]'), f'({Q}, {SUMS})', 2 * ONE_PRODUCT),  # logits, sums of values
+    (OF_GRADIENTS, Q, 3 * ONE_PRODUCT),  # logits, to weights, to queries
+    (OF_GRADIENTS, f'({K}, {K})', 4 * ONE_PRODUCT),  # logits, to weights, to keys, to values
+    (OF_GRADIENTS, 'f32[1,4,64,48]', 2 * ONE_PRODUCT),  # logits, to weights
+    (('bf16[100,32]', 'bf16[32,128]', 'bf16[1,128]', 'bf16[128,32]', 'bf16[1,32]'), 'bf16[100,32]', 4 * 100 * 32 * 128),
+  ],
+)
+@pytest.mark.parametrize('target', ['__gpu$xla.gpu.triton', 'tpu_custom_call'])
+def test_products_of_our_kernels_by_what_they_take_and_give(target, takes, gives, flops):
+  names = [f'%p{place}' for place in range(len(takes))]
+  lines = [f'{name} = {shape}{{0}} parameter({place})' for place, (name, shape) in enumerate(zip(names, takes))]
+  call = f'%c = {gives} custom-call({", ".join(names)}), custom_call_target="{target}", api_version=3'
+  found = counted(hlo(*lines, call))
+  assert (found.flops, found.unknown) == ({'bfloat16': flops}, {})
+
+
 def test_kernels_without_a_rule_are_named():
   text = hlo(
     '%a = bf16[64,32]{1,0} parameter(0)',
