@@ -206,10 +206,22 @@ def test_what_lies_in_the_fast_memory_of_a_chip_is_no_traffic():
     '%b = (f32[64,128]{1,0:T(8,128)S(1)}, f32[64,128]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%a)',
     '%c = f32[64,128]{1,0:T(8,128)S(1)} copy-done(%b)',
     '%d = f32[64,128]{1,0:T(8,128)S(1)} negate(%c)',
-    '%e = f32[64,128]{1,0:T(8,128)} copy(%d)',
+    '%e = ((f32[64,128]{1,0:T(8,128)}), f32[16,128]{1,0:T(8,128)S(1)}, s32[]{:S(2)}) slice-start(%a), slice={[0:16]}',
+    '%f = f32[16,128]{1,0:T(8,128)S(1)} slice-done(%e)',
+    '%g = f32[64,128]{1,0:T(8,128)} copy(%d)',
   )
-  size = 64 * 128 * 4
-  assert {step.name: step.traffic for step in counted(text).steps if step.traffic} == {'b': size, 'e': size}
+  row = 128 * 4
+  moved = {step.name: step.traffic for step in counted(text).steps if step.traffic}
+  assert moved == {'b': 64 * row, 'e': 16 * row, 'g': 64 * row}
+
+
+def test_a_product_with_a_mask_counts_by_its_other_factor():
+  text = hlo(
+    '%a = pred[64,32]{1,0} parameter(0)',
+    '%b = bf16[32,16]{1,0} parameter(1)',
+    '%c = bf16[64,16]{1,0} convolution(%a, %b), dim_labels=bf_io->bf',
+  )
+  assert counted(text).flops == {'bfloat16': 2 * 64 * 32 * 16}
 
 
 PART = 64 * 128 * 4  # bytes of a device's part in the toys

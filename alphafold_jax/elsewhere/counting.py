@@ -93,8 +93,8 @@ def _moved(one: Instruction, inside: Mapping[str, Instruction], computations: Ma
     return _size(one.shape) if one.operation.removesuffix('-done') in COLLECTIVES else 0  # what arrives
   if kind in COLLECTIVES and kind != one.operation:  # what is sent
     return sum(_size(other.shape) for other in given)
-  if kind in ('copy', 'slice', 'dynamic-slice') and kind != one.operation:  # its result is (there, here, a flag)
-    there = _arrays(one.shape)[0]
+  if kind in ('copy', *_PARTS) and kind != one.operation:  # gives (there, here, a flag), or ((here), there, a flag)
+    there = _arrays(one.shape)[0 if kind == 'copy' else 1]
     return _size(there) + min(num_bytes(there), _size(given[0].shape))
   if kind in _PARTS:
     return 2 * _size(one.shape) + sum(_size(other.shape) for other in given[1:])

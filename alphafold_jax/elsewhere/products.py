@@ -26,7 +26,7 @@ class Product(NamedTuple):
   """A matrix product, or several."""
 
   flops: int
-  dtype: str  # of its factors
+  dtype: str  # of its wider factor
 
 
 class _Factor(NamedTuple):
@@ -49,7 +49,8 @@ def of(one: Instruction, inside: Mapping[str, Instruction]) -> Product | None:
     return None
   given = [array for name in operands(one) if name in inside for array in _arrays(inside[name].shape)[:1]]
   flops = rule(one, given, _arrays(one.shape))
-  return None if flops is None else Product(flops, _DTYPES.get(given[0].kind, given[0].kind))
+  wider = max((array.kind for array in given[:2]), key=lambda kind: (kind in _DTYPES, reading.num_bytes(f'{kind}[8]')))
+  return None if flops is None else Product(flops, _DTYPES.get(wider, wider))
 
 
 def _arrays(shape: str) -> Arrays:
