@@ -40,9 +40,7 @@ def compiled(topology: str) -> dict[str, Any]:
 
 def row(said: Mapping[str, Any]) -> list[str]:
   """A line of the table; seconds at published rates, but those expected."""
-  assumptions, parts = said['assumptions'], said['parts_of_high_end']
-  shares = {'compute': 'share_of_peak', 'memory': 'share_of_bandwidth', 'links': 'share_of_links'}
-  seconds = {name: parts[name] * assumptions[share] for name, share in shares.items()}
+  seconds = said['parts_of_low_end']
   examples = said['devices'] // min(2, said['devices'])
   low, high = said['expected_seconds']
   received = sum(one['bytes'] for one in said['collectives'].values())
@@ -52,8 +50,8 @@ def row(said: Mapping[str, Any]) -> list[str]:
     f'{sum(said["flops"].values()) / 1e12:.1f}',
     f'{said["traffic_bytes"] / 1e9:,.0f}',
     f'{received / 1e9:.1f}',
-    *(f'{seconds[name]:.3f}' for name in shares),
-    f'{parts["links"] / high:.0%}',
+    *(f'{seconds[name]:.3f}' for name in ('compute', 'memory', 'links')),
+    f'{said["parts_of_high_end"]["links"] / high:.0%}',
     f'{low:.2f} to {high:.2f}',
     f'{examples / said["devices"] / high:.2f} to {examples / said["devices"] / low:.2f}',
   ]

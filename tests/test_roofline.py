@@ -297,3 +297,14 @@ def test_links_and_rates_of_float32_are_those_published():
     assert machine.exact_float32 == pytest.approx(rate * 1e12, rel=0.02), name
     assert machine.exact_float32 <= machine.peak_float32 <= machine.peak
   assert math.isinf(targets.Machine('x', 'x', 'cpu', 1, 1, 1.0, 1.0, 'none', {}).link)
+
+
+def test_weak_scaling_takes_published_rates_out_of_the_high_end(monkeypatch):
+  monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / 'benchmarks'))
+  import weak_scaling
+
+  found = roofline.expected(MACHINE, work({'bfloat16': 3 * 10**12}, 2 * 10**9), exchanging(10**9))
+  said = {'devices': 4, 'collectives': {'all-reduce': {'count': 1, 'bytes': 10**9}}} | found.as_json()
+  row = dict(zip(weak_scaling.COLUMNS, weak_scaling.row(said), strict=True))
+  assert (row['chips'], row['examples'], row['TFLOP'], row['received, GB']) == ('4', '2', '3.0', '1.0')
+  assert [float(row[f'{name}, s']) for name in ('compute', 'memory', 'links')] == [3e10, 2e8, 1e9]

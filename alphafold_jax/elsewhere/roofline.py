@@ -22,8 +22,8 @@ SHARE_OF_LINKS = 0.4  # exchanges of a few MiB; large sums reach 0.8
 SECONDS_OF_A_LAUNCH = {CUDA: 5e-6}  # to launch a kernel, while the one before runs; on TPUs programs run by themselves
 _ELSEWHERE = 1e-6
 FIELDS = (  # of a report
-  'expected_seconds', 'bound', 'parts_of_high_end', 'flops', 'traffic_bytes', 'launches', 'kernels_without_count',
-  'assumptions',
+  'expected_seconds', 'bound', 'parts_of_low_end', 'parts_of_high_end', 'flops', 'traffic_bytes', 'launches',
+  'kernels_without_count', 'assumptions',
 )  # fmt: skip
 
 
@@ -31,10 +31,19 @@ FIELDS = (  # of a report
 class Expectation:
   """Seconds of a run of a program."""
 
-  low: float
-  high: float
-  parts: Mapping[str, float]  # what the high end is the sum of: compute, memory, links, launches
+  published: Mapping[str, float]  # of compute, memory, links at published rates; the low end is the longest
+  parts: Mapping[str, float]  # of these and of launches as assumed; the high end is the sum
   work: WorkCount
+
+  @property
+  def low(self) -> float:
+    """Seconds if all hides behind the longest part."""
+    return max(self.published.values())
+
+  @property
+  def high(self) -> float:
+    """Seconds if nothing hides anything."""
+    return sum(self.parts.values())
 
   @property
   def bound(self) -> str:
@@ -64,6 +73,7 @@ class Expectation:
     return {
       'expected_seconds': [_rounded(self.low), _rounded(self.high)],
       'bound': self.bound,
+      'parts_of_low_end': {name: _rounded(seconds) for name, seconds in self.published.items()},
       'parts_of_high_end': {name: _rounded(seconds) for name, seconds in self.parts.items()},
       'flops': dict(work.flops),
       'traffic_bytes': work.traffic,
@@ -100,7 +110,7 @@ def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Ex
   exact = work.flops.get('float32', 0) + work.flops.get('float64', 0)
   rounded = sum(work.flops.values()) - exact
   received = sum(one.bytes for one in contents.collectives.values())
-  low = {
+  published = {
     'compute': rounded / machine.peak + exact / machine.peak_float32,
     'memory': work.traffic / machine.bandwidth,
     'links': received / machine.link,
@@ -109,8 +119,8 @@ def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Ex
   bandwidth = machine.bandwidth * SHARE_OF_BANDWIDTH
   parts = {
     'compute': (rounded / machine.peak + exact / machine.exact_float32) / SHARE_OF_PEAK,
-    'memory': low['memory'] / SHARE_OF_BANDWIDTH,
-    'links': low['links'] / SHARE_OF_LINKS,
+    'memory': published['memory'] / SHARE_OF_BANDWIDTH,
+    'links': published['links'] / SHARE_OF_LINKS,
     'launches': sum(max(0.0, step.times * to_launch - step.traffic / bandwidth) for step in work.steps),
   }
-  return Expectation(max(low.values()), sum(parts.values()), parts, work)
+  return Expectation(published, parts, work)
