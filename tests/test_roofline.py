@@ -125,6 +125,7 @@ OF_GRADIENTS = (Q, K, K, 'f32[2,1,48]', 'bf16[4,64,48]', Q, SUMS, SUMS)
   'takes, gives, flops',
   [
     ((Q, K, K, 'f32[2,1,48]', 'bf16[4,64,48]'), f'({Q}, {SUMS})', 2 * ONE_PRODUCT),  # logits, sums of values
+    (('bf16[2,4,32,64]', *['bf16[2,4,32,48]'] * 2, 'f32[1,1,48]'), '(bf16[2,4,32,64], f32[2,4,1,64])', 2 * ONE_PRODUCT),
     (OF_GRADIENTS, Q, 3 * ONE_PRODUCT),  # logits, to weights, to queries
     (OF_GRADIENTS, f'({K}, {K})', 4 * ONE_PRODUCT),  # logits, to weights, to keys, to values
     (OF_GRADIENTS, 'f32[1,4,64,48]', 2 * ONE_PRODUCT),  # logits, to weights

@@ -102,13 +102,13 @@ def _ours(one: Instruction, given: Arrays, results: Arrays) -> int | None:
   shapes = [array.shape for array in given]
   if [len(shape) for shape in shapes] == [2] * 5 and shapes[1] == shapes[3][::-1]:
     return 4 * math.prod(shapes[0]) * shapes[1][1]
-  if [len(shape) for shape in shapes[:3]] != [4] * 3 or shapes[1] != shapes[2]:
+  if [len(shape) for shape in shapes[:4]] != [4, 4, 4, 3] or shapes[1] != shapes[2]:
     return None
-  each = 2 * math.prod(shapes[0]) * shapes[1][2]  # [B, H, Q, D] and [B, H, S, D]
-  given_back = [array.shape for array in results]
-  if len(given_back) == 2:
-    return each * (2 if given_back[1][-1] == 1 else 4)  # outputs and sums; gradients to keys and values
-  return each * (3 if given_back == shapes[:1] else 2)  # the gradient to queries; that to the bias
+  each = 2 * math.prod(shapes[0]) * shapes[3][-1]  # queries [B, H, Q, D] or [B, H, D, Q], and a row's S keys
+  gives = [array.shape for array in results]
+  if len(gives) == 2:
+    return each * (2 if 1 in gives[1][2:] else 4)  # outputs and a sum for each; gradients to keys and values
+  return each * (3 if gives == shapes[:1] else 2)  # the gradient to queries; that to the bias
 
 
 _RULES: dict[str, Callable[[Instruction, Arrays, Arrays], int | None]] = {'dot': _dot, 'convolution': _convolution}
