@@ -3,13 +3,14 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from alphafold_jax.elsewhere import counting, reading, roofline, targets
+from alphafold_jax.elsewhere import counting, lowering, reading, report, roofline, targets
 
 TOY = Path(__file__).parent / 'data' / 'elsewhere'
 BOTH_WAYS = {  # GB/s of a device, both ways together, as published
@@ -288,6 +289,32 @@ def test_an_expectation_says_that_it_is_none_of_measurements():
   assert said['expected_seconds'] == [1e10, 2.5e10]
   for words in ('not measured', 'not counted of kernel in 2 places', 'counted once', '1 TFLOP in bfloat16', 'a pass'):
     assert words in found.said('a pass')
+
+
+class _Lowered:
+  """A lowered program, and the compiled one."""
+
+  def __init__(self, text):
+    self.text = text
+
+  def compile(self):
+    return self
+
+  def as_text(self):
+    return self.text
+
+  def memory_analysis(self):
+    return type('Stats', (), {f'{name}_size_in_bytes': 1 for name in ('argument', 'output', 'alias', 'temp')})
+
+
+def test_a_report_expects_for_people_and_for_programs():
+  lowered = _Lowered((TOY / 'tpu.txt').read_text(encoding='utf-8'))
+  found = report.compiled(targets.parse('v5e:2x2'), lowering.Lowering('a pass of a toy', lowered, 4, 2**30, None))
+  said = found.as_json()
+  received = sum(one['bytes'] for one in said['collectives'].values())
+  assert set(roofline.FIELDS) <= set(said) and said['bound'] == 'launches'
+  assert said['parts_of_low_end']['links'] == pytest.approx(received / 200e9, rel=1e-3)
+  assert re.search(r'^expected     .* a pass, not measured: bound by launches', str(found), re.MULTILINE)
 
 
 def test_links_and_rates_of_float32_are_those_published():
