@@ -226,6 +226,15 @@ def test_a_product_with_a_mask_counts_by_its_other_factor():
   assert counted(text).flops == {'bfloat16': 2 * 64 * 32 * 16}
 
 
+@pytest.mark.parametrize(
+  'marked', ['operand_precision={highest,highest}', '{"operand_precision":["HIGHEST","HIGHEST"]}']
+)
+def test_products_that_must_be_exact_are_counted_apart(marked):
+  lines = ('%a = f32[64,32]{1,0} parameter(0)', '%b = f32[32,16]{1,0} parameter(1)')
+  text = hlo(*lines, f'%c = f32[64,16]{{1,0}} dot(%a, %b), lhs_contracting_dims={{1}}, {marked}')
+  assert counted(text).flops == {'exact float32': 2 * 64 * 32 * 16}
+
+
 PART = 64 * 128 * 4  # bytes of a device's part in the toys
 OF_CUDA = {  # by hand: five trips; what is sent and what arrives, what a fusion reads and writes
   'all-gather-start': 5 * PART, 'all-gather-done': 5 * 4 * PART, 'wrapped_transpose': 5 * 8 * PART,
@@ -260,7 +269,7 @@ def exchanging(num_bytes):
   'flops, traffic, received, low, bound',
   [
     ({'bfloat16': 800}, 20, 1, 8, 'compute'),
-    ({'float32': 100, 'bfloat16': 100}, 10, 1, 3, 'compute'),
+    ({'float32': 100, 'exact float32': 40, 'bfloat16': 100}, 10, 1, 5, 'compute'),
     ({'bfloat16': 100}, 70, 1, 7, 'memory'),
     ({}, 10, 9, 9, 'links'),
   ],
@@ -268,7 +277,8 @@ def exchanging(num_bytes):
 def test_the_low_end_is_the_longest_and_the_high_end_the_sum(flops, traffic, received, low, bound):
   found = roofline.expected(MACHINE, work(flops, traffic), exchanging(received))
   assert found.low == pytest.approx(low) and found.bound == bound
-  compute = flops.get('bfloat16', 0) / 100 + flops.get('float32', 0) / 20
+  rates = {'bfloat16': 100, 'float32': 50, 'exact float32': 20}
+  compute = sum(number / rates[dtype] for dtype, number in flops.items())
   high = compute / roofline.SHARE_OF_PEAK + traffic / 10 / roofline.SHARE_OF_BANDWIDTH
   assert found.high == pytest.approx(high + received / roofline.SHARE_OF_LINKS)
 
@@ -287,7 +297,7 @@ def test_an_expectation_says_that_it_is_none_of_measurements():
   assert set(said) == set(roofline.FIELDS)
   assert said['assumptions']['note'] == 'expected, not measured' and said['assumptions']['share_of_peak'] == 0.4
   assert said['expected_seconds'] == [1e10, 2.5e10]
-  for words in ('not measured', 'not counted of kernel in 2 places', 'counted once', '1 TFLOP in bfloat16', 'a pass'):
+  for words in ('not measured', 'not counted of kernel in 2 places', 'counted once', 'TFLOP: 1 in bfloat16', 'a pass'):
     assert words in found.said('a pass')
 
 

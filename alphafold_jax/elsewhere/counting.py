@@ -43,7 +43,7 @@ class ProgramStep:
 class WorkCount:
   """The work of one device in a run of a program."""
 
-  flops: Mapping[str, int]  # of matrix products, by the dtype of their factors: 'bfloat16', 'float32'
+  flops: Mapping[str, int]  # of matrix products, by the dtype of their factors: 'bfloat16', 'float32', 'exact float32'
   unknown: Mapping[str, int]  # kernels whose products cannot be told, by name, and in how many places
   steps: tuple[ProgramStep, ...]  # those of most traffic first
   is_least: bool  # whether some stand in loops of unknown length, which are counted once

@@ -16,6 +16,8 @@ from alphafold_jax.elsewhere.reading import Instruction, operands
 from alphafold_jax.ops import pallas_platforms
 
 _DTYPES = {'bf16': 'bfloat16', 'f16': 'float16', 'f32': 'float32', 'f64': 'float64'}
+EXACT = 'exact '  # float32 that matrix units must not round: 'exact float32'
+_HIGHEST = re.compile(r'operand_precision(?:=\{|":\[")highest', re.IGNORECASE)
 _CONTRACTED = re.compile(r'lhs_contracting_(?:dims=\{|dimensions":\[)([\d,"]*)')
 _LABELS = re.compile(r'dim_labels=(\w+)_(\w+)->(\w+)')
 _WINDOW = re.compile(r'window=\{([^}]*)\}')
@@ -50,7 +52,8 @@ def of(one: Instruction, inside: Mapping[str, Instruction]) -> Product | None:
   given = [array for name in operands(one) if name in inside for array in _arrays(inside[name].shape)[:1]]
   flops = rule(one, given, _arrays(one.shape))
   wider = max((array.kind for array in given[:2]), key=lambda kind: (kind in _DTYPES, reading.num_bytes(f'{kind}[8]')))
-  return None if flops is None else Product(flops, _DTYPES.get(wider, wider))
+  exact = EXACT if wider == 'f32' and _HIGHEST.search(one.rest) else ''
+  return None if flops is None else Product(flops, exact + _DTYPES.get(wider, wider))
 
 
 def _arrays(shape: str) -> Arrays:

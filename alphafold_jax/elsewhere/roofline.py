@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphafold_jax.elsewhere.counting import WorkCount
+from alphafold_jax.elsewhere.products import EXACT
 from alphafold_jax.elsewhere.reading import ProgramContents
 from alphafold_jax.elsewhere.targets import CUDA, Machine
 from alphafold_jax.screen import number
@@ -53,12 +54,12 @@ class Expectation:
   def said(self, run: str) -> str:
     """Lines for people; `run` is what is run: 'a pass', 'a step'."""
     work, parts = self.work, sorted(self.parts.items(), key=lambda part: -part[1])
-    products = ' and '.join(f'{flops / 1e12:,.3g} TFLOP in {dtype}' for dtype, flops in work.flops.items())
+    products = ', '.join(f'{flops / 1e12:,.3g} in {dtype}' for dtype, flops in work.flops.items())
     sums = ', '.join(f'{name} {_seconds(seconds)}' for name, seconds in parts if seconds)
     lines = [
       f'expected     {_seconds(self.low)} to {_seconds(self.high)} {run}, not measured: bound by {self.bound}; at most '
       f'{sums}',
-      f'             {products or "no products"}, {_bytes(work.traffic)} of traffic, {work.launches:,} launches',
+      f'             TFLOP: {products or "none"}; {_bytes(work.traffic)} of traffic; {work.launches:,} launches',
     ]
     if work.unknown:
       kernels = ', '.join(f'{name} in {number(places, "place")}' for name, places in work.unknown.items())
@@ -107,18 +108,17 @@ def _rounded(seconds: float) -> float:
 
 def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Expectation:
   """The range for one device's work on a machine, exchanges with others included."""
-  exact = work.flops.get('float32', 0) + work.flops.get('float64', 0)
-  rounded = sum(work.flops.values()) - exact
+  rates = {'float32': machine.peak_float32, f'{EXACT}float32': machine.exact_float32, 'float64': machine.exact_float32}
   received = sum(one.bytes for one in contents.collectives.values())
   published = {
-    'compute': rounded / machine.peak + exact / machine.peak_float32,
+    'compute': sum(flops / rates.get(dtype, machine.peak) for dtype, flops in work.flops.items()),
     'memory': work.traffic / machine.bandwidth,
     'links': received / machine.link,
   }
   to_launch = SECONDS_OF_A_LAUNCH.get(machine.platform, _ELSEWHERE)
   bandwidth = machine.bandwidth * SHARE_OF_BANDWIDTH
   parts = {
-    'compute': (rounded / machine.peak + exact / machine.exact_float32) / SHARE_OF_PEAK,
+    'compute': published['compute'] / SHARE_OF_PEAK,
     'memory': published['memory'] / SHARE_OF_BANDWIDTH,
     'links': published['links'] / SHARE_OF_LINKS,
     'launches': sum(max(0.0, step.times * to_launch - step.traffic / bandwidth) for step in work.steps),
