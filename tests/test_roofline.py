@@ -142,6 +142,20 @@ def test_products_of_our_kernels_by_what_they_take_and_give(target, takes, gives
   assert (found.flops, found.unknown) == ({'bfloat16': flops}, {})
 
 
+@pytest.mark.parametrize('name, products', [('SoftmaxBackward', 5), ('ScaleBiasSoftmax', 2)])
+def test_products_of_cudnn_by_the_logits_that_it_keeps(name, products):
+  q, k = 'bf16[2,64,4,32]{3,2,1,0}', 'bf16[2,48,4,32]{3,2,1,0}'  # positions before heads
+  config = '{"cudnn_fmha_backend_config": {"intermediate_tensor_shape": {"dimensions": ["2", "4", "64", "48"]}}}'
+  text = hlo(
+    f'%q = {q} parameter(0)',
+    f'%k = {k} parameter(1)',
+    f'%v = {k} parameter(2)',
+    f'%c = ({q}, u8[0]{{0}}) custom-call(%q, %k, %v), custom_call_target="__cudnn$fmha{name}", backend_config={config}',
+  )
+  found = counted(text)
+  assert (found.flops, found.unknown) == ({'bfloat16': products * ONE_PRODUCT}, {})
+
+
 def test_kernels_without_a_rule_are_named():
   text = hlo(
     '%a = bf16[64,32]{1,0} parameter(0)',

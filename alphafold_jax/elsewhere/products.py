@@ -17,8 +17,9 @@ from alphafold_jax.ops import pallas_platforms
 
 _DTYPES = {'bf16': 'bfloat16', 'f16': 'float16', 'f32': 'float32', 'f64': 'float64'}
 EXACT = 'exact '  # float32 that matrix units must not round: 'exact float32'
-_HIGHEST = re.compile(r'operand_precision(?:=\{|":\[")highest', re.IGNORECASE)
-_CONTRACTED = re.compile(r'lhs_contracting_(?:dims=\{|dimensions":\[)([\d,"]*)')
+_HIGHEST = re.compile(r'operand_precision(?:=\{|":\s*\[")highest', re.IGNORECASE)
+_CONTRACTED = re.compile(r'lhs_contracting_(?:dims=\{|dimensions":\s*\[)([\d,"\s]*)')
+_LOGITS = re.compile(r'"intermediate_tensor_shape":\s*\{[^}]*?"dimensions":\s*\[([\d,"\s]*)\]')
 _LABELS = re.compile(r'dim_labels=(\w+)_(\w+)->(\w+)')
 _WINDOW = re.compile(r'window=\{([^}]*)\}')
 _GROUPS = re.compile(r'(feature|batch)_group_count=(\d+)')
@@ -46,7 +47,8 @@ def of(one: Instruction, inside: Mapping[str, Instruction]) -> Product | None:
     one: the instruction.
     inside: all of its computation, by name.
   """
-  rule = _RULES.get(one.operation) or _KERNELS.get(reading.kernel_of(one))
+  kernel = reading.kernel_of(one)
+  rule = _RULES.get(one.operation) or next((rule for name, rule in _KERNELS.items() if kernel.startswith(name)), None)
   if rule is None:
     return None
   given = [array for name in operands(one) if name in inside for array in _arrays(inside[name].shape)[:1]]
@@ -100,6 +102,15 @@ def _meetings(outputs: int, length: int, inputs: int, axis: int, window: Mapping
   return int(np.sum((place >= 0) & (place <= (inputs - 1) * apart) & (place % apart == 0)))
 
 
+def _fused_attention(one: Instruction, given: Arrays, results: Arrays) -> int | None:
+  """Attention by cuDNN, or its gradient, from queries [B, Q, H, D] with logits that never leave the kernel."""
+  logits = _LOGITS.search(one.rest)
+  if logits is None:
+    return None
+  products = 5 if 'Backward' in reading.kernel_of(one) else 2
+  return products * 2 * math.prod(int(side) for side in re.findall(r'\d+', logits[1])) * given[0].shape[-1]
+
+
 def _ours(one: Instruction, given: Arrays, results: Arrays) -> int | None:
   """A kernel of ours, told by what it takes and gives: a transition, attention or one of its three gradients."""
   shapes = [array.shape for array in given]
@@ -115,8 +126,9 @@ def _ours(one: Instruction, given: Arrays, results: Arrays) -> int | None:
 
 
 _RULES: dict[str, Callable[[Instruction, Arrays, Arrays], int | None]] = {'dot': _dot, 'convolution': _convolution}
-_KERNELS: dict[str, Callable[[Instruction, Arrays, Arrays], int | None]] = {
+_KERNELS: dict[str, Callable[[Instruction, Arrays, Arrays], int | None]] = {  # by how their names begin
   '__cublas$gemm': _dot,
   '__cublas$lt$matmul': _dot,
+  '__cudnn$fmha': _fused_attention,
   **dict.fromkeys(pallas_platforms.CUSTOM_CALLS, _ours),
 }
