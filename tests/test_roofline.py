@@ -294,7 +294,7 @@ def test_the_low_end_is_the_longest_and_the_high_end_the_sum(flops, traffic, rec
   rates = {'bfloat16': 100, 'float32': 50, 'exact float32': 20}
   compute = sum(number / rates[dtype] for dtype, number in flops.items())
   high = compute / roofline.SHARE_OF_PEAK + traffic / 10 / roofline.SHARE_OF_BANDWIDTH
-  assert found.high == pytest.approx(high + received / roofline.SHARE_OF_LINKS)
+  assert found.high == pytest.approx(high + received / roofline.SHARE_OF_LINKS['cuda'])
 
 
 def test_what_moves_little_takes_as_long_as_its_launch():
@@ -351,12 +351,23 @@ def test_links_and_rates_of_float32_are_those_published():
   assert math.isinf(targets.Machine('x', 'x', 'cpu', 1, 1, 1.0, 1.0, 'none', {}).link)
 
 
-def test_weak_scaling_takes_published_rates_out_of_the_high_end(monkeypatch):
+def test_weak_scaling_counts_what_a_step_asks_for(monkeypatch):
   monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / 'benchmarks'))
   import weak_scaling
 
-  found = roofline.expected(MACHINE, work({'bfloat16': 3 * 10**12}, 2 * 10**9), exchanging(10**9))
-  said = {'devices': 4, 'collectives': {'all-reduce': {'count': 1, 'bytes': 10**9}}} | found.as_json()
-  row = dict(zip(weak_scaling.COLUMNS, weak_scaling.row(said), strict=True))
-  assert (row['chips'], row['examples'], row['TFLOP'], row['received, GB']) == ('4', '2', '3.0', '1.0')
-  assert [float(row[f'{name}, s']) for name in ('compute', 'memory', 'links')] == [3e10, 2e8, 1e9]
+  mesh = jax.sharding.Mesh(jax.devices()[:1], ('model',))
+
+  def step(x, w):  # [8, 16], [16, 16]
+    def body(x, _):
+      return jax.lax.psum(x @ w, 'model'), jax.lax.all_gather(x, 'model', tiled=True)
+
+    x, _ = jax.lax.scan(jax.checkpoint(body), x, None, length=5)
+    return jax.lax.while_loop(lambda x: x.sum() < 3, lambda x: x @ w, x)
+
+  specs = (jax.sharding.PartitionSpec(),) * 2
+  mapped = jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=specs[0], check_vma=False)
+  jaxpr = jax.jit(mapped).trace(jnp.ones((8, 16)), jnp.ones((16, 16))).jaxpr
+  found = weak_scaling.count(jaxpr, {'model': 4})
+  assert found.flops == {'float32': (5 + 1) * 2 * 8 * 16 * 16}
+  size = 8 * 16 * 4  # of what is summed, and of a part that is gathered, here by one device
+  assert found.received == {('all-reduce', 'model'): 5 * 2 * size * 3 // 4, ('all-gather', 'model'): 5 * size * 3 // 4}

@@ -137,7 +137,7 @@ def contents(program: HloProgram, num_devices: int) -> ProgramContents:
       if kind in COLLECTIVES and times[name]:
         begun = next((starts[word] for word in re.findall(r'[\w.\-]+', one.rest) if word in starts), one)
         counts[kind] += times[name]
-        sizes[kind] += times[name] * _received(kind, num_bytes(one.shape), _group(begun.rest, num_devices))
+        sizes[kind] += times[name] * received(kind, num_bytes(one.shape), _group(begun.rest, num_devices))
         is_least = is_least or name in program.unknown
   return ProgramContents(
     dict(kernels), {kind: Exchange(counts[kind], sizes[kind]) for kind in sorted(counts)}, is_least
@@ -170,7 +170,7 @@ def _item_bits(kind: str) -> int:
   return int(found[0]) if found else 8 if kind == 'pred' else 0  # a token has none
 
 
-def _received(kind: str, size: int, group: int) -> int:
+def received(kind: str, size: int, group: int) -> int:
   """Bytes that a device receives for a result of a size, when they are passed around a ring."""
   if kind == 'collective-permute':
     return size

@@ -19,7 +19,8 @@ from alphafold_jax.screen import number
 NOTE = 'expected, not measured'
 SHARE_OF_PEAK = 0.4  # products of 32 to 256 summed channels do not fill matrix units that large ones fill to 0.6 or 0.8
 SHARE_OF_BANDWIDTH = 0.6  # plain copies reach 0.9, on an H200; transposes and sums over rows less
-SHARE_OF_LINKS = 0.4  # exchanges of a few MiB; large sums reach 0.8
+SHARE_OF_LINKS = {CUDA: 0.4}  # exchanges of a few MiB; large sums reach 0.8
+_OF_ONE_LINK = 0.13  # on TPUs two neighbours have one of a chip's four or six links between them, of which 0.8 is had
 SECONDS_OF_A_LAUNCH = {CUDA: 5e-6}  # to launch a kernel, while the one before runs; on TPUs programs run by themselves
 _ELSEWHERE = 1e-6
 FIELDS = (  # of a report
@@ -35,6 +36,7 @@ class Expectation:
   published: Mapping[str, float]  # of compute, memory, links at published rates; the low end is the longest
   parts: Mapping[str, float]  # of these and of launches as assumed; the high end is the sum
   work: WorkCount
+  share_of_links: float  # that was assumed
 
   @property
   def low(self) -> float:
@@ -84,7 +86,7 @@ class Expectation:
         'note': NOTE,
         'share_of_peak': SHARE_OF_PEAK,
         'share_of_bandwidth': SHARE_OF_BANDWIDTH,
-        'share_of_links': SHARE_OF_LINKS,
+        'share_of_links': self.share_of_links,
         'loops_of_unknown_length_run_once': work.is_least,
       },
     }
@@ -117,10 +119,11 @@ def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Ex
   }
   to_launch = SECONDS_OF_A_LAUNCH.get(machine.platform, _ELSEWHERE)
   bandwidth = machine.bandwidth * SHARE_OF_BANDWIDTH
+  share_of_links = SHARE_OF_LINKS.get(machine.platform, _OF_ONE_LINK)
   parts = {
     'compute': published['compute'] / SHARE_OF_PEAK,
     'memory': published['memory'] / SHARE_OF_BANDWIDTH,
-    'links': published['links'] / SHARE_OF_LINKS,
+    'links': published['links'] / share_of_links,
     'launches': sum(max(0.0, step.times * to_launch - step.traffic / bandwidth) for step in work.steps),
   }
-  return Expectation(published, parts, work)
+  return Expectation(published, parts, work, share_of_links)
