@@ -94,7 +94,7 @@ def add(commands: Any) -> None:
     'compile for a TPU or GPU that is not here, and see whether it fits',
     description='Compiles a pass of a prediction, or a step of training, by the compiler of a machine that need not '
     'be here, and says what that reserves on each device, what was planned, which kernels are in the program and what '
-    "devices exchange. Nothing is run, so no time of a run is known. Needs the machine's compiler: the extra tpu, or "
-    'cuda12 or cuda13.',
+    'devices exchange. Nothing is run: how long a run should take is a range, expected and not measured. Needs the '
+    "machine's compiler: the extra tpu, or cuda12 or cuda13.",
     arguments=_ARGUMENTS,
   )

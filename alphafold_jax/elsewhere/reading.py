@@ -8,6 +8,7 @@ it is in neither, the body is counted once.
 
 import collections
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -18,12 +19,13 @@ from alphafold_jax.ops import seam
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute')
 _LIBRARIES = ('__cu',)  # beginnings of the calls of NVIDIA's libraries: cuBLAS, cuDNN
 _HEADING = re.compile(r'^(ENTRY )?%?([\w.\-]+) .*\{\s*$')
-_INSTRUCTION = re.compile(r'^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$')
+_INSTRUCTION = re.compile(r'^\s+(ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$')
 _CALLED = re.compile(r'(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)')
 _BRANCHES = re.compile(r'branch_computations=\{([^}]*)\}')
+_STEPWISE = ('while', 'conditional', 'call', 'async-start')  # what runs the instructions of others one by one
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _TARGET = re.compile(r'custom_call_target="([^"]+)"')
-_ARRAY = re.compile(r'\b([a-z]+\d*[a-z\d]*)\[([\d,]*)\]')
+ARRAY = re.compile(r'\b([a-z]+\d*[a-z\d]*)\[([\d,]*)\]')
 _LISTED = re.compile(r'replica_groups=\{\{([\d,]+)\}')
 _IOTA = re.compile(r'replica_groups=\[(\d+),(\d+)\]')
 
@@ -60,11 +62,24 @@ class ProgramContents:
   is_least: bool  # whether loops of unknown length hold some, which are counted once
 
 
-class _Instruction(NamedTuple):
+class Instruction(NamedTuple):
+  """A line of a computation."""
+
+  root: str | None  # 'ROOT ' of that whose result is the computation's
   name: str
   shape: str  # the text of its type
   operation: str
   rest: str  # operands and attributes
+
+
+@dataclasses.dataclass(frozen=True)
+class HloProgram:
+  """The text of a program, taken apart."""
+
+  computations: Mapping[str, list[Instruction]]  # by name; the entry's is ''
+  times: Mapping[str, int]  # how often each runs; one in a loop of unknown length as often as if that ran once
+  unknown: frozenset[str]  # those in loops of unknown length
+  stepwise: frozenset[str]  # those whose instructions run one after another, each from memory to memory
 
 
 def memory_of(compiled: Any) -> Memory:
@@ -75,42 +90,77 @@ def memory_of(compiled: Any) -> Memory:
   )
 
 
+def parse(text: str) -> HloProgram:
+  """Takes the text of an optimised program's HLO apart."""
+  computations = _computations(text)
+  times: collections.Counter[str] = collections.Counter()
+  unknown: set[str] = set()
+  stepwise: set[str] = set()
+
+  def run(name: str, count: int, is_known: bool, is_stepwise: bool) -> None:
+    times[name] += count
+    if not is_known:
+      unknown.add(name)
+    if is_stepwise:
+      stepwise.add(name)
+    for caller, called, trips in _calls(computations.get(name, []), computations):
+      steps = is_stepwise and caller.operation in _STEPWISE
+      run(called, count * (1 if trips is None else trips), is_known and trips is not None, steps)
+
+  run('', 1, True, True)
+  return HloProgram(computations, times, frozenset(unknown), frozenset(stepwise))
+
+
 def read(text: str, num_devices: int) -> ProgramContents:
-  """Reads an optimised program.
+  """Reads the text of an optimised program's HLO; for the rest see `contents`."""
+  return contents(parse(text), num_devices)
+
+
+def contents(program: HloProgram, num_devices: int) -> ProgramContents:
+  """The kernels and exchanges of a program.
 
   Args:
-    text: of its HLO.
+    program: taken apart.
     num_devices: it runs on, which are the group of a collective that names none.
   """
-  computations = _computations(text)
-  times, unknown = _times(computations)
-  ours = set(seam.custom_calls())
+  times = program.times
   kernels: collections.Counter[str] = collections.Counter()
   counts: collections.Counter[str] = collections.Counter()
   sizes: collections.Counter[str] = collections.Counter()
   is_least = False
-  for name, instructions in computations.items():
+  for name, instructions in program.computations.items():
     starts = {one.name: one for one in instructions if one.operation.endswith('-start')}
     for one in instructions:
-      target = _TARGET.search(one.rest) if one.operation == 'custom-call' else None
-      if target and (target[1] in ours or target[1].startswith(_LIBRARIES)):
-        kernels[target[1]] += 1
+      if kernel := kernel_of(one):
+        kernels[kernel] += 1
       kind = one.operation.removesuffix('-done')
       if kind in COLLECTIVES and times[name]:
         begun = next((starts[word] for word in re.findall(r'[\w.\-]+', one.rest) if word in starts), one)
         counts[kind] += times[name]
-        sizes[kind] += times[name] * _received(kind, num_bytes(one.shape), _group(begun.rest, num_devices))
-        is_least = is_least or name in unknown
+        sizes[kind] += times[name] * received(kind, num_bytes(one.shape), _group(begun.rest, num_devices))
+        is_least = is_least or name in program.unknown
   return ProgramContents(
     dict(kernels), {kind: Exchange(counts[kind], sizes[kind]) for kind in sorted(counts)}, is_least
   )
+
+
+def kernel_of(one: Instruction) -> str:
+  """The name of our kernel or of a library's that an instruction calls, or ''."""
+  target = _TARGET.search(one.rest) if one.operation == 'custom-call' else None
+  name = target[1] if target else ''
+  return name if name in _our_kernels() or name.startswith(_LIBRARIES) else ''
+
+
+@functools.cache
+def _our_kernels() -> frozenset[str]:
+  return frozenset(seam.custom_calls())
 
 
 def num_bytes(shape: str) -> int:
   """The bytes of an array or tuple by its type: those of 'bf16[8,4]{1,0}' are 64."""
   return sum(
     math.prod(int(side) for side in sides.split(',') if side) * _item_bits(kind) // 8
-    for kind, sides in _ARRAY.findall(shape)
+    for kind, sides in ARRAY.findall(shape)
   )
 
 
@@ -120,7 +170,7 @@ def _item_bits(kind: str) -> int:
   return int(found[0]) if found else 8 if kind == 'pred' else 0  # a token has none
 
 
-def _received(kind: str, size: int, group: int) -> int:
+def received(kind: str, size: int, group: int) -> int:
   """Bytes that a device receives for a result of a size, when they are passed around a ring."""
   if kind == 'collective-permute':
     return size
@@ -138,49 +188,33 @@ def _group(attributes: str, num_devices: int) -> int:
   return num_devices
 
 
-def _computations(text: str) -> dict[str, list[_Instruction]]:
+def _computations(text: str) -> dict[str, list[Instruction]]:
   """The instructions of each computation; the entry's name is ''."""
-  found: dict[str, list[_Instruction]] = {}
-  here: list[_Instruction] = []
+  found: dict[str, list[Instruction]] = {}
+  here: list[Instruction] = []
   for line in text.splitlines():
     if line[:1] not in ('', ' ', '}') and (heading := _HEADING.match(line)):
       here = found.setdefault('' if heading[1] else heading[2], [])
     elif instruction := _INSTRUCTION.match(line):
-      here.append(_Instruction(*instruction.groups()))
+      here.append(Instruction(*instruction.groups()))
   return found
 
 
-def _times(computations: Mapping[str, list[_Instruction]]) -> tuple[collections.Counter[str], set[str]]:
-  """How often each computation runs, and those in loops of unknown length."""
-  times: collections.Counter[str] = collections.Counter()
-  unknown: set[str] = set()
-
-  def run(name: str, count: int, is_known: bool) -> None:
-    times[name] += count
-    if not is_known:
-      unknown.add(name)
-    for called, trips in _calls(computations.get(name, []), computations):
-      run(called, count * (trips or 1), is_known and trips is not None)
-
-  run('', 1, True)
-  return times, unknown
-
-
 def _calls(
-  instructions: list[_Instruction], computations: Mapping[str, list[_Instruction]]
-) -> Iterator[tuple[str, int | None]]:
-  """The computations that these run, and how often each, of branches each; None: it is not known."""
+  instructions: list[Instruction], computations: Mapping[str, list[Instruction]]
+) -> Iterator[tuple[Instruction, str, int | None]]:
+  """Instructions that run computations, which, and how often each, of branches each; None: it is not known."""
   for one in instructions:
+    if one.operation.endswith(('-done', '-update')):  # some name again what their start runs
+      continue
     trips = _trips(one, instructions, computations) if one.operation == 'while' else 1
     names = _CALLED.findall(one.rest)
     for branches in _BRANCHES.findall(one.rest):
       names += re.findall(r'[\w.\-]+', branches)
-    yield from ((name, trips) for name in names)
+    yield from ((one, name, trips) for name in names)
 
 
-def _trips(
-  loop: _Instruction, around: list[_Instruction], computations: Mapping[str, list[_Instruction]]
-) -> int | None:
+def _trips(loop: Instruction, around: list[Instruction], computations: Mapping[str, list[Instruction]]) -> int | None:
   """How often a loop runs: as the compiler says, else by its condition, `counter < end`; JAX's loops count by one."""
   if found := _TRIPS.search(loop.rest):
     return int(found[1])
@@ -190,24 +224,24 @@ def _trips(
   last = next(reversed(inside.values()), None)
   if last is None or last.operation != 'compare' or 'direction=LT' not in last.rest:
     return None
-  carried = outside.get(_operands(loop)[0])
+  carried = outside.get(operands(loop)[0])
 
   def value(name: str) -> int | None:
     one = inside.get(name)
     if one is not None and one.operation == 'get-tuple-element' and carried is not None:
       place = re.search(r'index=(\d+)', one.rest)
-      operands = _operands(carried) if carried.operation == 'tuple' else []
-      name = operands[int(place[1])] if place and int(place[1]) < len(operands) else ''
+      parts = operands(carried) if carried.operation == 'tuple' else []
+      name = parts[int(place[1])] if place and int(place[1]) < len(parts) else ''
       one = outside.get(name)
       while one is not None and one.operation == 'copy':
-        one = outside.get(_operands(one)[0])
+        one = outside.get(operands(one)[0])
     number = re.match(r'-?\d+(?=\))', one.rest) if one is not None and one.operation == 'constant' else None
     return int(number[0]) if number else None
 
-  counter, end = (value(name) for name in _operands(last)[:2])
+  counter, end = (value(name) for name in operands(last)[:2])
   return None if counter is None or end is None else max(0, end - counter)
 
 
-def _operands(one: _Instruction) -> list[str]:
+def operands(one: Instruction) -> list[str]:
   """The names of an instruction's operands."""
   return re.findall(r'[\w.\-]+', re.sub(r'/\*.*?\*/', '', one.rest.split(')', 1)[0])) or ['']

@@ -6,7 +6,7 @@ import re
 import time
 from typing import Any
 
-from alphafold_jax.elsewhere import compilers, reading
+from alphafold_jax.elsewhere import compilers, counting, reading, roofline
 from alphafold_jax.elsewhere.lowering import Lowering
 from alphafold_jax.elsewhere.targets import Machine
 from alphafold_jax.errors import InputError
@@ -30,6 +30,7 @@ class CompileReport:
   reserved: int  # by the compiler
   memory: reading.Memory | None  # None: it refused, for want of room
   program: reading.ProgramContents | None
+  expectation: roofline.Expectation | None
   versions: dict[str, str]
 
   @property
@@ -56,6 +57,7 @@ class CompileReport:
       'kernels': dict(program.kernels) if program else None,
       'collectives': {kind: dataclasses.asdict(one) for kind, one in exchanges.items()} if program else None,
       'collectives_are_at_least': program.is_least if program else None,
+      **(self.expectation.as_json() if self.expectation else dict.fromkeys(roofline.FIELDS)),
       'versions': self.versions,
     }
 
@@ -79,6 +81,8 @@ class CompileReport:
       least = ' at least, since loops of unknown length are counted once' if self.program.is_least else ''
       for kind, one in self.program.collectives.items():
         lines.append(f'{kind:<18} {one.count:,} times, {_size(one.bytes)} received by each device{least}')
+    if self.expectation:
+      lines.append(self.expectation.said(' '.join(self.what.split()[:2])))  # 'a pass', 'a step'
     return '\n'.join(lines)
 
 
@@ -93,7 +97,7 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
   Raises:
     InputError: the compiler refuses the program, for another reason than want of memory.
   """
-  start, memory, program = time.monotonic(), None, None
+  start, memory, program, expectation = time.monotonic(), None, None, None
   try:
     done = work.lowered.compile()
   except Exception as error:  # whatever a compiler leads to
@@ -103,7 +107,9 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
     seconds, reserved = time.monotonic() - start, int(float(used[1]) * _UNITS[used[2]])
   else:
     seconds = time.monotonic() - start
-    memory, program = reading.memory_of(done), reading.read(done.as_text() or '', work.num_devices)
+    memory, hlo = reading.memory_of(done), reading.parse(done.as_text() or '')
+    program = reading.contents(hlo, work.num_devices)
+    expectation = roofline.expected(target, counting.count(hlo), program)
     reserved = memory.reserved
   return CompileReport(
     target=target,
@@ -115,5 +121,6 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
     reserved=reserved,
     memory=memory,
     program=program,
+    expectation=expectation,
     versions=compilers.versions(target.platform),
   )

@@ -6,6 +6,7 @@ Of GPUs the compiler wants the facts itself, as the text of XLA's GpuTargetConfi
 
 import dataclasses
 import difflib
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ class Chip(NamedTuple):
   memory: int  # bytes
   peak: float  # bfloat16 operations a second
   bandwidth: float  # bytes of memory a second
+  link: float  # bytes a second to other chips, each way: half of what is published for both
   source: str
   has_pairs: bool = False  # of cores, which JAX has as one device
 
@@ -34,6 +36,7 @@ class Gpu(NamedTuple):
   memory: int  # bytes, as the driver gives them: a few per cent less than its name says
   peak: float  # operations a second in bfloat16, without sparsity; of one without bfloat16 in float16
   bandwidth: float  # bytes of memory a second
+  link: float  # bytes a second to other GPUs, each way: half of what is published for both
   cores: int  # streaming multiprocessors
   clock: float  # GHz
   l2_cache: int  # bytes
@@ -50,32 +53,65 @@ class Capability(NamedTuple):
 
 
 _CLOUD = 'docs.cloud.google.com/tpu/docs/'
+_LINKS_OF_V4 = 'Jouppi et al. 2023, arXiv 2304.01433: six links of 50 GB/s'
 CHIPS: dict[str, Chip] = {
-  'v4': Chip(3, 32 * _GIB, 275e12, 1200e9, f'{_CLOUD}v4', has_pairs=True),
-  'v5e': Chip(2, 16 * _GIB, 197e12, 819e9, f'{_CLOUD}v5e'),
-  'v5p': Chip(3, 95 * _GIB, 459e12, 2765e9, f'{_CLOUD}v5p', has_pairs=True),
-  'v6e': Chip(2, 32 * _GIB, 918e12, 1638e9, f'{_CLOUD}v6e'),
+  'v4': Chip(3, 32 * _GIB, 275e12, 1200e9, 300e9, f'{_CLOUD}v4; {_LINKS_OF_V4}', has_pairs=True),
+  'v5e': Chip(2, 16 * _GIB, 197e12, 819e9, 200e9, f'{_CLOUD}v5e'),
+  'v5p': Chip(3, 95 * _GIB, 459e12, 2765e9, 600e9, f'{_CLOUD}v5p', has_pairs=True),
+  'v6e': Chip(2, 32 * _GIB, 918e12, 1638e9, 400e9, f'{_CLOUD}v6e'),
 }
+_PRODUCTS_OF_FLOAT32 = 6  # of bfloat16 parts, for a product of float32 on a TPU: XLA's precision "highest"
 _XLA = 'xla/backends/gpu/target_config/specs/'  # of github.com/openxla/xla: what drivers say
 _ADA = 'Ada Tuning Guide (cache); nvidia-smi (memory)'
+# Links by the datasheets, GB/s of both ways together: NVLink has 900 on H100 and H200, 600 on A100, 1,800 on B200;
+# PCIe with 16 lanes have 64 (L40S and L4, generation 4) and 32 (T4, generation 3).
 GPUS: dict[str, Gpu] = {
   'b200': Gpu(
-    'NVIDIA B200', (10, 0), 191_514_411_008, 2.225e15, 7.672e12, 148, 1.965, 132_644_864, f'{_XLA}b200.txtpb'
+    'NVIDIA B200', (10, 0), 191_514_411_008, 2.225e15, 7.672e12, 900e9, 148, 1.965, 132_644_864, f'{_XLA}b200.txtpb'
   ),
-  'h200': Gpu('NVIDIA H200', (9, 0), 151_397_597_184, 989e12, 4.8e12, 132, 1.98, 50 * _MIB, f'{_XLA}h200.txtpb'),
+  'h200': Gpu('NVIDIA H200', (9, 0), 151_397_597_184, 989e12, 4.8e12, 450e9, 132, 1.98, 50 * _MIB, f'{_XLA}h200.txtpb'),
   'h100': Gpu(
-    'NVIDIA H100 80GB HBM3', (9, 0), 84_942_979_072, 989e12, 3.352e12, 132, 1.98, 50 * _MIB, f'{_XLA}h100_sxm.txtpb'
+    'NVIDIA H100 80GB HBM3',
+    (9, 0),
+    84_942_979_072,
+    989e12,
+    3.352e12,
+    450e9,
+    132,
+    1.98,
+    50 * _MIB,
+    f'{_XLA}h100_sxm.txtpb',
   ),
   'a100-80': Gpu(
-    'NVIDIA A100-SXM4-80GB', (8, 0), 85_100_068_864, 312e12, 2.039e12, 108, 1.41, 40 * _MIB, f'{_XLA}a100_sxm_80.txtpb'
+    'NVIDIA A100-SXM4-80GB',
+    (8, 0),
+    85_100_068_864,
+    312e12,
+    2.039e12,
+    300e9,
+    108,
+    1.41,
+    40 * _MIB,
+    f'{_XLA}a100_sxm_80.txtpb',
   ),
   'a100-40': Gpu(
-    'NVIDIA A100-SXM4-40GB', (8, 0), 42_331_013_120, 312e12, 1.555e12, 108, 1.41, 40 * _MIB, f'{_XLA}a100_sxm_40.txtpb'
+    'NVIDIA A100-SXM4-40GB',
+    (8, 0),
+    42_331_013_120,
+    312e12,
+    1.555e12,
+    300e9,
+    108,
+    1.41,
+    40 * _MIB,
+    f'{_XLA}a100_sxm_40.txtpb',
   ),
-  'l40s': Gpu('NVIDIA L40S', (8, 9), 46_068 * _MIB, 362e12, 864e9, 142, 2.52, 96 * _MIB, f'datasheet of L40S; {_ADA}'),
-  'l4': Gpu('NVIDIA L4', (8, 9), 23_034 * _MIB, 121e12, 300e9, 58, 2.04, 48 * _MIB, f'datasheet of L4; {_ADA}'),
+  'l40s': Gpu(
+    'NVIDIA L40S', (8, 9), 46_068 * _MIB, 362e12, 864e9, 32e9, 142, 2.52, 96 * _MIB, f'datasheet of L40S; {_ADA}'
+  ),
+  'l4': Gpu('NVIDIA L4', (8, 9), 23_034 * _MIB, 121e12, 300e9, 32e9, 58, 2.04, 48 * _MIB, f'datasheet of L4; {_ADA}'),
   't4': Gpu(
-    'Tesla T4', (7, 5), 15_360 * _MIB, 65e12, 320e9, 40, 1.59, 4 * _MIB, 'datasheet of T4; nvidia-smi (memory)'
+    'Tesla T4', (7, 5), 15_360 * _MIB, 65e12, 320e9, 16e9, 40, 1.59, 4 * _MIB, 'datasheet of T4; nvidia-smi (memory)'
   ),
 }
 CAPABILITIES: dict[tuple[int, int], Capability] = {
@@ -101,6 +137,9 @@ class Machine:
   bandwidth: float  # bytes of memory a second
   source: str  # of these facts
   options: dict[str, Any] = dataclasses.field(repr=False, hash=False)  # of jax.experimental.topologies
+  link: float = math.inf  # bytes a second to the other devices, each way
+  peak_float32: float = math.inf  # operations a second on matrix units that round float32 factors
+  exact_float32: float = math.inf  # operations a second without such rounding
 
   def __str__(self) -> str:
     facts = f'{self.memory / _GIB:.1f} GiB, {self.peak / 1e12:,.0f} TFLOP/s, {self.bandwidth / 1e9:,.0f} GB/s each'
@@ -140,7 +179,10 @@ def _tpu(kind: str, size: str) -> Machine:
     options['chips_per_host_bounds'] = (min(sides[0], 2), min(sides[1], 2), 1)
   if chip.has_pairs:
     options['chip_config_name'] = 'megacore'
-  return Machine(name, kind, TPU, num_devices, chip.memory, chip.peak, chip.bandwidth, chip.source, options)
+  return Machine(
+    name, kind, TPU, num_devices, chip.memory, chip.peak, chip.bandwidth, chip.source, options, chip.link,
+    peak_float32=chip.peak, exact_float32=chip.peak / _PRODUCTS_OF_FLOAT32,
+  )  # fmt: skip
 
 
 def _gpus(kind: str, size: str) -> Machine:
@@ -150,7 +192,11 @@ def _gpus(kind: str, size: str) -> Machine:
   num_devices = int(size or 1)
   name = f'{kind}:{num_devices}' if num_devices > 1 else kind
   options = {'topology_name': kind, 'topology': f'1x{num_devices}x1', 'target_config': gpu_config(gpu)}
-  return Machine(name, kind, CUDA, num_devices, gpu.memory, gpu.peak, gpu.bandwidth, gpu.source, options)
+  exact = 2 * gpu.cores * CAPABILITIES[gpu.capability].float_units * gpu.clock * 1e9
+  return Machine(
+    name, kind, CUDA, num_devices, gpu.memory, gpu.peak, gpu.bandwidth, gpu.source, options, gpu.link,
+    peak_float32=gpu.peak / 2 if gpu.capability >= (8, 0) else exact, exact_float32=exact,
+  )  # fmt: skip
 
 
 def gpu_config(gpu: Gpu) -> str:
