@@ -31,7 +31,7 @@ import throughput
 import turns
 
 _LENGTHS = 24, 33
-_SMALL = ('evoformer.num_block=1', 'extra_msa.num_block=1', 'structure.num_layer=2')
+SMALL = ('evoformer.num_block=1', 'extra_msa.num_block=1', 'structure.num_layer=2')
 _LETTERS = np.frombuffer(b'ACDEFGHIKLMNPQRSTVWY', np.uint8)
 _SIDES = {'with pictures': [], 'without': ['--skip-output', 'plots']}
 
@@ -41,10 +41,10 @@ _SIDES = {'with pictures': [], 'without': ['--skip-output', 'plots']}
 
 def small_proteins(given: argparse.Namespace, folder: Path, inputs: Path, flags: Sequence[str]) -> dict[str, Any]:
   """Seconds of the run and of its passes, the share of the rest, and milliseconds a protein by what they are for."""
-  network = [flag for row in _SMALL if given.small for flag in ('--config', row)]
+  network = [flag for row in SMALL if given.small for flag in ('--config', row)]
   common = ['--model-type', given.model_type, '--params', 'random', '--num-models', '1', '--num-recycle', '0', *network]
   out = Path(tempfile.mkdtemp(dir=folder))
-  spent = _run(['predict', str(inputs), str(out), *common, *flags], folder)
+  spent = run(['predict', str(inputs), str(out), *common, *flags], folder)
   ended, passes = [], []
   for path in sorted(out.glob('.results/*/*.npz'), key=lambda path: path.stat().st_mtime):
     with np.load(path) as arrays:
@@ -69,7 +69,7 @@ def _write_inputs(folder: Path, count: int) -> Path:
   return folder
 
 
-def _run(arguments: Sequence[str], cache: Path) -> dict[str, float]:
+def run(arguments: Sequence[str], cache: Path) -> dict[str, float]:
   """Runs the command in a process of its own; returns the seconds that its threads spent."""
   environment = os.environ | {
     'XDG_CACHE_HOME': str(cache),

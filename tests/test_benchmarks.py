@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmarks compare, and what they say about the machine."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -49,3 +50,11 @@ def test_a_side_is_measured_by_a_command_of_its_own():
   assert command[1:] == 'script.py --side ours --passes 3 --num-res 16 --num-msa 8 --num-extra 24'.split() + [
     *'--num-block 2 --dtype bfloat16 --model model_5_ptm'.split()
   ]
+
+
+def test_files_of_a_made_up_run_are_all_kinds_and_their_tenth_is_that_of_twenty_passes(tmp_path):
+  run_files = importlib.import_module('run_files')
+  found = run_files.made_up(24, 1, tmp_path)
+  assert found['files'] == 22 and found['bytes'] > 5 * 24 * 5 * 80  # at least five structures of lines
+  row = run_files.table([found | {'seconds': 3.0}], 'a command').splitlines()[-1]
+  assert row.startswith('| 24, made up | 22 |') and '| 1.50 | - | - |' in row

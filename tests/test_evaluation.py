@@ -15,9 +15,10 @@ import score_cases
 from alphafold_jax import errors, evaluation
 from alphafold_jax.constants import residues
 from alphafold_jax.data.structures import Chain, read_chain
-from alphafold_jax.evaluation import aligning, finding, scoring, summary
-from alphafold_jax.output import pdb
+from alphafold_jax.evaluation import aligning, finding, run, scoring, summary
+from alphafold_jax.output import evaluated, pdb
 from alphafold_jax.output.files import Prediction
+from alphafold_jax.weights import store
 
 DATA = score_cases.DATA
 AFDB, EXPERIMENT = DATA / 'AF-P01112-F1-model_v4.cif.gz', DATA / '1ctq_A.cif.gz'
@@ -122,6 +123,24 @@ def test_every_rank_is_scored_on_request_and_statistics_stay_with_the_best(resul
   assert [(one.id, one.rank) for one in found.targets] == [('4zey_A', 1), ('4zey_A', 2), ('hras', 1), ('hras', 2)]
   assert found.statistics == done.statistics and found.calibration == done.calibration
   assert found.targets[1].scores.lddt_ca < 0.9 and found.targets[1].ptm == pytest.approx(0.9 - 4 / 9)
+
+
+def test_what_must_be_said_of_a_prediction_is_in_the_picture_the_json_and_the_last_line(results, tmp_path):
+  predictions = shutil.copytree(results[0], tmp_path / 'mini')
+  path = next(predictions.glob('4zey_A_unrelaxed_rank_001_*.pdb'))
+  path.write_text(f'REMARK   6 {store.MINI.text}\n{path.read_text()}')
+  found = evaluation.evaluate(predictions, results[1], tmp_path / 'out')
+  label = f'{store.MINI.text} (1 of 2)'
+  assert found.text.splitlines()[-1] == label
+  assert json.loads((found.output / 'evaluation.json').read_text())['labels'] == [label]
+  drawn = evaluated.picture(found, run.measures_of(found.targets))
+  assert drawn.get_suptitle().splitlines()[0] == label
+
+
+def test_where_nothing_is_scored_no_files_are_promised_but_the_reasons(results, tmp_path):
+  (tmp_path / 'hras.pdb').write_text('no structure')
+  found = evaluation.evaluate(tmp_path / 'hras.pdb', results[1] / 'HRAS.cif.gz', tmp_path / 'out')
+  assert f'0 of 1 prediction scored. The reasons are in {tmp_path / "out" / "evaluation.csv"}' in found.text
 
 
 def test_one_file_against_another_whatever_their_names(tmp_path):

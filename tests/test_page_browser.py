@@ -136,15 +136,15 @@ def test_a_block_of_the_errors_is_marked_on_the_structure(opened):
 
 def test_the_page_is_worked_by_keyboard(opened):
   shown = opened(small_pages.of_single())
+  shown.tab.focus('#plddt')
+  shown.tab.keyboard.press('End')  # the first key, when no residue is chosen yet
+  assert str(len(small_pages.recorded().plddt)) in shown.said('plddt')
   shown.tab.focus('#pae')
   for key in ('ArrowRight', 'ArrowDown', 'Shift+ArrowRight', 'Shift+ArrowDown'):
     shown.tab.keyboard.press(key)
   assert shown.tab.text_content('#block-said').startswith('Block: scored 2–3, aligned 2–3; mean ')
   shown.tab.keyboard.press('Escape')
   assert shown.tab.text_content('#block-said') == ''
-  shown.tab.focus('#plddt')
-  shown.tab.keyboard.press('End')
-  assert str(len(small_pages.recorded().plddt)) in shown.said('plddt')
   before = shown.seen()
   shown.tab.focus('#structure')
   shown.tab.keyboard.press('ArrowRight')

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import re
 import sys
+from pathlib import Path
 
 import gemmi
 import numpy as np
@@ -165,10 +166,11 @@ def test_a_protocol_says_its_numbers():
     'force field amber99sb, all pairs in vacuum; restraints of 10 kcal/mol/Å²; to a force of 2.39 kcal/mol/Å, at most '
     '2,000 steps'
   )
-  assert 'protein.ff14SB, pairs within 10 Å, beyond them the reaction field of water' in fast.said
-  assert 'restraints of 2, then 14 kcal/mol/Å²' in fast.said and 'at most 500 steps' in fast.said
-  other = relaxation.protocol('fast', implicit_solvent=True, max_iterations=0, stiffness=5.0)
-  assert 'pairs within 10 Å in the implicit solvent OBC2; restraints of 1, then 7 ' in other.said
+  around = 'protein.ff14SB, pairs within 10 Å, beyond them the reaction field of water'
+  assert f'{around}, at last the implicit solvent OBC2; restraints of 2, then 17 kcal/mol/Å²' in fast.said
+  assert 'to a force of 1.5 kcal/mol/Å, at most 500 steps' in fast.said
+  other = relaxation.protocol('fast', implicit_solvent=False, max_iterations=0, stiffness=5.0)
+  assert f'{around}; restraints of 1, then 8.5 ' in other.said
   assert other.said.endswith(', no limit of steps')
   assert protocols.from_json(json.loads(json.dumps(dataclasses.asdict(other)))) == other
 
@@ -261,7 +263,13 @@ def test_a_process_that_dies_is_no_answer(tmp_path, monkeypatch):
   [(5e4, -9e3, True), (-9e3, -9e3 + 1e-6, True), (1e19, 7e20, False), (1e3, np.nan, False), (np.inf, 0, False)],
 )
 def test_a_minimisation_after_which_the_energy_has_risen_is_none(before, after, good):
-  assert minimising._Found(before, after, 0, np.zeros((1, 3)), 0).descended == good
+  assert minimising._descended(before, after) == good
+
+
+def test_where_nothing_was_relaxed_the_log_is_named_and_no_files():
+  files, failure = [Path('a.pdb'), Path('b.pdb')], ResourceError('no time')
+  assert folder.closing(files, [failure], Path('out')) == '1 of 2 structures relaxed. Files are in out'
+  assert folder.closing(files, [failure] * 2, Path('out')) == '0 of 2 structures relaxed. The log is out/log.txt'
 
 
 def test_energies_are_said_in_as_many_digits_as_mean_something():

@@ -12,8 +12,8 @@ from alphafold.common import protein
 from alphafold.relax import amber_minimize
 
 from alphafold_jax import relaxation
-from alphafold_jax.geometry.violations import violating_residues
-from alphafold_jax.relaxation import starting
+from alphafold_jax.geometry.violations import count_violations, violating_residues
+from alphafold_jax.relaxation import minimising, starting
 from alphafold_jax.relaxation.minimising import minimise
 
 pytestmark = pytest.mark.slow
@@ -97,6 +97,24 @@ def test_residues_that_are_freed_are_those_that_the_published_program_counts(tmp
     ours = violating_residues(start.aatype, read.atom_positions, read.atom_mask, start.neighbours)
     assert np.flatnonzero(ours).tolist() == theirs.tolist()
     assert 0 < len(theirs) < len(start) or size == 0.3
+
+
+def test_the_fast_protocol_leaves_no_more_than_the_official_and_enters_the_solvent_once(tmp_path, monkeypatch):
+  platform = openmm.Platform.getPlatformByName('CPU')
+  one = small_structures.push(small_structures.shake(small_structures.structure('1aie_A'), 0.25), 5, 20, 0.9)
+  start = starting.read_start(small_structures.write(one, tmp_path / 'x.pdb'))
+  official = minimise(start, OFFICIAL, platform)
+  descend, steps = minimising._descend, []
+  monkeypatch.setattr(minimising, '_descend', lambda *given: (steps.append(given[2]), descend(*given)))
+  fast = minimise(start, relaxation.protocol('fast'), platform)
+  assert len(fast.rounds) > 1 and all(one.attempts == 1 for one in fast.rounds)
+  assert steps == [500, 500] * len(fast.rounds) + [minimising._SOLVENT_STEPS]
+  clashes, moved = [], []
+  for found in (official, fast):
+    clashes.append(count_violations(start.aatype, found.heavy, found.mask, start.neighbours).clashes)
+    moved.append(np.sqrt(np.mean(np.sum((found.heavy - start.positions)[start.mask] ** 2, axis=-1))))
+  assert clashes == [0, 0] and fast.violating.sum() <= official.violating.sum()
+  assert moved[1] < 1.1 * moved[0]
 
 
 def test_a_relaxed_file_has_hydrogens_and_the_names_numbers_and_b_factors_of_its_start(tmp_path):

@@ -252,14 +252,14 @@ def test_the_command_relaxes_files_and_says_which_it_could_not(tmp_path, capsys)
   assert 'done already: 1 structure' in capsys.readouterr().out
 
 
-def test_a_prediction_at_hand_is_relaxed_with_its_notes_also_in_an_implicit_solvent(tmp_path):
+def test_a_prediction_at_hand_is_relaxed_with_its_notes_also_without_a_solvent(tmp_path):
   path = small_structures.write(small_structures.structure('1aie_A', 0, 5), tmp_path / 'x.pdb')
   start = starting.read_start(path)
   arrays = {'aatype': start.aatype, 'residue_index': np.arange(5), 'asym_id': np.ones(5, int)}
   arrays |= {'atom_positions': start.positions, 'atom_mask': start.mask.astype(float), 'plddt': np.linspace(40, 90, 5)}
   scores = {'mean_plddt': 65.0, 'ptm': None, 'passes': (), 'notes': ('MINI MODEL: small',)}
   one = afj.Prediction(name='x', job='x', model_name='model_1_ptm', seed=0, arrays=arrays, **scores)
-  found = afj.relax(one, protocol='fast', implicit_solvent=True)
+  found = afj.relax(one, protocol='fast', implicit_solvent=False)
   assert found.record['energy_after'] < found.record['energy_before'] and 'MINI MODEL: small' in found.text
   b_factors = [residue['CA'][0].b_iso for residue in gemmi.read_pdb_string(found.text)[0][0]]
   np.testing.assert_allclose(b_factors, arrays['plddt'], atol=0.005)

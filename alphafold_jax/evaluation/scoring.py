@@ -11,6 +11,7 @@ import numpy as np
 
 from alphafold_jax.constants import residues
 from alphafold_jax.data.alignment import canonical, encode
+from alphafold_jax.data.records import read_text
 from alphafold_jax.data.structures import Chain, StructureContent, read_structure, report
 from alphafold_jax.errors import InputError
 from alphafold_jax.evaluation import own_scores
@@ -29,6 +30,7 @@ from alphafold_jax.evaluation.finding import PredictionFile, ReferenceFile
 from alphafold_jax.geometry.scores import Scores, score
 from alphafold_jax.geometry.violations import Violations, count_violations
 from alphafold_jax.one_line import one_line
+from alphafold_jax.trimming.predicted import labels_in
 
 _CA = residues.ATOM_INDEX['CA']
 _BETWEEN_NAMES = re.compile(r'[\s,;+]+')  # of chains in a table
@@ -55,6 +57,7 @@ class Target:
   iptm: float | None = None  # 0..1, predicted
   complex: PredictedComplex | None = None  # None where the prediction has a single chain
   notes: tuple[str, ...]  # how the two files were read: what was left out, and what has another name there
+  labels: tuple[str, ...] = ()  # what the prediction's file says of it, such as 'MINI MODEL: ...'
 
   __repr__ = one_line
 
@@ -113,6 +116,7 @@ def score_target(
     iptm=told.get('iptm'),
     complex=None if mapping is None else score_complex(mapping, laid_out),
     notes=_notes((predicted.path, own_file), (reference.path, true_file)),
+    labels=labels_in(read_text(predicted.path)),
   )
 
 

@@ -11,9 +11,10 @@
 Summaries and targets are those of `alphafold_jax.evaluation`; a measure is a named number of a target.
 """
 
+import collections
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def as_json(summary: Any, measures: Measures) -> str:
     'program': 'alphafold_jax',
     'version': __version__,
     'targets': [_target_row(target, measures) for target in summary.targets],
+    'labels': labels(summary.targets),
     'notes': {target.id: list(target.notes) for target in summary.targets if target.notes},
     'failures': [dataclasses.asdict(one) for one in summary.failures],
     'references_without_prediction': list(summary.unused),
@@ -161,10 +163,19 @@ def picture(summary: Any, measures: Measures) -> Figure:
     panels += [_draw_reliability, _draw_by_target]
   figure = Figure(figsize=(11.5, 4.2 * len(panels) // 2), layout='constrained')
   num_targets = len(summary.best)
-  figure.suptitle(f'{num_targets:,} prediction{"s" * (num_targets != 1)} against experimental structures', fontsize=12)
+  title = f'{num_targets:,} prediction{"s" * (num_targets != 1)} against experimental structures'
+  figure.suptitle('\n'.join([*labels(summary.best), title]), fontsize=12)
   for axes, panel in zip(figure.subplots(len(panels) // 2, 2, squeeze=False).flat, panels):
     panel(axes, summary, measures)
   return figure
+
+
+def labels(targets: Sequence[Any]) -> list[str]:
+  """What must be said of these predictions, each line once; and of how many, where it is not all."""
+  count = collections.Counter(label for one in targets for label in one.labels)
+  return [
+    label if number == len(targets) else f'{label} ({number:,} of {len(targets):,})' for label, number in count.items()
+  ]
 
 
 def _draw_scores(axes: Axes, summary: Any, measures: Measures) -> None:
@@ -246,12 +257,13 @@ def closing(summary: Any) -> str:
             _distribution_lines(summary), _threshold_lines(summary),
             _calibration_lines(summary), _reading_lines(summary), _failure_lines(summary)]  # fmt: skip
   total = len(summary.targets) + len(summary.failures)
-  last = f'{len(summary.targets)} of {total} prediction{"s" * (total != 1)} scored. Files are in {summary.output}'
+  where = f'Files are in {summary.output}' if summary.targets else f'The reasons are in {summary.output / TARGETS}'
+  last = f'{len(summary.targets)} of {total} prediction{"s" * (total != 1)} scored. {where}'
   for what, names in (('References without a prediction', [path.name for path in summary.unused]),
                       ('Predictions that the table does not name', summary.left_out)):  # fmt: skip
     if names:
       last += f'\n{what} ({len(names):,}): {", ".join(names[:5])}{", ..." if len(names) > 5 else ""}'
-  last = '\n'.join([last, *summary.notes])
+  last = '\n'.join([last, *summary.notes, *labels(summary.targets)])
   return '\n\n'.join([*('\n'.join(lines) for lines in blocks if lines), last])
 
 

@@ -21,7 +21,7 @@ from alphafold_jax.errors import AlphaFoldError, InputError
 from alphafold_jax.relaxation.forms import MMCIF, format_of
 from alphafold_jax.relaxation.protocols import Protocol
 from alphafold_jax.relaxation.relaxing import Relaxed, RelaxPlan, relax_all
-from alphafold_jax.screen import number
+from alphafold_jax.screen import LOG, number
 
 _log = logging.getLogger(__name__)
 METRICS = 'relax_metrics.json'
@@ -193,4 +193,6 @@ def dump(content: Any) -> str:
 
 def closing(files: Sequence[Path], failures: Sequence[AlphaFoldError], out: Path) -> str:
   """How it ended, in a line."""
-  return f'{len(files) - len(failures)} of {number(len(files), "structure")} relaxed. Files are in {out}'
+  relaxed = len(files) - len(failures)
+  where = f'Files are in {out}' if relaxed else f'The log is {out / LOG}'
+  return f'{relaxed} of {number(len(files), "structure")} relaxed. {where}'

@@ -2,12 +2,13 @@
 """Restrained minimisation, in rounds that free the residues with violations from their restraints (Suppl. 1.8.6).
 
 A round ends with the geometry counted as the published program counts it; the residues that are out of it are free in
-the next. The others are held where this round left them; where hydrogens are placed once, at the places of the start.
+the next. The others are held where this round left them.
 N residues of the start, M atoms of the force field.
 """
 
 import copy
 import dataclasses
+import functools
 import random
 import time
 from collections.abc import Collection
@@ -72,12 +73,12 @@ def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:
   positions, added = molecule.positions, molecule.added
   rounds: list[Round] = []
   while not rounds or (rounds[-1].violating and len(rounds) < protocol.max_outer_iterations):
-    began = time.monotonic()
+    began, is_last = time.monotonic(), len(rounds) + 1 >= protocol.max_outer_iterations
+    molecule = dataclasses.replace(molecule, positions=positions)
     for attempt in range(ATTEMPTS):
       if attempt or (rounds and protocol.fresh_hydrogens):
         molecule = dataclasses.replace(preparing.molecule_of(start, heavy, mask, platform), added=added)
-        positions = molecule.positions
-      found = _minimised(molecule, positions, protocol, np.flatnonzero(freed), platform)
+      found = _minimised(start, molecule, protocol, np.flatnonzero(freed), is_last, platform)
       if found.descended:
         break
     else:
@@ -87,12 +88,18 @@ def minimise(start: Start, protocol: Protocol, platform: Any) -> Minimised:
       )
     positions = found.positions
     heavy, mask = preparing.heavy_atoms(start, molecule, positions)
-    violating = violating_residues(start.aatype, heavy, mask, start.neighbours)
+    violating = _violating(start, molecule, positions)
     one = Round(found.before, found.after, found.restraint, int(freed.sum()), int(violating.sum()), found.rmsd,
                 attempt + 1, time.monotonic() - began)  # fmt: skip
     rounds.append(one)
     freed = freed | violating
   return Minimised(molecule, positions, heavy, mask, violating, tuple(rounds))
+
+
+def _violating(start: Start, molecule: Molecule, positions: np.ndarray) -> np.ndarray:  # [N] bool
+  """The residues that are out of geometry at these positions of the molecule's atoms."""
+  heavy, mask = preparing.heavy_atoms(start, molecule, positions)
+  return violating_residues(start.aatype, heavy, mask, start.neighbours)
 
 
 # ------------------------------------------------------------------------------------------ one minimisation
@@ -105,48 +112,58 @@ class _Found:
   restraint: float
   positions: np.ndarray  # [M, 3] nm
   rmsd: float  # Å
+  descended: bool
 
-  @property
-  def descended(self) -> bool:
-    """Whether minimising did what it is for; where atoms lie on top of one another numbers overflow instead."""
-    return bool(np.isfinite([self.before, self.after]).all()) and self.after <= self.before + 1e-3 * abs(self.before)
+
+def _descended(before: float, after: float) -> bool:
+  """Whether minimising did what it is for; where atoms lie on top of one another numbers overflow instead."""
+  return bool(np.isfinite([before, after]).all()) and after <= before + 1e-3 * abs(before)
 
 
 def _minimised(
-  molecule: Molecule, positions: np.ndarray, protocol: Protocol, freed: Collection[int], platform: Any
+  start: Start, molecule: Molecule, protocol: Protocol, freed: Collection[int], is_last: bool, platform: Any
 ) -> _Found:
-  """Minimises from these positions [M, 3] nm, with springs to those of the molecule but for freed residues."""
+  """Minimises from the positions of the molecule, with springs to them but for freed residues.
+
+  In an implicit solvent only where no round follows: one evaluation there takes as long as many without.
+  """
+  places = molecule.positions
   held = _held(molecule, freed) if protocol.stiffness > 0 else []
 
   system = _system(molecule, protocol)
   solvated = _solvated(system, molecule.topology) if protocol.implicit_solvent else None
-  context = _context(system, held, molecule.positions, positions, protocol, platform)
-  judge = _context(solvated, held, molecule.positions, positions, protocol, platform) if solvated else context
-  before = _energy(judge)
+  context = _context(system, held, places, protocol, platform)
+  judge = _context(solvated, held, places, protocol, platform) if solvated else context
+  before, begun = _energy(judge), _energy(context)
   for share in protocol.ramp:
-    context.setParameter('stiffness', share * protocol.stiffness * KCAL * 100)
+    _hold(context, protocol, share)
     _descend(context, protocol.tolerance, protocol.max_iterations)
+  after, ended = _positions(context), _energy(context)
   if protocol.implicit_solvent:
-    judge.setPositions(_positions(context))
-    judge.setParameter('stiffness', protocol.ramp[-1] * protocol.stiffness * KCAL * 100)
-    _descend(judge, max(protocol.tolerance, _SOLVENT_TOLERANCE), _SOLVENT_STEPS)
-  after = _positions(judge)
-  moved = after[held] - molecule.positions[held]
+    judge.setPositions(after)
+    if is_last or not _violating(start, molecule, after).any():
+      _descend(judge, max(protocol.tolerance, _SOLVENT_TOLERANCE), _SOLVENT_STEPS)
+      after = _positions(judge)
+  moved = after[held] - places[held]
   rmsd = 10 * float(np.sqrt(np.mean(np.sum(moved**2, axis=-1)))) if held else 0.0
-  return _Found(before, _energy(judge), _energy(judge, {_GROUP}), after, rmsd)
+  restraint = _energy(judge, {_GROUP})
+  return _Found(before, _energy(judge), restraint, after, rmsd, _descended(begun, ended))
 
 
-def _context(
-  system: Any, held: list[int], places: np.ndarray, positions: np.ndarray, protocol: Protocol, platform: Any
-) -> Any:
-  """The system with springs from the held atoms to their places, at these positions."""
+def _context(system: Any, held: list[int], places: np.ndarray, protocol: Protocol, platform: Any) -> Any:
+  """The system with all atoms at their places, and springs to these from the held ones, as stiff as they end."""
   import openmm
 
   system.addForce(_springs(held, places))
   context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-  context.setPositions(positions)
-  context.setParameter('stiffness', protocol.stiffness * KCAL * 100)  # kJ/mol/nm²
+  context.setPositions(places)
+  _hold(context, protocol, protocol.ramp[-1])
   return context
+
+
+def _hold(context: Any, protocol: Protocol, share: float) -> None:
+  """Sets the springs to a share of the protocol's stiffness."""
+  context.setParameter('stiffness', share * protocol.stiffness * KCAL * 100)  # kJ/mol/nm²
 
 
 def _positions(context: Any) -> np.ndarray:  # [M, 3] nm
@@ -175,7 +192,15 @@ def _system(molecule: Molecule, protocol: Protocol) -> Any:
       'nonbondedMethod': app.CutoffNonPeriodic,
       'nonbondedCutoff': protocol.cutoff * unit.angstrom,
     }
-  return app.ForceField(*protocol.force_field).createSystem(molecule.topology, **settings)
+  return _force_field(protocol.force_field).createSystem(molecule.topology, **settings)
+
+
+@functools.cache
+def _force_field(files: tuple[str, ...]) -> Any:
+  """The parameters in these files of OpenMM's, which take longer to read than to put on a small protein."""
+  from openmm import app
+
+  return app.ForceField(*files)
 
 
 def _solvated(system: Any, topology: Any) -> Any:
@@ -205,7 +230,7 @@ def _held(molecule: Molecule, freed: Collection[int]) -> list[int]:
   ]
 
 
-def _springs(held: list[int], positions: np.ndarray) -> Any:
+def _springs(held: list[int], places: np.ndarray) -> Any:
   """A spring from each of these atoms to its place."""
   import openmm
 
@@ -214,6 +239,6 @@ def _springs(held: list[int], positions: np.ndarray) -> Any:
   for name in 'abc':
     force.addPerParticleParameter(name)
   for i in held:
-    force.addParticle(i, positions[i].tolist())
+    force.addParticle(i, places[i].tolist())
   force.setForceGroup(_GROUP)
   return force

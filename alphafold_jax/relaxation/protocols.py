@@ -15,11 +15,11 @@ class Protocol:
 
   name: str
   force_field: tuple[str, ...]  # files of OpenMM
-  implicit_solvent: bool  # energies and one more, short minimisation in OBC2 (Onufriev, Bashford, Case 2004)
+  implicit_solvent: bool  # energies, and steps at the end of the last round, in OBC2 (Onufriev, Bashford, Case 2004)
   ramp: tuple[float, ...]  # shares of the stiffness, one minimisation after the other
   cutoff: float | None  # Å, of non-bonded terms; None: all pairs
   rigid_hydrogens: bool  # bonds to hydrogens keep their lengths
-  fresh_hydrogens: bool  # placed anew in every round, which holds atoms where the one before left them
+  fresh_hydrogens: bool  # placed anew in every round
   stiffness: float = 10.0  # kcal/mol/Å²; Suppl. 1.8.6
   tolerance: float = 2.39  # kcal/mol/Å, of the root mean square force at which a minimisation ends
   max_iterations: int = 2000  # of L-BFGS in a round; 0: no limit, as AlphaFold; 2000: ColabFold
@@ -30,10 +30,8 @@ class Protocol:
     """Its numbers in a line: 'force field amber99sb, all pairs in vacuum; ...'."""
     fields = ' and '.join(name.removesuffix('.xml') for name in self.force_field)
     pairs = 'all pairs' if self.cutoff is None else f'pairs within {self.cutoff:g} Å'
-    if self.implicit_solvent:
-      around = f'{pairs} in the implicit solvent OBC2'
-    else:
-      around = f'{pairs} in vacuum' if self.cutoff is None else f'{pairs}, beyond them the reaction field of water'
+    around = f'{pairs} in vacuum' if self.cutoff is None else f'{pairs}, beyond them the reaction field of water'
+    around += ', at last the implicit solvent OBC2' if self.implicit_solvent else ''
     springs = ', then '.join(f'{share * self.stiffness:g}' for share in self.ramp)
     steps = f'at most {self.max_iterations:,} steps' if self.max_iterations else 'no limit of steps'
     return (
@@ -67,17 +65,17 @@ OFFICIAL = Protocol(
 
 # Amber ff14SB (Maier et al. 2015), pairs within 10 Å and beyond them the reaction field of water (OpenMM's way of a
 # cut-off). Weak springs first, so that clashes give way at once; then stiff ones, which bring the atoms back. Hydrogens
-# are placed once. OBC2 (`implicit_solvent`) makes an evaluation on CPUs many times as long, and even some steps of it
-# in each round take most of the time that is gained where a structure clashes, so it is a choice.
+# are placed once. OBC2 makes an evaluation on CPUs many times as long, so it has some steps at the end of the last
+# round, and no others.
 FAST = Protocol(
   name='fast',
   force_field=('amber14/protein.ff14SB.xml',),
-  implicit_solvent=False,
-  ramp=(0.2, 1.4),
+  implicit_solvent=True,
+  ramp=(0.2, 1.7),
   cutoff=10.0,
   rigid_hydrogens=False,
   fresh_hydrogens=False,
-  tolerance=1.0,
+  tolerance=1.5,
   max_iterations=500,
 )
 

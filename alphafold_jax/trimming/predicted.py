@@ -91,8 +91,13 @@ def read_predicted(path: str | Path) -> PredictedModel:
   warnings = list(content.warnings)
   if scale != 1:
     warnings.append(f'pLDDT runs from 0 to 1 in this file and was read as 0 to 100 (largest: {values[has_ca].max():g})')
-  labels = tuple(dict.fromkeys(found[0] for found in _LABELS.finditer(text)))
-  return PredictedModel(Path(path), chains, np.where(has_ca, scale * values, np.nan), labels, tuple(warnings))
+  plddt = np.where(has_ca, scale * values, np.nan)
+  return PredictedModel(Path(path), chains, plddt, labels_in(text), tuple(warnings))
+
+
+def labels_in(text: str) -> tuple[str, ...]:
+  """What a structure file of this program says that must go wherever the prediction goes: 'MINI MODEL: ...'."""
+  return tuple(dict.fromkeys(found[0] for found in _LABELS.finditer(text)))
 
 
 def _refuse_experiment(text: str, path: str | Path) -> None:

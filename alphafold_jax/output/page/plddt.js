@@ -85,12 +85,16 @@ class PlddtChart extends Sheet {
   }
 
   typed(event) {
-    const moves = {ArrowLeft: -1, ArrowRight: 1, Home: -numResidues, End: numResidues};
-    const {residue} = this.page.state;
-    if (event.key in moves) {
+    const {residue} = this.page.state, last = numResidues - 1;
+    const next = {
+      ArrowLeft: residue === null ? last : Math.max(0, residue - 1),
+      ArrowRight: residue === null ? 0 : Math.min(last, residue + 1),
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (next !== undefined) {
       event.preventDefault();
-      const next = residue === null ? 0 : residue + moves[event.key];
-      this.page.change({residue: Math.min(numResidues - 1, Math.max(0, next))});
+      this.page.change({residue: next});
     } else if (event.key === 'Enter') {
       this.page.focus(residue);
     }
