@@ -295,7 +295,7 @@ def _call(kernel, walk, launch, x, outputs, group=1):
   results = pl.pallas_call(
     functools.partial(kernel, swapped=blocks.swapped),
     out_shape=[
-      jax.ShapeDtypeStruct([shape[side] for side in _sides(blocks, letters)], dtype)
+      jax.ShapeDtypeStruct(tuple(shape[side] for side in _sides(blocks, letters)), dtype)
       for letters, shape, dtype in outputs
     ],
     grid=tuple(count[axis] for axis in order),
