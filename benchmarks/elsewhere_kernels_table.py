@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _MIB = 2**20
+WAYS = ('forward', 'gradient')
 _TITLES = {  # kernel: what it is
   'forward': 'attention',
   'to_queries': 'its gradient to queries',
@@ -51,7 +52,7 @@ def text(path: Path, cases: Mapping[str, CaseFacts], command: str) -> str:
     f'Compiled, not measured: {", ".join(map(" ".join, versions.items()))}; {datetime.date.today().isoformat()}. '
     f'Command: `{command}`',
     '',
-    f'{len(done)} of {len(results)} programs were compiled; the gradients of transitions are by XLA, without a kernel.',
+    f'{len(done)} of {len(results)} programs were compiled. Backwards, transitions are computed by XLA.',
     *_refusals(results),
     '',
     'GPUs: registers of a thread / KiB of shared memory of a block, the most over all lengths.',
@@ -124,7 +125,7 @@ def _temporaries(results: Sequence[Result], cases: Mapping[str, CaseFacts]) -> l
   for case in dict.fromkeys(one['case'] for one in results):
     arguments = next(one['array_bytes'] for one in results if one['case'] == case and one['way'] == 'forward')
     cells = [
-      ' / '.join(_size(found.get((case, name, way), {}).get('temporary_bytes')) for way in ('forward', 'gradient'))
+      ' / '.join(_size(found[case, name, way]['temporary_bytes']) for way in WAYS if (case, name, way) in found)
       for name in names
     ]
     lines.append(f'| {" | ".join([_plain(case), cases[case].sizes, _size(arguments), *cells])} |')
