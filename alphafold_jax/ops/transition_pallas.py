@@ -38,7 +38,7 @@ class TransitionBlocks:
 _BLOCKS = {
   'triton': (
     (256, TransitionBlocks(64, 32)),
-    (512, TransitionBlocks(64, 32, warps=8)),
+    (512, TransitionBlocks(64, 16, warps=8)),
     (1024, TransitionBlocks(32, 16)),
   ),
   'tpu': ((1024, TransitionBlocks(256, 128)),),
