@@ -98,6 +98,7 @@ EXTRAS = {
   'cuequivariance-cu12': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu12>=0.13', 'triton>=3.4'],
   'cuequivariance-cu13': ['cuequivariance-jax>=0.13', 'cuequivariance-ops-jax-cu13>=0.13', 'triton>=3.4'],
   'tpu': ['jax[tpu]'],
+  'elsewhere': ['jax[tpu]; sys_platform == "linux"'],  # the compiler of TPUs, to compile for them without having one
   'cluster': CLUSTER,
   'notebook': NOTEBOOK,
   'search': SEARCH,

@@ -70,6 +70,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_naming.py': 'key_of|missing|version_that|header',
   'test_npz.py': '',
   'test_official.py': 'names_and_shapes',
+  'test_outlook.py': '',
   'test_output.py': '',
   'test_page.py': '',
   'test_packaging.py': 'page|package$|ci_|commits|name_in_the_tables|by_a_name|style|citation|pyproject',

@@ -21,7 +21,7 @@ from alphafold_jax.ops import attention_pallas, offsets, pallas_platforms
 from alphafold_jax.ops.attention_pallas import AttentionBlocks
 
 AT_ONCE = AttentionBlocks(16, 16, programs=16)  # rows in two groups or more: two heads have at most 12 blocks of pairs
-IN_ORDER = AttentionBlocks(16, 16, sequential=True)
+IN_ORDER = AttentionBlocks(16, 16, sequential=True, swapped=True)
 FAST = {'xla_backend_optimization_level': 0}  # compiles in half the time
 TOLERANCE = {'float32': (2e-6, 2e-5), 'bfloat16': (2e-2, 3e-2)}  # of the largest value: outputs, gradients
 
@@ -174,6 +174,22 @@ def test_kernels_lower_for_other_platforms_and_no_array_has_all_logits(platform,
   assert rows * HEADS * queries * dim <= max(sizes) < rows * HEADS * queries * keys / 4
 
 
+def test_a_tpu_need_not_fill_up_the_last_axis_of_any_array():
+  """Up to 128, which takes 16 times the memory of 8 channels."""
+  q = jax.ShapeDtypeStruct((30, HEADS, 256, 8), jnp.bfloat16)
+  bias = jax.ShapeDtypeStruct((HEADS, 256, 256), jnp.bfloat16)
+
+  def loss(q, bias):
+    return jnp.sum(attention_pallas.attend(q, q, q, jnp.ones((30, 256)), bias).astype(jnp.float32))
+
+  text = lowering.exported('tpu', jax.grad(loss, argnums=(0, 1)), q, bias).mlir_module()
+  types = re.findall(r'custom_call @tpu_custom_call\(.*?\}.*? : (\(.*)', text)
+  arrays = [found.split('x')[:-1] for one in types for found in re.findall(r'tensor<([^>]*)>', one)]
+  assert len(types) == 4 and len(arrays) > 20
+  assert all(int(sides[-1]) % 128 == 0 for sides in arrays)
+  assert ['30', str(HEADS), '8', '256'] in arrays  # nor are channels filled up to those of Triton's products
+
+
 # ------------------------------------------------------------------------------------------ what is declined
 
 
@@ -186,7 +202,8 @@ def test_declines_says_why():
     (r'float64 (only float32 and bfloat16)', 'cuda', 'float64', shape),
     (r'float16 (only float32 and bfloat16)', 'cuda', 'float16', shape),
     ('heads of 160 channels (only up to 128)', 'cuda', 'float32', (2, 4, 64, 160)),
-    ('2049 queries and keys (only up to 2048 on a tpu)', 'tpu', 'float32', (1024, 4, 2049, 32)),
+    ('8193 queries and keys in heads of 32 channels (only up to 8192 on a tpu)', 'tpu', 'float32', (9, 4, 8193, 32)),
+    ('4097 queries and keys in heads of 64 channels (only up to 4096 on a tpu)', 'tpu', 'float32', (9, 4, 4097, 64)),
     ('2^31 elements or more', 'cuda', 'float32', (1, 8, 2**14, 32)),  # the bias
     ('2^31 elements or more', 'cuda', 'float32', (1, 2**20, 16, 128)),  # the keys
   ]:

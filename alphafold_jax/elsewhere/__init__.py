@@ -9,4 +9,5 @@ products   its matrix products, in the forms that compilers write
 counting   its work: operations, and traffic of memory
 roofline   the time that this should take, a range
 report     all of that for people and for programs
+outlook    what our estimates say of a machine, without a compiler
 """

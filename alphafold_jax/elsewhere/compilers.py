@@ -21,6 +21,7 @@ ENVIRONMENT = {
   'TPU_SKIP_MDS_QUERY': '1',
   'TPU_WORKER_HOSTNAMES': 'localhost',
   'TPU_ACCELERATOR_TYPE': 'v5litepod-4',
+  'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',  # by several processes at once: no devices are taken from one another
 }
 _NO_TUNING = '--xla_gpu_autotune_level=0'  # tuning runs kernels, which needs the device
 _PLUGINS = {  # modules, any of which brings the compiler, and the extras that install them

@@ -16,9 +16,8 @@ passed grows with B * (Q + S) and, for the bias, with Q * S.
   delta  sum over channels of output * its gradient, what the softmax takes off its gradient; [B, H, Q, 1]
 
 Proven on CPUs by tests: values and gradients against the reference in Pallas' interpret mode, and that each kernel
-lowers to Triton (CUDA, ROCm) and to Mosaic (TPU). Tried by hand: libtpu 0.0.42 compiles all of them for a TPU v5e up to
-2048 queries and keys, Triton 3.7 for compute capabilities 8.0 and 9.0, up to 64 channels without spilling a register.
-Not yet run on any device: the blocks below are reasoned, not timed.
+lowers to Triton (CUDA, ROCm) and to Mosaic (TPU). Compiled for GPUs and TPUs by `benchmarks/elsewhere_kernels.py`, with
+registers and fast memory in docs/elsewhere.md. Not yet run on any device: the blocks below are reasoned, not timed.
 """
 
 import dataclasses
@@ -45,25 +44,27 @@ class AttentionBlocks:
   keys: int
   least: int = 16  # fewer queries or keys than a block has make it smaller, but not below: Triton's products take 16
   sequential: bool = False  # programs run in order, the grid's last axis fastest (TPU); else at once, the first fastest
+  swapped: bool = False  # arrays with positions and channels come to kernels with positions last (TPU)
   programs: int = 1024  # the bias's gradient takes rows in groups until there are so many: a GPU has some 100 cores
   warps: int = 4
 
 
-# Backend: (largest head dimension, blocks forwards, blocks backwards).
+# Backend: (most bytes of a head's channels, blocks forwards, blocks backwards).
 # GPU: with 64 x 64 float32 logits and their bias a thread of 128 takes 96 to 160 registers, so three to five programs
-# share a core; backwards the gradient of the logits stands beside them, and beyond 32 channels queries and values weigh
-# as much. TPU: blocks of 128 lanes.
-_TPU = AttentionBlocks(128, 128, least=128, sequential=True)
+# share a core; backwards the gradient of the logits stands beside them, and beyond 64 bytes queries and values weigh
+# as much: with 64 x 32 the gradient to the keys spilled registers. TPU: blocks of 128 lanes.
+_TPU = AttentionBlocks(128, 128, least=128, sequential=True, swapped=True)
 _BLOCKS = {
   'triton': (
-    (32, AttentionBlocks(64, 64), AttentionBlocks(64, 32)),
-    (128, AttentionBlocks(64, 32), AttentionBlocks(32, 32)),
+    (64, AttentionBlocks(64, 64), AttentionBlocks(64, 32)),
+    (512, AttentionBlocks(64, 32), AttentionBlocks(32, 32)),
   ),
-  'tpu': ((128, _TPU, _TPU),),
+  'tpu': ((512, _TPU, _TPU),),
 }
-# A TPU's program has all keys (or all queries) of a row and head in fast memory, 128 lanes wide whatever D is. Those of
-# the keys' gradient take most: five arrays, each twice, 10 MiB of 16 at 2048 queries.
-_MOST_POSITIONS = {'triton': math.inf, 'tpu': 2048}
+_MOST_CHANNELS = 128
+# Backend: (largest head dimension, most queries and keys). A TPU's program has all keys (or all queries) of a row and
+# head in fast memory: of its 16 MiB the kernels that were compiled take 13.1 at most.
+_MOST_POSITIONS = {'triton': ((128, math.inf),), 'tpu': ((32, 8192), (128, 4096))}
 
 
 def declines(platform: str, dtype: Any, shape: tuple[int, ...], bias: bool) -> str | None:
@@ -79,10 +80,11 @@ def declines(platform: str, dtype: Any, shape: tuple[int, ...], bias: bool) -> s
   backend = pallas_platforms.backend(platform)
   if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
     return f'activations in {jnp.dtype(dtype)} (only float32 and bfloat16)'
-  if dim > _BLOCKS[backend][-1][0]:
-    return f'heads of {dim} channels (only up to {_BLOCKS[backend][-1][0]})'
-  if length > _MOST_POSITIONS[backend]:
-    return f'{length} queries and keys (only up to {_MOST_POSITIONS[backend]} on a {platform})'
+  if dim > _MOST_CHANNELS:
+    return f'heads of {dim} channels (only up to {_MOST_CHANNELS})'
+  most = next(most for largest, most in _MOST_POSITIONS[backend] if dim <= largest)
+  if length > most:
+    return f'{length} queries and keys in heads of {dim} channels (only up to {most} on a {platform})'
   positions = _round_up(length, 128)
   if num_head * positions * max(positions, _power_of_two(dim)) >= offsets.LIMIT:
     return f'a row of {num_head} heads and {length} queries and keys, which has 2^31 elements or more'
@@ -160,10 +162,10 @@ def _on_platform(way, run, blocks, interpret, x):
 
   `way` is 0 for blocks forwards, 1 for blocks backwards.
   """
-  dim = x.q.shape[-1]
+  size = x.q.shape[-1] * x.q.dtype.itemsize
   if interpret or blocks:
-    return run(_Launch(blocks or _blocks('triton', dim, way), interpret), x)
-  choices = {name: functools.partial(run, _Launch(_blocks(name, dim, way))) for name in _BLOCKS}
+    return run(_Launch(blocks or _blocks('triton', size, way), interpret), x)
+  choices = {name: functools.partial(run, _Launch(_blocks(name, size, way))) for name in _BLOCKS}
   return pallas_platforms.run(choices, x)
 
 
@@ -275,31 +277,40 @@ def _call(kernel, walk, launch, x, outputs, group=1):
   blocks = launch.blocks
   order = _order(walk, launch)
   num_rows, num_head, num_queries, _ = x.q.shape
-  count = {
-    'b': math.ceil(num_rows / group),
-    'h': num_head,
-    'i': num_queries // blocks.queries,
-    'j': x.k.shape[2] // blocks.keys,
-  }
+  count = {'b': math.ceil(num_rows / group), 'h': num_head}
+  count |= {'i': num_queries // blocks.queries, 'j': x.k.shape[2] // blocks.keys}
   length = {'b': 1, 'B': group, 'h': 1, 'i': blocks.queries, 'j': blocks.keys}
 
   def spec(letters, shape):
-    letters = ['0' if size == 1 else letter for letter, size in zip(letters, shape)]  # one for all
-    axes = [order.find(letter.lower()) for letter in letters]
-    block = tuple(length.get(letter, size) for letter, size in zip(letters, shape))
-    return pl.BlockSpec(block, lambda *ids: tuple(0 if axis < 0 else ids[axis] for axis in axes))
+    seen = ['0' if size == 1 else letter for letter, size in zip(letters, shape)]  # one for all
+    axes = [order.find(letter.lower()) for letter in seen]
+    block = [length.get(letter, size) for letter, size in zip(seen, shape)]
+    sides = _sides(blocks, letters)
+    return pl.BlockSpec(
+      tuple(block[side] for side in sides),
+      lambda *ids: tuple(0 if axes[side] < 0 else ids[axes[side]] for side in sides),
+    )
 
-  return pl.pallas_call(
-    kernel,
-    out_shape=[jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in outputs],
-    grid=tuple(count[axis] for axis in order),
-    in_specs=[
-      Arrays(*(None if array is None else spec(letters, array.shape) for letters, array in zip(walk.arrays, x)))
+  given = [(letters, array) for letters, array in zip(walk.arrays, x)]
+  results = pl.pallas_call(
+    functools.partial(kernel, swapped=blocks.swapped),
+    out_shape=[
+      jax.ShapeDtypeStruct(tuple(shape[side] for side in _sides(blocks, letters)), dtype)
+      for letters, shape, dtype in outputs
     ],
+    grid=tuple(count[axis] for axis in order),
+    in_specs=[Arrays(*(None if array is None else spec(letters, array.shape) for letters, array in given))],
     out_specs=[spec(letters, shape) for letters, shape, _ in outputs],
     compiler_params=None if launch.interpret or blocks.sequential else pallas_platforms.triton(blocks.warps),
     interpret=launch.interpret,
-  )(x)
+  )(Arrays(*(None if array is None else array.transpose(_sides(blocks, letters)) for letters, array in given)))
+  return [result.transpose(_sides(blocks, letters)) for (letters, *_), result in zip(outputs, results)]
+
+
+def _sides(blocks, letters):
+  """The order in which kernels see the axes of an array: also the one back."""
+  has_channels = len(letters) == 4 and letters[3] == '0'  # rows, heads, positions, channels
+  return (0, 1, 3, 2) if blocks.swapped and has_channels else tuple(range(len(letters)))
 
 
 def _padded(launch: _Launch, x: Arrays) -> tuple[_Launch, Arrays]:
@@ -312,7 +323,8 @@ def _padded(launch: _Launch, x: Arrays) -> tuple[_Launch, Arrays]:
     queries=min(blocks.queries, max(blocks.least, _power_of_two(num_queries))),
     keys=min(blocks.keys, max(blocks.least, _power_of_two(num_keys))),
   )
-  more = {'q': -num_queries % blocks.queries, 's': -num_keys % blocks.keys, 'd': _power_of_two(dim) - dim, '.': 0}
+  channels = _round_up(dim, 8) if blocks.swapped else _power_of_two(dim)  # which Triton's products take
+  more = {'q': -num_queries % blocks.queries, 's': -num_keys % blocks.keys, 'd': channels - dim, '.': 0}
   axes = Arrays('..qd', '..sd', '..sd', '..s', '.qs', '..qd', '..q.', '..q.')
 
   def pad(array, letters, value):
@@ -325,8 +337,8 @@ def _padded(launch: _Launch, x: Arrays) -> tuple[_Launch, Arrays]:
   return launch._replace(blocks=blocks), Arrays(*(pad(*each) for each in zip(x, axes, padding)))
 
 
-def _blocks(backend: str, dim: int, way: int) -> AttentionBlocks:
-  return next(blocks[way] for most, *blocks in _BLOCKS[backend] if dim <= most)
+def _blocks(backend: str, size: int, way: int) -> AttentionBlocks:
+  return next(blocks[way] for most, *blocks in _BLOCKS[backend] if size <= most)
 
 
 def _power_of_two(size: int) -> int:

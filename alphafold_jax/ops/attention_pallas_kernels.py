@@ -8,6 +8,9 @@ A kernel takes sizes, then `Arrays` of references to its blocks, then references
 `attention_pallas`, and
 
   i queries of a block    j keys of a block
+
+Arrays with a position and then channels may have them the other way round, with positions last (`swapped`), since a TPU
+fills the last axis up to 128: 32 channels would take four times their memory, one number of a query 128 times.
 """
 
 import math
@@ -33,59 +36,66 @@ class Arrays(NamedTuple):
   delta: Any = None  # [B, H, Q, 1]
 
 
-def forward(block: int, x: Arrays, out: Any, lse: Any) -> None:
+def forward(block: int, x: Arrays, out: Any, lse: Any, *, swapped: bool) -> None:
   """Attends from one row, head and block of queries to `block` keys at a time: out [1, 1, i, D], lse [1, 1, i, 1]."""
-  q = x.q[0, 0]
+  q = _turned(x.q[0, 0], swapped)
+  channels = 0 if swapped else 1  # axis of what is read of k and v
 
   def step(keys, carry):
     sums, total, top = carry
-    v = x.v[0, 0, keys]
-    logits = _logits(q, x.k[0, 0, keys], x.fill[0, :, keys], None if x.bias is None else x.bias[0, :, keys])
+    k, v = (_at(array, keys, swapped) for array in (x.k, x.v))
+    logits = _logits(q, k, channels, x.fill[0, :, keys], None if x.bias is None else x.bias[0, :, keys])
     new_top = jnp.maximum(top, jnp.max(logits, axis=1, keepdims=True))
     weights, shrink = jnp.exp2(logits - new_top), jnp.exp2(top - new_top)
-    sums = sums * shrink + _dot(weights.astype(v.dtype), v, 1, 0)
+    sums = sums * shrink + _dot(weights.astype(v.dtype), v, 1, 1 - channels)
     return sums, total * shrink + jnp.sum(weights, axis=1, keepdims=True), new_top
 
   # The first block has a real key, masked or not, so its maximum is finite.
   per_query = (q.shape[0], 1)
   start = jnp.zeros(q.shape, jnp.float32), jnp.zeros(per_query, jnp.float32), jnp.full(per_query, -jnp.inf, jnp.float32)
-  sums, total, top = _over_blocks(x.k.shape[2], block, step, start)
-  out[0, 0] = (sums / total).astype(out.dtype)
-  lse[0, 0] = top + jnp.log2(total)
+  sums, total, top = _over_blocks(x.fill.shape[-1], block, step, start)
+  out[0, 0] = _turned(sums / total, swapped).astype(out.dtype)
+  lse[0, 0] = _turned(top + jnp.log2(total), swapped)
 
 
-def to_queries(block: int, x: Arrays, out: Any) -> None:
+def to_queries(block: int, x: Arrays, out: Any, *, swapped: bool) -> None:
   """The gradient to one row, head and block of queries, [1, 1, i, D], from `block` keys at a time."""
-  q, gradient, lse, delta = x.q[0, 0], x.gradient[0, 0], x.lse[0, 0], x.delta[0, 0]
+  q, gradient, lse, delta = (_turned(array[0, 0], swapped) for array in (x.q, x.gradient, x.lse, x.delta))
+  channels = 0 if swapped else 1  # axis of what is read of k and v
 
   def step(keys, total):
-    k = x.k[0, 0, keys]
+    k, v = (_at(array, keys, swapped) for array in (x.k, x.v))
     bias = None if x.bias is None else x.bias[0, :, keys]
-    _, to_logits = _tile(q, k, x.v[0, 0, keys], x.fill[0, :, keys], bias, gradient, lse, delta)
-    return total + _dot(to_logits.astype(k.dtype), k, 1, 0)
+    _, to_logits = _tile(q, k, v, channels, x.fill[0, :, keys], bias, gradient, lse, delta)
+    return total + _dot(to_logits.astype(k.dtype), k, 1, 1 - channels)
 
-  out[0, 0] = _over_blocks(x.k.shape[2], block, step, jnp.zeros(q.shape, jnp.float32)).astype(out.dtype)
+  total = _over_blocks(x.fill.shape[-1], block, step, jnp.zeros(q.shape, jnp.float32))
+  out[0, 0] = _turned(total, swapped).astype(out.dtype)
 
 
-def to_keys(block: int, x: Arrays, to_k: Any, to_v: Any) -> None:
+def to_keys(block: int, x: Arrays, to_k: Any, to_v: Any, *, swapped: bool) -> None:
   """The gradients to one row, head and block of keys, [1, 1, j, D] each, from `block` queries at a time."""
   k, v, fill = x.k[0, 0], x.v[0, 0], x.fill[0]
+  channels = 0 if swapped else 1  # axis of k, v and the sums
+
+  def sums(to_logits, of_queries):
+    """Over queries: [i, j] and [i, D] to [j, D], or, with positions last, [i, j] and [D, i] to [D, j]."""
+    to_logits = to_logits.astype(of_queries.dtype)
+    return _dot(of_queries, to_logits, 1, 0) if swapped else _dot(to_logits, of_queries, 0, 0)
 
   def step(queries, totals):
-    q, gradient = x.q[0, 0, queries], x.gradient[0, 0, queries]
+    q, gradient, lse, delta = (_at(array, queries, swapped) for array in (x.q, x.gradient, x.lse, x.delta))
     bias = None if x.bias is None else x.bias[0, queries]
-    weights, to_logits = _tile(q, k, v, fill, bias, gradient, x.lse[0, 0, queries], x.delta[0, 0, queries])
-    return (
-      totals[0] + _dot(to_logits.astype(q.dtype), q, 0, 0),
-      totals[1] + _dot(weights.astype(gradient.dtype), gradient, 0, 0),
-    )
+    turned = (_turned(array, swapped) for array in (gradient, lse, delta))
+    weights, to_logits = _tile(_turned(q, swapped), k, v, channels, fill, bias, *turned)
+    return totals[0] + sums(to_logits, q), totals[1] + sums(weights, gradient)
 
   zeros = jnp.zeros(k.shape, jnp.float32)
-  totals = _over_blocks(x.q.shape[2], block, step, (zeros, zeros))
+  totals = _over_blocks(x.q.shape[3 if swapped else 2], block, step, (zeros, zeros))
   to_k[0, 0], to_v[0, 0] = totals[0].astype(to_k.dtype), totals[1].astype(to_v.dtype)
 
 
-def to_bias(num_rows: int, group: int, axis: int, add: bool, x: Arrays, out: Any) -> None:
+def to_bias(num_rows: int, group: int, axis: int, add: bool, x: Arrays, out: Any, *, swapped: bool) -> None:
   """The gradient to one block of pairs in one head, [1, 1, i, j], summed over a group of rows.
 
   Args:
@@ -95,14 +105,15 @@ def to_bias(num_rows: int, group: int, axis: int, add: bool, x: Arrays, out: Any
     add: groups come one after the other to the same block of the result, which sums them up
     x: blocks of all rows of the group
     out: of the group, or of all groups
+    swapped: positions are last
   """
   number = pl.program_id(axis)
   bias = x.bias[0]
 
   def step(row, total):
     fill = x.fill[0 if x.fill.shape[0] == 1 else row]
-    tile = (x.q[row, 0], x.k[row, 0], x.v[row, 0], fill, bias, x.gradient[row, 0], x.lse[row, 0], x.delta[row, 0])
-    return total + _tile(*tile)[1]
+    q, gradient, lse, delta = (_turned(array[row, 0], swapped) for array in (x.q, x.gradient, x.lse, x.delta))
+    return total + _tile(q, x.k[row, 0], x.v[row, 0], 0 if swapped else 1, fill, bias, gradient, lse, delta)[1]
 
   count = group if num_rows % group == 0 else jnp.minimum(group, num_rows - number * group)
   total = jax.lax.fori_loop(0, count, step, jnp.zeros(bias.shape, jnp.float32))
@@ -117,18 +128,28 @@ def to_bias(num_rows: int, group: int, axis: int, add: bool, x: Arrays, out: Any
   out[0, 0] += total
 
 
-def _logits(q, k, fill, bias):
-  """q [i, D], k [j, D], fill [1, j], bias [i, j] or None to float32 [i, j] in units of ln 2."""
-  logits = _dot(q, k, 1, 1)
+def _turned(block, swapped):
+  """Positions before channels, from what is the other way round, or back."""
+  return block.T if swapped else block
+
+
+def _at(array, positions, swapped):
+  """A slice of the positions of a row and head: [positions, D], or the other way round."""
+  return array[0, 0, :, positions] if swapped else array[0, 0, positions]
+
+
+def _logits(q, k, channels, fill, bias):
+  """q [i, D], k [j, D], fill [1, j], bias [i, j] to float32 [i, j] in units of ln 2. D is k's axis `channels`."""
+  logits = _dot(q, k, 1, channels)
   if bias is not None:
     logits += bias.astype(jnp.float32)
   return jnp.where(fill == jnp.inf, logits * _LOG2_E, fill)
 
 
-def _tile(q, k, v, fill, bias, gradient, lse, delta):
+def _tile(q, k, v, channels, fill, bias, gradient, lse, delta):
   """The weights of a tile and the gradient to its logits, float32 [i, j]; replaced logits have none."""
-  weights = jnp.exp2(_logits(q, k, fill, bias) - lse)
-  return weights, jnp.where(fill == jnp.inf, weights * (_dot(gradient, v, 1, 1) - delta), 0.0)
+  weights = jnp.exp2(_logits(q, k, channels, fill, bias) - lse)
+  return weights, jnp.where(fill == jnp.inf, weights * (_dot(gradient, v, 1, channels) - delta), 0.0)
 
 
 def _dot(a, b, a_axis, b_axis):

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a machine that is not here will take, by our estimates: without the machine and without its compiler.
+
+Of a prediction there is an estimate, the planner's. Of a step of training there is none, only what it takes at least:
+
+  the state       parameters, their average and two moments, and the sum of the gradients, in float32
+  between blocks  the pair and MSA representations that every block begins with, kept until gradients come back
+
+What a block computes anew on the way back, the heads and the losses come on top, so a crop that is said to be too large
+is, and one that is not may be nevertheless.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+from ml_collections import config_dict
+
+from alphafold_jax import choices, experiments, planning
+from alphafold_jax import config as configs
+from alphafold_jax.elsewhere import lowering
+from alphafold_jax.elsewhere.targets import CHIPS, CUDA, Machine
+from alphafold_jax.screen import number
+from alphafold_jax.train import phases
+from alphafold_jax.transfer.files import human_size
+from alphafold_jax.weights import official
+
+SHARE_OF_TRAINING = 0.75  # of a GPU's memory, JAX's own default
+_DEEPEST = 'model_1_ptm'  # of the published models that are run by default, the one that takes most memory
+_COPIES = 5  # in float32: parameters, their average, two moments, the sum of gradients
+_ITEM = 2  # bytes of bfloat16
+_STEP = 8  # residues
+_COMPILE = 'alphafold-jax compile --for'
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeOutlook:
+  """What is known of a recipe on a machine before anything is compiled."""
+
+  name: str
+  crop: int  # residues
+  model_devices: int | None  # that share an example; None: the machine has more devices than batch and crop divide into
+  least: int  # bytes of each device
+  largest: int | None  # residues; the least of a larger crop does not fit. None: blocks keep more, so it says nothing
+
+  def line(self, available: int) -> str:
+    """For people."""
+    if self.model_devices is None:
+      return f'{self.name:<15} crops of {self.crop}: its batch does not divide among so many devices'
+    sharing = f', {self.model_devices} devices an example' if self.model_devices > 1 else ''
+    verdict = 'may fit' if self.least <= available else 'DOES NOT FIT'
+    most = f'; a crop above {self.largest:,} does not' if self.largest else ''
+    return f'{self.name:<15} crops of {self.crop}{sharing}, at least {human_size(self.least)}: {verdict}{most}'
+
+
+def describe(target: Machine) -> str:
+  """What fits a machine, for people."""
+  available, of_training = lowering.available(target), lowering.available(target, SHARE_OF_TRAINING)
+  lines = [
+    str(target),
+    'estimated: neither compiled nor measured',
+    '',
+    'The longest protein by the published models with deep alignments in bfloat16, '
+    f'in {available / 2**30:.1f} GiB of each device:',
+    *(f'  about {longest_protein(target, count):>9,} residues on {where}' for count, where in _shares(target)),
+    '',
+    f'Training, by what a step takes at least, in {of_training / 2**30:.1f} GiB of each device:',
+    *(f'  {recipe(name, target.num_devices, of_training).line(of_training)}' for name in choices.EXPERIMENTS),
+    '',
+    'What comes on top of the least is not estimated. The compiler knows, and needs no device:',
+    f'  {_COMPILE} {target.name} --num-res 2048',
+    f'  {_COMPILE} {target.name} --experiment {choices.INITIAL}',
+  ]
+  return '\n'.join(lines)
+
+
+def longest_protein(target: Machine, num_devices: int = 1) -> int:
+  """The most residues that a machine takes by the planner's estimate.
+
+  Args:
+    target: the machine.
+    num_devices: that share the protein.
+  """
+  config = configs.changed(configs.model_config(_DEEPEST), {'dtype': 'bfloat16'})
+  with config.unlocked():
+    config.kernels.platform = target.platform  # else that of this machine
+  return planning.longest(config, lowering.available(target), num_devices)
+
+
+def recipe(name: str, num_devices: int, available: int) -> RecipeOutlook:
+  """What is known of a recipe over all devices of a machine.
+
+  Args:
+    name: of choices.EXPERIMENTS.
+    num_devices: of the machine.
+    available: bytes of each.
+  """
+  config = configs.changed(experiments.experiment_config(name), {'model.dtype': 'bfloat16'})  # not by this machine
+  crop = max(phase.data.crop_size for phase in phases.make_phases(config))
+  shared = _model_devices(config, crop, num_devices)
+  largest = 0
+  while least_of_step(config, largest + _STEP, shared or 1) <= available:
+    largest += _STEP
+  least = least_of_step(config, crop, shared or 1)
+  return RecipeOutlook(name, crop, shared, least, largest if config.model.evoformer.remat else None)
+
+
+def least_of_step(config: config_dict.ConfigDict, crop: int, model_devices: int = 1) -> int:
+  """Bytes of each device that a step takes in any case.
+
+  Args:
+    config: of the experiment.
+    crop: residues.
+    model_devices: that share an example.
+  """
+  model: Any = config.model
+  num_params = sum(map(math.prod, official.official_shapes(model).values()))
+  own, sampling = crop / model_devices, model.sampling
+  pair, rows = own * crop * model.embedder.c_z, sampling.num_msa + config.data.num_templates
+  kept = model.evoformer.num_block * (pair + rows * own * model.embedder.c_m)
+  kept += model.extra_msa.num_block * (pair + sampling.num_extra * own * model.embedder.c_extra)
+  return int(4 * _COPIES * num_params + _ITEM * config.step.examples_at_once * kept)
+
+
+def _model_devices(config: config_dict.ConfigDict, crop: int, num_devices: int) -> int | None:
+  """The fewest devices that share an example, so that the batch divides among the others."""
+  whole = (n for n in range(1, num_devices + 1) if num_devices % n == 0 and crop % n == 0)
+  return next((n for n in whole if config.step.batch_size % (num_devices // n) == 0), None)
+
+
+def _shares(target: Machine) -> list[tuple[int, str]]:
+  """How many devices may share a protein, and their description."""
+  of_host, found = devices_of_host(target), []
+  for count in dict.fromkeys((1, of_host, target.num_devices)):
+    where = 'one device' if count == 1 else f'{number(count, "device")} that share it (--devices {count})'
+    found.append((count, where if count <= of_host else f'{where}, but predict shares among those of one host'))
+  return found
+
+
+def devices_of_host(target: Machine) -> int:
+  """How many of its devices one host has; a TPU's larger slices are made of hosts of four chips.
+
+  Source: docs.cloud.google.com/tpu/docs/ v4, v5p (four chips), v5e, v6e (one host for slices up to 2x4).
+  """
+  if target.platform == CUDA:
+    return target.num_devices
+  most = 8 if CHIPS[target.kind].num_sides == 2 else 4
+  return target.num_devices if target.num_devices <= most else 4
