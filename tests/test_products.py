@@ -48,6 +48,16 @@ def test_on_an_accelerator_a_product_of_bfloat16_is_bfloat16():
   assert found == [('bfloat16', 'bfloat16', 'bfloat16')]
 
 
+@pytest.mark.parametrize('platform', ['cpu', 'cuda', 'tpu'])
+def test_products_summed_in_float32_have_gradients_by_products_of_the_operands_dtype(platform):
+  def value(a, b):
+    return jnp.sum(jnp.sin(products.einsum_in_float32('bsc,chd->bshd', a, b)))
+
+  with use_kernels(Kernels(platform=platform)):
+    found = dots(jax.make_jaxpr(jax.value_and_grad(value, argnums=(0, 1)))(*operands('bsc,chd->bshd')).jaxpr)
+  assert found == 3 * [('bfloat16', 'bfloat16', 'float32')]
+
+
 @pytest.mark.parametrize('equation', EQUATIONS)
 @pytest.mark.parametrize(('dtype', 'tolerance'), [('float32', 1e-5), ('bfloat16', 1e-2)])
 def test_products_and_their_gradients_are_those_of_numpy_in_double_precision(equation, dtype, tolerance):

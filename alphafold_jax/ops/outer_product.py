@@ -101,7 +101,10 @@ def _outer_first(left, right, w):
   outer = outer.astype(left.dtype).reshape(num_left, h, num_right, h).swapaxes(1, 2)
   outer = outer.reshape(num_left * num_right, h * h)
   total = products.einsum_in_float32('ab,bz->az', outer, w.out_w.reshape(h * h, -1))
-  return axial.exchange(total.reshape(num_left, num_right, -1), whole=1, split=0)
+  total = total.reshape(num_left, num_right, -1)
+  if axial.num_shares() > 1:  # half the bytes on the way, rounded as the pairs that it is added to
+    total = total.astype(left.dtype)
+  return axial.exchange(total, whole=1, split=0).astype(jnp.float32)
 
 
 def _map_first(left, right, w):

@@ -47,8 +47,13 @@ def einsum(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
 def einsum_in_float32(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
   """`einsum` with a result in float32 on every device, for logits and long sums."""
   if seam.platform(seam.current()) != 'cpu':
-    return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
+    return _elsewhere(equation, a, b)
   return _on_cpu(equation, a, b)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _elsewhere(equation, a, b):
+  return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -88,14 +93,19 @@ def _as_written(x):
   return layout.with_layout_constraint(x, layout.Layout(tuple(range(x.ndim))))
 
 
-def _backwards(equation, operands, gradient):
-  """Rounds the gradient to the operands' dtype: a product of float32 by bfloat16 would not reach the unit."""
+def _backwards(product, equation, operands, gradient):
+  """Rounds the gradient to the operands' dtype: products of float32 by bfloat16 are made in float32 everywhere."""
   a, b = operands
   of_a, of_b, result = equation.replace('->', ',').split(',')
   gradient = gradient.astype(a.dtype)
-  to_a = _on_cpu(f'{result},{of_b}->{of_a}', gradient, b)
-  to_b = _on_cpu(f'{of_a},{result}->{of_b}', a, gradient)
+  to_a = product(f'{result},{of_b}->{of_a}', gradient, b)
+  to_b = product(f'{of_a},{result}->{of_b}', a, gradient)
   return to_a.astype(a.dtype), to_b.astype(b.dtype)
 
 
-_on_cpu.defvjp(lambda equation, a, b: (_on_cpu(equation, a, b), (a, b)), _backwards)
+def _with_gradients(product):
+  product.defvjp(lambda equation, a, b: (product(equation, a, b), (a, b)), functools.partial(_backwards, product))
+
+
+_with_gradients(_elsewhere)
+_with_gradients(_on_cpu)
