@@ -95,13 +95,12 @@ def _sliced(
     def of_rows(x, mask):
       return update(x, w, mask, bias)
 
-    least = rows_at_least(size, at_least)
-    return residual.update(of_rows, x, norm, keep, ((mask, 0),), size, axis=axis, at_least=least)
+    return residual.update(of_rows, x, norm, keep, ((mask, 0),), size, axis=axis, at_least=_fewest(size, at_least))
 
   return compute
 
 
-def rows_at_least(bytes_per_row: int, at_least: int = 8) -> int:
+def _fewest(bytes_per_row: int, at_least: int = 8) -> int:
   """The fewest rows that are worth a slice: fewer than those of short proteins where each takes much."""
   return max(1, min(at_least, _WORTH_A_SLICE // max(1, bytes_per_row)))
 
@@ -169,8 +168,17 @@ _for_all_rows.defvjp(lambda bias, num_rows: (_for_all_rows(bias, num_rows), None
 
 
 def _fused_bytes(num_keys, w, _):
-  _, num_head, head_dim = w.q.shape
+  return _row_bytes(num_keys, *w.q.shape[1:])
+
+
+def _row_bytes(num_keys: int, num_head: int, head_dim: int) -> int:
   return 4 * num_head * num_keys * (2 * num_keys + 5 * head_dim)
+
+
+def least_bytes(num_keys: int, num_head: int, head_dim: int) -> int:
+  """What the smallest slice of self-attention takes."""
+  size = _row_bytes(num_keys, num_head, head_dim)
+  return _fewest(size) * size
 
 
 def _around(attend_heads: Callable[..., jax.Array], empty_rows: bool) -> Callable[..., jax.Array]:
