@@ -26,20 +26,29 @@ class Reserved(NamedTuple):
   deep: float  # copies of the extra MSA representation in its stack
   stacks: float  # copies of the pair representation there, beside that of the pass before
   triangle: float  # the same in a triangle multiplication
+  templates: float  # the same while a template is embedded in a pass
   extra: float  # copies of the extra MSA representation in a triangle multiplication
   edges: float  # arrays of a device's edges for each channel that is multiplied at a time
+  gathered: float  # the same of all devices' edges, where devices share the protein
   slices: float  # of the bytes of a slice, in the stacks
   scratch: float  # of the bytes of a slice, at all moments
   results: int  # float32 numbers of a pair that a pass gives; two more of complexes
 
 
+_ON_CPU = Reserved(
+  params=True, rows=True, spare=1, msa=2.2, deep=3, stacks=2, triangle=3.2, templates=2, extra=0, edges=4.3,
+  gathered=2, slices=0, scratch=2, results=5,
+)  # fmt: skip
 RESERVED = {
   # benchmarks/memory.py. The scratch of fused products, two slices, is not stated by the compiler.
-  'cpu': Reserved(True, True, 1, 2.2, 3, 2, 3.2, 0, 4.3, 0, 2, 5),
+  'cpu': _ON_CPU,
   # tests/data/elsewhere/figures.json. The pass before is dropped once it is read: z of this pass takes its place.
-  'gpu': Reserved(False, False, 1.01, 1.25, 1.25, 0, 2, 1, 6, 0.77, 0, 2),
-  'tpu': Reserved(True, True, 1, 2.2, 3, 2, 3.2, 0, 4.3, 0, 2, 5),
-}
+  'gpu': Reserved(
+    params=False, rows=False, spare=1.02, msa=1.25, deep=1.25, stacks=0, triangle=2, templates=1, extra=1, edges=6,
+    gathered=1.5, slices=0.75, scratch=0, results=2,
+  ),
+  'tpu': _ON_CPU,  # of TPUs too little is recorded to fit more
+}  # fmt: skip
 _SLOT = 6  # arrays of all pairs at a template's width that embedding one in a pass takes
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # What devices gather at a time, and its copy in another order.
@@ -80,9 +89,9 @@ def pass_bytes(
     has.triangle * pair + msa + has.extra * extra + has.edges * channels * own * num_res,
   ]
   if in_every_pass:
-    moments.append(2 * pair + msa + _SLOT * slot)
+    moments.append(has.templates * pair + msa + _SLOT * slot)
   columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
-  gathered = 2 * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
+  gathered = has.gathered * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
   trunk = item * (has.spare * max(moments) + gathered)
   rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
   inputs = item * pair + 12 * depth * num_res * has.rows + rows + item * (0 if in_every_pass else num_templates * slot)

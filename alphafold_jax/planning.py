@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a protein is computed in the memory there is: from sizes, precision and devices to a plan, or to a refusal.
 
-Kernels and slices form a ladder. Each step takes less memory than the one above, is slower, and computes the same up
-to rounding. The plan is the first step that fits by the estimate of footprint.py; where memory runs out
+Kernels and slices form a ladder. No step takes more memory than the one above, most less; it is slower, and computes
+the same up to rounding. The plan is the first step that fits by the estimate of footprint.py; where memory runs out
 nevertheless, the steps below are left to try.
 """
 

@@ -74,20 +74,21 @@ class Cell:
 
 def cells() -> list[Cell]:
   """All cells, the most telling first."""
-  of_gpu, of_tpu = (256, 512, 1024, 2048, 4096, 8192, 10_240), (256, 512, 1024, 2048, 4096)
+  of_gpu, of_tpu = (256, 512, 1024, 2048, 4096, 8192, 10_240, 12_288), (256, 512, 1024, 2048, 4096)
   found = [Cell('h200', SINGLE, num_res) for num_res in reversed(of_gpu)]
   found += [Cell('v5e:2x2', SINGLE, num_res) for num_res in (1024, 4096, 256)]
   found += [Cell('h200', SINGLE, 2048, slices=slices) for slices in (64, 16, 4)]
   found += [Cell('h200:8', SINGLE, 4096, devices) for devices in (2, 4, 8)]
   found += [Cell('h200', SINGLE, num_res, kernels=name) for num_res in (1024, 2048) for name in ('cudnn', 'pallas')]
-  found += [Cell('h200', COMPLEX, num_res) for num_res in (1024, 2048)]
+  found += [Cell('h200', COMPLEX, num_res) for num_res in (1024, 2048, 8192)]
   found += [Cell('h200', 'train_mini'), Cell('h100:8', 'train_initial'), Cell('v5e:16x16', 'train_initial')]
+  found += [Cell('a100-40', SINGLE, 6144), Cell('l4', SINGLE, 4608)]  # the longest that are planned to fit
   found += [Cell(name, SINGLE, num_res) for num_res in (1024, 2048, 4096) for name in ('a100-40', 'l4')]
   found += [Cell('v5e:4x4', SINGLE, 4096, devices) for devices in (4, 16)]
   found += [Cell(f'{name}:2x2', SINGLE, num_res) for name in ('v6e', 'v5e') for num_res in of_tpu]
   found += [Cell('v5p:2x2x1', SINGLE, num_res) for num_res in (*of_tpu, 8192)]
   found += [Cell('v5e:2x2', SINGLE, 1024, kernels='pallas'), Cell('v5e:2x2', COMPLEX, 1024)]
-  found += [Cell(name, SINGLE, num_res) for name in ('h100', 'a100-40', 'l4') for num_res in of_gpu[:-1]]
+  found += [Cell(name, SINGLE, num_res) for name in ('h100', 'a100-40', 'l4') for num_res in of_gpu[:-2]]
   found += [Cell('v5e:4x4', SINGLE, 4096, devices) for devices in (2, 8)]
   found += [Cell('h100:8', 'train_finetune'), Cell('v5e:16x16', 'train_finetune'), Cell('h200', 'train_multimer')]
   found += [Cell(name, work) for name in ('v5p:4x4x8', 'v4:4x4x8') for work in ('train_initial', 'train_finetune')]
