@@ -27,25 +27,26 @@ class Reserved(NamedTuple):
   stacks: float  # copies of the pair representation there, beside that of the pass before
   triangle: float  # the same in a triangle multiplication
   templates: float  # the same while a template is embedded in a pass
-  extra: float  # copies of the extra MSA representation in a triangle multiplication
+  extra: float  # copies of the extra MSA representation in both of these
   edges: float  # arrays of a device's edges for each channel that is multiplied at a time
   gathered: float  # the same of all devices' edges, where devices share the protein
   slices: float  # of the bytes of a slice, in the stacks
+  last_line: float  # of the bytes of a slice, in the last line of a triangle multiplication
   scratch: float  # of the bytes of a slice, at all moments
   results: int  # float32 numbers of a pair that a pass gives; two more of complexes
 
 
 _ON_CPU = Reserved(
   params=True, rows=True, spare=1, msa=2.2, deep=3, stacks=2, triangle=3.2, templates=2, extra=0, edges=4.3,
-  gathered=2, slices=0, scratch=2, results=5,
+  gathered=2, slices=0, last_line=0, scratch=2, results=5,
 )  # fmt: skip
 RESERVED = {
   # benchmarks/memory.py. The scratch of fused products, two slices, is not stated by the compiler.
   'cpu': _ON_CPU,
   # tests/data/elsewhere/figures.json. The pass before is dropped once it is read: z of this pass takes its place.
   'gpu': Reserved(
-    params=False, rows=False, spare=1.02, msa=1.25, deep=1.25, stacks=0, triangle=2, templates=1, extra=1, edges=6,
-    gathered=1.5, slices=0.75, scratch=0, results=2,
+    params=False, rows=False, spare=1.02, msa=1.25, deep=1.25, stacks=0, triangle=2, templates=0, extra=1, edges=6,
+    gathered=1.5, slices=0.75, last_line=1, scratch=0, results=2,
   ),
   'tpu': _ON_CPU,  # of TPUs too little is recorded to fit more
 }  # fmt: skip
@@ -88,8 +89,10 @@ def pass_bytes(
     has.stacks * pair + msa + has.deep * extra + slices,
     has.triangle * pair + msa + has.extra * extra + has.edges * channels * own * num_res,
   ]
+  line = has.last_line * min(budget, own * triangle.last_line_bytes(num_res, e.c_z, e.c_z)) / item
+  moments.append(pair + msa + has.extra * extra + line)
   if in_every_pass:
-    moments.append(has.templates * pair + msa + _SLOT * slot)
+    moments.append(has.templates * pair + msa + has.extra * extra + _SLOT * slot)
   columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
   gathered = has.gathered * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
   trunk = item * (has.spare * max(moments) + gathered)

@@ -139,7 +139,7 @@ def compile_all(chosen: list[Cell], pythons: Mapping[str, str], limit: float, ag
   from alphafold_jax.elsewhere import targets
 
   for cell in chosen:
-    if not again and cell.name in read():
+    if cell.name in read() and not again:
       print(f'{cell.name}: recorded')
       continue
     python = pythons.get(targets.parse(cell.target).platform, sys.executable)
@@ -223,7 +223,8 @@ def write_tables(page: Path = PAGE) -> None:
   passes = {name: figure for name, figure in done.items() if not figure['cell']['work'].startswith('train_')}
   steps = {name: figure for name, figure in done.items() if name not in passes}
   failed = [f'- `{name}`: {figure["failure"]}' for name, figure in known.items() if name not in done]
-  text = [_conditions(done), '', passes_table(passes), '', steps_table(steps)]
+  text = [_conditions(done), '', passes_table(passes)]
+  text += ['', steps_table(steps)] if steps else []
   text += ['', 'Not compiled:', '', *failed] if failed else []
   turns.write_section('elsewhere', '\n'.join(text), page)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What compilers of other machines reserved, as recorded, beside the planner; and how it is recorded."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -102,3 +103,20 @@ def test_a_figure_takes_its_place_beside_those_of_other_processes(figures):
   elsewhere.record('a', {'failure': 'one'}, figures)
   elsewhere.record('b', {'failure': 'another'}, figures)
   assert list(elsewhere.read(figures).items()) == [('a', {'failure': 'one'}), ('b', {'failure': 'another'})]
+
+
+def test_the_page_has_what_was_compiled_and_what_was_not(tmp_path, figures, monkeypatch):
+  cells = [elsewhere.Cell('h200', 'model_5_ptm', 256), elsewhere.Cell('h200', 'train_mini'), CELL]
+  monkeypatch.setattr(elsewhere, 'cells', lambda: cells)
+  said = next(iter(PASSES.values()))['said']
+  for cell, came in zip(cells, ({'said': said}, {'said': said | {'planned_bytes': None, 'fits': False}}, {})):
+    asked = {key: value for key, value in dataclasses.asdict(cell).items() if value}
+    elsewhere.record(cell.name, {'cell': asked, 'date': '2026-11-30', 'failure': 'no room'} | came, figures)
+  page = tmp_path / 'page.md'
+  page.write_text('before\n<!-- elsewhere: begin, written by a command -->\nold\n<!-- elsewhere: end -->\nafter\n')
+  elsewhere.write_tables(page)
+  text = page.read_text()
+  assert text.startswith('before\n') and text.endswith('after\n') and 'old\n' not in text
+  assert '| h200 | model_5_ptm | 256 | 1 | auto |' in text and '**no**' in text
+  assert f'jax {said["versions"]["jax"]}' in text and 'Compiled, not measured' in text
+  assert '- `h200 mini 64 x1 auto 4MiB`: no room' in text

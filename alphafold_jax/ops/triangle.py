@@ -128,7 +128,12 @@ def channels_at_once(one: int, num_shares: int, budget: int) -> int:
 
 
 def _last_line_bytes(z, w):
-  return 4 * z.shape[1] * (2 * w.out_w.shape[0] + 3 * z.shape[2])
+  return last_line_bytes(z.shape[1], w.out_w.shape[0], z.shape[2])
+
+
+def last_line_bytes(num_res: int, hidden: int, c_z: int) -> int:
+  """What a row of pairs takes in line 4."""
+  return 4 * num_res * (2 * hidden + 3 * c_z)
 
 
 def triangle_multiplication(
