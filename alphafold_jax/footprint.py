@@ -30,6 +30,7 @@ class Reserved(NamedTuple):
   extra: float  # copies of the extra MSA representation in both of these
   edges: float  # arrays of a device's edges for each channel that is multiplied at a time
   gathered: float  # the same of all devices' edges, where devices share the protein
+  shared: float  # copies of the pair representation while several devices exchange theirs
   slices: float  # of the bytes of a slice, in the stacks
   last_line: float  # of the bytes of a slice, in the last line of a triangle multiplication
   scratch: float  # of the bytes of a slice, at all moments
@@ -38,7 +39,7 @@ class Reserved(NamedTuple):
 
 _ON_CPU = Reserved(
   params=True, rows=True, spare=1, msa=2.2, deep=3, stacks=2, triangle=3.2, templates=2, extra=0, edges=4.3,
-  gathered=2, slices=0, last_line=0, scratch=2, results=5,
+  gathered=2, shared=0, slices=0, last_line=0, scratch=2, results=5,
 )  # fmt: skip
 RESERVED = {
   # benchmarks/memory.py. The scratch of fused products, two slices, is not stated by the compiler.
@@ -46,7 +47,7 @@ RESERVED = {
   # tests/data/elsewhere/figures.json. The pass before is dropped once it is read: z of this pass takes its place.
   'gpu': Reserved(
     params=False, rows=False, spare=1.02, msa=1.25, deep=1.25, stacks=0, triangle=2, templates=0, extra=1, edges=6,
-    gathered=1.5, slices=0.75, last_line=1, scratch=0, results=2,
+    gathered=1.4, shared=4.85, slices=0.75, last_line=1, scratch=0, results=2,
   ),
   'tpu': _ON_CPU,  # of TPUs too little is recorded to fit more
 }  # fmt: skip
@@ -95,7 +96,8 @@ def pass_bytes(
     moments.append(has.templates * pair + msa + has.extra * extra + _SLOT * slot)
   columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
   gathered = has.gathered * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
-  trunk = item * (has.spare * max(moments) + gathered)
+  exchanged = has.shared * pair + msa + has.extra * extra if num_devices > 1 else 0
+  trunk = item * max(has.spare * max(moments) + gathered, exchanged)
   rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
   inputs = item * pair + 12 * depth * num_res * has.rows + rows + item * (0 if in_every_pass else num_templates * slot)
   inputs += 4 * NUM_CHANNELS * num_res**2 if e.couplings else 0
