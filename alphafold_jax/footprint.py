@@ -49,7 +49,7 @@ RESERVED = {
     params=False, rows=False, spare=1.02, msa=1.25, deep=1.25, stacks=0, triangle=2, templates=0, extra=1, edges=6,
     gathered=1.4, shared=4.85, slices=0.75, last_line=1, scratch=0, results=2,
   ),
-  'tpu': _ON_CPU,  # of TPUs too little is recorded to fit more
+  'tpu': _ON_CPU,  # of TPUs one pass is recorded, 21% below this
 }  # fmt: skip
 _SLOT = 6  # arrays of all pairs at a template's width that embedding one in a pass takes
 _BYTES = {'float32': 4, 'bfloat16': 2}
