@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a protein is computed in the memory there is: from sizes, precision and devices to a plan, or to a refusal.
 
-Kernels and slices form a ladder. Each step takes less memory than the one above, is slower, and computes the same up
-to rounding. The plan is the first step that fits by the estimate of `pass_bytes`; where memory runs out
+Kernels and slices form a ladder. No step takes more memory than the one above, most less; it is slower, and computes
+the same up to rounding. The plan is the first step that fits by the estimate of footprint.py; where memory runs out
 nevertheless, the steps below are left to try.
 """
 
@@ -19,19 +19,21 @@ from ml_collections import config_dict
 from alphafold_jax import config as configs
 from alphafold_jax import schema
 from alphafold_jax.choices import MAX_TOGETHER
-from alphafold_jax.constants.couplings import NUM_CHANNELS
 from alphafold_jax.costs import operations
 from alphafold_jax.data import features, padding
 from alphafold_jax.errors import InputError, ResourceError
+from alphafold_jax.footprint import param_bytes, pass_bytes
 from alphafold_jax.model import alphafold, templates
 from alphafold_jax.model.alphafold import AlphaFoldSpec
 from alphafold_jax.model.sampling import SamplingSpec
-from alphafold_jax.ops import outer_product, seam, triangle
+from alphafold_jax.ops import seam
 from alphafold_jax.screen import number
 from alphafold_jax.weights import official
 
 _FILLING = 2e13  # operations of a pass that an accelerator takes some 0.3 s for, reckoned
 _SHARES = (4, 16, 64)  # of the bytes of a slice at the top of the ladder
+_DISTOGRAM_BYTES = 2 * 64  # of a pair, in half precision; that of the pass before is dropped first
+_INTERFACE_BYTES = 2 * 4  # of a pair: TM terms and contacts
 
 
 def padded_sizes(
@@ -288,63 +290,3 @@ def _work(config: Mapping[str, Any], num_devices: int, num_templ: int, keep_dist
   depth = padding.msa_depth_bucket(spec.sampling.num_msa + spec.sampling.num_extra)
   num_params = sum(map(math.prod, official.official_shapes(config).values()))
   return Work(spec, depth, num_templ if spec.templates else 0, num_params, num_devices, keep_distogram)
-
-
-# ------------------------------------------------------------------------------------------ the estimate
-
-_DISTOGRAM_BYTES = 2 * 64  # of a pair, in half precision; that of the pass before is dropped first
-_INTERFACE_BYTES = 2 * 4  # of a pair: TM terms and contacts
-_SLOT = 6  # arrays of all pairs at a template's width that embedding one in a pass takes
-_BYTES = {'float32': 4, 'bfloat16': 2}
-# What devices gather at a time, and its copy in another order.
-_GATHERED_COLUMNS = 2 * outer_product.LEAST_ROWS  # of each device
-
-
-def pass_bytes(
-  spec: AlphaFoldSpec, num_res: int, depth: int, num_templates: int, num_params: int, num_devices: int = 1
-) -> int:
-  """Peak bytes of one pass on each device, at padded sizes, parameters included.
-
-  The largest moment is in the MSA stack, in the extra-MSA stack, in a triangle multiplication, where the pair
-  representation lives beside its normalised and transposed copies, the product, and a few channels of edges, or in the
-  embedding of a template, in networks whose passes do that.
-  Devices that share the protein have a part of these each, the alignment and the parameters whole, and gather slices of
-  others' parts. The factors are fitted, a little high, to what the compiler reports on a CPU: benchmarks/memory.py.
-
-  Args:
-    spec: of the network
-    num_res: residues
-    depth: alignment rows
-    num_templates: templates
-    num_params: number of parameters
-    num_devices: that share the protein
-  """
-  item = _BYTES[spec.dtype]
-  e, s = spec.embedder, spec.sampling
-  num_msa, num_extra = s.rows(depth)
-  own = num_res / num_devices
-  budget = seam.budget(spec.kernels)
-  channels = triangle.channels_at_once(int(item * own * num_res), num_devices, budget)
-  pair = own * num_res * e.c_z
-  msa = (num_msa + num_templates) * own * e.c_m
-  extra = num_extra * own * e.c_extra
-  slot = own * num_res * spec.templates.c_t if spec.templates else 0
-  kept_slots = 0 if spec.templates and spec.templates.in_every_pass else num_templates * slot
-  moments = [2 * pair + 2.2 * msa, 2 * pair + msa + 3 * extra, 3.2 * pair + msa + 4.3 * channels * own * num_res]
-  if spec.templates and spec.templates.in_every_pass:
-    moments.append(2 * pair + msa + _SLOT * slot)
-  columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
-  gathered = 2 * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
-  trunk = item * (max(moments) + gathered)
-  rows = 4 * own * (28 * num_msa + 3 * num_extra)  # drawn before the pass: a profile of 23 and five numbers; three
-  inputs = item * pair + 12 * depth * num_res + rows + item * kept_slots
-  inputs += 4 * NUM_CHANNELS * num_res**2 if e.couplings else 0
-  # Contact probability, errors and TM terms, and the first two apart; of complexes TM terms and contacts of interfaces.
-  results = 4 * (7 if e.max_relative_chain else 5) * own * num_res
-  return int(param_bytes(spec, num_params) + inputs + trunk + results + 2 * budget)
-
-
-def param_bytes(spec: AlphaFoldSpec, num_params: int) -> int:
-  """Bytes of so many parameters in float32, and of their copy in the trunk's dtype if that is another."""
-  item = _BYTES[spec.dtype]
-  return (4 + (item if item < 4 else 0)) * num_params

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory estimate of planning.py beside what the compiler reserves, and what sharing a protein saves.
+"""The memory estimate of footprint.py beside what the compiler reserves, and what sharing a protein saves.
 
   python benchmarks/memory.py               # on one device
   python benchmarks/memory.py --devices 8   # on each of eight, simulated where there are none, beside one alone

@@ -55,6 +55,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_dockq.py': '',
   'test_dtypes.py': '^(?!.*(small_programs|without_the_unit|whole_run))',
   'test_elsewhere.py': '^(?!.*(really|lowered))',
+  'test_elsewhere_figures.py': '',
   'test_environment.py': '^(?!.*forked)',
   'test_evaluation.py': '',
   'test_fape.py': '',

@@ -52,6 +52,7 @@ FLOORS = (
   (
     'batches',
     'costs',
+    'footprint',
     'planning',
     'compiled_once',
     'programs',

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -72,28 +73,40 @@ def prediction(target: Machine, config: config_dict.ConfigDict, num_res: int, nu
     InputError, ResourceError: the machine has fewer devices, there is no compiler for it, or none takes the settings.
   """
   mesh = programs.mesh_of(devices_of(target, num_devices))
-  batch = features.make_batch('A' * num_res, num_templates=0)
-  depth = config.sampling.num_msa + config.sampling.num_extra
-  sizes = planning.padded_sizes(config, batch, num_devices) | {'num_seq': depth}
-  spec = alphafold.make_spec(planning.reduced(config, sizes))
-  spec = dataclasses.replace(spec, kernels=dataclasses.replace(spec.kernels, platform=target.platform))
+  plan = plan_of(target, config, num_res, num_devices)
+  batch, sizes = _padded(config, num_res, num_devices)
+  spec = dataclasses.replace(plan.work.spec, kernels=plan.kernels)
   padded = _with_inputs(padding.pad_batch(_with_slots(batch, sizes['num_templ']), sizes), spec)
   params = _params(spec, sizes['num_templ'])
-  num_params = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-  work = planning.Work(spec, depth, sizes['num_templ'], num_params, num_devices)
+  how = plan.how if plan.needed <= available(target) else 'the kernels that take the least memory'
+  what = (
+    f'a pass of {config.name}, {sizes["num_res"]:,} residues, {plan.work.num_seq:,} alignment rows, {spec.dtype}, '
+    f'{how}, on {number(num_devices, "device")}'
+  )
+  lowered = _lowered_pass(target, spec, mesh, params, padded)
+  return Lowering(what, lowered, num_devices, available(target), plan.needed)
+
+
+def plan_of(target: Machine, config: config_dict.ConfigDict, num_res: int, num_devices: int = 1) -> planning.Plan:
+  """The plan of such a pass, for which no compiler is needed; where the planner refuses, the foot of the ladder."""
+  _, sizes = _padded(config, num_res, num_devices)
+  spec = alphafold.make_spec(planning.reduced(config, sizes))
+  spec = dataclasses.replace(spec, kernels=dataclasses.replace(spec.kernels, platform=target.platform))
+  num_params = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(_params(spec, sizes['num_templ'])))
+  work = planning.Work(spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices)
   most = available(target)
   try:
-    plan = planning.plan(work, sizes['num_res'], most)
-    kernels, planned, how = plan.kernels, plan.needed, plan.how
+    return planning.plan(work, sizes['num_res'], most)
   except ResourceError:
     kernels = planning.ladder(spec.kernels)[-1]
-    planned, how = work.needed(sizes['num_res'], kernels), 'the kernels that take the least memory'
-  spec = dataclasses.replace(spec, kernels=kernels)
-  what = (
-    f'a pass of {config.name}, {sizes["num_res"]:,} residues, {depth:,} alignment rows, {spec.dtype}, {how}, on '
-    f'{number(num_devices, "device")}'
-  )
-  return Lowering(what, _lowered_pass(target, spec, mesh, params, padded), num_devices, most, planned)
+    return planning.Plan(work, sizes['num_res'], kernels, work.needed(sizes['num_res'], kernels), most)
+
+
+def _padded(config: config_dict.ConfigDict, num_res: int, num_devices: int) -> tuple[schema.Batch, dict[str, int]]:
+  """A protein, and the sizes that it is padded to with all alignment rows that the model samples."""
+  batch = features.make_batch('A' * num_res, num_templates=0)
+  depth = config.sampling.num_msa + config.sampling.num_extra
+  return batch, planning.padded_sizes(config, batch, num_devices) | {'num_seq': depth}
 
 
 def _lowered_pass(target: Machine, spec: alphafold.AlphaFoldSpec, mesh: Any, params: Any, batch: Any) -> Any:
@@ -161,6 +174,7 @@ def _with_inputs(batch: schema.Batch, spec: alphafold.AlphaFoldSpec) -> schema.B
   return dataclasses.replace(batch, couplings=couplings if spec.embedder.couplings else None)
 
 
+@functools.lru_cache
 def _params(spec: alphafold.AlphaFoldSpec, num_templ: int) -> Any:
   """The shapes of a network's parameters."""
   example = _with_inputs(features.make_batch(_SHORT, num_templates=num_templ), spec)

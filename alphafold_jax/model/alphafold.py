@@ -152,8 +152,9 @@ class AlphaFold:
       if spec.embedder.couplings:  # not of the paper
         embedder = CouplingsEmbedder(spec.embedder, name='couplings_embedder')
         z += embedder(batch.couplings, len(batch.aatype), dtype)
-      row, pair = RecyclingEmbedder(spec.embedder, name='recycling_embedder')(batch.aatype, previous)  # line 6
-      m, z = m.at[0].add(row.astype(dtype)), z + pair.astype(dtype)
+      recycling = RecyclingEmbedder(spec.embedder, name='recycling_embedder')
+      row, pair = recycling(batch.aatype, previous, dtype)  # line 6
+      m, z = m.at[0].add(row.astype(dtype)), z + pair
       if context.templates is not None:
         assert spec.templates is not None  # else there were none to embed
         m, msa_mask = templates.append_rows(m, msa_mask, context.templates)  # line 8

@@ -143,19 +143,33 @@ class RecyclingEmbedder(hk.Module):
     super().__init__(name=name)
     self.spec = spec
 
-  def __call__(self, aatype: jax.Array, previous: schema.Recycled) -> tuple[jax.Array, jax.Array]:
+  def __call__(
+    self, aatype: jax.Array, previous: schema.Recycled, dtype: jnp.dtype = jnp.float32
+  ) -> tuple[jax.Array, jax.Array]:  # of the pair representation in dtype
     s = self.spec
     # Departs from the paper: below the first bin no bin is set, and line 1's 15 bins of 1.25 Å end in an open one.
     beta = atoms.pseudo_beta(aatype, previous.atom_positions)
-    bins = distance_bins(beta, s.recycle_min, s.recycle_max, s.recycle_bins)  # lines 1, 2
-    pair = previous.pair.astype(jnp.float32)
-    z = Linear(s.c_z, name='distance')(bins) + LayerNorm(name='pair_norm')(pair)  # line 3
+    distance, norm = Linear(s.c_z, name='distance').function(s.recycle_bins), LayerNorm(name='pair_norm').weights(s.c_z)
+
+    def rows(beta_i: jax.Array, pair: jax.Array) -> jax.Array:  # a few, or all pairs are there in float32
+      square = jnp.sum(jnp.square(beta_i[:, None] - beta[None]), axis=-1, keepdims=True)
+      bins = _bins(square, s.recycle_min, s.recycle_max, s.recycle_bins)  # lines 1, 2
+      return (distance(bins).astype(jnp.float32) + ops.layer_norm(pair.astype(jnp.float32), *norm)).astype(
+        dtype
+      )  # line 3
+
+    z = ops.pairs_by_rows(rows, (beta,), (previous.pair,), 3 * s.c_z)
     return ops.own_residues(LayerNorm(name='msa_norm')(previous.msa_first_row)), z  # line 4
 
 
 def distance_bins(positions: jax.Array, low: float, high: float, num_bins: int) -> jax.Array:
   """[N, N, num_bins]: which bin (Å) each distance is in; nearer than `low` is none, the last bin is open."""
+  square = jnp.sum(jnp.square(ops.pairwise(jnp.subtract, positions)), axis=-1, keepdims=True)
+  return _bins(square, low, high, num_bins)
+
+
+def _bins(square: jax.Array, low: float, high: float, num_bins: int) -> jax.Array:
+  """The same of squared distances [..., 1]."""
   lower = jnp.square(jnp.linspace(low, high, num_bins))
   upper = jnp.append(lower[1:], 1e8)
-  square = jnp.sum(jnp.square(ops.pairwise(jnp.subtract, positions)), axis=-1, keepdims=True)
   return ((square > lower) & (square < upper)).astype(jnp.float32)

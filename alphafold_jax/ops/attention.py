@@ -26,6 +26,7 @@ from alphafold_jax.ops import (
 )
 from alphafold_jax.ops.layer_norm import NormWeights, layer_norm
 
+_WORTH_A_SLICE = 256 * 2**20  # bytes of temporaries; long rows take more each, so no other is computed beside them
 _MASKED = -1e9  # replaces a logit, is not added to it: a row whose keys are all masked averages uniformly
 
 
@@ -85,7 +86,7 @@ def _sliced(
   Args:
     update: (x, weights, mask, bias) to what is added to x, [B, S, c]
     bytes_per_row: (S, weights, dtype of x) to what its temporaries take per row
-    at_least: the fewest rows worth a slice
+    at_least: the fewest rows worth a slice, where these are short
   """
 
   def compute(x, norm, w, mask, bias=None, keep=None, *, axis):
@@ -94,9 +95,14 @@ def _sliced(
     def of_rows(x, mask):
       return update(x, w, mask, bias)
 
-    return residual.update(of_rows, x, norm, keep, ((mask, 0),), size, axis=axis, at_least=at_least)
+    return residual.update(of_rows, x, norm, keep, ((mask, 0),), size, axis=axis, at_least=_fewest(size, at_least))
 
   return compute
+
+
+def _fewest(bytes_per_row: int, at_least: int = 8) -> int:
+  """The fewest rows that are worth a slice: fewer than those of short proteins where each takes much."""
+  return max(1, min(at_least, _WORTH_A_SLICE // max(1, bytes_per_row)))
 
 
 def _self_attention_xla(x, w, mask, bias):
@@ -162,8 +168,17 @@ _for_all_rows.defvjp(lambda bias, num_rows: (_for_all_rows(bias, num_rows), None
 
 
 def _fused_bytes(num_keys, w, _):
-  _, num_head, head_dim = w.q.shape
+  return _row_bytes(num_keys, *w.q.shape[1:])
+
+
+def _row_bytes(num_keys: int, num_head: int, head_dim: int) -> int:
   return 4 * num_head * num_keys * (2 * num_keys + 5 * head_dim)
+
+
+def least_bytes(num_keys: int, num_head: int, head_dim: int) -> int:
+  """What the smallest slice of self-attention takes."""
+  size = _row_bytes(num_keys, num_head, head_dim)
+  return _fewest(size) * size
 
 
 def _around(attend_heads: Callable[..., jax.Array], empty_rows: bool) -> Callable[..., jax.Array]:

@@ -67,7 +67,7 @@ def symmetric(function: Callable[[jax.Array, jax.Array], Any], z: jax.Array, wid
   )
 
 
-def by_rows(
+def pairs_by_rows(
   function: Callable[..., jax.Array], residues: tuple[jax.Array, ...], pairs: tuple[jax.Array, ...], width: int
 ) -> jax.Array:
   """A function of residues i and their pairs ij, for a few residues at a time.
@@ -79,10 +79,17 @@ def by_rows(
     width: numbers per pair that the function's temporaries take
 
   Returns:
-    [N_res, ...], of all residues
+    [N_res, ...], of the residues i that this device has
   """
   rows = axial.share(residues, 0)
-  return axial.gather(slicing.map_rows(function, (*rows, *pairs), 4 * pairs[0].shape[1] * width), 0)
+  return slicing.map_rows(function, (*rows, *pairs), 4 * pairs[0].shape[1] * width)
+
+
+def by_rows(
+  function: Callable[..., jax.Array], residues: tuple[jax.Array, ...], pairs: tuple[jax.Array, ...], width: int
+) -> jax.Array:
+  """The same of all residues i, on every device."""
+  return axial.gather(pairs_by_rows(function, residues, pairs, width), 0)
 
 
 def zero_pairs(num_res: int, c: int, dtype: str = 'float32') -> jax.Array:

@@ -36,7 +36,10 @@ def _by_product(
   """Makes `compute` of a row from what multiplies edges: (normalised z, weights, mask, outgoing) to [h, N, N]."""
 
   def compute(z, norm, w, mask, keep, *, outgoing):
-    edges = slicing.kept_by_arguments(lambda z, mask: product(layer_norm(z, *norm), w, mask, outgoing))(z, mask)
+    def product_of_normalised(z, mask):
+      return product(_normalised(z, norm), w, mask, outgoing)
+
+    edges = slicing.kept_by_arguments(product_of_normalised)(z, mask)
 
     def last_line(z, edges):  # [b, N, c] normalised, [h, b, N]
       edges = layer_norm(edges, w.norm_scale, w.norm_offset, axis=0).astype(z.dtype)
@@ -46,6 +49,13 @@ def _by_product(
     return residual.update(last_line, z, norm, keep, ((edges, 1),), bytes_per_row(z, w))
 
   return compute
+
+
+def _normalised(z, norm):
+  """What the product is of; on accelerators made by rows, or XLA for GPUs keeps all of it in float32 and transposed."""
+  if seam.platform(seam.current()) == 'cpu':
+    return layer_norm(z, *norm)
+  return slicing.map_rows(lambda z: layer_norm(z, *norm), (z,), 4 * z.shape[1] * z.shape[2])
 
 
 def _by_update(update: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -118,7 +128,12 @@ def channels_at_once(one: int, num_shares: int, budget: int) -> int:
 
 
 def _last_line_bytes(z, w):
-  return 4 * z.shape[1] * (2 * w.out_w.shape[0] + 3 * z.shape[2])
+  return last_line_bytes(z.shape[1], w.out_w.shape[0], z.shape[2])
+
+
+def last_line_bytes(num_res: int, hidden: int, c_z: int) -> int:
+  """What a row of pairs takes in line 4."""
+  return 4 * num_res * (2 * hidden + 3 * c_z)
 
 
 def triangle_multiplication(

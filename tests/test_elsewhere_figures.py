@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What compilers of other machines reserved, as recorded, beside the planner; and how it is recorded."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
+
+import elsewhere  # noqa: E402
+
+FIGURES = {name: figure for name, figure in elsewhere.read().items() if 'said' in figure}
+PASSES = {name: figure for name, figure in FIGURES.items() if figure['said']['planned_bytes'] is not None}
+MOST = {True: 1.05, False: 1.25}  # planned bytes as a share of the reserved ones, in the largest slices and in others
+
+
+# ------------------------------------------------------------------------------------------ the planner
+
+
+@pytest.mark.parametrize('name', PASSES)
+def test_the_planner_says_what_the_compiler_reserves_or_a_little_more(name):
+  figure = PASSES[name]
+  is_first = elsewhere.slices(figure) == 256 * 2**20
+  share = elsewhere.planned(figure) / figure['said']['reserved_bytes']
+  assert 1 <= share <= MOST[is_first], figure['said']['versions']
+
+
+def test_figures_are_of_this_table_and_name_their_versions():
+  names = {cell.name: cell for cell in elsewhere.cells()}
+  assert set(elsewhere.read()) <= set(names)
+  for name, figure in FIGURES.items():
+    said = figure['said']
+    assert said['target'] == names[name].target and said['note'] == 'compiled, not measured'
+    assert {'alphafold_jax', 'jax', 'jaxlib'} < set(said['versions']) and figure['date'] > '2026'
+    assert said['parts'] is None or said['parts']['aliased'] > 0  # what recycles takes the place of what it was
+
+
+# ------------------------------------------------------------------------------------------ the record
+
+
+CELL = elsewhere.Cell('h200', 'mini', 64, slices=4)
+SAID = {'planned_bytes': 3 * 2**30, 'reserved_bytes': 2**30, 'compile_seconds': 7.0}
+
+
+def a_python(tmp_path, body):
+  """A program in the place of an interpreter, which writes down how it is called."""
+  path = tmp_path / 'python'
+  path.write_text(
+    f'#!{sys.executable}\nimport sys, time\nopen({str(tmp_path / "calls")!r}, "a").write(repr(sys.argv[1:]))\n{body}\n'
+  )
+  path.chmod(0o755)
+  return str(path)
+
+
+@pytest.fixture
+def figures(tmp_path, monkeypatch):
+  path = tmp_path / 'figures.json'
+  monkeypatch.setattr(elsewhere, 'FIGURES', path)
+  return path
+
+
+def test_a_cell_is_one_command_and_its_name_says_which():
+  assert CELL.name == 'h200 mini 64 x1 auto 4MiB'
+  assert CELL.command == [
+    *('compile', '--for', 'h200', '--json', '--model', 'mini', '--num-res', '64', '--devices', '1'),
+    *('--config', 'kernels.chunk_bytes=4194304'),
+  ]
+  step = elsewhere.Cell('v5e:16x16', 'train_initial', kernels='pallas')
+  assert step.name == 'v5e:16x16 train_initial pallas'
+  assert step.command[4:] == ['--experiment', 'train_initial', '--kernels', 'pallas']
+  names = [cell.name for cell in elsewhere.cells()]
+  assert len(names) == len(set(names))
+
+
+def test_what_is_recorded_is_not_compiled_again_unless_asked(tmp_path, figures, capsys):
+  python = a_python(tmp_path, f'print({json.dumps(SAID)!r})')
+  for again in (False, False, True):
+    elsewhere.compile_all([CELL], {'cuda': python}, 60, again)
+  assert (tmp_path / 'calls').read_text().count('compile') == 2
+  assert elsewhere.read(figures)[CELL.name]['said'] == SAID
+  assert capsys.readouterr().out.splitlines()[0] == 'h200 mini 64 x1 auto 4MiB: 1.00 GiB, planned 3.00, in 7.0 s'
+
+
+@pytest.mark.parametrize(
+  'body, limit, message',
+  [
+    ('sys.stderr.write("h200: the compiler is not installed"); sys.exit(2)', 60, 'h200: the compiler is not installed'),
+    ('sys.exit(9)', 60, 'its process ended with exit code 9'),
+    ('time.sleep(60)', 0.2, 'not compiled in 0.2 s'),
+  ],
+)
+def test_a_failure_is_recorded_with_its_reason_and_told(body, limit, message, tmp_path, figures, capsys):
+  elsewhere.compile_all([CELL], {'cuda': a_python(tmp_path, body)}, limit, False)
+  assert elsewhere.read(figures)[CELL.name]['failure'] == message
+  assert message in capsys.readouterr().out
+
+
+def test_a_figure_takes_its_place_beside_those_of_other_processes(figures):
+  elsewhere.record('b', {'failure': 'none'}, figures)
+  elsewhere.record('a', {'failure': 'one'}, figures)
+  elsewhere.record('b', {'failure': 'another'}, figures)
+  assert list(elsewhere.read(figures).items()) == [('a', {'failure': 'one'}), ('b', {'failure': 'another'})]
+
+
+def test_the_page_has_what_was_compiled_and_what_was_not(tmp_path, figures, monkeypatch):
+  cells = [elsewhere.Cell('h200', 'model_5_ptm', 256), elsewhere.Cell('h200', 'train_mini'), CELL]
+  monkeypatch.setattr(elsewhere, 'cells', lambda: cells)
+  said = next(iter(PASSES.values()))['said']
+  for cell, came in zip(cells, ({'said': said}, {'said': said | {'planned_bytes': None, 'fits': False}}, {})):
+    asked = {key: value for key, value in dataclasses.asdict(cell).items() if value}
+    elsewhere.record(cell.name, {'cell': asked, 'date': '2026-11-30', 'failure': 'no room'} | came, figures)
+  page = tmp_path / 'page.md'
+  page.write_text('before\n<!-- elsewhere: begin, written by a command -->\nold\n<!-- elsewhere: end -->\nafter\n')
+  elsewhere.write_tables(page)
+  text = page.read_text()
+  assert text.startswith('before\n') and text.endswith('after\n') and 'old\n' not in text
+  assert '| h200 | model_5_ptm | 256 | 1 | auto |' in text and '**no**' in text
+  assert f'jax {said["versions"]["jax"]}' in text and 'Compiled, not measured' in text
+  assert '- `h200 mini 64 x1 auto 4MiB`: no room' in text
