@@ -32,8 +32,9 @@ def test_the_longest_protein_is_the_last_that_the_planner_takes(name, num_device
 
 
 def test_a_larger_machine_and_more_devices_take_longer_proteins():
-  lengths = [outlook.longest_protein(targets.parse(name)) for name in ('t4', 'v5e:2x2', 'a100-40', 'h100', 'h200')]
-  assert lengths == sorted(lengths) and lengths[0] < lengths[-1]
+  for names in (('t4', 'l4', 'a100-40', 'h100', 'h200'), ('v5e:2x2', 'v6e:2x2', 'v5p:2x2x1')):
+    lengths = [outlook.longest_protein(targets.parse(name)) for name in names]
+    assert lengths == sorted(lengths) and lengths[0] < lengths[-1]
   four = targets.parse('v5e:2x2')
   assert outlook.longest_protein(four, 4) > outlook.longest_protein(four)
 

@@ -167,7 +167,16 @@ def test_an_accelerator_takes_as_many_as_neither_fill_it_nor_half_of_the_memory(
   mini, large = (configs.changed(config, {'dtype': 'bfloat16'}) for config in (mini, large))
   assert [planning.together(mini, 64, 10**11, most) for most in (1, 2, 3, 30, 500)] == [1, 2, 4, 32, 64]
   assert [planning.together(large, size, 10**11, 500) for size in (32, 64, 128, 256)] == [4, 2, 1, 1]
-  assert [planning.together(mini, 256, free, 500) for free in (10**6, 10**9, 2 * 10**9)] == [1, 1, 4]
+  unbounded = planning.together(mini, 256, None, 500)
+  work, found = planning._work(mini, 1, 0, False), []
+  for free in (10**6, 10**9, 2 * 10**9, 10**11):
+    found.append(count := planning.together(mini, 256, free, 500))
+    taken, doubled = (
+      dataclasses.replace(work, num_proteins=n).needed(256, work.spec.kernels) for n in (count, 2 * count)
+    )
+    assert count == 1 or taken <= free // 2
+    assert count == unbounded or doubled > free // 2
+  assert found == sorted(found) and found[0] == 1 and found[-1] == unbounded > found[1]
 
 
 def test_several_need_the_parameters_once(model):
