@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goes on with the small model: `alphafold-jax train --config configs/train_mini_more.py:SAMPLES --init-from FILE`.
 
-FILE is alphafold_jax/weights/mini.npz, the parameters that ship. However short, the run ends with the rate at nothing,
-and with longer crops, violations and a sharper eye for its own errors, so that what it gives can ship in its turn.
+FILE is alphafold_jax/weights/mini.npz, the parameters that ship. However short, the run ends with the rate at nothing
+and with violations in the loss, so that what it gives can ship in its turn.
 """
 
 from alphafold_jax import config, experiments
 
 _LAST = {
-  'data': {'crop_size': 96},  # predictions are of whole chains
   'step': {'max_passes': 3},
-  'loss': {'violation': 0.2, 'plddt': 0.1},
+  'loss': {'violation': 0.1},  # 0.2, in crops of 96, closed chains that were bent for it: docs/mini.md
 }
 
 
