@@ -182,7 +182,7 @@ def slices(figure: Mapping[str, Any]) -> int:
 def passes_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
   """Passes that were compiled, in the order of the cells."""
   columns = ['target', 'model', 'residues', 'devices', 'kernels', 'slices, MiB', 'planned, GiB', 'reserved, GiB']
-  columns += ['planned too much', 'there is, GiB', 'fits', 'received, GiB', 'compiled in, s']
+  columns += ['planned too much', 'there is, GiB', 'fits', 'received, GiB', 'expected, s', 'compiled in, s']
   rows = []
   for figure in figures.values():
     cell, said = figure['cell'], figure['said']
@@ -192,7 +192,7 @@ def passes_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
       cell['target'], cell['work'], f'{cell["num_res"]:,}', cell['devices'], cell['kernels'],
       slices(figure) // 2**20, _gib(size), _gib(reserved), f'{size / reserved - 1:+.1%}',
       _gib(said['available_bytes']), 'yes' if said['fits'] else '**no**', _gib(received) if received else '',
-      f'{said["compile_seconds"]:.0f}',
+      _expected(said), f'{said["compile_seconds"]:.0f}',
     ])  # fmt: skip
   return _table(columns, rows)
 
@@ -200,7 +200,7 @@ def passes_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
 def steps_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
   """Steps of training that were compiled."""
   columns = ['target', 'step', 'reserved, GiB', 'arguments', 'temporaries', 'there is, GiB', 'fits']
-  columns += ['received, GiB', 'compiled in, s']
+  columns += ['received, GiB', 'expected, s', 'compiled in, s']
   rows = []
   for figure in figures.values():
     said, parts = figure['said'], figure['said']['parts'] or {}
@@ -210,7 +210,7 @@ def steps_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
       figure['cell']['target'], said['what'].removeprefix('a step of '), _gib(said['reserved_bytes']), *of_parts,
       _gib(said['available_bytes']), 'yes' if said['fits'] else '**no**',
       f'{"at least " * said["collectives_are_at_least"]}{_gib(received)}' if received else '',
-      f'{said["compile_seconds"]:.0f}',
+      _expected(said), f'{said["compile_seconds"]:.0f}',
     ])  # fmt: skip
   return _table(columns, rows)
 
@@ -229,6 +229,11 @@ def write_tables(page: Path = PAGE) -> None:
   turns.write_section('elsewhere', '\n'.join(text), page)
 
 
+def _expected(said: Mapping[str, Any]) -> str:
+  """The range of a run, not measured; figures that are older than it have none."""
+  return ' to '.join(f'{float(f"{seconds:.2g}"):g}' for seconds in said.get('expected_seconds') or ())
+
+
 def _table(columns: list[str], rows: list[list[Any]]) -> str:
   first, *others = (f'| {" | ".join(map(str, line))} |' for line in (columns, *rows))
   return '\n'.join([first, f'|:--|:--|{"--:|" * (len(columns) - 2)}', *others])
@@ -245,7 +250,7 @@ def _conditions(figures: Mapping[str, Mapping[str, Any]]) -> str:
   return (
     f'Compiled, not measured, by {named}, on {" to ".join(dict.fromkeys((dates[0], dates[-1])))}; written by '
     '`python benchmarks/elsewhere.py --table`. Sizes are those of each device; *planned* is what the planner of this '
-    'version says.'
+    'version says; *expected* follows from published rates and is not measured (older figures have none).'
   )
 
 
