@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / 'tests' / 'data' / 'elsewhere' / 'figures.json'
 PAGE = ROOT / 'docs' / 'elsewhere.md'
 SINGLE, COMPLEX = 'model_5_ptm', 'model_1_multimer_v3'
+_PAIRS = ('run.model_devices=2',)  # share an example, where devices are more than the batch has
 _LIMIT = 1800  # seconds
 _LEAST = 4 * 2**20  # bytes of a slice at the foot of the ladder of accelerators
 _SAID = 400  # characters of a failure that are kept, its last
@@ -81,7 +82,8 @@ def cells() -> list[Cell]:
   found += [Cell('h200:8', SINGLE, 4096, devices) for devices in (2, 4, 8)]
   found += [Cell('h200', SINGLE, num_res, kernels=name) for num_res in (1024, 2048) for name in ('cudnn', 'pallas')]
   found += [Cell('h200', COMPLEX, num_res) for num_res in (1024, 2048, 8192)]
-  found += [Cell('h200', 'train_mini'), Cell('h100:8', 'train_initial'), Cell('v5e:16x16', 'train_initial')]
+  found += [Cell('h200', 'train_mini'), Cell('h100:8', 'train_initial')]
+  found += [Cell('v5e:16x16', 'train_initial', settings=_PAIRS)]
   found += [Cell('a100-40', SINGLE, 6144), Cell('l4', SINGLE, 4608)]  # the longest that are planned to fit
   found += [Cell(name, SINGLE, num_res) for num_res in (1024, 2048, 4096) for name in ('a100-40', 'l4')]
   found += [Cell('v5e:4x4', SINGLE, 4096, devices) for devices in (4, 16)]
@@ -90,7 +92,8 @@ def cells() -> list[Cell]:
   found += [Cell('v5e:2x2', SINGLE, 1024, kernels='pallas'), Cell('v5e:2x2', COMPLEX, 1024)]
   found += [Cell(name, SINGLE, num_res) for name in ('h100', 'a100-40', 'l4') for num_res in of_gpu[:-2]]
   found += [Cell('v5e:4x4', SINGLE, 4096, devices) for devices in (2, 8)]
-  found += [Cell('h100:8', 'train_finetune'), Cell('v5e:16x16', 'train_finetune'), Cell('h200', 'train_multimer')]
+  found += [Cell('h100:8', 'train_finetune'), Cell('v5e:16x16', 'train_finetune', settings=_PAIRS)]
+  found += [Cell('h200', 'train_multimer')]
   found += [Cell(name, work) for name in ('v5p:4x4x8', 'v4:4x4x8') for work in ('train_initial', 'train_finetune')]
   return list(dict.fromkeys(found))
 

@@ -92,8 +92,10 @@ def test_devices_share_an_example_where_they_are_more_than_the_batch(name, num_d
   assert outlook.recipe(name, num_devices, 16 * GIB).model_devices == shared
 
 
-def test_training_has_the_share_of_a_gpu_with_which_its_programs_are_compiled():
-  assert outlook.SHARE_OF_TRAINING == lowering._SHARE_OF_TRAINING
+def test_the_command_that_is_named_is_of_a_step_that_its_devices_can_share():
+  last = outlook.describe(targets.parse('v5e:16x16')).splitlines()[-1]
+  assert last.endswith('--for v5e:16x16 --experiment train_initial --config run.model_devices=2')
+  assert outlook.describe(targets.parse('h200:8')).endswith('--for h200:8 --experiment train_initial')
 
 
 # ------------------------------------------------------------------------------------------ what is printed

@@ -223,6 +223,15 @@ def test_sizes_that_cannot_be_split_are_refused_by_name(changes, crop, what):
     sharding.check(dataclasses.replace(small_training.make_spec(), **changes), mesh, crop)
 
 
+def test_more_devices_than_examples_are_told_how_many_must_share_one():
+  mesh = jax.sharding.AbstractMesh((256, 1), ('data', 'model'))
+  spec = dataclasses.replace(small_training.make_spec(), batch_size=128)
+  with pytest.raises(sharding.InputError, match='give run.model_devices=2, .* or a batch of 256'):
+    sharding.check(spec, mesh, 256)
+  assert sharding.fewest_model_devices(128, 256, 128) == 1
+  assert sharding.fewest_model_devices(4, 96, 256) is None
+
+
 def test_a_crop_that_the_model_axis_cannot_split_is_refused():
   mesh = jax.sharding.AbstractMesh((2, 4), ('data', 'model'))
   with pytest.raises(sharding.InputError, match='data.crop_size=30'):

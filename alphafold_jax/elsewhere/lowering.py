@@ -27,7 +27,7 @@ from alphafold_jax.screen import number
 from alphafold_jax.train import phases, sharding, specs, step
 
 _SHORT = 'ACDEFGHIKL'  # parameters do not depend on lengths
-_SHARE_OF_TRAINING = 0.75  # of a GPU's memory, JAX's own default
+SHARE_OF_TRAINING = 0.75  # of a GPU's memory, JAX's own default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +159,7 @@ def training(target: Machine, config: config_dict.ConfigDict) -> Lowering:
     f'a step of {config.name}{phase.name and " in phase "}{phase.name}, crops of {data.crop_size} residues, '
     f'{data.num_rows:,} rows, batch of {spec.batch_size}, {spec.network.dtype}, mesh {shape}'
   )
-  return Lowering(what, lowered, len(found), available(target, _SHARE_OF_TRAINING), None)
+  return Lowering(what, lowered, len(found), available(target, SHARE_OF_TRAINING), None)
 
 
 def _with_slots(batch: schema.Batch, num_templ: int) -> schema.Batch:

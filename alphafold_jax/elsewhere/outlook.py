@@ -21,11 +21,10 @@ from alphafold_jax import config as configs
 from alphafold_jax.elsewhere import lowering
 from alphafold_jax.elsewhere.targets import CHIPS, CUDA, Machine
 from alphafold_jax.screen import number
-from alphafold_jax.train import phases
+from alphafold_jax.train import phases, sharding
 from alphafold_jax.transfer.files import human_size
 from alphafold_jax.weights import official
 
-SHARE_OF_TRAINING = 0.75  # of a GPU's memory, JAX's own default
 _DEEPEST = 'model_1_ptm'  # of the published models that are run by default, the one that takes most memory
 _COPIES = 5  # in float32: parameters, their average, two moments, the sum of gradients
 _ITEM = 2  # bytes of bfloat16
@@ -55,7 +54,9 @@ class RecipeOutlook:
 
 def describe(target: Machine) -> str:
   """What fits a machine, for people."""
-  available, of_training = lowering.available(target), lowering.available(target, SHARE_OF_TRAINING)
+  available, of_training = lowering.available(target), lowering.available(target, lowering.SHARE_OF_TRAINING)
+  recipes = [recipe(name, target.num_devices, of_training) for name in choices.EXPERIMENTS]
+  sharing = recipes[0].model_devices or 1
   lines = [
     str(target),
     'estimated: neither compiled nor measured',
@@ -65,11 +66,12 @@ def describe(target: Machine) -> str:
     *(f'  about {longest_protein(target, count):>9,} residues on {where}' for count, where in _shares(target)),
     '',
     f'Training, by what a step takes at least, in {of_training / 2**30:.1f} GiB of each device:',
-    *(f'  {recipe(name, target.num_devices, of_training).line(of_training)}' for name in choices.EXPERIMENTS),
+    *(f'  {one.line(of_training)}' for one in recipes),
     '',
     'What comes on top of the least is not estimated. The compiler knows, and needs no device:',
     f'  {_COMPILE} {target.name} --num-res 2048',
-    f'  {_COMPILE} {target.name} --experiment {choices.INITIAL}',
+    f'  {_COMPILE} {target.name} --experiment {recipes[0].name}'
+    + (f' --config run.model_devices={sharing}' if sharing > 1 else ''),
   ]
   return '\n'.join(lines)
 
@@ -97,7 +99,7 @@ def recipe(name: str, num_devices: int, available: int) -> RecipeOutlook:
   """
   config = configs.changed(experiments.experiment_config(name), {'model.dtype': 'bfloat16'})  # not by this machine
   crop = max(phase.data.crop_size for phase in phases.make_phases(config))
-  shared = _model_devices(config, crop, num_devices)
+  shared = sharding.fewest_model_devices(config.step.batch_size, crop, num_devices)
   largest = 0
   while least_of_step(config, largest + _STEP, shared or 1) <= available:
     largest += _STEP
@@ -120,12 +122,6 @@ def least_of_step(config: config_dict.ConfigDict, crop: int, model_devices: int 
   kept = model.evoformer.num_block * (pair + rows * own * model.embedder.c_m)
   kept += model.extra_msa.num_block * (pair + sampling.num_extra * own * model.embedder.c_extra)
   return int(4 * _COPIES * num_params + _ITEM * config.step.examples_at_once * kept)
-
-
-def _model_devices(config: config_dict.ConfigDict, crop: int, num_devices: int) -> int | None:
-  """The fewest devices that share an example, so that the batch divides among the others."""
-  whole = (n for n in range(1, num_devices + 1) if num_devices % n == 0 and crop % n == 0)
-  return next((n for n in whole if config.step.batch_size % (num_devices // n) == 0), None)
 
 
 def _shares(target: Machine) -> list[tuple[int, str]]:

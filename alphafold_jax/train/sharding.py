@@ -98,13 +98,30 @@ def check(spec: StepSpec, mesh: Mesh, crop_size: int) -> None:
   data, model = mesh.shape[DATA], mesh.shape[MODEL]
   local = spec.batch_size // data
   if spec.batch_size % data:
-    raise InputError(f'step.batch_size={spec.batch_size}: no multiple of the {data} devices that share the batch')
+    enough = fewest_model_devices(spec.batch_size, crop_size, data * model)
+    share = f'run.model_devices={enough}, so that as many share an example, or ' if enough else ''
+    raise InputError(
+      f'step.batch_size={spec.batch_size}: no multiple of the {data} devices that share the batch; give {share}'
+      f'a batch of {-(-spec.batch_size // data) * data}'
+    )
   if local % min(local, spec.examples_at_once):
     raise InputError(
       f'step.examples_at_once={spec.examples_at_once}: the {local} examples of a device are no multiple of it'
     )
   if crop_size % model:
     raise InputError(f'data.crop_size={crop_size}: no multiple of run.model_devices={model}')
+
+
+def fewest_model_devices(batch_size: int, crop_size: int, num_devices: int) -> int | None:
+  """The fewest devices that must share an example for the batch to be divided among the others; None: none do.
+
+  Args:
+    batch_size: examples of a step.
+    crop_size: residues of one.
+    num_devices: of all hosts.
+  """
+  whole = (n for n in range(1, num_devices + 1) if num_devices % n == 0 and crop_size % n == 0)
+  return next((n for n in whole if batch_size % (num_devices // n) == 0), None)
 
 
 @functools.cache
