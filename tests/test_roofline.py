@@ -315,6 +315,11 @@ def test_an_expectation_says_that_it_is_none_of_measurements():
     assert words in found.said('a pass')
 
 
+def test_products_are_told_in_full_numbers_most_first():
+  counts = counting.WorkCount({'float32': 2 * 10**11, 'bfloat16': 1_462_800 * 10**9}, {}, (), False)
+  assert 'TFLOP: 1,460 in bfloat16, 0.2 in float32;' in roofline.expected(MACHINE, counts, exchanging(0)).said('a pass')
+
+
 class _Lowered:
   """A lowered program, and the compiled one."""
 

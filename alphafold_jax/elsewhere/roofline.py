@@ -56,7 +56,8 @@ class Expectation:
   def said(self, run: str) -> str:
     """Lines for people; `run` is what is run: 'a pass', 'a step'."""
     work, parts = self.work, sorted(self.parts.items(), key=lambda part: -part[1])
-    products = ', '.join(f'{flops / 1e12:,.3g} in {dtype}' for dtype, flops in work.flops.items())
+    most_first = sorted(work.flops.items(), key=lambda each: -each[1])
+    products = ', '.join(f'{_rounded(flops / 1e12, 3):,g} in {dtype}' for dtype, flops in most_first)
     sums = ', '.join(f'{name} {_seconds(seconds)}' for name, seconds in parts if seconds)
     lines = [
       f'expected     {_seconds(self.low)} to {_seconds(self.high)} {run}, not measured: bound by {self.bound}; at most '
@@ -104,8 +105,8 @@ def _bytes(size: int) -> str:
   return f'{size / scale:.3g} {unit}'
 
 
-def _rounded(seconds: float) -> float:
-  return float(f'{seconds:.4g}')
+def _rounded(value: float, digits: int = 4) -> float:
+  return float(f'{value:.{digits}g}')
 
 
 def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Expectation:
