@@ -51,6 +51,7 @@ def _base() -> config_dict.ConfigDict:
         'num_templates': 4,  # Suppl. Table 4
         'template_identity_caps': (1.0,),  # of each example one of them: chains more alike are hidden; not in the paper
         'template_drop_fraction': 0.0,  # share of examples that are shown none; not in the paper
+        'fewest_templates': 0,  # drawn for the others, where there are so many; Suppl. 1.2.3
         'validation_templates': 0,  # shown to a validation chain, the best ones
         'num_deletion_blocks': 5,  # Alg. 1
         'deletion_block_fraction': 0.3,  # Alg. 1
@@ -200,6 +201,7 @@ LATER: Mapping[str, Any] = {
   'data.couplings_fraction': 0.0,
   'data.template_identity_caps': [1.0],  # as a file has it
   'data.template_drop_fraction': 0.0,
+  'data.fewest_templates': 0,
   'data.validation_templates': 0,
   'data.complex_fraction': 0.0,
   'data.max_chains': 20,

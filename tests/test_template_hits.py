@@ -247,6 +247,19 @@ def test_a_share_is_shown_without_templates(cache, shown):
   assert abs(dropped / usual - 0.5) < 0.2
 
 
+def test_the_fewest_are_shown_wherever_there_are_so_many(cache):
+  shown = [int(batch.templates.mask.sum()) for batch in examples(cache, 'hba', num=20, fewest_templates=1)]
+  assert min(shown) == 1 and max(shown) > 1
+  assert any(not batch.templates.mask.any() for batch in examples(cache, 'hba', num=20))
+  most = [int(batch.templates.mask.sum()) for batch in examples(cache, 'hba', num=20, fewest_templates=99)]
+  assert len(set(most)) == 1 and most[0] > 1
+
+
+def test_a_negative_number_of_templates_is_refused():
+  with pytest.raises(InputError, match=r'data\.fewest_templates is -1'):
+    DataSpec(fewest_templates=-1)
+
+
 def test_templates_depend_on_seed_and_number_only(cache):
   settings = {'template_identity_caps': (0.95, 0.4), 'template_drop_fraction': 0.3}
   one, two, other = (examples(cache, 'hba', num=20, seed=seed, **settings) for seed in (1, 1, 2))

@@ -29,6 +29,7 @@ class DataSpec:
   num_templates: int = 4  # Suppl. 1.2.3
   template_identity_caps: tuple[float, ...] = (1.0,)  # each example draws one; chains more alike are hidden
   template_drop_fraction: float = 0.0  # share of examples shown without templates; the paper has none
+  fewest_templates: int = 0  # drawn for the others, where there are so many; Suppl. 1.2.3
   validation_templates: int = 0  # shown to a validation chain, the best of its hits; 0: none
   num_deletion_blocks: int = 5  # Suppl. 1.2.6
   deletion_block_fraction: float = 0.3  # Suppl. 1.2.6
@@ -54,6 +55,8 @@ class DataSpec:
     for name in _SHARES:
       if not 0 <= (value := getattr(self, name)) <= 1:
         raise InputError(f'data.{name} is {value}; expected a share from 0 to 1')
+    if self.fewest_templates < 0:
+      raise InputError(f'data.fewest_templates is {self.fewest_templates}; expected a number of templates, 0 or more')
     object.__setattr__(self, 'template_identity_caps', tuple(self.template_identity_caps))  # a file has a list
     if not self.template_identity_caps or not all(0 <= cap <= 1 for cap in self.template_identity_caps):
       caps = tuple(self.template_identity_caps)

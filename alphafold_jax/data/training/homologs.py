@@ -26,6 +26,7 @@ def sample_templates(
   read: Reader,
   num_templates: int,
   max_identity: float = 1.0,
+  fewest: int = 0,
 ) -> schema.Templates:
   """Draws min(Uniform[0, n], num_templates) of n chains, at most 20, as templates for a window of another's residues.
 
@@ -39,9 +40,10 @@ def sample_templates(
     read: returns the record of a number.
     num_templates: slots; those left over stay empty.
     max_identity: of the aligned residues; a chain above it is no template either.
+    fewest: where the uniform numbers begin, as far as there are so many chains.
   """
   hits = rng.permutation(np.asarray(relatives, int))[:MAX_HITS]
-  wanted = min(int(rng.integers(len(hits) + 1)), num_templates)
+  wanted = min(int(rng.integers(min(fewest, len(hits)), len(hits) + 1)), num_templates)
   return _stacked(_placed(record, hits, read, max_identity), wanted, window, num_templates)
 
 

@@ -215,10 +215,13 @@ class TrainingSet:
     cap = caps[int(rng.integers(len(caps)))] if len(caps) > 1 else caps[0]
     which, place = pool.places[chosen]
     cache, hits = self.caches[which], self._hits[which]
+    fewest = self.spec.fewest_templates
     if hits is None:
-      return sample_templates(rng, record, window, pool.relatives(chosen), lambda i: self._read(pool, i), num, cap)
-    found = [i for i in hits.of(int(place), cap) if _is_earlier(cache.entries[i], pool.entries[chosen])]
-    return sample_templates(rng, record, window, found[:MAX_HITS], cache.__getitem__, num, cap)
+      found, read = pool.relatives(chosen), functools.partial(self._read, pool)
+    else:
+      earlier = (i for i in hits.of(int(place), cap) if _is_earlier(cache.entries[i], pool.entries[chosen]))
+      found, read = list(earlier)[:MAX_HITS], cache.__getitem__
+    return sample_templates(rng, record, window, found, read, num, cap, fewest)
 
 
 def whole_chain(
