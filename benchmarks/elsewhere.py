@@ -4,11 +4,13 @@
   python benchmarks/elsewhere.py --python tpu=A/bin/python --python cuda=B/bin/python
   python benchmarks/elsewhere.py --list --only 'v5e*'     # the cells of such names, and which are recorded
   python benchmarks/elsewhere.py --only '*train_mini*' --again
+  python benchmarks/elsewhere.py --figures tests/data/elsewhere/figures_0.12.json --python tpu=...   # other versions
   python benchmarks/elsewhere.py --table                  # writes the tables of what is recorded; needs no compiler
 
 Each cell is compiled by `alphafold-jax compile --json` in a process of its own and recorded at once; one that is
 recorded is left alone, one that failed or took too long too, with its message. The compilers of TPUs and of GPUs may be
-in two environments, each named by its interpreter. Planned bytes in the tables are what the planner says today.
+in two environments, each named by its interpreter. Figures of other versions of JAX have files of their own, beside the
+first. Planned bytes in the tables are what the planner says today.
 """
 
 import argparse
@@ -101,6 +103,11 @@ def cells() -> list[Cell]:
 # ------------------------------------------------------------------------------------------ the figures
 
 
+def files() -> list[Path]:
+  """All files of figures, the first one first."""
+  return sorted(FIGURES.parent.glob(f'{FIGURES.stem}*{FIGURES.suffix}'), key=lambda path: (path != FIGURES, path))
+
+
 def read(path: Path | None = None) -> dict[str, dict[str, Any]]:
   """The figures that are recorded, by the names of their cells."""
   path = path or FIGURES
@@ -137,17 +144,19 @@ def figure_of(cell: Cell, python: str, limit: float) -> dict[str, Any]:
     return figure | {'failure': said or f'its process ended with exit code {done.returncode}'}
 
 
-def compile_all(chosen: list[Cell], pythons: Mapping[str, str], limit: float, again: bool) -> None:
+def compile_all(
+  chosen: list[Cell], pythons: Mapping[str, str], limit: float, again: bool, path: Path | None = None
+) -> None:
   """Compiles and records what is not recorded."""
   from alphafold_jax.elsewhere import targets
 
   for cell in chosen:
-    if cell.name in read() and not again:
+    if cell.name in read(path) and not again:
       print(f'{cell.name}: recorded')
       continue
     python = pythons.get(targets.parse(cell.target).platform, sys.executable)
     figure = figure_of(cell, python, limit)
-    record(cell.name, figure)
+    record(cell.name, figure, path)
     print(f'{cell.name}: {figure.get("failure") or _in_short(figure["said"])}', flush=True)
 
 
@@ -219,17 +228,21 @@ def steps_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def write_tables(page: Path = PAGE) -> None:
-  """Writes what is recorded into the page."""
-  known = read()
-  known = {cell.name: known[cell.name] for cell in cells() if cell.name in known}
+  """Writes what is recorded into the page, one file's tables behind another's."""
+  turns.write_section('elsewhere', '\n\n'.join(_tables(read(path)) for path in files()), page)
+
+
+def _tables(recorded: Mapping[str, Mapping[str, Any]]) -> str:
+  known = {cell.name: recorded[cell.name] for cell in cells() if cell.name in recorded}
   done = {name: figure for name, figure in known.items() if 'said' in figure}
   passes = {name: figure for name, figure in done.items() if not figure['cell']['work'].startswith('train_')}
   steps = {name: figure for name, figure in done.items() if name not in passes}
   failed = [f'- `{name}`: {figure["failure"]}' for name, figure in known.items() if name not in done]
-  text = [_conditions(done), '', passes_table(passes)]
+  text = [_conditions(done)]
+  text += ['', passes_table(passes)] if passes else []
   text += ['', steps_table(steps)] if steps else []
   text += ['', 'Not compiled:', '', *failed] if failed else []
-  turns.write_section('elsewhere', '\n'.join(text), page)
+  return '\n'.join(text)
 
 
 def _expected(said: Mapping[str, Any]) -> str:
@@ -262,6 +275,7 @@ def main() -> None:
   parser.add_argument('--only', action='append', metavar='PATTERN', help="cells of such names, as 'v5e*train*'")
   parser.add_argument('--list', action='store_true', help='show the cells, and compile nothing')
   parser.add_argument('--again', action='store_true', help='also what is recorded')
+  parser.add_argument('--figures', type=Path, default=FIGURES, metavar='FILE', help='default: %(default)s')
   parser.add_argument('--table', action='store_true', help='write the tables, and compile nothing')
   parser.add_argument('--limit', type=float, default=_LIMIT, metavar='S', help='seconds of a cell (%(default)s)')
   parser.add_argument(
@@ -274,14 +288,14 @@ def main() -> None:
   given = parser.parse_args()
   chosen = [cell for cell in cells() if not given.only or any(fnmatch.fnmatch(cell.name, one) for one in given.only)]
   if given.list:
-    known = read()
+    known = read(given.figures)
     for cell in chosen:
       print(cell.name + (': recorded' if cell.name in known else ''))
     return
   if given.table:
     write_tables()
   else:
-    compile_all(chosen, dict(one.split('=', 1) for one in given.python), given.limit, given.again)
+    compile_all(chosen, dict(one.split('=', 1) for one in given.python), given.limit, given.again, given.figures)
 
 
 if __name__ == '__main__':
