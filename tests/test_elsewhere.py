@@ -115,6 +115,39 @@ def test_exchanges_of_a_program_that_is_really_compiled_here(tmp_path):
   assert exchanged(found) == EXCHANGED | OF_OTHERS
 
 
+@pytest.mark.parametrize(
+  'groups, num_devices',
+  [
+    ('{{0,1},{2,3}}', 2),
+    ('[2,2]<=[4]', 2),
+    ('[2,2]<=[2,2]T(1,0)', 2),
+    ("mesh['data'=2,'model'=2] {'model'}", 2),
+    ("mesh['data'=2,'model'=2], device_ids=([4]T(1,0)) {'data'}", 2),
+    ("mesh['data'=2,'model'=2] {'data','model'}", 4),
+    ('{}', 4),
+  ],
+)
+def test_groups_of_devices_in_every_form_that_compilers_write(groups, num_devices):
+  found = reading.read(gathering(groups), 4)
+  assert found.collectives['all-gather'].bytes == 1024 * (num_devices - 1) // num_devices
+
+
+@pytest.mark.parametrize('groups', ["mesh['x'=4] {'x':(1)2}", '@groups', "mesh['x'=4]"])
+def test_groups_in_an_unknown_form_are_refused(groups):
+  with pytest.raises(errors.InputError, match=re.escape(f'unknown form: replica_groups={groups}')):
+    reading.read(gathering(groups), 4)
+
+
+def gathering(groups):
+  """A program whose devices gather 1,024 bytes."""
+  return f"""
+ENTRY %main (p: f32[64]) -> f32[256] {{
+  %p = f32[64]{{0}} parameter(0)
+  ROOT %a = f32[256]{{0}} all-gather(%p), channel_id=1, replica_groups={groups}, dimensions={{0}}
+}}
+"""
+
+
 def test_bytes_of_types():
   assert reading.num_bytes('bf16[8,4]{1,0:T(8,128)(2,1)}') == 64
   assert reading.num_bytes('(f32[3]{0}, /*index=1*/pred[5], s32[])') == 21

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from alphafold_jax.errors import InputError
 from alphafold_jax.ops import seam
 
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute')
@@ -28,6 +29,10 @@ _TARGET = re.compile(r'custom_call_target="([^"]+)"')
 ARRAY = re.compile(r'\b([a-z]+\d*[a-z\d]*)\[([\d,]*)\]')
 _LISTED = re.compile(r'replica_groups=\{\{([\d,]+)\}')
 _IOTA = re.compile(r'replica_groups=\[(\d+),(\d+)\]')
+_OF_AXES = re.compile(
+  r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\([^{]*\))? *\{('[^':(){}]*'(?:,'[^':(){}]*')*)\}"
+)
+_GROUPS = re.compile(r'replica_groups=(?!\{\}).*')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +127,9 @@ def contents(program: HloProgram, num_devices: int) -> ProgramContents:
   Args:
     program: taken apart.
     num_devices: it runs on, which are the group of a collective that names none.
+
+  Raises:
+    InputError: it is not known which devices take part in an exchange.
   """
   times = program.times
   kernels: collections.Counter[str] = collections.Counter()
@@ -180,11 +188,20 @@ def received(kind: str, size: int, group: int) -> int:
 
 
 def _group(attributes: str, num_devices: int) -> int:
-  """How many devices take part."""
+  """How many devices take part: {{0,1},{2,3}}, [2,2]<=[4] and mesh['data'=2,'model'=2] {'model'} are groups of two.
+
+  Raises:
+    InputError: the groups are written in another form.
+  """
   if found := _LISTED.search(attributes):
     return len(found[1].split(','))
   if found := _IOTA.search(attributes):
     return int(found[2])
+  if found := _OF_AXES.search(attributes):
+    sides = dict(re.findall(r"('[^']*')=(\d+)", found[1]))
+    return math.prod(int(sides[axis]) for axis in found[2].split(','))
+  if found := _GROUPS.search(attributes):
+    raise InputError(f'which devices exchange is written in an unknown form: {found[0][:80]}')
   return num_devices
 
 
