@@ -183,11 +183,14 @@ class _Refusing:
 class _Willing:
   """A lowered program, and the compiled one."""
 
+  def __init__(self, text=(TOY / 'tpu.txt').read_text(encoding='utf-8')):
+    self.text = text
+
   def compile(self):
     return self
 
   def as_text(self):
-    return (TOY / 'tpu.txt').read_text(encoding='utf-8')
+    return self.text
 
   def memory_analysis(self):
     names = ('argument', 'output', 'alias', 'temp')
@@ -207,6 +210,18 @@ def test_a_report_has_the_same_for_people_and_for_programs():
   assert said['collectives']['all-gather'] == {'count': 5, 'bytes': 15 * 64 * 128 * 4}
   assert said['note'] == 'compiled, not measured' and said['note'] in str(found)
   assert '6.00 GiB of 8.00 GiB on each device: fits; planned 1.00 GiB' in str(found)
+
+
+@pytest.mark.parametrize(
+  'text, reason',
+  [(None, 'no text'), ('HloModule x', 'no beginning'), (gathering('@groups'), 'unknown form: replica_groups=@groups')],
+)
+def test_of_a_program_that_cannot_be_read_the_memory_is_told_and_nothing_else(text, reason):
+  found = report.compiled(targets.parse('v5e:2x2'), work(_Willing(text)))
+  said = found.as_json()
+  assert reason in said['not_read'] and said['reserved_bytes'] == 6 * GIB
+  assert said['kernels'] is said['collectives'] is said['expected_seconds'] is None
+  assert 'cannot be read' in str(found) and not re.search('expected|kernels', str(found))
 
 
 def test_a_program_that_the_compiler_has_no_room_for_does_not_fit():

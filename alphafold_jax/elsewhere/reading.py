@@ -96,8 +96,14 @@ def memory_of(compiled: Any) -> Memory:
 
 
 def parse(text: str) -> HloProgram:
-  """Takes the text of an optimised program's HLO apart."""
+  """Takes the text of an optimised program's HLO apart.
+
+  Raises:
+    InputError: it has no computation to begin with.
+  """
   computations = _computations(text)
+  if not computations.get(''):
+    raise InputError('the compiler gives no text of the program' if not text.strip() else 'its text has no beginning')
   times: collections.Counter[str] = collections.Counter()
   unknown: set[str] = set()
   stepwise: set[str] = set()

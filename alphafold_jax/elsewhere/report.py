@@ -29,9 +29,10 @@ class CompileReport:
   planned: int | None  # by our estimate, None: there is none
   reserved: int  # by the compiler
   memory: reading.Memory | None  # None: it refused, for want of room
-  program: reading.ProgramContents | None
+  program: reading.ProgramContents | None  # None: it refused, or the program cannot be read
   expectation: roofline.Expectation | None
   versions: dict[str, str]
+  not_read: str | None = None  # why the program cannot be read
 
   @property
   def fits(self) -> bool:
@@ -58,6 +59,7 @@ class CompileReport:
       'collectives': {kind: dataclasses.asdict(one) for kind, one in exchanges.items()} if program else None,
       'collectives_are_at_least': program.is_least if program else None,
       **(self.expectation.as_json() if self.expectation else dict.fromkeys(roofline.FIELDS)),
+      'not_read': self.not_read,
       'versions': self.versions,
     }
 
@@ -75,6 +77,8 @@ class CompileReport:
       lines.append(f'             {", ".join(f"{name} {_size(size)}" for name, size in parts)}')
     else:
       lines.append('             its compiler refused the program for want of memory')
+    if self.not_read:
+      lines.append(f'program      cannot be read, so what is in it and how long it takes is not known: {self.not_read}')
     if self.program:
       kernels = ', '.join(f'{name} in {count} places' for name, count in self.program.kernels.items())
       lines.append(f'kernels      {kernels or "none: all by XLA"}')
@@ -97,7 +101,7 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
   Raises:
     InputError: the compiler refuses the program, for another reason than want of memory.
   """
-  start, memory, program, expectation = time.monotonic(), None, None, None
+  start, memory, program, expectation, not_read = time.monotonic(), None, None, None, None
   try:
     done = work.lowered.compile()
   except Exception as error:  # whatever a compiler leads to
@@ -107,10 +111,12 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
     seconds, reserved = time.monotonic() - start, int(float(used[1]) * _UNITS[used[2]])
   else:
     seconds = time.monotonic() - start
-    memory, hlo = reading.memory_of(done), reading.parse(done.as_text() or '')
-    program = reading.contents(hlo, work.num_devices)
-    expectation = roofline.expected(target, counting.count(hlo), program)
+    memory = reading.memory_of(done)
     reserved = memory.reserved
+    try:
+      program, expectation = _read(done.as_text() or '', target, work.num_devices)
+    except InputError as error:  # memory is known nevertheless
+      not_read = str(error)
   return CompileReport(
     target=target,
     what=work.what,
@@ -123,4 +129,12 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
     program=program,
     expectation=expectation,
     versions=compilers.versions(target.platform),
+    not_read=not_read,
   )
+
+
+def _read(text: str, target: Machine, num_devices: int) -> tuple[reading.ProgramContents, roofline.Expectation]:
+  """What a program's text says, and how long it should take."""
+  hlo = reading.parse(text)
+  program = reading.contents(hlo, num_devices)
+  return program, roofline.expected(target, counting.count(hlo), program)
