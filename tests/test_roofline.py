@@ -268,7 +268,9 @@ def test_traffic_of_a_recorded_program():
 # ------------------------------------------------------------------------------------------ time
 
 
-MACHINE = targets.Machine('x', 'x', 'cuda', 4, 1, 100.0, 10.0, 'none', {}, 1.0, 50.0, 20.0)  # per second
+MACHINE = targets.Machine(  # per second
+  'x', 'x', 'cuda', 4, 1, 100.0, 10.0, 'none', {}, 1.0, peak_float32=50.0, exact_float32=20.0
+)
 
 
 def work(flops, traffic):
@@ -294,7 +296,17 @@ def test_the_low_end_is_the_longest_and_the_high_end_the_sum(flops, traffic, rec
   rates = {'bfloat16': 100, 'float32': 50, 'exact float32': 20}
   compute = sum(number / rates[dtype] for dtype, number in flops.items())
   high = compute / roofline.SHARE_OF_PEAK + traffic / 10 / roofline.SHARE_OF_BANDWIDTH
-  assert found.high == pytest.approx(high + received / roofline.SHARE_OF_LINKS['cuda'])
+  assert found.high == pytest.approx(high + received / roofline.SHARE_OF_LINKS)
+
+
+@pytest.mark.parametrize(
+  'name, share', [('v5e:2x2', 0.8 / 4), ('v6e:2x2', 0.8 / 4), ('v4:2x2x1', 0.8 / 6), ('h200:4', 0.4)]
+)
+def test_two_neighbouring_chips_have_one_link_of_those_of_each(name, share):
+  machine = targets.parse(name)
+  found = roofline.expected(machine, work({}, 0), exchanging(10**9))
+  assert found.share_of_links == pytest.approx(share)
+  assert found.parts['links'] == pytest.approx(10**9 / machine.link / share)
 
 
 def test_what_moves_little_takes_as_long_as_its_launch():

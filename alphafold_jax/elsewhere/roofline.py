@@ -13,14 +13,14 @@ from typing import Any
 from alphafold_jax.elsewhere.counting import WorkCount
 from alphafold_jax.elsewhere.products import EXACT
 from alphafold_jax.elsewhere.reading import ProgramContents
-from alphafold_jax.elsewhere.targets import CUDA, Machine
+from alphafold_jax.elsewhere.targets import CUDA, TPU, Machine
 from alphafold_jax.screen import number
 
 NOTE = 'expected, not measured'
 SHARE_OF_PEAK = 0.4  # products of 32 to 256 summed channels do not fill matrix units that large ones fill to 0.6 or 0.8
 SHARE_OF_BANDWIDTH = 0.6  # plain copies reach 0.9, on an H200; transposes and sums over rows less
-SHARE_OF_LINKS = {CUDA: 0.4}  # exchanges of a few MiB; large sums reach 0.8
-_OF_ONE_LINK = 0.13  # on TPUs two neighbours have one of a chip's four or six links between them, of which 0.8 is had
+SHARE_OF_LINKS = 0.4  # exchanges of a few MiB among GPUs; large sums reach 0.8
+_SHARE_OF_ONE_LINK = 0.8  # which is what two neighbouring TPU chips have between them of each one's four or six
 SECONDS_OF_A_LAUNCH = {CUDA: 5e-6}  # to launch a kernel, while the one before runs; on TPUs programs run by themselves
 _ELSEWHERE = 1e-6
 FIELDS = (  # of a report
@@ -87,7 +87,7 @@ class Expectation:
         'note': NOTE,
         'share_of_peak': SHARE_OF_PEAK,
         'share_of_bandwidth': SHARE_OF_BANDWIDTH,
-        'share_of_links': self.share_of_links,
+        'share_of_links': _rounded(self.share_of_links),
         'loops_of_unknown_length_run_once': work.is_least,
       },
     }
@@ -120,7 +120,7 @@ def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Ex
   }
   to_launch = SECONDS_OF_A_LAUNCH.get(machine.platform, _ELSEWHERE)
   bandwidth = machine.bandwidth * SHARE_OF_BANDWIDTH
-  share_of_links = SHARE_OF_LINKS.get(machine.platform, _OF_ONE_LINK)
+  share_of_links = _SHARE_OF_ONE_LINK / machine.num_links if machine.platform == TPU else SHARE_OF_LINKS
   parts = {
     'compute': published['compute'] / SHARE_OF_PEAK,
     'memory': published['memory'] / SHARE_OF_BANDWIDTH,

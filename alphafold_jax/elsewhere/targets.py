@@ -137,7 +137,8 @@ class Machine:
   bandwidth: float  # bytes of memory a second
   source: str  # of these facts
   options: dict[str, Any] = dataclasses.field(repr=False, hash=False)  # of jax.experimental.topologies
-  link: float = math.inf  # bytes a second to the other devices, each way
+  link: float = math.inf  # bytes a second to the other devices, each way, over all links together
+  num_links: int = 1  # of a device
   peak_float32: float = math.inf  # operations a second on matrix units that round float32 factors
   exact_float32: float = math.inf  # operations a second without such rounding
 
@@ -181,7 +182,7 @@ def _tpu(kind: str, size: str) -> Machine:
     options['chip_config_name'] = 'megacore'
   return Machine(
     name, kind, TPU, num_devices, chip.memory, chip.peak, chip.bandwidth, chip.source, options, chip.link,
-    peak_float32=chip.peak, exact_float32=chip.peak / _PRODUCTS_OF_FLOAT32,
+    num_links=2 * chip.num_sides, peak_float32=chip.peak, exact_float32=chip.peak / _PRODUCTS_OF_FLOAT32,
   )  # fmt: skip
 
 
