@@ -183,7 +183,7 @@ class _Refusing:
 class _Willing:
   """A lowered program, and the compiled one."""
 
-  def __init__(self, text=(TOY / 'tpu.txt').read_text(encoding='utf-8')):
+  def __init__(self, text):
     self.text = text
 
   def compile(self):
@@ -203,7 +203,7 @@ def work(lowered):
 
 def test_a_report_has_the_same_for_people_and_for_programs():
   target = targets.parse('v5e:2x2')
-  found = report.compiled(target, work(_Willing()))
+  found = report.compiled(target, work(_Willing((TOY / 'tpu.txt').read_text(encoding='utf-8'))))
   said = json.loads(json.dumps(found.as_json()))
   assert {'target', 'planned_bytes', 'reserved_bytes', 'fits', 'kernels', 'compile_seconds', 'versions'} <= set(said)
   assert said['reserved_bytes'] == (2 + 3 - 4 + 5) * GIB and said['fits'] is True
@@ -228,6 +228,7 @@ def test_a_program_that_the_compiler_has_no_room_for_does_not_fit():
   message = 'RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.25G of 15.75G hbm. Exceeded by 4.50G.'
   found = report.compiled(targets.parse('v5e:2x2'), work(_Refusing(message)))
   assert (found.fits, found.reserved, found.as_json()['kernels']) == (False, int(20.25 * GIB), None)
+  assert found.available == found.as_json()['available_bytes'] == int(15.75 * GIB)  # by its compiler, not by our table
   assert 'DOES NOT FIT' in str(found)
   with pytest.raises(errors.InputError, match='its compiler refuses the program: INVALID_ARGUMENT: no'):
     report.compiled(targets.parse('v5e:2x2'), work(_Refusing('INVALID_ARGUMENT: no')))
@@ -235,8 +236,15 @@ def test_a_program_that_the_compiler_has_no_room_for_does_not_fit():
 
 def test_of_a_gpu_jax_has_the_share_that_predictions_take():
   target = targets.parse('h200')
-  assert lowering.available(target) == int(0.92 * target.memory)
-  assert lowering.available(targets.parse('v5e:2x2')) == 16 * GIB
+  assert target.available() == int(0.92 * target.memory)
+  assert target.available(targets.SHARE_OF_TRAINING) == int(0.75 * target.memory)
+
+
+def test_of_a_tpu_programs_have_what_its_compiler_gives_them():
+  of_compilers = {'v4:2x2x1': 30.75, 'v5e:2x2': 15.75, 'v6e:2x2': 31.25}  # as they say on refusing
+  for name, gib in of_compilers.items():
+    target = targets.parse(name)
+    assert target.available() == target.available(targets.SHARE_OF_TRAINING) == gib * GIB < target.memory, name
 
 
 # ------------------------------------------------------------------------------------------ what is refused

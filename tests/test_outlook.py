@@ -12,7 +12,7 @@ import jax
 import pytest
 
 from alphafold_jax import cli, config, experiments, planning
-from alphafold_jax.elsewhere import lowering, outlook, targets
+from alphafold_jax.elsewhere import outlook, targets
 from alphafold_jax.train import specs, step
 
 GIB = 2**30
@@ -20,7 +20,7 @@ GIB = 2**30
 
 @pytest.mark.parametrize('name, num_devices', [('h200', 1), ('v5e:2x2', 1), ('v5e:2x2', 4)])
 def test_the_longest_protein_is_the_last_that_the_planner_takes(name, num_devices):
-  target, available = targets.parse(name), lowering.available(targets.parse(name))
+  target, available = targets.parse(name), targets.parse(name).available()
   longest = outlook.longest_protein(target, num_devices)
   model = config.changed(config.model_config('model_1_ptm'), {'dtype': 'bfloat16'})
   work = planning._work(model, num_devices, 0, False)

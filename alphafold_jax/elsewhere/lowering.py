@@ -15,19 +15,18 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import config_dict
 
 from alphafold_jax import config as configs
-from alphafold_jax import machine, planning, programs, schema
+from alphafold_jax import planning, programs, schema
 from alphafold_jax.constants.couplings import NUM_CHANNELS
 from alphafold_jax.data import features, padding
 from alphafold_jax.data.training.complex_examples import with_one_copy
 from alphafold_jax.elsewhere.compilers import devices_of
-from alphafold_jax.elsewhere.targets import CUDA, Machine
+from alphafold_jax.elsewhere.targets import SHARE_OF_TRAINING, Machine
 from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError
 from alphafold_jax.model import alphafold
 from alphafold_jax.screen import number
 from alphafold_jax.train import phases, sharding, specs, step
 
 _SHORT = 'ACDEFGHIKL'  # parameters do not depend on lengths
-SHARE_OF_TRAINING = 0.75  # of a GPU's memory, JAX's own default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +38,6 @@ class Lowering:
   num_devices: int
   available: int  # bytes of a device that JAX may have
   planned: int | None  # bytes of a device; None: there is no estimate
-
-
-def available(target: Machine, share: float = machine.GPU_SHARE) -> int:
-  """Bytes of a device that JAX may have: of a GPU a share of its memory, of a TPU all."""
-  return int(target.memory * share) if target.platform == CUDA else target.memory
 
 
 @contextlib.contextmanager
@@ -78,13 +72,13 @@ def prediction(target: Machine, config: config_dict.ConfigDict, num_res: int, nu
   spec = dataclasses.replace(plan.work.spec, kernels=plan.kernels)
   padded = _with_inputs(padding.pad_batch(_with_slots(batch, sizes['num_templ']), sizes), spec)
   params = _params(spec, sizes['num_templ'])
-  how = plan.how if plan.needed <= available(target) else 'the kernels that take the least memory'
+  how = plan.how if plan.needed <= target.available() else 'the kernels that take the least memory'
   what = (
     f'a pass of {config.name}, {sizes["num_res"]:,} residues, {plan.work.num_seq:,} alignment rows, {spec.dtype}, '
     f'{how}, on {number(num_devices, "device")}'
   )
   lowered = _lowered_pass(target, spec, mesh, params, padded)
-  return Lowering(what, lowered, num_devices, available(target), plan.needed)
+  return Lowering(what, lowered, num_devices, target.available(), plan.needed)
 
 
 def plan_of(target: Machine, config: config_dict.ConfigDict, num_res: int, num_devices: int = 1) -> planning.Plan:
@@ -94,7 +88,7 @@ def plan_of(target: Machine, config: config_dict.ConfigDict, num_res: int, num_d
   spec = dataclasses.replace(spec, kernels=dataclasses.replace(spec.kernels, platform=target.platform))
   num_params = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(_params(spec, sizes['num_templ'])))
   work = planning.Work(spec, sizes['num_seq'], sizes['num_templ'], num_params, num_devices)
-  most = available(target)
+  most = target.available()
   try:
     return planning.plan(work, sizes['num_res'], most)
   except ResourceError:
@@ -159,7 +153,7 @@ def training(target: Machine, config: config_dict.ConfigDict) -> Lowering:
     f'a step of {config.name}{phase.name and " in phase "}{phase.name}, crops of {data.crop_size} residues, '
     f'{data.num_rows:,} rows, batch of {spec.batch_size}, {spec.network.dtype}, mesh {shape}'
   )
-  return Lowering(what, lowered, len(found), available(target, SHARE_OF_TRAINING), None)
+  return Lowering(what, lowered, len(found), target.available(SHARE_OF_TRAINING), None)
 
 
 def _with_slots(batch: schema.Batch, num_templ: int) -> schema.Batch:

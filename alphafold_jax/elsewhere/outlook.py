@@ -18,8 +18,7 @@ from ml_collections import config_dict
 
 from alphafold_jax import choices, experiments, planning
 from alphafold_jax import config as configs
-from alphafold_jax.elsewhere import lowering
-from alphafold_jax.elsewhere.targets import CHIPS, CUDA, Machine
+from alphafold_jax.elsewhere.targets import CHIPS, CUDA, SHARE_OF_TRAINING, Machine
 from alphafold_jax.screen import number
 from alphafold_jax.train import phases, sharding
 from alphafold_jax.transfer.files import human_size
@@ -54,7 +53,7 @@ class RecipeOutlook:
 
 def describe(target: Machine) -> str:
   """What fits a machine, for people."""
-  available, of_training = lowering.available(target), lowering.available(target, lowering.SHARE_OF_TRAINING)
+  available, of_training = target.available(), target.available(SHARE_OF_TRAINING)
   recipes = [recipe(name, target.num_devices, of_training) for name in choices.EXPERIMENTS]
   sharing = recipes[0].model_devices or 1
   lines = [
@@ -62,10 +61,10 @@ def describe(target: Machine) -> str:
     'estimated: neither compiled nor measured',
     '',
     'The longest protein by the published models with deep alignments in bfloat16, '
-    f'in {available / 2**30:.1f} GiB of each device:',
+    f'in {available / 2**30:.4g} GiB of each device:',
     *(f'  about {longest_protein(target, count):>9,} residues on {where}' for count, where in _shares(target)),
     '',
-    f'Training, by what a step takes at least, in {of_training / 2**30:.1f} GiB of each device:',
+    f'Training, by what a step takes at least, in {of_training / 2**30:.4g} GiB of each device:',
     *(f'  {one.line(of_training)}' for one in recipes),
     '',
     'What comes on top of the least is not estimated. The compiler knows, and needs no device:',
@@ -86,7 +85,7 @@ def longest_protein(target: Machine, num_devices: int = 1) -> int:
   config = configs.changed(configs.model_config(_DEEPEST), {'dtype': 'bfloat16'})
   with config.unlocked():
     config.kernels.platform = target.platform  # else that of this machine
-  return planning.longest(config, lowering.available(target), num_devices)
+  return planning.longest(config, target.available(), num_devices)
 
 
 def recipe(name: str, num_devices: int, available: int) -> RecipeOutlook:

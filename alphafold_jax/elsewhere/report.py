@@ -12,7 +12,7 @@ from alphafold_jax.elsewhere.targets import Machine
 from alphafold_jax.errors import InputError
 from alphafold_jax.transfer.files import human_size
 
-_NO_ROOM = re.compile(r'Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm')  # a compiler of TPUs that refuses
+_NO_ROOM = re.compile(r'Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm')  # a compiler of TPUs that refuses
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30}
 NOTE = 'compiled, not measured'
 
@@ -101,14 +101,16 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
   Raises:
     InputError: the compiler refuses the program, for another reason than want of memory.
   """
-  start, memory, program, expectation, not_read = time.monotonic(), None, None, None, None
+  start, available = time.monotonic(), work.available
+  memory, program, expectation, not_read = None, None, None, None
   try:
     done = work.lowered.compile()
   except Exception as error:  # whatever a compiler leads to
-    used = _NO_ROOM.search(str(error))
-    if not used:
+    refused = _NO_ROOM.search(str(error))
+    if not refused:
       raise InputError(f'{target.name}: its compiler refuses the program: {compilers.in_short(error)}') from error
-    seconds, reserved = time.monotonic() - start, int(float(used[1]) * _UNITS[used[2]])
+    seconds = time.monotonic() - start
+    reserved, available = (int(float(size[:-1]) * _UNITS[size[-1]]) for size in refused.groups())
   else:
     seconds = time.monotonic() - start
     memory = reading.memory_of(done)
@@ -122,7 +124,7 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
     what=work.what,
     num_devices=work.num_devices,
     compile_seconds=seconds,
-    available=work.available,
+    available=available,
     planned=work.planned,
     reserved=reserved,
     memory=memory,

@@ -10,9 +10,11 @@ import math
 import re
 from typing import Any, NamedTuple
 
+from alphafold_jax import machine
 from alphafold_jax.errors import InputError
 
 TPU, CUDA = 'tpu', 'cuda'
+SHARE_OF_TRAINING = 0.75  # of a GPU's memory, JAX's own default
 _GIB, _MIB = 2**30, 2**20
 
 
@@ -21,6 +23,7 @@ class Chip(NamedTuple):
 
   num_sides: int  # of its topologies
   memory: int  # bytes
+  kept: int  # bytes of it that programs cannot have, by the compiler: what it says when it refuses one
   peak: float  # bfloat16 operations a second
   bandwidth: float  # bytes of memory a second
   link: float  # bytes a second to other chips, each way: half of what is published for both
@@ -55,10 +58,10 @@ class Capability(NamedTuple):
 _CLOUD = 'docs.cloud.google.com/tpu/docs/'
 _LINKS_OF_V4 = 'Jouppi et al. 2023, arXiv 2304.01433: six links of 50 GB/s'
 CHIPS: dict[str, Chip] = {
-  'v4': Chip(3, 32 * _GIB, 275e12, 1200e9, 300e9, f'{_CLOUD}v4; {_LINKS_OF_V4}', has_pairs=True),
-  'v5e': Chip(2, 16 * _GIB, 197e12, 819e9, 200e9, f'{_CLOUD}v5e'),
-  'v5p': Chip(3, 95 * _GIB, 459e12, 2765e9, 600e9, f'{_CLOUD}v5p', has_pairs=True),
-  'v6e': Chip(2, 32 * _GIB, 918e12, 1638e9, 400e9, f'{_CLOUD}v6e'),
+  'v4': Chip(3, 32 * _GIB, int(1.25 * _GIB), 275e12, 1200e9, 300e9, f'{_CLOUD}v4; {_LINKS_OF_V4}', has_pairs=True),
+  'v5e': Chip(2, 16 * _GIB, int(0.25 * _GIB), 197e12, 819e9, 200e9, f'{_CLOUD}v5e'),
+  'v5p': Chip(3, 95 * _GIB, 0, 459e12, 2765e9, 600e9, f'{_CLOUD}v5p', has_pairs=True),  # what is kept is not known
+  'v6e': Chip(2, 32 * _GIB, int(0.75 * _GIB), 918e12, 1638e9, 400e9, f'{_CLOUD}v6e'),
 }
 _PRODUCTS_OF_FLOAT32 = 6  # of bfloat16 parts, for a product of float32 on a TPU: XLA's precision "highest"
 _XLA = 'xla/backends/gpu/target_config/specs/'  # of github.com/openxla/xla: what drivers say
@@ -141,6 +144,11 @@ class Machine:
   num_links: int = 1  # of a device
   peak_float32: float = math.inf  # operations a second on matrix units that round float32 factors
   exact_float32: float = math.inf  # operations a second without such rounding
+  kept: int = 0  # bytes of a device that programs cannot have
+
+  def available(self, share: float = machine.GPU_SHARE) -> int:
+    """Bytes of a device that JAX may have: of a GPU a share of its memory, of a TPU all that is not kept."""
+    return int(self.memory * share) if self.platform == CUDA else self.memory - self.kept
 
   def __str__(self) -> str:
     facts = f'{self.memory / _GIB:.1f} GiB, {self.peak / 1e12:,.0f} TFLOP/s, {self.bandwidth / 1e9:,.0f} GB/s each'
@@ -182,7 +190,7 @@ def _tpu(kind: str, size: str) -> Machine:
     options['chip_config_name'] = 'megacore'
   return Machine(
     name, kind, TPU, num_devices, chip.memory, chip.peak, chip.bandwidth, chip.source, options, chip.link,
-    num_links=2 * chip.num_sides, peak_float32=chip.peak, exact_float32=chip.peak / _PRODUCTS_OF_FLOAT32,
+    2 * chip.num_sides, peak_float32=chip.peak, exact_float32=chip.peak / _PRODUCTS_OF_FLOAT32, kept=chip.kept,
   )  # fmt: skip
 
 
