@@ -231,6 +231,38 @@ def test_what_lies_in_the_fast_memory_of_a_chip_is_no_traffic():
   assert moved == {'b': 64 * row, 'e': 16 * row, 'g': 64 * row}
 
 
+@pytest.mark.parametrize(
+  'array, elements',
+  [
+    ('bf16[1000,32]{1,0:T(8,128)(2,1)}', 1000 * 128),  # four times what it has
+    ('bf16[1000,32]{0,1:T(8,128)(2,1)}', 32 * 1024),  # the other way round
+    ('bf16[3,5,7]{2,0,1:T(4,128)(2,1)S(1)}', 4 * 128 * 5),
+    ('bf16[5]{0:T(256)(128)(2,1)}', 256),
+    ('bf16[]{:T(256)}', 256),
+    ('bf16[5]{0:T(8,128)}', 8 * 128),
+    ('bf16[0,32]{1,0:T(8,128)(2,1)}', 0),
+    ('bf16[1000,32]{1,0}', 1000 * 32),
+  ],
+)
+def test_an_array_takes_whole_tiles(array, elements):
+  assert counting.held(array) == 2 * elements
+
+
+def test_traffic_on_tpus_is_of_whole_tiles_and_what_only_gives_room_is_none():
+  text = hlo(
+    '%a = bf16[1000,32]{1,0:T(8,128)(2,1)} parameter(0)',
+    '%b = bf16[1000,32]{1,0:T(8,128)(2,1)} negate(%a)',
+    '%c = f32[64,3]{1,0:T(4,128)} custom-call(), custom_call_target="AllocateBuffer", backend_config={}',
+    '%d = bf16[32,1000]{1,0:T(8,128)(2,1)} transpose(%b), dimensions={1,0}',
+  )
+  found = counted(text)
+  assert [(step.name, step.traffic) for step in found.steps] == [
+    ('b', 2 * 2 * 1000 * 128),
+    ('d', 2 * 1000 * 128 + 2 * 32 * 1024),
+  ]
+  assert found.launches == 2
+
+
 def test_a_product_with_a_mask_counts_by_its_other_factor():
   text = hlo(
     '%a = pred[64,32]{1,0} parameter(0)',

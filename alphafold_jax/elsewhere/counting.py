@@ -7,6 +7,7 @@ counted at the instructions that run one after another, products wherever they s
 
 import collections
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -22,9 +23,11 @@ _ONLY_NAMES = (  # instructions that move nothing
 _VIEWS = ('bitcast', 'reshape', 'convert', 'transpose', 'copy')  # inside fusions, of as many elements as what they take
 _PARTS = ('dynamic-slice', 'slice', 'gather')  # which read as much as they give
 _IN_MEMORY = re.compile(r'\b[a-z]+\d*[a-z\d]*\[[\d,]*\](?:\{[^{}]*\})?')
+_TILED = re.compile(r'(\w+)\[([\d,]*)\]\{([\d,]*):T\(([\d,]+)\)')  # axes in the order of memory, the innermost first
 _SPACE = re.compile(r'S\((\d+)\)')  # another memory than the device's own: a chip's fast one, the host's
 _SOURCE = re.compile(r'op_name="([^"]*)"')
 _CALLS = re.compile(r'calls=%?([\w.\-]+)')
+_NO_WORK = re.compile(r'custom_call_target="(?:AllocateBuffer|AssumeGatherIndicesInBound|ConcatBitcast)"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,7 @@ def count(program: HloProgram) -> WorkCount:
         flops[product.dtype] += times * product.flops
       elif kernel := kernel_of(one):
         unknown[kernel] += 1
-      if name in program.stepwise and one.operation not in _ONLY_NAMES:
+      if name in program.stepwise and one.operation not in _ONLY_NAMES and not _NO_WORK.search(one.rest):
         source = _SOURCE.search(one.rest)
         moved = times * _moved(one, inside, program.computations)
         steps.append(ProgramStep(one.name, one.operation, source[1] if source else '', one.shape, times, moved))
@@ -95,7 +98,7 @@ def _moved(one: Instruction, inside: Mapping[str, Instruction], computations: Ma
     return sum(_size(other.shape) for other in given)
   if kind in ('copy', *_PARTS) and kind != one.operation:  # gives (there, here, a flag), or ((here), there, a flag)
     there = _arrays(one.shape)[0 if kind == 'copy' else 1]
-    return _size(there) + min(num_bytes(there), _size(given[0].shape))
+    return _size(there) + min(held(there), _size(given[0].shape))
   if kind in _PARTS:
     return 2 * _size(one.shape) + sum(_size(other.shape) for other in given[1:])
   if kind == 'dynamic-update-slice':  # in place
@@ -119,7 +122,18 @@ def _arrays(shape: str) -> list[str]:
 
 def _size(shape: str) -> int:
   """The bytes of a type in the device's own memory."""
-  return sum(num_bytes(array) for array in _arrays(shape) if not _SPACE.search(array) or 'S(0)' in array)
+  return sum(held(array) for array in _arrays(shape) if not _SPACE.search(array) or 'S(0)' in array)
+
+
+def held(array: str) -> int:
+  """The bytes that an array takes by its type, with axes filled up to whole tiles: of 'bf16[9,32]{1,0:T(8,128)(2,1)}'
+  those of 16 x 128."""
+  tiled = _TILED.match(array)
+  if not tiled:
+    return num_bytes(array)
+  sides, order, tile = ([int(word) for word in words.split(',') if word] for words in tiled.groups()[1:])
+  innermost = itertools.zip_longest((sides[axis] for axis in order), reversed(tile), fillvalue=1)
+  return num_bytes(f'{tiled[1]}[{math.prod(-(-side // whole) * whole for side, whole in innermost)}]')
 
 
 class _Fusion:
@@ -186,10 +200,10 @@ class _Fusion:
   def _written(self, result: Instruction, array: str) -> int:
     """Bytes that are written of a result."""
     if result.operation == 'dynamic-update-slice':
-      return num_bytes(self.inside[operands(result)[1]].shape)
+      return held(self.inside[operands(result)[1]].shape)
     if result.operation == 'scatter':
-      return num_bytes(self.inside[operands(result)[-1]].shape)
-    return num_bytes(array)
+      return held(self.inside[operands(result)[-1]].shape)
+    return held(array)
 
 
 def num_elements(shape: str) -> int:
