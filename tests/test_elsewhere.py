@@ -337,6 +337,28 @@ def test_settings_without_a_program_for_the_machine_are_refused(here, changes, m
     lowering.prediction(here, config.changed(config.model_config('mini'), ONE_BLOCK | changes), 20)
 
 
+@pytest.mark.parametrize(
+  'error, becomes',
+  [
+    (ValueError('no'), errors.InputError),
+    (ZeroDivisionError('no'), errors.InputError),
+    (NotImplementedError('such a block'), errors.InputError),
+    (TypeError('sub got incompatible shapes for broadcasting: (3,), (4,).'), errors.InputError),
+    (RuntimeError('cuDNN not found.'), errors.ResourceError),
+    (RuntimeError('cuDNN is not detected.'), errors.ResourceError),
+    (TypeError("lower() got an unexpected keyword argument 'lowering_platforms'"), TypeError),
+    (RuntimeError('the compiler is out of order'), RuntimeError),
+    (AttributeError('jax has no such attribute'), AttributeError),
+  ],
+)
+def test_only_what_comes_of_settings_is_told_as_such(error, becomes):
+  with pytest.raises(becomes) as told, lowering._settings_refused():
+    raise error
+  assert told.type is becomes
+  if becomes is errors.ResourceError:
+    assert 'pip install nvidia-cudnn-cu12' in str(told.value)
+
+
 def test_a_step_is_lowered_in_the_phase_of_the_largest_crop_and_in_bfloat16(here):
   changes = {f'model.{key}': value for key, value in ONE_BLOCK.items()} | {'model.structure.num_layer': 1}
   chosen = config.changed(experiments.experiment_config('train_mini'), changes)

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,8 @@ from alphafold_jax.screen import number
 from alphafold_jax.train import phases, sharding, specs, step
 
 _SHORT = 'ACDEFGHIKL'  # parameters do not depend on lengths
+_OF_SIZES = re.compile('shape|dimension|size|dtype', re.IGNORECASE)  # in a TypeError: it is not of a call that is wrong
+_NO_CUDNN = re.compile('cudnn (is )?not (found|detected)', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +45,21 @@ class Lowering:
 
 @contextlib.contextmanager
 def _settings_refused() -> Iterator[None]:
-  """Around what is traced: whatever that fails of comes from settings, and is told of as such."""
+  """Around what is traced: sizes and kernels that it refuses come from settings. All else is a fault, and stays one."""
   try:
     yield
   except AlphaFoldError:
     raise
-  except Exception as error:
+  except (ValueError, ArithmeticError, TypeError, RuntimeError) as error:
+    if _NO_CUDNN.search(str(error)):
+      raise ResourceError(
+        'cuDNN is not installed, whose version is asked for before its attention is compiled; run `pip install '
+        'nvidia-cudnn-cu12`, or -cu13 for CUDA 13. It needs no device'
+      ) from error
+    if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
+      raise
+    if isinstance(error, TypeError) and not _OF_SIZES.search(str(error)):
+      raise
     raise InputError(f'with these settings (--config, --kernels) there is no such program: {error}') from error
 
 
