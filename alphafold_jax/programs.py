@@ -90,7 +90,11 @@ class Program:
       arguments: of the function.
       platform: of the devices that they lie on, if these are not here.
     """
-    return self._jitted.trace(*arguments).lower(lowering_platforms=(platform,) if platform else None)
+    return self.trace(*arguments).lower(lowering_platforms=(platform,) if platform else None)
+
+  def trace(self, *arguments: Any) -> jax.stages.Traced:
+    """The operations that the function asks for, given arguments of these shapes."""
+    return self._jitted.trace(*arguments)
 
   def eval_shape(self, *arguments: Any) -> Any:
     """The shapes of what it gives, as that of a function under `jax.jit`."""

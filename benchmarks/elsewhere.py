@@ -19,7 +19,6 @@ import datetime
 import fnmatch
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -34,7 +33,6 @@ PAGE = ROOT / 'docs' / 'elsewhere.md'
 SINGLE, COMPLEX = 'model_5_ptm', 'model_1_multimer_v3'
 _PAIRS = ('run.model_devices=2',)  # share an example, where devices are more than the batch has
 _LIMIT = 1800  # seconds
-_LEAST = 4 * 2**20  # bytes of a slice at the foot of the ladder of accelerators
 _SAID = 400  # characters of a failure that are kept, its last
 
 
@@ -181,14 +179,8 @@ def planned(figure: Mapping[str, Any]) -> int:
   changes = {'dtype': 'bfloat16', 'kernels.implementation': cell.kernels}
   chosen = config.changed(config.model_config(cell.work), changes)
   plan = lowering.plan_of(targets.parse(cell.target), chosen, cell.num_res, cell.devices)
-  kernels = dataclasses.replace(plan.work.spec.kernels, chunk_bytes=slices(figure))
+  kernels = dataclasses.replace(plan.work.spec.kernels, chunk_bytes=figure['said']['chunk_bytes'])
   return plan.work.needed(plan.num_res, kernels)
-
-
-def slices(figure: Mapping[str, Any]) -> int:
-  """Bytes of a slice in a recorded pass."""
-  found = re.search(r'in slices of (\d+) MiB', figure['said']['what'])
-  return int(found[1]) * 2**20 if found else _LEAST
 
 
 def passes_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
@@ -202,7 +194,7 @@ def passes_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
     received = sum(one['bytes'] for one in (said['collectives'] or {}).values())
     rows.append([
       cell['target'], cell['work'], f'{cell["num_res"]:,}', cell['devices'], cell['kernels'],
-      slices(figure) // 2**20, _gib(size), _gib(reserved), f'{size / reserved - 1:+.1%}',
+      said['chunk_bytes'] // 2**20, _gib(size), _gib(reserved), f'{size / reserved - 1:+.1%}',
       _gib(said['available_bytes']), 'yes' if said['fits'] else '**no**', _gib(received) if received else '',
       _expected(said), f'{said["compile_seconds"]:.0f}',
     ])  # fmt: skip
@@ -235,7 +227,7 @@ def write_tables(page: Path = PAGE) -> None:
 def _tables(recorded: Mapping[str, Mapping[str, Any]]) -> str:
   known = {cell.name: recorded[cell.name] for cell in cells() if cell.name in recorded}
   done = {name: figure for name, figure in known.items() if 'said' in figure}
-  passes = {name: figure for name, figure in done.items() if not figure['cell']['work'].startswith('train_')}
+  passes = {name: figure for name, figure in done.items() if figure['said']['kind'] == 'pass'}
   steps = {name: figure for name, figure in done.items() if name not in passes}
   failed = [f'- `{name}`: {figure["failure"]}' for name, figure in known.items() if name not in done]
   text = [_conditions(done)]

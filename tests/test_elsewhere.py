@@ -198,13 +198,14 @@ class _Willing:
 
 
 def work(lowered):
-  return lowering.Lowering('a toy', lowered, 4, 8 * GIB, GIB)
+  return lowering.Lowering('pass', 'a toy', lowered, 4, 2**28, 8 * GIB, GIB)
 
 
 def test_a_report_has_the_same_for_people_and_for_programs():
   target = targets.parse('v5e:2x2')
   found = report.compiled(target, work(_Willing((TOY / 'tpu.txt').read_text(encoding='utf-8'))))
   said = json.loads(json.dumps(found.as_json()))
+  assert (said['kind'], said['chunk_bytes'], said['devices']) == ('pass', 2**28, 4)
   assert {'target', 'planned_bytes', 'reserved_bytes', 'fits', 'kernels', 'compile_seconds', 'versions'} <= set(said)
   assert said['reserved_bytes'] == (2 + 3 - 4 + 5) * GIB and said['fits'] is True
   assert said['collectives']['all-gather'] == {'count': 5, 'bytes': 15 * 64 * 128 * 4}
@@ -322,6 +323,7 @@ def test_a_pass_is_lowered_as_it_is_planned(here):
   assert f'24 residues, {depth} alignment rows, float32' in found.what
   assert re.search(r'tensor<24x24x\d+xf32>', found.lowered.as_text())
   assert 0 < found.planned <= found.available == 4 * GIB
+  assert (found.kind, found.chunk_bytes) == ('pass', 8 * 2**20)  # a CPU's
 
 
 @pytest.mark.parametrize(
@@ -365,4 +367,4 @@ def test_a_step_is_lowered_in_the_phase_of_the_largest_crop_and_in_bfloat16(here
   found = lowering.training(here, chosen)
   assert 'phase longer, crops of 96 residues, 128 rows, batch of 4, bfloat16, mesh 1 x 1' in found.what
   assert re.search(r'tensor<4x96x21xf32>', found.lowered.as_text())
-  assert found.planned is None
+  assert (found.kind, found.planned) == ('step', None)

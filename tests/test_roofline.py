@@ -382,12 +382,12 @@ class _Lowered:
 
 def test_a_report_expects_for_people_and_for_programs():
   lowered = _Lowered((TOY / 'tpu.txt').read_text(encoding='utf-8'))
-  found = report.compiled(targets.parse('v5e:2x2'), lowering.Lowering('a pass of a toy', lowered, 4, 2**30, None))
+  found = report.compiled(targets.parse('v5e:2x2'), lowering.Lowering('step', 'a toy', lowered, 4, 2**28, 2**30, None))
   said = found.as_json()
   received = sum(one['bytes'] for one in said['collectives'].values())
   assert set(roofline.FIELDS) <= set(said) and said['bound'] == 'launches'
   assert said['parts_of_low_end']['links'] == pytest.approx(received / 200e9, rel=1e-3)
-  assert re.search(r'^expected     .* a pass, not measured: bound by launches', str(found), re.MULTILINE)
+  assert re.search(r'^expected     .* a step, not measured: bound by launches', str(found), re.MULTILINE)
 
 
 def test_links_and_rates_of_float32_are_those_published():

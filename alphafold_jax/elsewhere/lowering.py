@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ from alphafold_jax.elsewhere.compilers import devices_of
 from alphafold_jax.elsewhere.targets import SHARE_OF_TRAINING, Machine
 from alphafold_jax.errors import AlphaFoldError, InputError, ResourceError
 from alphafold_jax.model import alphafold
+from alphafold_jax.ops import seam
 from alphafold_jax.screen import number
 from alphafold_jax.train import phases, sharding, specs, step
 
@@ -36,9 +37,11 @@ _NO_CUDNN = re.compile('cudnn (is )?not (found|detected)', re.IGNORECASE)
 class Lowering:
   """What is compiled, and what is known of it before."""
 
+  kind: Literal['pass', 'step']
   what: str  # for people
   lowered: jax.stages.Lowered = dataclasses.field(repr=False)
   num_devices: int
+  chunk_bytes: int  # of a slice in which its kernels compute, at most
   available: int  # bytes of a device that JAX may have
   planned: int | None  # bytes of a device; None: there is no estimate
 
@@ -90,7 +93,7 @@ def prediction(target: Machine, config: config_dict.ConfigDict, num_res: int, nu
     f'{how}, on {number(num_devices, "device")}'
   )
   lowered = _lowered_pass(target, spec, mesh, params, padded)
-  return Lowering(what, lowered, num_devices, target.available(), plan.needed)
+  return Lowering('pass', what, lowered, num_devices, seam.budget(plan.kernels), target.available(), plan.needed)
 
 
 def plan_of(target: Machine, config: config_dict.ConfigDict, num_res: int, num_devices: int = 1) -> planning.Plan:
@@ -126,6 +129,15 @@ def _lowered_pass(target: Machine, spec: alphafold.AlphaFoldSpec, mesh: Any, par
   return compiled.one_pass.lower(*_placed(arguments, places), platform=target.platform)
 
 
+class StepProgram(NamedTuple):
+  """A step of training over devices that may be elsewhere."""
+
+  what: str  # for people
+  program: programs.Program
+  arguments: tuple  # their shapes, and the devices that they lie on
+  chunk_bytes: int
+
+
 @_settings_refused()
 def training(target: Machine, config: config_dict.ConfigDict) -> Lowering:
   """A step of an experiment over all devices of a machine; of several phases the one of the largest crop.
@@ -137,14 +149,30 @@ def training(target: Machine, config: config_dict.ConfigDict) -> Lowering:
   Raises:
     InputError, ResourceError: the settings do not fit the machine, or there is no compiler for it.
   """
-  found = devices_of(target, target.num_devices)
+  found = step_program(config, devices_of(target, target.num_devices), target.platform)
+  lowered = found.program.lower(*found.arguments, platform=target.platform)
+  available = target.available(SHARE_OF_TRAINING)
+  return Lowering('step', found.what, lowered, target.num_devices, found.chunk_bytes, available, None)
+
+
+def step_program(config: config_dict.ConfigDict, devices: Sequence[Any], platform: str) -> StepProgram:
+  """The step of `training`, neither traced nor lowered.
+
+  Args:
+    config: of the experiment.
+    devices: that it is spread over.
+    platform: theirs, which kernels are chosen by.
+
+  Raises:
+    InputError: the settings do not fit so many devices.
+  """
   if config.model.dtype == 'auto':
     config = configs.changed(config, {'model.dtype': 'bfloat16'})
   phase = max(phases.make_phases(config), key=lambda one: (one.data.crop_size, one.step.max_passes))
   run, data, spec = specs.make_section(specs.RunSpec, 'run', config), phase.data, phase.step
-  kernels = dataclasses.replace(spec.network.kernels, platform=target.platform)
+  kernels = dataclasses.replace(spec.network.kernels, platform=platform)
   spec = dataclasses.replace(spec, network=dataclasses.replace(spec.network, kernels=kernels))
-  mesh = sharding.make_mesh(run.model_devices, found)
+  mesh = sharding.make_mesh(run.model_devices, devices)
   sharding.check(spec, mesh, data.crop_size)
 
   sizes = {'num_res': data.crop_size, 'num_seq': data.num_rows}
@@ -158,14 +186,13 @@ def training(target: Machine, config: config_dict.ConfigDict) -> Lowering:
   state = jax.eval_shape(lambda key: step.initial_state(spec, key), key)
   whole, spread = NamedSharding(mesh, P()), NamedSharding(mesh, P(sharding.DATA))
   arguments = _placed((state, key, batch, places), (whole, whole, spread, spread))
-  program: Any = sharding.sharded_step(spec, mesh)
-  lowered = program.lower(*arguments, platform=target.platform)
   shape = ' x '.join(map(str, mesh.devices.shape))
   what = (
     f'a step of {config.name}{phase.name and " in phase "}{phase.name}, crops of {data.crop_size} residues, '
     f'{data.num_rows:,} rows, batch of {spec.batch_size}, {spec.network.dtype}, mesh {shape}'
   )
-  return Lowering(what, lowered, len(found), target.available(SHARE_OF_TRAINING), None)
+  program: Any = sharding.sharded_step(spec, mesh)
+  return StepProgram(what, program, arguments, seam.budget(kernels))
 
 
 def _with_slots(batch: schema.Batch, num_templ: int) -> schema.Batch:

@@ -22,11 +22,9 @@ class CompileReport:
   """A program as its compiler sees it; bytes are those of each device."""
 
   target: Machine
-  what: str
-  num_devices: int
+  work: Lowering
   compile_seconds: float
-  available: int  # that JAX may have
-  planned: int | None  # by our estimate, None: there is none
+  available: int  # that JAX may have: as of the work, or as the compiler said when it refused
   reserved: int  # by the compiler
   memory: reading.Memory | None  # None: it refused, for want of room
   program: reading.ProgramContents | None  # None: it refused, or the program cannot be read
@@ -45,13 +43,15 @@ class CompileReport:
     exchanges = program.collectives if program else {}
     return {
       'target': self.target.name,
-      'what': self.what,
+      'kind': self.work.kind,
+      'what': self.work.what,
       'note': NOTE,
-      'devices': self.num_devices,
+      'devices': self.work.num_devices,
+      'chunk_bytes': self.work.chunk_bytes,
       'compile_seconds': round(self.compile_seconds, 1),
       'memory_bytes': self.target.memory,
       'available_bytes': self.available,
-      'planned_bytes': self.planned,
+      'planned_bytes': self.work.planned,
       'reserved_bytes': self.reserved,
       'fits': self.fits,
       'parts': dataclasses.asdict(memory) if memory else None,
@@ -64,11 +64,11 @@ class CompileReport:
     }
 
   def __str__(self) -> str:
-    planned = 'there is no estimate' if self.planned is None else f'planned {_size(self.planned)}'
+    planned = 'there is no estimate' if self.work.planned is None else f'planned {_size(self.work.planned)}'
     verdict = 'fits' if self.fits else 'DOES NOT FIT'
     lines = [
       str(self.target),
-      self.what,
+      self.work.what,
       f'{NOTE}: in {self.compile_seconds:.1f} s by {", ".join(map(" ".join, self.versions.items()))}',
       f'memory       {_size(self.reserved)} of {_size(self.available)} on each device: {verdict}; {planned}',
     ]
@@ -86,7 +86,7 @@ class CompileReport:
       for kind, one in self.program.collectives.items():
         lines.append(f'{kind:<18} {one.count:,} times, {_size(one.bytes)} received by each device{least}')
     if self.expectation:
-      lines.append(self.expectation.said(' '.join(self.what.split()[:2])))  # 'a pass', 'a step'
+      lines.append(self.expectation.said(f'a {self.work.kind}'))
     return '\n'.join(lines)
 
 
@@ -121,11 +121,9 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
       not_read = str(error)
   return CompileReport(
     target=target,
-    what=work.what,
-    num_devices=work.num_devices,
+    work=work,
     compile_seconds=seconds,
     available=available,
-    planned=work.planned,
     reserved=reserved,
     memory=memory,
     program=program,
