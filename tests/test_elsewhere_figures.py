@@ -115,7 +115,9 @@ def test_the_page_has_what_was_compiled_and_what_was_not(tmp_path, figures, monk
   cells = [elsewhere.Cell('h200', 'model_5_ptm', 256), elsewhere.Cell('h200', 'train_mini'), CELL]
   monkeypatch.setattr(elsewhere, 'cells', lambda: cells)
   said = next(iter(PASSES.values()))['said']
-  for cell, came in zip(cells, ({'said': said}, {'said': said | {'kind': 'step', 'planned_bytes': None, 'fits': False}}, {})):
+  for cell, came in zip(
+    cells, ({'said': said}, {'said': said | {'kind': 'step', 'planned_bytes': None, 'fits': False}}, {})
+  ):
     asked = {key: value for key, value in dataclasses.asdict(cell).items() if value}
     elsewhere.record(cell.name, {'cell': asked, 'date': '2026-11-30', 'failure': 'no room'} | came, figures)
   page = tmp_path / 'page.md'

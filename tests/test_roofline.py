@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The work of compiled programs, counted from their text, and the time that it should take."""
 
+import importlib
 import json
 import math
 import re
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from alphafold_jax import errors
 from alphafold_jax.elsewhere import counting, lowering, reading, report, roofline, targets
 
 TOY = Path(__file__).parent / 'data' / 'elsewhere'
@@ -400,10 +402,13 @@ def test_links_and_rates_of_float32_are_those_published():
   assert math.isinf(targets.Machine('x', 'x', 'cpu', 1, 1, 1.0, 1.0, 'none', {}).link)
 
 
-def test_weak_scaling_counts_what_a_step_asks_for(monkeypatch):
+@pytest.fixture
+def weak_scaling(monkeypatch):
   monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / 'benchmarks'))
-  import weak_scaling
+  return importlib.import_module('weak_scaling')
 
+
+def test_weak_scaling_counts_what_a_step_asks_for(weak_scaling):
   mesh = jax.sharding.Mesh(jax.devices()[:1], ('model',))
 
   def step(x, w):  # [8, 16], [16, 16]
@@ -416,7 +421,26 @@ def test_weak_scaling_counts_what_a_step_asks_for(monkeypatch):
   specs = (jax.sharding.PartitionSpec(),) * 2
   mapped = jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=specs[0], check_vma=False)
   jaxpr = jax.jit(mapped).trace(jnp.ones((8, 16)), jnp.ones((16, 16))).jaxpr
-  found = weak_scaling.count(jaxpr, {'model': 4})
+  found = weak_scaling.count(jaxpr, {'model': 4}, num_params=0)
   assert found.flops == {'float32': (5 + 1) * 2 * 8 * 16 * 16}
   size = 8 * 16 * 4  # of what is summed, and of a part that is gathered, here by one device
   assert found.received == {('all-reduce', 'model'): 5 * 2 * size * 3 // 4, ('all-gather', 'model'): 5 * size * 3 // 4}
+
+
+def test_weak_scaling_counts_gradients_over_all_axes_and_refuses_what_it_does_not_count(weak_scaling):
+  mesh = jax.sharding.Mesh([jax.devices()[:1]], ('data', 'model'))
+
+  def traced(step):
+    spec = jax.sharding.PartitionSpec()
+    mapped = jax.shard_map(step, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    return jax.jit(mapped).trace(jnp.ones(100)).jaxpr
+
+  def step(gradient):  # [100], of as many parameters
+    gradient, loss = jax.lax.psum((jax.lax.psum(gradient, 'model'), gradient.sum()), 'data')
+    return gradient + loss + jax.lax.axis_index('data')
+
+  found = weak_scaling.count(traced(step), {'data': 4, 'model': 2}, num_params=100)
+  assert found.of_gradients == 2 * 400 * 3 // 4 + 2 * 400 * 1 // 2
+  assert sum(found.received.values()) == found.of_gradients + 2 * 4 * 3 // 4
+  with pytest.raises(errors.InputError, match='pbroadcast over .*model.*: not counted'):
+    weak_scaling.count(traced(lambda x: jax.lax.pbroadcast(x, ('model',), 0)), {'data': 4, 'model': 2}, 100)
