@@ -31,6 +31,7 @@ SOLD = {  # GiB, by the names of machines or the pages of their makers
     ('v5e:2x2', 'tpu', 4, 'v5e:2x2'),
     ('v5e:16x16', 'tpu', 256, 'v5e:16x16'),
     ('V4:2x2x4', 'tpu', 16, 'v4:2x2x4'),
+    ('v5p:16x16x24', 'tpu', 6144, 'v5p:16x16x24'),
     ('h200', 'cuda', 1, '1x1x1'),
     ('a100-80:8', 'cuda', 8, '1x8x1'),
   ],
@@ -52,6 +53,11 @@ def test_a_target_is_a_topology_of_tpus_or_gpus_of_one_host(text, platform, num_
     ('v4:2x2', 'give v4:AxBxC, such as v4:2x2x1'),
     ('v5e:0x2', "has the size '0x2'"),
     ('h200:many', 'no number of GPUs'),
+    ('h200:17', 'no host has so many; give at most 16'),
+    ('v5e:3x5', 'there is no such slice; there are 1x1, 2x2, 2x4, .*, 16x16'),
+    ('v6e:16x32', 'there is no such slice'),
+    ('v4:3x2x1', 'no such slice; sides are 1, 2 or multiples of 4'),
+    ('v5p:16x16x28', 'chips at most 6,144'),
   ],
 )
 def test_a_wrong_target_is_refused_with_what_may_have_been_meant(text, message):

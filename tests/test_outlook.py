@@ -92,6 +92,19 @@ def test_devices_share_an_example_where_they_are_more_than_the_batch(name, num_d
   assert outlook.recipe(name, num_devices, 16 * GIB).model_devices == shared
 
 
+@pytest.mark.parametrize('name, num_devices, batch', [('train_initial', 15, 135), ('train_mini', 256, 256)])
+def test_a_batch_that_does_not_divide_is_named_with_one_that_does(name, num_devices, batch):
+  found = outlook.recipe(name, num_devices, 16 * GIB)
+  said = found.line(16 * GIB)
+  assert f'its batch of {found.batch_size} does not divide among {num_devices} devices' in said
+  assert said.endswith(f'give --config step.batch_size={batch}')
+
+
+def test_no_recipe_is_named_where_none_divides():
+  shown = outlook.describe(targets.parse('h200:13'))
+  assert shown.count('does not divide among 13 devices') == 4 and '--experiment' not in shown
+
+
 def test_the_command_that_is_named_is_of_a_step_that_its_devices_can_share():
   last = outlook.describe(targets.parse('v5e:16x16')).splitlines()[-1]
   assert last.endswith('--for v5e:16x16 --experiment train_initial --config run.model_devices=2')
@@ -114,8 +127,8 @@ def test_doctor_says_what_a_machine_will_take(capsys):
   shown = capsys.readouterr().out
   assert shown.startswith('v5e:4x4: 16 x v5e, 16.0 GiB') and 'estimated: neither compiled nor measured' in shown
   lengths = [int(found.replace(',', '')) for found in re.findall(r'about +([\d,]+) residues on', shown)]
-  assert len(lengths) == 3 and lengths == sorted(lengths)
-  assert '16 devices that share it (--devices 16), but predict shares among those of one host' in shown
+  assert len(lengths) == 2 and lengths == sorted(lengths)  # no more devices than a host has share a protein
+  assert '4 devices of a host that share it (--devices 4), not checked by their compiler' in shown
   assert re.search(r'train_initial +crops of 256, at least 3\.\d GiB: may fit; a crop above \d+ does not', shown)
   assert 'alphafold-jax compile --for v5e:4x4 --experiment train_initial' in shown
 

@@ -37,6 +37,8 @@ class RecipeOutlook:
 
   name: str
   crop: int  # residues
+  batch_size: int
+  num_devices: int  # of the machine
   model_devices: int | None  # that share an example; None: the machine has more devices than batch and crop divide into
   least: int  # bytes of each device
   largest: int | None  # residues; the least of a larger crop does not fit. None: blocks keep more, so it says nothing
@@ -44,7 +46,11 @@ class RecipeOutlook:
   def line(self, available: int) -> str:
     """For people."""
     if self.model_devices is None:
-      return f'{self.name:<15} crops of {self.crop}: its batch does not divide among so many devices'
+      divides = -(-self.batch_size // self.num_devices) * self.num_devices
+      return (
+        f'{self.name:<15} crops of {self.crop}: its batch of {self.batch_size} does not divide among '
+        f'{number(self.num_devices, "device")}, however many share an example: give --config step.batch_size={divides}'
+      )
     sharing = f', {self.model_devices} devices an example' if self.model_devices > 1 else ''
     verdict = 'may fit' if self.least <= available else 'DOES NOT FIT'
     most = f'; a crop above {self.largest:,} does not' if self.largest else ''
@@ -55,7 +61,7 @@ def describe(target: Machine) -> str:
   """What fits a machine, for people."""
   available, of_training = target.available(), target.available(SHARE_OF_TRAINING)
   recipes = [recipe(name, target.num_devices, of_training) for name in choices.EXPERIMENTS]
-  sharing = recipes[0].model_devices or 1
+  first = next((one for one in recipes if one.model_devices), None)
   lines = [
     str(target),
     'estimated: neither compiled nor measured',
@@ -69,10 +75,14 @@ def describe(target: Machine) -> str:
     '',
     'What comes on top of the least is not estimated. The compiler knows, and needs no device:',
     f'  {_COMPILE} {target.name} --num-res 2048',
-    f'  {_COMPILE} {target.name} --experiment {recipes[0].name}'
-    + (f' --config run.model_devices={sharing}' if sharing > 1 else ''),
+    *([f'  {_COMPILE} {target.name} --experiment {first.name}{_sharing(first)}'] if first else []),
   ]
   return '\n'.join(lines)
+
+
+def _sharing(recipe: RecipeOutlook) -> str:
+  shared = recipe.model_devices or 1
+  return f' --config run.model_devices={shared}' if shared > 1 else ''
 
 
 def longest_protein(target: Machine, num_devices: int = 1) -> int:
@@ -103,7 +113,15 @@ def recipe(name: str, num_devices: int, available: int) -> RecipeOutlook:
   while least_of_step(config, largest + _STEP, shared or 1) <= available:
     largest += _STEP
   least = least_of_step(config, crop, shared or 1)
-  return RecipeOutlook(name, crop, shared, least, largest if config.model.evoformer.remat else None)
+  return RecipeOutlook(
+    name=name,
+    crop=crop,
+    batch_size=config.step.batch_size,
+    num_devices=num_devices,
+    model_devices=shared,
+    least=least,
+    largest=largest if config.model.evoformer.remat else None,
+  )
 
 
 def least_of_step(config: config_dict.ConfigDict, crop: int, model_devices: int = 1) -> int:
@@ -124,11 +142,11 @@ def least_of_step(config: config_dict.ConfigDict, crop: int, model_devices: int 
 
 
 def _shares(target: Machine) -> list[tuple[int, str]]:
-  """How many devices may share a protein, and their description."""
-  of_host, found = devices_of_host(target), []
-  for count in dict.fromkeys((1, of_host, target.num_devices)):
-    where = 'one device' if count == 1 else f'{number(count, "device")} that share it (--devices {count})'
-    found.append((count, where if count <= of_host else f'{where}, but predict shares among those of one host'))
+  """How many devices may share a protein, which `predict` lets those of one host do, and their description."""
+  found, of_host = [(1, 'one device')], devices_of_host(target)
+  if of_host > 1:
+    unchecked = '' if target.platform == CUDA else ', not checked by their compiler'
+    found.append((of_host, f'{of_host} devices of a host that share it (--devices {of_host}){unchecked}'))
   return found
 
 

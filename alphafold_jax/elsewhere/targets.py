@@ -124,6 +124,9 @@ CAPABILITIES: dict[tuple[int, int], Capability] = {
   (9, 0): Capability(233_472, 232_448, 2048, 128),
   (10, 0): Capability(233_472, 232_448, 2048, 128),
 }
+_SLICES = ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16')  # of two sides; docs.cloud.google.com, as above
+_MOST_CHIPS = 6144  # of slices with three sides, the largest of a v5p: 16x16x24
+_MOST_GPUS = 16  # of a host
 _CUDNN = (9, 8)  # the version that the compiler is told of: fused attention needs 9
 
 
@@ -179,9 +182,14 @@ def _tpu(kind: str, size: str) -> Machine:
     form, example = 'x'.join('ABC'[: chip.num_sides]), 'x'.join('221'[: chip.num_sides])
     given = f'has the size {size!r}' if size else 'has no size'
     raise InputError(f'{kind}: its topology {given}; give {kind}:{form}, such as {kind}:{example}')
-  sides, num_devices = [int(side) for side in size.split('x')], 1
-  for side in sides:
-    num_devices *= side
+  sides = [int(side) for side in size.split('x')]
+  num_devices = math.prod(sides)
+  if chip.num_sides == 2 and size not in _SLICES:
+    raise InputError(f'{kind}:{size}: there is no such slice; there are {", ".join(_SLICES)}')
+  if num_devices > _MOST_CHIPS or any(side % 4 and side > 2 for side in sides):
+    raise InputError(
+      f'{kind}:{size}: there is no such slice; sides are 1, 2 or multiples of 4, and chips at most {_MOST_CHIPS:,}'
+    )
   name = f'{kind}:{size}'
   options: dict[str, Any] = {'topology_name': name}
   if min(sides[:2]) == 1:  # less than the four chips that a host has otherwise
@@ -199,6 +207,8 @@ def _gpus(kind: str, size: str) -> Machine:
   if not re.fullmatch(r'([1-9]\d{0,2})?', size):
     raise InputError(f'{kind}:{size}: {size!r} is no number of GPUs; give {kind}, or {kind}:8 for eight in one host')
   num_devices = int(size or 1)
+  if num_devices > _MOST_GPUS:
+    raise InputError(f'{kind}:{size}: no host has so many; give at most {_MOST_GPUS}')
   name = f'{kind}:{num_devices}' if num_devices > 1 else kind
   options = {'topology_name': kind, 'topology': f'1x{num_devices}x1', 'target_config': gpu_config(gpu)}
   exact = 2 * gpu.cores * CAPABILITIES[gpu.capability].float_units * gpu.clock * 1e9
