@@ -272,6 +272,31 @@ def test_a_compiler_that_is_not_installed_is_named_with_its_extra(monkeypatch):
     compilers.devices_of(targets.parse('h200'), 1)
 
 
+@pytest.mark.parametrize(
+  'name, said, becomes, message',
+  [
+    ('v4:2x2x1', 'Topology layout "v4:2x2x1" is not divisible', errors.InputError, 'does not know this machine'),
+    (
+      'v4:2x2x1',
+      'no such attribute',
+      errors.ResourceError,
+      r'does not start \(no such attribute\); .* one version: .*jax',
+    ),
+    ('h200', 'topology of another version', errors.ResourceError, 'does not start'),
+  ],
+)
+def test_a_compiler_that_does_not_start_is_no_fault_of_the_target(name, said, becomes, message, monkeypatch):
+  from jax.experimental import topologies
+
+  def refuse(**_):
+    raise RuntimeError(said)
+
+  monkeypatch.setattr(compilers.importlib.util, 'find_spec', lambda name: True)
+  monkeypatch.setattr(topologies, 'get_topology_desc', refuse)
+  with pytest.raises(becomes, match=message):
+    compilers.devices_of(targets.parse(name), 1)
+
+
 def test_the_environment_is_not_set_once_jax_runs(monkeypatch):
   monkeypatch.setattr(machine, 'jax_has_begun', lambda: True)
   before = dict(os.environ)

@@ -67,7 +67,7 @@ def devices_of(target: Machine, num_devices: int) -> list:
 
   Raises:
     InputError: the machine has fewer, or its compiler does not know it.
-    ResourceError: its compiler is not installed.
+    ResourceError: its compiler is not installed, or does not start.
   """
   if num_devices > target.num_devices:
     larger = f'{target.kind}:{num_devices}' if target.platform == CUDA else 'a larger topology'
@@ -85,9 +85,15 @@ def devices_of(target: Machine, num_devices: int) -> list:
     try:
       found = topologies.get_topology_desc(platform=target.platform, **target.options).devices
     except Exception as error:  # whatever a plugin leads to
-      raise InputError(
-        f'{target.name}: its compiler does not know this machine ({in_short(error)}); sides of a topology are mostly '
-        'powers of two, such as v5e:4x4 or v4:2x2x4'
+      if target.platform == TPU and 'topology' in str(error).lower():
+        raise InputError(
+          f'{target.name}: its compiler does not know this machine ({in_short(error)}); sides of a topology are mostly '
+          'powers of two, such as v5e:4x4 or v4:2x2x4'
+        ) from error
+      installed_here = ', '.join(map(' '.join, versions(target.platform).items()))
+      raise ResourceError(
+        f'{target.name}: its compiler does not start ({in_short(error)}); jax, jaxlib and its plugin must be of one '
+        f'version: {installed_here}'
       ) from error
   return list(found)[:num_devices]
 
