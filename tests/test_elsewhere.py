@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs for machines that are not here: their names and facts, and what a compiled program says of itself."""
 
+import argparse
 import json
 import os
 import re
@@ -318,6 +319,20 @@ def test_the_environment_is_not_set_once_jax_runs(monkeypatch):
 def test_a_wrong_command_is_refused_by_its_flag(words, message, capsys):
   assert cli.main(['compile', *words]) == 2
   assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('experiment, path', [(None, ''), ('train_mini', 'model.')])
+def test_the_flag_for_kernels_goes_before_their_setting(experiment, path, monkeypatch):
+  from alphafold_jax.cli import compile as command
+
+  models, changes = [], [(f'{path}kernels.implementation', 'xla'), (f'{path}dtype', 'float32')]
+  monkeypatch.setattr(lowering, 'prediction', lambda target, config, *_: models.append(config))
+  monkeypatch.setattr(lowering, 'training', lambda target, config: models.append(config.model))
+  given = argparse.Namespace(
+    experiment=experiment, kernels='pallas', config=changes, model='mini', num_res=None, devices=None
+  )
+  command._work(targets.parse('h200'), given)
+  assert (models[0].kernels.implementation, models[0].dtype) == ('pallas', 'float32')
 
 
 # ------------------------------------------------------------------------------------------ really compiled

@@ -46,16 +46,16 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _work(target: Any, given: argparse.Namespace) -> Any:
-  """What is to be compiled, lowered."""
+  """What is to be compiled, lowered; --kernels goes before --config, as of predict."""
   from alphafold_jax import config, experiments
   from alphafold_jax.elsewhere import lowering
 
   changes = dict(given.config)
+  if given.kernels:
+    changes['model.kernels.implementation' if given.experiment else 'kernels.implementation'] = given.kernels
   if given.experiment:
-    changes |= {'model.kernels.implementation': given.kernels} if given.kernels else {}
     return lowering.training(target, config.changed(experiments.experiment_config(given.experiment), changes))
-  changes = {'dtype': 'bfloat16'} | ({'kernels.implementation': given.kernels} if given.kernels else {}) | changes
-  chosen = config.changed(config.model_config(given.model or _MODEL), changes)
+  chosen = config.changed(config.model_config(given.model or _MODEL), {'dtype': 'bfloat16'} | changes)
   return lowering.prediction(target, chosen, given.num_res or _NUM_RES, given.devices or 1)
 
 
