@@ -33,6 +33,7 @@ PAGE = ROOT / 'docs' / 'elsewhere.md'
 SINGLE, COMPLEX = 'model_5_ptm', 'model_1_multimer_v3'
 _PAIRS = ('run.model_devices=2',)  # share an example, where devices are more than the batch has
 _LIMIT = 1800  # seconds
+_FIRST = 256 * 2**20  # bytes of a slice at the head of the ladder of accelerators
 _SAID = 400  # characters of a failure that are kept, its last
 
 
@@ -184,37 +185,30 @@ def planned(figure: Mapping[str, Any]) -> int:
 
 
 def passes_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
-  """Passes that were compiled, in the order of the cells."""
-  columns = ['target', 'model', 'residues', 'devices', 'kernels', 'slices, MiB', 'planned, GiB', 'reserved, GiB']
-  columns += ['planned too much', 'there is, GiB', 'fits', 'received, GiB', 'expected, s', 'compiled in, s']
+  """Passes that were compiled, by target and length."""
+  columns = ['target', 'model', 'residues', 'devices', 'kernels', 'reserved, GiB', 'planned, GiB', 'expected, s']
   rows = []
-  for figure in figures.values():
-    cell, said = figure['cell'], figure['said']
-    size, reserved = planned(figure), said['reserved_bytes']
-    received = sum(one['bytes'] for one in (said['collectives'] or {}).values())
+  for figure in sorted(figures.values(), key=lambda one: (one['cell']['target'], one['cell']['num_res'])):
+    cell, said, size = figure['cell'], figure['said'], planned(figure)
+    slices = f', {said["chunk_bytes"] // 2**20} MiB' if said['chunk_bytes'] != _FIRST else ''
     rows.append([
-      cell['target'], cell['work'], f'{cell["num_res"]:,}', cell['devices'], cell['kernels'],
-      said['chunk_bytes'] // 2**20, _gib(size), _gib(reserved), f'{size / reserved - 1:+.1%}',
-      _gib(said['available_bytes']), 'yes' if said['fits'] else '**no**', _gib(received) if received else '',
-      _expected(said), f'{said["compile_seconds"]:.0f}',
+      cell['target'], cell['work'], f'{cell["num_res"]:,}', cell['devices'], cell['kernels'] + slices,
+      _reserved(figure), f'{_gib(size)} ({size / said["reserved_bytes"] - 1:+.1%})', _expected(said),
     ])  # fmt: skip
   return _table(columns, rows)
 
 
 def steps_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
-  """Steps of training that were compiled."""
-  columns = ['target', 'step', 'reserved, GiB', 'arguments', 'temporaries', 'there is, GiB', 'fits']
-  columns += ['received, GiB', 'expected, s', 'compiled in, s']
+  """Steps of training that were compiled, by target."""
+  columns = ['target', 'step', 'reserved, GiB', 'received, GiB', 'expected, s']
   rows = []
-  for figure in figures.values():
-    said, parts = figure['said'], figure['said']['parts'] or {}
+  for figure in sorted(figures.values(), key=lambda one: one['cell']['target']):
+    said = figure['said']
     received = sum(one['bytes'] for one in (said['collectives'] or {}).values())
-    of_parts = [_gib(parts[name]) if parts else '' for name in ('arguments', 'temporaries')]
+    least = 'at least ' * said['collectives_are_at_least']
     rows.append([
-      figure['cell']['target'], said['what'].removeprefix('a step of '), _gib(said['reserved_bytes']), *of_parts,
-      _gib(said['available_bytes']), 'yes' if said['fits'] else '**no**',
-      f'{"at least " * said["collectives_are_at_least"]}{_gib(received)}' if received else '',
-      _expected(said), f'{said["compile_seconds"]:.0f}',
+      figure['cell']['target'], said['what'].removeprefix('a step of '), _reserved(figure),
+      f'{least}{_gib(received)}' if received else '–', _expected(said),
     ])  # fmt: skip
   return _table(columns, rows)
 
@@ -225,21 +219,32 @@ def write_tables(page: Path = PAGE) -> None:
 
 
 def _tables(recorded: Mapping[str, Mapping[str, Any]]) -> str:
-  known = {cell.name: recorded[cell.name] for cell in cells() if cell.name in recorded}
+  asked = cells()
+  known = {cell.name: recorded[cell.name] for cell in asked if cell.name in recorded}
   done = {name: figure for name, figure in known.items() if 'said' in figure}
   passes = {name: figure for name, figure in done.items() if figure['said']['kind'] == 'pass'}
   steps = {name: figure for name, figure in done.items() if name not in passes}
   failed = [f'- `{name}`: {figure["failure"]}' for name, figure in known.items() if name not in done]
-  text = [_conditions(done)]
+  text = [_conditions(done)] if done else []
   text += ['', passes_table(passes)] if passes else []
   text += ['', steps_table(steps)] if steps else []
   text += ['', 'Not compiled:', '', *failed] if failed else []
-  return '\n'.join(text)
+  return '\n'.join([*text, '', f'Not tried yet: {len(asked) - len(known)} of {len(asked)} cells (`--list`).'])
+
+
+def _reserved(figure: Mapping[str, Any]) -> str:
+  """'2.33 of 16.00', in GiB."""
+  said = figure['said']
+  sizes = f'{_gib(said["reserved_bytes"])} of {_gib(said["available_bytes"])}'
+  return f'{"" if said["fits"] else "**no**: "}{sizes}{" ¹" if figure.get("flags") else ""}'
 
 
 def _expected(said: Mapping[str, Any]) -> str:
   """The range of a run, not measured; figures that are older than it have none."""
-  return ' to '.join(f'{float(f"{seconds:.2g}"):g}' for seconds in said.get('expected_seconds') or ())
+  if not said.get('expected_seconds'):
+    return '–'
+  is_least = said['assumptions']['loops_of_unknown_length_run_once']
+  return ' to '.join(f'{float(f"{seconds:.2g}"):,g}' for seconds in said['expected_seconds']) + ' ²' * is_least
 
 
 def _table(columns: list[str], rows: list[list[Any]]) -> str:
@@ -248,17 +253,22 @@ def _table(columns: list[str], rows: list[list[Any]]) -> str:
 
 
 def _conditions(figures: Mapping[str, Mapping[str, Any]]) -> str:
-  """Versions and dates of all figures; more than one of a kind are all named."""
+  """Versions and dates of all figures, those of a kind that differ all named; and what the signs in the tables mean."""
   versions: dict[str, set[str]] = {}
   for figure in figures.values():
     for name, version in figure['said']['versions'].items():
       versions.setdefault(name, set()).add(version)
   named = ', '.join(f'{name} {" and ".join(sorted(found))}' for name, found in sorted(versions.items()))
   dates = sorted({figure['date'] for figure in figures.values()})
+  flags = ' or '.join(sorted({f'`{figure["flags"]}`' for figure in figures.values() if 'flags' in figure}))
   return (
     f'Compiled, not measured, by {named}, on {" to ".join(dict.fromkeys((dates[0], dates[-1])))}; written by '
-    '`python benchmarks/elsewhere.py --table`. Sizes are those of each device; *planned* is what the planner of this '
-    'version says; *expected* follows from published rates and is not measured (older figures have none).'
+    '`python benchmarks/elsewhere.py --table`. Sizes are those of each device: *reserved* of what JAX may have there, '
+    '**no** where it does not fit; *planned* by the planner of this version, and by how much that is too much. Slices '
+    'are of 256 MiB where *kernels* names no other. *Expected* follows from published rates and is not measured (–: '
+    'recorded before ranges were).'
+    + (f' ¹: with {flags}.' if flags else '')
+    + ' ²: loops of unknown length, such as the passes of a training step, are counted once.'
   )
 
 

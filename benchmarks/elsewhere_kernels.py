@@ -3,7 +3,7 @@
 
   python benchmarks/elsewhere_kernels.py KERNELS.jsonl                       # all that is not in the file yet
   python benchmarks/elsewhere_kernels.py KERNELS.jsonl --for h200 v5e:2x2 --case triangles
-  python benchmarks/elsewhere_kernels.py KERNELS.jsonl --table [--write]     # docs/elsewhere.md
+  python benchmarks/elsewhere_kernels.py KERNELS.jsonl --table [--write]     # docs/elsewhere_kernels.md
 
 Each result is a line of the file as soon as it is there: of GPUs registers, spilled bytes and shared memory of every
 kernel, by NVIDIA's assembler `ptxas` on the program that XLA wrote; of TPUs their fast memory (VMEM); of both the
@@ -220,7 +220,7 @@ def main() -> None:
   parser.add_argument('--for', dest='targets', nargs='+', default=TARGETS, metavar='TARGET', help='default: all')
   parser.add_argument('--case', dest='cases', nargs='+', default=list(CASES), choices=CASES, metavar='CASE')
   parser.add_argument('--table', action='store_true', help='print the table, compile nothing')
-  parser.add_argument('--write', action='store_true', help='with --table: into docs/elsewhere.md')
+  parser.add_argument('--write', action='store_true', help='with --table: into docs/elsewhere_kernels.md')
   parser.add_argument(_CHILD, nargs=2, help=argparse.SUPPRESS)
   given = parser.parse_args()
   if given.child:
@@ -229,7 +229,7 @@ def main() -> None:
     text = table.text(given.file, facts(), f'python benchmarks/elsewhere_kernels.py {given.file.name}')
     print(text)
     if given.write:
-      turns.write_section('elsewhere_kernels', text, turns.ROOT / 'docs' / 'elsewhere.md')
+      turns.write_section('elsewhere_kernels', text, turns.ROOT / 'docs' / 'elsewhere_kernels.md')
   else:
     for target, pairs in missing(given.file, given.targets, given.cases):
       compile_all(given.file, target, pairs)

@@ -17,7 +17,7 @@ passed grows with B * (Q + S) and, for the bias, with Q * S.
 
 Proven on CPUs by tests: values and gradients against the reference in Pallas' interpret mode, and that each kernel
 lowers to Triton (CUDA, ROCm) and to Mosaic (TPU). Compiled for GPUs and TPUs by `benchmarks/elsewhere_kernels.py`, with
-registers and fast memory in docs/elsewhere.md. Not yet run on any device: the blocks below are reasoned, not timed.
+registers and fast memory in docs/elsewhere_kernels.md. Not yet run on any device: the blocks are reasoned, not timed.
 """
 
 import dataclasses

@@ -10,7 +10,7 @@ again in slices, as many positions at a time as the memory budget of `seam` allo
 
 Proven on CPUs by tests: values and gradients against the reference in Pallas' interpret mode, and that the kernel
 lowers to Triton (CUDA, ROCm) and to Mosaic (TPU). Compiled for GPUs and TPUs by `benchmarks/elsewhere_kernels.py`, with
-registers and fast memory in docs/elsewhere.md. Not yet run on any device: the blocks are reasoned, not timed.
+registers and fast memory in docs/elsewhere_kernels.md. Not yet run on any device: the blocks are reasoned, not timed.
 """
 
 import dataclasses
