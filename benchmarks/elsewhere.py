@@ -16,12 +16,13 @@ first. Planned bytes in the tables are what the planner says today.
 import argparse
 import dataclasses
 import datetime
+import fcntl
 import fnmatch
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,15 @@ def read(path: Path | None = None) -> dict[str, dict[str, Any]]:
 def record(name: str, figure: Mapping[str, Any], path: Path | None = None) -> None:
   """Adds a figure, or puts it in the place of an older one; what other processes recorded meanwhile stays."""
   path = path or FIGURES
-  text = json.dumps(read(path) | {name: figure}, indent=1, sort_keys=True, ensure_ascii=False)
-  beside = path.with_suffix(f'.{os.getpid()}')
-  beside.write_text(text + '\n', encoding='utf-8')
-  beside.replace(path)
+  folder = os.open(path.parent, os.O_RDONLY)
+  try:
+    fcntl.flock(folder, fcntl.LOCK_EX)  # until it is closed: no other process reads what this one is about to replace
+    text = json.dumps(read(path) | {name: figure}, indent=1, sort_keys=True, ensure_ascii=False)
+    beside = path.with_suffix(f'.{os.getpid()}')
+    beside.write_text(text + '\n', encoding='utf-8')
+    beside.replace(path)
+  finally:
+    os.close(folder)
 
 
 def figure_of(cell: Cell, python: str, limit: float) -> dict[str, Any]:
@@ -272,7 +278,7 @@ def _conditions(figures: Mapping[str, Mapping[str, Any]]) -> str:
   )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--only', action='append', metavar='PATTERN', help="cells of such names, as 'v5e*train*'")
   parser.add_argument('--list', action='store_true', help='show the cells, and compile nothing')
@@ -287,8 +293,10 @@ def main() -> None:
     metavar='PLATFORM=FILE',
     help='interpreter with the compiler of tpu or cuda',
   )
-  given = parser.parse_args()
+  given = parser.parse_args(arguments)
   chosen = [cell for cell in cells() if not given.only or any(fnmatch.fnmatch(cell.name, one) for one in given.only)]
+  if not chosen:
+    parser.error(f'--only {" ".join(given.only)}: no cell has such a name; --list shows all')
   if given.list:
     known = read(given.figures)
     for cell in chosen:

@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -109,6 +110,32 @@ def test_a_figure_takes_its_place_beside_those_of_other_processes(figures):
   elsewhere.record('a', {'failure': 'one'}, figures)
   elsewhere.record('b', {'failure': 'another'}, figures)
   assert list(elsewhere.read(figures).items()) == [('a', {'failure': 'one'}), ('b', {'failure': 'another'})]
+
+
+def test_figures_of_processes_that_record_at_once_are_all_kept(tmp_path):
+  path = tmp_path / 'figures.json'
+  code = (
+    'import sys; from pathlib import Path; import elsewhere\n'
+    "for place in range(20): elsewhere.record(f'{sys.argv[1]} {place}', {}, Path(sys.argv[2]))"
+  )
+  folder = Path(elsewhere.__file__).parent
+  processes = [subprocess.Popen([sys.executable, '-c', code, name, path], cwd=folder) for name in 'abc']
+  assert [process.wait(60) for process in processes] == [0, 0, 0]
+  assert len(elsewhere.read(path)) == 3 * 20
+
+
+def test_a_pattern_that_no_cell_has_is_refused(capsys):
+  with pytest.raises(SystemExit) as left:
+    elsewhere.main(['--only', 'h2000*', '--list'])
+  assert left.value.code == 2 and '--only h2000*: no cell has such a name' in capsys.readouterr().err
+
+
+def test_of_failures_only_their_reasons_are_told(figures, tmp_path):
+  name = elsewhere.cells()[0].name
+  elsewhere.record(name, {'cell': {}, 'date': '2026-11-30', 'failure': 'no room'}, figures)
+  elsewhere.write_tables(tmp_path / 'page.md')
+  text = (tmp_path / 'page.md').read_text()
+  assert f'- `{name}`: no room' in text and 'Not tried yet: ' in text
 
 
 def test_the_page_has_what_was_compiled_and_what_was_not(tmp_path, figures, monkeypatch):
