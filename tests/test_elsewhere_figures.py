@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
 
 import elsewhere  # noqa: E402
+
+from alphafold_jax.elsewhere import compilers, counting, lowering, reading, report, roofline, targets  # noqa: E402
 
 FIGURES = {
   (path.stem, name): figure
@@ -43,6 +46,63 @@ def test_figures_are_of_this_table_and_name_their_versions():
     assert said['target'] == names[name].target and said['note'] == 'compiled, not measured'
     assert {'alphafold_jax', 'jax', 'jaxlib'} < set(said['versions']) and figure['date'] > '2026'
     assert said['parts'] is None or said['parts']['aliased'] > 0  # what recycles takes the place of what it was
+
+
+# ------------------------------------------------------------------------------------------ the page
+
+
+def rendered(said):
+  """What `compile` printed of a recorded figure."""
+  work = lowering.Lowering(
+    said['kind'],
+    said['what'],
+    None,
+    said['devices'],
+    said['chunk_bytes'],
+    said['available_bytes'],
+    said['planned_bytes'],
+  )
+  exchanges = {kind: reading.Exchange(**one) for kind, one in said['collectives'].items()}
+  program = reading.ProgramContents(said['kernels'], exchanges, said['collectives_are_at_least'])
+  expectation = None
+  if said.get('expected_seconds'):
+    assumed, launches = said['assumptions'], said['launches']
+    step = counting.ProgramStep('all', 'fusion', '', '', launches, said['traffic_bytes'])
+    counts = counting.WorkCount(
+      said['flops'], said['kernels_without_count'], (step,), assumed['loops_of_unknown_length_run_once']
+    )
+    low, high = said['parts_of_low_end'], said['parts_of_high_end']
+    expectation = roofline.Expectation(low, high, counts, assumed['share_of_links'])
+  memory, versions = reading.Memory(**said['parts']), said['versions']
+  return str(
+    report.CompileReport(
+      target=targets.parse(said['target']),
+      work=work,
+      compile_seconds=said['compile_seconds'],
+      available=said['available_bytes'],
+      reserved=said['reserved_bytes'],
+      memory=memory,
+      program=program,
+      expectation=expectation,
+      versions={name: versions[name] for name in compilers._DISTRIBUTIONS if name in versions},
+    )
+  )
+
+
+def test_the_page_shows_what_is_recorded():
+  """Outputs for people and the JSON, whose lines are broken, are found by what they say was compiled."""
+  page = (elsewhere.ROOT / 'docs' / 'elsewhere.md').read_text(encoding='utf-8')
+  known = {(figure['said']['target'], figure['said']['what']): figure['said'] for figure in FIGURES.values()}
+  outputs = r'^\$ alphafold-jax compile [^\n]*\n(([\w:-]+): [^\n]*\n([^\n]*)\n.*?)\n(?=\n\$|```)'
+  shown = [found for found in re.findall(outputs, page, re.M | re.S) if found[1:] in known]
+  for text, *names in shown:
+    assert text == rendered(known[tuple(names)]), f'put what is recorded of {" ".join(names)} into docs/elsewhere.md'
+  objects = [
+    json.loads(text.replace('\n', ' ')) for text in re.findall(r'^\{"target".*?\}\n(?=```)', page, re.M | re.S)
+  ]
+  for said in objects:
+    assert said | known[said['target'], said['what']] == said
+  assert len(shown) > 2 and objects
 
 
 # ------------------------------------------------------------------------------------------ the record
