@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every Pallas kernel of ours alone, compiled for machines that are not here: compiled, not measured.
 
-  python benchmarks/elsewhere_kernels.py KERNELS.jsonl                       # all that is not in the file yet
-  python benchmarks/elsewhere_kernels.py KERNELS.jsonl --for h200 v5e:2x2 --case triangles
-  python benchmarks/elsewhere_kernels.py KERNELS.jsonl --table [--write]     # docs/elsewhere_kernels.md
+  python benchmarks/elsewhere_kernels.py                                 # all that is not recorded yet
+  python benchmarks/elsewhere_kernels.py FILE --for h200 v5e:2x2 --case triangles
+  python benchmarks/elsewhere_kernels.py --table [--write]               # docs/elsewhere_kernels.md
 
-Each result is a line of the file as soon as it is there: of GPUs registers, spilled bytes and shared memory of every
-kernel, by NVIDIA's assembler `ptxas` on the program that XLA wrote; of TPUs their fast memory (VMEM); of both the
-temporaries around the kernels. Machines whose compiler is not installed are left out, and named. What a compiler does
-not survive is said in its line, and the next is compiled. The extra `elsewhere` has the compiler of TPUs, `cuda12` or
-`cuda13` that of GPUs.
+Each result is a line of tests/data/elsewhere/kernels.jsonl, or of another file, as soon as it is there: of GPUs
+registers, spilled bytes and shared memory of every kernel, by NVIDIA's assembler `ptxas` on the program that XLA wrote;
+of TPUs their fast memory (VMEM); of both the temporaries around the kernels. Machines whose compiler is not installed
+are left out, and named. What a compiler does not survive is said in its line, and the next is compiled. The extra
+`elsewhere` has the compiler of TPUs, `cuda12` or `cuda13` that of GPUs.
 """
 
 import argparse
+import datetime
 import json
 import os
 import shutil
@@ -31,6 +32,7 @@ import turns
 from alphafold_jax import errors
 from alphafold_jax.elsewhere import compilers, targets
 
+RECORDED = turns.ROOT / 'tests' / 'data' / 'elsewhere' / 'kernels.jsonl'
 TARGETS = ('v4:2x2x1', 'v5e:2x2', 'v6e:2x2', 't4', 'a100-40', 'l4', 'h200', 'b200')
 _CHILD = '--child'
 _DUMP = 'ALPHAFOLD_JAX_DUMP'  # folder of the child's programs
@@ -207,7 +209,8 @@ def facts() -> dict[str, table.CaseFacts]:
 
 
 def keep(path: Path, result: dict[str, Any]) -> None:
-  """Adds a result to the file."""
+  """Adds a result of today to the file."""
+  result = result | {'date': datetime.date.today().isoformat()}
   with path.open('a', encoding='utf-8') as file:
     file.write(json.dumps(result) + '\n')
   said = result.get('refused') or f'{result["compile_seconds"]} s'
@@ -216,7 +219,9 @@ def keep(path: Path, result: dict[str, Any]) -> None:
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('file', type=Path, help='of results, a JSON object a line')
+  parser.add_argument(
+    'file', type=Path, nargs='?', default=RECORDED, help='of results, a JSON object a line (default: %(default)s)'
+  )
   parser.add_argument('--for', dest='targets', nargs='+', default=TARGETS, metavar='TARGET', help='default: all')
   parser.add_argument('--case', dest='cases', nargs='+', default=list(CASES), choices=CASES, metavar='CASE')
   parser.add_argument('--table', action='store_true', help='print the table, compile nothing')
@@ -226,7 +231,9 @@ def main() -> None:
   if given.child:
     child(given.child[0], json.loads(given.child[1]))
   elif given.table:
-    text = table.text(given.file, facts(), f'python benchmarks/elsewhere_kernels.py {given.file.name}')
+    command = 'python benchmarks/elsewhere_kernels.py' + ('' if given.file == RECORDED else f' {given.file.name}')
+    num_programs = sum(len(ways(case)) for case in CASES) * len(TARGETS)
+    text = table.text(given.file, facts(), command, num_programs)
     print(text)
     if given.write:
       turns.write_section('elsewhere_kernels', text, turns.ROOT / 'docs' / 'elsewhere_kernels.md')

@@ -2,7 +2,6 @@
 """The results of `elsewhere_kernels.py` in Markdown, without JAX."""
 
 import collections
-import datetime
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,24 +34,24 @@ def read_results(path: Path) -> list[dict[str, Any]]:
   return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()] if path.exists() else []
 
 
-def text(path: Path, cases: Mapping[str, CaseFacts], command: str) -> str:
+def text(path: Path, cases: Mapping[str, CaseFacts], command: str, num_programs: int) -> str:
   """The page's section.
 
   Args:
     path: of the results.
     cases: by their names.
     command: that made them.
+    num_programs: of all cases on all machines, of which some may not have been tried.
   """
   results = [one for one in read_results(path) if one['case'] in cases]
   done = [one for one in results if 'refused' not in one]
   on_gpu = [one for one in done if _is_gpu(one)]
   on_tpu = [one for one in done if not _is_gpu(one)]
-  versions = dict(pair for one in results for pair in one['versions'].items())
   lines = [
-    f'Compiled, not measured: {", ".join(map(" ".join, versions.items()))}; {datetime.date.today().isoformat()}. '
-    f'Command: `{command}`',
+    f'Compiled, not measured: {_versions(results)}; {_dates(results)}. Command: `{command}`',
     '',
-    f'{len(done)} of {len(results)} programs were compiled. Backwards, transitions are computed by XLA.',
+    f'{len(done)} of {num_programs} programs compiled, {len(results) - len(done)} refused, '
+    f'{num_programs - len(results)} not tried. Backwards, transitions are computed by XLA.',
     *_refusals(results),
     '',
     'GPUs: registers of a thread / KiB of shared memory of a block, the most over all lengths.',
@@ -68,6 +67,21 @@ def text(path: Path, cases: Mapping[str, CaseFacts], command: str) -> str:
     *_temporaries(on_tpu, cases),
   ]
   return '\n'.join(lines)
+
+
+def _versions(results: Iterable[Result]) -> str:
+  """'jax 0.10.2 and 0.12.0, libtpu 0.0.42'."""
+  found: dict[str, set[str]] = {}
+  for one in results:
+    for name, version in one['versions'].items():
+      found.setdefault(name, set()).add(version)
+  return ', '.join(f'{name} {" and ".join(sorted(versions))}' for name, versions in found.items())
+
+
+def _dates(results: Iterable[Result]) -> str:
+  """The first and the last day on which something was compiled."""
+  days = sorted(one['date'] for one in results)
+  return ' to '.join(dict.fromkeys(days[:1] + days[-1:]))
 
 
 def _is_gpu(one: Result) -> bool:

@@ -62,7 +62,8 @@ def test_an_assembler_that_refuses_is_told_of(tmp_path, monkeypatch):
 
 
 def line(target, case, way, **facts):
-  return json.dumps({'target': target, 'case': case, 'way': way, 'versions': {'jax': '1'}} | facts) + '\n'
+  about = {'target': target, 'case': case, 'way': way, 'versions': {'jax': '1'}, 'date': '2026-11-30'}
+  return json.dumps(about | facts) + '\n'
 
 
 def test_what_is_in_the_file_is_not_compiled_again(tmp_path):
@@ -95,7 +96,7 @@ def test_a_compiler_that_ends_its_process_is_told_of_and_the_next_is_compiled(tm
     ('b', 'forward', False),
     ('b', 'gradient', True),
   ]
-  assert 'exit code -6' in found[1]['refused']
+  assert 'exit code -6' in found[1]['refused'] and all(one['date'] > '2026' for one in found)
 
 
 def test_the_table_has_the_most_of_every_kernel_and_what_was_refused(tmp_path):
@@ -106,7 +107,7 @@ def test_the_table_has_the_most_of_every_kernel_and_what_was_refused(tmp_path):
   path.write_text(
     line('h200', 'triangles', 'gradient', **facts(132, 0, 20992))
     + line('h200', 'MSA rows', 'gradient', **facts(127, 8, 1024))
-    + line('t4', 'triangles', 'gradient', refused='too old')
+    + line('t4', 'triangles', 'gradient', refused='too old', versions={'jax': '2'}, date='2026-12-02')
     + line(
       'v5e:2x2', 'triangles', 'forward', kernels={'forward': {'vmem': 2**19}}, array_bytes=2**27, temporary_bytes=2**21
     )
@@ -114,11 +115,20 @@ def test_the_table_has_the_most_of_every_kernel_and_what_was_refused(tmp_path):
       'v5e:2x2', 'triangles', 'gradient', kernels={'to_bias': {'vmem': 2**20}}, array_bytes=2**28, temporary_bytes=0
     )
   )
-  text = elsewhere_kernels_table.text(path, elsewhere_kernels.facts(), 'python x.py')
-  assert '4 of 5 programs' in text and 't4, 1 programs: too old' in text and 'Compiled, not measured: jax 1;' in text
+  text = elsewhere_kernels_table.text(path, elsewhere_kernels.facts(), 'python x.py', 8)
+  assert '4 of 8 programs compiled, 1 refused, 3 not tried' in text and 't4, 1 programs: too old' in text
+  assert 'Compiled, not measured: jax 1 and 2; 2026-11-30 to 2026-12-02. Command: `python x.py`' in text
   assert '| its gradient to keys and values | 32 | bfloat16 | 132 / 20, spills 8 bytes |' in text
   assert '| attention | 32 | bfloat16 | 0.50 |' in text
   assert '| triangles | 384 rows, 4 heads of 32, 384 positions, bfloat16 | 128 | 2 / 0 |' in text
+
+
+def test_what_is_recorded_is_of_these_cases_and_machines():
+  found = elsewhere_kernels_table.read_results(elsewhere_kernels.RECORDED)
+  programs = [(one['target'], one['case'], one['way']) for one in found]
+  assert len(programs) == len(set(programs)) > 200
+  for target, case, way in programs:
+    assert target in elsewhere_kernels.TARGETS and way in elsewhere_kernels.ways(case)
 
 
 # ------------------------------------------------------------------------------------------ really compiled
