@@ -56,6 +56,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_dtypes.py': '^(?!.*(small_programs|without_the_unit|whole_run))',
   'test_elsewhere.py': '^(?!.*(really|lowered))',
   'test_elsewhere_figures.py': '',
+  'test_elsewhere_reading.py': '^(?!.*really)',
   'test_environment.py': '^(?!.*forked)',
   'test_evaluation.py': '',
   'test_fape.py': '',

@@ -67,9 +67,9 @@ def rendered(said):
   expectation = None
   if said.get('expected_seconds'):
     assumed, launches = said['assumptions'], said['launches']
-    step = counting.ProgramStep('all', 'fusion', '', '', launches, said['traffic_bytes'])
+    all_of_it = counting.Launch('all', 'fusion', '', '', launches, said['traffic_bytes'])
     counts = counting.WorkCount(
-      said['flops'], said['kernels_without_count'], (step,), assumed['loops_of_unknown_length_run_once']
+      said['flops'], said['kernels_without_count'], (all_of_it,), assumed['loops_of_unknown_length_run_once']
     )
     low, high = said['parts_of_low_end'], said['parts_of_high_end']
     expectation = roofline.Expectation(low, high, counts, assumed['share_of_links'])

@@ -31,7 +31,7 @@ _NO_WORK = re.compile(r'custom_call_target="(?:AllocateBuffer|AssumeGatherIndice
 
 
 @dataclasses.dataclass(frozen=True)
-class ProgramStep:
+class Launch:
   """An instruction that reads and writes memory."""
 
   name: str
@@ -48,25 +48,25 @@ class WorkCount:
 
   flops: Mapping[str, int]  # of matrix products, by the dtype of their factors: 'bfloat16', 'float32', 'exact float32'
   unknown: Mapping[str, int]  # kernels whose products cannot be told, by name, and in how many places
-  steps: tuple[ProgramStep, ...]  # those of most traffic first
+  launched: tuple[Launch, ...]  # those of most traffic first
   is_least: bool  # whether some stand in loops of unknown length, which are counted once
 
   @property
   def traffic(self) -> int:
     """Bytes read from the device's memory and written to it."""
-    return sum(step.traffic for step in self.steps)
+    return sum(one.traffic for one in self.launched)
 
   @property
   def launches(self) -> int:
     """How many instructions run one after another."""
-    return sum(step.times for step in self.steps)
+    return sum(one.times for one in self.launched)
 
 
 def count(program: HloProgram) -> WorkCount:
   """Counts the work of a program that was taken apart."""
   flops: collections.Counter[str] = collections.Counter()
   unknown: collections.Counter[str] = collections.Counter()
-  steps = []
+  launched = []
   for name, instructions in program.computations.items():
     times = program.times.get(name, 0)
     if not times:
@@ -80,10 +80,10 @@ def count(program: HloProgram) -> WorkCount:
       if name in program.stepwise and one.operation not in _ONLY_NAMES and not _NO_WORK.search(one.rest):
         source = _SOURCE.search(one.rest)
         moved = times * _moved(one, inside, program.computations)
-        steps.append(ProgramStep(one.name, one.operation, source[1] if source else '', one.shape, times, moved))
-  steps.sort(key=lambda step: -step.traffic)
+        launched.append(Launch(one.name, one.operation, source[1] if source else '', one.shape, times, moved))
+  launched.sort(key=lambda one: -one.traffic)
   is_least = any(program.times.get(name) for name in program.unknown)
-  return WorkCount(dict(flops), dict(unknown), tuple(steps), is_least)
+  return WorkCount(dict(flops), dict(unknown), tuple(launched), is_least)
 
 
 def _moved(one: Instruction, inside: Mapping[str, Instruction], computations: Mapping[str, list[Instruction]]) -> int:

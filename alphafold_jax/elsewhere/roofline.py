@@ -125,6 +125,6 @@ def expected(machine: Machine, work: WorkCount, contents: ProgramContents) -> Ex
     'compute': published['compute'] / SHARE_OF_PEAK,
     'memory': published['memory'] / SHARE_OF_BANDWIDTH,
     'links': published['links'] / share_of_links,
-    'launches': sum(max(0.0, step.times * to_launch - step.traffic / bandwidth) for step in work.steps),
+    'launches': sum(max(0.0, one.times * to_launch - one.traffic / bandwidth) for one in work.launched),
   }
   return Expectation(published, parts, work, share_of_links)
