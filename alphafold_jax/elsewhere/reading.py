@@ -55,7 +55,7 @@ class Exchange:
   """The exchanges of one kind."""
 
   count: int  # in a run of the program
-  bytes: int  # that each device receives in it, if every device passes on what the next one needs
+  bytes: int  # that each device receives in it: see `received`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +185,10 @@ def _item_bits(kind: str) -> int:
 
 
 def received(kind: str, size: int, group: int) -> int:
-  """Bytes that a device receives for a result of a size, when they are passed around a ring."""
+  """Bytes that a device receives for a result of a size: gathers and sums around a ring, all-to-all directly.
+
+  What passes through a device on its way to others, over the links of TPUs, is not counted.
+  """
   if kind == 'collective-permute':
     return size
   if kind == 'reduce-scatter':

@@ -10,6 +10,7 @@ from alphafold_jax.elsewhere import compilers, counting, reading, roofline
 from alphafold_jax.elsewhere.lowering import Lowering
 from alphafold_jax.elsewhere.targets import Machine
 from alphafold_jax.errors import InputError
+from alphafold_jax.screen import number
 from alphafold_jax.transfer.files import human_size
 
 _NO_ROOM = re.compile(r'Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm')  # a compiler of TPUs that refuses
@@ -80,7 +81,7 @@ class CompileReport:
     if self.not_read:
       lines.append(f'program      cannot be read, so what is in it and how long it takes is not known: {self.not_read}')
     if self.program:
-      kernels = ', '.join(f'{name} in {count} places' for name, count in self.program.kernels.items())
+      kernels = ', '.join(f'{name} in {number(count, "place")}' for name, count in self.program.kernels.items())
       lines.append(f'kernels      {kernels or "none: all by XLA"}')
       least = ' at least, since loops of unknown length are counted once' if self.program.is_least else ''
       for kind, one in self.program.collectives.items():
