@@ -78,7 +78,7 @@ def run_table(run: Path) -> str:
     'training loss': f'{float(logged[0]["loss"]):.1f} at {logged[0]["samples"]} samples, {last_loss:.1f} over the last '
     f'{since:,}',
     'validation lDDT-Cα during the run': f'{float(first["lddt_ca"]):.3f} at {int(first["samples"]):,} samples; '
-    f'best {float(best["lddt_ca"]):.3f} at {int(best["samples"]):,}, the checkpoint that ships',
+    f'best {float(best["lddt_ca"]):.3f} at {int(best["samples"]):,}',
   }
   return '\n'.join(['| training | |', '|:--|:--|', *(f'| {name} | {text} |' for name, text in table.items())])
 
