@@ -2,13 +2,14 @@
 """Writes a training run's best parameters as those that ship with the package: alphafold_jax/weights/mini.npz.
 
   python benchmarks/mini_ship.py RUN_DIR
-  python benchmarks/mini_ship.py RUN_DIR RUN_DIR ...   # that went on from one run: the mean of their parameters
+  python benchmarks/mini_ship.py RUN_DIR RUN_DIR ...   # that went on from one run: the mean, one given twice counts twice
 
 Takes the averaged parameters of the checkpoint that is best by validation, of a run of `train_mini` that began from
 nothing, or from the parameters that ship.
 """
 
 import argparse
+import collections
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,8 @@ def ship(runs: Sequence[Path], path: Path, step: int | None = None) -> str:
     found.append(official.from_official(published, config, f'{run}, step {taken}', strict=True))
     steps.append(f'step {taken} of {trained.get("name", "a run")}')
   mean = jax.tree.map(lambda *same: sum(same) / len(same), *found)
-  origin = ', '.join(steps) if len(runs) == 1 else f'the mean of {" and ".join(steps)}'
+  times = [step if count == 1 else f'{step} ({count} times)' for step, count in collections.Counter(steps).items()]
+  origin = times[0] if len(runs) == 1 else f'the mean of {", ".join(times)}'
   size = shipped.store(mean, config, path, origin=f'{origin[0].upper()}{origin[1:]}.')
   official.load_official(path, config, strict=True)
   return f'{path}: {human_size(size)}, {origin}, SHA-256 {digest(path)["sha256"]}'
