@@ -2,7 +2,7 @@
 """Writes a training run's best parameters as those that ship with the package: alphafold_jax/weights/mini.npz.
 
   python benchmarks/mini_ship.py RUN_DIR
-  python benchmarks/mini_ship.py RUN_DIR RUN_DIR ...   # that went on from one run: the mean, one given twice counts twice
+  python benchmarks/mini_ship.py RUN_DIR RUN_DIR ...   # that went on from one: the mean; one given twice counts twice
 
 Takes the averaged parameters of the checkpoint that is best by validation, of a run of `train_mini` that began from
 nothing, or from the parameters that ship.
