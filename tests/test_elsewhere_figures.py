@@ -24,12 +24,22 @@ FIGURES = {
 }
 PASSES = {name: figure for name, figure in FIGURES.items() if figure['said']['planned_bytes'] is not None}
 MOST = {True: 1.05, False: 1.25}  # planned bytes as a share of the reserved ones, in the largest slices and in others
+TOO_LITTLE = {  # known faults: XLA of jax 0.12 reserves more, why is not known; docs/elsewhere.md says so
+  *(('figures_0.12', f'h200 model_5_ptm {num_res} x1 auto') for num_res in (1024, 2048, 8192, 10_240)),
+  ('figures_0.12', 'h200 model_5_ptm 1024 x1 pallas'),
+}
 
 
 # ------------------------------------------------------------------------------------------ the planner
 
 
-@pytest.mark.parametrize('name', PASSES, ids=' '.join)
+def known(name):
+  """A recorded pass as a case, which must fail where a fault is known."""
+  fault = pytest.mark.xfail(strict=True, reason='jax 0.12 with CUDA 13 reserves more than is planned')
+  return pytest.param(name, marks=fault if name in TOO_LITTLE else (), id=' '.join(name))
+
+
+@pytest.mark.parametrize('name', map(known, PASSES))
 def test_the_planner_says_what_the_compiler_reserves_or_a_little_more(name):
   figure = PASSES[name]
   is_first = figure['said']['chunk_bytes'] == 256 * 2**20

@@ -126,7 +126,8 @@ def _lowered_pass(target: Machine, spec: alphafold.AlphaFoldSpec, mesh: Any, par
   key, rows = compiled.draw.eval_shape(pass_key, batch)
   arguments = params, key, bare, context, previous, rows
   places = compiled.of_pass or (NamedSharding(mesh, P()),) * len(arguments)
-  return compiled.one_pass.lower(*_placed(arguments, places), platform=target.platform)
+  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # newer JAX asks it for which GPU kernels are traced
+    return compiled.one_pass.lower(*_placed(arguments, places), platform=target.platform)
 
 
 class StepProgram(NamedTuple):
