@@ -143,13 +143,18 @@ def main() -> None:
   parser.add_argument('--page', type=Path, default=PAGE, metavar='FILE', help='page to write (default: %(default)s)')
   parser.add_argument('--rows', type=int, nargs='+', metavar='I', help='of the table, from 0 (default: all)')
   parser.add_argument('--quick', type=int, metavar='N', help='only the first N chains; give another --page with it')
+  parser.add_argument('--longest', type=int, default=np.inf, metavar='N', help='only chains of at most N residues')
   given = parser.parse_args()
-  if given.quick and given.page.resolve() == PAGE.resolve():
-    parser.error('--quick: numbers of some of the chains do not belong into docs/mini.md; give another --page')
+  if (given.quick or given.longest < np.inf) and given.page.resolve() == PAGE.resolve():
+    parser.error(
+      '--quick, --longest: numbers of some of the chains do not belong into docs/mini.md; give another --page'
+    )
 
   config = config_dict.ConfigDict(json.loads((given.run_dir / 'config.json').read_text()))
   training = cache.open_cache(given.data)
-  chains = mini_scores.targets(training, specs.make_section(training_set.DataSpec, 'data', config), given.quick)
+  chains = mini_scores.targets(
+    training, specs.make_section(training_set.DataSpec, 'data', config), given.quick, given.longest
+  )
   mini = afj.load_model('mini', given.params)
   rows = mini_scores.predictors(mini, training)
   folder = given.run_dir / 'card' / digest(given.params)['sha256'][:12]

@@ -68,12 +68,14 @@ class Scored:
 Predictor = Callable[[Target], Predicted]
 
 
-def targets(training: cache.TrainingCache, spec: training_set.DataSpec, most: int | None = None) -> list[Target]:
-  """The first chain of each validation cluster, or of the first so many."""
+def targets(
+  training: cache.TrainingCache, spec: training_set.DataSpec, most: int | None = None, longest: float = np.inf
+) -> list[Target]:
+  """The first chain of each validation cluster, or of the first so many, if it has at most `longest` residues."""
   spec = dataclasses.replace(spec, num_templates=0)  # where there are none a prediction has no slots
   found: dict[str, Target] = {}
   for place, entry in enumerate(training.entries):
-    if entry.split == 'validation' and entry.cluster not in found and len(found) != most:
+    if entry.split == 'validation' and entry.cluster not in found:
       record = training[place]
       found[entry.cluster] = Target(
         id=entry.id,
@@ -83,7 +85,7 @@ def targets(training: cache.TrainingCache, spec: training_set.DataSpec, most: in
         aligned=training_set.whole_chain(record, spec, _MOST_ROWS),
         alone=training_set.whole_chain(record, spec, 1),
       )
-  return list(found.values())
+  return [target for target in found.values() if len(target.sequence) <= longest][:most]
 
 
 # --- What predicts ---
