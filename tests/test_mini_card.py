@@ -75,6 +75,24 @@ def target(num_res: int, depth: int) -> SimpleNamespace:
   return SimpleNamespace(sequence='A' * num_res, depth=depth)
 
 
+def test_targets_are_the_first_chain_of_each_cluster_that_is_short_enough(monkeypatch):
+  class Cache(list):
+    entries = [
+      SimpleNamespace(id=name, cluster=name[0], split='train' if name == 'a1' else 'validation', depth=1)
+      for name in ('a1', 'b1', 'b2', 'c1', 'd1')
+    ]
+
+  monkeypatch.setattr(mini_scores.training_set, 'whole_chain', lambda *_: None)
+  training = Cache(SimpleNamespace(sequence='A' * length) for length in (5, 9, 4, 6, 5))
+  spec = mini_scores.training_set.DataSpec()
+
+  def found(*limits):
+    return [target.id for target in mini_scores.targets(training, spec, *limits)]
+
+  assert found() == ['b1', 'c1', 'd1'] and found(2) == ['b1', 'c1']
+  assert found(None, 6) == ['c1', 'd1'] and found(1, 6) == ['c1']
+
+
 def test_groups_hold_every_chain_once_and_empty_ones_are_left_out():
   assert mini_scores.grouped([1, 64, 65, 300], mini_scores.LENGTHS) == {
     'at most 64': [0, 1],
