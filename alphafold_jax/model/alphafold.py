@@ -183,7 +183,7 @@ class AlphaFold:
     single = self.single(trunk.first_row)
     with jax.default_matmul_precision('float32'):  # coordinates do not survive TF32
       structure_single, structure = StructureModule(self.spec.structure, name='structure_module')(
-        single, trunk.pair.astype(jnp.float32), batch.aatype, batch.seq_mask
+        single, trunk.pair, batch.aatype, batch.seq_mask
       )  # line 21
     representations = schema.Representations(
       msa=trunk.msa, single=single, pair=trunk.pair, structure_module=structure_single

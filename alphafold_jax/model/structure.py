@@ -156,7 +156,7 @@ class StructureModule(hk.Module):
 
     Args:
       single: [N_res, c_s]
-      pair: [N_res, N_res, c_z]
+      pair: [N_res, N_res, c_z], of any dtype
       aatype: [N_res]
       mask: [N_res]
 
@@ -165,7 +165,12 @@ class StructureModule(hk.Module):
     """
     spec, num_res = self.spec, aatype.shape[0]
     s_initial = LayerNorm(name='single_norm')(single)  # line 1
-    z = LayerNorm(name='pair_norm')(pair)  # line 2
+    norm = LayerNorm(name='pair_norm').weights(pair.shape[-1])
+
+    def rows(pair: jax.Array) -> jax.Array:  # a few at a time, or compilers keep all pairs once more before the scale
+      return ops.layer_norm(pair.astype(jnp.float32), *norm)
+
+    z = ops.pairs_by_rows(rows, (), (pair,), 3 * pair.shape[-1])  # line 2
     s = Linear(spec.c_s, name='single')(s_initial)  # line 3
     frames = rigid.identity((num_res,))  # line 4
     layer = StructureLayer(spec, name='layer')
