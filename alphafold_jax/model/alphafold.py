@@ -158,7 +158,7 @@ class AlphaFold:
       if context.templates is not None:
         assert spec.templates is not None  # else there were none to embed
         m, msa_mask = templates.append_rows(m, msa_mask, context.templates)  # line 8
-        aggregate = templates.AGGREGATION[spec.templates.aggregation]
+        aggregate, z = templates.AGGREGATION[spec.templates.aggregation], ops.in_order(z)
         z += aggregate(spec.templates, z, context.templates, batch)  # line 13
       e = Linear(spec.embedder.c_extra, name='extra_msa_embedder')(extra_feat)  # lines 14, 15
       _, z = evoformer_stack(spec.extra_msa, 'extra_msa_stack', e, z, sample.extra_mask, pair_mask)  # line 16

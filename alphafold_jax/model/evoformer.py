@@ -10,6 +10,7 @@ from collections.abc import Callable
 import haiku as hk
 import jax
 
+from alphafold_jax import ops
 from alphafold_jax.model.layers import Transition
 from alphafold_jax.model.msa import (
   MSAColumnAttention,
@@ -54,7 +55,9 @@ class EvoformerBlock(hk.Module):
     m = MSARowAttentionWithPairBias(s.num_head, s.msa_dropout, name='row_attention')(m, z, msa_mask)  # line 2
     m = COLUMN_ATTENTION[s.column_attention](s.num_head, name='column_attention')(m, msa_mask)  # line 3
     m = Transition(s.transition_factor, name='transition')(m)  # line 4
-    if not s.outer_product_first:
+    if s.outer_product_first:
+      m, z = ops.in_order((m, z))
+    else:
       z = outer_product(z, m, msa_mask)  # line 5
     return m, PairStackBlock(s.pair, name='pair')(z, pair_mask)  # lines 6-10
 

@@ -48,6 +48,15 @@ def pairwise(function: Callable[[Any, Any], jax.Array], residues: Any, others: A
   return function(rows, jax.tree.map(lambda x: x[None], others))
 
 
+def in_order(tree: Any) -> Any:
+  """The same arrays, all of which are computed before what follows uses any.
+
+  Compilers otherwise move work past one another, and keep what both need: a copy of all pairs, or the parts of a sum in
+  place of the sum.
+  """
+  return jax.lax.optimization_barrier(tree)
+
+
 def symmetric(function: Callable[[jax.Array, jax.Array], Any], z: jax.Array, width: int = 0) -> Any:
   """A function of pairs ij and of the same pairs turned round, ji.
 
