@@ -27,6 +27,7 @@ class Reserved(NamedTuple):
   stacks: float  # copies of the pair representation there, beside that of the pass before
   triangle: float  # the same in a triangle multiplication
   templates: float  # the same while a template is embedded in a pass
+  slots: float  # arrays of all pairs at a template's width that this takes beside them
   extra: float  # copies of the extra MSA representation in both of these
   edges: float  # arrays of a device's edges for each channel that is multiplied at a time
   gathered: float  # the same of all devices' edges, where devices share the protein
@@ -38,22 +39,21 @@ class Reserved(NamedTuple):
 
 
 _ON_CPU = Reserved(
-  params=True, rows=True, spare=1, msa=2.2, deep=3, stacks=2, triangle=3.2, templates=2, extra=0, edges=4.3,
-  gathered=2, shared=0, slices=0, last_line=0, scratch=2, results=5,
+  params=True, rows=True, spare=1, msa=2.2, deep=3, stacks=2, triangle=3.2, templates=2, slots=6, extra=0,
+  edges=4.3, gathered=2, shared=0, slices=0, last_line=0, scratch=2, results=5,
 )  # fmt: skip
 _ON_GPU = Reserved(
-  params=False, rows=False, spare=1.02, msa=1.25, deep=1.25, stacks=0, triangle=2, templates=0, extra=1, edges=6,
-  gathered=1.4, shared=4.85, slices=0.75, last_line=1, scratch=0, results=2,
+  params=False, rows=False, spare=1.02, msa=1.25, deep=1.25, stacks=0, triangle=2, templates=0, slots=4, extra=1,
+  edges=6, gathered=1.4, shared=4.85, slices=0.765, last_line=1, scratch=0, results=2,
 )  # fmt: skip
 RESERVED = {
   # benchmarks/memory.py. The scratch of fused products, two slices, is not stated by the compiler.
   'cpu': _ON_CPU,
   # tests/data/elsewhere/figures.json. The pass before is dropped once it is read: z of this pass takes its place.
   'gpu': _ON_GPU,
-  # The same figures, of which few are of TPUs: as for GPUs, with more that is copied. None is of a shared protein.
-  'tpu': _ON_GPU._replace(params=True, rows=True, spare=1.07, gathered=2, scratch=1.05),
+  # The same figures. Of TPUs what they need at the fullest moment.
+  'tpu': _ON_GPU._replace(params=True, rows=True, extra=0, edges=4.3, gathered=1, shared=3.6),
 }  # fmt: skip
-_SLOT = 6  # arrays of all pairs at a template's width that embedding one in a pass takes
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # What devices gather at a time, and its copy in another order.
 _GATHERED_COLUMNS = 2 * outer_product.LEAST_ROWS  # of each device
@@ -95,7 +95,7 @@ def pass_bytes(
   line = has.last_line * min(budget, own * triangle.last_line_bytes(num_res, e.c_z, e.c_z)) / item
   moments.append(pair + msa + has.extra * extra + line)
   if in_every_pass:
-    moments.append(has.templates * pair + msa + has.extra * extra + _SLOT * slot)
+    moments.append(has.templates * pair + msa + has.extra * extra + has.slots * slot)
   columns = num_devices * max(num_extra * spec.extra_msa.c_outer, (num_msa + num_templates) * spec.evoformer.c_outer)
   gathered = has.gathered * channels * num_res**2 + _GATHERED_COLUMNS * columns if num_devices > 1 else 0
   exchanged = has.shared * pair + msa + has.extra * extra if num_devices > 1 else 0

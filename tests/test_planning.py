@@ -37,8 +37,7 @@ def test_no_step_of_the_ladder_takes_more_memory_and_the_last_takes_least():
     assert [seam.budget(kernels) / 2**20 for kernels in steps] == [256, 64, 16, 4]
     needed = [work(platform=platform).needed(1024, kernels) for kernels in steps]
     assert needed == sorted(needed, reverse=True) and needed[0] > needed[-1]
-    # Of a GPU's compiler the largest moment is in the triangles, whose channels at a time step down once.
-    assert len(set(needed)) == {'gpu': 2, 'tpu': 4}[platform]
+    assert len(set(needed)) == 2  # the largest moment is in the triangles, whose channels at a time step down once
 
 
 def test_a_distogram_that_is_kept_is_counted():
@@ -63,9 +62,10 @@ def test_the_ladder_begins_with_what_was_asked_for():
 
 
 def test_the_plan_is_the_first_step_that_fits_and_less_memory_never_leads_further_up():
-  this = work(platform='tpu')
-  foot, top = (this.needed(1024, kernels) for kernels in planning.ladder(this.spec.kernels)[::-3])
-  plans = [planning.plan(this, 1024, available) for available in np.linspace(foot, top, 50).astype(int) + 1]
+  this = work(platform='cpu')  # whose plan counts the bytes of a slice, so that no two steps need the same
+  needed = [this.needed(1024, kernels) for kernels in planning.ladder(this.spec.kernels)]
+  between = np.linspace(needed[-1], needed[0], 50).astype(int)
+  plans = [planning.plan(this, 1024, available) for available in sorted([*needed, *between])]
   assert all(plan.needed <= plan.available for plan in plans)
   steps = [plan.step for plan in plans]
   assert steps == sorted(steps, reverse=True) and set(steps) == {0, 1, 2, 3}

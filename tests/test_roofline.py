@@ -101,7 +101,8 @@ class _Lowered:
     return self.text
 
   def memory_analysis(self):
-    return type('Stats', (), {f'{name}_size_in_bytes': 1 for name in ('argument', 'output', 'alias', 'temp')})
+    names = (*(f'{name}_size' for name in ('argument', 'output', 'alias', 'temp')), 'peak_memory')
+    return type('Stats', (), {f'{name}_in_bytes': 1 for name in names})
 
 
 def test_a_report_expects_for_people_and_for_programs():

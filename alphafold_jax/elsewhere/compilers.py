@@ -66,7 +66,7 @@ def devices_of(target: Machine, num_devices: int) -> list:
   """The first devices of a machine that is not here.
 
   Raises:
-    InputError: the machine has fewer, or its compiler does not know it.
+    InputError: the machine has fewer, or its compiler does not know it, or does not take so many of its chips.
     ResourceError: its compiler is not installed, or does not start.
   """
   if num_devices > target.num_devices:
@@ -95,7 +95,13 @@ def devices_of(target: Machine, num_devices: int) -> list:
         f'{target.name}: its compiler does not start ({in_short(error)}); jax, jaxlib and its plugin must be of one '
         f'version: {installed_here}'
       ) from error
-  return list(found)[:num_devices]
+  taken = list(found)[:num_devices]
+  if target.platform == TPU and num_devices > 1 and max(device.id for device in taken) >= num_devices:
+    raise InputError(  # its compiler would end the process: it takes them for the first ones of the topology
+      f'{target.name}: its compiler does not take {num_devices} of its chips, which are not numbered one after another '
+      f'there; give a topology of {num_devices} chips (v5e:2x2 is one of 4)'
+    )
+  return taken
 
 
 def in_short(error: Exception) -> str:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from alphafold_jax.elsewhere.targets import TPU
 from alphafold_jax.errors import InputError
 from alphafold_jax.ops import seam
 
@@ -43,10 +44,17 @@ class Memory:
   outputs: int
   aliased: int  # outputs that take the place of arguments
   temporaries: int
+  peak: int | None = None  # the most at any moment, of a TPU; None: not asked for
 
   @property
   def reserved(self) -> int:
-    """All that must be free, arguments included."""
+    """All that must be free, arguments included.
+
+    Of a TPU the peak: by it the compiler refuses a program. The temporaries that it states are more, since they count
+    places that are free at that moment.
+    """
+    if self.peak is not None:
+      return self.peak
     return self.arguments + self.outputs - self.aliased + self.temporaries
 
 
@@ -87,11 +95,15 @@ class HloProgram:
   stepwise: frozenset[str]  # those whose instructions run one after another, each from memory to memory
 
 
-def memory_of(compiled: Any) -> Memory:
-  """What `jax.stages.Compiled` reserves on a device."""
+def memory_of(compiled: Any, platform: str) -> Memory:
+  """What `jax.stages.Compiled` reserves on a device of a platform."""
   stats = compiled.memory_analysis()
   return Memory(
-    stats.argument_size_in_bytes, stats.output_size_in_bytes, stats.alias_size_in_bytes, stats.temp_size_in_bytes
+    stats.argument_size_in_bytes,
+    stats.output_size_in_bytes,
+    stats.alias_size_in_bytes,
+    stats.temp_size_in_bytes,
+    stats.peak_memory_in_bytes if platform == TPU else None,
   )
 
 

@@ -13,7 +13,9 @@ from alphafold_jax.errors import InputError
 from alphafold_jax.screen import number
 from alphafold_jax.transfer.files import human_size
 
-_NO_ROOM = re.compile(r'Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm')  # a compiler of TPUs that refuses
+_NO_ROOM = re.compile(  # a compiler of TPUs that refuses, in its older words and its newer ones
+  r'(?:Used|temporaries) \(?(?P<used>[\d.]+[KMG])\)? (?:of|exceeds available HBM) \(?(?P<room>[\d.]+[KMG])\)?'
+)
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30}
 NOTE = 'compiled, not measured'
 
@@ -75,7 +77,7 @@ class CompileReport:
     ]
     if self.memory:
       parts = dataclasses.asdict(self.memory).items()
-      lines.append(f'             {", ".join(f"{name} {_size(size)}" for name, size in parts)}')
+      lines.append(f'             {", ".join(f"{name} {_size(size)}" for name, size in parts if size is not None)}')
     else:
       lines.append('             its compiler refused the program for want of memory')
     if self.not_read:
@@ -114,7 +116,7 @@ def compiled(target: Machine, work: Lowering) -> CompileReport:
     reserved, available = (int(float(size[:-1]) * _UNITS[size[-1]]) for size in refused.groups())
   else:
     seconds = time.monotonic() - start
-    memory = reading.memory_of(done)
+    memory = reading.memory_of(done, target.platform)
     reserved = memory.reserved
     try:
       program, expectation = _read(done.as_text() or '', target, work.num_devices)

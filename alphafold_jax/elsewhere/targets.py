@@ -60,7 +60,7 @@ _LINKS_OF_V4 = 'Jouppi et al. 2023, arXiv 2304.01433: six links of 50 GB/s'
 CHIPS: dict[str, Chip] = {
   'v4': Chip(3, 32 * _GIB, int(1.25 * _GIB), 275e12, 1200e9, 300e9, f'{_CLOUD}v4; {_LINKS_OF_V4}', has_pairs=True),
   'v5e': Chip(2, 16 * _GIB, int(0.25 * _GIB), 197e12, 819e9, 200e9, f'{_CLOUD}v5e'),
-  'v5p': Chip(3, 95 * _GIB, 0, 459e12, 2765e9, 600e9, f'{_CLOUD}v5p', has_pairs=True),  # what is kept is not known
+  'v5p': Chip(3, 95 * _GIB, 0, 459e12, 2765e9, 600e9, f'{_CLOUD}v5p', has_pairs=True),  # its compiler gives 95.73
   'v6e': Chip(2, 32 * _GIB, int(0.75 * _GIB), 918e12, 1638e9, 400e9, f'{_CLOUD}v6e'),
 }
 _PRODUCTS_OF_FLOAT32 = 6  # of bfloat16 parts, for a product of float32 on a TPU: XLA's precision "highest"
