@@ -314,14 +314,14 @@ except Exception as error:
 
 
 @pytest.mark.skipif(not compilers.importlib.util.find_spec('libtpu'), reason='the extra tpu is not installed')
-def test_chips_that_a_compiler_does_not_take_are_refused_before_it_ends_the_process():
+def test_chips_that_a_compiler_really_does_not_take_are_refused_before_it_ends_the_process():
   command = [sys.executable, '-m', 'alphafold_jax', 'compile', '--for', 'v5e:4x4', '--devices', '4', *_SMALL.split()]
   done = subprocess.run(command, capture_output=True, encoding='utf-8', cwd=ROOT)
   assert done.returncode == 2 and 'does not take 4 of its chips' in done.stderr and 'v5e:2x2' in done.stderr
 
 
 @pytest.mark.skipif(not compilers.importlib.util.find_spec('libtpu'), reason='the extra tpu is not installed')
-def test_a_compiler_of_tpus_refuses_by_the_peak():
+def test_a_compiler_of_tpus_really_refuses_by_the_peak():
   done = subprocess.run([sys.executable, '-c', _TWO_SIZES], capture_output=True, encoding='utf-8', cwd=ROOT, check=True)
   peak, stated, *refusal = done.stdout.split()
   used, room = (float(size.removesuffix('G')) for size in refusal)
