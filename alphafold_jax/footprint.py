@@ -52,7 +52,7 @@ RESERVED = {
   # tests/data/elsewhere/figures.json. The pass before is dropped once it is read: z of this pass takes its place.
   'gpu': _ON_GPU,
   # The same figures. Of TPUs what they need at the fullest moment.
-  'tpu': _ON_GPU._replace(params=True, rows=True, extra=0, edges=4.3, gathered=1, shared=3.6),
+  'tpu': _ON_GPU._replace(params=True, rows=True, spare=1.025, extra=0, edges=4.3, gathered=1, shared=3.6),
 }  # fmt: skip
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # What devices gather at a time, and its copy in another order.

@@ -145,8 +145,7 @@ def _shares(target: Machine) -> list[tuple[int, str]]:
   """How many devices may share a protein, which `predict` lets those of one host do, and their description."""
   found, of_host = [(1, 'one device')], devices_of_host(target)
   if of_host > 1:
-    unchecked = '' if target.platform == CUDA else ', not checked by their compiler'
-    found.append((of_host, f'{of_host} devices of a host that share it (--devices {of_host}){unchecked}'))
+    found.append((of_host, f'{of_host} devices of a host that share it (--devices {of_host})'))
   return found
 
 
