@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from alphafold_jax import installed, machine
 from alphafold_jax.elsewhere.targets import CUDA, TPU, Machine
@@ -95,7 +96,7 @@ def devices_of(target: Machine, num_devices: int) -> list:
         f'{target.name}: its compiler does not start ({in_short(error)}); jax, jaxlib and its plugin must be of one '
         f'version: {installed_here}'
       ) from error
-  taken = list(found)[:num_devices]
+  taken: list[Any] = list(found)[:num_devices]
   if target.platform == TPU and num_devices > 1 and max(device.id for device in taken) >= num_devices:
     raise InputError(  # its compiler would end the process: it takes them for the first ones of the topology
       f'{target.name}: its compiler does not take {num_devices} of its chips, which are not numbered one after another '
