@@ -214,7 +214,7 @@ def reference(name: str, dtype: str):
   return value_and_gradients(name, 'xla', dtype, 0)
 
 
-def value_and_gradients(name: str, row: str, dtype: str, chunk_bytes: int):
+def value_and_gradients(name: str, row: str, dtype: str, chunk_bytes: int, platform: str = ''):
   """A row's value, and the gradients of its product with a fixed array."""
   case = CASES[name]
   draw = Draw(dtype)
@@ -231,7 +231,7 @@ def value_and_gradients(name: str, row: str, dtype: str, chunk_bytes: int):
       weights = jax.lax.stop_gradient(weights)
     return jnp.sum(weights * value.astype(jnp.float32)), value
 
-  kernels = ops.Kernels(f'{case.name}={row}', chunk_bytes or 2**40)
+  kernels = ops.Kernels(f'{case.name}={row}', chunk_bytes or 2**40, platform=platform)
   with ops.use_kernels(kernels):
     step = jax.value_and_grad(run, argnums=tuple(range(len(case.differentiable))), has_aux=True)
     step = jax.jit(step, compiler_options=FAST)
@@ -248,8 +248,17 @@ def assert_near(ours: jax.Array, theirs: jax.Array, tolerance: float) -> None:
 
 @pytest.mark.parametrize(('name', 'row', 'dtype', 'chunk_bytes'), list(runs()))
 def test_implementation_equals_the_reference_in_values_and_gradients(name, row, dtype, chunk_bytes):
-  value, gradients = value_and_gradients(name, row, dtype, chunk_bytes)
-  expected, expected_gradients = reference(name, dtype)
+  assert_equals_the_reference(name, dtype, value_and_gradients(name, row, dtype, chunk_bytes))
+
+
+@pytest.mark.parametrize('platform', ['cuda', 'tpu'])
+@pytest.mark.parametrize('name', CASES)
+def test_what_accelerators_compile_equals_the_reference(name, platform):
+  assert_equals_the_reference(name, 'float32', value_and_gradients(name, 'xla_chunked', 'float32', 9000, platform))
+
+
+def assert_equals_the_reference(name, dtype, found):
+  (value, gradients), (expected, expected_gradients) = found, reference(name, dtype)
   assert_near(value, expected, TOLERANCE[dtype])
   scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected_gradients))
   for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):

@@ -53,9 +53,15 @@ def _by_product(
 
 def _normalised(z, norm):
   """What the product is of; on accelerators made by rows, or XLA for GPUs keeps all of it in float32 and transposed."""
-  if seam.platform(seam.current()) == 'cpu':
+  platform = seam.platform(seam.current())
+  if platform == 'cpu':
     return layer_norm(z, *norm)
-  return slicing.map_rows(lambda z: layer_norm(z, *norm), (z,), 4 * z.shape[1] * z.shape[2])
+
+  def ordered(z):  # on TPUs as the product reads it, or newer XLA copies all of what the loop has made
+    return z.swapaxes(1, 2) if platform == 'tpu' else z
+
+  rows = slicing.map_rows(lambda z: ordered(layer_norm(z, *norm)), (z,), 4 * z.shape[1] * z.shape[2])
+  return ordered(rows)
 
 
 def _by_update(update: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -89,11 +95,12 @@ def _product_by_channel(z, w, mask, outgoing):
   """Multiplies channel by channel: products are of plain [N, N] matrices, and slices of channels need less memory."""
   hidden = w.norm_scale.shape[0]
   equation = 'cik,cjk->cij' if outgoing else 'ckj,cki->cij'
-  by_edge = jnp.moveaxis(z, -1, 0)  # once; else every slice would make a copy in this order
+  # Ordered once, or every slice would make a copy in this order; on TPUs it is already: see `_normalised`.
+  order, z = ('icj', z.swapaxes(1, 2)) if seam.platform(seam.current()) == 'tpu' else ('cij', jnp.moveaxis(z, -1, 0))
 
   def channels(proj_w, proj_b, gate_w, gate_b):  # [C, c, 2], [C, 2]: a few of the hidden channels, left and right
-    edges = mask * (products.einsum('cij,dcs->sdij', by_edge, proj_w) + proj_b.T[..., None, None])
-    edges *= jax.nn.sigmoid(products.einsum('cij,dcs->sdij', by_edge, gate_w) + gate_b.T[..., None, None])
+    edges = mask * (products.einsum(f'{order},dcs->sdij', z, proj_w) + proj_b.T[..., None, None])
+    edges *= jax.nn.sigmoid(products.einsum(f'{order},dcs->sdij', z, gate_w) + gate_b.T[..., None, None])
     edges = edges.astype(z.dtype)
     left, right = _partners(edges[0], edges[1], outgoing, rows=1)
     return products.einsum_in_float32(equation, left, right).astype(z.dtype)
