@@ -25,20 +25,13 @@ FIGURES = {
 PASSES = {name: figure for name, figure in FIGURES.items() if figure['said']['planned_bytes'] is not None}
 # Planned bytes as a share of the reserved ones, at most; fitted are passes of single chains on one device, jax 0.10.2.
 FITTED, SMALLER_SLICES = 1.05, 1.25
-TOO_LITTLE = {('figures_0.12', 'v5e:2x2 model_5_ptm 4096 x1 auto')}  # docs/elsewhere.md says so
 OTHERS = 1.2  # newer compilers keep less of a shared protein, and of complexes
 
 
 # ------------------------------------------------------------------------------------------ the planner
 
 
-def known(name):
-  """A recorded pass as a case, which must fail where a fault is known."""
-  fault = pytest.mark.xfail(strict=True, reason='libtpu 0.0.50 copies what triangle multiplications normalised')
-  return pytest.param(name, marks=fault if name in TOO_LITTLE else (), id=' '.join(name))
-
-
-@pytest.mark.parametrize('name', map(known, PASSES))
+@pytest.mark.parametrize('name', PASSES, ids=' '.join)
 def test_the_planner_says_what_the_compiler_reserves_or_a_little_more(name):
   figure, (file, _) = PASSES[name], name
   if figure['said']['chunk_bytes'] != 256 * 2**20:
