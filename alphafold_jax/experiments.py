@@ -28,6 +28,7 @@ LOSS_WEIGHTS = {
   'experimentally_resolved': 0.0,  # Suppl. 1.9: fine-tuning only
   'pae': 0.0,  # Suppl. 1.9.7: 0.1 for the models with that head
   'violation': 0.0,  # Suppl. 1.9: fine-tuning only
+  'smooth_lddt': 0.0,  # not in the paper, see losses/smooth_lddt.py
 }
 
 
@@ -212,6 +213,7 @@ LATER: Mapping[str, Any] = {
   'optimizer.cooldown_start': 0,
   'optimizer.cooldown_samples': 0,
   'run.validation_split': 'validation',
+  'loss.smooth_lddt': 0.0,
 }
 
 # Which model an experiment trains; the others: model_1.

@@ -96,6 +96,7 @@ _FAST = {  # file -> pattern of its tests that compile little; '': all of them
   'test_search_options.py': '',
   'test_search_pairs.py': '^(?!.*two_processes)',
   'test_search_server.py': '',
+  'test_smooth_lddt.py': '',
   'test_stereochemistry.py': '',
   'test_stockholm.py': '',
   'test_store.py': '',

@@ -17,7 +17,7 @@ from alphafold_jax.losses import total
 
 NAMES = tuple(total.LOSSES)
 ALL = total.make_spec(dict.fromkeys(NAMES, 1.0))
-STRUCTURAL = ('backbone_fape', 'side_chain_fape', 'torsion', 'plddt', 'pae', 'violation')
+STRUCTURAL = ('backbone_fape', 'side_chain_fape', 'torsion', 'plddt', 'pae', 'violation', 'smooth_lddt')
 BETWEEN_CHAINS = {'interface_fape', 'chain_centres'}
 
 
@@ -137,6 +137,7 @@ def test_the_true_structure_has_the_least_loss():
   assert float(true['backbone_fape']) == pytest.approx(1e-3, rel=0.05)  # the root of epsilon
   assert float(true['side_chain_fape']) < 0.03  # idealised bonds
   assert float(true['torsion']) == pytest.approx(0, abs=1e-5)
+  assert float(noisy['smooth_lddt']) > 1.5 * float(true['smooth_lddt'])
   for name in ('backbone_fape', 'side_chain_fape', 'torsion'):
     assert float(noisy[name]) > 5 * float(true[name]), name
 

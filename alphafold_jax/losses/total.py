@@ -19,10 +19,11 @@ from alphafold_jax import schema
 from alphafold_jax.constants import residues
 from alphafold_jax.errors import InputError
 from alphafold_jax.geometry.rigid import Rigid
-from alphafold_jax.losses import chain_centres, classification, fape, permutation, torsion, violations
+from alphafold_jax.losses import chain_centres, classification, fape, permutation, smooth_lddt, torsion, violations
 from alphafold_jax.losses.labels import Labels, make_labels, rename_ambiguous
 
 _CA = residues.ATOM_INDEX['CA']
+_BACKBONE = slice(3)  # N, CA and C, of the 14 atoms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +192,11 @@ LOSSES: dict[str, Callable[..., jax.Array]] = {  # of (batch, labels, outputs)
     outputs.logits.experimentally_resolved, labels.atom37_mask, labels.atom37_exists, batch.targets.resolution
   ),
   'pae': _pae_loss,
+  'smooth_lddt': lambda batch, labels, outputs: smooth_lddt.smooth_lddt_loss(
+    outputs.structure.atom14_positions[:, _BACKBONE],
+    labels.atom14_positions[:, _BACKBONE],
+    labels.atom14_mask[:, _BACKBONE],
+  ),
   'violation': _violation,
 }
 _OF_CHAINS = ('chain_fape', 'interface_fape', 'side_chain_fape', 'violation')  # that take the settings of chains too
