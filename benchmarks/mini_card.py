@@ -22,6 +22,7 @@ from typing import Any
 import mini_physics
 import mini_picture
 import mini_scores
+import mini_separations
 import numpy as np
 import turns
 from ml_collections import config_dict
@@ -39,20 +40,24 @@ _LAST = 20  # lines of metrics.csv over which the last loss is averaged
 
 def predict_and_score(
   predictors: dict[str, mini_scores.Predictor], chains: list[mini_scores.Target]
-) -> tuple[dict[str, list[mini_scores.Scored]], dict[str, list[mini_physics.Physics]]]:
-  """Predicts every chain once by each name; scores, and what the chains of the model and the experiments are like."""
+) -> tuple[
+  dict[str, list[mini_scores.Scored]], dict[str, list[mini_separations.Pairs]], dict[str, list[mini_physics.Physics]]
+]:
+  """Predicts every chain once by each name; scores, the model's distances, and what its and true chains are like."""
   found: dict[str, list[mini_scores.Scored]] = {}
+  distances: dict[str, list[mini_separations.Pairs]] = {}
   measured: dict[str, list[mini_physics.Physics]] = {}
   for name, predictor in predictors.items():
     predicted = [predictor(target) for target in chains]
     found[name] = [mini_scores.score(target, one) for target, one in zip(chains, predicted)]
     if name.startswith('mini'):
+      distances[name] = [mini_separations.measure(target, one) for target, one in zip(chains, predicted)]
       measured[name] = [
         mini_physics.measure(target.sequence, one.positions, one.mask) for target, one in zip(chains, predicted)
       ]
     print(f'{name}: lDDT-CA {np.mean([one.lddt_ca for one in found[name]]):.3f}', flush=True)
   measured['the experiments'] = [mini_physics.measure(target.sequence, *target.true) for target in chains]
-  return found, measured
+  return found, distances, measured
 
 
 # --- The run ---
@@ -160,7 +165,7 @@ def main() -> None:
   folder = given.run_dir / 'card' / digest(given.params)['sha256'][:12]
   kept = {name: mini_scores.kept(one, folder / str(i)) for i, (name, one) in enumerate(rows.items())}
   chosen = {name: one for i, (name, one) in enumerate(kept.items()) if given.rows is None or i in given.rows}
-  found, measured = predict_and_score(chosen, chains)
+  found, distances, measured = predict_and_score(chosen, chains)
 
   folder = given.page.parent
   shutil.copyfile(curves.draw(given.run_dir), folder / 'mini_curves.png')
@@ -172,6 +177,7 @@ def main() -> None:
     'run': run_table(given.run_dir),
     'scores': f'{mini_scores.score_tables(found, chains)}\n\n{written} The example (4ZEY, a validation chain): {seen}.',
     'groups': mini_scores.group_tables(found, chains),
+    'separations': mini_separations.separation_table(distances),
     'confidence': mini_scores.confidence_tables(found),
     'chains': mini_physics.physics_table(measured),
   }

@@ -17,6 +17,7 @@ import mini_physics  # noqa: E402
 import mini_picture  # noqa: E402
 import mini_pilots  # noqa: E402
 import mini_scores  # noqa: E402
+import mini_separations  # noqa: E402
 
 from alphafold_jax.constants import residues  # noqa: E402
 from alphafold_jax.data import alignment, structures  # noqa: E402
@@ -121,6 +122,19 @@ def test_tables_compare_the_model_with_the_copy_by_length_and_depth():
   tables = mini_scores.score_tables(found, chains)
   assert '| mini, sequence alone | 0.600 | 0.600 | 60.0 | 1.00 |' in tables
   assert 'of these 2 that have an alignment' in tables and f'| {mini_scores.NEAREST} | 0.200 | 0.200 |  |  |' in tables
+
+
+def test_distances_that_are_kept_are_told_by_separation():
+  ca = np.cumsum(np.tile([3.8, 0, 0], (40, 1)), axis=0)  # straight: three neighbours on each side are within 15 Å
+  positions = np.repeat(ca[:, None], 37, axis=1)
+  known = np.ones((40, 37))
+  predicted = mini_scores.Predicted(positions * 1.2, known)
+  chain = SimpleNamespace(true=(positions, known))
+  rows = mini_separations.separation_table({'mini': [mini_separations.measure(chain, predicted)] * 2}).splitlines()
+  assert rows[0] == '| residues apart | of the distances | mini: kept | mini: mean error, Å |'
+  assert rows[2:] == ['| 1 | 34 % | 0.75 | 0.76 |', '| 2 | 33 % | 0.50 | 1.52 |', '| 3 | 32 % | 0.25 | 2.28 |']
+  known[10:, CA] = 0
+  assert len(mini_separations.measure(chain, predicted).kept) == 9 + 8 + 7
 
 
 def test_confidence_is_compared_over_chains_residues_and_bins():
