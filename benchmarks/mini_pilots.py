@@ -7,7 +7,8 @@
 The first run is what the others are compared with, by their config.json; lDDT-CA is of their validation.csv, and
 between two validations interpolated; samples per hour are of the steps alone, from their metrics.csv. Runs of one seed
 see the same examples in the same order, so the difference of their losses at the same steps has little chance in it:
-`--paired` gives its mean and standard error over the second half of the steps that both have.
+`--paired` gives its mean and standard error over the second half of the steps that both have, `--after` those before
+which the runs were one.
 """
 
 import argparse
@@ -25,7 +26,14 @@ import turns
 from alphafold_jax.train import specs, watch
 
 AT = (2_000, 4_000)  # samples
-TERMS = ('loss', 'loss_backbone_fape', 'loss_distogram', 'loss_side_chain_fape', 'loss_plddt')  # columns
+TERMS = (
+  'loss',
+  'loss_backbone_fape',
+  'loss_distogram',
+  'loss_side_chain_fape',
+  'loss_plddt',
+  'loss_smooth_lddt',
+)  # columns
 _NO_RECIPE = ('name', 'origin', 'run.')  # settings that change nothing of what is learnt
 
 
@@ -64,13 +72,24 @@ def row(run: Path, base: Mapping[str, Any]) -> list[str]:
   return [f'{run.name}: {changes}', f'{seen:,}', *scores, f'{seen / mini_card.hours(logged):,.0f}']
 
 
-def paired(base: Path, run: Path) -> list[list[str]]:
-  """The loss and its terms in two runs at the same steps: mean of the first, and the difference of the other."""
-  first, other = ({one['step']: one for one in watch.read(path / watch.METRICS)} for path in (base, run))
+def paired(base: Path, run: Path, after: int = 0) -> list[list[str]]:
+  """The loss and its terms in two runs at the same steps: mean of the first, and the difference of the other.
+
+  Args:
+    base: folder of the first run.
+    run: folder of the other.
+    after: samples that both had seen before they parted.
+  """
+  first, other = (
+    {one['step']: one for one in watch.read(path / watch.METRICS) if int(one['samples']) > after}
+    for path in (base, run)
+  )
   steps = sorted(first.keys() & other.keys(), key=int)
   later = steps[len(steps) // 2 :]
   rows = []
   for term in TERMS:
+    if not all(metrics[step].get(term) for metrics in (first, other) for step in later):
+      continue  # a term that one of them lacks
     values, others = (np.array([float(metrics[step][term]) for step in later]) for metrics in (first, other))
     change = others - values
     error = change.std(ddof=1) / np.sqrt(len(change))
@@ -83,9 +102,12 @@ def main() -> None:
   parser.add_argument('run_dirs', type=Path, nargs='+', metavar='RUN_DIR', help='folders of runs, the base first')
   parser.add_argument('--page', type=Path, default=mini_card.PAGE, metavar='FILE', help='default: %(default)s')
   parser.add_argument('--paired', action='store_true', help='compare losses step by step')
+  parser.add_argument(
+    '--after', type=int, default=0, metavar='SAMPLES', help='with --paired: that both had seen as one'
+  )
   given = parser.parse_args()
   if given.paired:
-    rows = [row for run in given.run_dirs[1:] for row in paired(given.run_dirs[0], run)]
+    rows = [row for run in given.run_dirs[1:] for row in paired(given.run_dirs[0], run, given.after)]
     _write('paired', ['run', 'samples', 'loss or term', given.run_dirs[0].name, 'difference'], rows, given.page)
     return
   base = json.loads((given.run_dirs[0] / 'config.json').read_text())

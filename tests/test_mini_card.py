@@ -214,4 +214,9 @@ def test_losses_of_two_runs_are_compared_at_the_steps_that_both_have(tmp_path):
     (tmp_path / name / watch.METRICS).write_text('\n'.join(lines))
   (row, *others) = mini_pilots.paired(tmp_path / 'base', tmp_path / 'other')
   assert row == ['other', '24', 'loss', '5.000', '+0.500 ± 0.000']  # the mean of steps 4, 5 and 6
-  assert [one[2] for one in others] == ['backbone_fape', 'distogram', 'side_chain_fape', 'plddt']
+  assert [one[2] for one in others] == ['backbone_fape', 'distogram', 'side_chain_fape', 'plddt', 'smooth_lddt']
+  (row, *_) = mini_pilots.paired(tmp_path / 'base', tmp_path / 'other', after=8)  # steps 5 and 6, of 3 to 6
+  assert row[3] == '5.500'
+  text = (tmp_path / 'base' / watch.METRICS).read_text().replace('loss_smooth_lddt', 'loss_of_another_name')
+  (tmp_path / 'base' / watch.METRICS).write_text(text)
+  assert len(mini_pilots.paired(tmp_path / 'base', tmp_path / 'other')) == 5
