@@ -39,12 +39,13 @@ def _base() -> config_dict.ConfigDict:
       'name': 'train_initial',
       'model': config.model_config('model_1'),
       'loss': LOSS_WEIGHTS,
-      'chains': {  # how losses deal with several chains; these values leave those of single chains as they were
+      'chains': {  # how losses deal with chains and what parts them; these values are those of single chains
         'interface_clamp': 30.0,  # Å, AlphaFold-Multimer v2, OpenFold, Uni-Fold; in the published configuration 1,000
         'interface_unit': 20.0,  # Å, published
         'floored_errors': False,  # whether errors in the FAPE are at least 1e-4 Å instead of softened by 0.01 Å
         'corrected_violations': False,  # whether the published slips are mended, see losses/violations.py
         'average_clashes': False,  # whether an atom counts the mean of its clashes, not the sum
+        'bond_tolerance': 12.0,  # standard deviations that a peptide bond's length and angles may be off, Suppl. 1.9.11
       },
       'data': {
         'crop_size': 256,  # residues, Suppl. Table 4
@@ -201,6 +202,7 @@ LATER: Mapping[str, Any] = {
   'chains.floored_errors': False,
   'chains.corrected_violations': False,
   'chains.average_clashes': False,
+  'chains.bond_tolerance': 12.0,
   'data.couplings_fraction': 0.0,
   'data.template_identity_caps': [1.0],  # as a file has it
   'data.template_drop_fraction': 0.0,

@@ -58,10 +58,16 @@ def test_squeezing_and_stretching_a_structure_violates():
 
 
 @pytest.mark.parametrize('restype, mean, deviation', [('A', 1.329, 0.014), ('P', 1.341, 0.016)])
-def test_a_stretched_peptide_bond_costs_what_exceeds_twelve_deviations(restype, mean, deviation):
+def test_a_stretched_peptide_bond_costs_what_exceeds_twelve_deviations_or_as_many_as_are_tolerated(
+  restype, mean, deviation
+):
   length = 2.0
-  inputs = two_atoms(length, C, N, f'A{restype}')[:4]
-  assert float(peptide_bond_loss(*inputs)) == pytest.approx(length - mean - 12 * deviation, rel=1e-3)
+  inputs = two_atoms(length, C, N, f'A{restype}')
+  assert float(peptide_bond_loss(*inputs[:4])) == pytest.approx(length - mean - 12 * deviation, rel=1e-3)
+  strict = peptide_bond_loss(*inputs[:4], tolerance=3.0)
+  assert float(strict) == pytest.approx(length - mean - 3 * deviation, rel=1e-3)
+  whole = violation_loss(*inputs, bond_tolerance=3.0) - violation_loss(*inputs)
+  assert float(whole) == pytest.approx(9 * deviation, rel=1e-3)
 
 
 def test_bonds_are_looked_for_only_where_the_index_grows_by_one():

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from alphafold_jax import schema
-from alphafold_jax.constants import residues
+from alphafold_jax.constants import residues, stereochemistry
 from alphafold_jax.errors import InputError
 from alphafold_jax.geometry.rigid import Rigid
 from alphafold_jax.losses import chain_centres, classification, fape, permutation, smooth_lddt, torsion, violations
@@ -35,11 +35,12 @@ class ChainLossSpec:
   floored_errors: bool = False  # distances in the FAPE: AlphaFold-Multimer's form, see fape.py
   corrected_violations: bool = False  # without the published program's slips, see violations.py
   average_clashes: bool = False  # an atom counts the mean of its clashes
+  bond_tolerance: float = stereochemistry.TOLERATED_DEVIATIONS  # standard deviations a peptide bond may be off
 
   def __post_init__(self):
-    for name in ('interface_clamp', 'interface_unit'):
+    for name, unit in (('interface_clamp', 'Å'), ('interface_unit', 'Å'), ('bond_tolerance', 'standard deviations')):
       if not (value := getattr(self, name)) > 0:
-        raise InputError(f'chains.{name} is {value!r}; expected Å above 0')
+        raise InputError(f'chains.{name} is {value!r}; expected {unit} above 0')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +146,7 @@ def _violation(
     batch.asym_id,
     chains.corrected_violations,
     chains.average_clashes,
+    chains.bond_tolerance,
   )
 
 

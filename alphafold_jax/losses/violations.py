@@ -31,6 +31,7 @@ def violation_loss(
   asym_id: Array,
   corrected: bool = False,
   average_clashes: bool = False,
+  bond_tolerance: float = stereochemistry.TOLERATED_DEVIATIONS,
 ) -> jax.Array:
   """The sum of the losses of peptide bonds, clashes and distances within residues: Suppl. 1.9.11.
 
@@ -41,14 +42,13 @@ def violation_loss(
     corrected: without the slips of the published program: bonds within chains only, the cosine at C by its own
       deviation, and clashes of chains at equal residue indices as well
     average_clashes: an atom with many clashes counts their mean, not their sum (Evans et al. 2021, as of 2022)
+    bond_tolerance: standard deviations by which a peptide bond's length and cosines may be off
   """
   num_atoms = jnp.sum(atoms_mask)
   clashes = clash_loss(atoms, atoms_mask, aatype, residue_index, asym_id, corrected, average_clashes)
   per_atom = clashes + within_residue_loss(atoms, atoms_mask, aatype)
-  if corrected:
-    bonds = peptide_bond_loss(atoms, atoms_mask, aatype, residue_index, stereochemistry.COS_CA_C_N[1], asym_id)
-  else:
-    bonds = peptide_bond_loss(atoms, atoms_mask, aatype, residue_index)
+  bonds_of = functools.partial(peptide_bond_loss, atoms, atoms_mask, aatype, residue_index, tolerance=bond_tolerance)
+  bonds = bonds_of(stereochemistry.COS_CA_C_N[1], asym_id) if corrected else bonds_of()
   return bonds + per_atom / (_MEAN_EPSILON + num_atoms)
 
 
@@ -59,12 +59,14 @@ def peptide_bond_loss(
   residue_index: Array,
   cos_ca_c_n_deviation: float = COS_CA_C_N_DEVIATION,
   asym_id: Array | None = None,
+  tolerance: float = stereochemistry.TOLERATED_DEVIATIONS,
 ) -> jax.Array:
-  """The excess of peptide bond lengths (Å) and of the cosines at their ends over 12 standard deviations: a scalar.
+  """The excess of peptide bond lengths (Å) and of the cosines at their ends over some standard deviations: a scalar.
 
   Residues count as bonded where the index grows by one, so a gap in a chain costs nothing. Arguments as in
   `violation_loss`; `cos_ca_c_n_deviation` is the standard deviation of the cosine at C. With `asym_id` only residues of
-  one chain are bonded: in a crop one chain may end at an index and another begin at the next.
+  one chain are bonded: in a crop one chain may end at an index and another begin at the next. The standard deviations
+  are `tolerance`, 12 in the paper.
   """
   ca, c = atoms[:-1, _CA], atoms[:-1, _C]
   next_n, next_ca = atoms[1:, _N], atoms[1:, _CA]
@@ -82,9 +84,9 @@ def peptide_bond_loss(
   cos_at_c = jnp.sum(to_ca * bond, axis=-1)
   cos_at_n = -jnp.sum(bond * to_next_ca, axis=-1)
   return (
-    _excess(length, ideal[:, 0], ideal[:, 1], bonded)
-    + _excess(cos_at_c, stereochemistry.COS_CA_C_N[0], cos_ca_c_n_deviation, bonded * has_ca)
-    + _excess(cos_at_n, *stereochemistry.COS_C_N_CA, bonded * has_next_ca)
+    _excess(length, ideal[:, 0], tolerance * ideal[:, 1], bonded)
+    + _excess(cos_at_c, stereochemistry.COS_CA_C_N[0], tolerance * cos_ca_c_n_deviation, bonded * has_ca)
+    + _excess(cos_at_n, stereochemistry.COS_C_N_CA[0], tolerance * stereochemistry.COS_C_N_CA[1], bonded * has_next_ca)
   )
 
 
@@ -94,10 +96,10 @@ def _unit(vector: Array) -> tuple[jax.Array, jax.Array]:
   return vector / length[..., None], length
 
 
-def _excess(values: Array, mean: Array, deviation: Array, mask: Array) -> jax.Array:
-  """Mean over the mask of how far values lie beyond 12 deviations from the mean."""
+def _excess(values: Array, mean: Array, tolerated: Array, mask: Array) -> jax.Array:
+  """Mean over the mask of how far values lie beyond what is tolerated around the mean."""
   off = jnp.sqrt(1e-6 + jnp.square(values - mean))
-  beyond = jax.nn.relu(off - stereochemistry.TOLERATED_DEVIATIONS * deviation)
+  beyond = jax.nn.relu(off - tolerated)
   return jnp.sum(mask * beyond) / (_MEAN_EPSILON + jnp.sum(mask))
 
 
