@@ -18,13 +18,14 @@ import jax
 
 from alphafold_jax import config as configs
 from alphafold_jax.errors import AlphaFoldError, InputError
+from alphafold_jax.model import alphafold
 from alphafold_jax.train import parameters
 from alphafold_jax.transfer.files import digest, human_size
 from alphafold_jax.weights import official, shipped
 
 
-def ship(runs: Sequence[Path], path: Path, step: int | None = None) -> str:
-  """Writes the file and reads it back as `mini`; returns a line about it.
+def mean(runs: Sequence[Path], step: int | None = None) -> tuple[alphafold.Params, str]:
+  """The mean of the runs' best averaged parameters, or of those of a step, and words about where they come from.
 
   Raises:
     InputError: a run did not begin from nothing, or has no such checkpoint.
@@ -40,10 +41,15 @@ def ship(runs: Sequence[Path], path: Path, step: int | None = None) -> str:
     published = official.to_official(params, trained['model'])
     found.append(official.from_official(published, config, f'{run}, step {taken}', strict=True))
     steps.append(f'step {taken} of {trained.get("name", "a run")}')
-  mean = jax.tree.map(lambda *same: sum(same) / len(same), *found)
   times = [step if count == 1 else f'{step} ({count} times)' for step, count in collections.Counter(steps).items()]
   origin = times[0] if len(runs) == 1 else f'the mean of {", ".join(times)}'
-  size = shipped.store(mean, config, path, origin=f'{origin[0].upper()}{origin[1:]}.')
+  return jax.tree.map(lambda *same: sum(same) / len(same), *found), origin
+
+
+def ship(params: alphafold.Params, origin: str, path: Path) -> str:
+  """Writes the file and reads it back as `mini`; returns a line about it."""
+  config = configs.model_config(shipped.MODEL)
+  size = shipped.store(params, config, path, origin=f'{origin[0].upper()}{origin[1:]}.')
   official.load_official(path, config, strict=True)
   return f'{path}: {human_size(size)}, {origin}, SHA-256 {digest(path)["sha256"]}'
 
@@ -55,7 +61,7 @@ def main() -> int:
   parser.add_argument('--out', type=Path, metavar='FILE', default=shipped.path(), help='default: %(default)s')
   given = parser.parse_args()
   try:
-    print(ship(given.run_dir, given.out, given.step))
+    print(ship(*mean(given.run_dir, given.step), given.out))
   except AlphaFoldError as error:
     print(f'error: {error}', file=sys.stderr)
     return 2

@@ -347,7 +347,7 @@ def averaged(script, monkeypatch, model, **settings):
 
 def test_the_parameters_of_a_run_are_shipped_with_their_origin(script, tmp_path, monkeypatch):
   averaged(script, monkeypatch, CONFIG)
-  told = script.ship([Path('run')], tmp_path / 'mini.npz')
+  told = script.ship(*script.mean([Path('run')]), tmp_path / 'mini.npz')
   assert 'step 700 of train_mini, SHA-256' in told and 'Step 700 of train_mini.' in shipped.notice(
     tmp_path / 'mini.npz'
   )
@@ -359,7 +359,7 @@ def test_of_several_runs_the_mean_is_shipped(script, tmp_path, monkeypatch):
   drawn = {name: random.random_params(CONFIG, seed=seed) for name, seed in (('one', 1), ('two', 2))}
   content = {'name': 'train_mini', 'model': CONFIG.to_dict()}
   monkeypatch.setattr(script.parameters, 'load_averaged', lambda run, step: (drawn[run.name], content, 700))
-  told = script.ship([Path('one'), Path('two')], tmp_path / 'mini.npz')
+  told = script.ship(*script.mean([Path('one'), Path('two')]), tmp_path / 'mini.npz')
   assert 'the mean of step 700 of train_mini (2 times), SHA-256' in told
   loaded = official.load_official(tmp_path / 'mini.npz', CONFIG)
   mean = (drawn['one']['single']['w'] + drawn['two']['single']['w']) / 2
@@ -369,14 +369,14 @@ def test_of_several_runs_the_mean_is_shipped(script, tmp_path, monkeypatch):
 def test_parameters_that_stem_from_others_are_not_shipped(script, tmp_path, monkeypatch):
   averaged(script, monkeypatch, CONFIG, origin='params_model_1.npz')
   with pytest.raises(errors.InputError, match='began from params_model_1.npz; the model that ships is trained from'):
-    script.ship([Path('run')], tmp_path / 'mini.npz')
+    script.mean([Path('run')])
 
 
 @pytest.mark.parametrize('change', [{'evoformer.num_block': 5}, {'heads.num_pae_bins': 0}, {'evoformer.c_outer': 8}])
 def test_a_run_of_another_network_is_not_shipped(script, tmp_path, monkeypatch, change):
   averaged(script, monkeypatch, configs.changed(CONFIG, change))
   with pytest.raises(errors.WeightsError, match='arrays do not fit mini'):
-    script.ship([Path('run')], tmp_path / 'mini.npz')
+    script.mean([Path('run')])
   assert not list(tmp_path.iterdir())
 
 

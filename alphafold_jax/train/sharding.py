@@ -15,10 +15,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alphafold_jax import machine, programs, schema
+from alphafold_jax import machine, programs
 from alphafold_jax.devices import setting, start
 from alphafold_jax.errors import InputError
-from alphafold_jax.train.step import Metrics, StepSpec, TrainState, train_step
+from alphafold_jax.train.step import LossFunction, Metrics, StepSpec, TrainState, recycled_loss, train_step
 
 DATA, MODEL = 'data', 'model'
 _NUM_CPU_DEVICES = 'jax_num_cpu_devices'
@@ -125,9 +125,10 @@ def fewest_model_devices(batch_size: int, crop_size: int, num_devices: int) -> i
 
 
 @functools.cache
-def sharded_step(spec: StepSpec, mesh: Mesh) -> Step:
+def sharded_step(spec: StepSpec, mesh: Mesh, loss_of: LossFunction = recycled_loss) -> Step:
   """The step over a mesh, compiled on first use; it takes over the memory of the state that it is given."""
-  step = functools.partial(train_step, spec, data_axis=DATA, model_axis=MODEL if mesh.shape[MODEL] > 1 else None)
+  axes = {'data_axis': DATA, 'model_axis': MODEL if mesh.shape[MODEL] > 1 else None}
+  step = functools.partial(train_step, spec, **axes, loss_of=loss_of)
   specs: dict[str, Any] = {name: _METRICS.get(name, P()) for name in Metrics.__dataclass_fields__}
   metrics = Metrics(**specs)
   # JAX need not track which values are equal on all devices (check_vma): the step sums gradients itself.
@@ -142,15 +143,15 @@ def on_every_device(tree: Any, mesh: Mesh) -> Any:
   return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
-def spread(batch: schema.Batch, first: int, mesh: Mesh) -> tuple[schema.Batch, jax.Array]:
+def spread(batch: Any, first: int, mesh: Mesh) -> tuple[Any, jax.Array]:
   """A host's examples as its part of the global batch, and the place of each in that batch [batch_size] int32.
 
   Args:
-    batch: the host's examples along a leading axis
+    batch: the host's examples, every array with a leading axis
     first: place of its first example in the global batch
     mesh: of all hosts
   """
-  num = len(batch.aatype)
+  num = len(jax.tree.leaves(batch)[0])
   places = np.arange(first, first + num, dtype=np.int32)
   sharding = NamedSharding(mesh, P(DATA))
   return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), (batch, places))

@@ -9,6 +9,7 @@ Random numbers depend on the run's key, the step and the example's place in the 
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -63,6 +64,10 @@ class Metrics:
   losses: schema.Array  # [local batch]
 
 
+# Of (spec, params, key, example, number of passes): the loss of one example, and its terms by name, unweighted.
+LossFunction = Callable[[StepSpec, Any, jax.Array, Any, Any], tuple[jax.Array, dict[str, jax.Array]]]
+
+
 def initial_state(spec: StepSpec, key: jax.Array, params: Any = None) -> TrainState:
   """The state before the first step.
 
@@ -87,6 +92,17 @@ def initial_state(spec: StepSpec, key: jax.Array, params: Any = None) -> TrainSt
   )
 
 
+def recycled_loss(
+  spec: StepSpec, params: Any, key: jax.Array, example: schema.Batch, num_passes: jax.Array | int
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """The loss of one example and its terms after `num_passes` passes, of which only the last has a gradient: Alg. 31."""
+  network = alphafold.network(spec.network)
+  key_prepare, key_passes = jax.random.split(key)
+  context = network.prepare(params, key_prepare, example)
+  outputs = recycling.recycle(network, params, key_passes, example, context, num_passes)
+  return total_loss(spec.loss, example, axial.whole(outputs))
+
+
 def train_step(
   spec: StepSpec,
   state: TrainState,
@@ -95,6 +111,7 @@ def train_step(
   places: jax.Array,
   data_axis: str | None = None,
   model_axis: str | None = None,
+  loss_of: LossFunction = recycled_loss,
 ) -> tuple[TrainState, Metrics]:
   """Takes one step.
 
@@ -106,6 +123,7 @@ def train_step(
     places: [local batch] int32, each example's place in the global batch
     data_axis: name of the axis over which examples are spread
     model_axis: name of the axis over which each example's work is spread
+    loss_of: the loss of an example, and its terms
 
   Returns:
     the state after the step, and its metrics. If any gradient is not finite, the parameters stay as they are.
@@ -115,11 +133,11 @@ def train_step(
   num_passes = jax.random.randint(key_passes, (), 1, spec.max_passes + 1) if spec.max_passes > 1 else 1
 
   def of_example(place: jax.Array, example: schema.Batch) -> Any:
-    def loss_of(params: Any) -> Any:
+    def shared(params: Any) -> Any:
       key = jax.random.fold_in(key_examples, place)
-      return _shared_loss(spec, params, key, example, num_passes, model_axis)
+      return _shared_loss(loss_of, spec, params, key, example, num_passes, model_axis)
 
-    return _clipped_gradient(loss_of, state.params, spec.optimizer.clip_norm, model_axis)
+    return _clipped_gradient(shared, state.params, spec.optimizer.clip_norm, model_axis)
 
   num_params = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   # An example's gradient and all that is made of it are one vector instead of hundreds of arrays: that compiles faster,
@@ -155,28 +173,17 @@ def _clipped_gradient(loss_of, params, clip_norm, model_axis):
   return optimizer.clip(gradient, norm, clip_norm), (finite, {'loss': loss, 'gradient_norm': norm, 'terms': terms})
 
 
-def _shared_loss(spec, params, key, example, num_passes, model_axis):
+def _shared_loss(loss_of, spec, params, key, example, num_passes, model_axis):
   """An example's loss and terms, of which this device differentiates its share.
 
   All devices of an example compute its whole loss. Each differentiates an equal part of it, so that the sum of their
   gradients is the whole gradient, whichever parts of the network a device computed.
   """
   with axial.sharded_over(model_axis):
-    loss, terms = recycled_loss(spec, params, key, example, num_passes)
+    loss, terms = loss_of(spec, params, key, example, num_passes)
   share = loss / jax.lax.axis_size(model_axis) if model_axis is not None else loss
   # The value is that of the whole loss, the gradient that of the share.
   return share + jax.lax.stop_gradient(loss - share), terms
-
-
-def recycled_loss(
-  spec: StepSpec, params: Any, key: jax.Array, example: schema.Batch, num_passes: jax.Array | int
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """The loss of one example and its terms after `num_passes` passes, of which only the last has a gradient: Alg. 31."""
-  network = alphafold.network(spec.network)
-  key_prepare, key_passes = jax.random.split(key)
-  context = network.prepare(params, key_prepare, example)
-  outputs = recycling.recycle(network, params, key_passes, example, context, num_passes)
-  return total_loss(spec.loss, example, axial.whole(outputs))
 
 
 def _summed(of_example, num_params, places, batch, at_once):
