@@ -127,8 +127,8 @@ def fewest_model_devices(batch_size: int, crop_size: int, num_devices: int) -> i
 @functools.cache
 def sharded_step(spec: StepSpec, mesh: Mesh, loss_of: LossFunction = recycled_loss) -> Step:
   """The step over a mesh, compiled on first use; it takes over the memory of the state that it is given."""
-  axes = {'data_axis': DATA, 'model_axis': MODEL if mesh.shape[MODEL] > 1 else None}
-  step = functools.partial(train_step, spec, **axes, loss_of=loss_of)
+  model_axis = MODEL if mesh.shape[MODEL] > 1 else None
+  step = functools.partial(train_step, spec, data_axis=DATA, model_axis=model_axis, loss_of=loss_of)
   specs: dict[str, Any] = {name: _METRICS.get(name, P()) for name in Metrics.__dataclass_fields__}
   metrics = Metrics(**specs)
   # JAX need not track which values are equal on all devices (check_vma): the step sums gradients itself.
